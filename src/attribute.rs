@@ -1,0 +1,249 @@
+//! The numbers of attributes and control codes.
+
+use std::fmt;
+
+use crate::platform::Platform;
+
+/// The number of an attribute of a reader or a card: `SCARD_ATTR_…`.
+///
+/// Numbers without a constant here are made with [`Attribute::from_raw`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Attribute(u32);
+
+macro_rules! attributes {
+    ($( $konst:ident = $value:literal, $name:literal, $text:literal; )+) => {
+        impl Attribute {
+            $(
+                #[doc = concat!("`", $name, "`: ", $text, ".")]
+                #[doc(alias = $name)]
+                pub const $konst: Attribute = Attribute($value);
+            )+
+
+            fn name(self) -> Option<&'static str> {
+                match self {
+                    $( Attribute::$konst => Some($name), )+
+                    _ => None,
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const TABLE: &[(Attribute, &str)] = &[$( (Attribute::$konst, $name) ),+];
+    };
+}
+
+attributes! {
+    VENDOR_NAME = 0x1_0100, "SCARD_ATTR_VENDOR_NAME", "the name of the reader's maker";
+    VENDOR_IFD_TYPE = 0x1_0101, "SCARD_ATTR_VENDOR_IFD_TYPE", "the maker's name of the model";
+    VENDOR_IFD_VERSION = 0x1_0102, "SCARD_ATTR_VENDOR_IFD_VERSION", "the version, as 0xMMmmbbbb in native byte order";
+    VENDOR_IFD_SERIAL_NO = 0x1_0103, "SCARD_ATTR_VENDOR_IFD_SERIAL_NO", "the serial number";
+    CHANNEL_ID = 0x2_0110, "SCARD_ATTR_CHANNEL_ID", "how the reader is attached, as 0xDDDDCCCC in native byte order";
+    ASYNC_PROTOCOL_TYPES = 0x3_0120, "SCARD_ATTR_ASYNC_PROTOCOL_TYPES", "the asynchronous protocols the reader can talk";
+    DEFAULT_CLK = 0x3_0121, "SCARD_ATTR_DEFAULT_CLK", "the default clock, in kHz";
+    MAX_CLK = 0x3_0122, "SCARD_ATTR_MAX_CLK", "the fastest clock, in kHz";
+    DEFAULT_DATA_RATE = 0x3_0123, "SCARD_ATTR_DEFAULT_DATA_RATE", "the default data rate, in bit/s";
+    MAX_DATA_RATE = 0x3_0124, "SCARD_ATTR_MAX_DATA_RATE", "the highest data rate, in bit/s";
+    MAX_IFSD = 0x3_0125, "SCARD_ATTR_MAX_IFSD", "the largest information field the reader takes, in bytes";
+    SYNC_PROTOCOL_TYPES = 0x3_0126, "SCARD_ATTR_SYNC_PROTOCOL_TYPES", "the synchronous protocols the reader can talk";
+    POWER_MGMT_SUPPORT = 0x4_0131, "SCARD_ATTR_POWER_MGMT_SUPPORT", "0 if the reader cannot switch the card's power";
+    USER_TO_CARD_AUTH_DEVICE = 0x5_0140, "SCARD_ATTR_USER_TO_CARD_AUTH_DEVICE", "how the user can show who they are to the card";
+    USER_AUTH_INPUT_DEVICE = 0x5_0142, "SCARD_ATTR_USER_AUTH_INPUT_DEVICE", "what the user can enter a PIN or the like with";
+    CHARACTERISTICS = 0x6_0150, "SCARD_ATTR_CHARACTERISTICS", "the mechanical abilities of the reader";
+    CURRENT_PROTOCOL_TYPE = 0x8_0201, "SCARD_ATTR_CURRENT_PROTOCOL_TYPE", "the protocol that is active";
+    CURRENT_CLK = 0x8_0202, "SCARD_ATTR_CURRENT_CLK", "the clock that is active, in kHz";
+    CURRENT_F = 0x8_0203, "SCARD_ATTR_CURRENT_F", "the clock conversion factor";
+    CURRENT_D = 0x8_0204, "SCARD_ATTR_CURRENT_D", "the bit rate conversion factor";
+    CURRENT_N = 0x8_0205, "SCARD_ATTR_CURRENT_N", "the guard time";
+    CURRENT_W = 0x8_0206, "SCARD_ATTR_CURRENT_W", "the work waiting time";
+    CURRENT_IFSC = 0x8_0207, "SCARD_ATTR_CURRENT_IFSC", "the information field size of the card, in bytes";
+    CURRENT_IFSD = 0x8_0208, "SCARD_ATTR_CURRENT_IFSD", "the information field size of the reader, in bytes";
+    CURRENT_BWT = 0x8_0209, "SCARD_ATTR_CURRENT_BWT", "the block waiting time";
+    CURRENT_CWT = 0x8_020A, "SCARD_ATTR_CURRENT_CWT", "the character waiting time";
+    CURRENT_EBC_ENCODING = 0x8_020B, "SCARD_ATTR_CURRENT_EBC_ENCODING", "the error detection: 0 for LRC, 1 for CRC";
+    EXTENDED_BWT = 0x8_020C, "SCARD_ATTR_EXTENDED_BWT", "the extended block waiting time";
+    ICC_PRESENCE = 0x9_0300, "SCARD_ATTR_ICC_PRESENCE", "0 without a card, 1 with one not in position, 2 with one";
+    ICC_INTERFACE_STATUS = 0x9_0301, "SCARD_ATTR_ICC_INTERFACE_STATUS", "not 0 if the contact to the card is active";
+    CURRENT_IO_STATE = 0x9_0302, "SCARD_ATTR_CURRENT_IO_STATE", "the state of the I/O contact";
+    ATR_STRING = 0x9_0303, "SCARD_ATTR_ATR_STRING", "the card's answer to reset";
+    ICC_TYPE_PER_ATR = 0x9_0304, "SCARD_ATTR_ICC_TYPE_PER_ATR", "the type of the card";
+    DEVICE_UNIT = 0x0001, "SCARD_ATTR_DEVICE_UNIT", "the number of this reader among those of the same name";
+    DEVICE_IN_USE = 0x0002, "SCARD_ATTR_DEVICE_IN_USE", "whether another program uses the reader";
+    DEVICE_FRIENDLY_NAME = 0x0003, "SCARD_ATTR_DEVICE_FRIENDLY_NAME", "the name that is shown to users";
+    DEVICE_SYSTEM_NAME = 0x0004, "SCARD_ATTR_DEVICE_SYSTEM_NAME", "the name that the system uses";
+    SUPRESS_T1_IFS_REQUEST = 0x0007, "SCARD_ATTR_SUPRESS_T1_IFS_REQUEST", "whether the driver leaves out the T=1 IFS request";
+}
+
+impl Attribute {
+    /// The attribute with this number.
+    pub const fn from_raw(raw: u32) -> Attribute {
+        Attribute(raw)
+    }
+
+    /// The number.
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "Attribute({name}, {:#X})", self.0),
+            None => write!(f, "Attribute({:#X})", self.0),
+        }
+    }
+}
+
+/// A control code for the reader's driver: `dwControlCode` of `SCardControl`.
+///
+/// ```
+/// use scard::ControlCode;
+///
+/// // The same request on every platform, though the numbers differ.
+/// assert_eq!(ControlCode::from_function(3400), ControlCode::GET_FEATURE_REQUEST);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ControlCode(u32);
+
+impl ControlCode {
+    /// `CM_IOCTL_GET_FEATURE_REQUEST` of PC/SC Part 10: asks the reader for its features.
+    #[doc(alias = "CM_IOCTL_GET_FEATURE_REQUEST")]
+    pub const GET_FEATURE_REQUEST: ControlCode = ControlCode::from_function(3400);
+
+    /// `SCARD_CTL_CODE(function)`: the code of a driver's function on this platform.
+    #[doc(alias = "SCARD_CTL_CODE")]
+    pub const fn from_function(function: u32) -> ControlCode {
+        ControlCode(Platform::CURRENT.control_code(function))
+    }
+
+    /// The code with this number.
+    pub const fn from_raw(raw: u32) -> ControlCode {
+        ControlCode(raw)
+    }
+
+    /// The number.
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Debug for ControlCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ControlCode({:#010X})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pcsc::ffi;
+
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unnecessary_cast)]
+    fn numbers_are_those_of_the_bindings() {
+        for (ours, theirs) in [
+            (Attribute::VENDOR_NAME, ffi::SCARD_ATTR_VENDOR_NAME),
+            (Attribute::VENDOR_IFD_TYPE, ffi::SCARD_ATTR_VENDOR_IFD_TYPE),
+            (
+                Attribute::VENDOR_IFD_VERSION,
+                ffi::SCARD_ATTR_VENDOR_IFD_VERSION,
+            ),
+            (
+                Attribute::VENDOR_IFD_SERIAL_NO,
+                ffi::SCARD_ATTR_VENDOR_IFD_SERIAL_NO,
+            ),
+            (Attribute::CHANNEL_ID, ffi::SCARD_ATTR_CHANNEL_ID),
+            (
+                Attribute::ASYNC_PROTOCOL_TYPES,
+                ffi::SCARD_ATTR_ASYNC_PROTOCOL_TYPES,
+            ),
+            (Attribute::DEFAULT_CLK, ffi::SCARD_ATTR_DEFAULT_CLK),
+            (Attribute::MAX_CLK, ffi::SCARD_ATTR_MAX_CLK),
+            (
+                Attribute::DEFAULT_DATA_RATE,
+                ffi::SCARD_ATTR_DEFAULT_DATA_RATE,
+            ),
+            (Attribute::MAX_DATA_RATE, ffi::SCARD_ATTR_MAX_DATA_RATE),
+            (Attribute::MAX_IFSD, ffi::SCARD_ATTR_MAX_IFSD),
+            (
+                Attribute::SYNC_PROTOCOL_TYPES,
+                ffi::SCARD_ATTR_SYNC_PROTOCOL_TYPES,
+            ),
+            (
+                Attribute::POWER_MGMT_SUPPORT,
+                ffi::SCARD_ATTR_POWER_MGMT_SUPPORT,
+            ),
+            (
+                Attribute::USER_TO_CARD_AUTH_DEVICE,
+                ffi::SCARD_ATTR_USER_TO_CARD_AUTH_DEVICE,
+            ),
+            (
+                Attribute::USER_AUTH_INPUT_DEVICE,
+                ffi::SCARD_ATTR_USER_AUTH_INPUT_DEVICE,
+            ),
+            (Attribute::CHARACTERISTICS, ffi::SCARD_ATTR_CHARACTERISTICS),
+            (
+                Attribute::CURRENT_PROTOCOL_TYPE,
+                ffi::SCARD_ATTR_CURRENT_PROTOCOL_TYPE,
+            ),
+            (Attribute::CURRENT_CLK, ffi::SCARD_ATTR_CURRENT_CLK),
+            (Attribute::CURRENT_F, ffi::SCARD_ATTR_CURRENT_F),
+            (Attribute::CURRENT_D, ffi::SCARD_ATTR_CURRENT_D),
+            (Attribute::CURRENT_N, ffi::SCARD_ATTR_CURRENT_N),
+            (Attribute::CURRENT_W, ffi::SCARD_ATTR_CURRENT_W),
+            (Attribute::CURRENT_IFSC, ffi::SCARD_ATTR_CURRENT_IFSC),
+            (Attribute::CURRENT_IFSD, ffi::SCARD_ATTR_CURRENT_IFSD),
+            (Attribute::CURRENT_BWT, ffi::SCARD_ATTR_CURRENT_BWT),
+            (Attribute::CURRENT_CWT, ffi::SCARD_ATTR_CURRENT_CWT),
+            (
+                Attribute::CURRENT_EBC_ENCODING,
+                ffi::SCARD_ATTR_CURRENT_EBC_ENCODING,
+            ),
+            (Attribute::EXTENDED_BWT, ffi::SCARD_ATTR_EXTENDED_BWT),
+            (Attribute::ICC_PRESENCE, ffi::SCARD_ATTR_ICC_PRESENCE),
+            (
+                Attribute::ICC_INTERFACE_STATUS,
+                ffi::SCARD_ATTR_ICC_INTERFACE_STATUS,
+            ),
+            (
+                Attribute::CURRENT_IO_STATE,
+                ffi::SCARD_ATTR_CURRENT_IO_STATE,
+            ),
+            (Attribute::ATR_STRING, ffi::SCARD_ATTR_ATR_STRING),
+            (
+                Attribute::ICC_TYPE_PER_ATR,
+                ffi::SCARD_ATTR_ICC_TYPE_PER_ATR,
+            ),
+            (Attribute::DEVICE_UNIT, ffi::SCARD_ATTR_DEVICE_UNIT),
+            (Attribute::DEVICE_IN_USE, ffi::SCARD_ATTR_DEVICE_IN_USE),
+            (
+                Attribute::DEVICE_FRIENDLY_NAME,
+                ffi::SCARD_ATTR_DEVICE_FRIENDLY_NAME,
+            ),
+            (
+                Attribute::DEVICE_SYSTEM_NAME,
+                ffi::SCARD_ATTR_DEVICE_SYSTEM_NAME,
+            ),
+            (
+                Attribute::SUPRESS_T1_IFS_REQUEST,
+                ffi::SCARD_ATTR_SUPRESS_T1_IFS_REQUEST,
+            ),
+        ] {
+            assert_eq!(ours.raw(), theirs as u32, "{ours:?}");
+        }
+        assert_eq!(TABLE.len(), 38, "every row is compared above");
+    }
+
+    #[test]
+    fn debug_names_what_is_known() {
+        assert_eq!(
+            format!("{:?}", Attribute::ATR_STRING),
+            "Attribute(SCARD_ATTR_ATR_STRING, 0x90303)"
+        );
+        assert_eq!(
+            format!("{:?}", Attribute::from_raw(0x7_A007)),
+            "Attribute(0x7A007)"
+        );
+    }
+}

@@ -1,0 +1,336 @@
+//! A connected card.
+
+use crate::attribute::{Attribute, ControlCode};
+use crate::connection::{Access, Connection};
+use crate::error::{HandleError, Result};
+use crate::name::ReaderName;
+use crate::options::{ConnectOptions, Disposition, Initialization, Protocol, Scope, ShareMode};
+use crate::reader::Reader;
+use crate::status::CardStatus;
+use crate::transaction::Transaction;
+use crate::{Protocols, ReturnCode};
+
+/// A connection to the card in a reader.
+///
+/// ```no_run
+/// use scard::{ConnectOptions, Context, Disposition};
+///
+/// let context = Context::establish()?;
+/// if let Some(reader) = context.readers()?.first() {
+///     let mut card = context.connect(reader, ConnectOptions::new())?;
+///     let answer = card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+///     println!("{answer:02X?}");
+///     card.disconnect(Disposition::Leave)?;
+/// }
+/// # Ok::<(), scard::Error>(())
+/// ```
+///
+/// Dropping it disconnects and leaves the card as it is, unless
+/// [`ConnectOptions::disposition_on_drop`] says otherwise.
+///
+/// While another program holds a transaction on the card, calls wait until it ends.
+#[derive(Debug)]
+pub struct Card {
+    connection: Connection,
+    share_mode: ShareMode,
+    /// The protocol of the last successful connect or reconnect: what commands are sent
+    /// with.
+    protocol: Protocol,
+    /// Whether it is still the active one as far as can be known.
+    protocol_is_current: bool,
+}
+
+impl Card {
+    /// The longest command or answer, in bytes: an extended APDU.
+    pub const MAX_APDU_LEN: usize = crate::sys::MAX_APDU_LEN;
+
+    pub(crate) fn open(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
+        let (connection, protocol) = Connection::open(
+            scope,
+            reader,
+            Access::Card(options.share_mode),
+            options.protocols,
+            options.disposition_on_drop,
+        )?;
+        Ok(Card::new(connection, options.share_mode, protocol))
+    }
+
+    pub(crate) fn new(connection: Connection, share_mode: ShareMode, protocol: Protocol) -> Card {
+        Card {
+            connection,
+            share_mode,
+            protocol,
+            protocol_is_current: true,
+        }
+    }
+
+    /// The reader that the card is in.
+    pub fn reader(&self) -> &ReaderName {
+        self.connection.reader()
+    }
+
+    /// The share mode of this connection.
+    pub fn share_mode(&self) -> ShareMode {
+        self.share_mode
+    }
+
+    /// The protocol that was negotiated, or `None` if it is not known any more: after a
+    /// reconnect that failed and may have reset the card, or a transaction that ended with
+    /// a reset. [`Card::reconnect`] makes it known again.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.protocol_is_current.then_some(self.protocol)
+    }
+
+    /// Sends a command APDU and gives the answer, status word included.
+    ///
+    /// Corresponds to `SCardTransmit`. The answer is received in a buffer that takes the
+    /// longest there can be, so that none is lost.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// let answer = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
+    /// if let [challenge @ .., 0x90, 0x00] = answer.as_slice() {
+    ///     println!("{challenge:02X?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An empty command, and one longer than [`Card::MAX_APDU_LEN`], is refused before it
+    /// reaches the service.
+    ///
+    /// | Code | |
+    /// |---|---|
+    /// | `SCARD_W_RESET_CARD` | another program reset the card: [`reconnect`](Card::reconnect) |
+    /// | `SCARD_W_REMOVED_CARD`, `SCARD_E_NO_SMARTCARD` | the card was removed |
+    /// | `SCARD_E_NOT_TRANSACTED` | the driver failed; whether the command ran is not known |
+    /// | `SCARD_E_PROTO_MISMATCH` | another protocol has become active |
+    /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
+    /// | `SCARD_F_COMM_ERROR`, `SCARD_E_NO_SERVICE` | the service ended |
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.transmit_ref(command).map(<[u8]>::to_vec)
+    }
+
+    /// Like [`transmit`](Card::transmit), without allocating: lends the card's own receive
+    /// buffer until the next call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`transmit`](Card::transmit).
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        self.connection.transmit(self.protocol, command)
+    }
+
+    /// Re-establishes the connection: acknowledges another program's reset, resets the
+    /// card, or changes share mode and protocol. Gives the protocol that is active now.
+    ///
+    /// Corresponds to `SCardReconnect`.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::{Initialization, Protocols, ReturnCode, ShareMode};
+    ///
+    /// let command = [0x00, 0x84, 0x00, 0x00, 0x08];
+    /// match card.transmit(&command) {
+    ///     Err(error) if error.code() == ReturnCode::W_RESET_CARD => {
+    ///         // Nothing was sent. The card has lost its state: selected application,
+    ///         // verified PIN.
+    ///         card.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)?;
+    ///         card.transmit(&command)?;
+    ///     }
+    ///     answer => {
+    ///         answer?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// - `protocols` must include the active protocol if the card is left as it is: leaving
+    ///   does not negotiate. After a reset the protocol is chosen anew.
+    /// - After [`Initialization::Reset`] and [`Initialization::Unpower`] every *other*
+    ///   connection to the card gets `SCARD_W_RESET_CARD` until it reconnects.
+    /// - A reconnect that fails can have reset the card all the same. Then
+    ///   [`protocol`](Card::protocol) is `None` and the next command is answered with
+    ///   `SCARD_W_RESET_CARD` until a reconnect succeeds.
+    ///
+    /// # Errors
+    ///
+    /// | Code | |
+    /// |---|---|
+    /// | `SCARD_E_PROTO_MISMATCH` | `protocols` does not include a possible protocol; with [`Initialization::Leave`] the connection works on as before |
+    /// | `SCARD_E_NO_SMARTCARD`, `SCARD_W_REMOVED_CARD` | there is no card |
+    /// | `SCARD_W_UNRESPONSIVE_CARD` | the card does not answer to the reset |
+    /// | `SCARD_E_SHARING_VIOLATION` | exclusive access is not possible now (not with pcsc-lite, see below) |
+    /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
+    /// | `SCARD_E_NO_SERVICE` | the service ended: connect again |
+    ///
+    /// # Platform notes
+    ///
+    /// With pcsc-lite, a change to [`ShareMode::Exclusive`] waits without limit until no
+    /// other connection to the card is left.
+    #[doc(alias = "SCardReconnect")]
+    pub fn reconnect(
+        &mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let reconnected =
+            self.connection
+                .reconnect(Access::Card(share_mode), protocols, initialization);
+        match reconnected {
+            Ok(protocol) => {
+                self.share_mode = share_mode;
+                self.protocol = protocol;
+                self.protocol_is_current = true;
+                Ok(protocol)
+            }
+            Err(error) => {
+                // Refused before anything was done to the card.
+                let had_no_effect = initialization == Initialization::Leave
+                    && matches!(
+                        error.code(),
+                        ReturnCode::E_PROTO_MISMATCH
+                            | ReturnCode::E_SHARING_VIOLATION
+                            | ReturnCode::E_INVALID_PARAMETER
+                    );
+                self.protocol_is_current &= had_no_effect;
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a transaction: until it ends, no other connection reaches the card.
+    ///
+    /// Corresponds to `SCardBeginTransaction`. Waits without limit while another program
+    /// holds a transaction.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::Disposition;
+    ///
+    /// let mut transaction = card.transaction()?;
+    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    /// transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")?;
+    /// transaction.end(Disposition::Leave)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_W_RESET_CARD` or `SCARD_W_REMOVED_CARD` after a reset or removal, until
+    /// [`reconnect`](Card::reconnect); otherwise those of [`transmit`](Card::transmit).
+    #[doc(alias = "SCardBeginTransaction")]
+    pub fn transaction(&mut self) -> Result<Transaction<'_>> {
+        self.connection.begin_transaction()?;
+        Ok(Transaction::new(self))
+    }
+
+    /// The state of the card, its ATR and the active protocol.
+    ///
+    /// Corresponds to `SCardStatus`.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_W_RESET_CARD` or `SCARD_W_REMOVED_CARD` after a reset or removal, until
+    /// [`reconnect`](Card::reconnect); `SCARD_E_READER_UNAVAILABLE` if the reader was
+    /// unplugged.
+    #[doc(alias = "SCardStatus")]
+    pub fn status(&mut self) -> Result<CardStatus> {
+        self.connection.status()
+    }
+
+    /// Sends a control code and input to the reader's driver and gives its output.
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
+    /// (Windows) if the driver does not know the code; `SCARD_E_SHARING_VIOLATION` at once
+    /// while another program holds a transaction (pcsc-lite).
+    #[doc(alias = "SCardControl")]
+    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.connection.control(code, input)
+    }
+
+    /// An attribute of the reader or the card, as the driver gives it.
+    ///
+    /// Corresponds to `SCardGetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
+    /// (Windows) if the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` at
+    /// once while another program holds a transaction (pcsc-lite).
+    #[doc(alias = "SCardGetAttrib")]
+    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.connection.attribute(attribute)
+    }
+
+    /// Sets an attribute of the reader or the card.
+    ///
+    /// Corresponds to `SCardSetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`attribute`](Card::attribute).
+    #[doc(alias = "SCardSetAttrib")]
+    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.connection.set_attribute(attribute, value)
+    }
+
+    /// Gives up the card and keeps direct access to its reader.
+    ///
+    /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reconnect`](Card::reconnect); the card comes back with the error.
+    pub fn into_reader(
+        mut self,
+        initialization: Initialization,
+    ) -> Result<Reader, HandleError<Card>> {
+        let reconnected =
+            self.connection
+                .reconnect(Access::Direct, Protocols::empty(), initialization);
+        match reconnected {
+            Ok(_) => Ok(Reader::new(self.connection)),
+            Err(error) => {
+                self.protocol_is_current = false;
+                Err(HandleError::new(self, error))
+            }
+        }
+    }
+
+    /// Ends the connection and does with the card what `disposition` says.
+    ///
+    /// Corresponds to `SCardDisconnect`. With anything but [`Disposition::Leave`] it waits
+    /// without limit while another program holds a transaction.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` if the service ended. The card comes back with the error.
+    #[doc(alias = "SCardDisconnect")]
+    pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
+        match self.connection.disconnect(disposition) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// The card was, or may have been, reset by this connection.
+    pub(crate) fn forget_protocol(&mut self) {
+        self.protocol_is_current = false;
+    }
+}

@@ -1,0 +1,297 @@
+//! What a card and a directly opened reader have in common: a PC/SC context of their own and
+//! a handle in it.
+
+use crate::attribute::{Attribute, ControlCode};
+use crate::error::{Error, Operation, Result};
+use crate::name::{ReaderName, split_multi_string};
+use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
+use crate::platform::Platform;
+use crate::status::CardStatus;
+use crate::sys::{self, CardHandle, ContextHandle};
+use crate::{Protocols, ReturnCode};
+
+/// An established context that is released when it is dropped.
+#[derive(Debug)]
+pub(crate) struct OwnedContext {
+    handle: ContextHandle,
+    released: bool,
+}
+
+impl OwnedContext {
+    pub(crate) fn establish(scope: Scope) -> Result<OwnedContext> {
+        match sys::establish_context(scope.raw()) {
+            Ok(handle) => Ok(OwnedContext {
+                handle,
+                released: false,
+            }),
+            Err(code) => Err(Error::new(Operation::EstablishContext, code)),
+        }
+    }
+
+    pub(crate) fn handle(&self) -> ContextHandle {
+        self.handle
+    }
+
+    pub(crate) fn release(mut self) -> Result<()> {
+        self.released = true;
+        sys::release_context(self.handle)
+            .map_err(|code| Error::new(Operation::ReleaseContext, code))
+    }
+}
+
+impl Drop for OwnedContext {
+    fn drop(&mut self) {
+        if !self.released {
+            if let Err(code) = sys::release_context(self.handle) {
+                tracing::debug!(%code, "SCardReleaseContext failed in a drop");
+            }
+        }
+    }
+}
+
+/// How a connection uses its reader: `dwShareMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Card(ShareMode),
+    Direct,
+}
+
+impl Access {
+    const fn raw(self) -> u32 {
+        match self {
+            Access::Card(share_mode) => share_mode.raw(),
+            Access::Direct => crate::options::SHARE_DIRECT,
+        }
+    }
+
+    fn is_exclusive(self) -> bool {
+        self == Access::Card(ShareMode::Exclusive)
+    }
+}
+
+/// A connected handle in a context of its own. Dropping it disconnects.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    handle: CardHandle,
+    /// Released after the handle is disconnected.
+    _context: OwnedContext,
+    reader: ReaderName,
+    exclusive: bool,
+    disposition_on_drop: Disposition,
+    connected: bool,
+    in_transaction: bool,
+    /// A reset that had to be acknowledged to the service before the caller learned of it.
+    /// Until the caller reconnects, calls answer with it as the service would.
+    unacknowledged: Option<ReturnCode>,
+    /// Where answers are received: always the full size, because an answer that does not
+    /// fit is lost although its command ran. Allocated at the first command.
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// `SCardConnect`, in a new context.
+    pub(crate) fn open(
+        scope: Scope,
+        reader: &ReaderName,
+        access: Access,
+        protocols: Protocols,
+        disposition_on_drop: Disposition,
+    ) -> Result<(Connection, Protocol)> {
+        let context = OwnedContext::establish(scope)?;
+        let connected = sys::connect(
+            context.handle(),
+            reader.as_c_str(),
+            access.raw(),
+            Platform::CURRENT.preferred_protocols(protocols),
+        )
+        .map_err(|code| Error::on_reader(Operation::Connect, code, reader))?;
+        let connection = Connection {
+            handle: connected.handle,
+            _context: context,
+            reader: reader.clone(),
+            exclusive: access.is_exclusive(),
+            disposition_on_drop,
+            connected: true,
+            in_transaction: false,
+            unacknowledged: None,
+            received: Vec::new(),
+        };
+        Ok((connection, Platform::CURRENT.protocol(connected.protocol)))
+    }
+
+    pub(crate) fn reader(&self) -> &ReaderName {
+        &self.reader
+    }
+
+    /// Makes a call on the handle, unless a reset waits to be acknowledged.
+    fn call<T>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(CardHandle) -> Result<T, ReturnCode>,
+    ) -> Result<T> {
+        match self.unacknowledged {
+            None => call(self.handle),
+            Some(code) => Err(code),
+        }
+        .map_err(|code| self.error(operation, code))
+    }
+
+    #[cold]
+    fn error(&self, operation: Operation, code: ReturnCode) -> Error {
+        Error::on_reader(operation, code, &self.reader)
+    }
+
+    pub(crate) fn reconnect(
+        &mut self,
+        access: Access,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let protocols = Platform::CURRENT.preferred_protocols(protocols);
+        let protocol = sys::reconnect(self.handle, access.raw(), protocols, initialization.raw())
+            .map_err(|code| self.error(Operation::Reconnect, code))?;
+        self.unacknowledged = None;
+        if self.exclusive && !access.is_exclusive() && !self.in_transaction {
+            self.release_exclusive_lock();
+        }
+        self.exclusive = access.is_exclusive();
+        Ok(Platform::CURRENT.protocol(protocol))
+    }
+
+    /// pcsc-lite implements exclusive access as a lock, the same one that a transaction
+    /// takes, and does not release it when a reconnect ends the exclusive access: every
+    /// other program would wait for it without end. Ending "the transaction" releases it.
+    fn release_exclusive_lock(&self) {
+        if Platform::CURRENT != Platform::PcscLite {
+            return;
+        }
+        // More than one if a transaction could not be ended before.
+        for _ in 0..4 {
+            if sys::end_transaction(self.handle, Disposition::Leave.raw()).is_err() {
+                break;
+            }
+        }
+    }
+
+    pub(crate) fn begin_transaction(&mut self) -> Result<()> {
+        self.call(Operation::BeginTransaction, sys::begin_transaction)?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
+        self.in_transaction = false;
+        let ended = sys::end_transaction(self.handle, disposition.raw());
+        if ended == Err(ReturnCode::W_RESET_CARD) {
+            self.release_transaction_of_reset_card();
+        }
+        ended.map_err(|code| self.error(Operation::EndTransaction, code))
+    }
+
+    /// pcsc-lite refuses to end a transaction while a reset of the card is not acknowledged,
+    /// and goes on to exclude everybody else. A reconnect with direct access acknowledges
+    /// without negotiating a protocol in the caller's place; the caller still gets to know.
+    fn release_transaction_of_reset_card(&mut self) {
+        if Platform::CURRENT != Platform::PcscLite || self.exclusive {
+            return;
+        }
+        let acknowledged = sys::reconnect(
+            self.handle,
+            Access::Direct.raw(),
+            0,
+            Initialization::Leave.raw(),
+        );
+        if acknowledged.is_ok() {
+            self.unacknowledged = Some(ReturnCode::W_RESET_CARD);
+            if let Err(code) = sys::end_transaction(self.handle, Disposition::Leave.raw()) {
+                tracing::debug!(%code, reader = %self.reader, "SCardEndTransaction failed again");
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> Result<CardStatus> {
+        let status = self.call(Operation::Status, sys::status)?;
+        let (state, event_count) = Platform::CURRENT.card_state(status.state);
+        Ok(CardStatus {
+            readers: split_multi_string(&status.names),
+            state,
+            raw_state: status.state,
+            event_count,
+            protocol: match status.protocol {
+                0 => None,
+                value => Some(Platform::CURRENT.protocol(value)),
+            },
+            atr: status.atr,
+        })
+    }
+
+    /// Sends a command and gives the answer in this connection's own buffer.
+    pub(crate) fn transmit(&mut self, protocol: Protocol, command: &[u8]) -> Result<&[u8]> {
+        if command.is_empty() || command.len() > sys::MAX_APDU_LEN {
+            return Err(refused_command(&self.reader, command));
+        }
+        if self.received.is_empty() {
+            self.received = vec![0; sys::MAX_APDU_LEN];
+        }
+        let protocol = Platform::CURRENT.protocol_value(protocol);
+        let sent = match self.unacknowledged {
+            None => sys::transmit(self.handle, protocol, command, &mut self.received),
+            Some(code) => Err(code),
+        };
+        match sent {
+            Ok(len) => Ok(self.received.get(..len).unwrap_or_default()),
+            Err(code) => Err(self.error(Operation::Transmit, code)),
+        }
+    }
+
+    pub(crate) fn control(&self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.call(Operation::Control, |handle| {
+            let mut output = vec![0; sys::MAX_APDU_LEN];
+            let len = sys::control(handle, code.raw(), input, &mut output)?;
+            output.truncate(len);
+            output.shrink_to_fit();
+            Ok(output)
+        })
+    }
+
+    pub(crate) fn attribute(&self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.call(Operation::GetAttribute, |handle| {
+            sys::get_attribute(handle, attribute.raw())
+        })
+    }
+
+    pub(crate) fn set_attribute(&self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.call(Operation::SetAttribute, |handle| {
+            sys::set_attribute(handle, attribute.raw(), value)
+        })
+    }
+
+    /// Disconnects; on failure the connection is as it was.
+    pub(crate) fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
+        sys::disconnect(self.handle, disposition.raw())
+            .map_err(|code| self.error(Operation::Disconnect, code))?;
+        self.connected = false;
+        Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.connected {
+            return;
+        }
+        if let Err(code) = sys::disconnect(self.handle, self.disposition_on_drop.raw()) {
+            tracing::debug!(%code, reader = %self.reader, "SCardDisconnect failed in a drop");
+        }
+    }
+}
+
+#[cold]
+fn refused_command(reader: &ReaderName, command: &[u8]) -> Error {
+    let why = if command.is_empty() {
+        "the command is empty"
+    } else {
+        "the command is longer than the 65,548 bytes that PC/SC can carry"
+    };
+    Error::refused(Operation::Transmit, reader, why)
+}

@@ -1,0 +1,70 @@
+//! Smart cards over PC/SC: a safe, typed API with exact reconnect semantics and errors that
+//! say what to do.
+//!
+//! `scard` talks to the smart-card service of the platform: winscard on Windows, pcsc-lite
+//! on Linux and BSD, PCSC.framework on macOS.
+//!
+//! ```no_run
+//! use scard::{ConnectOptions, Context, Disposition};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let context = Context::establish()?;
+//!     let states = context.reader_states()?;
+//!     let Some(state) = states.iter().find(|state| state.has_card()) else {
+//!         return Err("insert a card".into());
+//!     };
+//!
+//!     let mut card = context.connect(state.reader(), ConnectOptions::new())?;
+//!     let select = b"\x00\xA4\x04\x00\x07\xA0\x00\x00\x02\x47\x10\x01";
+//!     let answer = card.transmit(select)?;
+//!     println!("{:02X?}", answer);
+//!
+//!     card.disconnect(Disposition::Leave)?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The parts
+//!
+//! - [`Context`]: the service. Lists readers, connects to cards.
+//! - [`Card`]: a connected card. [`transmit`](Card::transmit) sends commands,
+//!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
+//! - [`Transaction`]: keeps others away from the card while commands belong together.
+//! - [`Reader`]: direct access to a reader, with or without a card.
+//! - [`Error`]: which call failed, on which reader, and the exact [`ReturnCode`].
+//!
+//! # What it keeps
+//!
+//! - Every return value reaches the caller as the exact code, known or not.
+//! - No call panics, whatever the service, the driver or the card answers.
+//! - One card never waits for another: each has a PC/SC context of its own.
+//! - Dropping never resets a card, and so never waits for another program.
+
+mod atr;
+mod attribute;
+mod card;
+mod codes;
+mod connection;
+mod context;
+mod error;
+mod name;
+mod options;
+mod platform;
+mod reader;
+mod status;
+mod sys;
+mod transaction;
+
+pub use atr::Atr;
+pub use attribute::{Attribute, ControlCode};
+pub use card::Card;
+pub use codes::{ReturnCode, Severity};
+pub use context::Context;
+pub use error::{Error, HandleError, Operation, Origin, Result};
+pub use name::{InvalidReaderName, ReaderName};
+pub use options::{
+    ConnectOptions, Disposition, Initialization, Protocol, Protocols, Scope, ShareMode,
+};
+pub use reader::Reader;
+pub use status::{CardState, CardStatus, ReaderFlags, ReaderState};
+pub use transaction::Transaction;

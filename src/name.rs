@@ -1,0 +1,191 @@
+//! Names of readers.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The name by which PC/SC knows a reader, such as `ACS ACR122U PICC Interface 00 00`.
+///
+/// Usually taken from [`Context::readers`](crate::Context::readers); [`ReaderName::new`]
+/// makes one from a configuration or the command line. Cloning is cheap.
+///
+/// ```
+/// use scard::ReaderName;
+///
+/// let name = ReaderName::new("ACS ACR122U PICC Interface 00 00")?;
+/// assert_eq!(name, "ACS ACR122U PICC Interface 00 00");
+/// assert!(ReaderName::new("two\0names").is_err());
+/// # Ok::<(), scard::InvalidReaderName>(())
+/// ```
+///
+/// # Platform notes
+///
+/// pcsc-lite and macOS give names in UTF-8, Windows in the ANSI code page of the system.
+/// The bytes are kept as they are, so that a name from the service always leads back to its
+/// reader; [`Display`](fmt::Display) replaces what is not UTF-8.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReaderName(Arc<CStr>);
+
+impl ReaderName {
+    /// A name from text.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidReaderName`] if there is a NUL in the text: PC/SC would take the part before
+    /// it for the name.
+    pub fn new(name: impl AsRef<str>) -> Result<ReaderName, InvalidReaderName> {
+        ReaderName::from_bytes(name.as_ref().as_bytes())
+    }
+
+    /// A name from the bytes that PC/SC uses on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidReaderName`] if one of them is NUL.
+    pub fn from_bytes(name: &[u8]) -> Result<ReaderName, InvalidReaderName> {
+        match CString::new(name) {
+            Ok(name) => Ok(ReaderName(name.into())),
+            Err(error) => Err(InvalidReaderName {
+                position: error.nul_position(),
+                name: String::from_utf8_lossy(name).into_owned(),
+            }),
+        }
+    }
+
+    /// The bytes of the name, without the terminating NUL.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.to_bytes()
+    }
+
+    /// The name with its terminating NUL.
+    pub fn as_c_str(&self) -> &CStr {
+        &self.0
+    }
+}
+
+impl From<&CStr> for ReaderName {
+    fn from(name: &CStr) -> ReaderName {
+        ReaderName(name.into())
+    }
+}
+
+impl FromStr for ReaderName {
+    type Err = InvalidReaderName;
+
+    fn from_str(name: &str) -> Result<ReaderName, InvalidReaderName> {
+        ReaderName::new(name)
+    }
+}
+
+impl TryFrom<&str> for ReaderName {
+    type Error = InvalidReaderName;
+
+    fn try_from(name: &str) -> Result<ReaderName, InvalidReaderName> {
+        ReaderName::new(name)
+    }
+}
+
+impl PartialEq<str> for ReaderName {
+    fn eq(&self, other: &str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for ReaderName {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}
+
+impl fmt::Display for ReaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string_lossy())
+    }
+}
+
+impl fmt::Debug for ReaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// The text is no reader name: there is a NUL in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a reader name cannot contain NUL: byte {position} of {name:?}")]
+pub struct InvalidReaderName {
+    position: usize,
+    name: String,
+}
+
+impl InvalidReaderName {
+    /// Where the first NUL stands, counted in bytes from 0.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+/// Splits a multi-string: names that each end with NUL, the list ending with an empty one.
+///
+/// Takes what there is if the service forgot a terminator, and stops at the first empty
+/// name.
+pub(crate) fn split_multi_string(bytes: &[u8]) -> Vec<ReaderName> {
+    bytes
+        .split(|&byte| byte == 0)
+        .take_while(|name| !name.is_empty())
+        .filter_map(|name| ReaderName::from_bytes(name).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(bytes: &[u8]) -> Vec<String> {
+        split_multi_string(bytes)
+            .iter()
+            .map(ReaderName::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn multi_strings_are_split_at_nul_up_to_the_empty_one() {
+        assert_eq!(split(b"A 00 00\0B 00 00\0\0"), ["A 00 00", "B 00 00"]);
+        assert_eq!(split(b"A\0\0ignored\0\0"), ["A"]);
+    }
+
+    #[test]
+    fn malformed_multi_strings_give_what_there_is() {
+        assert_eq!(split(b""), [""; 0]);
+        assert_eq!(split(b"\0"), [""; 0]);
+        assert_eq!(split(b"\0\0"), [""; 0]);
+        assert_eq!(split(b"A"), ["A"]);
+        assert_eq!(split(b"A\0B"), ["A", "B"]);
+    }
+
+    #[test]
+    fn bytes_outside_utf8_survive() {
+        let name = ReaderName::from_bytes(b"Leser \xE4").unwrap();
+        assert_eq!(name.as_bytes(), b"Leser \xE4");
+        assert_eq!(name.to_string(), "Leser \u{FFFD}");
+        assert_eq!(format!("{name:?}"), r#""Leser \xe4""#);
+    }
+
+    #[test]
+    fn nul_is_refused_and_located() {
+        let error = ReaderName::new("ab\0c").unwrap_err();
+        assert_eq!(error.position(), 2);
+        assert_eq!(
+            error.to_string(),
+            r#"a reader name cannot contain NUL: byte 2 of "ab\0c""#
+        );
+    }
+
+    #[test]
+    fn padding_and_order_are_those_of_text() {
+        let (a, b) = (ReaderName::new("A").unwrap(), ReaderName::new("B").unwrap());
+        assert!(a < b);
+        assert_eq!(format!("{a:>3}"), "  A");
+        assert_eq!("A".parse::<ReaderName>().unwrap(), a);
+    }
+}

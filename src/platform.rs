@@ -1,0 +1,160 @@
+//! Where the platforms differ in numbers. Pure, so that every platform's variant is tested
+//! on every platform.
+
+use crate::options::{Protocol, Protocols};
+use crate::status::CardState;
+
+/// An implementation of PC/SC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Platform {
+    Windows,
+    MacOs,
+    PcscLite,
+}
+
+impl Platform {
+    /// The one this program runs on.
+    pub(crate) const CURRENT: Platform = if cfg!(windows) {
+        Platform::Windows
+    } else if cfg!(target_os = "macos") {
+        Platform::MacOs
+    } else {
+        Platform::PcscLite
+    };
+
+    /// `SCARD_PROTOCOL_RAW`.
+    const fn raw_protocol(self) -> u32 {
+        match self {
+            Platform::Windows => 0x1_0000,
+            Platform::MacOs | Platform::PcscLite => 4,
+        }
+    }
+
+    /// The bit mask of `dwPreferredProtocols`. Bits without a name pass through.
+    pub(crate) const fn preferred_protocols(self, protocols: Protocols) -> u32 {
+        let raw = Protocols::RAW.bits();
+        let others = protocols.bits() & !raw;
+        if protocols.bits() & raw == 0 {
+            others
+        } else {
+            others | self.raw_protocol()
+        }
+    }
+
+    /// The value of `dwProtocol` for an active protocol.
+    pub(crate) const fn protocol_value(self, protocol: Protocol) -> u32 {
+        match protocol {
+            Protocol::T0 => 1,
+            Protocol::T1 => 2,
+            Protocol::Raw => self.raw_protocol(),
+            Protocol::T15 => 8,
+            Protocol::Other(value) => value,
+        }
+    }
+
+    /// The protocol that the service reported.
+    pub(crate) const fn protocol(self, value: u32) -> Protocol {
+        match value {
+            1 => Protocol::T0,
+            2 => Protocol::T1,
+            8 => Protocol::T15,
+            other if other == self.raw_protocol() => Protocol::Raw,
+            other => Protocol::Other(other),
+        }
+    }
+
+    /// The state that `SCardStatus` reported and, where there is one, the event counter
+    /// beside it.
+    pub(crate) fn card_state(self, value: u32) -> (CardState, Option<u16>) {
+        let mask = CardState::from_bits_truncate(value & 0xFFFF);
+        match self {
+            Platform::Windows => (CardState::from_ordinal(value), None),
+            Platform::MacOs => (mask, None),
+            Platform::PcscLite => (mask, Some((value >> 16) as u16)),
+        }
+    }
+
+    /// `SCARD_CTL_CODE(function)`.
+    pub(crate) const fn control_code(self, function: u32) -> u32 {
+        match self {
+            Platform::Windows => 0x31_0000 | function.wrapping_shl(2),
+            Platform::MacOs | Platform::PcscLite => 0x4200_0000u32.wrapping_add(function),
+        }
+    }
+
+    /// Whether a transaction is still held after `SCardReconnect`. Elsewhere the service
+    /// ends it.
+    pub(crate) const fn reconnect_keeps_transaction(self) -> bool {
+        matches!(self, Platform::PcscLite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Platform::{MacOs, PcscLite, Windows};
+    use super::*;
+
+    #[test]
+    fn raw_has_a_number_of_its_own_on_windows() {
+        let both = Protocols::T0 | Protocols::RAW;
+        assert_eq!(Windows.preferred_protocols(both), 0x1_0001);
+        assert_eq!(PcscLite.preferred_protocols(both), 5);
+        assert_eq!(MacOs.preferred_protocols(Protocols::ANY), 3);
+        assert_eq!(Windows.protocol(0x1_0000), Protocol::Raw);
+        assert_eq!(Windows.protocol(4), Protocol::Other(4));
+        assert_eq!(PcscLite.protocol(4), Protocol::Raw);
+        assert_eq!(PcscLite.protocol(0x1_0000), Protocol::Other(0x1_0000));
+    }
+
+    #[test]
+    fn every_protocol_value_comes_back() {
+        for platform in [Windows, MacOs, PcscLite] {
+            for value in [0, 1, 2, 3, 4, 7, 8, 15, 0x1_0000, u32::MAX] {
+                let protocol = platform.protocol(value);
+                assert_eq!(platform.protocol_value(protocol), value);
+            }
+        }
+    }
+
+    #[test]
+    fn unnamed_protocol_bits_pass_through() {
+        let default = Protocols::from_bits_retain(0x8000_0000);
+        assert_eq!(Windows.preferred_protocols(default), 0x8000_0000);
+    }
+
+    #[test]
+    fn status_is_an_ordinal_on_windows_and_a_mask_elsewhere() {
+        let ready = CardState::PRESENT | CardState::POWERED | CardState::NEGOTIABLE;
+        assert_eq!(Windows.card_state(5), (ready, None));
+        assert_eq!(PcscLite.card_state(0x0007_0034), (ready, Some(7)));
+        assert_eq!(MacOs.card_state(0x34), (ready, None));
+        assert_eq!(Windows.card_state(1), (CardState::ABSENT, None));
+        assert_eq!(PcscLite.card_state(0x2), (CardState::ABSENT, Some(0)));
+        assert_eq!(Windows.card_state(99), (CardState::UNKNOWN, None));
+    }
+
+    #[test]
+    fn control_codes() {
+        assert_eq!(Windows.control_code(3400), 0x0031_3520);
+        assert_eq!(PcscLite.control_code(3400), 0x4200_0D48);
+        assert_eq!(MacOs.control_code(1), 0x4200_0001);
+        // Absurd functions give absurd codes, not a panic.
+        let _ = (
+            Windows.control_code(u32::MAX),
+            PcscLite.control_code(u32::MAX),
+        );
+    }
+
+    #[test]
+    fn this_platform_agrees_with_the_bindings() {
+        use pcsc::ffi;
+        let here = Platform::CURRENT;
+        #[allow(clippy::unnecessary_cast)]
+        let (raw, code) = (
+            ffi::SCARD_PROTOCOL_RAW as u32,
+            ffi::SCARD_CTL_CODE(3400) as u32,
+        );
+        assert_eq!(here.raw_protocol(), raw);
+        assert_eq!(here.control_code(3400), code);
+    }
+}

@@ -1,0 +1,162 @@
+//! Direct access to a reader.
+
+use crate::Protocols;
+use crate::attribute::{Attribute, ControlCode};
+use crate::card::Card;
+use crate::connection::{Access, Connection};
+use crate::error::{HandleError, Result};
+use crate::name::ReaderName;
+use crate::options::{Disposition, Initialization, Scope, ShareMode};
+use crate::status::CardStatus;
+
+/// Direct access to a reader, with or without a card in it (`SCARD_SHARE_DIRECT`).
+///
+/// For control codes and attributes of the reader. No protocol is negotiated, so there is
+/// nothing to transmit with: [`into_card`](Reader::into_card) gets there.
+///
+/// ```no_run
+/// # fn demo(context: &scard::Context, name: &scard::ReaderName) -> scard::Result<()> {
+/// use scard::{Attribute, Initialization, Protocols, ShareMode};
+///
+/// let mut reader = context.open_reader(name)?;
+/// let vendor = reader.attribute(Attribute::VENDOR_NAME)?;
+/// let mut card = reader.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping it disconnects and leaves a card as it is.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    pub(crate) fn open(scope: Scope, reader: &ReaderName) -> Result<Reader> {
+        let (connection, _) = Connection::open(
+            scope,
+            reader,
+            Access::Direct,
+            Protocols::empty(),
+            Disposition::Leave,
+        )?;
+        Ok(Reader { connection })
+    }
+
+    pub(crate) fn new(connection: Connection) -> Reader {
+        Reader { connection }
+    }
+
+    /// The name of the reader.
+    pub fn name(&self) -> &ReaderName {
+        self.connection.reader()
+    }
+
+    /// Moves on from direct to general access: the card in the reader.
+    ///
+    /// Corresponds to `SCardReconnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::reconnect`]; the reader comes back with the error. If the card was
+    /// to be reset, that can have happened; [`Reader::reconnect`] acknowledges it.
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite takes the power from a card that nobody uses, and direct access is no use
+    /// of it. [`Initialization::Leave`] does not bring the power back; take
+    /// [`Initialization::Reset`] or [`Initialization::Unpower`] unless another connection
+    /// keeps the card in use.
+    pub fn into_card(
+        mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Card, HandleError<Reader>> {
+        let reconnected =
+            self.connection
+                .reconnect(Access::Card(share_mode), protocols, initialization);
+        match reconnected {
+            Ok(protocol) => Ok(Card::new(self.connection, share_mode, protocol)),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// Acknowledges another program's reset, or resets the card, and keeps direct access.
+    ///
+    /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SMARTCARD` if there is no card, `SCARD_W_UNRESPONSIVE_CARD` if it does
+    /// not answer to the reset.
+    #[doc(alias = "SCardReconnect")]
+    pub fn reconnect(&mut self, initialization: Initialization) -> Result<()> {
+        self.connection
+            .reconnect(Access::Direct, Protocols::empty(), initialization)
+            .map(drop)
+    }
+
+    /// Sends a control code and input to the reader's driver and gives its output.
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`].
+    #[doc(alias = "SCardControl")]
+    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.connection.control(code, input)
+    }
+
+    /// An attribute of the reader or the card, as the driver gives it.
+    ///
+    /// Corresponds to `SCardGetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardGetAttrib")]
+    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.connection.attribute(attribute)
+    }
+
+    /// Sets an attribute of the reader or the card.
+    ///
+    /// Corresponds to `SCardSetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardSetAttrib")]
+    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.connection.set_attribute(attribute, value)
+    }
+
+    /// Whether there is a card, and its ATR.
+    ///
+    /// Corresponds to `SCardStatus`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::status`].
+    #[doc(alias = "SCardStatus")]
+    pub fn status(&mut self) -> Result<CardStatus> {
+        self.connection.status()
+    }
+
+    /// Ends the connection and does with a card what `disposition` says.
+    ///
+    /// Corresponds to `SCardDisconnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::disconnect`]. The reader comes back with the error.
+    #[doc(alias = "SCardDisconnect")]
+    pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Reader>> {
+        match self.connection.disconnect(disposition) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Transactions.
+
+use crate::Protocols;
+use crate::attribute::{Attribute, ControlCode};
+use crate::card::Card;
+use crate::error::{Error, Operation, Result};
+use crate::name::ReaderName;
+use crate::options::{Disposition, Initialization, Protocol, ShareMode};
+use crate::platform::Platform;
+use crate::status::CardStatus;
+
+/// Exclusive use of a card for as long as commands belong together.
+///
+/// Made by [`Card::transaction`], whose card it borrows: meanwhile the card is used through
+/// the transaction, and there cannot be two.
+///
+/// Ends when it is dropped, in a panic, too, and when the process ends. The card is left as
+/// it is then; [`end`](Transaction::end) can do more and says what failed.
+///
+/// # Platform notes
+///
+/// Windows ends a transaction in which nothing happens for five seconds, by resetting the
+/// card.
+#[derive(Debug)]
+pub struct Transaction<'card> {
+    card: &'card mut Card,
+    held: bool,
+    interrupted: bool,
+}
+
+impl<'card> Transaction<'card> {
+    pub(crate) fn new(card: &'card mut Card) -> Transaction<'card> {
+        Transaction {
+            card,
+            held: true,
+            interrupted: false,
+        }
+    }
+
+    /// The reader that the card is in.
+    pub fn reader(&self) -> &ReaderName {
+        self.card.reader()
+    }
+
+    /// The share mode of the connection.
+    pub fn share_mode(&self) -> ShareMode {
+        self.card.share_mode()
+    }
+
+    /// See [`Card::protocol`].
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.card.protocol()
+    }
+
+    /// See [`Card::transmit`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`].
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.card(Operation::Transmit)?.transmit(command)
+    }
+
+    /// See [`Card::transmit_ref`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`].
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        self.card(Operation::Transmit)?.transmit_ref(command)
+    }
+
+    /// See [`Card::status`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::status`].
+    #[doc(alias = "SCardStatus")]
+    pub fn status(&mut self) -> Result<CardStatus> {
+        self.card(Operation::Status)?.status()
+    }
+
+    /// See [`Card::control`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`].
+    #[doc(alias = "SCardControl")]
+    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.card(Operation::Control)?.control(code, input)
+    }
+
+    /// See [`Card::attribute`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardGetAttrib")]
+    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.card(Operation::GetAttribute)?.attribute(attribute)
+    }
+
+    /// See [`Card::set_attribute`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardSetAttrib")]
+    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.card(Operation::SetAttribute)?
+            .set_attribute(attribute, value)
+    }
+
+    /// Re-establishes the connection as [`Card::reconnect`] does. The transaction is held
+    /// afterwards on every platform.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::reconnect`] and [`Card::transaction`].
+    ///
+    /// # Platform notes
+    ///
+    /// With pcsc-lite the transaction goes on. Windows and macOS end it with the reconnect,
+    /// so it is begun again: others may have used the card in between, and
+    /// [`interrupted`](Transaction::interrupted) says so.
+    #[doc(alias = "SCardReconnect")]
+    pub fn reconnect(
+        &mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let protocol =
+            self.card(Operation::Reconnect)?
+                .reconnect(share_mode, protocols, initialization)?;
+        if !Platform::CURRENT.reconnect_keeps_transaction() {
+            self.interrupted = true;
+            self.held = false;
+            self.card.connection().begin_transaction()?;
+            self.held = true;
+        }
+        Ok(protocol)
+    }
+
+    /// Whether others may have used the card since the transaction began: where the
+    /// platform ends a transaction at a [`reconnect`](Transaction::reconnect).
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Ends the transaction and does with the card what `disposition` says.
+    ///
+    /// Corresponds to `SCardEndTransaction`. After anything but [`Disposition::Leave`] this
+    /// connection, too, gets `SCARD_W_RESET_CARD` until it reconnects.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_W_REMOVED_CARD` or `SCARD_W_RESET_CARD` if the card was removed or reset
+    /// meanwhile, `SCARD_E_INVALID_VALUE` if the reader was unplugged. The transaction is
+    /// over all the same.
+    #[doc(alias = "SCardEndTransaction")]
+    pub fn end(mut self, disposition: Disposition) -> Result<()> {
+        self.finish(disposition)
+    }
+
+    fn finish(&mut self, disposition: Disposition) -> Result<()> {
+        if !self.held {
+            return Ok(());
+        }
+        self.held = false;
+        if disposition != Disposition::Leave {
+            self.card.forget_protocol();
+        }
+        self.card.connection().end_transaction(disposition)
+    }
+
+    /// The card, if the transaction still protects it.
+    fn card(&mut self, operation: Operation) -> Result<&mut Card> {
+        if self.held {
+            Ok(self.card)
+        } else {
+            Err(Error::refused(
+                operation,
+                self.card.reader(),
+                "the transaction ended with the reconnect and could not be begun again",
+            ))
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish(Disposition::Leave) {
+            tracing::debug!(%error, "a transaction was dropped");
+        }
+    }
+}
