@@ -1,0 +1,109 @@
+//! Virtual smart-card readers and cards for the tests of any PC/SC application.
+//!
+//! A [`Sandbox`] is a private, real `pcscd` with virtual readers: the
+//! application under test talks to it through the system's PC/SC library, as it
+//! does to real readers. A [`VirtualCard`] is a closure from command to
+//! response. Nothing needs hardware, and on most systems nothing needs root.
+//!
+//! - Cards are inserted and removed while the application runs
+//!   ([`VirtualReader::insert`], [`VirtualReader::remove`]), torn out in the
+//!   middle of a command ([`Reply::Drop`]), slow ([`VirtualCard::delay`]) or
+//!   mute ([`Reply::Mute`]).
+//! - A [`CardHandle`] tells what a card has seen: every command, every power-on
+//!   and every reset.
+//! - The daemon can be killed, paused and restarted on the same socket path
+//!   ([`Sandbox::kill`], [`Sandbox::pause`], [`Sandbox::restart`]).
+//! - Any number of sandboxes run at the same time, each in a few milliseconds.
+//! - [`isolated`] gives a test that uses PC/SC in its own process a process of
+//!   its own; [`isolated_with_peer`] adds second programs to it.
+//! - The program `with-virtual-readers` runs any command with virtual readers:
+//!   `with-virtual-readers --readers 2 -- pcsc_scan -r`.
+//!
+//! # A test
+//!
+//! ```no_run
+//! use scard_testkit::{Sandbox, VirtualCard, isolated};
+//!
+//! #[test]
+//! # fn hidden() {}
+//! fn the_card_is_selected() {
+//!     isolated(|| {
+//!         let sandbox = Sandbox::builder().readers(2).start().unwrap();
+//!         let card = sandbox
+//!             .reader(0)
+//!             .insert(VirtualCard::new(|command: &[u8]| match command {
+//!                 [0x00, 0xA4, 0x04, 0x00, ..] => [0x90, 0x00],
+//!                 _ => [0x6D, 0x00],
+//!             }))
+//!             .unwrap();
+//!
+//!         // Instead of these lines: the application under test.
+//!         let context = pcsc::Context::establish(pcsc::Scope::User).unwrap();
+//!         let reader = std::ffi::CString::new(sandbox.reader(0).name()).unwrap();
+//!         let client = context
+//!             .connect(&reader, pcsc::ShareMode::Shared, pcsc::Protocols::ANY)
+//!             .unwrap();
+//!         let mut buffer = [0; 258];
+//!         let select = [0x00, 0xA4, 0x04, 0x00, 0x05, 0xA0, 0x00, 0x00, 0x00, 0x01];
+//!         assert_eq!(client.transmit(&select, &mut buffer).unwrap(), [0x90, 0x00]);
+//!
+//!         assert_eq!(card.log()[0].command, select);
+//!     });
+//! }
+//! # the_card_is_selected();
+//! ```
+//!
+//! A program of its own is tested without [`isolated`]: start it with
+//! [`Sandbox::command`].
+//!
+//! # What must be installed
+//!
+//! Linux with `pcscd` and the driver `vpcd` of the vsmartcard project. On
+//! Debian and Ubuntu:
+//!
+//! ```text
+//! apt-get install pcscd vsmartcard-vpcd
+//! ```
+//!
+//! The kit needs root or unprivileged user namespaces. Where something is
+//! missing, [`TestkitError`] says what to do. `SCARD_TESTKIT_PCSCD` and
+//! `SCARD_TESTKIT_VPCD` name a daemon and a driver (`libifdvpcd.so`) elsewhere.
+//!
+//! # Platform notes
+//!
+//! On anything but Linux this crate is empty, so that it can stay among the
+//! development dependencies; gate the tests that use it with
+//! `#[cfg(target_os = "linux")]`.
+//!
+//! # Limits
+//!
+//! Those of the driver: readers come in pairs and cannot be unplugged, the
+//! daemon looks for cards every 400 ms, a command has 2 to 65,535 bytes (the
+//! single bytes 00, 01, 02 and 04 would be taken for power and reset), and there
+//! is no PIN pad and no control code but the one for the maximum APDU size.
+#![cfg(target_os = "linux")]
+
+pub mod atr;
+mod card;
+mod daemon;
+mod directory;
+mod error;
+mod iso;
+mod isolate;
+mod peer;
+mod ports;
+mod process;
+mod reader;
+mod sandbox;
+mod slot;
+mod status;
+mod sync;
+mod vpcd;
+
+pub use card::{Applet, CardHandle, CardStats, Exchange, Reply, VirtualCard};
+pub use error::TestkitError;
+pub use iso::IsoCard;
+pub use isolate::{isolated, isolated_with_peer};
+pub use peer::{Link, Peer, Peers};
+pub use reader::VirtualReader;
+pub use sandbox::{Sandbox, SandboxBuilder};

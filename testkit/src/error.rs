@@ -1,0 +1,150 @@
+//! The one error type of the kit.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What kept the kit from doing its work.
+///
+/// The messages are written for the person who reads a failed CI run: they
+/// name the package to install or the setting to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestkitError {
+    /// The PC/SC daemon is not installed.
+    #[error(
+        "pcscd was not found (looked for {looked_for}); install it \
+         (Debian, Ubuntu: apt-get install pcscd) or set SCARD_TESTKIT_PCSCD to its path"
+    )]
+    PcscdNotFound {
+        /// The places that were tried.
+        looked_for: String,
+    },
+
+    /// The virtual reader driver is not installed.
+    #[error(
+        "vpcd, the virtual smart-card reader driver, was not found (looked for {looked_for}); \
+         install it (Debian, Ubuntu: apt-get install vsmartcard-vpcd) or set \
+         SCARD_TESTKIT_VPCD to the path of libifdvpcd.so"
+    )]
+    DriverNotFound {
+        /// The places that were tried.
+        looked_for: String,
+    },
+
+    /// The programs `unshare`, `mount` and `sh` could not be started.
+    #[error(
+        "unshare could not be started; install it (Debian, Ubuntu: apt-get install util-linux mount)"
+    )]
+    UnshareNotFound(#[source] io::Error),
+
+    /// The system does not let this process have a mount namespace.
+    #[error(
+        "a private mount namespace was refused: {detail}. Run the tests as root, or allow \
+         unprivileged user namespaces: on Ubuntu 23.10 and later \
+         `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on older Debian \
+         `sysctl kernel.unprivileged_userns_clone=1`, in a container \
+         `--cap-add SYS_ADMIN --security-opt apparmor=unconfined --security-opt seccomp=unconfined`"
+    )]
+    NamespacesRefused {
+        /// What `unshare` and `mount` said.
+        detail: String,
+    },
+
+    /// More readers than this build of the daemon can have.
+    #[error(
+        "{wanted} readers were asked for (they come in pairs), but this pcscd is built for {limit} at most"
+    )]
+    TooManyReaders {
+        /// Readers asked for, rounded up to whole pairs.
+        wanted: usize,
+        /// The daemon's limit.
+        limit: usize,
+    },
+
+    /// The daemon ended or did not accept connections in time.
+    #[error("pcscd did not start: {reason}\n--- end of its log ---\n{log}")]
+    DaemonDidNotStart {
+        /// What happened.
+        reason: String,
+        /// The last lines of its log.
+        log: String,
+    },
+
+    /// The daemon was killed and not restarted.
+    #[error("pcscd is not running in this sandbox (killed and not restarted?)")]
+    DaemonNotRunning,
+
+    /// A reader's name that `pcscd` cannot have.
+    #[error("{name:?} cannot be a reader's name: {reason}")]
+    InvalidReaderName {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+
+    /// A reader's index is too high.
+    #[error("there is no reader {index}: the sandbox has {readers}")]
+    NoSuchReader {
+        /// The index asked for.
+        index: usize,
+        /// How many readers there are.
+        readers: usize,
+    },
+
+    /// The reader has a card already.
+    #[error("reader {reader:?} has a card already; remove that first")]
+    ReaderOccupied {
+        /// The reader's name.
+        reader: String,
+    },
+
+    /// The card is in a reader already.
+    #[error("this card is in a reader already; a card can be in one at a time")]
+    CardInUse,
+
+    /// The card left the reader while its insertion was waited for.
+    #[error("the card was removed from reader {reader:?} before the daemon had published it")]
+    CardGone {
+        /// The reader's name.
+        reader: String,
+    },
+
+    /// A Unix socket's path may have 107 bytes.
+    #[error(
+        "the socket path {} is longer than the 107 bytes that a Unix socket can have; \
+         set TMPDIR to a short path",
+        path.display()
+    )]
+    SocketPathTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// Something did not happen in time.
+    #[error("{what} did not happen within {after:?}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        after: Duration,
+    },
+
+    /// The system refused an operation.
+    #[error("{what}")]
+    Io {
+        /// What was to be done.
+        what: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl TestkitError {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

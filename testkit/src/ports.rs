@@ -1,0 +1,107 @@
+//! TCP ports that nobody else is given while the driver may bind them.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
+};
+
+/// Two neighbouring ports, reserved as long as this lives.
+///
+/// Both sockets are bound without `SO_REUSEADDR`, so the kernel gives the
+/// ports to nobody else; set afterwards, that option lets exactly a socket
+/// that has it too (the driver's, which listens on the port) bind there. The
+/// reservation outlives any number of daemons.
+#[derive(Debug)]
+pub(crate) struct PortPair {
+    first: u16,
+    _sockets: [OwnedFd; 2],
+}
+
+impl PortPair {
+    pub(crate) fn reserve() -> io::Result<Self> {
+        // Half of the time the neighbour is free at the first attempt.
+        for _ in 0..1000 {
+            let (lower, first) = reserve(0)?;
+            let Some(second) = first.checked_add(1) else {
+                continue;
+            };
+            match reserve(second) {
+                Ok((upper, _)) => {
+                    sockopt::set_socket_reuseaddr(&lower, true)?;
+                    sockopt::set_socket_reuseaddr(&upper, true)?;
+                    return Ok(Self {
+                        first,
+                        _sockets: [lower, upper],
+                    });
+                }
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    pub(crate) fn first(&self) -> u16 {
+        self.first
+    }
+}
+
+fn reserve(port: u16) -> io::Result<(OwnedFd, u16)> {
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    let address = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok((socket, address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// Binds as the driver does.
+    fn listen_like_vpcd(port: u16) -> io::Result<OwnedFd> {
+        let socket = socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+        rustix::net::listen(&socket, 0)?;
+        Ok(socket)
+    }
+
+    #[test]
+    fn the_driver_can_bind_reserved_ports_again_and_again() {
+        let ports = PortPair::reserve().unwrap();
+        for _ in 0..3 {
+            for port in [ports.first(), ports.first() + 1] {
+                drop(listen_like_vpcd(port).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_else_is_given_a_reserved_port() {
+        let reserved: Vec<_> = (0..50).map(|_| PortPair::reserve().unwrap()).collect();
+        let taken = |port| {
+            reserved
+                .iter()
+                .any(|pair| port == pair.first() || port == pair.first() + 1)
+        };
+        // `TcpListener` sets SO_REUSEADDR, the only way to share a port.
+        let others: Vec<_> = (0..500)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        assert!(!others.iter().any(|o| taken(o.local_addr().unwrap().port())));
+    }
+}

@@ -1,0 +1,104 @@
+//! Readers: getting cards in and out, and knowing when the daemon has seen it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::card::CardHandle;
+use crate::error::TestkitError;
+use crate::slot::Slot;
+
+/// A reader of a [`Sandbox`](crate::Sandbox).
+///
+/// The daemon looks at its virtual readers every 400 ms. [`insert`] and
+/// [`remove`] wait until it has seen the change and told its clients, so that a
+/// test can go on at once; [`insert_now`] and [`remove_now`] do not wait.
+///
+/// [`insert`]: Self::insert
+/// [`insert_now`]: Self::insert_now
+/// [`remove`]: Self::remove
+/// [`remove_now`]: Self::remove_now
+#[derive(Debug)]
+pub struct VirtualReader {
+    slot: Arc<Slot>,
+    timeout: Duration,
+}
+
+impl VirtualReader {
+    pub(crate) fn new(slot: Arc<Slot>, timeout: Duration) -> Self {
+        Self { slot, timeout }
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// The reader's name, as PC/SC has it.
+    pub fn name(&self) -> &str {
+        self.slot.name()
+    }
+
+    /// The card in the reader.
+    pub fn card(&self) -> Option<CardHandle> {
+        self.slot.card()
+    }
+
+    /// Inserts a card, a new one or one that was removed from a reader, and
+    /// waits until clients of the daemon can see it.
+    ///
+    /// # Errors
+    /// [`ReaderOccupied`](TestkitError::ReaderOccupied),
+    /// [`CardInUse`](TestkitError::CardInUse),
+    /// [`DaemonNotRunning`](TestkitError::DaemonNotRunning), or
+    /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon. The
+    /// card stays inserted then, as after [`insert_now`](Self::insert_now).
+    pub fn insert(&self, card: impl Into<CardHandle>) -> Result<CardHandle, TestkitError> {
+        if !self.slot.has_daemon() {
+            return Err(TestkitError::DaemonNotRunning);
+        }
+        let card = self.insert_now(card)?;
+        self.wait_until_published()?;
+        Ok(card)
+    }
+
+    /// Inserts a card and returns at once. The daemon sees it at its next look;
+    /// [`wait_until_published`](Self::wait_until_published) waits for that.
+    ///
+    /// # Errors
+    /// [`ReaderOccupied`](TestkitError::ReaderOccupied),
+    /// [`CardInUse`](TestkitError::CardInUse).
+    pub fn insert_now(&self, card: impl Into<CardHandle>) -> Result<CardHandle, TestkitError> {
+        let card = card.into();
+        self.slot.insert(&card)?;
+        Ok(card)
+    }
+
+    /// Removes the card, and waits until clients of the daemon can see that the
+    /// reader is empty. Does the same where the card has left by itself
+    /// ([`Reply::Drop`](crate::Reply::Drop)) or there was none.
+    ///
+    /// # Errors
+    /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon.
+    pub fn remove(&self) -> Result<(), TestkitError> {
+        self.remove_now();
+        self.wait_until_published()
+    }
+
+    /// Removes the card and returns at once. A command on its way fails
+    /// immediately; the daemon sees the empty reader at its next look.
+    pub fn remove_now(&self) {
+        self.slot.remove();
+    }
+
+    /// Waits until clients of the daemon see the reader as it is, with its card
+    /// or empty. To insert several cards and wait once, use
+    /// [`insert_now`](Self::insert_now) for each and then this for each.
+    ///
+    /// # Errors
+    /// [`Timeout`](TestkitError::Timeout);
+    /// [`DaemonNotRunning`](TestkitError::DaemonNotRunning) if there is a card
+    /// and no daemon.
+    pub fn wait_until_published(&self) -> Result<(), TestkitError> {
+        self.slot
+            .wait_until_published(self.timeout, Instant::now() + self.timeout)
+    }
+}

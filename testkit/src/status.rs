@@ -1,0 +1,166 @@
+//! Asks the daemon what it tells its clients about its readers.
+//!
+//! A client learns of cards through the daemon's published reader states, so
+//! these are the proof that an insertion or a removal is visible. They are read
+//! the way the client library reads them, without the library: its socket path
+//! is one per process, ours is one per sandbox. The messages are the same in
+//! pcsc-lite 1.8 to 2.5 (`winscard_msg.h`, `eventhandler.h`); where a daemon
+//! answers otherwise, the caller falls back to what the driver does on the wire.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+const CMD_VERSION: u32 = 0x11;
+const CMD_GET_READERS_STATE: u32 = 0x12;
+const PROTOCOL_MAJOR: i32 = 4;
+/// The oldest minor version that current daemons still serve.
+const PROTOCOL_MINOR: i32 = 4;
+
+/// Entries of the daemon's answer, each a `READER_STATE` structure.
+const ENTRIES: usize = 16;
+const ENTRY_LEN: usize = 184;
+const NAME_LEN: usize = 128;
+const STATE_AT: usize = 132;
+const SCARD_PRESENT: u32 = 0x0004;
+
+/// How long a publication may take after the driver's answer that causes it.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A question to the daemon of one sandbox.
+#[derive(Debug)]
+pub(crate) struct DaemonStatus {
+    socket: PathBuf,
+    minor: AtomicI32,
+}
+
+/// What the daemon publishes about one reader.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) name: String,
+    pub(crate) card: bool,
+}
+
+impl DaemonStatus {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            minor: AtomicI32::new(PROTOCOL_MINOR),
+        }
+    }
+
+    /// The published readers; `Unsupported` when this daemon speaks otherwise.
+    pub(crate) fn readers(&self) -> io::Result<Vec<Published>> {
+        self.session()?.readers()
+    }
+
+    /// Whether the daemon comes to publish that `reader` has a card (or has
+    /// none) within a moment. `None`: it cannot be asked.
+    pub(crate) fn confirm(&self, reader: &str, card: bool) -> Option<bool> {
+        let started = Instant::now();
+        let mut session = self.session().ok()?;
+        // The daemon changes the state, then counts the event: a second look
+        // sees both.
+        let mut seen = 0;
+        while seen < 2 {
+            let readers = session.readers().ok()?;
+            if readers.iter().find(|r| r.name == reader)?.card == card {
+                seen += 1;
+            } else if started.elapsed() > PATIENCE {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn session(&self) -> io::Result<Session> {
+        for _ in 0..2 {
+            let asked = self.minor.load(Ordering::Relaxed);
+            let (session, minor) = Session::open(&self.socket, asked)?;
+            if minor == asked {
+                return Ok(session);
+            }
+            self.minor.store(minor, Ordering::Relaxed);
+        }
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+struct Session(UnixStream);
+
+impl Session {
+    /// Says hello, and returns the daemon's minor version.
+    fn open(socket: &std::path::Path, minor: i32) -> io::Result<(Self, i32)> {
+        let mut stream = UnixStream::connect(socket)?;
+        // A stopped daemon never answers.
+        stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+        let mut hello = request(CMD_VERSION, 12);
+        for field in [PROTOCOL_MAJOR, minor, 0] {
+            hello.extend_from_slice(&field.to_ne_bytes());
+        }
+        stream.write_all(&hello)?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer)?;
+        let major = i32::from_ne_bytes([answer[0], answer[1], answer[2], answer[3]]);
+        if major != PROTOCOL_MAJOR {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let minor = i32::from_ne_bytes([answer[4], answer[5], answer[6], answer[7]]);
+        Ok((Self(stream), minor))
+    }
+
+    fn readers(&mut self) -> io::Result<Vec<Published>> {
+        self.0.write_all(&request(CMD_GET_READERS_STATE, 0))?;
+        let mut answer = vec![0; ENTRIES * ENTRY_LEN];
+        self.0.read_exact(&mut answer)?;
+        Ok(parse(&answer))
+    }
+}
+
+/// The header of a message: `struct rxHeader`.
+fn request(command: u32, body_len: u32) -> Vec<u8> {
+    let mut message = body_len.to_ne_bytes().to_vec();
+    message.extend_from_slice(&command.to_ne_bytes());
+    message
+}
+
+fn parse(answer: &[u8]) -> Vec<Published> {
+    answer
+        .chunks_exact(ENTRY_LEN)
+        .filter(|entry| entry[0] != 0)
+        .map(|entry| {
+            let name = entry[..NAME_LEN].split(|b| *b == 0).next().unwrap_or(&[]);
+            let mut state = [0; 4];
+            state.copy_from_slice(&entry[STATE_AT..STATE_AT + 4]);
+            Published {
+                name: String::from_utf8_lossy(name).into_owned(),
+                card: u32::from_ne_bytes(state) & SCARD_PRESENT != 0,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_parsed() {
+        let mut answer = vec![0; ENTRIES * ENTRY_LEN];
+        answer[..6].copy_from_slice(b"Reader");
+        answer[STATE_AT..STATE_AT + 4].copy_from_slice(&0x0003_0034u32.to_ne_bytes());
+        answer[ENTRY_LEN] = b'B';
+        answer[ENTRY_LEN + STATE_AT] = 2;
+        let expected = |name: &str, card| Published {
+            name: name.into(),
+            card,
+        };
+        assert_eq!(
+            parse(&answer),
+            [expected("Reader", true), expected("B", false)]
+        );
+        assert_eq!(parse(&[]), []);
+    }
+}

@@ -1,0 +1,332 @@
+//! The daemon's life, its limits, and what is left behind: nothing.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{SELECT, connect, context, sees_card, transmit};
+use pcsc::Error;
+use scard_testkit::{CardHandle, Sandbox, TestkitError, VirtualCard, isolated, isolated_with_peer};
+
+fn sees_readers(context: &pcsc::Context) -> Vec<String> {
+    context
+        .list_readers_owned()
+        .expect("readers")
+        .into_iter()
+        .map(|name| name.into_string().expect("UTF-8"))
+        .collect()
+}
+
+/// The running `pcscd` processes that have something to do with a directory.
+fn daemons_of(dir: &Path) -> Vec<String> {
+    let dir = dir.to_str().expect("UTF-8");
+    fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .map(|cmdline| String::from_utf8_lossy(&cmdline).replace('\0', " "))
+        .filter(|cmdline| cmdline.contains(dir))
+        .collect()
+}
+
+fn dir_of(sandbox: &Sandbox) -> PathBuf {
+    let dir = sandbox.socket_path().parent().and_then(Path::parent);
+    dir.expect("the sandbox's directory").to_owned()
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(5), "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_readers_are_those_asked_for() {
+    isolated(|| {
+        let sandbox = Sandbox::builder()
+            .reader("ACS ACR122U")
+            .reader("Gemalto PC Twin Reader")
+            .readers(5)
+            .start()
+            .unwrap();
+        let names: Vec<_> = sandbox.readers().iter().map(|r| r.name()).collect();
+        assert_eq!(names.len(), 6);
+        assert_eq!(sees_readers(&context()), names);
+    });
+}
+
+#[test]
+fn sixteen_readers_with_cards() {
+    isolated(|| {
+        let mut builder = Sandbox::builder().readers(16);
+        for index in 0..16 {
+            builder = builder.card(index, VirtualCard::iso());
+        }
+        let start = Instant::now();
+        let sandbox = builder.start().unwrap();
+        println!("16 readers with cards: {:?}", start.elapsed());
+        let context = context();
+        for reader in sandbox.readers() {
+            assert!(sees_card(&context, reader), "{}", reader.name());
+            let client = connect(&context, reader).unwrap();
+            transmit(&client, SELECT).unwrap();
+        }
+    });
+}
+
+#[test]
+fn more_readers_than_the_daemon_has_are_refused() {
+    let error = Sandbox::builder().readers(100_000).start().unwrap_err();
+    match error {
+        TestkitError::TooManyReaders { wanted, limit } => {
+            assert_eq!(wanted, 100_000);
+            let error = Sandbox::builder().readers(limit + 1).start().unwrap_err();
+            assert!(error.to_string().contains(&limit.to_string()), "{error}");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn cards_for_readers_that_are_not_there_are_refused() {
+    let error = Sandbox::builder()
+        .card(2, VirtualCard::iso())
+        .start()
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TestkitError::NoSuchReader {
+                index: 2,
+                readers: 2
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_restarted_daemon_is_at_the_same_place_with_the_same_cards() {
+    isolated(|| {
+        let sandbox = Sandbox::builder()
+            .card(0, VirtualCard::iso())
+            .start()
+            .unwrap();
+        let card = sandbox.reader(0).card().unwrap();
+        let old_pid = sandbox.pid().unwrap();
+        for _ in 0..3 {
+            let before = context();
+            let client = connect(&before, sandbox.reader(0)).unwrap();
+            transmit(&client, SELECT).unwrap();
+            sandbox.kill().unwrap();
+            assert_eq!(sandbox.pid(), None);
+            sandbox.kill().unwrap();
+            assert!(transmit(&client, SELECT).is_err());
+            assert!(matches!(
+                sandbox.reader(1).insert(VirtualCard::iso()),
+                Err(TestkitError::DaemonNotRunning)
+            ));
+            assert!(matches!(
+                sandbox.pause(),
+                Err(TestkitError::DaemonNotRunning)
+            ));
+            sandbox.reader(1).remove().unwrap();
+
+            sandbox.restart().unwrap();
+            let after = context();
+            assert!(sees_card(&after, sandbox.reader(0)));
+            assert!(!sees_card(&after, sandbox.reader(1)));
+            let client = connect(&after, sandbox.reader(0)).unwrap();
+            transmit(&client, SELECT).unwrap();
+        }
+        assert_ne!(sandbox.pid(), Some(old_pid));
+        assert_eq!(card.commands(), 6);
+        // Without a kill before it.
+        sandbox.restart().unwrap();
+        assert!(sees_card(&context(), sandbox.reader(0)));
+        assert!(
+            daemons_of(&dir_of(&sandbox)).len() <= 2,
+            "an old daemon runs"
+        );
+    });
+}
+
+#[test]
+fn a_card_inserted_while_there_is_no_daemon_comes_with_the_next() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().start().unwrap();
+        sandbox.kill().unwrap();
+        sandbox.reader(0).insert_now(VirtualCard::iso()).unwrap();
+        sandbox.restart().unwrap();
+        assert!(sees_card(&context(), sandbox.reader(0)));
+    });
+}
+
+#[test]
+fn a_paused_daemon_does_nothing_until_it_is_resumed() {
+    isolated(|| {
+        let sandbox = Sandbox::builder()
+            .timeout(Duration::from_millis(600))
+            .card(0, VirtualCard::iso())
+            .start()
+            .unwrap();
+        let context = context();
+        let client = connect(&context, sandbox.reader(0)).unwrap();
+        sandbox.pause().unwrap();
+        let error = sandbox.reader(1).insert(VirtualCard::iso()).unwrap_err();
+        assert!(matches!(error, TestkitError::Timeout { .. }), "{error}");
+        thread::scope(|scope| {
+            let exchange = scope.spawn(|| transmit(&client, SELECT));
+            thread::sleep(Duration::from_millis(100));
+            assert!(!exchange.is_finished());
+            sandbox.resume().unwrap();
+            assert!(exchange.join().unwrap().is_ok());
+        });
+        sandbox.reader(1).wait_until_published().unwrap();
+        assert!(sees_card(&context, sandbox.reader(1)));
+    });
+}
+
+#[test]
+fn a_daemon_that_was_killed_from_outside_can_be_restarted() {
+    isolated(|| {
+        let sandbox = Sandbox::builder()
+            .card(0, VirtualCard::iso())
+            .start()
+            .unwrap();
+        let pid = sandbox.pid().unwrap();
+        let status = std::process::Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        sandbox.restart().unwrap();
+        assert!(sees_card(&context(), sandbox.reader(0)));
+    });
+}
+
+#[test]
+fn twenty_sandboxes_leave_nothing_behind() {
+    let dirs: Vec<PathBuf> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..5)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..4)
+                        .map(|_| {
+                            let sandbox = Sandbox::builder()
+                                .readers(4)
+                                .card(3, VirtualCard::iso())
+                                .start()
+                                .unwrap();
+                            let dir = dir_of(&sandbox);
+                            assert!(!sandbox.is_default());
+                            assert_eq!(daemons_of(&dir).len(), 2);
+                            let card = sandbox.reader(3).card().unwrap();
+                            let start = Instant::now();
+                            drop(sandbox);
+                            println!("ended in {:?}", start.elapsed());
+                            assert!(!card.is_inserted());
+                            dir
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    assert_eq!(dirs.len(), 20);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    for dir in dirs {
+        assert_eq!(daemons_of(&dir), [""; 0]);
+        assert!(!mounts.contains(dir.to_str().unwrap()), "{mounts}");
+        assert!(!dir.exists());
+    }
+}
+
+#[test]
+fn sandboxes_do_not_see_each_other() {
+    isolated(|| {
+        let first = Sandbox::builder().reader("First").start().unwrap();
+        let second = Sandbox::builder().reader("Second").start().unwrap();
+        assert!(first.is_default() && !second.is_default());
+        assert_eq!(sees_readers(&context()), ["First 00 00", "First 00 01"]);
+        drop(first);
+        // The place is free again for the next.
+        let third = Sandbox::builder().reader("Third").start().unwrap();
+        assert!(third.is_default());
+        assert_eq!(sees_readers(&context()), ["Third 00 00", "Third 00 01"]);
+    });
+}
+
+#[test]
+fn a_killed_process_leaves_no_daemon() {
+    isolated_with_peer(
+        |peers| {
+            let peer = peers.spawn();
+            let dir = PathBuf::from(peer.recv());
+            assert_eq!(daemons_of(&dir).len(), 2);
+            peer.kill();
+            eventually("a daemon outlives its test", || daemons_of(&dir).is_empty());
+            fs::remove_dir_all(dir).unwrap();
+        },
+        |link| {
+            let sandbox = Sandbox::builder()
+                .card(0, VirtualCard::iso())
+                .start()
+                .unwrap();
+            link.send(dir_of(&sandbox).to_str().unwrap());
+            link.recv();
+        },
+    );
+}
+
+#[test]
+fn peers_reach_the_tests_sandbox() {
+    isolated_with_peer(
+        |peers| {
+            let card = CardHandle::from(VirtualCard::iso());
+            let sandbox = Sandbox::builder().card(0, &card).start().unwrap();
+            let peers = [peers.spawn(), peers.spawn()];
+            for peer in &peers {
+                assert_ne!(peer.pid(), std::process::id());
+                peer.send(sandbox.reader(0).name());
+                assert_eq!(peer.recv(), "[90, 00]");
+            }
+            peers[0].wait();
+            peers[1].kill();
+            assert_eq!(card.commands(), 2);
+        },
+        |link| {
+            let reader = std::ffi::CString::new(link.recv()).unwrap();
+            let context = context();
+            let client = context
+                .connect(&reader, pcsc::ShareMode::Shared, pcsc::Protocols::ANY)
+                .unwrap();
+            let answer = transmit(&client, SELECT).unwrap();
+            link.send(&format!("{:02x?}", &answer[answer.len() - 2..]));
+        },
+    );
+}
+
+#[test]
+fn without_a_sandbox_there_is_no_service() {
+    isolated(|| {
+        let error = pcsc::Context::establish(pcsc::Scope::User).err();
+        assert_eq!(error, Some(Error::NoService));
+    });
+}
+
+#[test]
+fn the_log_tells_what_the_daemon_did() {
+    let sandbox = Sandbox::builder().debug_log(true).start().unwrap();
+    assert!(sandbox.daemon_log().contains("pcscdaemon.c"));
+}
