@@ -66,11 +66,11 @@ attributes! {
     CURRENT_IO_STATE = 0x9_0302, "SCARD_ATTR_CURRENT_IO_STATE", "the state of the I/O contact";
     ATR_STRING = 0x9_0303, "SCARD_ATTR_ATR_STRING", "the card's answer to reset";
     ICC_TYPE_PER_ATR = 0x9_0304, "SCARD_ATTR_ICC_TYPE_PER_ATR", "the type of the card";
-    DEVICE_UNIT = 0x0001, "SCARD_ATTR_DEVICE_UNIT", "the number of this reader among those of the same name";
-    DEVICE_IN_USE = 0x0002, "SCARD_ATTR_DEVICE_IN_USE", "whether another program uses the reader";
-    DEVICE_FRIENDLY_NAME = 0x0003, "SCARD_ATTR_DEVICE_FRIENDLY_NAME", "the name that is shown to users";
-    DEVICE_SYSTEM_NAME = 0x0004, "SCARD_ATTR_DEVICE_SYSTEM_NAME", "the name that the system uses";
-    SUPRESS_T1_IFS_REQUEST = 0x0007, "SCARD_ATTR_SUPRESS_T1_IFS_REQUEST", "whether the driver leaves out the T=1 IFS request";
+    DEVICE_UNIT = 0x7FFF_0001, "SCARD_ATTR_DEVICE_UNIT", "the number of this reader among those of the same name";
+    DEVICE_IN_USE = 0x7FFF_0002, "SCARD_ATTR_DEVICE_IN_USE", "whether another program uses the reader";
+    DEVICE_FRIENDLY_NAME = 0x7FFF_0003, "SCARD_ATTR_DEVICE_FRIENDLY_NAME", "the name that is shown to users";
+    DEVICE_SYSTEM_NAME = 0x7FFF_0004, "SCARD_ATTR_DEVICE_SYSTEM_NAME", "the name that the system uses";
+    SUPRESS_T1_IFS_REQUEST = 0x7FFF_0007, "SCARD_ATTR_SUPRESS_T1_IFS_REQUEST", "whether the driver leaves out the T=1 IFS request";
 }
 
 impl Attribute {
@@ -215,6 +215,12 @@ mod tests {
                 Attribute::ICC_TYPE_PER_ATR,
                 ffi::SCARD_ATTR_ICC_TYPE_PER_ATR,
             ),
+        ] {
+            assert_eq!(ours.raw(), theirs as u32, "{ours:?}");
+        }
+        // The bindings have 0 for the class of the system's own attributes; the headers of
+        // pcsc-lite and Windows have 0x7FFF.
+        for (ours, theirs) in [
             (Attribute::DEVICE_UNIT, ffi::SCARD_ATTR_DEVICE_UNIT),
             (Attribute::DEVICE_IN_USE, ffi::SCARD_ATTR_DEVICE_IN_USE),
             (
@@ -230,7 +236,7 @@ mod tests {
                 ffi::SCARD_ATTR_SUPRESS_T1_IFS_REQUEST,
             ),
         ] {
-            assert_eq!(ours.raw(), theirs as u32, "{ours:?}");
+            assert_eq!(ours.raw(), 0x7FFF_0000 | theirs as u32, "{ours:?}");
         }
         assert_eq!(TABLE.len(), 38, "every row is compared above");
     }

@@ -68,3 +68,7 @@ pub use options::{
 pub use reader::Reader;
 pub use status::{CardState, CardStatus, ReaderFlags, ReaderState};
 pub use transaction::Transaction;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,33 @@
+//! Lists the readers, what is in them, and who uses it.
+
+use scard::{Context, ReaderFlags};
+
+fn main() -> scard::Result<()> {
+    let context = Context::establish()?;
+    let states = context.reader_states()?;
+    if states.is_empty() {
+        println!("no reader");
+    }
+    for state in &states {
+        println!("{}", state.reader());
+        let flags = state.flags();
+        let card = if flags.contains(ReaderFlags::MUTE) {
+            "card does not answer".to_owned()
+        } else if flags.contains(ReaderFlags::PRESENT) {
+            format!("card {}", state.atr())
+        } else if flags.contains(ReaderFlags::EMPTY) {
+            "no card".to_owned()
+        } else {
+            "not available".to_owned()
+        };
+        let usage = if flags.contains(ReaderFlags::EXCLUSIVE) {
+            ", in exclusive use"
+        } else if flags.contains(ReaderFlags::INUSE) {
+            ", in use"
+        } else {
+            ""
+        };
+        println!("  {card}{usage}");
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Errors that give a handle back.
+
+use std::fmt;
+
+use super::Error;
+
+/// An operation that uses up a handle failed, and here is the handle back.
+///
+/// `?` turns it into an [`Error`], and then the handle is dropped.
+///
+/// ```no_run
+/// # fn demo(card: scard::Card) -> scard::Result<()> {
+/// use scard::Disposition;
+///
+/// match card.disconnect(Disposition::Reset) {
+///     Ok(()) => Ok(()),
+///     Err(failed) => {
+///         let (card, error) = failed.into_parts();
+///         eprintln!("{error}; still connected to {}", card.reader());
+///         Err(error)
+///     }
+/// }
+/// # }
+/// ```
+pub struct HandleError<H> {
+    handle: H,
+    error: Error,
+}
+
+impl<H> HandleError<H> {
+    #[cold]
+    pub(crate) fn new(handle: H, error: Error) -> HandleError<H> {
+        HandleError { handle, error }
+    }
+
+    /// What went wrong.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The handle, for another try.
+    pub fn into_handle(self) -> H {
+        self.handle
+    }
+
+    /// What went wrong; the handle is dropped.
+    pub fn into_error(self) -> Error {
+        self.error
+    }
+
+    /// Both.
+    pub fn into_parts(self) -> (H, Error) {
+        (self.handle, self.error)
+    }
+}
+
+impl<H> From<HandleError<H>> for Error {
+    fn from(failed: HandleError<H>) -> Error {
+        failed.error
+    }
+}
+
+impl<H> fmt::Display for HandleError<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<H> fmt::Debug for HandleError<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandleError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H> std::error::Error for HandleError<H> {}

@@ -1,0 +1,71 @@
+//! The calls that can fail.
+
+use std::fmt;
+
+/// The SCard function that an [`Error`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// `SCardEstablishContext`
+    EstablishContext,
+    /// `SCardReleaseContext`
+    ReleaseContext,
+    /// `SCardIsValidContext`
+    IsValidContext,
+    /// `SCardListReaders`
+    ListReaders,
+    /// `SCardListReaderGroups`
+    ListReaderGroups,
+    /// `SCardGetStatusChange`
+    GetStatusChange,
+    /// `SCardConnect`
+    Connect,
+    /// `SCardReconnect`
+    Reconnect,
+    /// `SCardDisconnect`
+    Disconnect,
+    /// `SCardBeginTransaction`
+    BeginTransaction,
+    /// `SCardEndTransaction`
+    EndTransaction,
+    /// `SCardStatus`
+    Status,
+    /// `SCardTransmit`
+    Transmit,
+    /// `SCardControl`
+    Control,
+    /// `SCardGetAttrib`
+    GetAttribute,
+    /// `SCardSetAttrib`
+    SetAttribute,
+}
+
+impl Operation {
+    /// The name of the C function.
+    pub const fn function_name(self) -> &'static str {
+        match self {
+            Operation::EstablishContext => "SCardEstablishContext",
+            Operation::ReleaseContext => "SCardReleaseContext",
+            Operation::IsValidContext => "SCardIsValidContext",
+            Operation::ListReaders => "SCardListReaders",
+            Operation::ListReaderGroups => "SCardListReaderGroups",
+            Operation::GetStatusChange => "SCardGetStatusChange",
+            Operation::Connect => "SCardConnect",
+            Operation::Reconnect => "SCardReconnect",
+            Operation::Disconnect => "SCardDisconnect",
+            Operation::BeginTransaction => "SCardBeginTransaction",
+            Operation::EndTransaction => "SCardEndTransaction",
+            Operation::Status => "SCardStatus",
+            Operation::Transmit => "SCardTransmit",
+            Operation::Control => "SCardControl",
+            Operation::GetAttribute => "SCardGetAttrib",
+            Operation::SetAttribute => "SCardSetAttrib",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.function_name())
+    }
+}

@@ -1,0 +1,137 @@
+//! The examples run against virtual cards and print what they promise.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use scard_testkit::{IsoCard, Sandbox, VirtualCard, isolated};
+
+/// Where cargo put an example: beside the directory of this test.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let example = target.join("examples").join(name);
+    assert!(
+        example.exists(),
+        "{} is missing: build it with `cargo build --examples`",
+        example.display()
+    );
+    example
+}
+
+fn run(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> Output {
+    let mut command = sandbox.command(example(name));
+    command.args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+fn sandbox() -> Sandbox {
+    Sandbox::builder()
+        .readers(2)
+        .card(0, VirtualCard::iso())
+        .start()
+        .unwrap()
+}
+
+#[test]
+fn reconnect_tells_its_story() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let story = stdout(&run(&sandbox, "reconnect", &[]));
+        println!("{story}");
+        let steps: Vec<&str> = story.split("\n== ").skip(1).collect();
+        assert_eq!(steps.len(), 9, "{story}");
+        let has = |step: usize, text: &str| {
+            assert!(
+                steps[step].contains(text),
+                "step {step} lacks {text:?}\n{story}"
+            );
+        };
+        let works = "90, 00]";
+        let reset = "failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)";
+        let mismatch = "(SCARD_E_PROTO_MISMATCH, 0x8010000F)";
+        has(0, works);
+        has(0, "protocol  T=1");
+        has(
+            1,
+            &format!("SCardTransmit on \"{}\" {reset}", sandbox.reader(0).name()),
+        );
+        for step in [2, 3, 4] {
+            has(step, "reconnect T=1");
+            has(step, works);
+        }
+        has(5, mismatch);
+        has(5, "protocol  T=1");
+        has(5, works);
+        has(6, mismatch);
+        has(6, "protocol  not known");
+        has(6, reset);
+        has(6, works);
+        has(7, "protocol  T=1");
+        has(7, works);
+        has(8, "done");
+    });
+}
+
+#[test]
+fn reconnect_says_when_there_is_no_card() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().readers(2).start().unwrap();
+        let output = run(&sandbox, "reconnect", &[]);
+        assert!(!output.status.success());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("no reader with a card"), "{message}");
+    });
+}
+
+#[test]
+fn list_shows_readers_and_cards() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let listing = stdout(&run(&sandbox, "list", &[]));
+        let lines: Vec<&str> = listing.lines().collect();
+        assert_eq!(lines[0], sandbox.reader(0).name());
+        assert!(lines[1].starts_with("  card 3B "), "{listing}");
+        assert_eq!(lines[2..], [sandbox.reader(1).name(), "  no card"]);
+    });
+}
+
+#[test]
+fn transmit_sends_hex_and_prints_hex() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let select = "00A4040005A000000308";
+        let unknown = hex::encode_upper(IsoCard::UNKNOWN_AID);
+        let not_found = format!("00 A4 04 00 {:02X} {unknown}", IsoCard::UNKNOWN_AID.len());
+        let printed = stdout(&run(&sandbox, "transmit", &[select, &not_found]));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines[0], format!("> {select}"));
+        assert!(lines[1].ends_with("[9000]"), "{printed}");
+        assert_eq!(lines[3], "<  [6A82]");
+
+        let name = sandbox.reader(1).name();
+        let output = run(&sandbox, "transmit", &["--reader", name, select]);
+        assert!(!output.status.success());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("SCARD_E_NO_SMARTCARD"), "{message}");
+
+        for wrong in [&["0G"][..], &["000"], &[], &["--reader"]] {
+            assert!(
+                !run(&sandbox, "transmit", wrong).status.success(),
+                "{wrong:?}"
+            );
+        }
+    });
+}

@@ -1,0 +1,127 @@
+//! What the tests share: a sandbox with one card in it and the library connected to it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use scard::{
+    Card, ConnectOptions, Context, Error, Initialization, Operation, Protocols, ReaderName, Result,
+    ReturnCode, ShareMode,
+};
+use scard_testkit::{CardHandle, Sandbox, VirtualCard};
+
+/// How long an event that must come may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// How long something that must not happen is given to happen.
+pub const NEVER: Duration = Duration::from_millis(300);
+
+/// A command that every card here answers with [`OK`].
+pub const COMMAND: &[u8] = &[0x00, 0x84, 0x00, 0x00, 0x08];
+pub const OK: &[u8] = &[0x90, 0x00];
+
+/// A sandbox with a card in its first reader and none in its second.
+pub struct Fixture {
+    pub sandbox: Sandbox,
+    pub card: CardHandle,
+    pub context: Context,
+    pub reader: ReaderName,
+    pub empty_reader: ReaderName,
+}
+
+/// A card with T=1 that answers everything with [`OK`].
+pub fn plain_card() -> VirtualCard {
+    VirtualCard::new(|_: &[u8]| OK).atr(scard_testkit::atr::T1)
+}
+
+pub fn fixture() -> Fixture {
+    fixture_with(plain_card())
+}
+
+pub fn fixture_with(card: VirtualCard) -> Fixture {
+    let sandbox = Sandbox::builder()
+        .readers(2)
+        .card(0, card)
+        .start()
+        .expect("the sandbox");
+    let name = |i: usize| ReaderName::new(sandbox.reader(i).name()).expect("a name");
+    Fixture {
+        card: sandbox.reader(0).card().expect("the card"),
+        context: Context::establish().expect("a context"),
+        reader: name(0),
+        empty_reader: name(1),
+        sandbox,
+    }
+}
+
+impl Fixture {
+    pub fn connect(&self) -> Card {
+        self.try_connect(ConnectOptions::new()).expect("connect")
+    }
+
+    pub fn connect_exclusive(&self) -> Card {
+        self.try_connect(ConnectOptions::new().share_mode(ShareMode::Exclusive))
+            .expect("connect exclusively")
+    }
+
+    pub fn try_connect(&self, options: ConnectOptions) -> Result<Card> {
+        self.context.connect(&self.reader, options)
+    }
+
+    /// Resets the card from a connection of its own.
+    pub fn reset_by_another(&self) {
+        let mut other = self.connect();
+        reconnect(&mut other, Initialization::Reset).expect("reset");
+    }
+}
+
+/// Reconnects shared, with any protocol.
+pub fn reconnect(card: &mut Card, initialization: Initialization) -> Result<scard::Protocol> {
+    card.reconnect(ShareMode::Shared, Protocols::ANY, initialization)
+}
+
+/// The card works.
+#[track_caller]
+pub fn assert_works(card: &mut Card) {
+    assert_eq!(card.transmit(COMMAND).expect("transmit"), OK);
+}
+
+/// The error is this code of this call.
+#[track_caller]
+pub fn assert_fails<T, E: Into<Error>>(
+    result: Result<T, E>,
+    operation: Operation,
+    code: ReturnCode,
+) -> Error {
+    match result {
+        Ok(_) => panic!("{operation} succeeded, {code} expected"),
+        Err(error) => {
+            let error = error.into();
+            assert_eq!((error.operation(), error.code()), (operation, code));
+            error
+        }
+    }
+}
+
+/// Runs a call that may block on a thread of its own; its result arrives on the channel.
+pub fn in_background<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(call()));
+    receiver
+}
+
+/// The call has not returned.
+#[track_caller]
+pub fn assert_blocked<T>(call: &Receiver<T>) {
+    assert!(
+        call.recv_timeout(NEVER).is_err(),
+        "the call returned, it should wait"
+    );
+}
+
+/// The call returns.
+#[track_caller]
+pub fn finish<T>(call: &Receiver<T>) -> T {
+    call.recv_timeout(SOON).expect("the call does not return")
+}
