@@ -43,7 +43,7 @@
 mod atr;
 mod attribute;
 mod card;
-mod codes;
+pub mod codes;
 mod connection;
 mod context;
 mod error;
@@ -65,6 +65,7 @@ pub use name::{InvalidReaderName, ReaderName};
 pub use options::{
     ConnectOptions, Disposition, Initialization, Protocol, Protocols, Scope, ShareMode,
 };
+pub use platform::Platform;
 pub use reader::Reader;
 pub use status::{CardState, CardStatus, ReaderFlags, ReaderState};
 pub use transaction::Transaction;

@@ -1,7 +1,33 @@
-//! The return codes of PC/SC: every value has a place, and every known one a name,
-//! a severity and a description.
+//! Return codes: every number has a place, and every known one a name, a severity and a
+//! description.
+//!
+//! [`ReturnCode`] is what PC/SC functions return. The other families meet a program that
+//! uses smart cards one level up: [`CryptokiRv`] in a PKCS #11 module, [`SspiStatus`] in a
+//! logon with a card, [`WlanReason`] in a network that asks for a certificate on one.
+//!
+//! [`lookup`], [`lookup_name`] and [`parse`] find the meanings of a code in all families,
+//! and the example `explain` prints them:
+//!
+//! ```text
+//! $ cargo run -q --example explain -- -2146434968
+//! ```
+//!
+//! Numbers and names are those of the C headers; a test compares them with the constants of
+//! `pcsc-sys`, `windows-sys` and `cryptoki-sys`. The descriptions are this library's own.
 
+mod cryptoki;
+mod lookup;
 mod scard;
+mod severity;
+mod sspi;
 mod table;
+mod text;
+mod wlan;
 
-pub use scard::{ReturnCode, Severity};
+pub use cryptoki::CryptokiRv;
+pub use lookup::{Family, Meaning, lookup, lookup_name, parse};
+pub use scard::ReturnCode;
+pub use severity::Severity;
+pub use sspi::SspiStatus;
+pub use text::{ParseCodeError, parse_number};
+pub use wlan::WlanReason;

@@ -1,25 +1,144 @@
-//! The one macro that turns a table of codes into a type.
+//! The one macro that turns a table of codes into a type, and what all tables can be asked.
 
-/// One row of a code table.
+use super::Severity;
+use crate::Platform;
+
+/// One row of a code table: what a number means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) value: u32,
+    /// The name in the C headers.
     pub(crate) name: &'static str,
+    /// The name of the constant, without the family's prefix.
+    pub(crate) short: &'static str,
+    /// Other names of the same meaning.
+    pub(crate) aliases: &'static [&'static str],
+    /// Where the name has this number; empty: wherever the name exists.
+    pub(crate) platforms: &'static [Platform],
     pub(crate) description: &'static str,
 }
 
-/// The row of the first code with this value.
-pub(crate) fn row_of(table: &'static [Row], value: u32) -> Option<&'static Row> {
-    table.iter().find(|row| row.value == value)
+impl Row {
+    /// Whether the name means this row, in any case of letters.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        [self.name, self.short]
+            .iter()
+            .chain(self.aliases)
+            .any(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn is_on(&self, platform: Platform) -> bool {
+        self.platforms.is_empty() || self.platforms.contains(&platform)
+    }
+
+    /// What the name says of the severity: the letter after the prefix in the families that
+    /// have one, and success is success in all of them.
+    pub(crate) fn severity(&self) -> Option<Severity> {
+        if self.value == 0 {
+            // Among others SEC_E_OK, whose letter would say otherwise.
+            return Some(Severity::Success);
+        }
+        let lettered = self.name.strip_prefix("SCARD_");
+        let lettered = lettered.or_else(|| self.name.strip_prefix("SEC_"))?;
+        match lettered.bytes().next()? {
+            b'S' => Some(Severity::Success),
+            b'I' => Some(Severity::Information),
+            b'P' => Some(Severity::Progress),
+            b'W' => Some(Severity::Warning),
+            b'E' => Some(Severity::Error),
+            b'F' => Some(Severity::Fatal),
+            _ => None,
+        }
+    }
 }
 
-/// Defines a newtype over `u32` with one associated constant, one name and one
-/// description for each row. Every other value is an ordinary value of the type, too.
+/// All rows of a family.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// One for each constant, with numbers of their own.
+    pub(crate) constants: &'static [Row],
+    /// Further meanings of numbers that a constant has, too.
+    pub(crate) others: &'static [Row],
+}
+
+impl Table {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'static Row> + use<> {
+        self.constants.iter().chain(self.others)
+    }
+
+    /// What the platform calls the number.
+    pub(crate) fn row_on(&self, value: u32, platform: Platform) -> Option<&'static Row> {
+        let mut rows = self.rows().filter(|row| row.value == value);
+        preferred(&mut rows, platform)
+    }
+
+    /// What the number means: on this platform, or else where it means anything.
+    pub(crate) fn meaning_on(&self, value: u32, platform: Platform) -> Option<&'static Row> {
+        self.row_on(value, platform)
+            .or_else(|| self.rows().find(|row| row.value == value))
+    }
+
+    /// What the platform gives the name to, or else what any platform does.
+    pub(crate) fn named_on(&self, name: &str, platform: Platform) -> Option<&'static Row> {
+        let mut rows = self.rows().filter(|row| row.is_called(name));
+        preferred(&mut rows, platform).or_else(|| self.rows().find(|row| row.is_called(name)))
+    }
+
+    /// Whether the number has the name on any platform.
+    pub(crate) fn agrees(&self, value: u32, name: &str) -> bool {
+        self.rows()
+            .any(|row| row.value == value && row.is_called(name))
+    }
+}
+
+/// The row that is for this platform in particular, or else the first that is for all.
+fn preferred(
+    rows: &mut dyn Iterator<Item = &'static Row>,
+    platform: Platform,
+) -> Option<&'static Row> {
+    let mut general = None;
+    for row in rows.filter(|row| row.is_on(platform)) {
+        if !row.platforms.is_empty() {
+            return Some(row);
+        }
+        general = general.or(Some(row));
+    }
+    general
+}
+
+/// The C name of a row: the one given, or else the constant's own.
+macro_rules! c_name {
+    ($konst:ident) => {
+        stringify!($konst)
+    };
+    ($konst:ident $name:literal) => {
+        $name
+    };
+}
+
+/// Defines a newtype over `u32` from a table of rows
+///
+/// ```text
+/// CONSTANT = number as "C_NAME" also "OTHER_NAME" on Platform, "description";
+/// ```
+///
+/// with one associated constant for each. Every other number is an ordinary value of the
+/// type, too. `as` is left out where the constant has the C name itself, because rustdoc
+/// takes no alias that is the item's name. Rows after `=> others` are further meanings of
+/// numbers that already have a constant.
 macro_rules! code_table {
     (
         $(#[$type_meta:meta])*
         pub struct $Type:ident;
-        $( $(#[$row_meta:meta])* $konst:ident = $value:literal, $name:literal, $description:literal; )+
+        $(
+            $(#[$row_meta:meta])*
+            $konst:ident = $value:literal $(as $name:literal)? $(also $alias:literal)*
+                $(on $($platform:ident)|+)?, $description:literal;
+        )+
+        $(=> others
+            $( $ovalue:literal as $oname:literal short $oshort:literal
+                $(on $($oplatform:ident)|+)?, $odescription:literal; )+
+        )?
     ) => {
         $(#[$type_meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,19 +146,38 @@ macro_rules! code_table {
 
         impl $Type {
             $(
-                #[doc = concat!("`", $name, "`, ", stringify!($value), ": ", $description, ".")]
+                #[doc = concat!(
+                    "`", c_name!($konst $($name)?), "`, ", stringify!($value), ": ",
+                    $description, "."
+                )]
                 $(#[$row_meta])*
-                #[doc(alias = $name)]
+                $(#[doc(alias = $name)])?
+                $(#[doc(alias = $alias)])*
                 pub const $konst: $Type = $Type($value);
             )+
 
-            pub(crate) const TABLE: &'static [$crate::codes::table::Row] = &[
-                $( $crate::codes::table::Row {
-                    value: $value,
-                    name: $name,
-                    description: $description,
-                }, )+
-            ];
+            pub(crate) const TABLE: $crate::codes::table::Table = $crate::codes::table::Table {
+                constants: &[
+                    $( $crate::codes::table::Row {
+                        value: $value,
+                        name: c_name!($konst $($name)?),
+                        short: stringify!($konst),
+                        aliases: &[$($alias),*],
+                        platforms: &[$($($crate::Platform::$platform),+)?],
+                        description: $description,
+                    }, )+
+                ],
+                others: &[$($(
+                    $crate::codes::table::Row {
+                        value: $ovalue,
+                        name: $oname,
+                        short: $oshort,
+                        aliases: &[],
+                        platforms: &[$($($crate::Platform::$oplatform),+)?],
+                        description: $odescription,
+                    },
+                )+)?],
+            };
 
             /// The code with this number, known or not.
             pub const fn from_raw(raw: u32) -> $Type {
@@ -53,7 +191,64 @@ macro_rules! code_table {
 
             /// Every code this library knows, in the order of its table.
             pub fn known() -> impl Iterator<Item = $Type> {
-                Self::TABLE.iter().map(|row| $Type(row.value))
+                Self::TABLE.constants.iter().map(|row| $Type(row.value))
+            }
+
+            /// The code with this name, in any case of letters: the name in the C headers,
+            /// or that of the constant. What else stands for a code, such as a number, is
+            /// read by [`str::parse`].
+            pub fn from_name(name: &str) -> Option<$Type> {
+                let row = Self::TABLE.named_on(name, $crate::Platform::CURRENT)?;
+                Some($Type(row.value))
+            }
+
+            /// The name in the C headers; `None` for an unknown code.
+            pub fn name(self) -> Option<&'static str> {
+                let row = Self::TABLE.row_on(self.0, $crate::Platform::CURRENT)?;
+                Some(row.name)
+            }
+
+            /// What the code means: a clause without capital and full stop. That of an error
+            /// can stand after "failed:".
+            pub fn description(self) -> &'static str {
+                Self::TABLE
+                    .meaning_on(self.0, $crate::Platform::CURRENT)
+                    .map_or("unknown code", |row| row.description)
+            }
+
+            /// The severity that the code's name carries; `None` for unknown codes and for
+            /// names that carry none.
+            pub fn severity(self) -> Option<$crate::Severity> {
+                Self::TABLE
+                    .meaning_on(self.0, $crate::Platform::CURRENT)?
+                    .severity()
+            }
+
+            /// `NAME, 0xNUMBER`, or the number alone.
+            pub(crate) fn identity(self) -> $crate::codes::text::Identity {
+                $crate::codes::text::Identity { name: self.name(), number: self.0 }
+            }
+        }
+
+        impl std::fmt::Display for $Type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{} ({})", self.description(), self.identity())
+            }
+        }
+
+        impl std::fmt::Debug for $Type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($Type), "({})"), self.identity())
+            }
+        }
+
+        /// Reads what `Display`, `Debug` and the name print, and numbers: decimal, also as a
+        /// negative `i32`, or hexadecimal with or without `0x`.
+        impl std::str::FromStr for $Type {
+            type Err = $crate::codes::ParseCodeError;
+
+            fn from_str(text: &str) -> Result<$Type, $crate::codes::ParseCodeError> {
+                $crate::codes::text::parse(&Self::TABLE, text).map($Type)
             }
         }
 
@@ -83,4 +278,4 @@ macro_rules! code_table {
     };
 }
 
-pub(crate) use code_table;
+pub(crate) use {c_name, code_table};

@@ -1,0 +1,202 @@
+//! What a number or a name means, in every family.
+
+use std::fmt;
+
+use super::table::{Row, Table};
+use super::text::{Identity, Mention};
+use super::{CryptokiRv, ReturnCode, Severity, SspiStatus, WlanReason};
+use crate::Platform;
+
+/// A set of codes that belong together. The same number can have a meaning in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Family {
+    /// The codes of the PC/SC functions themselves, `SCARD_…`: [`ReturnCode`].
+    Scard,
+    /// The Windows system codes, `ERROR_…`, that PC/SC functions return as well:
+    /// [`ReturnCode`].
+    System,
+    /// The status codes of the Windows security packages, `SEC_…`: [`SspiStatus`].
+    Sspi,
+    /// The return values of PKCS #11, `CKR_…`: [`CryptokiRv`].
+    Cryptoki,
+    /// The reason codes of Windows WLAN, `WLAN_REASON_CODE_…` and `ONEX_…`: [`WlanReason`].
+    Wlan,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Family::Scard => "PC/SC",
+            Family::System => "Windows system code",
+            Family::Sspi => "SSPI",
+            Family::Cryptoki => "PKCS #11",
+            Family::Wlan => "WLAN",
+        })
+    }
+}
+
+/// One meaning of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    family: Family,
+    code: u32,
+    row: &'static Row,
+}
+
+impl Meaning {
+    /// The family that has it.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The number.
+    pub fn code(&self) -> u32 {
+        self.code
+    }
+
+    /// The name in the C headers.
+    pub fn name(&self) -> &'static str {
+        self.row.name
+    }
+
+    /// A clause without capital and full stop.
+    pub fn description(&self) -> &'static str {
+        self.row.description
+    }
+
+    /// The severity that the name carries, if it does.
+    pub fn severity(&self) -> Option<Severity> {
+        self.row.severity()
+    }
+
+    /// The platforms on which PC/SC gives the number this meaning, where the others give it
+    /// another or none; `None` where that makes no difference.
+    pub fn only_on(&self) -> Option<&'static [Platform]> {
+        match self.row.platforms {
+            [] => None,
+            platforms => Some(platforms),
+        }
+    }
+
+    /// The Windows system code that is inside of an `HRESULT` 0x8007….
+    ///
+    /// ```
+    /// let meaning = scard::codes::lookup(0x8007_0006).next().unwrap();
+    /// assert_eq!(meaning.name(), "ERROR_INVALID_HANDLE");
+    /// assert_eq!(meaning.code(), 0x8007_0006);
+    /// assert_eq!(meaning.system_code(), Some(6));
+    /// ```
+    pub fn system_code(&self) -> Option<u32> {
+        (self.family == Family::System).then_some(self.row.value)
+    }
+}
+
+/// Like the code's own: `the card was reset (SCARD_W_RESET_CARD, 0x80100068)`.
+impl fmt::Display for Meaning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let identity = Identity {
+            name: Some(self.name()),
+            number: self.code,
+        };
+        write!(f, "{} ({identity})", self.description())
+    }
+}
+
+/// Every meaning of a number, in the order of [`Family`].
+///
+/// ```
+/// use scard::codes::{self, Family};
+///
+/// let names: Vec<_> = codes::lookup(6).map(|meaning| meaning.name()).collect();
+/// assert_eq!(names, ["ERROR_INVALID_HANDLE", "CKR_FUNCTION_FAILED"]);
+///
+/// assert_eq!(codes::lookup(0x0005_0007).next().unwrap().family(), Family::Wlan);
+/// assert_eq!(codes::lookup(0x8010_00FF).next(), None);
+/// ```
+pub fn lookup(number: u32) -> impl Iterator<Item = Meaning> {
+    let mention = Mention {
+        name: None,
+        number: Some(number),
+    };
+    meanings(mention)
+}
+
+/// Every code with a name, in any case of letters: the name in the C headers, or that of the
+/// constant.
+///
+/// ```
+/// use scard::codes;
+///
+/// let code = |name| codes::lookup_name(name).map(|meaning| meaning.code()).next();
+/// assert_eq!(code("SCARD_W_RESET_CARD"), Some(0x8010_0068));
+/// assert_eq!(code("ckr_pin_locked"), Some(0xA4));
+/// assert_eq!(code("W_RESET_CARD"), Some(0x8010_0068));
+/// assert_eq!(code("SCARD_W_LOST_CARD"), None);
+///
+/// // SCARD_E_INVALID_HANDLE and SEC_E_INVALID_HANDLE
+/// assert_eq!(codes::lookup_name("E_INVALID_HANDLE").count(), 2);
+/// ```
+pub fn lookup_name(name: &str) -> impl Iterator<Item = Meaning> {
+    let mention = Mention {
+        name: Some(name.trim()),
+        number: None,
+    };
+    meanings(mention)
+}
+
+/// Every meaning of a text: a number as [`parse_number`](super::parse_number) reads it, a
+/// name as [`lookup_name`] does, or a text that ends with one or both in parentheses, as
+/// what codes and errors display does.
+///
+/// ```
+/// use scard::codes;
+///
+/// let line = "SCardTransmit failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)";
+/// for text in ["-2146434968", "0x80100068", "SCARD_W_RESET_CARD", line] {
+///     let meaning = codes::parse(text).next().unwrap();
+///     assert_eq!(meaning.description(), "the card was reset");
+/// }
+/// ```
+pub fn parse(text: &str) -> impl Iterator<Item = Meaning> {
+    meanings(Mention::of(text))
+}
+
+/// The low half is a Windows system code, the high one says so: `HRESULT_FROM_WIN32`.
+const HRESULT_FROM_SYSTEM: u32 = 0x8007_0000;
+
+static FAMILIES: [(Family, Table); 5] = [
+    (Family::Scard, ReturnCode::TABLE),
+    (Family::System, ReturnCode::TABLE),
+    (Family::Sspi, SspiStatus::TABLE),
+    (Family::Cryptoki, CryptokiRv::TABLE),
+    (Family::Wlan, WlanReason::TABLE),
+];
+
+fn meanings(mention: Mention<'_>) -> impl Iterator<Item = Meaning> {
+    let asked = mention.name.is_some() || mention.number.is_some();
+    FAMILIES
+        .iter()
+        .filter(move |_| asked)
+        .flat_map(|(family, table)| table.rows().map(move |row| (*family, row)))
+        .filter(|(family, row)| match family {
+            Family::Scard => !is_system(row),
+            Family::System => is_system(row),
+            _ => true,
+        })
+        .filter(move |(_, row)| mention.name.is_none_or(|name| row.is_called(name)))
+        .filter_map(move |(family, row)| {
+            let wrapped = HRESULT_FROM_SYSTEM | row.value;
+            let code = match mention.number {
+                None => row.value,
+                Some(number) if number == row.value => number,
+                Some(number) if family == Family::System && number == wrapped => number,
+                Some(_) => return None,
+            };
+            Some(Meaning { family, code, row })
+        })
+}
+
+fn is_system(row: &Row) -> bool {
+    row.name.starts_with("ERROR_")
+}

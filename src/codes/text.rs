@@ -1,0 +1,192 @@
+//! Codes as people and logs write them.
+
+use std::fmt;
+
+use super::table::Table;
+use crate::Platform;
+
+/// A text that stands for no code: neither a name of the family nor a number of 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParseCodeError;
+
+impl fmt::Display for ParseCodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("neither a known name nor a 32-bit number")
+    }
+}
+
+impl std::error::Error for ParseCodeError {}
+
+/// `NAME, 0xNUMBER`, or the number alone.
+pub(crate) struct Identity {
+    pub(crate) name: Option<&'static str>,
+    pub(crate) number: u32,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = self.name {
+            write!(f, "{name}, ")?;
+        }
+        write!(f, "{:#010X}", self.number)
+    }
+}
+
+/// The number that a text stands for: decimal, also as the negative `i32` that a `LONG` or
+/// an `HRESULT` prints as; hexadecimal after `0x`, where there is a letter in it, or with
+/// exactly eight digits, which is how codes are written.
+///
+/// ```
+/// use scard::codes::parse_number;
+///
+/// assert_eq!(parse_number("0x80100068"), Some(0x8010_0068));
+/// assert_eq!(parse_number("80100068"), Some(0x8010_0068));
+/// assert_eq!(parse_number("-2146434968"), Some(0x8010_0068));
+/// assert_eq!(parse_number("2148532328"), Some(0x8010_0068));
+/// assert_eq!(parse_number("31"), Some(31));
+/// assert_eq!(parse_number("1F"), Some(31));
+/// assert_eq!(parse_number("0x1_0000_0000"), None);
+/// ```
+pub fn parse_number(text: &str) -> Option<u32> {
+    let text = text.trim();
+    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return hexadecimal(digits);
+    }
+    if text.starts_with('-') {
+        return text.parse::<i32>().ok().map(|number| number as u32);
+    }
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_decimal && text.len() != 8 {
+        return text.parse().ok();
+    }
+    hexadecimal(text)
+}
+
+/// Digits alone: `from_str_radix` would take a sign as well.
+fn hexadecimal(digits: &str) -> Option<u32> {
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// What a text says of a code: its name, its number, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mention<'a> {
+    pub(crate) name: Option<&'a str>,
+    pub(crate) number: Option<u32>,
+}
+
+impl<'a> Mention<'a> {
+    /// The whole text, or what it has in parentheses at its end: that is where `Display`
+    /// has the code, of a code as of an error.
+    pub(crate) fn of(text: &'a str) -> Mention<'a> {
+        let text = text.trim();
+        let inner = text
+            .strip_suffix(')')
+            .and_then(|text| text.rsplit_once('('))
+            .map(|(_, inner)| inner.trim());
+        let (name, number) = match inner.unwrap_or(text).rsplit_once(',') {
+            Some((name, number)) => (Some(name.trim()), number.trim()),
+            None => (None, inner.unwrap_or(text)),
+        };
+        // Among other text, only what is written like a code is one.
+        let alone = name.is_none() && inner.is_none();
+        if alone || number.starts_with("0x") {
+            if let Some(value) = parse_number(number) {
+                return Mention {
+                    name,
+                    number: Some(value),
+                };
+            }
+        }
+        Mention {
+            name: match name {
+                // "NAME, something" is not a code.
+                Some(_) => None,
+                None => Some(number),
+            },
+            number: None,
+        }
+    }
+}
+
+/// The number of the code of this table that the text stands for.
+pub(crate) fn parse(table: &Table, text: &str) -> Result<u32, ParseCodeError> {
+    let Mention { name, number } = Mention::of(text);
+    let code = match (name, number) {
+        (Some(name), Some(number)) => table.agrees(number, name).then_some(number),
+        (Some(name), None) => table.named_on(name, Platform::CURRENT).map(|row| row.value),
+        (None, number) => number,
+    };
+    code.ok_or(ParseCodeError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_one_reading() {
+        assert_eq!(parse_number("0"), Some(0));
+        assert_eq!(parse_number("10"), Some(10));
+        assert_eq!(parse_number("0x10"), Some(16));
+        assert_eq!(parse_number("00000010"), Some(16));
+        assert_eq!(parse_number("a4"), Some(0xA4));
+        assert_eq!(parse_number(" 0XFFFFFFFF\n"), Some(u32::MAX));
+        assert_eq!(parse_number("4294967295"), Some(u32::MAX));
+        assert_eq!(parse_number("-1"), Some(u32::MAX));
+        assert_eq!(parse_number("-2147483648"), Some(0x8000_0000));
+    }
+
+    #[test]
+    fn what_is_no_number_of_32_bits_is_none() {
+        for text in [
+            "",
+            " ",
+            "-",
+            "0x",
+            "+5",
+            "0x+5",
+            "0x-5",
+            "--1",
+            "-0x1",
+            "4294967296",
+            "-2147483649",
+            "0x100000000",
+            "1FFFFFFFFF",
+            "12 34",
+            "W_RESET_CARD",
+            "\u{661}\u{662}",
+            "é",
+        ] {
+            assert_eq!(parse_number(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_mention_is_the_text_or_its_last_parentheses() {
+        let both = Mention {
+            name: Some("NAME"),
+            number: Some(16),
+        };
+        assert_eq!(Mention::of("NAME, 0x10"), both);
+        assert_eq!(Mention::of("Type(NAME, 0x00000010)"), both);
+        assert_eq!(Mention::of("it (really) failed (NAME, 0x10)\n"), both);
+        for odd in [
+            "",
+            ")",
+            "()",
+            "(",
+            ",",
+            "(,)",
+            "a, b",
+            "(a, b)",
+            "f(1, x)",
+            "X 00 (00)",
+        ] {
+            assert_eq!(Mention::of(odd).number, None, "{odd:?}");
+        }
+    }
+}
