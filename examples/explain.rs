@@ -78,6 +78,5 @@ fn describe(out: &mut impl Write, meaning: &Meaning) -> io::Result<()> {
     if let Some(severity) = meaning.severity() {
         writeln!(out, "    severity: {severity}")?;
     }
-    // Here: what to do about it.
-    Ok(())
+    writeln!(out, "    to do:    {}", meaning.recovery().advice())
 }

@@ -1,14 +1,14 @@
 //! A connected card.
 
+use crate::Protocols;
 use crate::attribute::{Attribute, ControlCode};
 use crate::connection::{Access, Connection};
-use crate::error::{HandleError, Result};
+use crate::error::{CardCondition, HandleError, Result};
 use crate::name::ReaderName;
 use crate::options::{ConnectOptions, Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::reader::Reader;
 use crate::status::CardStatus;
 use crate::transaction::Transaction;
-use crate::{Protocols, ReturnCode};
 
 /// A connection to the card in a reader.
 ///
@@ -191,15 +191,9 @@ impl Card {
                 Ok(protocol)
             }
             Err(error) => {
-                // Refused before anything was done to the card.
-                let had_no_effect = initialization == Initialization::Leave
-                    && matches!(
-                        error.code(),
-                        ReturnCode::E_PROTO_MISMATCH
-                            | ReturnCode::E_SHARING_VIOLATION
-                            | ReturnCode::E_INVALID_PARAMETER
-                    );
-                self.protocol_is_current &= had_no_effect;
+                if error.card_condition() != Some(CardCondition::Unchanged) {
+                    self.protocol_is_current = false;
+                }
                 Err(error)
             }
         }

@@ -2,12 +2,12 @@
 //! a handle in it.
 
 use crate::attribute::{Attribute, ControlCode};
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::platform::Platform;
 use crate::status::CardStatus;
-use crate::sys::{self, CardHandle, ContextHandle};
+use crate::sys::{self, CardHandle, ContextHandle, Failure};
 use crate::{Protocols, ReturnCode};
 
 /// An established context that is released when it is dropped.
@@ -124,21 +124,20 @@ impl Connection {
     }
 
     /// Makes a call on the handle, unless a reset waits to be acknowledged.
-    fn call<T>(
+    fn call<T, F: Into<Failure>>(
         &self,
         operation: Operation,
-        call: impl FnOnce(CardHandle) -> Result<T, ReturnCode>,
+        call: impl FnOnce(CardHandle) -> Result<T, F>,
     ) -> Result<T> {
         match self.unacknowledged {
-            None => call(self.handle),
-            Some(code) => Err(code),
+            None => call(self.handle).map_err(|failure| self.error(operation, failure)),
+            Some(code) => Err(self.error(operation, code)),
         }
-        .map_err(|code| self.error(operation, code))
     }
 
     #[cold]
-    fn error(&self, operation: Operation, code: ReturnCode) -> Error {
-        Error::on_reader(operation, code, &self.reader)
+    fn error(&self, operation: Operation, failure: impl Into<Failure>) -> Error {
+        Error::on_reader(operation, failure, &self.reader)
     }
 
     pub(crate) fn reconnect(
@@ -149,7 +148,10 @@ impl Connection {
     ) -> Result<Protocol> {
         let protocols = Platform::CURRENT.preferred_protocols(protocols);
         let protocol = sys::reconnect(self.handle, access.raw(), protocols, initialization.raw())
-            .map_err(|code| self.error(Operation::Reconnect, code))?;
+            .map_err(|code| {
+            self.error(Operation::Reconnect, code)
+                .of_reconnect(initialization)
+        })?;
         self.unacknowledged = None;
         if self.exclusive && !access.is_exclusive() && !self.in_transaction {
             self.release_exclusive_lock();
@@ -236,11 +238,11 @@ impl Connection {
         let protocol = Platform::CURRENT.protocol_value(protocol);
         let sent = match self.unacknowledged {
             None => sys::transmit(self.handle, protocol, command, &mut self.received),
-            Some(code) => Err(code),
+            Some(code) => Err(code.into()),
         };
         match sent {
             Ok(len) => Ok(self.received.get(..len).unwrap_or_default()),
-            Err(code) => Err(self.error(Operation::Transmit, code)),
+            Err(failure) => Err(self.error(Operation::Transmit, failure)),
         }
     }
 
@@ -250,7 +252,7 @@ impl Connection {
             let len = sys::control(handle, code.raw(), input, &mut output)?;
             output.truncate(len);
             output.shrink_to_fit();
-            Ok(output)
+            Ok::<_, Failure>(output)
         })
     }
 
@@ -288,10 +290,10 @@ impl Drop for Connection {
 
 #[cold]
 fn refused_command(reader: &ReaderName, command: &[u8]) -> Error {
-    let why = if command.is_empty() {
-        "the command is empty"
+    let refusal = if command.is_empty() {
+        Refusal::EMPTY_COMMAND
     } else {
-        "the command is longer than the 65,548 bytes that PC/SC can carry"
+        Refusal::LONG_COMMAND
     };
-    Error::refused(Operation::Transmit, reader, why)
+    Error::refused(Operation::Transmit, reader, refusal)
 }

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::card::Card;
 use crate::connection::OwnedContext;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Operation, Recovery, Result};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
 use crate::status::ReaderState;
-use crate::sys::{self, ContextHandle, Watched};
+use crate::sys::{self, ContextHandle, Failure, Watched};
 use crate::{Atr, ReturnCode};
 
 /// The smart-card service of this computer, as this program sees it.
@@ -99,10 +99,10 @@ impl Context {
     /// `SCARD_E_NO_SERVICE` if the service does not run.
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
-        match self.call(sys::list_readers) {
+        match self.call(Operation::ListReaders, sys::list_readers) {
             Ok(names) => Ok(split_multi_string(&names)),
-            Err(ReturnCode::E_NO_READERS_AVAILABLE) => Ok(Vec::new()),
-            Err(code) => Err(Error::new(Operation::ListReaders, code)),
+            Err(error) if error.code() == ReturnCode::E_NO_READERS_AVAILABLE => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 
@@ -120,13 +120,11 @@ impl Context {
     /// `SCard$DefaultReaders`.
     #[doc(alias = "SCardListReaderGroups")]
     pub fn reader_groups(&self) -> Result<Vec<String>> {
-        match self.call(sys::list_reader_groups) {
-            Ok(names) => Ok(split_multi_string(&names)
-                .iter()
-                .map(ReaderName::to_string)
-                .collect()),
-            Err(code) => Err(Error::new(Operation::ListReaderGroups, code)),
-        }
+        let names = self.call(Operation::ListReaderGroups, sys::list_reader_groups)?;
+        Ok(split_multi_string(&names)
+            .iter()
+            .map(ReaderName::to_string)
+            .collect())
     }
 
     /// All readers and what is in them at this moment.
@@ -257,21 +255,19 @@ impl Context {
     /// one belonged to is gone.
     fn call<T>(
         &self,
-        call: impl Fn(ContextHandle) -> Result<T, ReturnCode>,
-    ) -> Result<T, ReturnCode> {
+        operation: Operation,
+        call: impl Fn(ContextHandle) -> Result<T, Failure>,
+    ) -> Result<T> {
         let context = self.current();
-        let answer = call(context.handle());
-        match answer {
-            Err(
-                ReturnCode::E_NO_SERVICE
-                | ReturnCode::E_SERVICE_STOPPED
-                | ReturnCode::E_INVALID_HANDLE
-                | ReturnCode::F_COMM_ERROR,
-            ) => {}
-            _ => return answer,
+        let error = match call(context.handle()) {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => Error::new(operation, failure),
+        };
+        if error.recovery() != Recovery::ConnectAgain {
+            return Err(error);
         }
         let Ok(renewed) = OwnedContext::establish(self.0.scope) else {
-            return answer;
+            return Err(error);
         };
         let renewed = Arc::new(renewed);
         let mut current = self
@@ -281,6 +277,6 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner);
         *current = Arc::clone(&renewed);
         drop(current);
-        call(renewed.handle())
+        call(renewed.handle()).map_err(|failure| Error::new(operation, failure))
     }
 }

@@ -60,7 +60,9 @@ pub use attribute::{Attribute, ControlCode};
 pub use card::Card;
 pub use codes::{ReturnCode, Severity};
 pub use context::Context;
-pub use error::{Error, HandleError, Operation, Origin, Result};
+pub use error::{
+    CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
+};
 pub use name::{InvalidReaderName, ReaderName};
 pub use options::{
     ConnectOptions, Disposition, Initialization, Protocol, Protocols, Scope, ShareMode,

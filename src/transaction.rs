@@ -3,7 +3,7 @@
 use crate::Protocols;
 use crate::attribute::{Attribute, ControlCode};
 use crate::card::Card;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Initialization, Protocol, ShareMode};
 use crate::platform::Platform;
@@ -184,7 +184,7 @@ impl<'card> Transaction<'card> {
             Err(Error::refused(
                 operation,
                 self.card.reader(),
-                "the transaction ended with the reconnect and could not be begun again",
+                Refusal::TRANSACTION_LOST,
             ))
         }
     }

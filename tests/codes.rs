@@ -267,7 +267,8 @@ fn no_number_and_no_name_stands_twice() {
         let names: Vec<&str> = C::known().into_iter().filter_map(C::name).collect();
         let mut once = BTreeSet::new();
         for name in names {
-            assert!(once.insert(name) || name == "ERROR_BROKEN_PIPE", "{name}");
+            let twice = ["ERROR_BROKEN_PIPE", "SCARD_E_UNSUPPORTED_FEATURE"];
+            assert!(once.insert(name) || twice.contains(&name), "{name}");
         }
     }
     for_each_family!(check);
@@ -277,14 +278,13 @@ fn no_number_and_no_name_stands_twice() {
 fn a_name_gives_its_code_back() {
     fn check<C: Code>() {
         for code in C::known() {
-            // Off Windows, 0x80100022 has none.
-            let Some(name) = code.name() else {
-                assert_eq!(code.raw(), 0x8010_0022);
-                continue;
-            };
+            let name = code.name().unwrap();
             let read = C::from_name(name).unwrap();
             assert_eq!(read.name(), Some(name));
-            if code.raw() != ReturnCode::SYSTEM_BROKEN_PIPE.raw() {
+            // Off Windows, another number has the name of 0x80100022.
+            let named_twice = code.raw() == ReturnCode::SYSTEM_BROKEN_PIPE.raw()
+                || code.raw() == 0x8010_0022 && !cfg!(windows);
+            if !named_twice {
                 assert_eq!(read, code, "{name}");
             }
             assert_eq!(name.parse(), Ok(read));
@@ -313,7 +313,8 @@ fn a_name_gives_its_code_back_on_every_platform() {
     let here = Platform::CURRENT;
     for number in numbers() {
         let code = ReturnCode::from_raw(number);
-        assert_eq!(code.name(), code.name_on(here));
+        let elsewhere = code.name_on(Platform::Windows);
+        assert_eq!(code.name(), code.name_on(here).or(elsewhere));
     }
 }
 

@@ -20,7 +20,7 @@ fn a_connection_knows_its_reader_mode_and_protocol() {
         assert_eq!(card.share_mode(), ShareMode::Shared);
         assert_eq!(card.protocol(), Some(Protocol::T1));
         let status = card.status().unwrap();
-        assert_eq!(status.reader_names(), [fixture.reader.clone()]);
+        assert_eq!(status.reader_names(), std::slice::from_ref(&fixture.reader));
         assert_eq!(status.protocol(), Some(Protocol::T1));
         assert_eq!(status.atr().as_bytes(), atr::T1);
         assert!(status.state().contains(scard::CardState::PRESENT));

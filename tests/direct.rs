@@ -20,7 +20,10 @@ fn direct_access_needs_no_card() {
         assert_eq!(reader.name(), &fixture.empty_reader);
         let status = reader.status().unwrap();
         assert_eq!(status.state(), CardState::ABSENT);
-        assert_eq!(status.reader_names(), [fixture.empty_reader.clone()]);
+        assert_eq!(
+            status.reader_names(),
+            std::slice::from_ref(&fixture.empty_reader)
+        );
         assert!(status.atr().is_empty());
         reader.disconnect(Disposition::Leave).unwrap();
     });

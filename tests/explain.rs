@@ -51,6 +51,8 @@ const RESET: &str = "  SCARD_W_RESET_CARD: the card was reset
     number:   0x80100068 (-2146434968)
     family:   PC/SC
     severity: warning
+    to do:    Reconnect, leaving the card as it is, and set up its state anew: select the \
+application, verify the PIN.
 ";
 
 /// Whether every line of the expected text is in the output, together and in order. Lines may

@@ -5,7 +5,7 @@ mod support;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use scard::{Card, Operation, Origin, ReturnCode};
+use scard::{Card, ErrorKind, Operation, Origin, ReturnCode};
 use scard_testkit::{Reply, Sandbox, VirtualCard, isolated};
 use support::*;
 
@@ -66,18 +66,19 @@ fn empty_and_oversized_commands_never_reach_the_service() {
     });
 }
 
-/// The driver reports success and an answer without a status word; the library passes on
-/// what it gets. The next command finds no card.
 #[test]
-fn a_card_torn_out_during_a_command_is_no_hang() {
+fn a_card_torn_out_during_a_command_is_an_error_and_no_hang() {
     isolated(|| {
         let fixture = fixture_with(VirtualCard::new(|_: &[u8]| Reply::Drop));
         let mut card = fixture.connect();
-        assert_eq!(card.transmit(COMMAND).unwrap(), []);
+        let torn = assert_fails(
+            card.transmit(COMMAND),
+            Operation::Transmit,
+            ReturnCode::E_NOT_TRANSACTED,
+        );
+        assert_eq!(torn.kind(), ErrorKind::Communication);
+        assert!(torn.command_may_have_run());
         assert_eq!(fixture.card.log().len(), 1, "the command reached the card");
-        let gone = card.transmit(COMMAND).unwrap_err();
-        assert_eq!(gone.operation(), Operation::Transmit);
-        assert_eq!(fixture.card.log().len(), 1);
     });
 }
 

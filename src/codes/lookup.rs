@@ -55,6 +55,21 @@ impl Meaning {
         self.code
     }
 
+    /// The number as the family has it: without the wrapping of an `HRESULT`.
+    pub(super) fn value(&self) -> u32 {
+        self.row.value
+    }
+
+    /// A platform that gives the number this meaning. Windows gives all meanings that are
+    /// not marked as another's.
+    pub(super) fn platform(&self) -> Platform {
+        self.row
+            .platforms
+            .first()
+            .copied()
+            .unwrap_or(Platform::Windows)
+    }
+
     /// The name in the C headers.
     pub fn name(&self) -> &'static str {
         self.row.name

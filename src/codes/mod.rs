@@ -15,6 +15,7 @@
 //! Numbers and names are those of the C headers; a test compares them with the constants of
 //! `pcsc-sys`, `windows-sys` and `cryptoki-sys`. The descriptions are this library's own.
 
+mod advice;
 mod cryptoki;
 mod lookup;
 mod scard;

@@ -27,7 +27,7 @@ code_table! {
     ///
     /// 0x8010001F is `SCARD_E_UNEXPECTED` on Windows, where an unsupported feature is
     /// 0x80100022; with pcsc-lite and on macOS it is `SCARD_E_UNSUPPORTED_FEATURE`, and
-    /// 0x80100022 has no name. The constants carry the Windows values; names follow the
+    /// 0x80100022 does not occur. The constants carry the Windows values; names follow the
     /// platform the program runs on, or the one that is given to
     /// [`name_on`](ReturnCode::name_on).
     ///
@@ -169,7 +169,7 @@ code_table! {
 
 impl ReturnCode {
     /// The name in the PC/SC headers of a platform; `None` for an unknown code.
-    /// [`name`](ReturnCode::name) is that of [`Platform::CURRENT`].
+    /// [`name`](ReturnCode::name) is that of [`Platform::CURRENT`], where it has one.
     ///
     /// ```
     /// use scard::{Platform, ReturnCode};

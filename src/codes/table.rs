@@ -202,9 +202,10 @@ macro_rules! code_table {
                 Some($Type(row.value))
             }
 
-            /// The name in the C headers; `None` for an unknown code.
+            /// The name in the C headers of this platform, or else in those of the platform
+            /// that has the code; `None` for an unknown code.
             pub fn name(self) -> Option<&'static str> {
-                let row = Self::TABLE.row_on(self.0, $crate::Platform::CURRENT)?;
+                let row = Self::TABLE.meaning_on(self.0, $crate::Platform::CURRENT)?;
                 Some(row.name)
             }
 

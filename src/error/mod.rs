@@ -1,16 +1,24 @@
-//! Errors: which call failed, on which reader, and the exact code it gave.
+//! Errors: which call failed, on which reader, the exact code, what it means, what helps.
 
+mod classify;
+mod convert;
 mod handle;
-//mod kind;
+mod kind;
 mod operation;
+mod refusal;
+mod translate;
 
 use std::fmt;
 
+use crate::options::Initialization;
+use crate::platform::Platform;
+use crate::sys::Failure;
 use crate::{ReaderName, ReturnCode};
 
 pub use handle::HandleError;
-//pub use kind::{ErrorKind, Recovery};
+pub use kind::{CardCondition, ErrorKind, Recovery};
 pub use operation::Operation;
+pub(crate) use refusal::Refusal;
 
 /// Who found the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,11 +32,35 @@ pub enum Origin {
 
 /// A PC/SC call that failed.
 ///
-/// One word in size. [`Display`](fmt::Display) says all there is to know in one line:
+/// [`Display`](fmt::Display) says all there is to know in one line:
 ///
 /// ```text
 /// SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)
 /// ```
+///
+/// Programs branch on [`kind`](Error::kind), which is the same for all codes that mean the
+/// same, or act on [`recovery`](Error::recovery):
+///
+/// ```no_run
+/// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+/// use scard::{ErrorKind, Initialization, Protocols, ShareMode};
+///
+/// # let command = [0x00, 0x84, 0x00, 0x00, 0x08];
+/// match card.transmit(&command) {
+///     Ok(answer) => println!("{answer:02X?}"),
+///     Err(error) => match error.kind() {
+///         ErrorKind::CardReset => {
+///             card.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)?;
+///         }
+///         ErrorKind::CardRemoved | ErrorKind::ReaderGone => println!("put it back"),
+///         _ => return Err(error),
+///     },
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It is one word in size, `Send`, `Sync` and `'static`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
@@ -40,33 +72,47 @@ struct Inner {
     operation: Operation,
     code: ReturnCode,
     reader: Option<ReaderName>,
-    refusal: Option<&'static str>,
+    refusal: Option<Refusal>,
+    needed_len: Option<usize>,
+    /// What a reconnect that failed was to do.
+    initialization: Option<Initialization>,
 }
 
 impl Error {
     #[cold]
-    pub(crate) fn new(operation: Operation, code: ReturnCode) -> Error {
+    pub(crate) fn new(operation: Operation, failure: impl Into<Failure>) -> Error {
+        let failure = failure.into();
         Error(Box::new(Inner {
             operation,
-            code,
+            code: failure.code,
             reader: None,
             refusal: None,
+            needed_len: failure.needed_len,
+            initialization: None,
         }))
     }
 
     #[cold]
-    pub(crate) fn on_reader(operation: Operation, code: ReturnCode, reader: &ReaderName) -> Error {
-        let mut error = Error::new(operation, code);
+    pub(crate) fn on_reader(
+        operation: Operation,
+        failure: impl Into<Failure>,
+        reader: &ReaderName,
+    ) -> Error {
+        let mut error = Error::new(operation, failure);
         error.0.reader = Some(reader.clone());
         error
     }
 
-    /// A call that is not made at all; `why` reads on after "failed:".
     #[cold]
-    pub(crate) fn refused(operation: Operation, reader: &ReaderName, why: &'static str) -> Error {
-        let mut error = Error::on_reader(operation, ReturnCode::E_INVALID_PARAMETER, reader);
-        error.0.refusal = Some(why);
+    pub(crate) fn refused(operation: Operation, reader: &ReaderName, refusal: Refusal) -> Error {
+        let mut error = Error::on_reader(operation, refusal.code, reader);
+        error.0.refusal = Some(refusal);
         error
+    }
+
+    pub(crate) fn of_reconnect(mut self, initialization: Initialization) -> Error {
+        self.0.initialization = Some(initialization);
+        self
     }
 
     /// The call that failed.
@@ -84,6 +130,22 @@ impl Error {
         self.0.reader.as_ref()
     }
 
+    /// The situation, the same for all codes that mean the same.
+    pub fn kind(&self) -> ErrorKind {
+        match self.0.refusal {
+            Some(refusal) => refusal.kind,
+            None => classify::classify(Platform::CURRENT, self.0.operation, self.0.code).0,
+        }
+    }
+
+    /// What helps.
+    pub fn recovery(&self) -> Recovery {
+        match self.0.refusal {
+            Some(refusal) => refusal.recovery,
+            None => classify::classify(Platform::CURRENT, self.0.operation, self.0.code).1,
+        }
+    }
+
     /// Whether the service answered with the code or this library refused the call.
     pub fn origin(&self) -> Origin {
         match self.0.refusal {
@@ -92,9 +154,33 @@ impl Error {
         }
     }
 
-    /// What went wrong, without operation, reader and number.
+    /// Whether the command of a transmit or control call may have reached the card or the
+    /// reader although the call failed. `false` is certain; then it can be sent again.
+    pub fn command_may_have_run(&self) -> bool {
+        self.0.refusal.is_none()
+            && classify::may_have_run(Platform::CURRENT, self.0.operation, self.0.code)
+    }
+
+    /// How many bytes the answer has that did not fit, where PC/SC says so. The buffers of
+    /// this library take every answer that is possible, so that this is for the rare driver
+    /// that breaks the rules.
+    pub fn needed_len(&self) -> Option<usize> {
+        self.0.needed_len
+    }
+
+    /// What is known of the card after a reconnect that failed; `None` for other calls.
+    pub fn card_condition(&self) -> Option<CardCondition> {
+        self.0
+            .initialization
+            .map(|initialization| CardCondition::after(self.kind(), initialization))
+    }
+
+    /// What went wrong: a clause without operation, reader and number.
     pub fn description(&self) -> &'static str {
-        self.0.refusal.unwrap_or_else(|| self.0.code.description())
+        match self.0.refusal {
+            Some(refusal) => refusal.why,
+            None => self.0.code.description(),
+        }
     }
 }
 
@@ -115,13 +201,25 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("operation", &self.0.operation)
-            .field("code", &self.0.code)
-            .field("reader", &self.0.reader)
+        let mut debug = f.debug_struct("Error");
+        debug
+            .field("operation", &self.operation())
+            .field("code", &self.code())
+            .field("reader", &self.reader())
+            .field("kind", &self.kind())
+            .field("recovery", &self.recovery())
             .field("origin", &self.origin())
-            .field("description", &self.description())
-            .finish()
+            .field("description", &self.description());
+        if matches!(self.operation(), Operation::Transmit | Operation::Control) {
+            debug.field("command_may_have_run", &self.command_may_have_run());
+        }
+        if let Some(needed_len) = self.needed_len() {
+            debug.field("needed_len", &needed_len);
+        }
+        if let Some(condition) = self.card_condition() {
+            debug.field("card_condition", &condition);
+        }
+        debug.finish()
     }
 }
 
@@ -153,20 +251,40 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_call_says_why() {
+    fn debug_tells_everything_that_is_known() {
         let reader = ReaderName::new("R").unwrap();
-        let error = Error::refused(Operation::Transmit, &reader, "the command is empty");
+        let error = Error::on_reader(Operation::Transmit, ReturnCode::W_RESET_CARD, &reader);
+        assert_eq!(
+            format!("{error:?}"),
+            "Error { operation: Transmit, \
+             code: ReturnCode(SCARD_W_RESET_CARD, 0x80100068), reader: Some(\"R\"), \
+             kind: CardReset, recovery: Reconnect, origin: Service, \
+             description: \"the card was reset\", command_may_have_run: false }"
+        );
+    }
+
+    #[test]
+    fn a_refused_call_says_why_and_sent_nothing() {
+        let reader = ReaderName::new("R").unwrap();
+        let error = Error::refused(Operation::Transmit, &reader, Refusal::EMPTY_COMMAND);
         assert_eq!(
             error.to_string(),
             "SCardTransmit on \"R\" failed: the command is empty \
              (SCARD_E_INVALID_PARAMETER, 0x80100004)"
         );
         assert_eq!(error.origin(), Origin::Library);
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(error.recovery(), Recovery::FixCall);
+        assert!(!error.command_may_have_run());
+
+        let error = Error::refused(Operation::Transmit, &reader, Refusal::TRANSACTION_LOST);
+        assert_eq!(error.kind(), ErrorKind::NotInTransaction);
+        assert!(!error.command_may_have_run());
     }
 
     #[test]
     fn errors_travel_and_are_small() {
-        fn travels<T: std::error::Error + Send + Sync + 'static>() {}
+        fn travels<T: std::error::Error + Send + Sync + Clone + 'static>() {}
         travels::<Error>();
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
     }

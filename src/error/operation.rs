@@ -38,10 +38,12 @@ pub enum Operation {
     GetAttribute,
     /// `SCardSetAttrib`
     SetAttribute,
+    /// An error of someone else's that does not say which call failed.
+    Unknown,
 }
 
 impl Operation {
-    /// The name of the C function.
+    /// The name of the C function; "a PC/SC call" for [`Operation::Unknown`].
     pub const fn function_name(self) -> &'static str {
         match self {
             Operation::EstablishContext => "SCardEstablishContext",
@@ -60,6 +62,7 @@ impl Operation {
             Operation::Control => "SCardControl",
             Operation::GetAttribute => "SCardGetAttrib",
             Operation::SetAttribute => "SCardSetAttrib",
+            Operation::Unknown => "a PC/SC call",
         }
     }
 }

@@ -54,6 +54,35 @@ pub(crate) struct Watched<'a> {
     pub(crate) atr: Atr,
 }
 
+/// A call that failed, and how long the answer is where it did not fit its buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: ReturnCode,
+    pub(crate) needed_len: Option<usize>,
+}
+
+impl Failure {
+    /// `needed_len` is what the call gave as the length of its answer.
+    #[cold]
+    fn of_answer(code: ReturnCode, needed_len: DWORD, capacity: usize) -> Failure {
+        let needed_len = usize::try_from(needed_len).unwrap_or(usize::MAX);
+        let too_small = code == ReturnCode::E_INSUFFICIENT_BUFFER && needed_len > capacity;
+        Failure {
+            code,
+            needed_len: too_small.then_some(needed_len),
+        }
+    }
+}
+
+impl From<ReturnCode> for Failure {
+    fn from(code: ReturnCode) -> Failure {
+        Failure {
+            code,
+            needed_len: None,
+        }
+    }
+}
+
 /// The one place where a return value becomes a result.
 ///
 /// `LONG` is 64 bits wide on 64-bit Unix. The codes are 32-bit values, sign-extended or not;
@@ -126,7 +155,7 @@ pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode>
 }
 
 /// The multi-string of reader names.
-pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, ReturnCode> {
+pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
     sized_answer(|buffer, len| {
         // SAFETY: null asks for all groups; `buffer` has room for `len` bytes, and both
         // outlive the call.
@@ -137,7 +166,7 @@ pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, ReturnCode
 }
 
 /// The multi-string of group names.
-pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, ReturnCode> {
+pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
     sized_answer(|buffer, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
         check(unsafe { SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len) })
@@ -243,7 +272,7 @@ pub(crate) fn end_transaction(card: CardHandle, disposition: u32) -> Result<(), 
     check(unsafe { ffi::SCardEndTransaction(card.0, widen(disposition)) })
 }
 
-pub(crate) fn status(card: CardHandle) -> Result<Status, ReturnCode> {
+pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
     let mut state = 0;
     let mut protocol = 0;
     let mut atr = [0u8; ffi::ATR_BUFFER_SIZE];
@@ -279,7 +308,7 @@ pub(crate) fn transmit(
     protocol: u32,
     command: &[u8],
     answer: &mut [u8],
-) -> Result<usize, ReturnCode> {
+) -> Result<usize, Failure> {
     let pci = ffi::SCARD_IO_REQUEST {
         dwProtocol: widen(protocol),
         cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
@@ -297,8 +326,9 @@ pub(crate) fn transmit(
             answer.as_mut_ptr(),
             &mut answer_len,
         )
-    })?;
-    length_within(answer_len, answer.len())
+    })
+    .map_err(|code| Failure::of_answer(code, answer_len, answer.len()))?;
+    Ok(length_within(answer_len, answer.len())?)
 }
 
 /// Gives the length of the output in `output`.
@@ -307,7 +337,7 @@ pub(crate) fn control(
     code: u32,
     input: &[u8],
     output: &mut [u8],
-) -> Result<usize, ReturnCode> {
+) -> Result<usize, Failure> {
     let mut output_len = 0;
     // SAFETY: `input` and `output` are as long as the call is told, and everything outlives
     // the call.
@@ -321,11 +351,12 @@ pub(crate) fn control(
             length(output.len()),
             &mut output_len,
         )
-    })?;
-    length_within(output_len, output.len())
+    })
+    .map_err(|code| Failure::of_answer(code, output_len, output.len()))?;
+    Ok(length_within(output_len, output.len())?)
 }
 
-pub(crate) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, ReturnCode> {
+pub(crate) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failure> {
     sized_answer(|buffer, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
         check(unsafe { ffi::SCardGetAttrib(card.0, widen(id), buffer.as_mut_ptr(), len) })

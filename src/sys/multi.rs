@@ -2,7 +2,7 @@
 
 use pcsc::ffi::DWORD;
 
-use super::{length, length_within};
+use super::{Failure, length, length_within};
 use crate::ReturnCode;
 
 /// Fits most answers at the first call. pcsc-lite refuses larger buffers for attributes.
@@ -19,8 +19,9 @@ const MAX_CALLS: usize = 16;
 /// The answer can grow in between: a reader may be plugged in between two calls.
 pub(crate) fn sized_answer(
     mut call: impl FnMut(&mut [u8], &mut DWORD) -> Result<(), ReturnCode>,
-) -> Result<Vec<u8>, ReturnCode> {
+) -> Result<Vec<u8>, Failure> {
     let mut buffer = vec![0; FIRST_LEN];
+    let mut failure = Failure::from(ReturnCode::E_INSUFFICIENT_BUFFER);
     for _ in 0..MAX_CALLS {
         let mut len = length(buffer.len());
         match call(&mut buffer, &mut len) {
@@ -28,20 +29,21 @@ pub(crate) fn sized_answer(
                 buffer.truncate(length_within(len, buffer.len())?);
                 return Ok(buffer);
             }
-            Err(ReturnCode::E_INSUFFICIENT_BUFFER) => {
+            Err(code @ ReturnCode::E_INSUFFICIENT_BUFFER) => {
+                failure = Failure::of_answer(code, len, buffer.len());
                 // A service that does not say how much it needs gets twice as much.
                 let needed = usize::try_from(len).unwrap_or(usize::MAX);
                 let needed = needed.max(buffer.len().saturating_mul(2));
                 if needed > MAX_LEN {
-                    return Err(ReturnCode::E_INSUFFICIENT_BUFFER);
+                    break;
                 }
                 buffer.clear();
                 buffer.resize(needed, 0);
             }
-            Err(code) => return Err(code),
+            Err(code) => return Err(code.into()),
         }
     }
-    Err(ReturnCode::E_INSUFFICIENT_BUFFER)
+    Err(failure)
 }
 
 #[cfg(test)]
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     /// A service whose answer has these lengths, call by call.
-    fn service(lens: &[usize]) -> (Result<Vec<u8>, ReturnCode>, usize) {
+    fn service(lens: &[usize]) -> (Result<Vec<u8>, Failure>, usize) {
         let mut calls = 0;
         let answer = sized_answer(|buffer, len| {
             let wanted = lens.get(calls).copied().unwrap_or(usize::MAX);
@@ -80,7 +82,9 @@ mod tests {
     #[test]
     fn a_service_that_is_never_satisfied_is_left() {
         let (answer, calls) = service(&[]);
-        assert_eq!(answer, Err(ReturnCode::E_INSUFFICIENT_BUFFER));
+        let failure = answer.unwrap_err();
+        assert_eq!(failure.code, ReturnCode::E_INSUFFICIENT_BUFFER);
+        assert_eq!(failure.needed_len, Some(usize::MAX));
         assert_eq!(calls, 1, "an absurd length is not allocated");
         let mut calls = 0;
         let answer = sized_answer(|_, len| {
@@ -88,7 +92,7 @@ mod tests {
             *len = 0;
             Err(ReturnCode::E_INSUFFICIENT_BUFFER)
         });
-        assert_eq!(answer, Err(ReturnCode::E_INSUFFICIENT_BUFFER));
+        assert_eq!(answer, Err(ReturnCode::E_INSUFFICIENT_BUFFER.into()));
         assert!(calls <= MAX_CALLS);
     }
 
@@ -98,6 +102,6 @@ mod tests {
             *len = DWORD::MAX;
             Ok(())
         });
-        assert_eq!(answer, Err(ReturnCode::F_INTERNAL_ERROR));
+        assert_eq!(answer, Err(ReturnCode::F_INTERNAL_ERROR.into()));
     }
 }

@@ -1,0 +1,186 @@
+//! What an error means for the program: its kind, and what helps.
+
+use crate::options::Initialization;
+
+/// The situation that an [`Error`](crate::Error) reports: what programs branch on.
+///
+/// PC/SC has several codes for one situation, and which one comes depends on the platform,
+/// the driver and the call. The kind is the same for all of them: a reader that was
+/// unplugged is [`ErrorKind::ReaderGone`], whether the code is `SCARD_E_INVALID_VALUE`,
+/// `SCARD_E_READER_UNAVAILABLE` or `SCARD_E_UNKNOWN_READER`.
+#[doc = include_str!("kinds.md")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The card lost its state: another connection reset it, or it lost its power.
+    CardReset,
+    /// The card was taken out, or there is another one now.
+    CardRemoved,
+    /// There is no card to connect to.
+    NoCard,
+    /// There is something in the reader that does not answer as a card.
+    CardUnresponsive,
+    /// The card answers, but reader or system cannot work with it.
+    CardUnsupported,
+    /// The reader was unplugged, or there is none of this name.
+    ReaderGone,
+    /// Another connection excludes this one.
+    SharingViolation,
+    /// The smart-card service is not running, ended, or does not know this connection.
+    ServiceGone,
+    /// The service has no resources left.
+    ServiceBusy,
+    /// The system does not let this program use the service, the reader or the file.
+    AccessDenied,
+    /// The protocols that were asked for are not possible now.
+    ProtocolMismatch,
+    /// The exchange with the card or the reader failed.
+    Communication,
+    /// There is no transaction: it was never begun, or the platform has ended it.
+    NotInTransaction,
+    /// A time limit passed.
+    Timeout,
+    /// The program, the user or the system cancelled the operation.
+    Cancelled,
+    /// An answer does not fit its buffer.
+    BufferTooSmall,
+    /// The call cannot work with these arguments.
+    InvalidArgument,
+    /// Service, driver or card cannot do this.
+    Unsupported,
+    /// The PIN is wrong.
+    WrongPin,
+    /// The PIN is blocked.
+    PinBlocked,
+    /// A PIN has to be presented first.
+    PinRequired,
+    /// A file, key or certificate on the card is missing or does not allow this.
+    CardData,
+    /// The system's cache of card data does not have the item.
+    Cache,
+    /// The system's registration of readers and cards is missing something.
+    Configuration,
+    /// The service found a fault in itself.
+    Internal,
+    /// A code that this library does not know. [`Error::code`](crate::Error::code) has it.
+    Unknown,
+}
+
+/// What helps after an [`Error`](crate::Error).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Recovery {
+    /// [`Card::reconnect`](crate::Card::reconnect) on this connection, with
+    /// [`Initialization::Leave`](crate::Initialization::Leave). The card's state (selected
+    /// application, verified PIN) is to be set up anew.
+    Reconnect,
+    /// [`Card::reconnect`](crate::Card::reconnect) on this connection with a reset of the
+    /// card, because its state is not known. Whether the command ran is not known either.
+    ResetCard,
+    /// A card has to be put in, or put in again. Then reconnect or connect.
+    InsertCard,
+    /// The reader has to be attached. Its connections are gone; connect again.
+    AttachReader,
+    /// Connect again: the service does not know this connection any more. The
+    /// [`Context`](crate::Context) renews itself.
+    ConnectAgain,
+    /// The same call later.
+    RetryLater,
+    /// The user has to act: enter another PIN, or answer.
+    AskUser,
+    /// The administrator has to act: permissions, installation, configuration.
+    AskAdministrator,
+    /// The program has to make another call than this one.
+    FixCall,
+    /// Nothing that is known.
+    None,
+}
+
+impl Recovery {
+    /// What to do, as an instruction to a person, with a full stop.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Recovery::Reconnect => {
+                "Reconnect, leaving the card as it is, and set up its state anew: select the \
+                 application, verify the PIN."
+            }
+            Recovery::ResetCard => {
+                "Reconnect with a reset of the card. Find out whether the command ran before \
+                 it is sent again."
+            }
+            Recovery::InsertCard => "Insert the card, or take it out and insert it again.",
+            Recovery::AttachReader => "Attach the reader, and connect again.",
+            Recovery::ConnectAgain => "Connect again; the old connection is lost.",
+            Recovery::RetryLater => "Try again later.",
+            Recovery::AskUser => "Ask the user: for another PIN, or to go on.",
+            Recovery::AskAdministrator => {
+                "Ask the administrator: for permission, installation or configuration."
+            }
+            Recovery::FixCall => "Correct the call: this one cannot succeed.",
+            Recovery::None => "Nothing that is known helps.",
+        }
+    }
+}
+
+/// What is known of the card after a reconnect that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CardCondition {
+    /// Nothing was done to the card: the connection works, or does not, as before.
+    Unchanged,
+    /// The card may have been reset although the call failed. The next command is answered
+    /// with `SCARD_W_RESET_CARD`; another reconnect goes on from there.
+    MayBeReset,
+    /// There is no card.
+    Absent,
+    /// There is a card that does not answer.
+    Unresponsive,
+    /// The connection to the card, the reader or the service is lost.
+    Lost,
+    /// Not known.
+    Unknown,
+}
+
+impl CardCondition {
+    pub(super) fn after(kind: ErrorKind, initialization: Initialization) -> CardCondition {
+        let was_left = initialization == Initialization::Leave;
+        match kind {
+            ErrorKind::NoCard | ErrorKind::CardRemoved => CardCondition::Absent,
+            ErrorKind::CardUnresponsive => CardCondition::Unresponsive,
+            ErrorKind::ReaderGone | ErrorKind::ServiceGone => CardCondition::Lost,
+            // Checked before anything is done to the card.
+            ErrorKind::InvalidArgument => CardCondition::Unchanged,
+            // Checked before the reset and after it.
+            ErrorKind::SharingViolation | ErrorKind::ProtocolMismatch if was_left => {
+                CardCondition::Unchanged
+            }
+            _ if was_left => CardCondition::Unknown,
+            _ => CardCondition::MayBeReset,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_after_a_reconnect() {
+        use CardCondition as Is;
+        use Initialization::{Leave, Reset, Unpower};
+        for (kind, initialization, condition) in [
+            (ErrorKind::ProtocolMismatch, Leave, Is::Unchanged),
+            (ErrorKind::ProtocolMismatch, Reset, Is::MayBeReset),
+            (ErrorKind::SharingViolation, Unpower, Is::MayBeReset),
+            (ErrorKind::SharingViolation, Leave, Is::Unchanged),
+            (ErrorKind::NoCard, Reset, Is::Absent),
+            (ErrorKind::CardUnresponsive, Reset, Is::Unresponsive),
+            (ErrorKind::ReaderGone, Leave, Is::Lost),
+            (ErrorKind::ServiceGone, Reset, Is::Lost),
+            (ErrorKind::Unknown, Leave, Is::Unknown),
+            (ErrorKind::Unknown, Reset, Is::MayBeReset),
+        ] {
+            assert_eq!(CardCondition::after(kind, initialization), condition);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What a PKCS #11 module and a Windows credential provider should say of an error.
+
+use super::{Error, ErrorKind, Operation, Recovery};
+use crate::ReturnCode;
+use crate::codes::{CryptokiRv, SspiStatus};
+
+impl Error {
+    /// The return value that a PKCS #11 module should give if it cannot go on after this
+    /// error.
+    ///
+    /// A module recovers from what it can first (see [`recovery`](Error::recovery)); this is
+    /// for what is left. The reasons, where there is a choice:
+    ///
+    /// - A card that went away during a call is `CKR_DEVICE_REMOVED`, one that was not there
+    ///   when it was looked for is `CKR_TOKEN_NOT_PRESENT`. Applications close their sessions
+    ///   for the first and ask the user for the second. A reader that is gone, and a service
+    ///   that is gone, took the card with them.
+    /// - A reset that could not be recovered from, and a failed exchange, is
+    ///   `CKR_DEVICE_ERROR`: the token has a problem, the session may survive it.
+    /// - What may go away by itself without touching the token, such as another program's
+    ///   exclusive access, is `CKR_FUNCTION_FAILED`. `CKR_GENERAL_ERROR` is not used: it says
+    ///   that the library is beyond recovery, and applications unload it.
+    /// - `CKR_BUFFER_TOO_SMALL` and `CKR_ARGUMENTS_BAD` are about the arguments of the
+    ///   PKCS #11 call and would make an application try again with others. The buffers and
+    ///   arguments here are the module's own, so these become `CKR_DEVICE_ERROR` and
+    ///   `CKR_FUNCTION_FAILED`.
+    pub fn to_cryptoki(&self) -> CryptokiRv {
+        match self.kind() {
+            ErrorKind::CardRemoved => CryptokiRv::DEVICE_REMOVED,
+            ErrorKind::NoCard => CryptokiRv::TOKEN_NOT_PRESENT,
+            ErrorKind::ReaderGone if self.operation() == Operation::Connect => {
+                CryptokiRv::TOKEN_NOT_PRESENT
+            }
+            ErrorKind::ReaderGone => CryptokiRv::DEVICE_REMOVED,
+            ErrorKind::ServiceGone if self.recovery() == Recovery::ConnectAgain => {
+                CryptokiRv::DEVICE_REMOVED
+            }
+            ErrorKind::CardUnresponsive | ErrorKind::CardUnsupported | ErrorKind::Configuration => {
+                CryptokiRv::TOKEN_NOT_RECOGNIZED
+            }
+            ErrorKind::ProtocolMismatch if self.operation() == Operation::Connect => {
+                CryptokiRv::TOKEN_NOT_RECOGNIZED
+            }
+            ErrorKind::ServiceBusy
+                if matches!(
+                    self.code(),
+                    ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
+                ) =>
+            {
+                CryptokiRv::HOST_MEMORY
+            }
+            ErrorKind::AccessDenied if self.recovery() == Recovery::AskUser => {
+                CryptokiRv::USER_NOT_LOGGED_IN
+            }
+            ErrorKind::SharingViolation
+            | ErrorKind::ServiceGone
+            | ErrorKind::ServiceBusy
+            | ErrorKind::AccessDenied
+            | ErrorKind::InvalidArgument
+            | ErrorKind::Unsupported
+            | ErrorKind::Cache
+            | ErrorKind::Internal => CryptokiRv::FUNCTION_FAILED,
+            ErrorKind::Cancelled => CryptokiRv::FUNCTION_CANCELED,
+            ErrorKind::WrongPin => CryptokiRv::PIN_INCORRECT,
+            ErrorKind::PinBlocked => CryptokiRv::PIN_LOCKED,
+            ErrorKind::PinRequired => CryptokiRv::USER_NOT_LOGGED_IN,
+            ErrorKind::CardData => match self.code() {
+                ReturnCode::E_NO_KEY_CONTAINER | ReturnCode::E_NO_SUCH_CERTIFICATE => {
+                    CryptokiRv::OBJECT_HANDLE_INVALID
+                }
+                ReturnCode::E_READ_ONLY_CARD => CryptokiRv::TOKEN_WRITE_PROTECTED,
+                ReturnCode::E_WRITE_TOO_MANY => CryptokiRv::DEVICE_MEMORY,
+                _ => CryptokiRv::DEVICE_ERROR,
+            },
+            ErrorKind::CardReset
+            | ErrorKind::ProtocolMismatch
+            | ErrorKind::Communication
+            | ErrorKind::NotInTransaction
+            | ErrorKind::Timeout
+            | ErrorKind::BufferTooSmall
+            | ErrorKind::Unknown => CryptokiRv::DEVICE_ERROR,
+        }
+    }
+
+    /// The status that a security package or a credential provider should give if it cannot
+    /// go on after this error.
+    ///
+    /// SSPI has few words for a smart card. The reasons:
+    ///
+    /// - A wrong or blocked PIN is `SEC_E_LOGON_DENIED`, the one status for which Windows asks
+    ///   the user for other credentials. Nothing else becomes it, or a broken reader would
+    ///   look like a typing error.
+    /// - A card, reader, key or certificate that is not there, and a dialog that the user
+    ///   cancelled, is `SEC_E_NO_CREDENTIALS`; a PIN that was not entered yet is
+    ///   `SEC_E_INCOMPLETE_CREDENTIALS`.
+    /// - A card or an installation that cannot do what is needed, a service that is not there
+    ///   or must not be used, is `SEC_E_CRYPTO_SYSTEM_INVALID`.
+    /// - The rest is `SEC_E_INTERNAL_ERROR`, which stands for what has no status of its own.
+    ///   `SEC_E_BUFFER_TOO_SMALL` and `SEC_E_INVALID_TOKEN` are about the arguments of the
+    ///   SSPI call, not of ours.
+    pub fn to_sspi(&self) -> SspiStatus {
+        match self.kind() {
+            ErrorKind::WrongPin | ErrorKind::PinBlocked => SspiStatus::E_LOGON_DENIED,
+            ErrorKind::PinRequired => SspiStatus::E_INCOMPLETE_CREDENTIALS,
+            ErrorKind::AccessDenied if self.recovery() == Recovery::AskUser => {
+                SspiStatus::E_INCOMPLETE_CREDENTIALS
+            }
+            ErrorKind::CardRemoved
+            | ErrorKind::NoCard
+            | ErrorKind::ReaderGone
+            | ErrorKind::Cancelled => SspiStatus::E_NO_CREDENTIALS,
+            ErrorKind::CardData => match self.code() {
+                ReturnCode::E_NO_KEY_CONTAINER
+                | ReturnCode::E_NO_SUCH_CERTIFICATE
+                | ReturnCode::E_CERTIFICATE_UNAVAILABLE => SspiStatus::E_NO_CREDENTIALS,
+                _ => SspiStatus::E_INTERNAL_ERROR,
+            },
+            ErrorKind::CardUnresponsive
+            | ErrorKind::CardUnsupported
+            | ErrorKind::Configuration
+            | ErrorKind::AccessDenied
+            | ErrorKind::ServiceGone => SspiStatus::E_CRYPTO_SYSTEM_INVALID,
+            ErrorKind::Unsupported => SspiStatus::E_UNSUPPORTED_FUNCTION,
+            ErrorKind::ServiceBusy
+                if matches!(
+                    self.code(),
+                    ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
+                ) =>
+            {
+                SspiStatus::E_INSUFFICIENT_MEMORY
+            }
+            ErrorKind::CardReset
+            | ErrorKind::SharingViolation
+            | ErrorKind::ServiceBusy
+            | ErrorKind::ProtocolMismatch
+            | ErrorKind::Communication
+            | ErrorKind::NotInTransaction
+            | ErrorKind::Timeout
+            | ErrorKind::BufferTooSmall
+            | ErrorKind::InvalidArgument
+            | ErrorKind::Cache
+            | ErrorKind::Internal
+            | ErrorKind::Unknown => SspiStatus::E_INTERNAL_ERROR,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_situation_has_its_word() {
+        use Operation::{Connect, EstablishContext, Transmit};
+        use {CryptokiRv as C, ReturnCode as R, SspiStatus as S};
+        for (operation, code, rv, status) in [
+            (
+                Transmit,
+                R::W_RESET_CARD,
+                C::DEVICE_ERROR,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Transmit,
+                R::W_REMOVED_CARD,
+                C::DEVICE_REMOVED,
+                S::E_NO_CREDENTIALS,
+            ),
+            (
+                Transmit,
+                R::E_NO_SMARTCARD,
+                C::DEVICE_REMOVED,
+                S::E_NO_CREDENTIALS,
+            ),
+            (
+                Connect,
+                R::E_NO_SMARTCARD,
+                C::TOKEN_NOT_PRESENT,
+                S::E_NO_CREDENTIALS,
+            ),
+            (
+                Connect,
+                R::E_UNKNOWN_READER,
+                C::TOKEN_NOT_PRESENT,
+                S::E_NO_CREDENTIALS,
+            ),
+            (
+                Transmit,
+                R::E_READER_UNAVAILABLE,
+                C::DEVICE_REMOVED,
+                S::E_NO_CREDENTIALS,
+            ),
+            (
+                Connect,
+                R::E_SHARING_VIOLATION,
+                C::FUNCTION_FAILED,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Transmit,
+                R::E_NO_SERVICE,
+                C::DEVICE_REMOVED,
+                S::E_CRYPTO_SYSTEM_INVALID,
+            ),
+            (
+                EstablishContext,
+                R::E_NO_SERVICE,
+                C::FUNCTION_FAILED,
+                S::E_CRYPTO_SYSTEM_INVALID,
+            ),
+            (
+                Transmit,
+                R::E_NOT_TRANSACTED,
+                C::DEVICE_ERROR,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Transmit,
+                R::E_INSUFFICIENT_BUFFER,
+                C::DEVICE_ERROR,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Transmit,
+                R::E_INVALID_PARAMETER,
+                C::FUNCTION_FAILED,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Connect,
+                R::E_NO_MEMORY,
+                C::HOST_MEMORY,
+                S::E_INSUFFICIENT_MEMORY,
+            ),
+            (
+                Connect,
+                R::E_SERVER_TOO_BUSY,
+                C::FUNCTION_FAILED,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Connect,
+                R::W_SECURITY_VIOLATION,
+                C::FUNCTION_FAILED,
+                S::E_CRYPTO_SYSTEM_INVALID,
+            ),
+            (
+                Transmit,
+                R::E_NO_ACCESS,
+                C::USER_NOT_LOGGED_IN,
+                S::E_INCOMPLETE_CREDENTIALS,
+            ),
+            (
+                Transmit,
+                R::W_WRONG_CHV,
+                C::PIN_INCORRECT,
+                S::E_LOGON_DENIED,
+            ),
+            (Transmit, R::W_CHV_BLOCKED, C::PIN_LOCKED, S::E_LOGON_DENIED),
+            (
+                Transmit,
+                R::W_CARD_NOT_AUTHENTICATED,
+                C::USER_NOT_LOGGED_IN,
+                S::E_INCOMPLETE_CREDENTIALS,
+            ),
+            (
+                Transmit,
+                R::W_CANCELLED_BY_USER,
+                C::FUNCTION_CANCELED,
+                S::E_NO_CREDENTIALS,
+            ),
+            (
+                Connect,
+                R::W_UNRESPONSIVE_CARD,
+                C::TOKEN_NOT_RECOGNIZED,
+                S::E_CRYPTO_SYSTEM_INVALID,
+            ),
+            (
+                Connect,
+                R::E_PROTO_MISMATCH,
+                C::TOKEN_NOT_RECOGNIZED,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Transmit,
+                R::E_NO_KEY_CONTAINER,
+                C::OBJECT_HANDLE_INVALID,
+                S::E_NO_CREDENTIALS,
+            ),
+            (
+                Transmit,
+                R::E_READ_ONLY_CARD,
+                C::TOKEN_WRITE_PROTECTED,
+                S::E_INTERNAL_ERROR,
+            ),
+            (
+                Transmit,
+                R::E_UNSUPPORTED_FEATURE,
+                C::FUNCTION_FAILED,
+                S::E_UNSUPPORTED_FUNCTION,
+            ),
+            (
+                Transmit,
+                R::from_raw(0x1234),
+                C::DEVICE_ERROR,
+                S::E_INTERNAL_ERROR,
+            ),
+        ] {
+            let error = Error::new(operation, code);
+            assert_eq!(error.to_cryptoki(), rv, "{error}");
+            assert_eq!(error.to_sspi(), status, "{error}");
+        }
+    }
+
+    #[test]
+    fn no_error_becomes_a_success_or_a_complaint_about_the_callers_arguments() {
+        for code in ReturnCode::known() {
+            for operation in [Operation::Connect, Operation::Transmit] {
+                let error = Error::new(operation, code);
+                let rv = error.to_cryptoki();
+                let misleading = [
+                    CryptokiRv::OK,
+                    CryptokiRv::ARGUMENTS_BAD,
+                    CryptokiRv::BUFFER_TOO_SMALL,
+                    CryptokiRv::GENERAL_ERROR,
+                ];
+                assert!(!misleading.contains(&rv), "{error}");
+                assert_ne!(error.to_sspi(), SspiStatus::E_OK);
+            }
+        }
+    }
+}

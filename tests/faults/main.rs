@@ -1,0 +1,490 @@
+//! Every operation of the library against every code and absurd outputs, through the real
+//! FFI boundary.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod pcsc_crate;
+mod standin;
+
+use pcsc::ffi::{DWORD, LONG};
+use scard::{
+    Attribute, Card, ConnectOptions, Context, ControlCode, Disposition, Error, ErrorKind,
+    Initialization, Operation, Origin, Protocol, Protocols, Reader, ReaderName, Recovery, Result,
+    ReturnCode, ShareMode,
+};
+use scard_testkit::isolated;
+use standin::{Fault, inject};
+use support::{Fixture, assert_works, fixture, reconnect};
+
+/// What everything here is done with.
+struct Objects {
+    context: Context,
+    reader: ReaderName,
+    card: Card,
+    direct: Reader,
+}
+
+impl Objects {
+    fn new(fixture: &Fixture) -> Objects {
+        Objects {
+            context: fixture.context.clone(),
+            reader: fixture.reader.clone(),
+            card: fixture.connect(),
+            direct: fixture.context.open_reader(&fixture.empty_reader).unwrap(),
+        }
+    }
+}
+
+/// One operation of the library: the C function whose fault it is to report, whether the
+/// error names the reader, and the call.
+struct Case {
+    operation: Operation,
+    names_reader: bool,
+    call: fn(&mut Objects) -> Result<()>,
+}
+
+const fn case(
+    operation: Operation,
+    names_reader: bool,
+    call: fn(&mut Objects) -> Result<()>,
+) -> Case {
+    Case {
+        operation,
+        names_reader,
+        call,
+    }
+}
+
+const COMMAND: &[u8] = support::COMMAND;
+const OPTIONS: fn() -> ConnectOptions = ConnectOptions::new;
+
+/// Every public call that can fail, for each C function that can fail in it.
+const CASES: &[Case] = &[
+    case(Operation::EstablishContext, false, |_| {
+        Context::establish().map(drop)
+    }),
+    case(Operation::EstablishContext, false, |it| {
+        it.context.connect(&it.reader, OPTIONS()).map(drop)
+    }),
+    case(Operation::EstablishContext, false, |it| {
+        it.context.reader_states().map(drop)
+    }),
+    case(Operation::ReleaseContext, false, |_| {
+        Context::establish()?.release()
+    }),
+    case(Operation::IsValidContext, false, |it| it.context.is_valid()),
+    case(Operation::ListReaders, false, |it| {
+        it.context.readers().map(drop)
+    }),
+    case(Operation::ListReaders, false, |it| {
+        it.context.reader_states().map(drop)
+    }),
+    case(Operation::ListReaderGroups, false, |it| {
+        it.context.reader_groups().map(drop)
+    }),
+    case(Operation::GetStatusChange, false, |it| {
+        it.context.reader_states().map(drop)
+    }),
+    case(Operation::Connect, true, |it| {
+        it.context.connect(&it.reader, OPTIONS()).map(drop)
+    }),
+    case(Operation::Connect, true, |it| {
+        it.context.open_reader(&it.reader).map(drop)
+    }),
+    case(Operation::Reconnect, true, |it| {
+        reconnect(&mut it.card, Initialization::Leave).map(drop)
+    }),
+    case(Operation::Reconnect, true, |it| {
+        reconnect(&mut it.card, Initialization::Reset).map(drop)
+    }),
+    case(Operation::Reconnect, true, |it| {
+        it.direct.reconnect(Initialization::Leave)
+    }),
+    case(Operation::Reconnect, true, |it| {
+        let direct = it.context.open_reader(&it.reader)?;
+        let card = direct.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Leave);
+        Ok(card.map(drop)?)
+    }),
+    case(Operation::Reconnect, true, |it| {
+        let card = it.context.connect(&it.reader, OPTIONS())?;
+        Ok(card.into_reader(Initialization::Leave).map(drop)?)
+    }),
+    case(Operation::Reconnect, true, |it| {
+        let mut transaction = it.card.transaction()?;
+        transaction
+            .reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
+            .map(drop)
+    }),
+    case(Operation::Disconnect, true, |it| {
+        let card = it.context.connect(&it.reader, OPTIONS())?;
+        Ok(card.disconnect(Disposition::Leave)?)
+    }),
+    case(Operation::Disconnect, true, |it| {
+        let direct = it.context.open_reader(&it.reader)?;
+        Ok(direct.disconnect(Disposition::Leave)?)
+    }),
+    case(Operation::BeginTransaction, true, |it| {
+        it.card.transaction().map(drop)
+    }),
+    case(Operation::EndTransaction, true, |it| {
+        it.card.transaction()?.end(Disposition::Leave)
+    }),
+    case(Operation::Status, true, |it| it.card.status().map(drop)),
+    case(Operation::Status, true, |it| it.direct.status().map(drop)),
+    case(Operation::Transmit, true, |it| {
+        it.card.transmit(COMMAND).map(drop)
+    }),
+    case(Operation::Transmit, true, |it| {
+        it.card.transmit_ref(COMMAND).map(drop)
+    }),
+    case(Operation::Transmit, true, |it| {
+        it.card.transaction()?.transmit(COMMAND).map(drop)
+    }),
+    case(Operation::Control, true, |it| {
+        let code = ControlCode::GET_FEATURE_REQUEST;
+        it.card.control(code, &[]).map(drop)
+    }),
+    case(Operation::Control, true, |it| {
+        let code = ControlCode::GET_FEATURE_REQUEST;
+        it.direct.control(code, &[1]).map(drop)
+    }),
+    case(Operation::GetAttribute, true, |it| {
+        it.card.attribute(Attribute::ATR_STRING).map(drop)
+    }),
+    case(Operation::GetAttribute, true, |it| {
+        it.direct.attribute(Attribute::ATR_STRING).map(drop)
+    }),
+    case(Operation::SetAttribute, true, |it| {
+        it.card
+            .set_attribute(Attribute::SUPRESS_T1_IFS_REQUEST, &[1])
+    }),
+    case(Operation::SetAttribute, true, |it| {
+        it.direct
+            .set_attribute(Attribute::SUPRESS_T1_IFS_REQUEST, &[1])
+    }),
+];
+
+/// Values that are no code of PC/SC, or one of another platform, in both shapes that a
+/// 64-bit `LONG` can have.
+fn returned_values() -> Vec<LONG> {
+    let known = ReturnCode::known().map(ReturnCode::raw);
+    let unknown = [
+        1,
+        6,
+        0x109,
+        0x7FFF_FFFF,
+        0x8000_0000,
+        0x8010_0022,
+        0x8010_00FF,
+        0xFFFF_FFFF,
+    ];
+    known
+        .chain(unknown)
+        .filter(|raw| *raw != 0)
+        .flat_map(|raw| [LONG::from(raw), LONG::from(raw as i32)])
+        .collect()
+}
+
+/// The code that a fault must arrive as.
+fn code_of(returned: LONG) -> ReturnCode {
+    ReturnCode::from_raw(returned as u32)
+}
+
+/// The call under the fault. Whatever happens, the fault is disarmed afterwards.
+fn run(case: &Case, objects: &mut Objects, fault: Fault) -> Result<()> {
+    inject(fault);
+    let outcome = (case.call)(objects);
+    let unused = standin::disarm();
+    assert!(!unused, "{fault:?} did not meet its call");
+    outcome
+}
+
+fn fault(operation: Operation, returned: LONG) -> Fault {
+    // What ends something has its effect, or the service would keep it for ever.
+    let ends = matches!(
+        operation,
+        Operation::ReleaseContext | Operation::Disconnect | Operation::EndTransaction
+    );
+    Fault {
+        function: operation.function_name(),
+        returned,
+        after_the_call: ends,
+        length: None,
+        protocol: None,
+        state: None,
+    }
+}
+
+/// The service recovers from a fault that we invented, so the objects have to, too.
+fn assert_usable(objects: &mut Objects) {
+    reconnect(&mut objects.card, Initialization::Leave).unwrap();
+    assert_works(&mut objects.card);
+    objects.direct.status().unwrap();
+    assert_eq!(objects.context.readers().unwrap().len(), 2);
+}
+
+#[test]
+fn every_operation_reports_every_code() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut objects = Objects::new(&fixture);
+        let mut reported = 0;
+        for case in CASES {
+            for returned in returned_values() {
+                let code = code_of(returned);
+                let outcome = run(case, &mut objects, fault(case.operation, returned));
+                match outcome {
+                    Err(error) => {
+                        check(case, code, &error, &objects.reader);
+                        reported += 1;
+                    }
+                    Ok(()) => assert!(is_no_error(case.operation, code), "{code:?}"),
+                }
+                assert_usable(&mut objects);
+            }
+        }
+        println!("{reported} errors");
+        assert!(reported > CASES.len() * 100);
+    });
+}
+
+/// Codes after which the library has something better to give than an error.
+fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
+    match operation {
+        // There is no reader: an empty list. The service is gone: asked again in a new
+        // context. The answer does not fit: asked again with a larger buffer.
+        Operation::ListReaders | Operation::ListReaderGroups => {
+            let gone = code.recovery() == Recovery::ConnectAgain;
+            let empty = code == ReturnCode::E_NO_READERS_AVAILABLE;
+            gone || empty || code == ReturnCode::E_INSUFFICIENT_BUFFER
+        }
+        // A reader was unplugged since they were listed: listed again.
+        Operation::GetStatusChange => code == ReturnCode::E_UNKNOWN_READER,
+        Operation::Status | Operation::GetAttribute => code == ReturnCode::E_INSUFFICIENT_BUFFER,
+        _ => false,
+    }
+}
+
+fn check(case: &Case, code: ReturnCode, error: &Error, reader: &ReaderName) {
+    assert_eq!(error.code(), code);
+    assert_eq!(error.operation(), case.operation);
+    assert_eq!(error.origin(), Origin::Service);
+    match error.reader() {
+        Some(named) if case.names_reader => {
+            // The direct access here is to the other reader.
+            assert!(named == reader || named.to_string().ends_with("00 01"));
+        }
+        None if !case.names_reader => {}
+        other => panic!("{other:?} for {error}"),
+    }
+    let message = error.to_string();
+    assert!(
+        message.starts_with(case.operation.function_name()),
+        "{message}"
+    );
+    assert!(
+        message.contains(&format!("{:#010X}", code.raw())),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1);
+    let meaning = (
+        format!("{:?}", error.kind()),
+        format!("{:?}", error.recovery()),
+    );
+    assert_eq!(meaning, documented(case.operation, code), "{error:?}");
+    if error.command_may_have_run() {
+        assert!(matches!(
+            case.operation,
+            Operation::Transmit | Operation::Control
+        ));
+    }
+    let expects_condition = case.operation == Operation::Reconnect;
+    assert_eq!(error.card_condition().is_some(), expects_condition);
+}
+
+/// Kind and recovery as the tables in the documentation of [`ErrorKind`] have them.
+fn documented(operation: Operation, code: ReturnCode) -> (String, String) {
+    let name = format!(" {:#X} ", code.raw());
+    let mut meaning = ("Unknown".to_owned(), "None".to_owned());
+    for row in include_str!("../../src/error/kinds.md").lines() {
+        let cells: Vec<&str> = row.split('|').collect();
+        match cells.as_slice() {
+            [_, of, kind, recovery, _] if of.ends_with(&name) => {
+                meaning = (kind.trim().to_owned(), recovery.trim().to_owned());
+            }
+            [_, of, calls, platforms, kind, recovery, _] if of.ends_with(&name) => {
+                let called = operation.function_name();
+                let mut calls = calls.split(',').map(str::trim);
+                let in_this_call = calls.any(|call| call == "all" || call == called);
+                let here = platforms.contains("pcsc-lite") || platforms.contains("all");
+                if in_this_call && here {
+                    meaning = (kind.trim().to_owned(), recovery.trim().to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    meaning
+}
+
+/// A value whose low half is that of success is no success.
+#[test]
+fn no_value_but_zero_is_success() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut objects = Objects::new(&fixture);
+        for case in CASES {
+            let outcome = run(case, &mut objects, fault(case.operation, 0x1_0000_0000));
+            let error = outcome.expect_err(case.operation.function_name());
+            assert_eq!(error.code(), ReturnCode::F_UNKNOWN_ERROR);
+        }
+        assert_usable(&mut objects);
+    });
+}
+
+#[test]
+fn absurd_lengths_are_survived() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut objects = Objects::new(&fixture);
+        for case in CASES {
+            for returned in [0, LONG::from(ReturnCode::E_INSUFFICIENT_BUFFER.raw())] {
+                for length in [0, 1, 65_549, 0x7FFF_FFFF, 0xFFFF_FFFF, DWORD::MAX] {
+                    let absurd = Fault {
+                        after_the_call: true,
+                        length: Some(length),
+                        ..fault(case.operation, returned)
+                    };
+                    // Whatever it is, it is not a panic; the sizes below are checked.
+                    let _ = run(case, &mut objects, absurd);
+                    if matches!(case.operation, Operation::EstablishContext) {
+                        break;
+                    }
+                }
+            }
+            let Objects { card, .. } = &mut objects;
+            let _ = reconnect(card, Initialization::Leave);
+        }
+        drop(objects);
+        let mut card = fixture.connect();
+        let absurd = Fault {
+            after_the_call: true,
+            length: Some(DWORD::MAX),
+            ..fault(Operation::Transmit, 0)
+        };
+        inject(absurd);
+        let error = card.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.code(), ReturnCode::F_INTERNAL_ERROR);
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert_works(&mut card);
+
+        let too_small = LONG::from(ReturnCode::E_INSUFFICIENT_BUFFER.raw());
+        inject(Fault {
+            length: Some(70_000),
+            ..fault(Operation::Transmit, too_small)
+        });
+        let error = card.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BufferTooSmall);
+        assert_eq!(error.needed_len(), Some(70_000));
+        assert!(error.command_may_have_run());
+    });
+}
+
+#[test]
+fn unknown_protocols_and_states_are_values_like_any_other() {
+    isolated(|| {
+        let fixture = fixture();
+        for (value, protocol) in [
+            (8, Protocol::T15),
+            (0x1_0000, Protocol::Other(0x1_0000)),
+            (7, Protocol::Other(7)),
+            (0, Protocol::Other(0)),
+            (0xFFFF_FFFF, Protocol::Other(0xFFFF_FFFF)),
+        ] {
+            let odd = |operation| Fault {
+                after_the_call: true,
+                protocol: Some(value),
+                ..fault(operation, 0)
+            };
+            inject(odd(Operation::Connect));
+            let mut card = fixture.connect();
+            assert_eq!(card.protocol(), Some(protocol));
+            // The real service does not talk it, and says so.
+            let refused = card.transmit(COMMAND).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ProtocolMismatch);
+            assert_eq!(refused.recovery(), Recovery::Reconnect);
+            assert!(!refused.command_may_have_run());
+
+            inject(odd(Operation::Status));
+            let status = card.status().unwrap();
+            assert_eq!(status.protocol(), (value != 0).then_some(protocol));
+
+            inject(odd(Operation::Reconnect));
+            assert_eq!(
+                reconnect(&mut card, Initialization::Leave).unwrap(),
+                protocol
+            );
+            assert_eq!(
+                reconnect(&mut card, Initialization::Leave).unwrap(),
+                Protocol::T1
+            );
+            assert_works(&mut card);
+        }
+
+        let mut card = fixture.connect();
+        for state in [0, 0xFFFF_FFFF, DWORD::MAX, 0x7000_0000] {
+            let odd = |operation| Fault {
+                after_the_call: true,
+                state: Some(state),
+                ..fault(operation, 0)
+            };
+            inject(odd(Operation::Status));
+            assert_eq!(card.status().unwrap().raw_state(), state as u32);
+            inject(odd(Operation::GetStatusChange));
+            let states = fixture.context.reader_states().unwrap();
+            assert_eq!(states[0].event_count(), (state >> 16) as u16);
+        }
+    });
+}
+
+/// After a reconnect that failed, the card knows what is left.
+#[test]
+fn a_failed_reconnect_leaves_no_stale_protocol() {
+    isolated(|| {
+        let fixture = fixture();
+        for returned in returned_values() {
+            for initialization in [Initialization::Leave, Initialization::Reset] {
+                let mut card = fixture.connect();
+                inject(fault(Operation::Reconnect, returned));
+                let error = reconnect(&mut card, initialization).unwrap_err();
+                let unchanged = error.card_condition() == Some(scard::CardCondition::Unchanged);
+                assert_eq!(card.protocol().is_some(), unchanged, "{error:?}");
+                assert!(unchanged || error.kind() != ErrorKind::InvalidArgument);
+            }
+        }
+    });
+}
+
+/// What fails in a drop is nobody's error and does no harm.
+#[test]
+fn faults_in_drops_are_swallowed() {
+    isolated(|| {
+        let fixture = fixture();
+        for operation in [
+            Operation::Disconnect,
+            Operation::ReleaseContext,
+            Operation::EndTransaction,
+        ] {
+            for returned in returned_values() {
+                let mut card = fixture.connect();
+                let transaction = card.transaction().unwrap();
+                inject(fault(operation, returned));
+                drop(transaction);
+                drop(card);
+                assert!(!standin::disarm());
+            }
+        }
+        assert_works(&mut fixture.connect());
+    });
+}

@@ -1,0 +1,112 @@
+//! The same answers of the service through the safe layer of the `pcsc` crate, to show what
+//! is different here:
+//!
+//! ```sh
+//! cargo test --test faults pcsc_crate -- --nocapture
+//! cargo test --release --test faults pcsc_crate -- --nocapture
+//! ```
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pcsc::ffi::LONG;
+use scard::{Context, Operation, ReturnCode};
+
+use crate::standin::{Fault, disarm, inject};
+
+/// What became of an answer on its way to the caller.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Exact,
+    Replaced,
+    Panicked,
+}
+
+fn outcome<T>(answer: ReturnCode, call: impl FnOnce() -> Result<T, ReturnCode>) -> Outcome {
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    disarm();
+    match outcome {
+        Err(_) => Outcome::Panicked,
+        Ok(Err(code)) if code == answer => Outcome::Exact,
+        Ok(_) => Outcome::Replaced,
+    }
+}
+
+/// No service is asked: the stand-in answers alone.
+fn answer(operation: Operation, returned: LONG) -> Fault {
+    Fault {
+        function: operation.function_name(),
+        returned,
+        after_the_call: false,
+        length: None,
+        protocol: None,
+        state: None,
+    }
+}
+
+/// One test, because the stand-in is the process's.
+#[test]
+fn what_the_pcsc_crate_makes_of_the_unknown() {
+    unknown_codes();
+    unknown_protocols();
+}
+
+fn unknown_codes() {
+    println!("{:<12} {:<10} pcsc crate", "code", "scard");
+    for raw in [
+        ReturnCode::W_RESET_CARD.raw(),
+        ReturnCode::E_PIN_CACHE_EXPIRED.raw(),
+        ReturnCode::E_READ_ONLY_CARD.raw(),
+        ReturnCode::INVALID_HANDLE.raw(),
+        ReturnCode::BROKEN_PIPE.raw(),
+        0x8010_00FF,
+        0xFFFF_FFFF,
+    ] {
+        // 0x80100022 is left out: it is undefined behaviour there, off Windows.
+        let code = ReturnCode::from_raw(raw);
+        let failing = answer(Operation::EstablishContext, LONG::from(raw));
+        inject(failing);
+        let ours = outcome(code, || Context::establish().map_err(|error| error.code()));
+        inject(failing);
+        let theirs = outcome(code, || {
+            pcsc::Context::establish(pcsc::Scope::User).map_err(ReturnCode::from)
+        });
+        println!(
+            "{:<12} {:<10} {theirs:?}",
+            format!("{raw:#010X}"),
+            format!("{ours:?}")
+        );
+
+        assert_eq!(ours, Outcome::Exact);
+        let expected = if pcsc::Error::from(code) != pcsc::Error::UnknownError {
+            Outcome::Exact
+        } else if cfg!(debug_assertions) {
+            Outcome::Panicked
+        } else {
+            Outcome::Replaced
+        };
+        assert_eq!(theirs, expected, "the README says so");
+    }
+}
+
+/// See `unknown_protocols_and_states_are_values_like_any_other` for this library's.
+fn unknown_protocols() {
+    let establish = answer(Operation::EstablishContext, 0);
+    for protocol in [8, 7] {
+        let connect = Fault {
+            protocol: Some(protocol),
+            ..answer(Operation::Connect, 0)
+        };
+        inject(establish);
+        let context = pcsc::Context::establish(pcsc::Scope::User).unwrap();
+        inject(connect);
+        let theirs = catch_unwind(AssertUnwindSafe(|| {
+            let (mode, protocols) = (pcsc::ShareMode::Shared, pcsc::Protocols::ANY);
+            context.connect(c"R", mode, protocols).map(drop)
+        }));
+        println!(
+            "protocol {protocol}: pcsc crate panics: {}",
+            theirs.is_err()
+        );
+        assert!(theirs.is_err(), "the README says so");
+    }
+}
