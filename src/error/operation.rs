@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The SCard function that an [`Error`] is about.
+/// The SCard function that an [`Error`](crate::Error) is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
