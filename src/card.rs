@@ -1,14 +1,18 @@
 //! A connected card.
 
+use std::time::{Duration, Instant};
+
 use crate::Protocols;
 use crate::attribute::{Attribute, ControlCode};
-use crate::connection::{Access, Connection};
+use crate::channel::{Channel, Limits};
+use crate::connection::Access;
 use crate::error::{CardCondition, HandleError, Result};
 use crate::name::ReaderName;
 use crate::options::{ConnectOptions, Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::reader::Reader;
 use crate::status::CardStatus;
 use crate::transaction::Transaction;
+use crate::worker::AbortHandle;
 
 /// A connection to the card in a reader.
 ///
@@ -28,10 +32,11 @@ use crate::transaction::Transaction;
 /// Dropping it disconnects and leaves the card as it is, unless
 /// [`ConnectOptions::disposition_on_drop`] says otherwise.
 ///
-/// While another program holds a transaction on the card, calls wait until it ends.
+/// While another program holds a transaction on the card, calls wait until it ends, or until
+/// a [limit](Card::set_timeout) is over.
 #[derive(Debug)]
 pub struct Card {
-    connection: Connection,
+    channel: Channel,
     share_mode: ShareMode,
     /// The protocol of the last successful connect or reconnect: what commands are sent
     /// with.
@@ -45,19 +50,20 @@ impl Card {
     pub const MAX_APDU_LEN: usize = crate::sys::MAX_APDU_LEN;
 
     pub(crate) fn open(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
-        let (connection, protocol) = Connection::open(
+        let (channel, protocol) = Channel::open(
             scope,
             reader,
             Access::Card(options.share_mode),
             options.protocols,
             options.disposition_on_drop,
+            Limits::new(options.timeout.flatten(), options.abort),
         )?;
-        Ok(Card::new(connection, options.share_mode, protocol))
+        Ok(Card::new(channel, options.share_mode, protocol))
     }
 
-    pub(crate) fn new(connection: Connection, share_mode: ShareMode, protocol: Protocol) -> Card {
+    pub(crate) fn new(channel: Channel, share_mode: ShareMode, protocol: Protocol) -> Card {
         Card {
-            connection,
+            channel,
             share_mode,
             protocol,
             protocol_is_current: true,
@@ -66,7 +72,7 @@ impl Card {
 
     /// The reader that the card is in.
     pub fn reader(&self) -> &ReaderName {
-        self.connection.reader()
+        self.channel.reader()
     }
 
     /// The share mode of this connection.
@@ -79,6 +85,87 @@ impl Card {
     /// a reset. [`Card::reconnect`] makes it known again.
     pub fn protocol(&self) -> Option<Protocol> {
         self.protocol_is_current.then_some(self.protocol)
+    }
+
+    /// How long each call on this card may take from now on; `None` is without limit.
+    ///
+    /// When the time is over, the call fails with
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and the card is
+    /// *abandoned*: every later call fails at once. Whatever the call was doing goes on
+    /// behind the scenes until the service answers, and is undone then: a transaction that is
+    /// won too late ends, the connection is closed. A command that still waited for another
+    /// program's transaction is not sent any more, and
+    /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
+    ///
+    /// A call with a limit runs on a thread that this card keeps for it, and one outside of a
+    /// transaction takes a transaction for itself. Without a limit there is no thread.
+    ///
+    /// [`ConnectOptions::timeout`] sets the time for the connect as well.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use std::time::Duration;
+    /// use scard::ErrorKind;
+    ///
+    /// card.set_timeout(Some(Duration::from_secs(5)));
+    /// match card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08]) {
+    ///     Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+    ///         eprintln!("{error}; sent: {}", error.command_may_have_run());
+    ///     }
+    ///     answer => println!("{:02X?}", answer?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.channel.set_timeout(timeout);
+    }
+
+    /// Does something with the card that has to be over, as a whole, within a time.
+    ///
+    /// What happens at the end is described at [`set_timeout`](Card::set_timeout), whose
+    /// limit for each single call stays in force. A call that is begun when the time is over
+    /// already is not made, and the card is not abandoned.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = card.within(Duration::from_secs(2), |card| {
+    ///     let mut transaction = card.transaction()?;
+    ///     transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    ///     transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn within<T>(&mut self, limit: Duration, f: impl FnOnce(&mut Card) -> T) -> T {
+        /// Takes the limit away again, in a panic, too.
+        struct Within<'a>(&'a mut Card, Option<Instant>);
+
+        impl Drop for Within<'_> {
+            fn drop(&mut self) {
+                self.0.channel.restore_end(self.1);
+            }
+        }
+
+        let before = self.channel.end_within(limit);
+        let within = Within(self, before);
+        f(&mut *within.0)
+    }
+
+    /// A handle that stops the calls on this card from any thread, now and later. See
+    /// [`ConnectOptions::abort_handle`] for one that stops the connect, too.
+    ///
+    /// From then on calls run on a thread that this card keeps for them, as they do with a
+    /// [limit](Card::set_timeout).
+    pub fn abort_handle(&mut self) -> AbortHandle {
+        self.channel.abort_handle()
+    }
+
+    /// Whether a call was given up, and the card with it: every call fails now.
+    pub fn is_abandoned(&self) -> bool {
+        self.channel.is_abandoned()
     }
 
     /// Sends a command APDU and gives the answer, status word included.
@@ -122,7 +209,7 @@ impl Card {
     /// Those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        self.connection.transmit(self.protocol, command)
+        self.channel.transmit(self.protocol, command)
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the
@@ -181,7 +268,7 @@ impl Card {
         initialization: Initialization,
     ) -> Result<Protocol> {
         let reconnected =
-            self.connection
+            self.channel
                 .reconnect(Access::Card(share_mode), protocols, initialization);
         match reconnected {
             Ok(protocol) => {
@@ -201,8 +288,7 @@ impl Card {
 
     /// Begins a transaction: until it ends, no other connection reaches the card.
     ///
-    /// Corresponds to `SCardBeginTransaction`. Waits without limit while another program
-    /// holds a transaction.
+    /// Corresponds to `SCardBeginTransaction`. Waits while another program holds a transaction.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
@@ -222,7 +308,7 @@ impl Card {
     /// [`reconnect`](Card::reconnect); otherwise those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardBeginTransaction")]
     pub fn transaction(&mut self) -> Result<Transaction<'_>> {
-        self.connection.begin_transaction()?;
+        self.channel.begin_transaction()?;
         Ok(Transaction::new(self))
     }
 
@@ -237,7 +323,7 @@ impl Card {
     /// unplugged.
     #[doc(alias = "SCardStatus")]
     pub fn status(&mut self) -> Result<CardStatus> {
-        self.connection.status()
+        self.channel.status()
     }
 
     /// Sends a control code and input to the reader's driver and gives its output.
@@ -251,7 +337,7 @@ impl Card {
     /// while another program holds a transaction (pcsc-lite).
     #[doc(alias = "SCardControl")]
     pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.connection.control(code, input)
+        self.channel.control(code, input)
     }
 
     /// An attribute of the reader or the card, as the driver gives it.
@@ -265,7 +351,7 @@ impl Card {
     /// once while another program holds a transaction (pcsc-lite).
     #[doc(alias = "SCardGetAttrib")]
     pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.connection.attribute(attribute)
+        self.channel.attribute(attribute)
     }
 
     /// Sets an attribute of the reader or the card.
@@ -277,7 +363,7 @@ impl Card {
     /// Those of [`attribute`](Card::attribute).
     #[doc(alias = "SCardSetAttrib")]
     pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.connection.set_attribute(attribute, value)
+        self.channel.set_attribute(attribute, value)
     }
 
     /// Gives up the card and keeps direct access to its reader.
@@ -292,10 +378,10 @@ impl Card {
         initialization: Initialization,
     ) -> Result<Reader, HandleError<Card>> {
         let reconnected =
-            self.connection
+            self.channel
                 .reconnect(Access::Direct, Protocols::empty(), initialization);
         match reconnected {
-            Ok(_) => Ok(Reader::new(self.connection)),
+            Ok(_) => Ok(Reader::new(self.channel)),
             Err(error) => {
                 self.protocol_is_current = false;
                 Err(HandleError::new(self, error))
@@ -313,14 +399,14 @@ impl Card {
     /// `SCARD_E_NO_SERVICE` if the service ended. The card comes back with the error.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
-        match self.connection.disconnect(disposition) {
+        match self.channel.disconnect(disposition) {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }
     }
 
-    pub(crate) fn connection(&mut self) -> &mut Connection {
-        &mut self.connection
+    pub(crate) fn channel(&mut self) -> &mut Channel {
+        &mut self.channel
     }
 
     /// The card was, or may have been, reset by this connection.

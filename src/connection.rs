@@ -2,12 +2,13 @@
 //! a handle in it.
 
 use crate::attribute::{Attribute, ControlCode};
-use crate::error::{Error, Operation, Refusal, Result};
+use crate::error::{Error, Operation, Result};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::platform::Platform;
 use crate::status::CardStatus;
 use crate::sys::{self, CardHandle, ContextHandle, Failure};
+use crate::worker::Permit;
 use crate::{Protocols, ReturnCode};
 
 /// An established context that is released when it is dropped.
@@ -119,10 +120,6 @@ impl Connection {
         Ok((connection, Platform::CURRENT.protocol(connected.protocol)))
     }
 
-    pub(crate) fn reader(&self) -> &ReaderName {
-        &self.reader
-    }
-
     /// Makes a call on the handle, unless a reset waits to be acknowledged.
     fn call<T, F: Into<Failure>>(
         &self,
@@ -148,10 +145,7 @@ impl Connection {
     ) -> Result<Protocol> {
         let protocols = Platform::CURRENT.preferred_protocols(protocols);
         let protocol = sys::reconnect(self.handle, access.raw(), protocols, initialization.raw())
-            .map_err(|code| {
-            self.error(Operation::Reconnect, code)
-                .of_reconnect(initialization)
-        })?;
+            .map_err(|code| self.error(Operation::Reconnect, code))?;
         self.unacknowledged = None;
         if self.exclusive && !access.is_exclusive() && !self.in_transaction {
             self.release_exclusive_lock();
@@ -227,11 +221,9 @@ impl Connection {
         })
     }
 
-    /// Sends a command and gives the answer in this connection's own buffer.
-    pub(crate) fn transmit(&mut self, protocol: Protocol, command: &[u8]) -> Result<&[u8]> {
-        if command.is_empty() || command.len() > sys::MAX_APDU_LEN {
-            return Err(refused_command(&self.reader, command));
-        }
+    /// Sends a command and gives the length of the answer, which [`Connection::received`]
+    /// has.
+    pub(crate) fn transmit(&mut self, protocol: Protocol, command: &[u8]) -> Result<usize> {
         if self.received.is_empty() {
             self.received = vec![0; sys::MAX_APDU_LEN];
         }
@@ -240,10 +232,95 @@ impl Connection {
             None => sys::transmit(self.handle, protocol, command, &mut self.received),
             Some(code) => Err(code.into()),
         };
-        match sent {
-            Ok(len) => Ok(self.received.get(..len).unwrap_or_default()),
-            Err(failure) => Err(self.error(Operation::Transmit, failure)),
+        sent.map_err(|failure| self.error(Operation::Transmit, failure))
+    }
+
+    /// The answer to the last command.
+    pub(crate) fn received(&self, len: usize) -> &[u8] {
+        self.received.get(..len).unwrap_or_default()
+    }
+
+    /// Sends a command, unless the caller has left by the time that nobody else holds a
+    /// transaction. A command that was given up is never sent late.
+    pub(crate) fn transmit_permitted(
+        &mut self,
+        permit: &Permit<'_>,
+        protocol: Protocol,
+        command: &[u8],
+    ) -> Result<usize> {
+        let began = self.wait_for_others()?;
+        let sent = if permit.grant() {
+            self.transmit(protocol, command)
+        } else {
+            Err(self.left(Operation::Transmit))
+        };
+        self.let_others(began);
+        sent
+    }
+
+    /// Reconnects, unless the caller has left by the time that nobody else holds a
+    /// transaction. A reset that was given up does not come late.
+    pub(crate) fn reconnect_permitted(
+        &mut self,
+        permit: &Permit<'_>,
+        access: Access,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        // Exclusive access also waits for other connections to end, which they could not do
+        // while we keep them from the card.
+        let resets = initialization != Initialization::Leave;
+        let begins = resets && (self.exclusive || !access.is_exclusive());
+        // A reset that waits to be acknowledged is no reason not to reset.
+        let began = begins && self.wait_for_others().unwrap_or(false);
+        let reconnected = if permit.grant() {
+            self.reconnect(access, protocols, initialization)
+        } else {
+            Err(self.left(Operation::Reconnect))
+        };
+        self.let_others(began);
+        reconnected
+    }
+
+    /// Disconnects, unless the caller has left by the time that nobody else holds a
+    /// transaction.
+    pub(crate) fn disconnect_permitted(
+        &mut self,
+        permit: &Permit<'_>,
+        disposition: Disposition,
+    ) -> Result<()> {
+        if disposition != Disposition::Leave {
+            // Ends with the connection.
+            let _ = self.wait_for_others();
         }
+        if permit.grant() {
+            self.disconnect(disposition)
+        } else {
+            Err(self.left(Operation::Disconnect))
+        }
+    }
+
+    /// Begins a transaction if there is none and others could hold one. Says whether it did.
+    fn wait_for_others(&mut self) -> Result<bool> {
+        if self.in_transaction || self.exclusive {
+            return Ok(false);
+        }
+        self.begin_transaction()?;
+        Ok(true)
+    }
+
+    fn let_others(&mut self, began: bool) {
+        if !began {
+            return;
+        }
+        if let Err(error) = self.end_transaction(Disposition::Leave) {
+            tracing::debug!(%error, "the transaction around a call");
+        }
+    }
+
+    /// What a call gives that nobody waits for.
+    fn left(&self, operation: Operation) -> Error {
+        self.error(operation, ReturnCode::E_CANCELLED)
     }
 
     pub(crate) fn control(&self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
@@ -286,14 +363,4 @@ impl Drop for Connection {
             tracing::debug!(%code, reader = %self.reader, "SCardDisconnect failed in a drop");
         }
     }
-}
-
-#[cold]
-fn refused_command(reader: &ReaderName, command: &[u8]) -> Error {
-    let refusal = if command.is_empty() {
-        Refusal::EMPTY_COMMAND
-    } else {
-        Refusal::LONG_COMMAND
-    };
-    Error::refused(Operation::Transmit, reader, refusal)
 }

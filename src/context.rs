@@ -1,16 +1,97 @@
 //! The handle to the smart-card service.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::card::Card;
+use crate::channel::{Limits, run};
 use crate::connection::OwnedContext;
-use crate::error::{Error, Operation, Recovery, Result};
+use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
 use crate::status::ReaderState;
 use crate::sys::{self, ContextHandle, Failure, Watched};
 use crate::{Atr, ReturnCode};
+
+/// How a [`Context`] is established.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use scard::{ContextOptions, Scope};
+///
+/// let context = ContextOptions::new()
+///     .scope(Scope::System)
+///     .timeout(Some(Duration::from_secs(5)))
+///     .establish()?;
+/// # Ok::<(), scard::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
+pub struct ContextOptions {
+    scope: Scope,
+    timeout: Option<Duration>,
+}
+
+impl ContextOptions {
+    /// The scope of the user, no limits of time.
+    pub fn new() -> ContextOptions {
+        ContextOptions::default()
+    }
+
+    /// Which resource manager it is.
+    pub fn scope(mut self, scope: Scope) -> ContextOptions {
+        self.scope = scope;
+        self
+    }
+
+    /// How long each call may take: those of the context, and those of every card and reader
+    /// that is opened through it, unless [`ConnectOptions::timeout`] says otherwise.
+    ///
+    /// A call that takes longer fails with
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). The context stays
+    /// usable; for cards and readers see [`Card::set_timeout`].
+    pub fn timeout(mut self, timeout: Option<Duration>) -> ContextOptions {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects to the service.
+    ///
+    /// Corresponds to `SCardEstablishContext`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::establish`].
+    pub fn establish(self) -> Result<Context> {
+        let scope = self.scope;
+        let establish = move || OwnedContext::establish(scope);
+        let context = within(self.timeout, Operation::EstablishContext, establish)?;
+        Ok(Context(Arc::new(Inner {
+            options: self,
+            current: Mutex::new(Some(Arc::new(context))),
+        })))
+    }
+}
+
+/// Makes a call that is not on a card, on a thread of its own if it has a limit.
+fn within<T: Send + 'static>(
+    timeout: Option<Duration>,
+    operation: Operation,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if timeout.is_none() {
+        return call();
+    }
+    let limits = Limits::new(timeout, None);
+    match run(&mut None, (), &limits, |_, _| call()) {
+        Ok(((), answer)) => answer,
+        Err(abandoned) => {
+            tracing::debug!(%operation, ?abandoned, "a call was given up");
+            Err(Error::given_up(operation, Refusal::given_up(abandoned)))
+        }
+    }
+}
 
 /// The smart-card service of this computer, as this program sees it.
 ///
@@ -36,15 +117,17 @@ pub struct Context(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    scope: Scope,
-    current: Mutex<Arc<OwnedContext>>,
+    options: ContextOptions,
+    /// `None` after a call was given up, which may go on to block it.
+    current: Mutex<Option<Arc<OwnedContext>>>,
 }
 
 /// How often the readers may change while their states are being asked for.
 const MAX_SNAPSHOTS: usize = 16;
 
 impl Context {
-    /// Connects to the service, in the scope of the user.
+    /// Connects to the service, in the scope of the user and without limits of time;
+    /// [`ContextOptions`] has both.
     ///
     /// Corresponds to `SCardEstablishContext`.
     ///
@@ -59,20 +142,7 @@ impl Context {
     /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer.
     #[doc(alias = "SCardEstablishContext")]
     pub fn establish() -> Result<Context> {
-        Context::establish_in(Scope::default())
-    }
-
-    /// Connects to the service in the given scope.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Context::establish`].
-    pub fn establish_in(scope: Scope) -> Result<Context> {
-        let context = OwnedContext::establish(scope)?;
-        Ok(Context(Arc::new(Inner {
-            scope,
-            current: Mutex::new(Arc::new(context)),
-        })))
+        ContextOptions::new().establish()
     }
 
     /// Whether the service takes this context for a valid one.
@@ -86,8 +156,10 @@ impl Context {
     /// `SCARD_E_INVALID_HANDLE` if it is not valid.
     #[doc(alias = "SCardIsValidContext")]
     pub fn is_valid(&self) -> Result<()> {
-        sys::is_valid_context(self.current().handle())
-            .map_err(|code| Error::new(Operation::IsValidContext, code))
+        self.call(Operation::IsValidContext, |inner| {
+            sys::is_valid_context(inner.current()?.handle())
+                .map_err(|code| Error::new(Operation::IsValidContext, code))
+        })
     }
 
     /// The names of all readers, in the order of the service; none is no error.
@@ -99,11 +171,7 @@ impl Context {
     /// `SCARD_E_NO_SERVICE` if the service does not run.
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
-        match self.call(Operation::ListReaders, sys::list_readers) {
-            Ok(names) => Ok(split_multi_string(&names)),
-            Err(error) if error.code() == ReturnCode::E_NO_READERS_AVAILABLE => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        self.call(Operation::ListReaders, Inner::readers)
     }
 
     /// The names of the groups that readers are in.
@@ -120,11 +188,11 @@ impl Context {
     /// `SCard$DefaultReaders`.
     #[doc(alias = "SCardListReaderGroups")]
     pub fn reader_groups(&self) -> Result<Vec<String>> {
-        let names = self.call(Operation::ListReaderGroups, sys::list_reader_groups)?;
-        Ok(split_multi_string(&names)
-            .iter()
-            .map(ReaderName::to_string)
-            .collect())
+        self.call(Operation::ListReaderGroups, |inner| {
+            let names = inner.ask(Operation::ListReaderGroups, sys::list_reader_groups)?;
+            let names = split_multi_string(&names);
+            Ok(names.iter().map(ReaderName::to_string).collect())
+        })
     }
 
     /// All readers and what is in them at this moment.
@@ -145,8 +213,169 @@ impl Context {
     /// `SCARD_E_NO_SERVICE` if the service does not run.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn reader_states(&self) -> Result<Vec<ReaderState>> {
+        self.call(Operation::GetStatusChange, Inner::reader_states)
+    }
+
+    /// Connects to the card in a reader.
+    ///
+    /// Corresponds to `SCardConnect`.
+    ///
+    /// ```no_run
+    /// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
+    /// use scard::ConnectOptions;
+    ///
+    /// let mut card = context.connect(reader, ConnectOptions::new())?;
+    /// let answer = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Waits while another program holds a transaction on the card.
+    ///
+    /// # Errors
+    ///
+    /// | Code | |
+    /// |---|---|
+    /// | `SCARD_E_NO_SMARTCARD` | there is no card |
+    /// | `SCARD_E_UNKNOWN_READER` | there is no such reader |
+    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, or exclusive access was asked for and another program is connected |
+    /// | `SCARD_E_PROTO_MISMATCH` | the card talks none of the protocols; or another protocol is active already |
+    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card |
+    /// | `SCARD_E_NO_SERVICE` | the service does not run |
+    #[doc(alias = "SCardConnect")]
+    pub fn connect(&self, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
+        let inherited = options.timeout.unwrap_or(self.0.options.timeout);
+        Card::open(self.0.options.scope, reader, options.timeout(inherited))
+    }
+
+    /// Opens a reader for direct access, whether there is a card or not.
+    ///
+    /// Corresponds to `SCardConnect` with `SCARD_SHARE_DIRECT` and no protocol.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_UNKNOWN_READER` if there is no such reader, `SCARD_E_SHARING_VIOLATION` if
+    /// another program has exclusive access, `SCARD_E_NO_SERVICE` if the service does not
+    /// run.
+    #[doc(alias = "SCARD_SHARE_DIRECT")]
+    pub fn open_reader(&self, reader: &ReaderName) -> Result<Reader> {
+        let limits = Limits::new(self.0.options.timeout, None);
+        Reader::open(self.0.options.scope, reader, limits)
+    }
+
+    /// Releases the PC/SC context if this is the last clone, and says if that failed.
+    ///
+    /// Corresponds to `SCardReleaseContext`. Dropping does the same without saying. Cards
+    /// and readers stay connected.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` if the service is gone; nothing is left to release then.
+    #[doc(alias = "SCardReleaseContext")]
+    pub fn release(self) -> Result<()> {
+        let Some(mut inner) = Arc::into_inner(self.0) else {
+            return Ok(());
+        };
+        let current = inner.current.get_mut();
+        let current = current.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(current) = current.and_then(Arc::into_inner) else {
+            return Ok(());
+        };
+        let timeout = inner.options.timeout;
+        within(timeout, Operation::ReleaseContext, || current.release())
+    }
+
+    /// Makes a call, within the time-out.
+    fn call<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let timeout = self.0.options.timeout;
+        if timeout.is_none() {
+            return call(&self.0);
+        }
+        let inner = Arc::clone(&self.0);
+        let answer = within(timeout, operation, move || call(&inner));
+        if let Err(error) = &answer {
+            if error.kind() == ErrorKind::DeadlineExceeded {
+                // The call may be stuck in it.
+                self.0.replace(None);
+            }
+        }
+        answer
+    }
+}
+
+impl Drop for Inner {
+    /// With a time-out, the end of the context has one, too.
+    fn drop(&mut self) {
+        let timeout = self.options.timeout;
+        let current = self.current.get_mut();
+        let current = current.unwrap_or_else(PoisonError::into_inner).take();
+        if timeout.is_some() && current.is_some() {
+            // If it takes too long, it goes on by itself.
+            let _ = within(timeout, Operation::ReleaseContext, move || {
+                drop(current);
+                Ok(())
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn replace(&self, context: Option<Arc<OwnedContext>>) {
+        let current = self.current.lock();
+        let before = std::mem::replace(
+            &mut *current.unwrap_or_else(PoisonError::into_inner),
+            context,
+        );
+        drop(before);
+    }
+
+    fn current(&self) -> Result<Arc<OwnedContext>> {
+        let current = self.current.lock();
+        let current = current.unwrap_or_else(PoisonError::into_inner).clone();
+        current.map_or_else(|| self.renew(), Ok)
+    }
+
+    fn renew(&self) -> Result<Arc<OwnedContext>> {
+        let renewed = Arc::new(OwnedContext::establish(self.options.scope)?);
+        self.replace(Some(Arc::clone(&renewed)));
+        Ok(renewed)
+    }
+
+    /// Makes a call that only reads; once more in a new context if the service that the old
+    /// one belonged to is gone.
+    fn ask<T>(
+        &self,
+        operation: Operation,
+        call: impl Fn(ContextHandle) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let error = match call(self.current()?.handle()) {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => Error::new(operation, failure),
+        };
+        if error.recovery() != Recovery::ConnectAgain {
+            return Err(error);
+        }
+        match self.renew() {
+            Ok(renewed) => call(renewed.handle()).map_err(|failure| Error::new(operation, failure)),
+            Err(_) => Err(error),
+        }
+    }
+
+    fn readers(&self) -> Result<Vec<ReaderName>> {
+        match self.ask(Operation::ListReaders, sys::list_readers) {
+            Ok(names) => Ok(split_multi_string(&names)),
+            Err(error) if error.code() == ReturnCode::E_NO_READERS_AVAILABLE => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reader_states(&self) -> Result<Vec<ReaderState>> {
         // A context of its own: this call must never meet another one on its context.
-        let context = OwnedContext::establish(self.0.scope)?;
+        let context = OwnedContext::establish(self.options.scope)?;
         let mut failed = ReturnCode::E_UNKNOWN_READER;
         for _ in 0..MAX_SNAPSHOTS {
             let readers = self.readers()?;
@@ -179,104 +408,5 @@ impl Context {
             }
         }
         Err(Error::new(Operation::GetStatusChange, failed))
-    }
-
-    /// Connects to the card in a reader.
-    ///
-    /// Corresponds to `SCardConnect`.
-    ///
-    /// ```no_run
-    /// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
-    /// use scard::ConnectOptions;
-    ///
-    /// let mut card = context.connect(reader, ConnectOptions::new())?;
-    /// let answer = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// Waits without limit while another program holds a transaction on the card.
-    ///
-    /// # Errors
-    ///
-    /// | Code | |
-    /// |---|---|
-    /// | `SCARD_E_NO_SMARTCARD` | there is no card |
-    /// | `SCARD_E_UNKNOWN_READER` | there is no such reader |
-    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, or exclusive access was asked for and another program is connected |
-    /// | `SCARD_E_PROTO_MISMATCH` | the card talks none of the protocols; or another protocol is active already |
-    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card |
-    /// | `SCARD_E_NO_SERVICE` | the service does not run |
-    #[doc(alias = "SCardConnect")]
-    pub fn connect(&self, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
-        Card::open(self.0.scope, reader, options)
-    }
-
-    /// Opens a reader for direct access, whether there is a card or not.
-    ///
-    /// Corresponds to `SCardConnect` with `SCARD_SHARE_DIRECT` and no protocol.
-    ///
-    /// # Errors
-    ///
-    /// `SCARD_E_UNKNOWN_READER` if there is no such reader, `SCARD_E_SHARING_VIOLATION` if
-    /// another program has exclusive access, `SCARD_E_NO_SERVICE` if the service does not
-    /// run.
-    #[doc(alias = "SCARD_SHARE_DIRECT")]
-    pub fn open_reader(&self, reader: &ReaderName) -> Result<Reader> {
-        Reader::open(self.0.scope, reader)
-    }
-
-    /// Releases the PC/SC context if this is the last clone, and says if that failed.
-    ///
-    /// Corresponds to `SCardReleaseContext`. Dropping does the same without saying. Cards
-    /// and readers stay connected.
-    ///
-    /// # Errors
-    ///
-    /// `SCARD_E_NO_SERVICE` if the service is gone; nothing is left to release then.
-    #[doc(alias = "SCardReleaseContext")]
-    pub fn release(self) -> Result<()> {
-        let Some(inner) = Arc::into_inner(self.0) else {
-            return Ok(());
-        };
-        let current = inner
-            .current
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::into_inner(current).map_or(Ok(()), OwnedContext::release)
-    }
-
-    fn current(&self) -> Arc<OwnedContext> {
-        let current = self.0.current.lock();
-        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Makes a call that only reads; once more in a new context if the service that the old
-    /// one belonged to is gone.
-    fn call<T>(
-        &self,
-        operation: Operation,
-        call: impl Fn(ContextHandle) -> Result<T, Failure>,
-    ) -> Result<T> {
-        let context = self.current();
-        let error = match call(context.handle()) {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => Error::new(operation, failure),
-        };
-        if error.recovery() != Recovery::ConnectAgain {
-            return Err(error);
-        }
-        let Ok(renewed) = OwnedContext::establish(self.0.scope) else {
-            return Err(error);
-        };
-        let renewed = Arc::new(renewed);
-        let mut current = self
-            .0
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::clone(&renewed);
-        drop(current);
-        call(renewed.handle()).map_err(|failure| Error::new(operation, failure))
     }
 }

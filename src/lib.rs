@@ -43,6 +43,7 @@
 mod atr;
 mod attribute;
 mod card;
+mod channel;
 pub mod codes;
 mod connection;
 mod context;
@@ -54,12 +55,13 @@ mod reader;
 mod status;
 mod sys;
 mod transaction;
+mod worker;
 
 pub use atr::Atr;
 pub use attribute::{Attribute, ControlCode};
 pub use card::Card;
 pub use codes::{ReturnCode, Severity};
-pub use context::Context;
+pub use context::{Context, ContextOptions};
 pub use error::{
     CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };
@@ -71,6 +73,7 @@ pub use platform::Platform;
 pub use reader::Reader;
 pub use status::{CardState, CardStatus, ReaderFlags, ReaderState};
 pub use transaction::Transaction;
+pub use worker::AbortHandle;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,6 +1,9 @@
 //! What a caller chooses: scope, share mode, protocols, initialization, disposition.
 
 use std::fmt;
+use std::time::Duration;
+
+use crate::worker::AbortHandle;
 
 /// Which resource manager a context belongs to: `SCARD_SCOPE_USER` and its kin.
 ///
@@ -182,12 +185,15 @@ impl Disposition {
 ///     .share_mode(ShareMode::Exclusive)
 ///     .protocols(Protocols::T1);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
 pub struct ConnectOptions {
     pub(crate) share_mode: ShareMode,
     pub(crate) protocols: Protocols,
     pub(crate) disposition_on_drop: Disposition,
+    /// Outer `None`: that of the context.
+    pub(crate) timeout: Option<Option<Duration>>,
+    pub(crate) abort: Option<AbortHandle>,
 }
 
 impl ConnectOptions {
@@ -206,6 +212,20 @@ impl ConnectOptions {
     /// The protocols that are acceptable.
     pub fn protocols(mut self, protocols: Protocols) -> ConnectOptions {
         self.protocols = protocols;
+        self
+    }
+
+    /// How long the connect, and each call on the card, may take: see
+    /// [`Card::set_timeout`](crate::Card::set_timeout). Without this, it is what the
+    /// [context](crate::ContextOptions::timeout) has.
+    pub fn timeout(mut self, timeout: Option<Duration>) -> ConnectOptions {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// A handle that stops the connect, and each call on the card, from any thread.
+    pub fn abort_handle(mut self, abort: &AbortHandle) -> ConnectOptions {
+        self.abort = Some(abort.clone());
         self
     }
 

@@ -1,13 +1,17 @@
 //! Direct access to a reader.
 
+use std::time::Duration;
+
 use crate::Protocols;
 use crate::attribute::{Attribute, ControlCode};
 use crate::card::Card;
-use crate::connection::{Access, Connection};
+use crate::channel::{Channel, Limits};
+use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Initialization, Scope, ShareMode};
 use crate::status::CardStatus;
+use crate::worker::AbortHandle;
 
 /// Direct access to a reader, with or without a card in it (`SCARD_SHARE_DIRECT`).
 ///
@@ -28,28 +32,44 @@ use crate::status::CardStatus;
 /// Dropping it disconnects and leaves a card as it is.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    channel: Channel,
 }
 
 impl Reader {
-    pub(crate) fn open(scope: Scope, reader: &ReaderName) -> Result<Reader> {
-        let (connection, _) = Connection::open(
+    pub(crate) fn open(scope: Scope, reader: &ReaderName, limits: Limits) -> Result<Reader> {
+        let (channel, _) = Channel::open(
             scope,
             reader,
             Access::Direct,
             Protocols::empty(),
             Disposition::Leave,
+            limits,
         )?;
-        Ok(Reader { connection })
+        Ok(Reader { channel })
     }
 
-    pub(crate) fn new(connection: Connection) -> Reader {
-        Reader { connection }
+    pub(crate) fn new(channel: Channel) -> Reader {
+        Reader { channel }
+    }
+
+    /// See [`Card::set_timeout`].
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.channel.set_timeout(timeout);
+    }
+
+    /// See [`Card::abort_handle`].
+    pub fn abort_handle(&mut self) -> AbortHandle {
+        self.channel.abort_handle()
+    }
+
+    /// See [`Card::is_abandoned`].
+    pub fn is_abandoned(&self) -> bool {
+        self.channel.is_abandoned()
     }
 
     /// The name of the reader.
     pub fn name(&self) -> &ReaderName {
-        self.connection.reader()
+        self.channel.reader()
     }
 
     /// Moves on from direct to general access: the card in the reader.
@@ -74,10 +94,10 @@ impl Reader {
         initialization: Initialization,
     ) -> Result<Card, HandleError<Reader>> {
         let reconnected =
-            self.connection
+            self.channel
                 .reconnect(Access::Card(share_mode), protocols, initialization);
         match reconnected {
-            Ok(protocol) => Ok(Card::new(self.connection, share_mode, protocol)),
+            Ok(protocol) => Ok(Card::new(self.channel, share_mode, protocol)),
             Err(error) => Err(HandleError::new(self, error)),
         }
     }
@@ -92,7 +112,7 @@ impl Reader {
     /// not answer to the reset.
     #[doc(alias = "SCardReconnect")]
     pub fn reconnect(&mut self, initialization: Initialization) -> Result<()> {
-        self.connection
+        self.channel
             .reconnect(Access::Direct, Protocols::empty(), initialization)
             .map(drop)
     }
@@ -106,7 +126,7 @@ impl Reader {
     /// Those of [`Card::control`].
     #[doc(alias = "SCardControl")]
     pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.connection.control(code, input)
+        self.channel.control(code, input)
     }
 
     /// An attribute of the reader or the card, as the driver gives it.
@@ -118,7 +138,7 @@ impl Reader {
     /// Those of [`Card::attribute`].
     #[doc(alias = "SCardGetAttrib")]
     pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.connection.attribute(attribute)
+        self.channel.attribute(attribute)
     }
 
     /// Sets an attribute of the reader or the card.
@@ -130,7 +150,7 @@ impl Reader {
     /// Those of [`Card::attribute`].
     #[doc(alias = "SCardSetAttrib")]
     pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.connection.set_attribute(attribute, value)
+        self.channel.set_attribute(attribute, value)
     }
 
     /// Whether there is a card, and its ATR.
@@ -142,7 +162,7 @@ impl Reader {
     /// Those of [`Card::status`].
     #[doc(alias = "SCardStatus")]
     pub fn status(&mut self) -> Result<CardStatus> {
-        self.connection.status()
+        self.channel.status()
     }
 
     /// Ends the connection and does with a card what `disposition` says.
@@ -154,7 +174,7 @@ impl Reader {
     /// Those of [`Card::disconnect`]. The reader comes back with the error.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Reader>> {
-        match self.connection.disconnect(disposition) {
+        match self.channel.disconnect(disposition) {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }

@@ -138,7 +138,7 @@ impl<'card> Transaction<'card> {
         if !Platform::CURRENT.reconnect_keeps_transaction() {
             self.interrupted = true;
             self.held = false;
-            self.card.connection().begin_transaction()?;
+            self.card.channel().begin_transaction()?;
             self.held = true;
         }
         Ok(protocol)
@@ -173,7 +173,7 @@ impl<'card> Transaction<'card> {
         if disposition != Disposition::Leave {
             self.card.forget_protocol();
         }
-        self.card.connection().end_transaction(disposition)
+        self.card.channel().end_transaction(disposition)
     }
 
     /// The card, if the transaction still protects it.

@@ -65,13 +65,13 @@ fn exclusive_excludes_and_is_excluded() {
 
         let shared = fixture.connect();
         assert_fails(
-            fixture.try_connect(exclusive),
+            fixture.try_connect(exclusive.clone()),
             Operation::Connect,
             violation,
         );
         drop(shared);
 
-        let mut only = fixture.try_connect(exclusive).unwrap();
+        let mut only = fixture.try_connect(exclusive.clone()).unwrap();
         for options in [ConnectOptions::new(), exclusive] {
             let error = assert_fails(fixture.try_connect(options), Operation::Connect, violation);
             assert_eq!(error.reader(), Some(&fixture.reader));

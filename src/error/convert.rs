@@ -48,14 +48,14 @@ impl From<Error> for io::Error {
                 io::ErrorKind::ConnectionRefused
             }
             ErrorKind::ServiceGone => io::ErrorKind::ConnectionAborted,
-            ErrorKind::CardRemoved => io::ErrorKind::NotConnected,
+            ErrorKind::CardRemoved | ErrorKind::Abandoned => io::ErrorKind::NotConnected,
             ErrorKind::NoCard | ErrorKind::ReaderGone => io::ErrorKind::NotFound,
             ErrorKind::SharingViolation | ErrorKind::ServiceBusy => io::ErrorKind::ResourceBusy,
             ErrorKind::AccessDenied
             | ErrorKind::WrongPin
             | ErrorKind::PinBlocked
             | ErrorKind::PinRequired => io::ErrorKind::PermissionDenied,
-            ErrorKind::Timeout => io::ErrorKind::TimedOut,
+            ErrorKind::Timeout | ErrorKind::DeadlineExceeded => io::ErrorKind::TimedOut,
             ErrorKind::Cancelled => io::ErrorKind::Interrupted,
             ErrorKind::InvalidArgument | ErrorKind::ProtocolMismatch => io::ErrorKind::InvalidInput,
             ErrorKind::Unsupported | ErrorKind::CardUnsupported => io::ErrorKind::Unsupported,

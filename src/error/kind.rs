@@ -38,8 +38,13 @@ pub enum ErrorKind {
     Communication,
     /// There is no transaction: it was never begun, or the platform has ended it.
     NotInTransaction,
-    /// A time limit passed.
+    /// A time limit of the service or the driver passed.
     Timeout,
+    /// The deadline that the program had set for the call passed, and the call was given up;
+    /// or it had passed before the call was begun.
+    DeadlineExceeded,
+    /// The connection was given up with an earlier call.
+    Abandoned,
     /// The program, the user or the system cancelled the operation.
     Cancelled,
     /// An answer does not fit its buffer.
@@ -147,7 +152,11 @@ impl CardCondition {
         match kind {
             ErrorKind::NoCard | ErrorKind::CardRemoved => CardCondition::Absent,
             ErrorKind::CardUnresponsive => CardCondition::Unresponsive,
-            ErrorKind::ReaderGone | ErrorKind::ServiceGone => CardCondition::Lost,
+            ErrorKind::ReaderGone
+            | ErrorKind::ServiceGone
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Cancelled
+            | ErrorKind::Abandoned => CardCondition::Lost,
             // Checked before anything is done to the card.
             ErrorKind::InvalidArgument => CardCondition::Unchanged,
             // Checked before the reset and after it.

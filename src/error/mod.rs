@@ -25,8 +25,8 @@ pub(crate) use refusal::Refusal;
 pub enum Origin {
     /// The PC/SC service (or its client library, or the driver) returned the code.
     Service,
-    /// This library refused the call before it was made, because it could not succeed. The
-    /// code is the one the service would be expected to give.
+    /// This library refused the call before it was made, because it could not succeed, or
+    /// gave it up at its deadline. The code is the one the service would be expected to give.
     Library,
 }
 
@@ -105,7 +105,15 @@ impl Error {
 
     #[cold]
     pub(crate) fn refused(operation: Operation, reader: &ReaderName, refusal: Refusal) -> Error {
-        let mut error = Error::on_reader(operation, refusal.code, reader);
+        let mut error = Error::given_up(operation, refusal);
+        error.0.reader = Some(reader.clone());
+        error
+    }
+
+    /// A call that is not about a reader.
+    #[cold]
+    pub(crate) fn given_up(operation: Operation, refusal: Refusal) -> Error {
+        let mut error = Error::new(operation, refusal.code);
         error.0.refusal = Some(refusal);
         error
     }
@@ -146,7 +154,8 @@ impl Error {
         }
     }
 
-    /// Whether the service answered with the code or this library refused the call.
+    /// Whether the service answered with the code or this library refused the call or gave it
+    /// up.
     pub fn origin(&self) -> Origin {
         match self.0.refusal {
             None => Origin::Service,
@@ -157,8 +166,13 @@ impl Error {
     /// Whether the command of a transmit or control call may have reached the card or the
     /// reader although the call failed. `false` is certain; then it can be sent again.
     pub fn command_may_have_run(&self) -> bool {
-        self.0.refusal.is_none()
-            && classify::may_have_run(Platform::CURRENT, self.0.operation, self.0.code)
+        match self.0.refusal {
+            Some(refusal) => {
+                refusal.command_may_have_run
+                    && matches!(self.0.operation, Operation::Transmit | Operation::Control)
+            }
+            None => classify::may_have_run(Platform::CURRENT, self.0.operation, self.0.code),
+        }
     }
 
     /// How many bytes the answer has that did not fit, where PC/SC says so. The buffers of
@@ -266,7 +280,8 @@ mod tests {
     #[test]
     fn a_refused_call_says_why_and_sent_nothing() {
         let reader = ReaderName::new("R").unwrap();
-        let error = Error::refused(Operation::Transmit, &reader, Refusal::EMPTY_COMMAND);
+        let refusal = Refusal::of_command(&[]).unwrap();
+        let error = Error::refused(Operation::Transmit, &reader, refusal);
         assert_eq!(
             error.to_string(),
             "SCardTransmit on \"R\" failed: the command is empty \

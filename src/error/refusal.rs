@@ -1,9 +1,12 @@
-//! Calls that this library does not make, because they could not succeed.
+//! Calls that this library does not make, because they could not succeed, and calls that it
+//! gave up.
 
 use super::{ErrorKind, Recovery};
 use crate::ReturnCode;
+use crate::sys;
+use crate::worker::{Abandoned, GivenUp};
 
-/// Why a call was not made. The code is the one the service would be expected to give.
+/// Why a call was not made, or given up. The code is the one the service would be expected to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(super) code: ReturnCode,
@@ -11,20 +14,69 @@ pub(crate) struct Refusal {
     pub(super) recovery: Recovery,
     /// Reads on after "failed:".
     pub(super) why: &'static str,
+    pub(super) command_may_have_run: bool,
 }
 
 impl Refusal {
-    pub(crate) const EMPTY_COMMAND: Refusal = Refusal::argument("the command is empty");
-
-    pub(crate) const LONG_COMMAND: Refusal =
-        Refusal::argument("the command is longer than the 65,548 bytes that PC/SC can carry");
+    /// A call on a connection that was given up with an earlier call.
+    pub(crate) const ABANDONED: Refusal = Refusal {
+        code: ReturnCode::E_INVALID_HANDLE,
+        kind: ErrorKind::Abandoned,
+        recovery: Recovery::ConnectAgain,
+        why: "an earlier call was given up, and the connection with it",
+        command_may_have_run: false,
+    };
 
     pub(crate) const TRANSACTION_LOST: Refusal = Refusal {
         code: ReturnCode::E_NOT_TRANSACTED,
         kind: ErrorKind::NotInTransaction,
         recovery: Recovery::None,
         why: "the transaction ended with the reconnect and could not be begun again",
+        command_may_have_run: false,
     };
+
+    /// Why a command is not sent, if it is not.
+    pub(crate) fn of_command(command: &[u8]) -> Option<Refusal> {
+        if command.is_empty() {
+            Some(Refusal::argument("the command is empty"))
+        } else if command.len() > sys::MAX_APDU_LEN {
+            let why = "the command is longer than the 65,548 bytes that PC/SC can carry";
+            Some(Refusal::argument(why))
+        } else {
+            None
+        }
+    }
+
+    /// A call that was given up. A command was sent only if that was permitted.
+    pub(crate) fn given_up(abandoned: Abandoned) -> Refusal {
+        let (code, kind, recovery, why) = match abandoned.why {
+            GivenUp::Deadline => (
+                ReturnCode::E_TIMEOUT,
+                ErrorKind::DeadlineExceeded,
+                Recovery::ConnectAgain,
+                "the deadline passed",
+            ),
+            GivenUp::Aborted => (
+                ReturnCode::E_CANCELLED,
+                ErrorKind::Cancelled,
+                Recovery::None,
+                "the call was aborted",
+            ),
+            GivenUp::NoThread => (
+                ReturnCode::E_NO_MEMORY,
+                ErrorKind::Internal,
+                Recovery::ConnectAgain,
+                "there is no thread for a call with a deadline",
+            ),
+        };
+        Refusal {
+            code,
+            kind,
+            recovery,
+            why,
+            command_may_have_run: abandoned.permitted,
+        }
+    }
 
     const fn argument(why: &'static str) -> Refusal {
         Refusal {
@@ -32,6 +84,7 @@ impl Refusal {
             kind: ErrorKind::InvalidArgument,
             recovery: Recovery::FixCall,
             why,
+            command_may_have_run: false,
         }
     }
 }

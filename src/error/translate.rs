@@ -77,6 +77,8 @@ impl Error {
             | ErrorKind::Communication
             | ErrorKind::NotInTransaction
             | ErrorKind::Timeout
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Abandoned
             | ErrorKind::BufferTooSmall
             | ErrorKind::Unknown => CryptokiRv::DEVICE_ERROR,
         }
@@ -136,6 +138,8 @@ impl Error {
             | ErrorKind::Communication
             | ErrorKind::NotInTransaction
             | ErrorKind::Timeout
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Abandoned
             | ErrorKind::BufferTooSmall
             | ErrorKind::InvalidArgument
             | ErrorKind::Cache

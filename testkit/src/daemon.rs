@@ -318,6 +318,21 @@ impl Daemon {
         kill_process(pid, signal).map_err(|e| TestkitError::io("signalling pcscd")(e.into()))
     }
 
+    /// Stops the daemon, and returns when none of its threads runs any more.
+    pub(crate) fn pause(&self) -> Result<(), TestkitError> {
+        self.signal(Signal::STOP)?;
+        let pid = self.pid().ok_or(TestkitError::DaemonNotRunning)?;
+        // The signal takes effect thread by thread, and nothing tells when.
+        while fs::read_dir(format!("/proc/{pid}/task"))
+            .map_err(TestkitError::io("looking at the threads of pcscd"))?
+            .flatten()
+            .any(|task| !matches!(state(&task.path().join("stat")), None | Some(b'T')))
+        {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pid
             .map(|pid| pid.as_raw_nonzero().get().unsigned_abs())
@@ -330,14 +345,8 @@ impl Daemon {
     /// Whether the process exists and has not ended.
     fn is_alive(&self) -> bool {
         self.pid().is_some_and(|pid| {
-            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-                // "pid (name) state …"; the name can contain anything.
-                !matches!(
-                    stat.rsplit_once(") ")
-                        .map(|(_, rest)| rest.as_bytes().first()),
-                    None | Some(None | Some(b'Z' | b'X'))
-                )
-            })
+            let state = state(Path::new(&format!("/proc/{pid}/stat")));
+            !matches!(state, None | Some(b'Z' | b'X'))
         })
     }
 
@@ -368,6 +377,13 @@ impl Drop for Daemon {
         self.orders = None;
         let _ = self.keeper.wait();
     }
+}
+
+/// The state letter in a `stat` file of /proc; `None` if the process is gone.
+fn state(stat: &Path) -> Option<u8> {
+    // "pid (name) state …"; the name can contain anything.
+    let stat = fs::read_to_string(stat).ok()?;
+    stat.rsplit_once(") ")?.1.bytes().next()
 }
 
 pub(crate) fn read_log(dir: &Path) -> String {

@@ -313,7 +313,7 @@ impl Sandbox {
     /// # Errors
     /// [`TestkitError::DaemonNotRunning`].
     pub fn pause(&self) -> Result<(), TestkitError> {
-        lock(&self.daemon).signal(Signal::STOP)
+        lock(&self.daemon).pause()
     }
 
     /// Lets the daemon go on after [`pause`](Self::pause).

@@ -1,0 +1,460 @@
+//! Calls that can be given up: they run on a thread of their own, and the caller waits for
+//! them as long as it wants.
+//!
+//! A PC/SC call that waits cannot be interrupted from outside: releasing its context or
+//! disconnecting its handle from another thread frees memory that it still uses (pcsc-lite).
+//! So the call keeps what it works on, by ownership. When the caller leaves, the call goes
+//! on by itself, and what it worked on is dropped when it returns: that ends a transaction
+//! which was won too late, and disconnects a card which was connected too late.
+
+use std::fmt;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+/// Why a call was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// The deadline passed.
+    Deadline,
+    /// An [`AbortHandle`] was used.
+    Aborted,
+    /// The thread could not be started, or ended in a panic.
+    NoThread,
+}
+
+/// A call that was given up, and whether it had been [permitted](Permit::grant) by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Abandoned {
+    pub(crate) why: GivenUp,
+    pub(crate) permitted: bool,
+}
+
+impl Abandoned {
+    pub(crate) const fn before_it_began(why: GivenUp) -> Abandoned {
+        Abandoned {
+            why,
+            permitted: false,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Stops the calls of a card from any thread.
+///
+/// Clones stop the same. Stopping is final: a call that is under way returns to its caller
+/// with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) at once, and so does every
+/// later one. What was under way goes on behind the scenes until the service answers, and is
+/// cleaned up then.
+///
+/// ```no_run
+/// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
+/// use scard::{AbortHandle, ConnectOptions};
+///
+/// let abort = AbortHandle::new();
+/// let mut card = context.connect(reader, ConnectOptions::new().abort_handle(&abort))?;
+/// std::thread::spawn(move || {
+///     // When the user closes the window:
+///     abort.abort();
+/// });
+/// let answer = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct AbortHandle(Arc<Stop>);
+
+#[derive(Default)]
+struct Stop {
+    state: Mutex<StopState>,
+}
+
+#[derive(Default)]
+struct StopState {
+    aborted: bool,
+    /// The callers that wait, each with a number of its own.
+    waiting: Vec<(u64, Arc<dyn Wake>)>,
+    next: u64,
+}
+
+/// A caller that can be told to look up.
+trait Wake: Send + Sync {
+    fn wake(&self);
+}
+
+impl AbortHandle {
+    /// A handle that stops nothing yet; give it to
+    /// [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle).
+    pub fn new() -> AbortHandle {
+        AbortHandle::default()
+    }
+
+    /// Stops every call of the cards that were connected with this handle, now and later.
+    pub fn abort(&self) {
+        let waiting = {
+            let mut state = lock(&self.0.state);
+            state.aborted = true;
+            state.waiting.clone()
+        };
+        for (_, caller) in waiting {
+            caller.wake();
+        }
+    }
+
+    /// Whether [`abort`](AbortHandle::abort) was called.
+    pub fn is_aborted(&self) -> bool {
+        lock(&self.0.state).aborted
+    }
+
+    fn register(&self, caller: Arc<dyn Wake>) -> Registration<'_> {
+        let mut state = lock(&self.0.state);
+        let number = state.next;
+        state.next += 1;
+        state.waiting.push((number, caller));
+        Registration {
+            handle: self,
+            number,
+        }
+    }
+}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AbortHandle")
+            .field("aborted", &self.is_aborted())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two handles are equal if they stop the same.
+impl PartialEq for AbortHandle {
+    fn eq(&self, other: &AbortHandle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for AbortHandle {}
+
+/// A caller's place among those that an abort wakes.
+struct Registration<'a> {
+    handle: &'a AbortHandle,
+    number: u64,
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.handle.0.state);
+        state.waiting.retain(|(number, _)| *number != self.number);
+    }
+}
+
+/// Where a call and its caller meet again.
+struct Meeting<T> {
+    state: Mutex<MeetingState<T>>,
+    changed: Condvar,
+}
+
+struct MeetingState<T> {
+    /// The caller has left.
+    left: bool,
+    /// The call may do what cannot be undone.
+    permitted: bool,
+    call: Call<T>,
+}
+
+enum Call<T> {
+    UnderWay,
+    Returned(T),
+    /// It ended in a panic.
+    Lost,
+}
+
+impl<T> Meeting<T> {
+    fn new() -> Meeting<T> {
+        Meeting {
+            state: Mutex::new(MeetingState {
+                left: false,
+                permitted: false,
+                call: Call::UnderWay,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The call's side: hands over what it has. Gives it back if nobody waits any more.
+    fn return_with(&self, value: T) -> Option<T> {
+        let mut state = lock(&self.state);
+        if state.left {
+            return Some(value);
+        }
+        state.call = Call::Returned(value);
+        drop(state);
+        self.changed.notify_all();
+        None
+    }
+
+    /// The caller's side.
+    fn wait(&self, deadline: Option<Instant>, abort: Option<&AbortHandle>) -> Result<T, Abandoned> {
+        let mut state = lock(&self.state);
+        loop {
+            match std::mem::replace(&mut state.call, Call::UnderWay) {
+                Call::Returned(value) => return Ok(value),
+                Call::Lost => return Err(state.leave(GivenUp::NoThread)),
+                Call::UnderWay => {}
+            }
+            // Looked at with the state locked: an abort that comes later wakes us.
+            if abort.is_some_and(AbortHandle::is_aborted) {
+                return Err(state.leave(GivenUp::Aborted));
+            }
+            state = match deadline {
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(state.leave(GivenUp::Deadline));
+                    }
+                    self.changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+}
+
+impl<T> MeetingState<T> {
+    fn leave(&mut self, why: GivenUp) -> Abandoned {
+        self.left = true;
+        Abandoned {
+            why,
+            permitted: self.permitted,
+        }
+    }
+}
+
+impl<T: Send> Wake for Meeting<T> {
+    fn wake(&self) {
+        // With the state locked, so that a caller between its look and its sleep is not
+        // missed.
+        let _state = lock(&self.state);
+        self.changed.notify_all();
+    }
+}
+
+/// Asks whether the caller still waits, before something is done that cannot be undone.
+pub(crate) struct Permit<'a>(Option<&'a dyn Grant>);
+
+trait Grant {
+    fn grant(&self) -> bool;
+}
+
+impl<T> Grant for Meeting<T> {
+    fn grant(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.permitted |= !state.left;
+        !state.left
+    }
+}
+
+impl Permit<'_> {
+    /// For a call on the caller's own thread.
+    pub(crate) const GRANTED: Permit<'static> = Permit(None);
+
+    /// Whether the caller still waits. If so, and if it gives up later, it will know that
+    /// this was permitted.
+    pub(crate) fn grant(&self) -> bool {
+        self.0.is_none_or(|caller| caller.grant())
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that makes calls, one after the other. It ends when this is dropped and the call
+/// that is under way has returned.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    jobs: Sender<Job>,
+}
+
+impl Worker {
+    pub(crate) fn start() -> Option<Worker> {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        let thread = thread::Builder::new().name("scard".to_owned());
+        thread
+            .spawn(move || todo.into_iter().for_each(|job| job()))
+            .ok()?;
+        Some(Worker { jobs })
+    }
+
+    /// Makes a call and waits for it. What the call works on moves there and back; if the
+    /// caller leaves, it is dropped there when the call returns, with what it gave.
+    pub(crate) fn run<S, T>(
+        &self,
+        mut subject: S,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+        call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+    ) -> Result<(S, T), Abandoned>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+    {
+        let meeting = Arc::new(Meeting::new());
+        let there = Lost(Arc::clone(&meeting));
+        let job: Job = Box::new(move || {
+            let given = call(&mut subject, &Permit(Some(&*there.0)));
+            // Nobody waits: dropped here, on this thread.
+            drop(there.0.return_with((subject, given)));
+        });
+        let _registration = abort.map(|abort| abort.register(Arc::clone(&meeting) as Arc<_>));
+        if self.jobs.send(job).is_err() {
+            // The thread has ended in a panic; the job and its subject are dropped.
+            return Err(Abandoned::before_it_began(GivenUp::NoThread));
+        }
+        meeting.wait(deadline, abort)
+    }
+}
+
+/// Tells the caller if the call ends without returning.
+struct Lost<T>(Arc<Meeting<T>>);
+
+impl<T> Drop for Lost<T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        if !state.left && matches!(state.call, Call::UnderWay) {
+            state.call = Call::Lost;
+            drop(state);
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn in_a_moment() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_millis(20))
+    }
+
+    /// Says when it is dropped, and on which thread.
+    struct Witness(Sender<thread::ThreadId>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+
+    fn witness() -> (Witness, Receiver<thread::ThreadId>) {
+        let (dropped, seen) = channel();
+        (Witness(dropped), seen)
+    }
+
+    #[test]
+    fn a_call_brings_its_subject_back() {
+        let worker = Worker::start().unwrap();
+        for deadline in [None, Some(Instant::now() + LONG)] {
+            let (subject, given) = worker
+                .run(vec![1], deadline, None, |subject, permit| {
+                    subject.push(2);
+                    permit.grant()
+                })
+                .unwrap();
+            assert_eq!(subject, [1, 2]);
+            assert!(given);
+        }
+    }
+
+    #[test]
+    fn a_call_that_takes_too_long_is_left_and_cleaned_up_there() {
+        let worker = Worker::start().unwrap();
+        let (subject, dropped) = witness();
+        let (go_on, wait) = channel::<()>();
+        let (late_permit, asked) = channel();
+        let left = worker.run(subject, in_a_moment(), None, move |_, permit| {
+            let _ = wait.recv();
+            let _ = late_permit.send(permit.grant());
+        });
+        let abandoned = left.err().unwrap();
+        assert_eq!(abandoned.why, GivenUp::Deadline);
+        assert!(!abandoned.permitted);
+        assert!(dropped.try_recv().is_err(), "it is still in use");
+        go_on.send(()).unwrap();
+        assert!(!asked.recv_timeout(LONG).unwrap(), "too late to do more");
+        let cleaner = dropped.recv_timeout(LONG).unwrap();
+        assert_ne!(cleaner, thread::current().id());
+    }
+
+    #[test]
+    fn a_caller_knows_what_it_permitted_before_it_left() {
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let left = worker.run((), in_a_moment(), None, move |_, permit| {
+            assert!(permit.grant());
+            let _ = wait.recv();
+        });
+        assert!(left.err().unwrap().permitted);
+        drop(go_on);
+    }
+
+    #[test]
+    fn an_abort_ends_the_wait_and_is_never_lost() {
+        let worker = Worker::start().unwrap();
+        for before in [true, false] {
+            let abort = AbortHandle::new();
+            let (go_on, wait) = channel::<()>();
+            let other = abort.clone();
+            let aborter = thread::spawn(move || other.abort());
+            if before {
+                aborter.join().unwrap();
+            }
+            let left = worker.run((), None, Some(&abort), move |_, _| {
+                let _ = wait.recv();
+            });
+            assert_eq!(left.err().unwrap().why, GivenUp::Aborted);
+            assert!(abort.is_aborted());
+            assert!(lock(&abort.0.state).waiting.is_empty());
+            drop(go_on);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_call_is_told_and_not_waited_for() {
+        let worker = Worker::start().unwrap();
+        let lost = worker.run((), None, None, |_, _| panic!("on purpose"));
+        assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
+        // Sooner or later the thread is gone, and that is told, too.
+        let (subject, dropped) = witness();
+        let lost = worker.run(subject, None, None, |_, _| ());
+        assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
+        dropped.recv_timeout(LONG).unwrap();
+    }
+
+    #[test]
+    fn handles_are_equal_if_they_stop_the_same() {
+        let abort = AbortHandle::new();
+        assert_eq!(abort, abort.clone());
+        assert_ne!(abort, AbortHandle::new());
+        assert_eq!(format!("{abort:?}"), "AbortHandle { aborted: false, .. }");
+    }
+}
