@@ -482,7 +482,11 @@ fn connect<E>(
         None if !config.wait_for_card => return Err(Stop::Recover(no_card())),
         None => {
             events.tell(SessionEvent::WaitingForCard);
-            match limited(config, trial, move |end| search.wait(end))? {
+            let found = match limited(config, trial, move |end| search.wait(end)) {
+                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => None,
+                found => found?,
+            };
+            match found {
                 Some(reader) => {
                     trial.fresh();
                     reader
