@@ -46,12 +46,19 @@ impl Applications {
         Applications::card_with(serial, [])
     }
 
-    pub fn card_with<const N: usize>(serial: &[u8], faults: [(u32, Reply); N]) -> VirtualCard {
-        VirtualCard::with_applet(Applications {
+    pub fn new(serial: &[u8]) -> Applications {
+        Applications {
             serial: serial.to_vec(),
             selected: None,
-            faults: faults.into(),
+            faults: BTreeMap::new(),
             count: 0,
+        }
+    }
+
+    pub fn card_with<const N: usize>(serial: &[u8], faults: [(u32, Reply); N]) -> VirtualCard {
+        VirtualCard::with_applet(Applications {
+            faults: faults.into(),
+            ..Applications::new(serial)
         })
     }
 }
