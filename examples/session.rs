@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         session.wait_for(|time| {
             thread::sleep(time);
             gone.load(Ordering::Relaxed).then_some(())
-        })?;
+        });
     }
     Ok(())
 }

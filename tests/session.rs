@@ -758,7 +758,7 @@ fn a_session_is_kept_alive_between_runs() {
         let (order, orders) = mpsc::channel();
         let running = in_background(move || {
             let number = session.wait_for(|time| orders.recv_timeout(time).ok());
-            works(&mut session, number.unwrap());
+            works(&mut session, number);
             session
         });
         // The daemon would have taken the power from a card that nobody uses.
@@ -775,6 +775,28 @@ fn a_session_is_kept_alive_between_runs() {
         let mut session = finish(&running);
         assert_eq!(numbers(&fixture.card), [5]);
         session.keep_alive().unwrap();
+
+        // A card or a service that is not there keeps nobody waiting.
+        let slot = fixture.sandbox.reader(0);
+        slot.remove().unwrap();
+        let error = session.keep_alive().unwrap_err();
+        assert_eq!(error.card_error().map(Error::kind), Some(ErrorKind::NoCard));
+        fixture.sandbox.kill().unwrap();
+        let begun = Instant::now();
+        let mut waits = 0;
+        session.wait_for(|time| {
+            std::thread::sleep(time);
+            waits += 1;
+            (waits == 3).then_some(())
+        });
+        assert!(begun.elapsed() < SOON / 4, "{:?}", begun.elapsed());
+        fixture.sandbox.restart().unwrap();
+        assert!(session.keep_alive().is_err());
+        slot.insert(&fixture.card).unwrap();
+        session.keep_alive().unwrap();
+        told.clear();
+        works(&mut session, 6);
+        assert!(told.all().is_empty(), "{:?}", told.all());
     });
 }
 

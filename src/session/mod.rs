@@ -29,6 +29,9 @@ use recovery::{Action, Over, Trial, action, wants_reset};
 /// How long the end of a connection is waited for, in a session with a deadline.
 const RELEASE: Duration = Duration::from_secs(1);
 
+/// How often at most a session recovers when nobody has asked it to do anything.
+const BRIEF: u32 = 4;
+
 /// Work on a card that survives what happens to cards: other programs reset it, somebody
 /// pulls it out and puts it back, the service is restarted.
 ///
@@ -223,17 +226,22 @@ impl Session {
         self.perform(trial, true, work)
     }
 
-    /// Looks whether the card is still there, and recovers at once if not, so that the next
-    /// run need not: connects, identifies and sets up.
+    /// Looks whether the card is still there, and if not, recovers now, so that the next run
+    /// need not: connects, identifies and sets up.
+    ///
+    /// It does not wait for a card, whatever
+    /// [`wait_for_card`](SessionBuilder::wait_for_card) says, and recovers a few times at
+    /// most. Failing does no harm: the next run recovers as it would have without this.
     ///
     /// Corresponds to `SCardStatus`, which does not disturb the card. While another program
-    /// holds a transaction, this waits.
+    /// holds a transaction, it waits, until the [deadline](SessionBuilder::deadline).
     ///
     /// # Errors
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn keep_alive(&mut self) -> Result<(), SessionError<Infallible>> {
-        let mut trial = self.trial();
+        let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
+        let mut trial = Trial::new(self.config.deadline, Some(limit), false);
         if let (Some(card), None) = (&mut self.card, &self.state.pending) {
             card.channel().restore_end(trial.end);
             let status = card.status();
@@ -259,34 +267,38 @@ impl Session {
     /// for when that is there. Everything is done on this thread. Without an interval it is
     /// asked to wait for a day at a time.
     ///
+    /// Whether the card could be kept alive shows in the [events](SessionBuilder::on_event)
+    /// and in the next run.
+    ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session, orders: std::sync::mpsc::Receiver<Vec<u8>>)
     /// # -> Result<(), Box<dyn std::error::Error>> {
     /// loop {
-    ///     let command = session.wait_for(|time| orders.recv_timeout(time).ok())?;
+    ///     let command = session.wait_for(|time| orders.recv_timeout(time).ok());
     ///     let answer = session.run(|card| card.transmit(&command))?;
     ///     println!("{answer:02X?}");
     /// }
     /// # }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`keep_alive`](Session::keep_alive).
-    pub fn wait_for<T>(
-        &mut self,
-        mut wait: impl FnMut(Duration) -> Option<T>,
-    ) -> Result<T, SessionError<Infallible>> {
+    pub fn wait_for<T>(&mut self, mut wait: impl FnMut(Duration) -> Option<T>) -> T {
         loop {
             if let Some(found) = wait(slice(self.config.keep_alive, None)) {
-                return Ok(found);
+                return found;
             }
-            self.keep_alive()?;
+            if let Err(error) = self.keep_alive() {
+                tracing::debug!(%error, "the card is not there");
+            }
         }
     }
 
     fn trial(&self) -> Trial {
-        Trial::new(self.config.deadline, self.config.attempts)
+        let Config {
+            deadline,
+            attempts,
+            wait_for_card,
+            ..
+        } = self.config;
+        Trial::new(deadline, attempts, wait_for_card)
     }
 
     fn perform<T, E>(
@@ -318,9 +330,10 @@ impl Session {
     fn recover<E>(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop<E>> {
         self.state.set_up = false;
         let recovery = error.recovery();
-        let wait = self.config.wait_for_card || self.card.is_some();
+        // A connection that was lost says nothing of the card that may be there now.
+        let absent = !trial.wait && self.card.is_none();
         let action = match recovery {
-            Recovery::InsertCard | Recovery::AttachReader if !wait => None,
+            Recovery::InsertCard | Recovery::AttachReader if absent => None,
             recovery => action(recovery),
         };
         let Some(action) = action else {
@@ -431,6 +444,14 @@ impl Session {
         let prepared = prepare(&mut card, config, hooks, state, events);
         let outcome = prepared.and_then(|()| attend(&mut card, state, work));
         let ended = card.finish();
+        let outcome = match outcome {
+            Err(Stop::Fail(SessionError::Interrupted { error, .. }))
+                if restartable && can_recover(&error, trial) =>
+            {
+                Err(Stop::Recover(error))
+            }
+            outcome => outcome,
+        };
         match &outcome {
             Err(Stop::Recover(_)) => {}
             Err(Stop::Fail(SessionError::Interrupted { error, .. })) => {
@@ -443,21 +464,12 @@ impl Session {
                 }
             }
         }
-        match outcome {
-            // Nothing is lost that was not known to be repeatable.
-            Err(Stop::Fail(SessionError::Interrupted { error, .. }))
-                if restartable && self.can_recover(&error, trial) =>
-            {
-                self.state.pending = None;
-                Err(Stop::Recover(error))
-            }
-            outcome => outcome,
-        }
+        outcome
     }
+}
 
-    fn can_recover(&self, error: &Error, trial: &Trial) -> bool {
-        action(error.recovery()).is_some() && trial.over().is_none()
-    }
+fn can_recover(error: &Error, trial: &Trial) -> bool {
+    action(error.recovery()).is_some() && trial.over().is_none()
 }
 
 /// Finds a card and connects to it.
@@ -479,7 +491,7 @@ fn connect<E>(
     let look = search.clone();
     let reader = match limited(config, trial, move |_| look.look())? {
         Some(reader) => reader,
-        None if !config.wait_for_card => return Err(Stop::Recover(no_card())),
+        None if !trial.wait => return Err(Stop::Recover(no_card())),
         None => {
             events.tell(SessionEvent::WaitingForCard);
             let found = match limited(config, trial, move |end| search.wait(end)) {

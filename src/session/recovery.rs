@@ -36,6 +36,8 @@ pub(super) fn action(recovery: Recovery) -> Option<Action> {
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) end: Option<Instant>,
+    /// Whether to wait for a card.
+    pub(super) wait: bool,
     limit: Option<u32>,
     attempts: u32,
     pause: Pause,
@@ -53,10 +55,11 @@ pub(super) enum Over {
 }
 
 impl Trial {
-    pub(super) fn new(deadline: Option<Duration>, limit: Option<u32>) -> Trial {
+    pub(super) fn new(deadline: Option<Duration>, limit: Option<u32>, wait: bool) -> Trial {
         Trial {
             // A deadline past the end of the clock is none.
             end: deadline.and_then(|deadline| Instant::now().checked_add(deadline)),
+            wait,
             limit,
             attempts: 0,
             pause: Pause::default(),
@@ -225,14 +228,14 @@ mod tests {
 
     #[test]
     fn attempts_and_time_are_limited() {
-        let mut trial = Trial::new(None, Some(2));
+        let mut trial = Trial::new(None, Some(2), true);
         assert_eq!(trial.next(), Ok(1));
         assert_eq!(trial.next(), Ok(2));
         assert_eq!(trial.next(), Err(Over::Attempts));
-        let mut trial = Trial::new(Some(Duration::ZERO), None);
+        let mut trial = Trial::new(Some(Duration::ZERO), None, true);
         assert_eq!(trial.next(), Err(Over::Deadline));
         assert!(trial.is_over());
-        let mut trial = Trial::new(Some(Duration::MAX), None);
+        let mut trial = Trial::new(Some(Duration::MAX), None, true);
         assert_eq!((trial.left(), trial.next()), (None, Ok(1)));
     }
 }
