@@ -116,7 +116,14 @@ const fn by_call(
         }
         // pcsc-lite reports a connection to the daemon that was reset in the same way as a
         // denial by polkit. polkit is asked when a context or a card is opened only.
-        ReturnCode::W_SECURITY_VIOLATION if !on_windows && is_on_connection(operation) => {
+        ReturnCode::W_SECURITY_VIOLATION
+            if !on_windows
+                && (is_on_connection(operation)
+                    || matches!(
+                        operation,
+                        Op::ListReaders | Op::ListReaderGroups | Op::GetStatusChange
+                    )) =>
+        {
             (ErrorKind::ServiceGone, Recovery::ConnectAgain)
         }
         ReturnCode::E_UNEXPECTED if !on_windows => (ErrorKind::Unsupported, Recovery::FixCall),

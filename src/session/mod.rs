@@ -85,7 +85,7 @@ const BRIEF: u32 = 4;
 /// | [`ResetCard`](Recovery::ResetCard) | reconnects with a reset |
 /// | [`InsertCard`](Recovery::InsertCard), [`AttachReader`](Recovery::AttachReader), [`ConnectAgain`](Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
 /// | [`RetryLater`](Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to half a second |
-/// | others | nothing: [`SessionError::Card`] |
+/// | others | nothing: [`SessionError::Card`]. `SCARD_W_SECURITY_VIOLATION` is believed when it comes a third time, because pcsc-lite also answers with it when it ends |
 ///
 /// All but the first recovery in a run come after such a pause. Each is told to
 /// [`SessionBuilder::on_event`].
@@ -329,7 +329,7 @@ impl Session {
     /// Does what helps against a failure.
     fn recover<E>(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop<E>> {
         self.state.set_up = false;
-        let recovery = error.recovery();
+        let recovery = trial.recovery(&error);
         // A connection that was lost says nothing of the card that may be there now.
         let absent = !trial.wait && self.card.is_none();
         let action = match recovery {

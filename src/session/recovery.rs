@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ReturnCode;
 use crate::error::{Error, ErrorKind, Recovery};
+use crate::platform::Platform;
 use crate::wait::Pause;
 use crate::worker::AbortHandle;
 
@@ -43,7 +45,12 @@ pub(super) struct Trial {
     pause: Pause,
     /// The failure that was recovered from last.
     last: Option<Error>,
+    /// How often in a row it looked as if access was denied.
+    denials: u32,
 }
+
+/// After so many answers in a row it is a denial.
+const DENIALS: u32 = 3;
 
 /// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +71,7 @@ impl Trial {
             attempts: 0,
             pause: Pause::default(),
             last: None,
+            denials: 0,
         }
     }
 
@@ -94,6 +102,25 @@ impl Trial {
         }
         self.attempts = self.attempts.saturating_add(1);
         Ok(self.attempts)
+    }
+
+    /// What helps, where the next answer tells more than this one: pcsc-lite reports a daemon
+    /// that dies while it is asked in the same way as a denial by polkit. A dead one is not
+    /// there when it is asked again, and one that denies denies again.
+    pub(super) fn recovery(&mut self, error: &Error) -> Recovery {
+        let recovery = error.recovery();
+        let denial = recovery == Recovery::AskAdministrator
+            && error.code() == ReturnCode::W_SECURITY_VIOLATION
+            && Platform::CURRENT != Platform::Windows;
+        self.denials = if denial {
+            self.denials.saturating_add(1)
+        } else {
+            0
+        };
+        match denial && self.denials < DENIALS {
+            true => Recovery::RetryLater,
+            false => recovery,
+        }
     }
 
     pub(super) fn recovers_from(&mut self, error: &Error) {
@@ -133,7 +160,6 @@ pub(super) fn wants_reset(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ReturnCode;
     use crate::error::Operation;
 
     fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
@@ -224,6 +250,25 @@ mod tests {
         ] {
             assert_eq!(against(operation, code), None, "{operation} {code}");
         }
+    }
+
+    #[cfg(not(windows))]
+    #[test]
+    fn a_denial_is_believed_when_it_is_repeated() {
+        let denied = Error::new(
+            Operation::EstablishContext,
+            ReturnCode::W_SECURITY_VIOLATION,
+        );
+        let gone = Error::new(Operation::EstablishContext, ReturnCode::E_NO_SERVICE);
+        let mut trial = Trial::new(None, None, true);
+        for _ in 0..3 {
+            assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+            assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+            assert_eq!(trial.recovery(&gone), Recovery::RetryLater);
+        }
+        assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+        assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+        assert_eq!(trial.recovery(&denied), Recovery::AskAdministrator);
     }
 
     #[test]
