@@ -8,6 +8,7 @@ use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Recovery, Refusal, Result};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::Scope;
+use crate::platform::Platform;
 use crate::status::ReaderFlags;
 use crate::sys::{self, Watched};
 use crate::worker::{Abandoned, AbortHandle, GivenUp};
@@ -17,7 +18,10 @@ use crate::{Atr, ReturnCode};
 /// in between two waits, and an abort is looked for between them.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// The name under which PC/SC tells that readers come and go.
+/// How long to wait where nothing tells that a reader was plugged in.
+const BLIND: Duration = Duration::from_millis(500);
+
+/// The name under which PC/SC tells that readers come and go; macOS does not know it.
 const PLUG_AND_PLAY: &std::ffi::CStr = c"\\\\?PnP?\\Notification";
 
 /// Says which readers to look at.
@@ -56,7 +60,11 @@ impl Search {
                     Refusal::given_up(why),
                 ));
             }
-            let round = left.unwrap_or(ROUND).min(ROUND);
+            // Less than a millisecond would be no wait.
+            let round = left
+                .unwrap_or(ROUND)
+                .min(ROUND)
+                .max(Duration::from_millis(1));
             let look = match context.take() {
                 Some(context) => Ok(context),
                 None => OwnedContext::establish(self.scope),
@@ -95,10 +103,10 @@ impl Search {
         let names: Vec<ReaderName> = names.into_iter().filter(wanted).collect();
         let mut watched: Vec<Watched<'_>> =
             names.iter().map(|name| unaware(name.as_c_str())).collect();
-        let fail = |code| Error::new(Operation::GetStatusChange, code);
-        if !watched.is_empty() {
-            sys::get_status_change(context.handle(), 0, &mut watched).map_err(fail)?;
+        if round.is_some() && Platform::CURRENT != Platform::MacOs {
+            watched.push(unaware(PLUG_AND_PLAY));
         }
+        status_change(context, Duration::ZERO, &mut watched)?;
         let found = names.iter().zip(&watched).filter(|(_, seen)| {
             let flags = ReaderFlags::from_bits_truncate(seen.event_state);
             flags.contains(ReaderFlags::PRESENT) && !flags.contains(ReaderFlags::MUTE)
@@ -111,17 +119,32 @@ impl Search {
         let Some(round) = round else {
             return Ok(None);
         };
+        // What is handed back is what a change is measured by, for the plug-and-play entry, too.
         for seen in &mut watched {
             seen.current_state = seen.event_state & !ReaderFlags::CHANGED.bits();
         }
-        watched.push(unaware(PLUG_AND_PLAY));
-        let round = u32::try_from(round.as_millis())
-            .unwrap_or(u32::MAX - 1)
-            .max(1);
-        match sys::get_status_change(context.handle(), round, &mut watched) {
-            Ok(()) | Err(ReturnCode::E_TIMEOUT) => Ok(None),
-            Err(code) => Err(fail(code)),
+        if watched.is_empty() {
+            // Nothing would be waited for.
+            thread::sleep(round.min(BLIND));
         }
+        status_change(context, round, &mut watched)?;
+        Ok(None)
+    }
+}
+
+/// `SCardGetStatusChange`. That nothing changes in time is no failure.
+fn status_change(
+    context: &OwnedContext,
+    limit: Duration,
+    watched: &mut [Watched<'_>],
+) -> Result<()> {
+    if watched.is_empty() {
+        return Ok(());
+    }
+    let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX - 1);
+    match sys::get_status_change(context.handle(), limit, watched) {
+        Ok(()) | Err(ReturnCode::E_TIMEOUT) => Ok(()),
+        Err(code) => Err(Error::new(Operation::GetStatusChange, code)),
     }
 }
 

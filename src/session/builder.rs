@@ -137,7 +137,8 @@ impl SessionBuilder {
     /// the PIN. Runs in the same transaction as the work and before it, so that no other
     /// program can come between; when, says [`SessionBuilder::setup_when`].
     ///
-    /// It is repeated at will, also after a failure in the middle of it.
+    /// It is repeated at will, also after a failure in the middle of it. If it presents a PIN
+    /// that turns out to be wrong, it must not present it again: cards count the tries.
     pub fn setup(
         mut self,
         setup: impl FnMut(&mut SessionCard<'_>) -> Result<(), HookError> + Send + 'static,
