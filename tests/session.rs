@@ -231,6 +231,35 @@ fn another_card_is_refused_until_the_right_one_is_back() {
 }
 
 #[test]
+fn the_right_card_is_found_in_another_reader() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let mut session = Session::builder(&fixture.context)
+            .setup(set_up)
+            .identity(serial)
+            .deadline(Some(LONG))
+            .open()
+            .unwrap();
+        let (first, second) = (fixture.sandbox.reader(0), fixture.sandbox.reader(1));
+        first.remove().unwrap();
+        let other = first.insert(Applications::card(b"two")).unwrap();
+        second.insert(&fixture.card).unwrap();
+        works(&mut session, 0);
+        assert_eq!(session.reader(), Some(&fixture.empty_reader));
+        // With a wrong card alone, it fails; where it looks first does not change.
+        second.remove().unwrap();
+        let wrong = session.run(|card| card.transmit(&numbered(APPLICATION, 1)));
+        assert!(matches!(wrong, Err(SessionError::WrongCard { .. })));
+        second.insert(&fixture.card).unwrap();
+        works(&mut session, 2);
+        assert_eq!(
+            (numbers(&other), numbers(&fixture.card)),
+            (vec![], vec![0, 2])
+        );
+    });
+}
+
+#[test]
 fn a_session_survives_the_service() {
     isolated(|| {
         let fixture = fixture_with(card());

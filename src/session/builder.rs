@@ -158,7 +158,8 @@ impl SessionBuilder {
     ///
     /// Runs in the transaction, before the set-up, whenever there could be another card than
     /// before: after every connect and reconnect. The first answer is the session's; another
-    /// one is [`SessionError::WrongCard`]. The session goes on when the right card is back.
+    /// one is [`SessionError::WrongCard`], unless the right card is in another reader that the
+    /// session may use. The session goes on when the right card is back.
     /// Without this, any card is fine.
     ///
     /// It is repeated at will, as the set-up is.

@@ -36,7 +36,8 @@ pub enum SessionError<E> {
         /// What the work made of the failure.
         work: E,
     },
-    /// There is another card than the one that the session began with.
+    /// There is another card than the one that the session began with, in each reader that has
+    /// one. Of several cards, this tells of the last that was looked at.
     WrongCard {
         /// The identity of the card that the session began with.
         expected: Vec<u8>,

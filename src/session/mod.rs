@@ -8,6 +8,7 @@ mod recovery;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::card::Card;
@@ -113,6 +114,8 @@ struct State {
     identity: Option<Vec<u8>>,
     /// Where the card was last.
     reader: Option<ReaderName>,
+    /// Where another card than the right one was found in this run.
+    refused: Vec<ReaderName>,
     /// A failure of the last run that the next one has to recover from.
     pending: Option<Error>,
 }
@@ -124,6 +127,7 @@ impl State {
             unidentified: true,
             identity: None,
             reader: None,
+            refused: Vec::new(),
             pending: None,
         }
     }
@@ -308,6 +312,7 @@ impl Session {
         mut work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
     ) -> Result<T, SessionError<E>> {
         let mut failed = self.state.pending.take();
+        self.state.refused.clear();
         let result = loop {
             let attempt = match failed.take() {
                 Some(error) => self.recover(error, &mut trial),
@@ -317,6 +322,7 @@ impl Session {
             match attempt {
                 Ok(value) => break Ok(value),
                 Err(Stop::Recover(error)) => failed = Some(error),
+                Err(Stop::Fail(SessionError::WrongCard { .. })) if self.has_other(&trial) => {}
                 Err(Stop::Fail(error)) => break Err(error),
             }
         };
@@ -324,6 +330,13 @@ impl Session {
             card.channel().restore_end(None);
         }
         result
+    }
+
+    /// Whether the right card may be in another reader than those that were tried.
+    fn has_other(&self, trial: &Trial) -> bool {
+        let search = search(&self.config, &self.state);
+        let found = limited(&self.config, trial, move |_| search.look());
+        matches!(found, Ok(Some(_)))
     }
 
     /// Does what helps against a failure.
@@ -457,7 +470,11 @@ impl Session {
             Err(Stop::Fail(SessionError::Interrupted { error, .. })) => {
                 self.remember(error.clone());
             }
-            Err(Stop::Fail(SessionError::WrongCard { .. })) => self.let_go(),
+            Err(Stop::Fail(SessionError::WrongCard { .. })) => {
+                let refused = self.card.as_ref().map(|card| card.reader().clone());
+                self.state.refused.extend(refused);
+                self.let_go();
+            }
             _ => {
                 if let Err(error) = ended {
                     self.remember(error);
@@ -472,6 +489,17 @@ fn can_recover(error: &Error, trial: &Trial) -> bool {
     action(error.recovery()).is_some() && trial.over().is_none()
 }
 
+/// Where to look for the card.
+fn search(config: &Config, state: &State) -> Search {
+    let (wanted, refused) = (config.wanted.clone(), state.refused.clone());
+    Search {
+        scope: config.context.scope(),
+        wanted: Arc::new(move |name| !refused.contains(name) && wanted(name)),
+        preferred: state.reader.clone(),
+        abort: config.options.abort.clone(),
+    }
+}
+
 /// Finds a card and connects to it.
 fn connect<E>(
     config: &Config,
@@ -481,12 +509,7 @@ fn connect<E>(
 ) -> Result<Card, Stop<E>> {
     state.set_up = false;
     state.unidentified = true;
-    let search = Search {
-        scope: config.context.scope(),
-        wanted: config.wanted.clone(),
-        preferred: state.reader.clone(),
-        abort: config.options.abort.clone(),
-    };
+    let search = search(config, state);
     let no_card = || Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD);
     let look = search.clone();
     let reader = match limited(config, trial, move |_| look.look())? {
@@ -520,7 +543,6 @@ fn connect<E>(
     let mut card = config.context.connect(&reader, options)?;
     card.set_timeout(own);
     let protocol = card.protocol();
-    state.reader = Some(reader.clone());
     events.tell(SessionEvent::Connected { reader, protocol });
     Ok(card)
 }
@@ -566,7 +588,10 @@ fn prepare<E>(
         }
         events.tell(SessionEvent::Identified);
     }
-    state.unidentified = false;
+    if state.unidentified {
+        state.unidentified = false;
+        state.reader = Some(card.reader().clone());
+    }
     let lost = match config.setup_when {
         SetUpWhen::Always => true,
         SetUpWhen::OnLoss => card.share_mode() == ShareMode::Shared,
