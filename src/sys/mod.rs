@@ -7,11 +7,14 @@
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pcsc::ffi::{self, DWORD, LONG};
 
 use crate::ReturnCode;
 use crate::atr::Atr;
+use crate::options::Disposition;
+use crate::platform::Platform;
 
 mod multi;
 
@@ -135,7 +138,22 @@ unsafe extern "system" {
     ) -> LONG;
 }
 
+/// Keeps contexts from coming and going while a handle goes.
+///
+/// pcsc-lite's client library (1.9.9 to 2.4.1) looks for the handle that `SCardDisconnect`
+/// has ended in the lists of *all* contexts of the process, without the lock that guards
+/// them (`SCardRemoveHandle` in `winscard_clnt.c`). Where another thread frees its context
+/// at this moment, the process crashes; the soak test saw it. The three calls return at once
+/// while the service runs. A disconnect that resets the card can wait for other programs, and
+/// so would everybody; it is left out.
+fn keep_lists() -> Option<MutexGuard<'static, ()>> {
+    static LISTS: Mutex<()> = Mutex::new(());
+    (Platform::CURRENT == Platform::PcscLite)
+        .then(|| LISTS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
+    let _kept = keep_lists();
     let mut handle = 0;
     // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
     check(unsafe {
@@ -145,6 +163,7 @@ pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode>
 }
 
 pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
+    let _kept = keep_lists();
     // SAFETY: takes a handle by value; the service checks it.
     check(unsafe { ffi::SCardReleaseContext(context.0) })
 }
@@ -258,6 +277,8 @@ pub(crate) fn reconnect(
 }
 
 pub(crate) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
+    let leaves = disposition == Disposition::Leave.raw();
+    let _kept = leaves.then(keep_lists);
     // SAFETY: takes a handle by value; the service checks it.
     check(unsafe { ffi::SCardDisconnect(card.0, widen(disposition)) })
 }
