@@ -1,0 +1,40 @@
+//! Cards in many threads: pcsc-lite's client library does not guard its lists in every call.
+
+mod support;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use scard_testkit::isolated;
+use support::*;
+
+/// Without a lock around the calls that change pcsc-lite's lists, the process crashes here
+/// sooner or later: see `sys::keep_lists`. `SCARD_THREADS_SECONDS` makes it run longer.
+#[test]
+fn cards_come_and_go_in_many_threads() {
+    isolated(|| {
+        let fixture = fixture();
+        let seconds = std::env::var("SCARD_THREADS_SECONDS").ok();
+        let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(2);
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let connects: usize = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut connects = 0;
+                        while Instant::now() < end {
+                            drop(fixture.context.open_reader(&fixture.empty_reader).unwrap());
+                            connects += 1;
+                        }
+                        connects
+                    })
+                })
+                .collect();
+            let threads = threads.into_iter().map(|thread| thread.join().unwrap());
+            threads.sum()
+        });
+        println!("{connects} connects");
+        assert!(connects > 0);
+        assert_works(&mut fixture.connect());
+    });
+}
