@@ -38,3 +38,22 @@ fn cards_come_and_go_in_many_threads() {
         assert_works(&mut fixture.connect());
     });
 }
+
+/// The lock is held for as long as a disconnect takes, which must not be as long as a slow
+/// card does.
+#[test]
+fn a_slow_card_delays_nobody_elses_coming_and_going() {
+    isolated(|| {
+        let slow = Duration::from_secs(2);
+        let fixture = fixture_with(plain_card().delay(slow));
+        let mut card = fixture.connect();
+        let idle = fixture.connect();
+        let begun = Instant::now();
+        let answer = in_background(move || card.transmit(COMMAND));
+        fixture.card.wait_for_commands(1, SOON).unwrap();
+        drop(idle);
+        drop(fixture.context.open_reader(&fixture.empty_reader).unwrap());
+        assert!(begun.elapsed() < slow, "after {:?}", begun.elapsed());
+        assert_eq!(finish(&answer).unwrap(), OK);
+    });
+}
