@@ -297,19 +297,67 @@ impl Connection {
         protocols: Protocols,
         initialization: Initialization,
     ) -> Result<Protocol> {
-        // Exclusive access also waits for other connections to end, which they could not do
-        // while we keep them from the card.
         let resets = initialization != Initialization::Leave;
-        let begins = resets && (self.exclusive || !access.is_exclusive());
-        // A reset that waits to be acknowledged is no reason not to reset.
-        let began = begins && self.wait_for_others().unwrap_or(false);
+        let becomes_exclusive = access.is_exclusive() && !self.exclusive;
+        let mut began = false;
+        if resets && becomes_exclusive {
+            self.wait_for_exclusive_access();
+        } else if resets && permit.is_conditional() {
+            // A reset that waits to be acknowledged is no reason not to reset.
+            began = self.wait_for_others().unwrap_or(false);
+        }
         let reconnected = if permit.grant() {
             self.reconnect(access, protocols, initialization)
         } else {
             Err(self.left(Operation::Reconnect))
         };
         self.let_others(began);
+        if reconnected.is_err() && resets && becomes_exclusive {
+            self.give_up_exclusive_access();
+        }
         reconnected
+    }
+
+    /// Waits until no other connection to the card is left, without doing anything to it.
+    ///
+    /// pcsc-lite resets the card before it looks whether others are connected, and its client
+    /// library repeats the call ten times a second until nobody is: a reset in the same call
+    /// would be one every tenth of a second.
+    fn wait_for_exclusive_access(&mut self) {
+        if Platform::CURRENT != Platform::PcscLite {
+            return;
+        }
+        let exclusive = Access::Card(ShareMode::Exclusive).raw();
+        let leave = Initialization::Leave.raw();
+        // One of them includes the active protocol. What fails here fails in the call that
+        // follows.
+        for protocols in [Protocols::ANY, Protocols::RAW] {
+            let protocols = Platform::CURRENT.preferred_protocols(protocols);
+            match sys::reconnect(self.handle, exclusive, protocols, leave) {
+                Ok(_) => {
+                    self.exclusive = true;
+                    return;
+                }
+                Err(ReturnCode::E_PROTO_MISMATCH) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Goes back to what was before [`Connection::wait_for_exclusive_access`], after the card
+    /// was, or may have been, reset.
+    fn give_up_exclusive_access(&mut self) {
+        if !self.exclusive {
+            return;
+        }
+        let (direct, leave) = (Access::Direct.raw(), Initialization::Leave.raw());
+        if sys::reconnect(self.handle, direct, 0, leave).is_ok() {
+            self.exclusive = false;
+            self.unacknowledged = Some(ReturnCode::W_RESET_CARD);
+            if !self.in_transaction {
+                self.release_exclusive_lock();
+            }
+        }
     }
 
     /// Disconnects, unless the caller has left by the time that nobody else holds a
@@ -319,7 +367,7 @@ impl Connection {
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
-        if disposition != Disposition::Leave {
+        if disposition != Disposition::Leave && permit.is_conditional() {
             // Ends with the connection.
             let _ = self.wait_for_others();
         }
