@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::env;
 use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -201,7 +204,7 @@ fn a_daemon_that_was_killed_from_outside_can_be_restarted() {
             .start()
             .unwrap();
         let pid = sandbox.pid().unwrap();
-        let status = std::process::Command::new("kill")
+        let status = Command::new("kill")
             .args(["-9", &pid.to_string()])
             .status()
             .unwrap();
@@ -287,6 +290,77 @@ fn a_killed_process_leaves_no_daemon() {
             link.recv();
         },
     );
+}
+
+/// The kernel hangs up on the stopped daemon's process group when it is left
+/// alone.
+#[test]
+fn a_killed_process_leaves_no_paused_daemon() {
+    isolated_with_peer(
+        |peers| {
+            let peer = peers.spawn();
+            let dir = PathBuf::from(peer.recv());
+            assert_eq!(daemons_of(&dir).len(), 2);
+            peer.kill();
+            eventually("a paused daemon outlives its test", || {
+                daemons_of(&dir).is_empty()
+            });
+            fs::remove_dir_all(dir).unwrap();
+        },
+        |link| {
+            let sandbox = Sandbox::builder().start().unwrap();
+            sandbox.pause().unwrap();
+            link.send(dir_of(&sandbox).to_str().unwrap());
+            link.recv();
+        },
+    );
+}
+
+/// Marks the process that `a_process_killed_at_any_moment_leaves_no_daemon`
+/// kills.
+const VICTIM: &str = "SCARD_TESTKIT_VICTIM";
+
+#[test]
+fn victim() {
+    if env::var_os(VICTIM).is_none() {
+        return; // for the test below
+    }
+    let start = || Sandbox::builder().card(0, VirtualCard::iso()).start();
+    drop(start().unwrap());
+    io::stdout().write_all(b"going\n").unwrap();
+    loop {
+        drop(start().unwrap());
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_moment_leaves_no_daemon() {
+    let temporary = tempfile::tempdir().unwrap();
+    for delay in 0..40 {
+        let mut victim = Command::new(env::current_exe().unwrap())
+            .args(["victim", "--exact", "--test-threads=1", "--nocapture"])
+            .env(VICTIM, "1")
+            .env("TMPDIR", temporary.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        assert!(
+            lines
+                .map_while(Result::ok)
+                .any(|line| line.ends_with("going"))
+        );
+        thread::sleep(Duration::from_millis(delay));
+        victim.kill().unwrap();
+        assert!(!victim.wait().unwrap().success());
+        eventually("a daemon outlives its process", || {
+            daemons_of(temporary.path()).is_empty()
+        });
+    }
+    let started = fs::read_dir(temporary.path()).unwrap().count();
+    println!("{started} of 40 processes were killed with a sandbox");
+    assert!(started > 0, "no process was killed with a sandbox");
+    assert_eq!(daemons_of(temporary.path()), [""; 0]);
 }
 
 #[test]
