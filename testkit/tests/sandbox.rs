@@ -6,8 +6,9 @@ mod common;
 use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -216,6 +217,47 @@ fn a_daemon_that_was_killed_from_outside_can_be_restarted() {
     });
 }
 
+/// The mount namespace of a process. Holding it open keeps its number from
+/// being given to another.
+struct MountNamespace {
+    number: u64,
+    _open: fs::File,
+}
+
+impl MountNamespace {
+    fn of(pid: u32) -> Self {
+        let open = fs::File::open(format!("/proc/{pid}/ns/mnt")).expect("a namespace");
+        let number = open.metadata().expect("its number").ino();
+        Self {
+            number,
+            _open: open,
+        }
+    }
+
+    /// The processes in it.
+    fn processes(&self) -> Vec<PathBuf> {
+        fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|process| {
+                fs::metadata(process.join("ns/mnt")).is_ok_and(|ns| ns.ino() == self.number)
+            })
+            .collect()
+    }
+}
+
+/// Whether a process has a part of a directory mounted at `/run/pcscd`.
+fn has_mounted(pid: u32, dir: &Path) -> bool {
+    let run = Path::new(dir.file_name().expect("a name")).join("run");
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("mounts");
+    mounts.lines().any(|mount| {
+        // Number, parent, device, path within the file system, mount point.
+        let fields: Vec<&str> = mount.split(' ').collect();
+        Path::new(fields[3]).ends_with(&run) && fields[4] == "/run/pcscd"
+    })
+}
+
 #[test]
 fn twenty_sandboxes_leave_nothing_behind() {
     let dirs: Vec<PathBuf> = thread::scope(|scope| {
@@ -232,10 +274,17 @@ fn twenty_sandboxes_leave_nothing_behind() {
                             let dir = dir_of(&sandbox);
                             assert!(!sandbox.is_default());
                             assert_eq!(daemons_of(&dir).len(), 2);
+                            let pid = sandbox.pid().unwrap();
+                            assert!(has_mounted(pid, &dir));
+                            assert!(!has_mounted(process::id(), &dir));
+                            let namespace = MountNamespace::of(pid);
+                            // The daemon and the shell around it.
+                            assert_eq!(namespace.processes().len(), 2);
                             let card = sandbox.reader(3).card().unwrap();
                             let start = Instant::now();
                             drop(sandbox);
                             println!("ended in {:?}", start.elapsed());
+                            assert_eq!(namespace.processes(), [PathBuf::new(); 0]);
                             assert!(!card.is_inserted());
                             dir
                         })
@@ -249,10 +298,8 @@ fn twenty_sandboxes_leave_nothing_behind() {
             .collect()
     });
     assert_eq!(dirs.len(), 20);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     for dir in dirs {
         assert_eq!(daemons_of(&dir), [""; 0]);
-        assert!(!mounts.contains(dir.to_str().unwrap()), "{mounts}");
         assert!(!dir.exists());
     }
 }
