@@ -144,7 +144,12 @@ fn find_driver() -> Result<PathBuf, TestkitError> {
             (path.display().to_string(), path.is_file().then_some(path))
         }
         None => {
-            let roots = ["/usr/lib", "/usr/local/lib", "/usr/lib64"];
+            let roots = [
+                "/usr/lib",
+                "/usr/lib64",
+                "/usr/local/lib",
+                "/usr/local/lib64",
+            ];
             let multiarch = fs::read_dir("/usr/lib")
                 .into_iter()
                 .flatten()
