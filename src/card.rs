@@ -172,7 +172,7 @@ impl Card {
 
         impl Drop for Within<'_> {
             fn drop(&mut self) {
-                self.0.channel.restore_end(self.1);
+                self.0.channel.set_end(self.1);
             }
         }
 
@@ -457,6 +457,11 @@ impl Card {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }
+    }
+
+    /// Sets the end of all calls together; `None` for no end.
+    pub(crate) fn set_end(&mut self, end: Option<Instant>) {
+        self.channel.set_end(end);
     }
 
     pub(crate) fn begin_transaction_again(&mut self) -> Result<()> {

@@ -138,7 +138,7 @@ impl Channel {
     }
 
     /// Sets the end of all calls together, if it is sooner than the one that there is, which
-    /// is given back for [`Channel::restore_end`].
+    /// is given back for [`Channel::set_end`].
     pub(crate) fn end_within(&mut self, limit: Duration) -> Option<Instant> {
         let before = self.limits.until;
         let end = Instant::now().checked_add(limit);
@@ -149,7 +149,7 @@ impl Channel {
         before
     }
 
-    pub(crate) fn restore_end(&mut self, before: Option<Instant>) {
+    pub(crate) fn set_end(&mut self, before: Option<Instant>) {
         self.limits.until = before;
     }
 

@@ -289,6 +289,15 @@ impl Context {
         within(timeout, Operation::ReleaseContext, || current.release())
     }
 
+    pub(crate) fn scope(&self) -> Scope {
+        self.0.options.scope
+    }
+
+    /// The limit of each call.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.0.options.timeout
+    }
+
     /// Makes a call, within the time-out.
     fn call<T: Send + 'static>(
         &self,

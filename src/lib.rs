@@ -30,6 +30,8 @@
 //! - [`Card`]: a connected card. [`transmit`](Card::transmit) sends commands,
 //!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
 //! - [`Transaction`]: keeps others away from the card while commands belong together.
+//! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
+//!   command twice.
 //! - [`Reader`]: direct access to a reader, with or without a card.
 //! - [`Error`]: which call failed, on which reader, the exact [`ReturnCode`], what it means and
 //!   what helps.
@@ -63,9 +65,11 @@ mod name;
 mod options;
 mod platform;
 mod reader;
+mod session;
 mod status;
 mod sys;
 mod transaction;
+mod wait;
 mod worker;
 
 pub use atr::Atr;
@@ -83,6 +87,9 @@ pub use options::{
 };
 pub use platform::Platform;
 pub use reader::Reader;
+pub use session::{
+    HookError, Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen,
+};
 pub use status::{CardState, CardStatus, ReaderFlags, ReaderState};
 pub use transaction::Transaction;
 pub use worker::AbortHandle;

@@ -3,8 +3,11 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use scard_testkit::{IsoCard, Sandbox, VirtualCard, isolated};
 
@@ -134,5 +137,70 @@ fn transmit_sends_hex_and_prints_hex() {
                 "{wrong:?}"
             );
         }
+    });
+}
+
+/// Waits for a line that begins so.
+#[track_caller]
+fn expect(lines: &Receiver<String>, start: &str) {
+    let mut seen = Vec::new();
+    loop {
+        match lines.recv_timeout(support::SOON) {
+            Ok(line) if line.trim_start().starts_with(start) => return,
+            Ok(line) => seen.push(line),
+            Err(_) => panic!("no {start:?}, only {seen:#?}"),
+        }
+    }
+}
+
+#[test]
+fn session_reads_badges_whatever_happens() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let mut command = sandbox.command(example("session"));
+        let mut program = command.arg("3").stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(program.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                println!("{line}");
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let slot = sandbox.reader(0);
+        let badge = slot.card().unwrap();
+        expect(&lines, "badge 1");
+
+        // The same badge is not read again, whatever others do.
+        let context = scard::Context::establish().unwrap();
+        let name = scard::ReaderName::new(slot.name()).unwrap();
+        let mut other = context
+            .connect(&name, scard::ConnectOptions::new())
+            .unwrap();
+        support::reconnect(&mut other, scard::Initialization::Reset).unwrap();
+        expect(&lines, "Reconnected");
+        drop(other);
+        sandbox.restart().unwrap();
+        expect(&lines, "connected to");
+        let read = |badge: &scard_testkit::CardHandle| {
+            let log = badge.log();
+            let reads = log
+                .iter()
+                .filter(|it| it.command.starts_with(&[0xFF, 0xCA]));
+            reads.count()
+        };
+        assert_eq!(read(&badge), 1);
+
+        slot.remove().unwrap();
+        expect(&lines, "WaitingForCard");
+        slot.insert(&badge).unwrap();
+        expect(&lines, "badge 2");
+        slot.remove().unwrap();
+        let next = slot.insert(VirtualCard::iso()).unwrap();
+        expect(&lines, "badge 3");
+        assert!(program.wait().unwrap().success());
+        assert_eq!((read(&badge), read(&next)), (2, 1));
     });
 }

@@ -131,11 +131,16 @@ const fn by_call(
         // pcsc-lite reports a connection to the daemon that was reset in the same way as a
         // denial by polkit, and the daemon refuses a client in this way, too, when all its
         // contexts are in use. polkit is asked when a context or a card is opened only.
-        ReturnCode::W_SECURITY_VIOLATION if !on_windows && on_connection => (
-            Kind::ServiceGone,
-            Way::ConnectAgain,
-            Some("the connection to the smart-card service broke"),
-        ),
+        ReturnCode::W_SECURITY_VIOLATION
+            if !on_windows
+                && !matches!(operation, Op::EstablishContext | Op::Connect | Op::Unknown) =>
+        {
+            (
+                Kind::ServiceGone,
+                Way::ConnectAgain,
+                Some("the connection to the smart-card service broke"),
+            )
+        }
         ReturnCode::W_SECURITY_VIOLATION if !on_windows => (
             Kind::AccessDenied,
             Way::AskAdministrator,

@@ -48,6 +48,15 @@ impl Refusal {
         command_may_have_run: false,
     };
 
+    /// There is no reader to connect to.
+    pub(crate) const NO_CARD: Refusal = Refusal {
+        code: ReturnCode::E_NO_SMARTCARD,
+        kind: ErrorKind::NoCard,
+        recovery: Recovery::InsertCard,
+        why: "no reader that may be used has a card",
+        command_may_have_run: false,
+    };
+
     /// Why a command is not sent, if it is not.
     pub(crate) fn of_command(command: &[u8]) -> Option<Refusal> {
         if command.is_empty() {

@@ -286,7 +286,7 @@ fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
         // There is no reader: an empty list. The service is gone: asked again in a new
         // context. The answer does not fit: asked again with a larger buffer.
         Operation::ListReaders | Operation::ListReaderGroups => {
-            let gone = code.recovery() == Recovery::ConnectAgain;
+            let gone = documented(operation, code).1 == "ConnectAgain";
             let empty = code == ReturnCode::E_NO_READERS_AVAILABLE;
             gone || empty || code == ReturnCode::E_INSUFFICIENT_BUFFER
         }

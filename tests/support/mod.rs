@@ -1,6 +1,8 @@
 //! What the tests share: a sandbox with one card in it and the library connected to it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod applet;
+
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;

@@ -1,0 +1,92 @@
+//! A badge reader that works for months: it reads every badge once, goes on after resets by
+//! other programs, removals and restarts of the service, and tells what it does.
+//!
+//! `session [BADGES]`
+//!
+//! With a number, it ends after so many badges. Reset the card with another program, pull it
+//! out, restart the service: it goes on. Without a reader:
+//!
+//! ```sh
+//! cargo build -p scard-testkit --bin with-virtual-readers
+//! target/debug/with-virtual-readers -- cargo run --example session -- 1
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use scard::{Context, HookError, Recovery, Session, SessionCard, SessionError, SessionEvent};
+
+/// Asks a contactless reader for the number of the badge.
+const GET_UID: &[u8] = &[0xFF, 0xCA, 0x00, 0x00, 0x00];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let badges: Option<usize> = match std::env::args().nth(1) {
+        Some(badges) => Some(badges.parse()?),
+        None => None,
+    };
+    let gone = Arc::new(AtomicBool::new(false));
+    let badge_left = Arc::clone(&gone);
+
+    let context = Context::establish()?;
+    let mut session = Session::builder(&context)
+        .setup(select)
+        .deadline(None)
+        .keep_alive(Duration::from_millis(250))
+        .on_event(move |event| {
+            println!("  {}", describe(event));
+            if is_departure(event) {
+                badge_left.store(true, Ordering::Relaxed);
+            }
+        })
+        .open()?;
+
+    let mut seen = 0;
+    while badges.is_none_or(|badges| seen < badges) {
+        match session.run(|card| card.transmit(GET_UID)) {
+            Ok(uid) => {
+                seen += 1;
+                println!("badge {seen}: {uid:02X?}");
+            }
+            Err(error @ SessionError::Interrupted { .. }) => {
+                // Gone too soon. The command is not sent again for this badge.
+                println!("please try again: {error}");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if badges == Some(seen) {
+            break;
+        }
+        // Until there is another one. Looking after the session finds that out.
+        gone.store(false, Ordering::Relaxed);
+        session.wait_for(|time| {
+            thread::sleep(time);
+            gone.load(Ordering::Relaxed).then_some(())
+        });
+    }
+    Ok(())
+}
+
+fn select(card: &mut SessionCard<'_>) -> Result<(), HookError> {
+    card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    Ok(())
+}
+
+fn is_departure(event: &SessionEvent) -> bool {
+    let removed = |it: &Recovery| matches!(it, Recovery::InsertCard | Recovery::AttachReader);
+    match event {
+        SessionEvent::WaitingForCard => true,
+        SessionEvent::Recovering { recovery, .. } => removed(recovery),
+        _ => false,
+    }
+}
+
+fn describe(event: &SessionEvent) -> String {
+    match event {
+        SessionEvent::Recovering { error, .. } => error.to_string(),
+        SessionEvent::Connected { reader, .. } => format!("connected to {reader}"),
+        event => format!("{event:?}"),
+    }
+}

@@ -1,0 +1,259 @@
+//! How a session is made.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::card::SessionCard;
+use super::error::{HookError, SessionError};
+use super::event::SessionEvent;
+use super::{Session, State};
+use crate::context::Context;
+use crate::name::ReaderName;
+use crate::options::ConnectOptions;
+use crate::wait::ReaderFilter;
+
+/// When [`SessionBuilder::setup`] runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SetUpWhen {
+    /// Before every run.
+    Always,
+    /// Before every run before which another program may have used the card: with
+    /// [`ShareMode::Shared`](crate::ShareMode::Shared) that is every one, with
+    /// [`ShareMode::Exclusive`](crate::ShareMode::Exclusive) those that
+    /// [`OnReset`](SetUpWhen::OnReset) names.
+    #[default]
+    OnLoss,
+    /// Only after the card was connected, reset or reconnected, or a call on it has failed.
+    ///
+    /// For programs that are alone with the card, or do not mind which application is
+    /// selected: another program may select another one between two runs, and the commands of
+    /// the next run go there.
+    OnReset,
+}
+
+pub(super) type Hook<T> =
+    Box<dyn FnMut(&mut SessionCard<'_>) -> Result<T, HookError> + Send + 'static>;
+
+type Observer = Box<dyn FnMut(&SessionEvent) + Send + 'static>;
+
+/// What the program gave to the session to call.
+#[derive(Default)]
+pub(super) struct Hooks {
+    pub(super) setup: Option<Hook<()>>,
+    pub(super) identity: Option<Hook<Vec<u8>>>,
+}
+
+/// Who is told.
+#[derive(Default)]
+pub(super) struct Events(Option<Observer>);
+
+impl Events {
+    pub(super) fn tell(&mut self, event: SessionEvent) {
+        tracing::debug!(?event, "session");
+        if let Some(observer) = &mut self.0 {
+            observer(&event);
+        }
+    }
+}
+
+/// What the program chose.
+pub(super) struct Config {
+    pub(super) context: Context,
+    pub(super) wanted: ReaderFilter,
+    pub(super) options: ConnectOptions,
+    pub(super) setup_when: SetUpWhen,
+    pub(super) wait_for_card: bool,
+    pub(super) deadline: Option<Duration>,
+    pub(super) attempts: Option<u32>,
+    pub(super) keep_alive: Option<Duration>,
+}
+
+impl Config {
+    /// The limit of each call.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let inherited = self.context.timeout();
+        self.options.timeout.unwrap_or(inherited)
+    }
+}
+
+/// Describes a [`Session`]; made by [`Session::builder`].
+#[must_use = "a session begins with `open`"]
+pub struct SessionBuilder {
+    config: Config,
+    hooks: Hooks,
+    events: Events,
+}
+
+impl SessionBuilder {
+    /// The deadline of a session that has not set another one.
+    pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+
+    pub(super) fn new(context: &Context) -> SessionBuilder {
+        SessionBuilder {
+            config: Config {
+                context: context.clone(),
+                wanted: Arc::new(|_: &ReaderName| true),
+                options: ConnectOptions::new(),
+                setup_when: SetUpWhen::default(),
+                wait_for_card: true,
+                deadline: Some(SessionBuilder::DEFAULT_DEADLINE),
+                attempts: None,
+                keep_alive: None,
+            },
+            hooks: Hooks::default(),
+            events: Events::default(),
+        }
+    }
+
+    /// Uses only this reader. Without this, any reader is fine: the one that the session has
+    /// used before, if it has a card, or else the first that has one.
+    pub fn reader(self, name: &ReaderName) -> SessionBuilder {
+        let name = name.clone();
+        self.readers(move |other| *other == name)
+    }
+
+    /// Uses only readers of which this is true.
+    pub fn readers(
+        mut self,
+        wanted: impl Fn(&ReaderName) -> bool + Send + Sync + 'static,
+    ) -> SessionBuilder {
+        self.config.wanted = Arc::new(wanted);
+        self
+    }
+
+    /// How the card is connected. Its [time-out](ConnectOptions::timeout) is a limit for each
+    /// single call beside the [deadline](SessionBuilder::deadline) of the whole; a call that
+    /// was given up for it is recovered by connecting again. Its
+    /// [abort handle](ConnectOptions::abort_handle) stops the session from any thread, also
+    /// while it waits for a card.
+    pub fn connect_options(mut self, options: ConnectOptions) -> SessionBuilder {
+        self.config.options = options;
+        self
+    }
+
+    /// Brings the card into the state that the work needs: selects the application, verifies
+    /// the PIN. Runs in the same transaction as the work and before it, so that no other
+    /// program can come between; when, says [`SessionBuilder::setup_when`].
+    ///
+    /// It is repeated at will, also after a failure in the middle of it. If it presents a PIN
+    /// that turns out to be wrong, it must not present it again: cards count the tries.
+    pub fn setup(
+        mut self,
+        setup: impl FnMut(&mut SessionCard<'_>) -> Result<(), HookError> + Send + 'static,
+    ) -> SessionBuilder {
+        self.hooks.setup = Some(Box::new(setup));
+        self
+    }
+
+    /// When the set-up runs again. By default, [whenever](SetUpWhen::OnLoss) another program
+    /// may have used the card.
+    pub fn setup_when(mut self, when: SetUpWhen) -> SessionBuilder {
+        self.config.setup_when = when;
+        self
+    }
+
+    /// Tells one card from another, for instance by a serial number.
+    ///
+    /// Runs in the transaction, before the set-up, whenever there could be another card than
+    /// before: after every connect and reconnect. The first answer is the session's; another
+    /// one is [`SessionError::WrongCard`]. The session goes on when the right card is back.
+    /// Without this, any card is fine.
+    ///
+    /// It is repeated at will, as the set-up is.
+    pub fn identity(
+        mut self,
+        identity: impl FnMut(&mut SessionCard<'_>) -> Result<Vec<u8>, HookError> + Send + 'static,
+    ) -> SessionBuilder {
+        self.hooks.identity = Some(Box::new(identity));
+        self
+    }
+
+    /// Whether to wait until there is a card, the default, or to fail at once when there is
+    /// none. A service that is not there is waited for in any case, until the deadline.
+    pub fn wait_for_card(mut self, wait: bool) -> SessionBuilder {
+        self.config.wait_for_card = wait;
+        self
+    }
+
+    /// How long [`open`](SessionBuilder::open) and each run may take, with everything: waiting
+    /// for the card, recovery, set-up and the work. `None` is without limit. By default
+    /// [30 seconds](SessionBuilder::DEFAULT_DEADLINE).
+    ///
+    /// It is kept inside of calls, too: what does not return in time is given up, as
+    /// [`Card::set_timeout`](crate::Card::set_timeout) says. It cannot interrupt the work
+    /// while that does something else than call the card.
+    pub fn deadline(mut self, deadline: Option<Duration>) -> SessionBuilder {
+        self.config.deadline = deadline;
+        self
+    }
+
+    /// How many times at most the session recovers within one run; after that the failure is
+    /// [`SessionError::Card`]. By default the deadline is the only limit.
+    pub fn attempts(mut self, attempts: u32) -> SessionBuilder {
+        self.config.attempts = Some(attempts);
+        self
+    }
+
+    /// How often [`Session::wait_for`] and [`SessionCard::wait_for`] ask the card for its
+    /// status. Not at all without this.
+    ///
+    /// The session makes no calls by itself in the background. pcsc-lite keeps the power of a
+    /// card that is connected, so that a verified PIN stays; Windows wants a call on the card
+    /// at least every five seconds while a transaction is held: two seconds are a good
+    /// interval.
+    pub fn keep_alive(mut self, interval: Duration) -> SessionBuilder {
+        // No wait at all would be a busy loop.
+        self.config.keep_alive = Some(interval.max(Duration::from_millis(1)));
+        self
+    }
+
+    /// Tells everything that the session does by itself. The same goes to `tracing`, at level
+    /// `DEBUG`.
+    pub fn on_event(
+        mut self,
+        observer: impl FnMut(&SessionEvent) + Send + 'static,
+    ) -> SessionBuilder {
+        self.events = Events(Some(Box::new(observer)));
+        self
+    }
+
+    /// Connects, identifies and sets up the card.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::run`], as far as they are not about work.
+    pub fn open(self) -> Result<Session, SessionError<Infallible>> {
+        let mut session = Session {
+            card: None,
+            state: State::new(),
+            config: self.config,
+            hooks: self.hooks,
+            events: self.events,
+        };
+        session.run(|_| Ok(()))?;
+        Ok(session)
+    }
+}
+
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("options", &self.options)
+            .field("setup_when", &self.setup_when)
+            .field("wait_for_card", &self.wait_for_card)
+            .field("deadline", &self.deadline)
+            .field("attempts", &self.attempts)
+            .field("keep_alive", &self.keep_alive)
+            .finish_non_exhaustive()
+    }
+}

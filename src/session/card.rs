@@ -1,0 +1,227 @@
+//! The card as work in a session sees it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::attribute::Attribute;
+use crate::control::ControlCode;
+use crate::error::{Error, Result};
+use crate::name::ReaderName;
+use crate::options::{Disposition, Protocol, ShareMode};
+use crate::status::CardStatus;
+use crate::transaction::Transaction;
+
+/// The longest single wait without keep-alive and deadline.
+const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The card in a [`Session`](crate::Session) for the time of one run: a transaction in which
+/// the session counts the commands.
+pub struct SessionCard<'a> {
+    transaction: Transaction<'a>,
+    progress: Progress,
+    keep_alive: Option<Duration>,
+    end: Option<Instant>,
+}
+
+/// What became of a piece of work.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Commands that were answered.
+    pub(super) completed: usize,
+    /// A command has run, or may have.
+    pub(super) touched: bool,
+    /// The failure of the last call, if it failed.
+    pub(super) failure: Option<Error>,
+    /// A call has failed, the last one or one before.
+    pub(super) failed: bool,
+}
+
+impl Progress {
+    fn answered(&mut self) {
+        self.completed = self.completed.saturating_add(1);
+        self.touched = true;
+        self.failure = None;
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.touched |= error.command_may_have_run();
+        self.failed = true;
+        self.failure = Some(error.clone());
+    }
+
+    fn note<T>(&mut self, answer: Result<T>) -> Result<T> {
+        match &answer {
+            Ok(_) => self.failure = None,
+            Err(error) => self.failed(error),
+        }
+        answer
+    }
+
+    fn note_command<T>(&mut self, answer: Result<T>) -> Result<T> {
+        match &answer {
+            Ok(_) => self.answered(),
+            Err(error) => self.failed(error),
+        }
+        answer
+    }
+}
+
+impl<'a> SessionCard<'a> {
+    pub(super) fn new(
+        transaction: Transaction<'a>,
+        keep_alive: Option<Duration>,
+        end: Option<Instant>,
+    ) -> SessionCard<'a> {
+        SessionCard {
+            transaction,
+            progress: Progress::default(),
+            keep_alive,
+            end,
+        }
+    }
+
+    /// What has been done so far; the count begins anew.
+    pub(super) fn take_progress(&mut self) -> Progress {
+        std::mem::take(&mut self.progress)
+    }
+
+    /// Ends the transaction.
+    pub(super) fn finish(self) -> Result<()> {
+        self.transaction.end(Disposition::Leave)
+    }
+
+    /// How many commands of this piece of work have been answered.
+    pub fn completed(&self) -> usize {
+        self.progress.completed
+    }
+
+    /// The reader that the card is in.
+    pub fn reader(&self) -> &ReaderName {
+        self.transaction.reader()
+    }
+
+    /// The share mode of the connection.
+    pub fn share_mode(&self) -> ShareMode {
+        self.transaction.share_mode()
+    }
+
+    /// See [`Card::protocol`](crate::Card::protocol).
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.transaction.protocol()
+    }
+
+    /// See [`Card::transmit`](crate::Card::transmit).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`](crate::Card::transmit). Give it back to the session, as
+    /// `?` does; it recovers from it if nothing was done yet.
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        let answer = self.transaction.transmit(command);
+        self.progress.note_command(answer)
+    }
+
+    /// See [`Card::transmit_ref`](crate::Card::transmit_ref).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SessionCard::transmit`].
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        let answer = self.transaction.transmit_ref(command);
+        self.progress.note_command(answer)
+    }
+
+    /// See [`Card::status`](crate::Card::status).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::status`](crate::Card::status).
+    #[doc(alias = "SCardStatus")]
+    pub fn status(&mut self) -> Result<CardStatus> {
+        let answer = self.transaction.status();
+        self.progress.note(answer)
+    }
+
+    /// See [`Card::control`](crate::Card::control). Counts as a command, because the driver
+    /// may send some to the card.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`](crate::Card::control).
+    #[doc(alias = "SCardControl")]
+    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        let answer = self.transaction.control(code, input);
+        self.progress.note_command(answer)
+    }
+
+    /// See [`Card::attribute`](crate::Card::attribute).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`](crate::Card::attribute).
+    #[doc(alias = "SCardGetAttrib")]
+    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        let answer = self.transaction.attribute(attribute);
+        self.progress.note(answer)
+    }
+
+    /// Waits for something other than the card, such as a user who types a PIN, and keeps the
+    /// transaction alive meanwhile.
+    ///
+    /// `wait` is called again and again with a time; it waits that long itself and gives what
+    /// it was waiting for when that is there. In between, the card is asked for its status,
+    /// on this thread: a PC/SC context does not stand two threads at once. The time is the
+    /// interval of [`SessionBuilder::keep_alive`](crate::SessionBuilder::keep_alive); without
+    /// one it is all that is left of the run, and nothing is kept alive.
+    ///
+    /// ```no_run
+    /// # fn demo(session: &mut scard::Session, typed: std::sync::mpsc::Receiver<Vec<u8>>)
+    /// # -> Result<(), scard::SessionError<scard::Error>> {
+    /// let answer = session.run(|card| {
+    ///     let pin = card.wait_for(|time| typed.recv_timeout(time).ok())?;
+    ///     let mut verify = b"\x00\x20\x00\x80\x08".to_vec();
+    ///     verify.extend_from_slice(&pin);
+    ///     card.transmit(&verify)
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Other programs wait for the card meanwhile. Ask before the run where you can.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SessionCard::status`], as soon as a look finds that the card is lost;
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) at the session's
+    /// deadline.
+    ///
+    /// # Platform notes
+    ///
+    /// Windows resets a card whose transaction has been idle for five seconds; any call on
+    /// the card counts. pcsc-lite and macOS have no such limit.
+    pub fn wait_for<T>(&mut self, mut wait: impl FnMut(Duration) -> Option<T>) -> Result<T> {
+        loop {
+            if let Some(found) = wait(slice(self.keep_alive, self.end)) {
+                return Ok(found);
+            }
+            self.status()?;
+        }
+    }
+}
+
+/// How long one wait may be.
+pub(super) fn slice(keep_alive: Option<Duration>, end: Option<Instant>) -> Duration {
+    let left = end.map_or(FOREVER, |end| end.saturating_duration_since(Instant::now()));
+    keep_alive.unwrap_or(FOREVER).min(left)
+}
+
+impl fmt::Debug for SessionCard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCard")
+            .field("reader", self.reader())
+            .field("completed", &self.completed())
+            .finish_non_exhaustive()
+    }
+}

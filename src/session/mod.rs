@@ -1,0 +1,639 @@
+//! Sessions: work on a card that goes on after resets, removals and restarts.
+
+mod builder;
+mod card;
+mod error;
+mod event;
+mod recovery;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::card::Card;
+use crate::channel::{Limits, run};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
+use crate::name::ReaderName;
+use crate::options::{Initialization, ShareMode};
+use crate::wait::Search;
+
+use builder::{Config, Events, Hook, Hooks};
+pub use builder::{SessionBuilder, SetUpWhen};
+pub use card::SessionCard;
+use card::slice;
+pub use error::{HookError, SessionError};
+pub use event::SessionEvent;
+use recovery::{Action, Over, Trial, action, wants_reset};
+
+/// How long the end of a connection is waited for, in a session with a deadline.
+const RELEASE: Duration = Duration::from_secs(1);
+
+/// How often at most a session recovers when nobody has asked it to do anything.
+const BRIEF: u32 = 4;
+
+/// Work on a card that survives what happens to cards: other programs reset it, somebody
+/// pulls it out and puts it back, the service is restarted.
+///
+/// A session keeps a card connected. Each [`run`](Session::run) does a piece of work in a
+/// transaction, after a set-up that the session repeats whenever the card may have lost its
+/// state. What fails on the way is recovered as [`Error::recovery`] says, until the
+/// [deadline](SessionBuilder::deadline).
+///
+/// ```no_run
+/// use scard::{Context, Session, SessionError};
+///
+/// let context = Context::establish()?;
+/// let mut session = Session::builder(&context)
+///     .setup(|card| {
+///         let answer = card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+///         match answer.ends_with(&[0x90, 0x00]) {
+///             true => Ok(()),
+///             false => Err("this card does not have the application".into()),
+///         }
+///     })
+///     .on_event(|event| eprintln!("{event:?}"))
+///     .open()?;
+///
+/// let data = session.run(|card| card.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00"));
+/// match data {
+///     Ok(data) => println!("{data:02X?}"),
+///     Err(SessionError::Interrupted { error, completed, .. }) => {
+///         println!("after {completed} commands: {error}");
+///     }
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What is repeated, and what is not
+///
+/// A command that may have reached the card is never sent again, unless the program said that
+/// is fine:
+///
+/// - The set-up and identity hooks are repeated at will.
+/// - The work of [`run`](Session::run) is called again only if no command of it has run, for
+///   certain.
+/// - The work of [`run_restartable`](Session::run_restartable) is called again from its
+///   beginning.
+///
+/// # Recovery
+///
+/// | [`Error::recovery`] | What the session does |
+/// |---|---|
+/// | [`Reconnect`](Recovery::Reconnect) | reconnects and leaves the card as it is; if another protocol has become active that the session does not accept, with a reset |
+/// | [`ResetCard`](Recovery::ResetCard) | reconnects with a reset |
+/// | [`InsertCard`](Recovery::InsertCard), [`AttachReader`](Recovery::AttachReader), [`ConnectAgain`](Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
+/// | [`RetryLater`](Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to half a second |
+/// | others | nothing: [`SessionError::Card`]. `SCARD_W_SECURITY_VIOLATION` is believed when it comes a third time, because pcsc-lite also answers with it when it ends |
+///
+/// All but the first recovery in a run come after such a pause. Each is told to
+/// [`SessionBuilder::on_event`].
+///
+/// # Threads
+///
+/// A session is used by one thread at a time and can be sent to another. With a deadline, its
+/// calls run on a thread that it keeps for them; see
+/// [`Card::set_timeout`](crate::Card::set_timeout).
+/// An [abort handle](crate::ConnectOptions::abort_handle) stops it from any thread.
+pub struct Session {
+    card: Option<Card>,
+    state: State,
+    config: Config,
+    hooks: Hooks,
+    events: Events,
+}
+
+/// What the session knows of the card.
+struct State {
+    /// Whether the set-up has run since the card last lost its state, as far as is known.
+    set_up: bool,
+    /// Whether this could be another card than the one that was identified.
+    unidentified: bool,
+    identity: Option<Vec<u8>>,
+    /// Where the card was last.
+    reader: Option<ReaderName>,
+    /// A failure of the last run that the next one has to recover from.
+    pending: Option<Error>,
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            set_up: false,
+            unidentified: true,
+            identity: None,
+            reader: None,
+            pending: None,
+        }
+    }
+}
+
+/// Why an attempt ended without success.
+enum Stop<E> {
+    Recover(Error),
+    Fail(SessionError<E>),
+}
+
+impl<E> From<Error> for Stop<E> {
+    fn from(error: Error) -> Stop<E> {
+        Stop::Recover(error)
+    }
+}
+
+impl Session {
+    /// Describes a session with the service that `context` belongs to.
+    pub fn builder(context: &Context) -> SessionBuilder {
+        SessionBuilder::new(context)
+    }
+
+    /// The reader that the card is in, or was last in.
+    pub fn reader(&self) -> Option<&ReaderName> {
+        self.state.reader.as_ref()
+    }
+
+    /// The identity that the session began with, if it has an
+    /// [identity hook](SessionBuilder::identity).
+    pub fn identity(&self) -> Option<&[u8]> {
+        self.state.identity.as_deref()
+    }
+
+    /// Forgets the identity: the next card is the session's, whichever it is.
+    pub fn forget_identity(&mut self) {
+        self.state.identity = None;
+        self.state.unidentified = true;
+    }
+
+    /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
+    /// at most once.
+    ///
+    /// If the card fails before any command of the work has reached it, the session recovers
+    /// and calls `work` again. If it fails later, the work is
+    /// [`Interrupted`](SessionError::Interrupted), and it is up to the program to find out
+    /// how far the card got. Either way the next run begins with a recovery and a set-up.
+    ///
+    /// [`SessionCard::control`] counts as a command; status and attributes do not.
+    ///
+    /// # Errors
+    ///
+    /// | | |
+    /// |---|---|
+    /// | [`Work`](SessionError::Work) | what the work returned, if it is not about a call that failed |
+    /// | [`Interrupted`](SessionError::Interrupted) | the card failed after a command of the work had run, or may have |
+    /// | [`Deadline`](SessionError::Deadline) | there was no success by the deadline; no command of the work has run |
+    /// | [`Card`](SessionError::Card) | no recovery is possible; no command of the work has run |
+    /// | [`WrongCard`](SessionError::WrongCard) | there is another card |
+    /// | [`Hook`](SessionError::Hook) | a hook has failed for a reason of its own |
+    ///
+    /// # Platform notes
+    ///
+    /// Windows ends a transaction in which nothing happens for five seconds by resetting the
+    /// card: [`SessionCard::wait_for`].
+    pub fn run<T, E>(
+        &mut self,
+        work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
+    ) -> Result<T, SessionError<E>> {
+        let trial = self.trial();
+        self.perform(trial, false, work)
+    }
+
+    /// Does a piece of work that can be repeated: after every failure that the session can
+    /// recover from, `work` is called again from its beginning, even if commands have run.
+    ///
+    /// ```no_run
+    /// # fn demo(session: &mut scard::Session) -> Result<(), scard::SessionError<scard::Error>> {
+    /// let certificate = session.run_restartable(|card| {
+    ///     let mut data = Vec::new();
+    ///     for offset in 0..4 {
+    ///         let part = card.transmit(&[0x00, 0xB0, offset, 0x00, 0x00])?;
+    ///         data.extend_from_slice(part.strip_suffix(&[0x90, 0x00]).unwrap_or_default());
+    ///     }
+    ///     Ok(data)
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Session::run); [`Interrupted`](SessionError::Interrupted) only if
+    /// no recovery is possible any more, by the deadline or at all.
+    pub fn run_restartable<T, E>(
+        &mut self,
+        work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
+    ) -> Result<T, SessionError<E>> {
+        let trial = self.trial();
+        self.perform(trial, true, work)
+    }
+
+    /// Looks whether the card is still there, and if not, recovers now, so that the next run
+    /// need not: connects, identifies and sets up.
+    ///
+    /// It does not wait for a card, whatever
+    /// [`wait_for_card`](SessionBuilder::wait_for_card) says, and recovers a few times at
+    /// most. Failing does no harm: the next run recovers as it would have without this.
+    ///
+    /// Corresponds to `SCardStatus`, which does not disturb the card. While another program
+    /// holds a transaction, it waits, until the [deadline](SessionBuilder::deadline).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Session::run), as far as they are not about work.
+    pub fn keep_alive(&mut self) -> Result<(), SessionError<Infallible>> {
+        let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
+        let mut trial = Trial::new(self.config.deadline, Some(limit), false);
+        if let (Some(card), None) = (&mut self.card, &self.state.pending) {
+            card.set_end(trial.end);
+            let status = card.status();
+            card.set_end(None);
+            match status {
+                Ok(_) => return Ok(()),
+                Err(error) => match self.recover(error, &mut trial) {
+                    Ok(()) => {}
+                    Err(Stop::Recover(error)) => self.remember(error),
+                    Err(Stop::Fail(error)) => return Err(error),
+                },
+            }
+        }
+        self.perform(trial, false, |_| Ok(()))
+    }
+
+    /// Waits for something other than the card, such as the next customer, and
+    /// [keeps the card alive](Session::keep_alive) meanwhile: so a reset or a restarted
+    /// service is found, and recovered from, before the next run.
+    ///
+    /// `wait` is called again and again with a time, the interval of
+    /// [`SessionBuilder::keep_alive`]; it waits that long itself and gives what it was waiting
+    /// for when that is there. Everything is done on this thread. Without an interval it is
+    /// asked to wait for a day at a time.
+    ///
+    /// Whether the card could be kept alive shows in the [events](SessionBuilder::on_event)
+    /// and in the next run.
+    ///
+    /// ```no_run
+    /// # fn demo(session: &mut scard::Session, orders: std::sync::mpsc::Receiver<Vec<u8>>)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// loop {
+    ///     let command = session.wait_for(|time| orders.recv_timeout(time).ok());
+    ///     let answer = session.run(|card| card.transmit(&command))?;
+    ///     println!("{answer:02X?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn wait_for<T>(&mut self, mut wait: impl FnMut(Duration) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wait(slice(self.config.keep_alive, None)) {
+                return found;
+            }
+            if let Err(error) = self.keep_alive() {
+                tracing::debug!(%error, "the card is not there");
+            }
+        }
+    }
+
+    fn trial(&self) -> Trial {
+        let Config {
+            deadline,
+            attempts,
+            wait_for_card,
+            ..
+        } = self.config;
+        Trial::new(deadline, attempts, wait_for_card)
+    }
+
+    fn perform<T, E>(
+        &mut self,
+        mut trial: Trial,
+        restartable: bool,
+        mut work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
+    ) -> Result<T, SessionError<E>> {
+        let mut failed = self.state.pending.take();
+        let result = loop {
+            let attempt = match failed.take() {
+                Some(error) => self.recover(error, &mut trial),
+                None => Ok(()),
+            }
+            .and_then(|()| self.attempt(&mut trial, restartable, &mut work));
+            match attempt {
+                Ok(value) => break Ok(value),
+                Err(Stop::Recover(error)) => failed = Some(error),
+                Err(Stop::Fail(error)) => break Err(error),
+            }
+        };
+        if let Some(card) = &mut self.card {
+            card.set_end(None);
+        }
+        result
+    }
+
+    /// Does what helps against a failure.
+    fn recover<E>(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop<E>> {
+        self.state.set_up = false;
+        let recovery = trial.recovery(&error);
+        // A connection that was lost says nothing of the card that may be there now.
+        let absent = !trial.wait && self.card.is_none();
+        let action = match recovery {
+            Recovery::InsertCard | Recovery::AttachReader if absent => None,
+            recovery => action(recovery),
+        };
+        let Some(action) = action else {
+            self.remember(error.clone());
+            return Err(Stop::Fail(SessionError::Card(error)));
+        };
+        let attempt = match trial.next() {
+            Ok(attempt) => attempt,
+            Err(over) => {
+                self.remember(error.clone());
+                return Err(Stop::Fail(match over {
+                    Over::Attempts => SessionError::Card(error),
+                    Over::Deadline => SessionError::Deadline {
+                        cause: Some(trial.cause(error)),
+                    },
+                }));
+            }
+        };
+        trial.recovers_from(&error);
+        self.events.tell(SessionEvent::Recovering {
+            error,
+            recovery,
+            attempt,
+        });
+        trial.pause(action, self.config.options.abort.as_ref());
+        match action {
+            Action::Retry => {}
+            Action::ConnectAgain => self.let_go(),
+            Action::Acknowledge => self.reconnect(Initialization::Leave, trial)?,
+            Action::Reset => self.reconnect(Initialization::Reset, trial)?,
+        }
+        Ok(())
+    }
+
+    fn reconnect(&mut self, mut initialization: Initialization, trial: &Trial) -> Result<()> {
+        let Some(card) = &mut self.card else {
+            return Ok(());
+        };
+        self.state.unidentified = true;
+        card.set_end(trial.end);
+        let options = &self.config.options;
+        let (share_mode, protocols) = (options.share_mode, options.protocols);
+        let mut reconnected = card.reconnect(share_mode, protocols, initialization);
+        if let (Initialization::Leave, Err(error)) = (initialization, &reconnected) {
+            if wants_reset(error) {
+                initialization = Initialization::Reset;
+                reconnected = card.reconnect(share_mode, protocols, initialization);
+            }
+        }
+        let protocol = reconnected?;
+        self.events.tell(SessionEvent::Reconnected {
+            initialization,
+            protocol,
+        });
+        Ok(())
+    }
+
+    /// Keeps in mind what the next run has to do about a failure.
+    fn remember(&mut self, error: Error) {
+        self.state.set_up = false;
+        let abandoned = self.card.as_ref().is_some_and(Card::is_abandoned);
+        let ends = error.operation() == Operation::EndTransaction;
+        match action(error.recovery()) {
+            _ if abandoned => self.let_go(),
+            // There was no time to begin the call.
+            _ if error.kind() == ErrorKind::DeadlineExceeded => {}
+            Some(Action::Acknowledge | Action::Reset) => self.state.pending = Some(error),
+            Some(Action::ConnectAgain) => self.let_go(),
+            // Others may be kept out for as long as this connection lives.
+            Some(Action::Retry) | None if ends => self.let_go(),
+            Some(Action::Retry) | None => {}
+        }
+    }
+
+    /// Ends the connection, within limits.
+    fn let_go(&mut self) {
+        let Some(mut card) = self.card.take() else {
+            return;
+        };
+        if self.config.deadline.is_some() {
+            let own = self.config.timeout().unwrap_or(RELEASE);
+            card.set_timeout(Some(own.min(RELEASE)));
+        }
+        drop(card);
+    }
+
+    /// Tries once: connects if there is no connection, identifies, sets up, works.
+    fn attempt<T, E>(
+        &mut self,
+        trial: &mut Trial,
+        restartable: bool,
+        work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
+    ) -> Result<T, Stop<E>> {
+        let Session {
+            card,
+            state,
+            config,
+            hooks,
+            events,
+        } = self;
+        let card = match card {
+            Some(card) => card,
+            none => none.insert(connect(config, state, events, trial)?),
+        };
+        card.set_end(trial.end);
+        let transaction = card.transaction()?;
+        let mut card = SessionCard::new(transaction, config.keep_alive, trial.end);
+        let prepared = prepare(&mut card, config, hooks, state, events);
+        let outcome = prepared.and_then(|()| attend(&mut card, state, work));
+        let ended = card.finish();
+        let outcome = match outcome {
+            Err(Stop::Fail(SessionError::Interrupted { error, .. }))
+                if restartable && can_recover(&error, trial) =>
+            {
+                Err(Stop::Recover(error))
+            }
+            outcome => outcome,
+        };
+        match &outcome {
+            Err(Stop::Recover(_)) => {}
+            Err(Stop::Fail(SessionError::Interrupted { error, .. })) => {
+                self.remember(error.clone());
+            }
+            Err(Stop::Fail(SessionError::WrongCard { .. })) => self.let_go(),
+            _ => {
+                if let Err(error) = ended {
+                    self.remember(error);
+                }
+            }
+        }
+        outcome
+    }
+}
+
+fn can_recover(error: &Error, trial: &Trial) -> bool {
+    action(error.recovery()).is_some() && trial.over().is_none()
+}
+
+/// Finds a card and connects to it.
+fn connect<E>(
+    config: &Config,
+    state: &mut State,
+    events: &mut Events,
+    trial: &mut Trial,
+) -> Result<Card, Stop<E>> {
+    state.set_up = false;
+    state.unidentified = true;
+    let search = Search {
+        scope: config.context.scope(),
+        wanted: config.wanted.clone(),
+        preferred: state.reader.clone(),
+        abort: config.options.abort.clone(),
+    };
+    let no_card = || Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD);
+    let look = search.clone();
+    let reader = match limited(config, trial, move |_| look.look())? {
+        Some(reader) => reader,
+        None if !trial.wait => return Err(Stop::Recover(no_card())),
+        None => {
+            events.tell(SessionEvent::WaitingForCard);
+            let found = match limited(config, trial, move |end| search.wait(end)) {
+                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => None,
+                found => found?,
+            };
+            match found {
+                Some(reader) => {
+                    trial.fresh();
+                    reader
+                }
+                None => {
+                    return Err(Stop::Fail(SessionError::Deadline {
+                        cause: Some(trial.last().unwrap_or_else(no_card)),
+                    }));
+                }
+            }
+        }
+    };
+    let own = config.timeout();
+    let limit = match (own, trial.left()) {
+        (Some(own), Some(left)) => Some(own.min(left)),
+        (own, left) => own.or(left),
+    };
+    let options = config.options.clone().timeout(limit);
+    let mut card = config.context.connect(&reader, options)?;
+    card.set_timeout(own);
+    let protocol = card.protocol();
+    state.reader = Some(reader.clone());
+    events.tell(SessionEvent::Connected { reader, protocol });
+    Ok(card)
+}
+
+/// Makes a call that is not on the card, within the limits of the run.
+fn limited<T: Send + 'static>(
+    config: &Config,
+    trial: &Trial,
+    call: impl FnOnce(Option<Instant>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (end, left, abort) = (trial.end, trial.left(), config.options.abort.clone());
+    if left.is_none() && abort.is_none() {
+        return call(None);
+    }
+    let limits = Limits::new(left, abort);
+    match run(&mut None, (), &limits, move |(), _| call(end)) {
+        Ok(((), answer)) => answer,
+        Err(abandoned) => Err(Error::given_up(
+            Operation::GetStatusChange,
+            Refusal::given_up(abandoned),
+        )),
+    }
+}
+
+/// Identifies the card if it could be another one, and sets it up if that is due.
+fn prepare<E>(
+    card: &mut SessionCard<'_>,
+    config: &Config,
+    hooks: &mut Hooks,
+    state: &mut State,
+    events: &mut Events,
+) -> Result<(), Stop<E>> {
+    if let (true, Some(identity)) = (state.unidentified, &mut hooks.identity) {
+        let found = call_hook(card, identity)?;
+        match &state.identity {
+            Some(expected) if *expected != found => {
+                return Err(Stop::Fail(SessionError::WrongCard {
+                    expected: expected.clone(),
+                    found,
+                }));
+            }
+            _ => state.identity = Some(found),
+        }
+        events.tell(SessionEvent::Identified);
+    }
+    state.unidentified = false;
+    let lost = match config.setup_when {
+        SetUpWhen::Always => true,
+        SetUpWhen::OnLoss => card.share_mode() == ShareMode::Shared,
+        SetUpWhen::OnReset => false,
+    };
+    if lost || !state.set_up {
+        state.set_up = false;
+        if let Some(setup) = &mut hooks.setup {
+            call_hook(card, setup)?;
+            events.tell(SessionEvent::SetUp);
+        }
+    }
+    Ok(())
+}
+
+/// Calls a hook, which can be repeated whatever it has done.
+fn call_hook<T, E>(card: &mut SessionCard<'_>, hook: &mut Hook<T>) -> Result<T, Stop<E>> {
+    let answer = hook(card);
+    let progress = card.take_progress();
+    answer.map_err(|error| match progress.failure {
+        Some(failure) => Stop::Recover(failure),
+        None => Stop::Fail(SessionError::Hook(error)),
+    })
+}
+
+/// Does the work, and says what its failure means.
+fn attend<T, E>(
+    card: &mut SessionCard<'_>,
+    state: &mut State,
+    work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
+) -> Result<T, Stop<E>> {
+    // Stays so in a panic.
+    state.set_up = false;
+    let answer = work(card);
+    let progress = card.take_progress();
+    state.set_up = !progress.failed;
+    match (answer, progress.failure) {
+        (Ok(value), failure) => {
+            // The work may do without what failed; the next one needs the card.
+            state.pending = failure.filter(|error| action(error.recovery()).is_some());
+            Ok(value)
+        }
+        (Err(error), None) => Err(Stop::Fail(SessionError::Work(error))),
+        (Err(work), Some(error)) if progress.touched => {
+            Err(Stop::Fail(SessionError::Interrupted {
+                error,
+                completed: progress.completed,
+                work,
+            }))
+        }
+        (Err(_), Some(error)) => Err(Stop::Recover(error)),
+    }
+}
+
+impl Drop for Session {
+    /// With a deadline, the end of the connection has one, too.
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("card", &self.card)
+            .field("set_up", &self.state.set_up)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,286 @@
+//! What a session does about a failure, and how often and how long.
+
+use std::time::{Duration, Instant};
+
+use crate::ReturnCode;
+use crate::error::{Error, ErrorKind, Recovery};
+use crate::platform::Platform;
+use crate::wait::Pause;
+use crate::worker::AbortHandle;
+
+/// What a session can do by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Reconnect, leaving the card as it is.
+    Acknowledge,
+    /// Reconnect with a reset.
+    Reset,
+    /// Give up the connection, look or wait for a card, connect.
+    ConnectAgain,
+    /// The same again, later.
+    Retry,
+}
+
+/// What helps against this, if a session can do it.
+pub(super) fn action(recovery: Recovery) -> Option<Action> {
+    match recovery {
+        Recovery::Reconnect => Some(Action::Acknowledge),
+        Recovery::ResetCard => Some(Action::Reset),
+        Recovery::InsertCard | Recovery::AttachReader | Recovery::ConnectAgain => {
+            Some(Action::ConnectAgain)
+        }
+        Recovery::RetryLater => Some(Action::Retry),
+        Recovery::AskUser | Recovery::AskAdministrator | Recovery::FixCall | Recovery::None => None,
+    }
+}
+
+/// The limits of one run.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) end: Option<Instant>,
+    /// Whether to wait for a card.
+    pub(super) wait: bool,
+    limit: Option<u32>,
+    attempts: u32,
+    pause: Pause,
+    /// The failure that was recovered from last.
+    last: Option<Error>,
+    /// How often in a row it looked as if access was denied.
+    denials: u32,
+}
+
+/// After so many answers in a row it is a denial.
+const DENIALS: u32 = 3;
+
+/// Why there is no further attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// There have been as many as there may be.
+    Attempts,
+    /// The deadline has passed.
+    Deadline,
+}
+
+impl Trial {
+    pub(super) fn new(deadline: Option<Duration>, limit: Option<u32>, wait: bool) -> Trial {
+        Trial {
+            // A deadline past the end of the clock is none.
+            end: deadline.and_then(|deadline| Instant::now().checked_add(deadline)),
+            wait,
+            limit,
+            attempts: 0,
+            pause: Pause::default(),
+            last: None,
+            denials: 0,
+        }
+    }
+
+    pub(super) fn left(&self) -> Option<Duration> {
+        let end = self.end?;
+        Some(end.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Whether there can be no further attempt.
+    pub(super) fn over(&self) -> Option<Over> {
+        if self.is_over() {
+            Some(Over::Deadline)
+        } else if self.limit.is_some_and(|limit| self.attempts >= limit) {
+            Some(Over::Attempts)
+        } else {
+            None
+        }
+    }
+
+    /// Counts a further attempt, and says which one it is.
+    pub(super) fn next(&mut self) -> Result<u32, Over> {
+        if let Some(over) = self.over() {
+            return Err(over);
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        Ok(self.attempts)
+    }
+
+    /// What helps, where the next answer tells more than this one: pcsc-lite reports a daemon
+    /// that dies while it is asked in the same way as a denial by polkit. A dead one is not
+    /// there when it is asked again, and one that denies denies again.
+    pub(super) fn recovery(&mut self, error: &Error) -> Recovery {
+        let recovery = error.recovery();
+        let denial = recovery == Recovery::AskAdministrator
+            && error.code() == ReturnCode::W_SECURITY_VIOLATION
+            && Platform::CURRENT != Platform::Windows;
+        self.denials = if denial {
+            self.denials.saturating_add(1)
+        } else {
+            0
+        };
+        match denial && self.denials < DENIALS {
+            true => Recovery::RetryLater,
+            false => recovery,
+        }
+    }
+
+    pub(super) fn recovers_from(&mut self, error: &Error) {
+        self.last = Some(error.clone());
+    }
+
+    pub(super) fn last(&self) -> Option<Error> {
+        self.last.clone()
+    }
+
+    /// What tells most about a run that ended at its deadline with this.
+    pub(super) fn cause(&self, error: Error) -> Error {
+        match &self.last {
+            Some(last) if error.kind() == ErrorKind::DeadlineExceeded => last.clone(),
+            _ => error,
+        }
+    }
+
+    /// The first attempt comes at once, unless it is to be later; the others after pauses.
+    pub(super) fn pause(&mut self, action: Action, abort: Option<&AbortHandle>) {
+        if self.attempts > 1 || action == Action::Retry {
+            self.pause.take(self.end, abort);
+        }
+    }
+
+    /// Something was waited for, and has come: what follows is no repetition.
+    pub(super) fn fresh(&mut self) {
+        self.pause = Pause::default();
+    }
+}
+
+/// Whether a reset may help where a mere reconnect has failed with this.
+pub(super) fn wants_reset(error: &Error) -> bool {
+    error.kind() == ErrorKind::ProtocolMismatch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Operation;
+
+    fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
+        action(Error::new(operation, code).recovery())
+    }
+
+    #[test]
+    fn every_failure_that_passes_has_its_recovery() {
+        use Operation as Op;
+        for (operation, code, expected) in [
+            (Op::Transmit, ReturnCode::W_RESET_CARD, Action::Acknowledge),
+            (
+                Op::BeginTransaction,
+                ReturnCode::W_RESET_CARD,
+                Action::Acknowledge,
+            ),
+            (
+                Op::Transmit,
+                ReturnCode::E_PROTO_MISMATCH,
+                Action::Acknowledge,
+            ),
+            (Op::Transmit, ReturnCode::E_NOT_TRANSACTED, Action::Reset),
+            (
+                Op::Transmit,
+                ReturnCode::W_REMOVED_CARD,
+                Action::ConnectAgain,
+            ),
+            (
+                Op::Transmit,
+                ReturnCode::E_NO_SMARTCARD,
+                Action::ConnectAgain,
+            ),
+            (
+                Op::Connect,
+                ReturnCode::E_NO_SMARTCARD,
+                Action::ConnectAgain,
+            ),
+            (Op::Transmit, ReturnCode::F_COMM_ERROR, Action::ConnectAgain),
+            (Op::Status, ReturnCode::E_NO_SERVICE, Action::ConnectAgain),
+            (
+                Op::EstablishContext,
+                ReturnCode::E_NO_SERVICE,
+                Action::Retry,
+            ),
+            (Op::Connect, ReturnCode::E_SHARING_VIOLATION, Action::Retry),
+        ] {
+            assert_eq!(
+                against(operation, code),
+                Some(expected),
+                "{operation} {code}"
+            );
+        }
+    }
+
+    /// A reader that is unplugged, in every call: the connection is gone, and another is made
+    /// when the reader is back. (The virtual readers of the tests cannot be unplugged.)
+    #[cfg(not(windows))]
+    #[test]
+    fn an_unplugged_reader_is_waited_for() {
+        for operation in [
+            Operation::Transmit,
+            Operation::BeginTransaction,
+            Operation::EndTransaction,
+            Operation::Reconnect,
+            Operation::Control,
+        ] {
+            let action = against(operation, ReturnCode::E_INVALID_VALUE);
+            assert_eq!(action, Some(Action::ConnectAgain), "{operation}");
+        }
+        for (operation, code) in [
+            (Operation::Status, ReturnCode::E_READER_UNAVAILABLE),
+            (Operation::Transmit, ReturnCode::E_READER_UNAVAILABLE),
+            (Operation::Connect, ReturnCode::E_UNKNOWN_READER),
+            (Operation::GetStatusChange, ReturnCode::E_UNKNOWN_READER),
+            (Operation::ListReaders, ReturnCode::E_NO_READERS_AVAILABLE),
+        ] {
+            assert_eq!(against(operation, code), Some(Action::ConnectAgain));
+        }
+    }
+
+    #[test]
+    fn what_a_session_cannot_help_is_left_alone() {
+        for (operation, code) in [
+            (Operation::Transmit, ReturnCode::E_INVALID_PARAMETER),
+            (Operation::Connect, ReturnCode::W_SECURITY_VIOLATION),
+            (Operation::Connect, ReturnCode::E_PROTO_MISMATCH),
+            (Operation::Transmit, ReturnCode::from_raw(0x1234)),
+        ] {
+            assert_eq!(against(operation, code), None, "{operation} {code}");
+        }
+    }
+
+    #[cfg(not(windows))]
+    #[test]
+    fn a_denial_is_believed_when_it_is_repeated() {
+        let denied = Error::new(
+            Operation::EstablishContext,
+            ReturnCode::W_SECURITY_VIOLATION,
+        );
+        let gone = Error::new(Operation::EstablishContext, ReturnCode::E_NO_SERVICE);
+        let mut trial = Trial::new(None, None, true);
+        for _ in 0..3 {
+            assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+            assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+            assert_eq!(trial.recovery(&gone), Recovery::RetryLater);
+        }
+        assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+        assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+        assert_eq!(trial.recovery(&denied), Recovery::AskAdministrator);
+    }
+
+    #[test]
+    fn attempts_and_time_are_limited() {
+        let mut trial = Trial::new(None, Some(2), true);
+        assert_eq!(trial.next(), Ok(1));
+        assert_eq!(trial.next(), Ok(2));
+        assert_eq!(trial.next(), Err(Over::Attempts));
+        let mut trial = Trial::new(Some(Duration::ZERO), None, true);
+        assert_eq!(trial.next(), Err(Over::Deadline));
+        assert!(trial.is_over());
+        let mut trial = Trial::new(Some(Duration::MAX), None, true);
+        assert_eq!((trial.left(), trial.next()), (None, Ok(1)));
+    }
+}

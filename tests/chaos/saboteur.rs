@@ -1,0 +1,161 @@
+//! What can happen to cards.
+
+use std::thread;
+use std::time::Duration;
+
+use scard::{Card, ConnectOptions, Context, Disposition, Initialization, ShareMode};
+use scard_testkit::Peers;
+
+use crate::random::Random;
+use crate::support::{applet::select, reconnect};
+use crate::{READERS, World};
+
+fn pause(random: &mut Random, below: u64) {
+    thread::sleep(Duration::from_millis(random.below(below)));
+}
+
+fn connect(world: &World, context: &Context, reader: usize, share_mode: ShareMode) -> Option<Card> {
+    let options = ConnectOptions::new()
+        .share_mode(share_mode)
+        .timeout(Some(Duration::from_secs(2)));
+    context.connect(&world.names[reader], options).ok()
+}
+
+/// The service.
+pub(crate) fn serve(world: &World, context: &Context, mut random: Random) {
+    while !world.stopped() {
+        pause(&mut random, 400);
+        if random.one_in(3) {
+            world.sandbox.kill().expect("killed");
+            pause(&mut random, 40);
+            // Waits for cards, which may be torn out meanwhile.
+            let _ = world.sandbox.restart();
+            world.count("service killed and restarted");
+            // Now nobody is connected yet.
+            if random.one_in(2) {
+                let reader = random.below(READERS as u64) as usize;
+                exclusive(world, context, reader, &mut random);
+            }
+        } else {
+            world.sandbox.pause().expect("paused");
+            pause(&mut random, 60);
+            world.sandbox.resume().expect("resumed");
+            world.count("service stopped and continued");
+        }
+    }
+}
+
+/// Other programs on one card.
+pub(crate) fn disturb(world: &World, context: &Context, reader: usize, mut random: Random) {
+    while !world.stopped() {
+        pause(&mut random, 8);
+        match random.below(100) {
+            0..2 => exclusive(world, context, reader, &mut random),
+            2..22 => transaction(world, context, reader, &mut random),
+            22..40 => reset(
+                world,
+                context,
+                reader,
+                Initialization::Unpower,
+                "cold reset",
+            ),
+            _ => reset(world, context, reader, Initialization::Reset, "reset"),
+        }
+    }
+}
+
+fn reset(
+    world: &World,
+    context: &Context,
+    reader: usize,
+    initialization: Initialization,
+    name: &'static str,
+) {
+    let Some(mut card) = connect(world, context, reader, ShareMode::Shared) else {
+        return;
+    };
+    if reconnect(&mut card, initialization).is_ok() {
+        world.count(name);
+    }
+}
+
+/// Holds the card for a while, and leaves another application selected.
+fn transaction(world: &World, context: &Context, reader: usize, random: &mut Random) {
+    let Some(mut card) = connect(world, context, reader, ShareMode::Shared) else {
+        return;
+    };
+    let Ok(mut transaction) = card.transaction() else {
+        return;
+    };
+    if transaction.transmit(&select(0xFE)).is_err() {
+        return;
+    }
+    pause(random, 20);
+    let end = match random.below(4) {
+        0 => Disposition::Reset,
+        1 => Disposition::Unpower,
+        _ => Disposition::Leave,
+    };
+    if transaction.end(end).is_ok() {
+        world.count("transaction held");
+    }
+}
+
+fn exclusive(world: &World, context: &Context, reader: usize, random: &mut Random) {
+    for _ in 0..20 {
+        if let Some(mut card) = connect(world, context, reader, ShareMode::Exclusive) {
+            let _ = card.transmit(&select(0xFD));
+            pause(random, 100);
+            world.count("exclusive access");
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// People who pull cards, put them back, or put others in.
+pub(crate) fn swap(world: &World, mut random: Random) {
+    while !world.stopped() {
+        let reader = random.below(READERS as u64) as usize;
+        let slot = world.sandbox.reader(reader);
+        for reader in 0..READERS {
+            if world.sandbox.reader(reader).card().is_none() {
+                world.put(reader, &world.right[reader]);
+                world.count("card torn out in a command");
+            }
+        }
+        match &world.wrong[reader] {
+            Some(wrong) if random.one_in(2) => {
+                world.put(reader, wrong);
+                pause(&mut random, 200);
+                world.put(reader, &world.right[reader]);
+                world.count("card swapped");
+            }
+            _ => {
+                slot.remove_now();
+                if random.one_in(2) {
+                    let _ = slot.wait_until_published();
+                }
+                pause(&mut random, 100);
+                world.put(reader, &world.right[reader]);
+                world.count("card pulled");
+            }
+        }
+        pause(&mut random, 500);
+    }
+}
+
+/// Processes that die while they hold a transaction.
+pub(crate) fn die(world: &World, peers: &Peers, mut random: Random) {
+    while !world.stopped() {
+        pause(&mut random, 2_000);
+        let reader = random.below(READERS as u64) as usize;
+        let peer = peers.spawn();
+        peer.send(&world.names[reader].to_string());
+        if peer.recv_timeout(Duration::from_secs(5)).is_some() {
+            pause(&mut random, 20);
+            world.count("process died in a transaction");
+        }
+        peer.kill();
+    }
+}
