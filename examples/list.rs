@@ -1,8 +1,20 @@
 //! Lists the readers, what is in them, and who uses it.
 
+use std::process::ExitCode;
+
 use scard::{Context, ReaderFlags};
 
-fn main() -> scard::Result<()> {
+fn main() -> ExitCode {
+    match list() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() -> scard::Result<()> {
     let context = Context::establish()?;
     let states = context.reader_states()?;
     if states.is_empty() {

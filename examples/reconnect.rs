@@ -3,6 +3,8 @@
 //!
 //! The card is reset several times; nothing is written to it.
 
+use std::process::ExitCode;
+
 use scard::{
     Card, ConnectOptions, Context, Disposition, Initialization, Protocol, Protocols, ReaderName,
     ShareMode,
@@ -13,7 +15,17 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 /// SELECT of an application that most identity cards have (PIV).
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match tell() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell() -> Result<()> {
     let context = Context::establish()?;
     let reader = match std::env::args().nth(1) {
         Some(name) => ReaderName::new(name)?,
@@ -77,7 +89,10 @@ fn main() -> Result<()> {
 
 fn first_reader_with_card(context: &Context) -> Result<ReaderName> {
     let states = context.reader_states()?;
-    match states.iter().find(|state| state.has_card()) {
+    match states
+        .iter()
+        .find(|state| state.has_card() && !state.is_mute())
+    {
         Some(state) => Ok(state.reader().clone()),
         None => Err("no reader with a card: insert one, or name a reader".into()),
     }

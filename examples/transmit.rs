@@ -4,13 +4,25 @@
 //!
 //! The commands run in one transaction, on the first reader with a card unless one is named.
 
+use std::process::ExitCode;
+
 use scard::{ConnectOptions, Context, Disposition, ReaderName};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: transmit [--reader NAME] HEX-APDU...";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match transmit() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn transmit() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
     let mut reader = None;
     if arguments.next_if_eq("--reader").is_some() {
@@ -45,7 +57,10 @@ fn main() -> Result<()> {
 
 fn first_reader_with_card(context: &Context) -> Result<ReaderName> {
     let states = context.reader_states()?;
-    match states.iter().find(|state| state.has_card()) {
+    match states
+        .iter()
+        .find(|state| state.has_card() && !state.is_mute())
+    {
         Some(state) => Ok(state.reader().clone()),
         None => Err("no reader with a card: insert one, or name a reader".into()),
     }

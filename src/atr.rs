@@ -33,6 +33,11 @@ impl Atr {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether there are none: no card, or one that does not answer.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -52,6 +57,31 @@ impl PartialEq for Atr {
 }
 
 impl Eq for Atr {}
+
+impl PartialOrd for Atr {
+    fn partial_cmp(&self, other: &Atr) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Atr {
+    fn cmp(&self, other: &Atr) -> std::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl From<&[u8]> for Atr {
+    /// See [`Atr::new`].
+    fn from(bytes: &[u8]) -> Atr {
+        Atr::new(bytes)
+    }
+}
+
+impl<const N: usize> PartialEq<[u8; N]> for Atr {
+    fn eq(&self, other: &[u8; N]) -> bool {
+        self.as_bytes() == other
+    }
+}
 
 impl PartialEq<[u8]> for Atr {
     fn eq(&self, other: &[u8]) -> bool {

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::Protocols;
-use crate::attribute::{Attribute, ControlCode};
+use crate::attribute::Attribute;
 use crate::channel::{Channel, Limits};
 use crate::connection::Access;
-use crate::error::{CardCondition, HandleError, Result};
+use crate::control::ControlCode;
+use crate::error::{CardCondition, Error, ErrorKind, HandleError, Result};
 use crate::name::ReaderName;
 use crate::options::{ConnectOptions, Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::reader::Reader;
@@ -29,12 +30,37 @@ use crate::worker::AbortHandle;
 /// # Ok::<(), scard::Error>(())
 /// ```
 ///
+/// Each card has a PC/SC context of its own. pcsc-lite has 200 of them for all programs.
+///
+/// A card belongs to the process that connected it. A forked child must not use it; dropping
+/// it there does nothing.
+///
+/// Eject is a disposition and no initialization:
+///
+/// ```compile_fail
+/// # fn demo(mut card: scard::Card) {
+/// # use scard::{Disposition, Protocols, ShareMode};
+/// card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::Eject);
+/// # }
+/// ```
+///
+/// A disconnected card is gone:
+///
+/// ```compile_fail
+/// # fn demo(mut card: scard::Card) {
+/// # use scard::Disposition;
+/// card.disconnect(Disposition::Leave);
+/// card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08]);
+/// # }
+/// ```
+///
 /// Dropping it disconnects and leaves the card as it is, unless
 /// [`ConnectOptions::disposition_on_drop`] says otherwise.
 ///
 /// While another program holds a transaction on the card, calls wait until it ends, or until
 /// a [limit](Card::set_timeout) is over.
 #[derive(Debug)]
+#[must_use = "dropping a card disconnects it"]
 pub struct Card {
     channel: Channel,
     share_mode: ShareMode,
@@ -80,9 +106,10 @@ impl Card {
         self.share_mode
     }
 
-    /// The protocol that was negotiated, or `None` if it is not known any more: after a
-    /// reconnect that failed and may have reset the card, or a transaction that ended with
-    /// a reset. [`Card::reconnect`] makes it known again.
+    /// The protocol that was negotiated, or `None` if it is not known any more: after an
+    /// error that says that the card was reset or is gone, a reconnect that failed and may
+    /// have reset the card, or a transaction that ended with a reset. [`Card::reconnect`]
+    /// makes it known again.
     pub fn protocol(&self) -> Option<Protocol> {
         self.protocol_is_current.then_some(self.protocol)
     }
@@ -145,7 +172,7 @@ impl Card {
 
         impl Drop for Within<'_> {
             fn drop(&mut self) {
-                self.0.channel.restore_end(self.1);
+                self.0.channel.set_end(self.1);
             }
         }
 
@@ -209,7 +236,13 @@ impl Card {
     /// Those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        self.channel.transmit(self.protocol, command)
+        match self.channel.transmit(self.protocol, command) {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                self.protocol_is_current &= !ends_protocol(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the
@@ -242,8 +275,10 @@ impl Card {
     /// - After [`Initialization::Reset`] and [`Initialization::Unpower`] every *other*
     ///   connection to the card gets `SCARD_W_RESET_CARD` until it reconnects.
     /// - A reconnect that fails can have reset the card all the same. Then
-    ///   [`protocol`](Card::protocol) is `None` and the next command is answered with
-    ///   `SCARD_W_RESET_CARD` until a reconnect succeeds.
+    ///   [`protocol`](Card::protocol) is `None`, and commands are answered with
+    ///   `SCARD_W_RESET_CARD` until a reconnect succeeds;
+    ///   [`Error::card_condition`](crate::Error::card_condition) tells.
+    /// - No protocol at all is refused before anything is done.
     ///
     /// # Errors
     ///
@@ -258,8 +293,12 @@ impl Card {
     ///
     /// # Platform notes
     ///
-    /// With pcsc-lite, a change to [`ShareMode::Exclusive`] waits without limit until no
-    /// other connection to the card is left.
+    /// With pcsc-lite, a change to [`ShareMode::Exclusive`] waits until no other connection to
+    /// the card is left.
+    ///
+    /// macOS 10.10 was seen to answer the first command after a reset with
+    /// `SCARD_W_RESET_CARD` once more; a second reconnect with [`Initialization::Leave`]
+    /// clears it.
     #[doc(alias = "SCardReconnect")]
     pub fn reconnect(
         &mut self,
@@ -277,13 +316,23 @@ impl Card {
                 self.protocol_is_current = true;
                 Ok(protocol)
             }
-            Err(error) => {
-                if error.card_condition() != Some(CardCondition::Unchanged) {
-                    self.protocol_is_current = false;
-                }
-                Err(error)
-            }
+            Err(error) => Err(self.note_failed_reconnect(error)),
         }
+    }
+
+    fn note_failed_reconnect(&mut self, error: Error) -> Error {
+        if error.card_condition() != Some(CardCondition::Unchanged) {
+            self.protocol_is_current = false;
+        }
+        error
+    }
+
+    /// Takes from an error what it says about the protocol.
+    fn note<T>(&mut self, answer: Result<T>) -> Result<T> {
+        if let Err(error) = &answer {
+            self.protocol_is_current &= !ends_protocol(error);
+        }
+        answer
     }
 
     /// Begins a transaction: until it ends, no other connection reaches the card.
@@ -308,7 +357,8 @@ impl Card {
     /// [`reconnect`](Card::reconnect); otherwise those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardBeginTransaction")]
     pub fn transaction(&mut self) -> Result<Transaction<'_>> {
-        self.channel.begin_transaction()?;
+        let begun = self.channel.begin_transaction();
+        self.note(begun)?;
         Ok(Transaction::new(self))
     }
 
@@ -323,7 +373,8 @@ impl Card {
     /// unplugged.
     #[doc(alias = "SCardStatus")]
     pub fn status(&mut self) -> Result<CardStatus> {
-        self.channel.status()
+        let status = self.channel.status();
+        self.note(status)
     }
 
     /// Sends a control code and input to the reader's driver and gives its output.
@@ -337,7 +388,8 @@ impl Card {
     /// while another program holds a transaction (pcsc-lite).
     #[doc(alias = "SCardControl")]
     pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.channel.control(code, input)
+        let output = self.channel.control(code, input);
+        self.note(output)
     }
 
     /// An attribute of the reader or the card, as the driver gives it.
@@ -351,7 +403,8 @@ impl Card {
     /// once while another program holds a transaction (pcsc-lite).
     #[doc(alias = "SCardGetAttrib")]
     pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.channel.attribute(attribute)
+        let value = self.channel.attribute(attribute);
+        self.note(value)
     }
 
     /// Sets an attribute of the reader or the card.
@@ -363,7 +416,8 @@ impl Card {
     /// Those of [`attribute`](Card::attribute).
     #[doc(alias = "SCardSetAttrib")]
     pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.channel.set_attribute(attribute, value)
+        let set = self.channel.set_attribute(attribute, value);
+        self.note(set)
     }
 
     /// Gives up the card and keeps direct access to its reader.
@@ -383,7 +437,7 @@ impl Card {
         match reconnected {
             Ok(_) => Ok(Reader::new(self.channel)),
             Err(error) => {
-                self.protocol_is_current = false;
+                let error = self.note_failed_reconnect(error);
                 Err(HandleError::new(self, error))
             }
         }
@@ -405,12 +459,35 @@ impl Card {
         }
     }
 
-    pub(crate) fn channel(&mut self) -> &mut Channel {
-        &mut self.channel
+    /// Sets the end of all calls together; `None` for no end.
+    pub(crate) fn set_end(&mut self, end: Option<Instant>) {
+        self.channel.set_end(end);
     }
 
-    /// The card was, or may have been, reset by this connection.
-    pub(crate) fn forget_protocol(&mut self) {
-        self.protocol_is_current = false;
+    pub(crate) fn begin_transaction_again(&mut self) -> Result<()> {
+        let begun = self.channel.begin_transaction();
+        self.note(begun)
     }
+
+    /// Ends the transaction. After anything but [`Disposition::Leave`] the protocol is open.
+    pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
+        self.protocol_is_current &= disposition == Disposition::Leave;
+        let ended = self.channel.end_transaction(disposition);
+        self.note(ended)
+    }
+}
+
+/// Whether the protocol is not known any more after this error.
+fn ends_protocol(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::CardReset
+            | ErrorKind::CardRemoved
+            | ErrorKind::NoCard
+            | ErrorKind::ProtocolMismatch
+            | ErrorKind::ReaderGone
+            | ErrorKind::ServiceGone
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Abandoned
+    )
 }

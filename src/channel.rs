@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::Protocols;
-use crate::attribute::{Attribute, ControlCode};
+use crate::attribute::Attribute;
 use crate::connection::{Access, Connection};
+use crate::control::ControlCode;
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Initialization, Protocol, Scope};
@@ -86,6 +87,13 @@ impl Channel {
         let mut worker = None;
         let refuse =
             |abandoned| Error::refused(Operation::Connect, reader, Refusal::given_up(abandoned));
+        if access != Access::Direct && protocols.is_empty() {
+            return Err(Error::refused(
+                Operation::Connect,
+                reader,
+                Refusal::NO_PROTOCOL,
+            ));
+        }
         if let Some(why) = limits.are_exceeded() {
             return Err(refuse(Abandoned::before_it_began(why)));
         }
@@ -130,7 +138,7 @@ impl Channel {
     }
 
     /// Sets the end of all calls together, if it is sooner than the one that there is, which
-    /// is given back for [`Channel::restore_end`].
+    /// is given back for [`Channel::set_end`].
     pub(crate) fn end_within(&mut self, limit: Duration) -> Option<Instant> {
         let before = self.limits.until;
         let end = Instant::now().checked_add(limit);
@@ -141,8 +149,18 @@ impl Channel {
         before
     }
 
-    pub(crate) fn restore_end(&mut self, before: Option<Instant>) {
+    pub(crate) fn set_end(&mut self, before: Option<Instant>) {
         self.limits.until = before;
+    }
+
+    /// The connection, if it was not given up and is this process's own.
+    fn usable(&mut self, operation: Operation) -> Result<&mut Connection> {
+        let refusal = match &mut self.connection {
+            Some(connection) if !connection.is_forked() => return Ok(connection),
+            Some(_) => Refusal::FORKED,
+            None => Refusal::ABANDONED,
+        };
+        Err(Error::refused(operation, &self.reader, refusal))
     }
 
     /// Makes a call, within the limits.
@@ -151,13 +169,12 @@ impl Channel {
         operation: Operation,
         call: impl FnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let refuse = |refusal| Error::refused(operation, &self.reader, refusal);
-        if self.limits.are_none() {
-            return match &mut self.connection {
-                Some(connection) => call(connection, &Permit::GRANTED),
-                None => Err(refuse(Refusal::ABANDONED)),
-            };
+        let limits_are_none = self.limits.are_none();
+        let connection = self.usable(operation)?;
+        if limits_are_none {
+            return call(connection, &Permit::GRANTED);
         }
+        let refuse = |refusal| Error::refused(operation, &self.reader, refusal);
         let Some(connection) = self.connection.take() else {
             return Err(refuse(Refusal::ABANDONED));
         };
@@ -194,6 +211,11 @@ impl Channel {
         protocols: Protocols,
         initialization: Initialization,
     ) -> Result<Protocol> {
+        if access != Access::Direct && protocols.is_empty() {
+            let refusal = Refusal::NO_PROTOCOL;
+            let error = Error::refused(Operation::Reconnect, &self.reader, refusal);
+            return Err(error.of_reconnect(initialization));
+        }
         self.call(Operation::Reconnect, move |connection, permit| {
             connection.reconnect_permitted(permit, access, protocols, initialization)
         })
@@ -222,10 +244,8 @@ impl Channel {
             return Err(Error::refused(Operation::Transmit, &self.reader, refusal));
         }
         let len = if self.limits.are_none() {
-            match &mut self.connection {
-                Some(connection) => connection.transmit(protocol, command)?,
-                None => 0,
-            }
+            self.usable(Operation::Transmit)?
+                .transmit(protocol, command)?
         } else {
             let command = command.to_vec();
             self.call(Operation::Transmit, move |connection, permit| {
@@ -278,7 +298,8 @@ impl Drop for Channel {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        if self.limits.timeout.is_some() {
+        // A forked child has no worker; the connection knows what to do.
+        if self.limits.timeout.is_some() && !connection.is_forked() {
             let limits = Limits::new(self.limits.timeout, None);
             // If it takes too long, it goes on by itself.
             let drop_it = |connection: &mut Option<_>, _: &Permit<'_>| drop(connection.take());

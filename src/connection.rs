@@ -1,7 +1,10 @@
 //! What a card and a directly opened reader have in common: a PC/SC context of their own and
 //! a handle in it.
 
-use crate::attribute::{Attribute, ControlCode};
+use std::fmt;
+
+use crate::attribute::Attribute;
+use crate::control::ControlCode;
 use crate::error::{Error, Operation, Result};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
@@ -12,9 +15,13 @@ use crate::worker::Permit;
 use crate::{Protocols, ReturnCode};
 
 /// An established context that is released when it is dropped.
+///
+/// It belongs to the process that established it. A forked child shares the connection to
+/// the service with its parent, and would break it for the parent by using it.
 #[derive(Debug)]
 pub(crate) struct OwnedContext {
     handle: ContextHandle,
+    process: u32,
     released: bool,
 }
 
@@ -23,6 +30,7 @@ impl OwnedContext {
         match sys::establish_context(scope.raw()) {
             Ok(handle) => Ok(OwnedContext {
                 handle,
+                process: std::process::id(),
                 released: false,
             }),
             Err(code) => Err(Error::new(Operation::EstablishContext, code)),
@@ -31,6 +39,11 @@ impl OwnedContext {
 
     pub(crate) fn handle(&self) -> ContextHandle {
         self.handle
+    }
+
+    /// Whether this process is a child of the one that established it.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
     }
 
     pub(crate) fn release(mut self) -> Result<()> {
@@ -42,7 +55,7 @@ impl OwnedContext {
 
 impl Drop for OwnedContext {
     fn drop(&mut self) {
-        if !self.released {
+        if !self.released && !self.is_forked() {
             if let Err(code) = sys::release_context(self.handle) {
                 tracing::debug!(%code, "SCardReleaseContext failed in a drop");
             }
@@ -71,11 +84,10 @@ impl Access {
 }
 
 /// A connected handle in a context of its own. Dropping it disconnects.
-#[derive(Debug)]
 pub(crate) struct Connection {
     handle: CardHandle,
     /// Released after the handle is disconnected.
-    _context: OwnedContext,
+    context: OwnedContext,
     reader: ReaderName,
     exclusive: bool,
     disposition_on_drop: Disposition,
@@ -89,7 +101,24 @@ pub(crate) struct Connection {
     received: Vec<u8>,
 }
 
+/// Without the buffer: it has the last answer in it.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("reader", &self.reader)
+            .field("exclusive", &self.exclusive)
+            .field("connected", &self.connected)
+            .field("in_transaction", &self.in_transaction)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Connection {
+    /// Whether this process is a child of the one that connected.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.context.is_forked()
+    }
+
     /// `SCardConnect`, in a new context.
     pub(crate) fn open(
         scope: Scope,
@@ -98,7 +127,7 @@ impl Connection {
         protocols: Protocols,
         disposition_on_drop: Disposition,
     ) -> Result<(Connection, Protocol)> {
-        let context = OwnedContext::establish(scope)?;
+        let context = OwnedContext::establish(scope).map_err(|error| error.with_reader(reader))?;
         let connected = sys::connect(
             context.handle(),
             reader.as_c_str(),
@@ -108,7 +137,7 @@ impl Connection {
         .map_err(|code| Error::on_reader(Operation::Connect, code, reader))?;
         let connection = Connection {
             handle: connected.handle,
-            _context: context,
+            context,
             reader: reader.clone(),
             exclusive: access.is_exclusive(),
             disposition_on_drop,
@@ -147,6 +176,7 @@ impl Connection {
         let protocol = sys::reconnect(self.handle, access.raw(), protocols, initialization.raw())
             .map_err(|code| self.error(Operation::Reconnect, code))?;
         self.unacknowledged = None;
+        self.in_transaction &= Platform::CURRENT.reconnect_keeps_transaction();
         if self.exclusive && !access.is_exclusive() && !self.in_transaction {
             self.release_exclusive_lock();
         }
@@ -267,19 +297,67 @@ impl Connection {
         protocols: Protocols,
         initialization: Initialization,
     ) -> Result<Protocol> {
-        // Exclusive access also waits for other connections to end, which they could not do
-        // while we keep them from the card.
         let resets = initialization != Initialization::Leave;
-        let begins = resets && (self.exclusive || !access.is_exclusive());
-        // A reset that waits to be acknowledged is no reason not to reset.
-        let began = begins && self.wait_for_others().unwrap_or(false);
+        let becomes_exclusive = access.is_exclusive() && !self.exclusive;
+        let mut began = false;
+        if resets && becomes_exclusive {
+            self.wait_for_exclusive_access();
+        } else if resets && permit.is_conditional() {
+            // A reset that waits to be acknowledged is no reason not to reset.
+            began = self.wait_for_others().unwrap_or(false);
+        }
         let reconnected = if permit.grant() {
             self.reconnect(access, protocols, initialization)
         } else {
             Err(self.left(Operation::Reconnect))
         };
         self.let_others(began);
+        if reconnected.is_err() && resets && becomes_exclusive {
+            self.give_up_exclusive_access();
+        }
         reconnected
+    }
+
+    /// Waits until no other connection to the card is left, without doing anything to it.
+    ///
+    /// pcsc-lite resets the card before it looks whether others are connected, and its client
+    /// library repeats the call ten times a second until nobody is: a reset in the same call
+    /// would be one every tenth of a second.
+    fn wait_for_exclusive_access(&mut self) {
+        if Platform::CURRENT != Platform::PcscLite {
+            return;
+        }
+        let exclusive = Access::Card(ShareMode::Exclusive).raw();
+        let leave = Initialization::Leave.raw();
+        // One of them includes the active protocol. What fails here fails in the call that
+        // follows.
+        for protocols in [Protocols::ANY, Protocols::RAW] {
+            let protocols = Platform::CURRENT.preferred_protocols(protocols);
+            match sys::reconnect(self.handle, exclusive, protocols, leave) {
+                Ok(_) => {
+                    self.exclusive = true;
+                    return;
+                }
+                Err(ReturnCode::E_PROTO_MISMATCH) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Goes back to what was before [`Connection::wait_for_exclusive_access`], after the card
+    /// was, or may have been, reset.
+    fn give_up_exclusive_access(&mut self) {
+        if !self.exclusive {
+            return;
+        }
+        let (direct, leave) = (Access::Direct.raw(), Initialization::Leave.raw());
+        if sys::reconnect(self.handle, direct, 0, leave).is_ok() {
+            self.exclusive = false;
+            self.unacknowledged = Some(ReturnCode::W_RESET_CARD);
+            if !self.in_transaction {
+                self.release_exclusive_lock();
+            }
+        }
     }
 
     /// Disconnects, unless the caller has left by the time that nobody else holds a
@@ -289,7 +367,7 @@ impl Connection {
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
-        if disposition != Disposition::Leave {
+        if disposition != Disposition::Leave && permit.is_conditional() {
             // Ends with the connection.
             let _ = self.wait_for_others();
         }
@@ -324,13 +402,14 @@ impl Connection {
     }
 
     pub(crate) fn control(&self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.call(Operation::Control, |handle| {
-            let mut output = vec![0; sys::MAX_APDU_LEN];
-            let len = sys::control(handle, code.raw(), input, &mut output)?;
-            output.truncate(len);
-            output.shrink_to_fit();
-            Ok::<_, Failure>(output)
-        })
+        // A reset of the card is no matter for the reader: the service does not report it
+        // here.
+        let mut output = vec![0; sys::MAX_APDU_LEN];
+        let len = sys::control(self.handle, code.raw(), input, &mut output)
+            .map_err(|failure| self.error(Operation::Control, failure))?;
+        output.truncate(len);
+        output.shrink_to_fit();
+        Ok(output)
     }
 
     pub(crate) fn attribute(&self, attribute: Attribute) -> Result<Vec<u8>> {
@@ -356,7 +435,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.connected {
+        if !self.connected || self.context.is_forked() {
             return;
         }
         if let Err(code) = sys::disconnect(self.handle, self.disposition_on_drop.raw()) {

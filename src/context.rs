@@ -109,6 +109,8 @@ fn within<T: Send + 'static>(
 /// opens gets a PC/SC context of its own: PC/SC lets only one call at a time through a
 /// context, so that cards in a shared one would wait for each other.
 ///
+/// A forked child that goes on with it gets a PC/SC context of its own.
+///
 /// A `Context` outlives the service: after the service was restarted, the next call
 /// establishes a new PC/SC context. Cards and readers that were open before are gone; they
 /// have to be connected again.
@@ -133,10 +135,12 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run, `SCARD_E_NO_MEMORY` if it has no
-    /// context left (pcsc-lite: 200 at a time).
+    /// `SCARD_E_NO_SERVICE` if the service does not run.
     ///
     /// # Platform notes
+    ///
+    /// pcsc-lite has 200 contexts at a time for all programs. When they are used up, its
+    /// answer is `SCARD_W_SECURITY_VIOLATION`, as for a program that must not use it.
     ///
     /// On Windows the service runs only while there is a reader; without one,
     /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer.
@@ -203,7 +207,7 @@ impl Context {
     /// ```no_run
     /// # fn demo(context: &scard::Context) -> scard::Result<()> {
     /// let states = context.reader_states()?;
-    /// let with_card = states.iter().find(|state| state.has_card());
+    /// let with_card = states.iter().find(|state| state.has_card() && !state.is_mute());
     /// # Ok(())
     /// # }
     /// ```
@@ -322,7 +326,8 @@ impl Drop for Inner {
         let timeout = self.options.timeout;
         let current = self.current.get_mut();
         let current = current.unwrap_or_else(PoisonError::into_inner).take();
-        if timeout.is_some() && current.is_some() {
+        let is_own = current.as_ref().is_some_and(|current| !current.is_forked());
+        if timeout.is_some() && is_own {
             // If it takes too long, it goes on by itself.
             let _ = within(timeout, Operation::ReleaseContext, move || {
                 drop(current);
@@ -345,7 +350,10 @@ impl Inner {
     fn current(&self) -> Result<Arc<OwnedContext>> {
         let current = self.current.lock();
         let current = current.unwrap_or_else(PoisonError::into_inner).clone();
-        current.map_or_else(|| self.renew(), Ok)
+        match current {
+            Some(current) if !current.is_forked() => Ok(current),
+            _ => self.renew(),
+        }
     }
 
     fn renew(&self) -> Result<Arc<OwnedContext>> {
@@ -375,11 +383,7 @@ impl Inner {
     }
 
     fn readers(&self) -> Result<Vec<ReaderName>> {
-        match self.ask(Operation::ListReaders, sys::list_readers) {
-            Ok(names) => Ok(split_multi_string(&names)),
-            Err(error) if error.code() == ReturnCode::E_NO_READERS_AVAILABLE => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        readers_of(self.ask(Operation::ListReaders, sys::list_readers))
     }
 
     fn reader_states(&self) -> Result<Vec<ReaderState>> {
@@ -387,7 +391,9 @@ impl Inner {
         let context = OwnedContext::establish(self.options.scope)?;
         let mut failed = ReturnCode::E_UNKNOWN_READER;
         for _ in 0..MAX_SNAPSHOTS {
-            let readers = self.readers()?;
+            let listed = sys::list_readers(context.handle());
+            let readers =
+                readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))?;
             if readers.is_empty() {
                 return Ok(Vec::new());
             }
@@ -411,11 +417,22 @@ impl Inner {
                         })
                         .collect());
                 }
-                // A reader was unplugged since they were listed.
-                Err(code @ ReturnCode::E_UNKNOWN_READER) => failed = code,
+                // A reader was unplugged since they were listed, or the last one.
+                Err(code @ (ReturnCode::E_UNKNOWN_READER | ReturnCode::E_NO_READERS_AVAILABLE)) => {
+                    failed = code
+                }
                 Err(code) => return Err(Error::new(Operation::GetStatusChange, code)),
             }
         }
         Err(Error::new(Operation::GetStatusChange, failed))
+    }
+}
+
+/// The names in a list; that there is none is no error.
+fn readers_of(listed: Result<Vec<u8>>) -> Result<Vec<ReaderName>> {
+    match listed {
+        Ok(names) => Ok(split_multi_string(&names)),
+        Err(error) if error.code() == ReturnCode::E_NO_READERS_AVAILABLE => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }

@@ -10,7 +10,7 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let context = Context::establish()?;
 //!     let states = context.reader_states()?;
-//!     let Some(state) = states.iter().find(|state| state.has_card()) else {
+//!     let Some(state) = states.iter().find(|state| state.has_card() && !state.is_mute()) else {
 //!         return Err("insert a card".into());
 //!     };
 //!
@@ -33,7 +33,11 @@
 //! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
 //!   command twice.
 //! - [`Reader`]: direct access to a reader, with or without a card.
-//! - [`Error`]: which call failed, on which reader, and the exact [`ReturnCode`].
+//! - [`Error`]: which call failed, on which reader, the exact [`ReturnCode`], what it means and
+//!   what helps.
+//! - [`Card::set_timeout`], [`Card::within`], [`ContextOptions::timeout`], [`AbortHandle`]:
+//!   limits of time, and stopping from another thread.
+//! - [`codes`]: return codes of PC/SC and of what is built on it.
 //!
 //! # What it keeps
 //!
@@ -41,6 +45,12 @@
 //! - No call panics, whatever the service, the driver or the card answers.
 //! - One card never waits for another: each has a PC/SC context of its own.
 //! - Dropping never resets a card, and so never waits for another program.
+//!
+//! # Processes
+//!
+//! Cards, readers and contexts belong to the process that made them. In a forked child they
+//! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
+//! there.
 
 mod atr;
 mod attribute;
@@ -49,6 +59,7 @@ mod channel;
 pub mod codes;
 mod connection;
 mod context;
+mod control;
 mod error;
 mod name;
 mod options;
@@ -62,10 +73,11 @@ mod wait;
 mod worker;
 
 pub use atr::Atr;
-pub use attribute::{Attribute, ControlCode};
+pub use attribute::Attribute;
 pub use card::Card;
 pub use codes::{ReturnCode, Severity};
 pub use context::{Context, ContextOptions};
+pub use control::ControlCode;
 pub use error::{
     CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };
@@ -81,6 +93,27 @@ pub use session::{
 pub use status::{CardState, CardStatus, ReaderFlags, ReaderState};
 pub use transaction::Transaction;
 pub use worker::AbortHandle;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_can_go_to_other_threads() {
+        fn goes<T: Send + 'static>() {}
+        fn is_shared<T: Send + Sync + 'static>() {}
+        fn goes_borrowed<'a>(transaction: Transaction<'a>) -> impl Send + 'a {
+            transaction
+        }
+        goes::<Card>();
+        goes::<Reader>();
+        is_shared::<Context>();
+        is_shared::<AbortHandle>();
+        is_shared::<Error>();
+        is_shared::<ReaderName>();
+        let _ = goes_borrowed;
+    }
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

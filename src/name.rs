@@ -23,7 +23,9 @@ use std::sync::Arc;
 ///
 /// pcsc-lite and macOS give names in UTF-8, Windows in the ANSI code page of the system.
 /// The bytes are kept as they are, so that a name from the service always leads back to its
-/// reader; [`Display`](fmt::Display) replaces what is not UTF-8.
+/// reader; [`Display`](fmt::Display) replaces what is not UTF-8. A name that is made from text
+/// with [`ReaderName::new`] is in UTF-8, and so finds a reader on Windows only if it is in
+/// ASCII.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReaderName(Arc<CStr>);
 

@@ -11,6 +11,7 @@ use crate::worker::AbortHandle;
 ///
 /// Only Windows makes a difference between them. pcsc-lite accepts each and ignores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Scope {
     /// The domain of the user: what applications use.
     #[default]

@@ -90,6 +90,14 @@ impl Platform {
         }
     }
 
+    /// The event counter in the high half of `dwEventState`, where there is one.
+    pub(crate) const fn event_count(self, event_state: u32) -> Option<u16> {
+        match self {
+            Platform::MacOs => None,
+            Platform::Windows | Platform::PcscLite => Some((event_state >> 16) as u16),
+        }
+    }
+
     /// `SCARD_CTL_CODE(function)`.
     pub(crate) const fn control_code(self, function: u32) -> u32 {
         match self {
@@ -147,6 +155,13 @@ mod tests {
         assert_eq!(Windows.card_state(1), (CardState::ABSENT, None));
         assert_eq!(PcscLite.card_state(0x2), (CardState::ABSENT, Some(0)));
         assert_eq!(Windows.card_state(99), (CardState::UNKNOWN, None));
+    }
+
+    #[test]
+    fn events_are_counted_but_for_macos() {
+        assert_eq!(PcscLite.event_count(0xFFFF_0022), Some(0xFFFF));
+        assert_eq!(Windows.event_count(0x22), Some(0));
+        assert_eq!(MacOs.event_count(0x22), None);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::Protocols;
-use crate::attribute::{Attribute, ControlCode};
+use crate::attribute::Attribute;
 use crate::card::Card;
 use crate::channel::{Channel, Limits};
 use crate::connection::Access;
+use crate::control::ControlCode;
 use crate::error::{HandleError, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Initialization, Scope, ShareMode};
@@ -29,8 +30,15 @@ use crate::worker::AbortHandle;
 /// # }
 /// ```
 ///
+/// ```compile_fail
+/// # fn demo(mut reader: scard::Reader) {
+/// reader.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08]);
+/// # }
+/// ```
+///
 /// Dropping it disconnects and leaves a card as it is.
 #[derive(Debug)]
+#[must_use = "dropping a reader disconnects it"]
 pub struct Reader {
     channel: Channel,
 }

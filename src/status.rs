@@ -3,6 +3,7 @@
 use crate::atr::Atr;
 use crate::name::ReaderName;
 use crate::options::Protocol;
+use crate::platform::Platform;
 
 bitflags::bitflags! {
     /// The state of the card as `SCardStatus` reports it.
@@ -134,20 +135,31 @@ impl ReaderState {
         &self.reader
     }
 
-    /// What is true of the reader.
+    /// What is true of the reader. Without [`ReaderFlags::CHANGED`], which compares with
+    /// what the caller knew: nothing.
     pub fn flags(&self) -> ReaderFlags {
-        ReaderFlags::from_bits_truncate(self.event_state & 0xFFFF)
+        ReaderFlags::from_bits_retain(self.event_state & 0xFFFF) - ReaderFlags::CHANGED
     }
 
-    /// Whether there is a card that answers.
+    /// `dwEventState` as the service gave it.
+    pub fn raw_state(&self) -> u32 {
+        self.event_state
+    }
+
+    /// Whether there is a card. It may not answer: see [`is_mute`](ReaderState::is_mute).
     pub fn has_card(&self) -> bool {
-        self.flags().contains(ReaderFlags::PRESENT) && !self.flags().contains(ReaderFlags::MUTE)
+        self.flags().contains(ReaderFlags::PRESENT)
+    }
+
+    /// Whether there is a card that does not answer.
+    pub fn is_mute(&self) -> bool {
+        self.flags().contains(ReaderFlags::MUTE)
     }
 
     /// How many insertions and removals the service has counted in this reader, modulo
-    /// 65,536; always 0 on macOS, which does not count.
-    pub fn event_count(&self) -> u16 {
-        (self.event_state >> 16) as u16
+    /// 65,536; `None` where it does not count (macOS).
+    pub fn event_count(&self) -> Option<u16> {
+        Platform::CURRENT.event_count(self.event_state)
     }
 
     /// The card's answer to reset; empty without a card.
@@ -167,21 +179,20 @@ mod tests {
             event_state: 0xFFFF_0122,
             atr: Atr::new(&[]),
         };
-        assert_eq!(
-            state.flags(),
-            ReaderFlags::CHANGED | ReaderFlags::PRESENT | ReaderFlags::INUSE
-        );
-        assert_eq!(state.event_count(), 0xFFFF);
+        assert_eq!(state.flags(), ReaderFlags::PRESENT | ReaderFlags::INUSE);
+        assert_eq!(state.raw_state(), 0xFFFF_0122);
         assert!(state.has_card());
+        assert!(!state.is_mute());
     }
 
     #[test]
-    fn a_mute_card_is_no_card_to_talk_to() {
+    fn a_mute_card_is_there() {
         let state = ReaderState {
             reader: ReaderName::new("R").unwrap(),
             event_state: (ReaderFlags::PRESENT | ReaderFlags::MUTE).bits(),
             atr: Atr::new(&[]),
         };
-        assert!(!state.has_card());
+        assert!(state.has_card());
+        assert!(state.is_mute());
     }
 }

@@ -1,8 +1,9 @@
 //! Transactions.
 
 use crate::Protocols;
-use crate::attribute::{Attribute, ControlCode};
+use crate::attribute::Attribute;
 use crate::card::Card;
+use crate::control::ControlCode;
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Initialization, Protocol, ShareMode};
@@ -14,6 +15,15 @@ use crate::status::CardStatus;
 /// Made by [`Card::transaction`], whose card it borrows: meanwhile the card is used through
 /// the transaction, and there cannot be two.
 ///
+/// ```compile_fail
+/// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+/// let one = card.transaction()?;
+/// let two = card.transaction()?;
+/// drop((one, two));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Ends when it is dropped, in a panic, too, and when the process ends. The card is left as
 /// it is then; [`end`](Transaction::end) can do more and says what failed.
 ///
@@ -22,6 +32,7 @@ use crate::status::CardStatus;
 /// Windows ends a transaction in which nothing happens for five seconds, by resetting the
 /// card.
 #[derive(Debug)]
+#[must_use = "dropping a transaction ends it"]
 pub struct Transaction<'card> {
     card: &'card mut Card,
     held: bool,
@@ -138,7 +149,7 @@ impl<'card> Transaction<'card> {
         if !Platform::CURRENT.reconnect_keeps_transaction() {
             self.interrupted = true;
             self.held = false;
-            self.card.channel().begin_transaction()?;
+            self.card.begin_transaction_again()?;
             self.held = true;
         }
         Ok(protocol)
@@ -159,21 +170,17 @@ impl<'card> Transaction<'card> {
     ///
     /// `SCARD_W_REMOVED_CARD` or `SCARD_W_RESET_CARD` if the card was removed or reset
     /// meanwhile, `SCARD_E_INVALID_VALUE` if the reader was unplugged. The transaction is
-    /// over all the same.
+    /// over all the same, and `disposition` was not carried out: a card that had been reset
+    /// is not reset again.
     #[doc(alias = "SCardEndTransaction")]
     pub fn end(mut self, disposition: Disposition) -> Result<()> {
         self.finish(disposition)
     }
 
     fn finish(&mut self, disposition: Disposition) -> Result<()> {
-        if !self.held {
-            return Ok(());
-        }
+        self.card(Operation::EndTransaction)?;
         self.held = false;
-        if disposition != Disposition::Leave {
-            self.card.forget_protocol();
-        }
-        self.card.channel().end_transaction(disposition)
+        self.card.end_transaction(disposition)
     }
 
     /// The card, if the transaction still protects it.
@@ -192,6 +199,9 @@ impl<'card> Transaction<'card> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
+        if !self.held {
+            return;
+        }
         if let Err(error) = self.finish(Disposition::Leave) {
             tracing::debug!(%error, "a transaction was dropped");
         }

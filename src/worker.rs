@@ -268,6 +268,11 @@ impl Permit<'_> {
     /// For a call on the caller's own thread.
     pub(crate) const GRANTED: Permit<'static> = Permit(None);
 
+    /// Whether the caller can leave at all.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether the caller still waits. If so, and if it gives up later, it will know that
     /// this was permitted.
     pub(crate) fn grant(&self) -> bool {

@@ -1,4 +1,5 @@
 //! Connecting, sharing, disconnecting and dropping.
+#![cfg(target_os = "linux")]
 
 mod support;
 
@@ -37,11 +38,13 @@ fn the_protocol_is_the_cards_choice_among_the_accepted_ones() {
             Operation::Connect,
             ReturnCode::E_PROTO_MISMATCH,
         );
-        assert_fails(
-            fixture.try_connect(ConnectOptions::new().protocols(Protocols::empty())),
+        let none = ConnectOptions::new().protocols(Protocols::empty());
+        let error = assert_fails(
+            fixture.try_connect(none),
             Operation::Connect,
-            ReturnCode::E_PROTO_MISMATCH,
+            ReturnCode::E_INVALID_PARAMETER,
         );
+        assert_eq!(error.origin(), scard::Origin::Library);
     });
 }
 
@@ -145,7 +148,11 @@ fn disconnect_does_with_the_card_what_it_is_told() {
         reconnect(&mut witness, scard::Initialization::Leave).unwrap();
 
         fixture.connect().disconnect(Disposition::Unpower).unwrap();
-        assert_eq!(fixture.card.stats().power_offs, before.power_offs + 1);
+        // The driver does not wait for the card to have lost its power.
+        fixture
+            .card
+            .wait_until(SOON, |stats| stats.power_offs == before.power_offs + 1)
+            .unwrap();
         assert_fails(
             witness.transmit(COMMAND),
             Operation::Transmit,
@@ -180,6 +187,7 @@ fn while_a_transaction_is_held_some_calls_wait_and_some_do_not() {
         let mut card = fixture.connect();
         let leaver = fixture.connect();
         let resetter = fixture.connect();
+        let unpowerer = fixture.connect();
         let transaction = holder.transaction().unwrap();
 
         // At once, refused.
@@ -193,22 +201,25 @@ fn while_a_transaction_is_held_some_calls_wait_and_some_do_not() {
         let states = fixture.context.reader_states().unwrap();
         assert!(states[0].flags().contains(ReaderFlags::INUSE));
         leaver.disconnect(Disposition::Leave).unwrap();
-        drop(fixture.context.clone());
 
         // Until the transaction ends.
         let transmit = in_background(move || card.transmit(COMMAND));
         let mut other = fixture.connect_in_background();
         let reset = in_background(move || resetter.disconnect(Disposition::Reset).is_ok());
+        let unpower = in_background(move || unpowerer.disconnect(Disposition::Unpower).is_ok());
         assert_blocked(&transmit);
         assert_blocked(&other.call);
         assert_blocked(&reset);
+        assert_blocked(&unpower);
         drop(transaction);
-        // The reset may come before the command or after it.
+        // The resets may come before the command or after it, and in the middle of the
+        // connect.
         match finish(&transmit) {
             Ok(answer) => assert_eq!(answer, OK),
             Err(error) => assert_eq!(error.code(), ReturnCode::W_RESET_CARD),
         }
         assert!(finish(&reset));
+        assert!(finish(&unpower));
         other.finish();
     });
 }

@@ -1,8 +1,9 @@
 //! The context: readers, their states, and a service that comes and goes.
+#![cfg(target_os = "linux")]
 
 mod support;
 
-use scard::{Context, Operation, ReaderFlags, ReaderName, ReturnCode};
+use scard::{Context, ErrorKind, Operation, ReaderFlags, ReaderName, ReturnCode};
 use scard_testkit::{Sandbox, isolated};
 use support::*;
 
@@ -77,7 +78,7 @@ fn states_tell_what_is_in_the_readers() {
         assert!(inserted.has_card());
         assert_eq!(
             inserted.event_count(),
-            card.event_count().wrapping_add(2),
+            card.event_count().map(|count| count.wrapping_add(2)),
             "a removal and an insertion"
         );
     });
@@ -160,6 +161,33 @@ fn a_context_is_shared_between_threads() {
                 });
             }
         });
+    });
+}
+
+#[test]
+fn when_the_service_has_no_context_left_the_error_says_so() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut contexts = Vec::new();
+        let error = loop {
+            match Context::establish() {
+                Ok(context) => contexts.push(context),
+                Err(error) => break error,
+            }
+            assert!(contexts.len() <= 200, "pcsc-lite has 200");
+        };
+        assert_eq!(contexts.len(), 199, "beside that of the fixture");
+        assert_eq!(error.code(), ReturnCode::W_SECURITY_VIOLATION);
+        assert_eq!(error.kind(), ErrorKind::AccessDenied);
+        assert!(error.to_string().contains("no context left"), "{error}");
+        // A card needs one, too.
+        let error = fixture
+            .try_connect(scard::ConnectOptions::new())
+            .unwrap_err();
+        assert_eq!(error.operation(), Operation::EstablishContext);
+        assert_eq!(error.reader(), Some(&fixture.reader));
+        drop(contexts);
+        assert_works(&mut fixture.connect());
     });
 }
 

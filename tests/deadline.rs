@@ -1,5 +1,6 @@
 //! No call blocks for longer than it may: another process holds the card, or the daemon is
 //! stopped.
+#![cfg(target_os = "linux")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Direct access to a reader, and the way from there to the card and back.
+#![cfg(target_os = "linux")]
 
 mod support;
 
@@ -152,6 +153,24 @@ fn the_card_can_be_given_up_for_direct_access() {
             .unwrap();
         assert_eq!(card.share_mode(), ShareMode::Exclusive);
         assert_works(&mut card);
+    });
+}
+
+#[test]
+fn the_card_can_be_reset_on_the_way_to_direct_access() {
+    isolated(|| {
+        let fixture = fixture();
+        for initialization in [Initialization::Reset, Initialization::Unpower] {
+            let before = fixture.card.stats();
+            let mut reader = fixture.connect().into_reader(initialization).unwrap();
+            let after = fixture.card.stats();
+            assert_eq!(
+                after.resets + after.power_ons,
+                before.resets + before.power_ons + 1
+            );
+            assert_eq!(reader.status().unwrap().protocol(), None);
+            reader.disconnect(Disposition::Leave).unwrap();
+        }
     });
 }
 

@@ -1,4 +1,5 @@
 //! The examples run against virtual cards and print what they promise.
+#![cfg(target_os = "linux")]
 
 mod support;
 

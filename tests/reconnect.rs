@@ -1,9 +1,11 @@
 //! `SCardReconnect`: what it acknowledges, resets, negotiates and refuses.
+#![cfg(target_os = "linux")]
 
 mod support;
 
 use scard::{
-    ConnectOptions, Initialization, Operation, Protocol, Protocols, ReturnCode, ShareMode,
+    CardCondition, ConnectOptions, Initialization, Operation, Protocol, Protocols, ReturnCode,
+    ShareMode,
 };
 use scard_testkit::{atr, isolated};
 use support::*;
@@ -28,6 +30,7 @@ fn leave_acknowledges_a_reset_by_another_connection() {
             assert_fails(card.transaction(), Operation::BeginTransaction, reset);
         }
         assert_eq!(fixture.card.log().len(), 0);
+        assert_eq!(card.protocol(), None, "it is open after a reset");
 
         let resets = fixture.card.resets();
         let protocol = reconnect(&mut card, Initialization::Leave).unwrap();
@@ -140,14 +143,16 @@ fn no_protocol_at_all_is_refused_before_anything_happens() {
         let before = fixture.card.stats();
         for initialization in BOTH_RESETS {
             let refused = card.reconnect(ShareMode::Shared, Protocols::empty(), initialization);
-            assert_fails(refused, Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
+            let error = assert_fails(
+                refused,
+                Operation::Reconnect,
+                ReturnCode::E_INVALID_PARAMETER,
+            );
+            assert_eq!(error.card_condition(), Some(CardCondition::Unchanged));
         }
         assert_eq!(fixture.card.stats().resets, before.resets);
-        // What the service did is not known from the error, so the protocol is not either.
-        assert_eq!(card.protocol(), None);
-        assert_works(&mut card);
-        reconnect(&mut card, Initialization::Leave).unwrap();
         assert_eq!(card.protocol(), Some(Protocol::T1));
+        assert_works(&mut card);
     });
 }
 
@@ -327,5 +332,65 @@ fn exclusive_to_shared_inside_a_transaction_keeps_the_transaction() {
         assert_eq!(transaction.transmit(COMMAND).unwrap(), OK);
         drop(transaction);
         assert_eq!(finish(&other).unwrap(), OK);
+    });
+}
+
+/// pcsc-lite resets the card before it looks whether others are connected, and its client
+/// library asks again ten times a second.
+#[test]
+fn exclusive_access_with_a_reset_resets_once() {
+    isolated(|| {
+        let fixture = fixture();
+        for initialization in BOTH_RESETS {
+            let mut card = fixture.connect();
+            let mut other = fixture.connect();
+            let before = fixture.card.stats();
+            let waiting = in_background(move || {
+                let exclusive = ShareMode::Exclusive;
+                let reconnected = card.reconnect(exclusive, Protocols::ANY, initialization);
+                (reconnected, card)
+            });
+            assert_blocked(&waiting);
+            // The other one is not disturbed while it is waited for.
+            assert_works(&mut other);
+            drop(other);
+            let (reconnected, mut card) = finish(&waiting);
+            assert_eq!(reconnected.unwrap(), Protocol::T1);
+            assert_works(&mut card);
+            let after = fixture.card.stats();
+            assert_eq!(
+                after.resets + after.power_ons,
+                before.resets + before.power_ons + 1
+            );
+        }
+    });
+}
+
+#[test]
+fn a_refused_reset_to_exclusive_access_leaves_the_card_shared() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let before = fixture.card.stats();
+        let exclusive = ShareMode::Exclusive;
+        let refused = card.reconnect(exclusive, Protocols::T0, Initialization::Reset);
+        assert_fails(refused, Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
+        assert_eq!(fixture.card.stats().resets, before.resets + 1);
+        assert_eq!(card.share_mode(), ShareMode::Shared);
+        assert_eq!(card.protocol(), None);
+        // Others get in, and this connection is told of the reset.
+        let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
+        let other = in_background(move || {
+            let mut other = context.connect(&reader, ConnectOptions::new())?;
+            other.transaction()?.transmit(COMMAND)
+        });
+        assert_eq!(finish(&other).unwrap(), OK);
+        assert_fails(
+            card.transmit(COMMAND),
+            Operation::Transmit,
+            ReturnCode::W_RESET_CARD,
+        );
+        reconnect(&mut card, Initialization::Leave).unwrap();
+        assert_works(&mut card);
     });
 }

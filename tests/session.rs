@@ -1,4 +1,5 @@
 //! Sessions go on after what happens to cards, and no command reaches a card twice.
+#![cfg(target_os = "linux")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Transactions: who is kept out, when they end, and what is left behind.
+#![cfg(target_os = "linux")]
 
 mod support;
 

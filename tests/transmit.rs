@@ -1,4 +1,5 @@
 //! Commands and answers of every size, and what is refused.
+#![cfg(target_os = "linux")]
 
 mod support;
 
@@ -118,6 +119,53 @@ fn a_daemon_that_dies_is_an_error_of_every_call_and_no_hang() {
         assert_eq!(failed.into_handle().reader(), &fixture.reader);
         // The user's context has survived.
         assert_works(&mut fixture.connect());
+    });
+}
+
+#[test]
+fn calls_that_wait_end_when_the_daemon_dies() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut holder = fixture.connect();
+        let (mut a, mut b, mut c) = (fixture.connect(), fixture.connect(), fixture.connect());
+        let transaction = holder.transaction().unwrap();
+        let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
+        let calls = [
+            in_background(move || a.transmit(COMMAND).map(drop)),
+            in_background(move || b.transaction().map(drop)),
+            in_background(move || c.status().map(drop)),
+            in_background(move || {
+                let options = scard::ConnectOptions::new();
+                context.connect(&reader, options).map(drop)
+            }),
+        ];
+        calls.iter().for_each(assert_blocked);
+        fixture.sandbox.kill().unwrap();
+        for call in &calls {
+            let error = finish(call).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ServiceGone, "{error}");
+            assert_eq!(error.recovery(), scard::Recovery::ConnectAgain);
+        }
+        drop(transaction);
+    });
+}
+
+#[test]
+fn debug_shows_no_answer() {
+    isolated(|| {
+        let secret = [0xC0, 0xFF, 0xEE, 0x5E, 0xC2, 0xE7];
+        let fixture = fixture_with(VirtualCard::new(move |_: &[u8]| secret));
+        let mut card = fixture.connect();
+        assert_eq!(card.transmit(COMMAND).unwrap(), secret);
+        let mut printed = format!("{card:?} {card:#?} {:?}", fixture.context);
+        printed += &format!("{:?}", card.transaction().unwrap());
+        let reader = card.into_reader(scard::Initialization::Leave).unwrap();
+        printed += &format!("{reader:?}");
+        let without_spaces: String = printed.split_whitespace().collect();
+        for bytes in ["192,255,238", "c0,ff,ee", "c0ffee"] {
+            assert!(!without_spaces.to_lowercase().contains(bytes), "{printed}");
+        }
+        assert!(printed.len() < 3000, "{printed}");
     });
 }
 

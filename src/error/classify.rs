@@ -85,67 +85,97 @@ const fn is_on_connection(operation: Operation) -> bool {
     )
 }
 
-/// What a code means in a call, where that is not what it means everywhere.
+/// What a code means in a call, where that is not what it means everywhere: kind, what
+/// helps, and a description if the code's own does not fit.
 const fn by_call(
     platform: Platform,
     operation: Operation,
     code: ReturnCode,
-) -> Option<(ErrorKind, Recovery)> {
+) -> Option<(ErrorKind, Recovery, Option<&'static str>)> {
     use Operation as Op;
+    use {ErrorKind as Kind, Recovery as Way};
     let on_windows = matches!(platform, Platform::Windows);
+    let on_connection = is_on_connection(operation);
     // Calls on a card that was there when it was connected.
-    let on_card = is_on_connection(operation) && !matches!(operation, Op::Reconnect);
+    let on_card = on_connection && !matches!(operation, Op::Reconnect);
     let opens = matches!(operation, Op::Connect | Op::Reconnect);
     Some(match code {
         // One situation, two codes; which one comes depends on whether the service or the
         // driver noticed first.
-        ReturnCode::E_NO_SMARTCARD | ReturnCode::NO_MEDIA_IN_DRIVE if on_card => {
-            (ErrorKind::CardRemoved, Recovery::InsertCard)
-        }
-        ReturnCode::W_REMOVED_CARD if opens => (ErrorKind::NoCard, Recovery::InsertCard),
+        ReturnCode::E_NO_SMARTCARD | ReturnCode::NO_MEDIA_IN_DRIVE if on_card => (
+            Kind::CardRemoved,
+            Way::InsertCard,
+            Some("the card was removed"),
+        ),
+        ReturnCode::W_REMOVED_CARD if opens => (
+            Kind::NoCard,
+            Way::InsertCard,
+            Some("there is no card in the reader"),
+        ),
         // The session was redirected when the card was connected.
-        ReturnCode::BROKEN_PIPE | ReturnCode::SYSTEM_BROKEN_PIPE if is_on_connection(operation) => {
-            (ErrorKind::ServiceGone, Recovery::ConnectAgain)
-        }
+        ReturnCode::BROKEN_PIPE | ReturnCode::SYSTEM_BROKEN_PIPE if on_connection => (
+            Kind::ServiceGone,
+            Way::ConnectAgain,
+            Some("the connection to the smart-card service broke"),
+        ),
         // The card had power when it was connected.
-        ReturnCode::W_UNPOWERED_CARD if on_card => (ErrorKind::CardReset, Recovery::ResetCard),
+        ReturnCode::W_UNPOWERED_CARD if on_card => (Kind::CardReset, Way::ResetCard, None),
         // pcsc-lite does not find the reader that the handle belongs to. Our own arguments
-        // cannot be at fault: their types allow no impossible value.
-        ReturnCode::E_INVALID_VALUE if !on_windows && is_on_connection(operation) => {
-            (ErrorKind::ReaderGone, Recovery::AttachReader)
-        }
+        // are not at fault: whatever bits a caller makes up for the protocols, pcsc-lite
+        // answers with E_PROTO_MISMATCH.
+        ReturnCode::E_INVALID_VALUE if !on_windows && on_connection => (
+            Kind::ReaderGone,
+            Way::AttachReader,
+            Some("the reader was unplugged"),
+        ),
         // pcsc-lite reports a connection to the daemon that was reset in the same way as a
-        // denial by polkit. polkit is asked when a context or a card is opened only.
+        // denial by polkit, and the daemon refuses a client in this way, too, when all its
+        // contexts are in use. polkit is asked when a context or a card is opened only.
         ReturnCode::W_SECURITY_VIOLATION
             if !on_windows
-                && (is_on_connection(operation)
-                    || matches!(
-                        operation,
-                        Op::ListReaders | Op::ListReaderGroups | Op::GetStatusChange
-                    )) =>
+                && !matches!(operation, Op::EstablishContext | Op::Connect | Op::Unknown) =>
         {
-            (ErrorKind::ServiceGone, Recovery::ConnectAgain)
+            (
+                Kind::ServiceGone,
+                Way::ConnectAgain,
+                Some("the connection to the smart-card service broke"),
+            )
         }
-        ReturnCode::E_UNEXPECTED if !on_windows => (ErrorKind::Unsupported, Recovery::FixCall),
+        ReturnCode::W_SECURITY_VIOLATION if !on_windows => (
+            Kind::AccessDenied,
+            Way::AskAdministrator,
+            Some("access was denied by a security rule, or the service has no context left"),
+        ),
+        ReturnCode::E_UNEXPECTED if !on_windows => (Kind::Unsupported, Way::FixCall, None),
         ReturnCode::E_NO_SERVICE | ReturnCode::E_SERVICE_STOPPED | ReturnCode::F_COMM_ERROR
             if matches!(operation, Op::EstablishContext) =>
         {
-            (ErrorKind::ServiceGone, Recovery::RetryLater)
+            (Kind::ServiceGone, Way::RetryLater, None)
         }
         // The name of its call, for once. What became of the card, the next call says.
-        ReturnCode::E_NOT_TRANSACTED if matches!(operation, Op::EndTransaction) => {
-            (ErrorKind::NotInTransaction, Recovery::None)
-        }
+        ReturnCode::E_NOT_TRANSACTED if matches!(operation, Op::EndTransaction) => (
+            Kind::NotInTransaction,
+            Way::None,
+            Some("there is no transaction to end"),
+        ),
         // The driver did not answer; the card has no part in it.
         ReturnCode::E_NOT_TRANSACTED
             if matches!(operation, Op::GetAttribute | Op::SetAttribute) =>
         {
-            (ErrorKind::Communication, Recovery::RetryLater)
+            let text = Some("the reader's driver failed");
+            (Kind::Communication, Way::RetryLater, text)
         }
+        ReturnCode::E_NOT_TRANSACTED if on_card => (
+            Kind::Communication,
+            Way::ResetCard,
+            Some("the exchange with the card failed"),
+        ),
         // Another protocol has become active behind this connection's back.
-        ReturnCode::E_PROTO_MISMATCH if on_card => {
-            (ErrorKind::ProtocolMismatch, Recovery::Reconnect)
-        }
+        ReturnCode::E_PROTO_MISMATCH if on_card => (
+            Kind::ProtocolMismatch,
+            Way::Reconnect,
+            Some("another protocol has become active"),
+        ),
         _ => return None,
     })
 }
@@ -156,12 +186,20 @@ pub(super) const fn classify(
     operation: Operation,
     code: ReturnCode,
 ) -> (ErrorKind, Recovery) {
-    if let Some(meaning) = by_call(platform, operation, code) {
-        return meaning;
+    if let Some((kind, recovery, _)) = by_call(platform, operation, code) {
+        return (kind, recovery);
     }
     match by_code(code) {
         Some(meaning) => meaning,
         None => (ErrorKind::Unknown, Recovery::None),
+    }
+}
+
+/// What a code says in a call.
+pub(super) fn describe(platform: Platform, operation: Operation, code: ReturnCode) -> &'static str {
+    match by_call(platform, operation, code) {
+        Some((_, _, Some(text))) => text,
+        _ => code.description(),
     }
 }
 
@@ -280,6 +318,27 @@ mod tests {
             kind(Windows, Operation::Transmit, value),
             ErrorKind::InvalidArgument
         );
+    }
+
+    #[test]
+    fn the_sentence_fits_the_kind() {
+        let said = |operation, code| describe(PcscLite, operation, code);
+        let value = ReturnCode::E_INVALID_VALUE;
+        assert_eq!(said(Operation::Transmit, value), "the reader was unplugged");
+        assert_eq!(said(Operation::Connect, value), value.description());
+        let security = ReturnCode::W_SECURITY_VIOLATION;
+        assert!(said(Operation::Transmit, security).contains("connection to the smart-card"));
+        assert!(said(Operation::Connect, security).contains("no context left"));
+        let not_transacted = ReturnCode::E_NOT_TRANSACTED;
+        assert!(said(Operation::EndTransaction, not_transacted).contains("no transaction"));
+        assert!(said(Operation::Transmit, not_transacted).contains("the exchange"));
+        for code in ReturnCode::known() {
+            for operation in OPERATIONS {
+                let text = said(operation, code);
+                assert!(text.starts_with(|c: char| c.is_lowercase()), "{text}");
+                assert!(!text.ends_with('.'), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -22,11 +22,12 @@ pub(crate) use refusal::Refusal;
 
 /// Who found the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Origin {
     /// The PC/SC service (or its client library, or the driver) returned the code.
     Service,
     /// This library refused the call before it was made, because it could not succeed, or
-    /// gave it up at its deadline. The code is the one the service would be expected to give.
+    /// gave it up at its deadline. The code is the nearest that PC/SC has.
     Library,
 }
 
@@ -98,16 +99,12 @@ impl Error {
         failure: impl Into<Failure>,
         reader: &ReaderName,
     ) -> Error {
-        let mut error = Error::new(operation, failure);
-        error.0.reader = Some(reader.clone());
-        error
+        Error::new(operation, failure).with_reader(reader)
     }
 
     #[cold]
     pub(crate) fn refused(operation: Operation, reader: &ReaderName, refusal: Refusal) -> Error {
-        let mut error = Error::given_up(operation, refusal);
-        error.0.reader = Some(reader.clone());
-        error
+        Error::given_up(operation, refusal).with_reader(reader)
     }
 
     /// A call that is not about a reader.
@@ -116,6 +113,11 @@ impl Error {
         let mut error = Error::new(operation, refusal.code);
         error.0.refusal = Some(refusal);
         error
+    }
+
+    pub(crate) fn with_reader(mut self, reader: &ReaderName) -> Error {
+        self.0.reader = Some(reader.clone());
+        self
     }
 
     pub(crate) fn of_reconnect(mut self, initialization: Initialization) -> Error {
@@ -193,7 +195,7 @@ impl Error {
     pub fn description(&self) -> &'static str {
         match self.0.refusal {
             Some(refusal) => refusal.why,
-            None => self.0.code.description(),
+            None => classify::describe(Platform::CURRENT, self.0.operation, self.0.code),
         }
     }
 }
@@ -202,7 +204,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.operation.fmt(f)?;
         if let Some(reader) = self.reader() {
-            write!(f, " on \"{reader}\"")?;
+            // The name comes from a device: it must not break the line or the quotes.
+            let name = String::from_utf8_lossy(reader.as_bytes());
+            write!(f, " on \"{}\"", name.escape_debug())?;
         }
         write!(
             f,
@@ -261,6 +265,17 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "SCardEstablishContext failed: unknown code (0x801000FF)"
+        );
+    }
+
+    #[test]
+    fn a_reader_name_cannot_forge_an_error() {
+        let reader = ReaderName::new("evil\n\"(SCARD_S_SUCCESS, 0x00000000)").unwrap();
+        let error = Error::on_reader(Operation::Transmit, ReturnCode::W_RESET_CARD, &reader);
+        assert_eq!(
+            error.to_string(),
+            "SCardTransmit on \"evil\\n\\\"(SCARD_S_SUCCESS, 0x00000000)\" failed: \
+             the card was reset (SCARD_W_RESET_CARD, 0x80100068)"
         );
     }
 

@@ -6,7 +6,7 @@ use crate::ReturnCode;
 use crate::sys;
 use crate::worker::{Abandoned, GivenUp};
 
-/// Why a call was not made, or given up. The code is the one the service would be expected to give.
+/// Why a call was not made, or given up. The code is the nearest that PC/SC has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(super) code: ReturnCode,
@@ -32,6 +32,19 @@ impl Refusal {
         kind: ErrorKind::NotInTransaction,
         recovery: Recovery::None,
         why: "the transaction ended with the reconnect and could not be begun again",
+        command_may_have_run: false,
+    };
+
+    /// A card without a protocol. pcsc-lite's answer does not tell this from a protocol that
+    /// the card refused after it was reset.
+    pub(crate) const NO_PROTOCOL: Refusal = Refusal::argument("no protocol is acceptable");
+
+    /// A connection that was made by another process.
+    pub(crate) const FORKED: Refusal = Refusal {
+        code: ReturnCode::E_INVALID_HANDLE,
+        kind: ErrorKind::Abandoned,
+        recovery: Recovery::ConnectAgain,
+        why: "the connection belongs to the process that this one was forked from",
         command_may_have_run: false,
     };
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::attribute::{Attribute, ControlCode};
+use crate::attribute::Attribute;
+use crate::control::ControlCode;
 use crate::error::{Error, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Protocol, ShareMode};

@@ -247,9 +247,9 @@ impl Session {
         let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
         let mut trial = Trial::new(self.config.deadline, Some(limit), false);
         if let (Some(card), None) = (&mut self.card, &self.state.pending) {
-            card.channel().restore_end(trial.end);
+            card.set_end(trial.end);
             let status = card.status();
-            card.channel().restore_end(None);
+            card.set_end(None);
             match status {
                 Ok(_) => return Ok(()),
                 Err(error) => match self.recover(error, &mut trial) {
@@ -327,7 +327,7 @@ impl Session {
             }
         };
         if let Some(card) = &mut self.card {
-            card.channel().restore_end(None);
+            card.set_end(None);
         }
         result
     }
@@ -386,7 +386,7 @@ impl Session {
             return Ok(());
         };
         self.state.unidentified = true;
-        card.channel().restore_end(trial.end);
+        card.set_end(trial.end);
         let options = &self.config.options;
         let (share_mode, protocols) = (options.share_mode, options.protocols);
         let mut reconnected = card.reconnect(share_mode, protocols, initialization);
@@ -451,7 +451,7 @@ impl Session {
             Some(card) => card,
             none => none.insert(connect(config, state, events, trial)?),
         };
-        card.channel().restore_end(trial.end);
+        card.set_end(trial.end);
         let transaction = card.transaction()?;
         let mut card = SessionCard::new(transaction, config.keep_alive, trial.end);
         let prepared = prepare(&mut card, config, hooks, state, events);

@@ -54,7 +54,8 @@ impl<const N: usize> From<&[u8; N]> for Reply {
 /// A card whose commands do not depend on power and resets is simpler as a
 /// closure: [`VirtualCard::new`].
 pub trait Applet: Send + 'static {
-    /// Answers a command.
+    /// Answers a command. One of the single byte 00, 01, 02 or 04 never gets
+    /// here: see [`VirtualCard`](VirtualCard#limits).
     fn process(&mut self, command: &[u8]) -> Reply;
 
     /// The card was powered on (cold reset).
@@ -94,6 +95,14 @@ where
 /// .delay(Duration::from_millis(20));
 /// # drop(card);
 /// ```
+///
+/// # Limits
+///
+/// On the wire of the driver nothing tells a command of one byte from an order
+/// of the driver: a client that sends the single byte 00 (power off), 01 (power
+/// on), 02 (reset) or 04 (get ATR) makes the card do that. Its own call gets
+/// the ATR for 04, and hangs until the card is removed for the others. No
+/// command APDU is that short.
 pub struct VirtualCard {
     atr: Vec<u8>,
     delay: Duration,
@@ -196,6 +205,12 @@ impl fmt::Debug for VirtualCard {
 }
 
 /// What happened to a card since it was made.
+///
+/// A command counts as it arrives, before its answer: it is counted when the
+/// client's call returns. Power and resets may be counted a moment after the
+/// PC/SC call that caused them has returned, because the driver does not wait
+/// for the card to confirm them; [`CardHandle::wait_until`] waits for the count.
+/// A later command of the same card comes after them in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CardStats {
@@ -281,6 +296,9 @@ impl CardHandle {
     }
 
     /// Everything that was counted, at one moment.
+    ///
+    /// Power and resets may be counted a moment after the PC/SC call that
+    /// caused them has returned: see [`CardStats`].
     pub fn stats(&self) -> CardStats {
         lock(&self.0.record).stats
     }
@@ -288,17 +306,20 @@ impl CardHandle {
     /// Times the card was powered on: at insertion and by cold resets.
     ///
     /// `pcscd` powers a card on at insertion, and off again after 400 ms when
-    /// nobody has connected to it.
+    /// nobody has connected to it. May be counted a moment after the call that
+    /// caused it: see [`CardStats`].
     pub fn power_ons(&self) -> usize {
         self.stats().power_ons
     }
 
-    /// Times the daemon powered the card off.
+    /// Times the daemon powered the card off. May be counted a moment after the
+    /// call that caused it: see [`CardStats`].
     pub fn power_offs(&self) -> usize {
         self.stats().power_offs
     }
 
-    /// Times the card was reset without losing its power.
+    /// Times the card was reset without losing its power. May be counted a
+    /// moment after the call that caused it: see [`CardStats`].
     pub fn resets(&self) -> usize {
         self.stats().resets
     }
@@ -347,6 +368,16 @@ impl CardHandle {
     }
 
     /// Waits until what happened to the card meets a condition.
+    ///
+    /// The way to look at power and resets, which may be counted a moment after
+    /// the PC/SC call that caused them has returned:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn after_a_reset(card: &scard_testkit::CardHandle) -> Result<(), scard_testkit::TestkitError> {
+    /// card.wait_until(Duration::from_secs(5), |stats| stats.resets == 1)?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`TestkitError::Timeout`].

@@ -21,7 +21,14 @@ use crate::sync::lock;
 /// the directory of USB drivers an empty one, so that no real reader is
 /// touched. Then it starts daemons as told. It ends with its standard input,
 /// that is with us, however we end, and takes the daemon along.
+///
+/// Our end reaches it in two more ways, neither of which must end it before it
+/// has ended the daemon. An answer that nobody reads any more is SIGPIPE; it
+/// may be the answer to `start`. And where the daemon is stopped (a paused
+/// sandbox), the kernel sends SIGHUP to the process group that we leave
+/// orphaned. (The daemon, which inherits this, ignores both by itself.)
 const KEEPER: &str = r#"
+trap '' HUP PIPE
 set -e
 dir=$1 pcscd=$2 usb_drivers=$3
 shift 3
@@ -32,7 +39,7 @@ if [ -d "$usb_drivers" ]; then mount --bind "$dir/empty" "$usb_drivers"; fi
 set +e
 pid=
 end() { if [ -n "$pid" ]; then kill -9 "$pid"; wait "$pid"; pid=; fi 2>/dev/null; }
-echo ready
+echo ready || exit
 while read -r order; do
     end
     if [ "$order" = start ]; then
@@ -40,7 +47,7 @@ while read -r order; do
         "$pcscd" "$@" >>"$dir/log" 2>&1 &
         pid=$!
     fi
-    echo "$pid"
+    echo "$pid" || break
 done
 end
 "#;
@@ -137,7 +144,12 @@ fn find_driver() -> Result<PathBuf, TestkitError> {
             (path.display().to_string(), path.is_file().then_some(path))
         }
         None => {
-            let roots = ["/usr/lib", "/usr/local/lib", "/usr/lib64"];
+            let roots = [
+                "/usr/lib",
+                "/usr/lib64",
+                "/usr/local/lib",
+                "/usr/local/lib64",
+            ];
             let multiarch = fs::read_dir("/usr/lib")
                 .into_iter()
                 .flatten()
@@ -407,6 +419,45 @@ pub(crate) fn is_covered(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::wait_timeout;
+
+    /// The processes that have something to do with a directory.
+    fn processes_of(dir: &Path) -> Vec<String> {
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+            .map(|cmdline| String::from_utf8_lossy(&cmdline).replace('\0', " "))
+            .filter(|cmdline| cmdline.contains(dir.to_str().unwrap()))
+            .collect()
+    }
+
+    /// The moment that a kill of our process seldom meets: the order to start
+    /// is given, and nobody is there to read the answer.
+    #[test]
+    fn a_keeper_that_cannot_answer_ends_and_takes_the_daemon_along() {
+        let dir = crate::directory::temporary().unwrap();
+        for sub in ["run", "conf", "empty"] {
+            fs::create_dir(dir.path().join(sub)).unwrap();
+        }
+        let installation = Installation::find().unwrap();
+        let mut daemon = Daemon::prepare(&installation, dir.path(), false).unwrap();
+        let mut other = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+        daemon.answers = BufReader::new(other.stdout.take().unwrap());
+        other.wait().unwrap();
+        assert_eq!(processes_of(dir.path()).len(), 1);
+
+        // A start removes what the last daemon has left.
+        let old_socket = dir.path().join("run/pcscd.comm");
+        fs::write(&old_socket, "").unwrap();
+        let orders = daemon.orders.as_mut().unwrap();
+        orders.write_all(b"start\n").unwrap();
+        // Its standard input stays open: it has to end without.
+        let ended = wait_timeout(&mut daemon.keeper, Duration::from_secs(10)).unwrap();
+        assert!(ended.is_some(), "the keeper waits for orders");
+        assert_eq!(processes_of(dir.path()), [""; 0]);
+        assert!(!old_socket.exists(), "the order was not carried out");
+    }
 
     #[test]
     fn the_daemons_description_is_understood() {

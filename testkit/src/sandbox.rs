@@ -69,7 +69,8 @@ impl SandboxBuilder {
     /// The driver has them in pairs, so there will be an even number. Pairs
     /// without a [`reader`](Self::reader) name of their own are called `Virtual
     /// Reader A 00 00` and `Virtual Reader A 00 01`, `Virtual Reader B 00 00`
-    /// and so on. Most daemons can have 16 readers.
+    /// and so on. Most daemons can have 16 readers:
+    /// [`Sandbox::max_readers`].
     pub fn readers(mut self, count: usize) -> Self {
         self.readers = Some(count);
         self
@@ -110,8 +111,8 @@ impl SandboxBuilder {
     /// # Errors
     /// What is missing or refused: see [`TestkitError`].
     pub fn start(self) -> Result<Sandbox, TestkitError> {
-        let names = self.pair_names()?;
-        let count = 2 * names.len();
+        self.check_names()?;
+        let count = self.pair_count().saturating_mul(2);
         if let Some(&(index, _)) = self.cards.iter().find(|(index, _)| *index >= count) {
             return Err(TestkitError::NoSuchReader {
                 index,
@@ -125,6 +126,8 @@ impl SandboxBuilder {
                 limit: installation.max_readers,
             });
         }
+        // Only now: a name for each of the readers, of whatever number.
+        let names = self.pair_names();
         let dir = Directory::for_sandbox()?;
         let socket = dir.socket()?;
         let ports = names
@@ -164,8 +167,7 @@ impl SandboxBuilder {
         Ok(sandbox)
     }
 
-    /// The friendly names of the pairs.
-    fn pair_names(&self) -> Result<Vec<String>, TestkitError> {
+    fn check_names(&self) -> Result<(), TestkitError> {
         for (at, name) in self.names.iter().enumerate() {
             let reason = if name.is_empty() {
                 "it is empty"
@@ -183,17 +185,25 @@ impl SandboxBuilder {
                 reason,
             });
         }
+        Ok(())
+    }
+
+    fn pair_count(&self) -> usize {
         let unnamed = usize::from(self.names.is_empty());
         let wanted = self.readers.map_or(unnamed, |count| count.div_ceil(2));
-        let pairs = wanted.max(self.names.len());
+        wanted.max(self.names.len())
+    }
+
+    /// The friendly names of the pairs.
+    fn pair_names(&self) -> Vec<String> {
         let others = (0..)
             .map(|n| match u8::try_from(n) {
                 Ok(n @ 0..26) => format!("Virtual Reader {}", char::from(b'A' + n)),
                 _ => format!("Virtual Reader {}", n + 1),
             })
             .filter(|name| !self.names.contains(name))
-            .take(pairs - self.names.len());
-        Ok(self.names.iter().cloned().chain(others).collect())
+            .take(self.pair_count() - self.names.len());
+        self.names.iter().cloned().chain(others).collect()
     }
 }
 
@@ -281,6 +291,16 @@ impl Sandbox {
         let mut command = Command::new(program);
         command.env(SOCKET_VARIABLE, &self.socket);
         command
+    }
+
+    /// How many readers the installed daemon can have: 16, as most are built.
+    ///
+    /// # Errors
+    /// [`PcscdNotFound`](TestkitError::PcscdNotFound),
+    /// [`DriverNotFound`](TestkitError::DriverNotFound), or
+    /// [`Io`](TestkitError::Io) if the daemon could not be asked.
+    pub fn max_readers() -> Result<usize, TestkitError> {
+        Installation::find().map(|installation| installation.max_readers)
     }
 
     /// Whether the PC/SC library of this process talks to this sandbox: within
@@ -379,8 +399,7 @@ mod tests {
             .readers(5)
             .reader("ACS ACR122U")
             .reader("Virtual Reader A")
-            .pair_names()
-            .unwrap();
+            .pair_names();
         assert_eq!(
             pc_sc_names(&names),
             [
@@ -392,21 +411,21 @@ mod tests {
                 "Virtual Reader B 00 01"
             ]
         );
-        assert_eq!(Sandbox::builder().pair_names().unwrap().len(), 1);
+        assert_eq!(Sandbox::builder().pair_names().len(), 1);
     }
 
     #[test]
     fn names_that_the_daemon_cannot_have_are_refused() {
         let long = "x".repeat(MAX_NAME + 1);
         for name in ["", "a\"b", "a\nb", "a\0b", &long] {
-            let error = Sandbox::builder().reader(name).pair_names().unwrap_err();
+            let error = Sandbox::builder().reader(name).check_names().unwrap_err();
             assert!(
                 matches!(error, TestkitError::InvalidReaderName { .. }),
                 "{error}"
             );
         }
-        assert!(Sandbox::builder().reader(&long[1..]).pair_names().is_ok());
-        let twice = Sandbox::builder().reader("a").reader("a").pair_names();
+        assert!(Sandbox::builder().reader(&long[1..]).check_names().is_ok());
+        let twice = Sandbox::builder().reader("a").reader("a").check_names();
         assert!(twice.unwrap_err().to_string().contains("same names"));
     }
 }

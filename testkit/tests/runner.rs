@@ -66,10 +66,14 @@ fn readers_and_cards_are_those_asked_for() {
 
 #[test]
 fn wrong_arguments_are_explained() {
+    let huge = &*usize::MAX.to_string();
     for (arguments, part) in [
         (&["--readers", "x", "true"][..], "x"),
         (&["--readers", "1000", "true"], "1000 readers"),
+        (&["--readers", huge, "true"], huge),
+        (&["--readers", huge, "--name", "R", "true"], huge),
         (&["--cards", "3", "true"], "reader 2"),
+        (&["--cards", huge, "true"], "reader 2"),
         (&["--atr", "3", "true"], "bytes"),
         (&["--atr", "3G00", "true"], "hexadecimal"),
         (&["--whatever", "true"], "whatever"),

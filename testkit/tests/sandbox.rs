@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::env;
 use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,14 +86,16 @@ fn sixteen_readers_with_cards() {
 
 #[test]
 fn more_readers_than_the_daemon_has_are_refused() {
-    let error = Sandbox::builder().readers(100_000).start().unwrap_err();
-    match error {
-        TestkitError::TooManyReaders { wanted, limit } => {
-            assert_eq!(wanted, 100_000);
-            let error = Sandbox::builder().readers(limit + 1).start().unwrap_err();
-            assert!(error.to_string().contains(&limit.to_string()), "{error}");
+    let max = Sandbox::max_readers().unwrap();
+    // Names for the last of these would not fit into any memory.
+    for count in [max + 1, 100_000, usize::MAX - 1, usize::MAX] {
+        match Sandbox::builder().readers(count).start().unwrap_err() {
+            TestkitError::TooManyReaders { wanted, limit } => {
+                assert_eq!(wanted, count.saturating_add(count % 2));
+                assert_eq!(limit, max);
+            }
+            other => panic!("{other}"),
         }
-        other => panic!("{other}"),
     }
 }
 
@@ -201,7 +207,7 @@ fn a_daemon_that_was_killed_from_outside_can_be_restarted() {
             .start()
             .unwrap();
         let pid = sandbox.pid().unwrap();
-        let status = std::process::Command::new("kill")
+        let status = Command::new("kill")
             .args(["-9", &pid.to_string()])
             .status()
             .unwrap();
@@ -209,6 +215,47 @@ fn a_daemon_that_was_killed_from_outside_can_be_restarted() {
         sandbox.restart().unwrap();
         assert!(sees_card(&context(), sandbox.reader(0)));
     });
+}
+
+/// The mount namespace of a process. Holding it open keeps its number from
+/// being given to another.
+struct MountNamespace {
+    number: u64,
+    _open: fs::File,
+}
+
+impl MountNamespace {
+    fn of(pid: u32) -> Self {
+        let open = fs::File::open(format!("/proc/{pid}/ns/mnt")).expect("a namespace");
+        let number = open.metadata().expect("its number").ino();
+        Self {
+            number,
+            _open: open,
+        }
+    }
+
+    /// The processes in it.
+    fn processes(&self) -> Vec<PathBuf> {
+        fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|process| {
+                fs::metadata(process.join("ns/mnt")).is_ok_and(|ns| ns.ino() == self.number)
+            })
+            .collect()
+    }
+}
+
+/// Whether a process has a part of a directory mounted at `/run/pcscd`.
+fn has_mounted(pid: u32, dir: &Path) -> bool {
+    let run = Path::new(dir.file_name().expect("a name")).join("run");
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("mounts");
+    mounts.lines().any(|mount| {
+        // Number, parent, device, path within the file system, mount point.
+        let fields: Vec<&str> = mount.split(' ').collect();
+        Path::new(fields[3]).ends_with(&run) && fields[4] == "/run/pcscd"
+    })
 }
 
 #[test]
@@ -227,10 +274,17 @@ fn twenty_sandboxes_leave_nothing_behind() {
                             let dir = dir_of(&sandbox);
                             assert!(!sandbox.is_default());
                             assert_eq!(daemons_of(&dir).len(), 2);
+                            let pid = sandbox.pid().unwrap();
+                            assert!(has_mounted(pid, &dir));
+                            assert!(!has_mounted(process::id(), &dir));
+                            let namespace = MountNamespace::of(pid);
+                            // The daemon and the shell around it.
+                            assert_eq!(namespace.processes().len(), 2);
                             let card = sandbox.reader(3).card().unwrap();
                             let start = Instant::now();
                             drop(sandbox);
                             println!("ended in {:?}", start.elapsed());
+                            assert_eq!(namespace.processes(), Vec::<PathBuf>::new());
                             assert!(!card.is_inserted());
                             dir
                         })
@@ -244,10 +298,8 @@ fn twenty_sandboxes_leave_nothing_behind() {
             .collect()
     });
     assert_eq!(dirs.len(), 20);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     for dir in dirs {
         assert_eq!(daemons_of(&dir), [""; 0]);
-        assert!(!mounts.contains(dir.to_str().unwrap()), "{mounts}");
         assert!(!dir.exists());
     }
 }
@@ -289,6 +341,77 @@ fn a_killed_process_leaves_no_daemon() {
     );
 }
 
+/// The kernel hangs up on the stopped daemon's process group when it is left
+/// alone.
+#[test]
+fn a_killed_process_leaves_no_paused_daemon() {
+    isolated_with_peer(
+        |peers| {
+            let peer = peers.spawn();
+            let dir = PathBuf::from(peer.recv());
+            assert_eq!(daemons_of(&dir).len(), 2);
+            peer.kill();
+            eventually("a paused daemon outlives its test", || {
+                daemons_of(&dir).is_empty()
+            });
+            fs::remove_dir_all(dir).unwrap();
+        },
+        |link| {
+            let sandbox = Sandbox::builder().start().unwrap();
+            sandbox.pause().unwrap();
+            link.send(dir_of(&sandbox).to_str().unwrap());
+            link.recv();
+        },
+    );
+}
+
+/// Marks the process that `a_process_killed_at_any_moment_leaves_no_daemon`
+/// kills.
+const VICTIM: &str = "SCARD_TESTKIT_VICTIM";
+
+#[test]
+fn victim() {
+    if env::var_os(VICTIM).is_none() {
+        return; // for the test below
+    }
+    let start = || Sandbox::builder().card(0, VirtualCard::iso()).start();
+    drop(start().unwrap());
+    io::stdout().write_all(b"going\n").unwrap();
+    loop {
+        drop(start().unwrap());
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_moment_leaves_no_daemon() {
+    let temporary = tempfile::tempdir().unwrap();
+    for delay in 0..40 {
+        let mut victim = Command::new(env::current_exe().unwrap())
+            .args(["victim", "--exact", "--test-threads=1", "--nocapture"])
+            .env(VICTIM, "1")
+            .env("TMPDIR", temporary.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        assert!(
+            lines
+                .map_while(Result::ok)
+                .any(|line| line.ends_with("going"))
+        );
+        thread::sleep(Duration::from_millis(delay));
+        victim.kill().unwrap();
+        assert!(!victim.wait().unwrap().success());
+        eventually("a daemon outlives its process", || {
+            daemons_of(temporary.path()).is_empty()
+        });
+    }
+    let started = fs::read_dir(temporary.path()).unwrap().count();
+    println!("{started} of 40 processes were killed with a sandbox");
+    assert!(started > 0, "no process was killed with a sandbox");
+    assert_eq!(daemons_of(temporary.path()), [""; 0]);
+}
+
 #[test]
 fn peers_reach_the_tests_sandbox() {
     isolated_with_peer(
@@ -312,6 +435,8 @@ fn peers_reach_the_tests_sandbox() {
                 .connect(&reader, pcsc::ShareMode::Shared, pcsc::Protocols::ANY)
                 .unwrap();
             let answer = transmit(&client, SELECT).unwrap();
+            // Resets the card: not later, under the other peer.
+            drop(client);
             link.send(&format!("{:02x?}", &answer[answer.len() - 2..]));
         },
     );

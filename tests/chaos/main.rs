@@ -8,6 +8,7 @@
 //! SCARD_TESTKIT_TIMEOUT=3600 SCARD_CHAOS_FAULTS=10000 \
 //!     cargo test --test chaos -- --nocapture
 //! ```
+#![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,8 @@
 //! Every operation of the library against every code and absurd outputs, through the real
 //! FFI boundary.
 
+#![cfg(target_os = "linux")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -64,7 +66,7 @@ const CASES: &[Case] = &[
     case(Operation::EstablishContext, false, |_| {
         Context::establish().map(drop)
     }),
-    case(Operation::EstablishContext, false, |it| {
+    case(Operation::EstablishContext, true, |it| {
         it.context.connect(&it.reader, OPTIONS()).map(drop)
     }),
     case(Operation::EstablishContext, false, |it| {
@@ -141,6 +143,24 @@ const CASES: &[Case] = &[
     case(Operation::Transmit, true, |it| {
         it.card.transaction()?.transmit(COMMAND).map(drop)
     }),
+    case(Operation::Transmit, true, |it| {
+        it.card.transaction()?.transmit_ref(COMMAND).map(drop)
+    }),
+    case(Operation::Status, true, |it| {
+        it.card.transaction()?.status().map(drop)
+    }),
+    case(Operation::Control, true, |it| {
+        let code = ControlCode::GET_FEATURE_REQUEST;
+        it.card.transaction()?.control(code, &[]).map(drop)
+    }),
+    case(Operation::GetAttribute, true, |it| {
+        let id = Attribute::ATR_STRING;
+        it.card.transaction()?.attribute(id).map(drop)
+    }),
+    case(Operation::SetAttribute, true, |it| {
+        let id = Attribute::SUPRESS_T1_IFS_REQUEST;
+        it.card.transaction()?.set_attribute(id, &[1])
+    }),
     case(Operation::Control, true, |it| {
         let code = ControlCode::GET_FEATURE_REQUEST;
         it.card.control(code, &[]).map(drop)
@@ -182,8 +202,14 @@ fn returned_values() -> Vec<LONG> {
     known
         .chain(unknown)
         .filter(|raw| *raw != 0)
-        .flat_map(|raw| [LONG::from(raw), LONG::from(raw as i32)])
+        .flat_map(|raw| [long(raw), LONG::from(raw as i32)])
         .collect()
+}
+
+/// A code as the C headers have it: positive where `LONG` is wide enough.
+#[allow(clippy::unnecessary_cast)]
+pub(crate) fn long(raw: u32) -> LONG {
+    raw as LONG
 }
 
 /// The code that a fault must arrive as.
@@ -241,6 +267,11 @@ fn every_operation_reports_every_code() {
                     }
                     Ok(()) => assert!(is_no_error(case.operation, code), "{code:?}"),
                 }
+                // The card works at once, or it says that it was reset and knows no protocol.
+                if let Err(error) = objects.card.transmit(COMMAND) {
+                    assert_eq!(error.kind(), ErrorKind::CardReset, "after {code:?}");
+                    assert_eq!(objects.card.protocol(), None);
+                }
                 assert_usable(&mut objects);
             }
         }
@@ -255,14 +286,14 @@ fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
         // There is no reader: an empty list. The service is gone: asked again in a new
         // context. The answer does not fit: asked again with a larger buffer.
         Operation::ListReaders | Operation::ListReaderGroups => {
-            let gone = code.recovery() == Recovery::ConnectAgain
-                // pcsc-lite: its end, in calls for which it does not ask polkit.
-                || code == ReturnCode::W_SECURITY_VIOLATION;
+            let gone = documented(operation, code).1 == "ConnectAgain";
             let empty = code == ReturnCode::E_NO_READERS_AVAILABLE;
             gone || empty || code == ReturnCode::E_INSUFFICIENT_BUFFER
         }
         // A reader was unplugged since they were listed: listed again.
-        Operation::GetStatusChange => code == ReturnCode::E_UNKNOWN_READER,
+        Operation::GetStatusChange => {
+            code == ReturnCode::E_UNKNOWN_READER || code == ReturnCode::E_NO_READERS_AVAILABLE
+        }
         Operation::Status | Operation::GetAttribute => code == ReturnCode::E_INSUFFICIENT_BUFFER,
         _ => false,
     }
@@ -295,15 +326,27 @@ fn check(case: &Case, code: ReturnCode, error: &Error, reader: &ReaderName) {
         format!("{:?}", error.recovery()),
     );
     assert_eq!(meaning, documented(case.operation, code), "{error:?}");
-    if error.command_may_have_run() {
-        assert!(matches!(
-            case.operation,
-            Operation::Transmit | Operation::Control
-        ));
-    }
+    let sends = matches!(case.operation, Operation::Transmit | Operation::Control);
+    let may_have_run = sends && !NOT_SENT.contains(&code);
+    assert_eq!(error.command_may_have_run(), may_have_run, "{error:?}");
     let expects_condition = case.operation == Operation::Reconnect;
     assert_eq!(error.card_condition().is_some(), expects_condition);
 }
+
+/// The codes that pcsc-lite gives before it sends a command to the card.
+const NOT_SENT: [ReturnCode; 11] = [
+    ReturnCode::W_RESET_CARD,
+    ReturnCode::W_REMOVED_CARD,
+    ReturnCode::W_UNPOWERED_CARD,
+    ReturnCode::E_PROTO_MISMATCH,
+    ReturnCode::E_SHARING_VIOLATION,
+    ReturnCode::E_INVALID_PARAMETER,
+    ReturnCode::E_INVALID_HANDLE,
+    ReturnCode::INVALID_HANDLE,
+    ReturnCode::E_UNKNOWN_READER,
+    ReturnCode::E_INVALID_VALUE,
+    ReturnCode::E_NO_SERVICE,
+];
 
 /// Kind and recovery as the tables in the documentation of [`ErrorKind`] have them.
 fn documented(operation: Operation, code: ReturnCode) -> (String, String) {
@@ -331,6 +374,7 @@ fn documented(operation: Operation, code: ReturnCode) -> (String, String) {
 }
 
 /// A value whose low half is that of success is no success.
+#[cfg(target_pointer_width = "64")]
 #[test]
 fn no_value_but_zero_is_success() {
     isolated(|| {
@@ -351,7 +395,7 @@ fn absurd_lengths_are_survived() {
         let fixture = fixture();
         let mut objects = Objects::new(&fixture);
         for case in CASES {
-            for returned in [0, LONG::from(ReturnCode::E_INSUFFICIENT_BUFFER.raw())] {
+            for returned in [0, long(ReturnCode::E_INSUFFICIENT_BUFFER.raw())] {
                 for length in [0, 1, 65_549, 0x7FFF_FFFF, 0xFFFF_FFFF, DWORD::MAX] {
                     let absurd = Fault {
                         after_the_call: true,
@@ -381,7 +425,7 @@ fn absurd_lengths_are_survived() {
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert_works(&mut card);
 
-        let too_small = LONG::from(ReturnCode::E_INSUFFICIENT_BUFFER.raw());
+        let too_small = long(ReturnCode::E_INSUFFICIENT_BUFFER.raw());
         inject(Fault {
             length: Some(70_000),
             ..fault(Operation::Transmit, too_small)
@@ -445,7 +489,7 @@ fn unknown_protocols_and_states_are_values_like_any_other() {
             assert_eq!(card.status().unwrap().raw_state(), state as u32);
             inject(odd(Operation::GetStatusChange));
             let states = fixture.context.reader_states().unwrap();
-            assert_eq!(states[0].event_count(), (state >> 16) as u16);
+            assert_eq!(states[0].raw_state(), state as u32);
         }
     });
 }

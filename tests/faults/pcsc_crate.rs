@@ -46,8 +46,11 @@ fn answer(operation: Operation, returned: LONG) -> Fault {
 /// One test, because the stand-in is the process's.
 #[test]
 fn what_the_pcsc_crate_makes_of_the_unknown() {
+    // The panics are results here, and no news.
+    std::panic::set_hook(Box::new(|_| {}));
     unknown_codes();
     unknown_protocols();
+    let _ = std::panic::take_hook();
 }
 
 fn unknown_codes() {
@@ -63,7 +66,7 @@ fn unknown_codes() {
     ] {
         // 0x80100022 is left out: it is undefined behaviour there, off Windows.
         let code = ReturnCode::from_raw(raw);
-        let failing = answer(Operation::EstablishContext, LONG::from(raw));
+        let failing = answer(Operation::EstablishContext, crate::long(raw));
         inject(failing);
         let ours = outcome(code, || Context::establish().map_err(|error| error.code()));
         inject(failing);

@@ -11,7 +11,7 @@ mod linux {
 
     use lexopt::prelude::{Long, Short, Value, ValueExt};
     use rustix::process::{Pid, Signal, kill_process};
-    use scard_testkit::{CardHandle, Sandbox, VirtualCard};
+    use scard_testkit::{CardHandle, Sandbox, TestkitError, VirtualCard};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -109,7 +109,30 @@ the readers could not be made, 126 or 127 if the command could not be run.
         })
     }
 
+    /// Whether there can be so many readers and cards, before any is made.
+    fn check(options: &Options) -> Result<(), TestkitError> {
+        let limit = Sandbox::max_readers()?;
+        // They come in pairs; a name makes one at least.
+        let least = 2 * usize::from(options.name.is_some());
+        let readers = options.readers.saturating_add(options.readers % 2);
+        let readers = readers.max(least);
+        if readers > limit {
+            return Err(TestkitError::TooManyReaders {
+                wanted: readers,
+                limit,
+            });
+        }
+        match options.cards {
+            Some(cards) if cards > readers => Err(TestkitError::NoSuchReader {
+                index: readers,
+                readers,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn run(options: &Options) -> Result<ExitCode, (String, u8)> {
+        check(options).map_err(|e| (describe(&e), 125))?;
         let cards: Vec<CardHandle> = (0..options.cards.unwrap_or(options.readers))
             .map(|_| {
                 let card = VirtualCard::iso();

@@ -1,0 +1,70 @@
+//! A forked child does no harm to its parent's cards.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)]
+
+mod support;
+
+use scard::{ErrorKind, Operation};
+use scard_testkit::isolated;
+use support::*;
+
+/// Runs something in a forked child and gives its exit status.
+///
+/// The child has this thread alone, so it must not wait for another one; it ends without
+/// running what is registered for the end.
+fn in_child(f: impl FnOnce() -> bool) -> i32 {
+    // SAFETY: see above; the test has a process of its own.
+    match unsafe { libc::fork() } {
+        0 => {
+            let status = if f() { 0 } else { 1 };
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(status) }
+        }
+        child => {
+            assert!(child > 0, "fork failed");
+            let mut status = 0;
+            // SAFETY: waits for our own child; the output outlives the call.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            status
+        }
+    }
+}
+
+#[test]
+fn a_forked_child_cannot_use_its_parents_card_and_drops_it_without_harm() {
+    isolated(|| {
+        let fixture = fixture();
+        for limited in [false, true] {
+            let mut card = fixture.connect();
+            card.set_timeout(limited.then_some(SOON));
+            assert_works(&mut card);
+            let mut reader = Some(fixture.context.open_reader(&fixture.reader).unwrap());
+            let mut card = Some(card);
+            let status = in_child(|| {
+                let error = card.as_mut().unwrap().transmit(COMMAND).unwrap_err();
+                drop(card.take());
+                drop(reader.take());
+                error.operation() == Operation::Transmit && error.kind() == ErrorKind::Abandoned
+            });
+            assert_eq!(status, 0);
+            assert_works(card.as_mut().unwrap());
+            assert!(reader.as_mut().unwrap().status().is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_forked_child_gets_a_context_of_its_own() {
+    isolated(|| {
+        let fixture = fixture();
+        assert_eq!(fixture.context.readers().unwrap().len(), 2);
+        let status = in_child(|| {
+            let readers = fixture.context.readers();
+            let mut card = fixture.connect();
+            readers.is_ok_and(|readers| readers.len() == 2) && card.transmit(COMMAND).is_ok()
+        });
+        assert_eq!(status, 0);
+        assert_eq!(fixture.context.readers().unwrap().len(), 2);
+        assert_works(&mut fixture.connect());
+    });
+}
