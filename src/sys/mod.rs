@@ -140,7 +140,7 @@ unsafe extern "system" {
 
 /// Keeps contexts from coming and going while a handle goes.
 ///
-/// pcsc-lite's client library (1.9.9 to 2.4.1) looks for the handle that `SCardDisconnect`
+/// pcsc-lite's client library (seen in 1.9.9 and 2.3.3, and still in 2.5.1) looks for the handle that `SCardDisconnect`
 /// has ended in the lists of *all* contexts of the process, without the lock that guards
 /// them (`SCardRemoveHandle` in `winscard_clnt.c`). Where another thread frees its context
 /// at this moment, the process crashes; the soak test saw it. The three calls return at once
