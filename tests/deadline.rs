@@ -30,6 +30,7 @@ fn assert_given_up<T>(call: impl FnOnce() -> Result<T>, operation: Operation) ->
     assert_eq!(error.recovery(), Recovery::ConnectAgain);
     assert_eq!(error.origin(), Origin::Library);
     assert!(took >= LIMIT, "{operation} gave up after {took:?}");
+    println!("{operation}: {:?} past its deadline", took - LIMIT);
     // Nothing like what it waits for; how exact it is depends on how busy the machine is.
     assert!(
         took < LIMIT + SOON / 4,

@@ -7,6 +7,7 @@
 mod support;
 
 mod pcsc_crate;
+mod sessions;
 mod standin;
 
 use pcsc::ffi::{DWORD, LONG};

@@ -1,0 +1,84 @@
+//! Sessions and a reader that is unplugged and plugged in again: the answers that the service
+//! gives then, once, and after them a service that knows the reader.
+
+use std::sync::{Arc, Mutex};
+
+use scard::{Error, Operation, ReturnCode, Session, SessionError, SessionEvent};
+use scard_testkit::isolated;
+
+use crate::standin::{disarm, inject};
+use crate::support::{COMMAND, Fixture, OK, fixture};
+use crate::{fault, long};
+
+/// A session on the reader with the card, and the events it has told.
+fn session(fixture: &Fixture) -> (Session, Arc<Mutex<Vec<SessionEvent>>>) {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&events);
+    let session = Session::builder(&fixture.context)
+        .reader(&fixture.reader)
+        // On this thread, where the stand-in is armed.
+        .deadline(None)
+        .on_event(move |event| told.lock().unwrap().push(event.clone()))
+        .open()
+        .unwrap();
+    events.lock().unwrap().clear();
+    (session, events)
+}
+
+fn is_connected_again(events: &Mutex<Vec<SessionEvent>>) -> bool {
+    let events = events.lock().unwrap();
+    events
+        .iter()
+        .any(|event| matches!(event, SessionEvent::Connected { .. }))
+}
+
+#[test]
+fn a_session_connects_again_when_its_reader_is_back() {
+    isolated(|| {
+        let fixture = fixture();
+        for (operation, code) in [
+            (Operation::BeginTransaction, ReturnCode::E_INVALID_VALUE),
+            (Operation::Transmit, ReturnCode::E_INVALID_VALUE),
+        ] {
+            let (mut session, events) = session(&fixture);
+            fixture.card.clear_log();
+            inject(fault(operation, long(code.raw())));
+            let answer = session.run(|card| card.transmit(COMMAND));
+            assert!(!disarm(), "{operation} was not called");
+            assert_eq!(answer.unwrap(), OK);
+            assert!(is_connected_again(&events), "{operation}: {events:?}");
+            assert_eq!(fixture.card.log().len(), 1, "the command ran once");
+        }
+    });
+}
+
+#[test]
+fn a_session_does_not_repeat_what_may_have_run_when_its_reader_goes() {
+    isolated(|| {
+        let fixture = fixture();
+        let (mut session, events) = session(&fixture);
+        fixture.card.clear_log();
+        let gone = long(ReturnCode::E_READER_UNAVAILABLE.raw());
+        let mut unplugged = fault(Operation::Transmit, gone);
+        unplugged.after_the_call = true;
+        inject(unplugged);
+        let answer: Result<_, SessionError<Error>> = session.run(|card| card.transmit(COMMAND));
+        match answer {
+            Err(SessionError::Interrupted {
+                error, completed, ..
+            }) => {
+                assert_eq!(error.code(), ReturnCode::E_READER_UNAVAILABLE);
+                assert!(error.command_may_have_run());
+                assert_eq!(completed, 0);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fixture.card.log().len(), 1, "it had run");
+
+        // The next run finds the reader again.
+        let answer = session.run(|card| card.transmit(COMMAND));
+        assert_eq!(answer.unwrap(), OK);
+        assert!(is_connected_again(&events));
+        assert_eq!(fixture.card.log().len(), 2);
+    });
+}
