@@ -5,27 +5,26 @@ mod card;
 mod error;
 mod event;
 mod recovery;
+mod steps;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::card::Card;
-use crate::channel::{Limits, run};
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
+use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
 use crate::name::ReaderName;
-use crate::options::{Initialization, ShareMode};
-use crate::wait::Search;
+use crate::options::Initialization;
 
-use builder::{Config, Events, Hook, Hooks};
+use builder::{Config, Events, Hooks};
 pub use builder::{SessionBuilder, SetUpWhen};
 pub use card::SessionCard;
 use card::slice;
 pub use error::{HookError, SessionError};
 pub use event::SessionEvent;
 use recovery::{Action, Over, Trial, action, wants_reset};
+use steps::{Stop, attend, can_recover, connect, limited, prepare, search};
 
 /// How long the end of a connection is waited for, in a session with a deadline.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -130,18 +129,6 @@ impl State {
             refused: Vec::new(),
             pending: None,
         }
-    }
-}
-
-/// Why an attempt ended without success.
-enum Stop<E> {
-    Recover(Error),
-    Fail(SessionError<E>),
-}
-
-impl<E> From<Error> for Stop<E> {
-    fn from(error: Error) -> Stop<E> {
-        Stop::Recover(error)
     }
 }
 
@@ -482,167 +469,6 @@ impl Session {
             }
         }
         outcome
-    }
-}
-
-fn can_recover(error: &Error, trial: &Trial) -> bool {
-    action(error.recovery()).is_some() && trial.over().is_none()
-}
-
-/// Where to look for the card.
-fn search(config: &Config, state: &State) -> Search {
-    let (wanted, refused) = (config.wanted.clone(), state.refused.clone());
-    Search {
-        scope: config.context.scope(),
-        wanted: Arc::new(move |name| !refused.contains(name) && wanted(name)),
-        preferred: state.reader.clone(),
-        abort: config.options.abort.clone(),
-    }
-}
-
-/// Finds a card and connects to it.
-fn connect<E>(
-    config: &Config,
-    state: &mut State,
-    events: &mut Events,
-    trial: &mut Trial,
-) -> Result<Card, Stop<E>> {
-    state.set_up = false;
-    state.unidentified = true;
-    let search = search(config, state);
-    let no_card = || Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD);
-    let look = search.clone();
-    let reader = match limited(config, trial, move |_| look.look())? {
-        Some(reader) => reader,
-        None if !trial.wait => return Err(Stop::Recover(no_card())),
-        None => {
-            events.tell(SessionEvent::WaitingForCard);
-            let found = match limited(config, trial, move |end| search.wait(end)) {
-                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => None,
-                found => found?,
-            };
-            match found {
-                Some(reader) => {
-                    trial.fresh();
-                    reader
-                }
-                None => {
-                    return Err(Stop::Fail(SessionError::Deadline {
-                        cause: Some(trial.last().unwrap_or_else(no_card)),
-                    }));
-                }
-            }
-        }
-    };
-    let own = config.timeout();
-    let limit = match (own, trial.left()) {
-        (Some(own), Some(left)) => Some(own.min(left)),
-        (own, left) => own.or(left),
-    };
-    let options = config.options.clone().timeout(limit);
-    let mut card = config.context.connect(&reader, options)?;
-    card.set_timeout(own);
-    let protocol = card.protocol();
-    events.tell(SessionEvent::Connected { reader, protocol });
-    Ok(card)
-}
-
-/// Makes a call that is not on the card, within the limits of the run.
-fn limited<T: Send + 'static>(
-    config: &Config,
-    trial: &Trial,
-    call: impl FnOnce(Option<Instant>) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (end, left, abort) = (trial.end, trial.left(), config.options.abort.clone());
-    if left.is_none() && abort.is_none() {
-        return call(None);
-    }
-    let limits = Limits::new(left, abort);
-    match run(&mut None, (), &limits, move |(), _| call(end)) {
-        Ok(((), answer)) => answer,
-        Err(abandoned) => Err(Error::given_up(
-            Operation::GetStatusChange,
-            Refusal::given_up(abandoned),
-        )),
-    }
-}
-
-/// Identifies the card if it could be another one, and sets it up if that is due.
-fn prepare<E>(
-    card: &mut SessionCard<'_>,
-    config: &Config,
-    hooks: &mut Hooks,
-    state: &mut State,
-    events: &mut Events,
-) -> Result<(), Stop<E>> {
-    if let (true, Some(identity)) = (state.unidentified, &mut hooks.identity) {
-        let found = call_hook(card, identity)?;
-        match &state.identity {
-            Some(expected) if *expected != found => {
-                return Err(Stop::Fail(SessionError::WrongCard {
-                    expected: expected.clone(),
-                    found,
-                }));
-            }
-            _ => state.identity = Some(found),
-        }
-        events.tell(SessionEvent::Identified);
-    }
-    if state.unidentified {
-        state.unidentified = false;
-        state.reader = Some(card.reader().clone());
-    }
-    let lost = match config.setup_when {
-        SetUpWhen::Always => true,
-        SetUpWhen::OnLoss => card.share_mode() == ShareMode::Shared,
-        SetUpWhen::OnReset => false,
-    };
-    if lost || !state.set_up {
-        state.set_up = false;
-        if let Some(setup) = &mut hooks.setup {
-            call_hook(card, setup)?;
-            events.tell(SessionEvent::SetUp);
-        }
-    }
-    Ok(())
-}
-
-/// Calls a hook, which can be repeated whatever it has done.
-fn call_hook<T, E>(card: &mut SessionCard<'_>, hook: &mut Hook<T>) -> Result<T, Stop<E>> {
-    let answer = hook(card);
-    let progress = card.take_progress();
-    answer.map_err(|error| match progress.failure {
-        Some(failure) => Stop::Recover(failure),
-        None => Stop::Fail(SessionError::Hook(error)),
-    })
-}
-
-/// Does the work, and says what its failure means.
-fn attend<T, E>(
-    card: &mut SessionCard<'_>,
-    state: &mut State,
-    work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-) -> Result<T, Stop<E>> {
-    // Stays so in a panic.
-    state.set_up = false;
-    let answer = work(card);
-    let progress = card.take_progress();
-    state.set_up = !progress.failed;
-    match (answer, progress.failure) {
-        (Ok(value), failure) => {
-            // The work may do without what failed; the next one needs the card.
-            state.pending = failure.filter(|error| action(error.recovery()).is_some());
-            Ok(value)
-        }
-        (Err(error), None) => Err(Stop::Fail(SessionError::Work(error))),
-        (Err(work), Some(error)) if progress.touched => {
-            Err(Stop::Fail(SessionError::Interrupted {
-                error,
-                completed: progress.completed,
-                work,
-            }))
-        }
-        (Err(_), Some(error)) => Err(Stop::Recover(error)),
     }
 }
 
