@@ -140,7 +140,8 @@ impl Context {
     /// # Platform notes
     ///
     /// pcsc-lite has 200 contexts at a time for all programs. When they are used up, its
-    /// answer is `SCARD_W_SECURITY_VIOLATION`, as for a program that must not use it.
+    /// answer is `SCARD_W_SECURITY_VIOLATION`, as for a program that must not use it, or
+    /// `SCARD_E_NO_SERVICE`.
     ///
     /// On Windows the service runs only while there is a reader; without one,
     /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer.

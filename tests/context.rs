@@ -177,8 +177,12 @@ fn when_the_service_has_no_context_left_the_error_says_so() {
             assert!(contexts.len() <= 200, "pcsc-lite has 200");
         };
         assert_eq!(contexts.len(), 199, "beside that of the fixture");
-        assert_eq!(error.code(), ReturnCode::W_SECURITY_VIOLATION);
-        assert_eq!(error.kind(), ErrorKind::AccessDenied);
+        // Which one it is depends on who is faster.
+        match error.code() {
+            ReturnCode::W_SECURITY_VIOLATION => assert_eq!(error.kind(), ErrorKind::AccessDenied),
+            ReturnCode::E_NO_SERVICE => assert_eq!(error.kind(), ErrorKind::ServiceGone),
+            code => panic!("{code}"),
+        }
         assert!(error.to_string().contains("no context left"), "{error}");
         // A card needs one, too.
         let error = fixture

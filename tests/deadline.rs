@@ -40,7 +40,7 @@ fn assert_given_up<T>(call: impl FnOnce() -> Result<T>, operation: Operation) ->
 }
 
 /// What is in use on both sides.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Usage {
     threads_here: usize,
     /// The daemon has a thread for each context.
@@ -62,13 +62,28 @@ fn usage(fixture: &Fixture) -> Usage {
     }
 }
 
+/// What is in use when nothing is going on. The daemon takes a moment to end what is over, so
+/// this is the least of several looks.
+fn usage_at_rest(fixture: &Fixture) -> Usage {
+    let looks = (0..20).map(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        usage(fixture)
+    });
+    looks
+        .min_by_key(|usage| (usage.threads_in_daemon, usage.threads_here))
+        .expect("a look")
+}
+
 /// Nothing tells when the other side has cleaned up, so this looks again and again.
 #[track_caller]
 fn assert_becomes(fixture: &Fixture, expected: &Usage) {
     let begun = Instant::now();
     loop {
         let now = usage(fixture);
-        if now == *expected {
+        let is_clean = now.threads_here <= expected.threads_here
+            && now.threads_in_daemon <= expected.threads_in_daemon
+            && now.card_in_use == expected.card_in_use;
+        if is_clean {
             return;
         }
         assert!(begun.elapsed() < SOON, "{now:?} is left of {expected:?}");
@@ -137,7 +152,7 @@ fn calls_on_a_card_that_another_process_holds_end_at_their_deadline() {
             let fixture = fixture();
             let peer = peers.spawn();
             peer.send(&fixture.reader.to_string());
-            let unused = usage(&fixture);
+            let unused = usage_at_rest(&fixture);
             for (operation, call) in CALLS {
                 let mut card = fixture.connect();
                 card.set_timeout(Some(LIMIT));
@@ -189,7 +204,7 @@ fn a_connect_to_a_card_that_another_process_holds_ends_at_its_deadline() {
             let fixture = fixture();
             let peer = peers.spawn();
             peer.send(&fixture.reader.to_string());
-            let unused = usage(&fixture);
+            let unused = usage_at_rest(&fixture);
             peer.send("hold");
             assert_eq!(peer.recv(), "held");
             let options = ConnectOptions::new().timeout(Some(LIMIT));
@@ -212,7 +227,7 @@ fn a_connect_to_a_card_that_another_process_holds_ends_at_its_deadline() {
 fn a_slow_card_is_left_and_the_error_says_that_the_command_may_have_run() {
     isolated(|| {
         let fixture = fixture_with(VirtualCard::new(|_: &[u8]| OK).delay(LIMIT * 3));
-        let unused = usage(&fixture);
+        let unused = usage_at_rest(&fixture);
         let mut card = fixture.connect();
         card.set_timeout(Some(LIMIT));
         let error = assert_given_up(|| card.transmit(COMMAND), Operation::Transmit);
@@ -240,7 +255,7 @@ fn with_a_stopped_daemon_every_call_ends_at_its_deadline() {
                 .unwrap()
         };
         let open = || context.open_reader(&fixture.reader).unwrap();
-        let unused = usage(&fixture);
+        let unused = usage_at_rest(&fixture);
 
         let mut cards: Vec<Card> = (0..7).map(|_| connect()).collect();
         let (mut card, dropped, mut reader) = (connect(), connect(), open());
@@ -414,7 +429,7 @@ fn a_card_is_stopped_from_another_thread() {
         let fixture = fixture();
         let mut holder = fixture.connect();
         let mut card = fixture.connect();
-        let unused_but_for_two = usage(&fixture);
+        let unused_but_for_two = usage_at_rest(&fixture);
         let mut third = fixture.connect();
         let transaction = holder.transaction().unwrap();
         let abort = third.abort_handle();

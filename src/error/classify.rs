@@ -147,6 +147,13 @@ const fn by_call(
             Some("access was denied by a security rule, or the service has no context left"),
         ),
         ReturnCode::E_UNEXPECTED if !on_windows => (Kind::Unsupported, Way::FixCall, None),
+        // The daemon hangs up on a client for which it has no context. Whether the client
+        // finds the connection closed or reset is a matter of time.
+        ReturnCode::E_NO_SERVICE if !on_windows && matches!(operation, Op::EstablishContext) => (
+            Kind::ServiceGone,
+            Way::RetryLater,
+            Some("the smart-card service is not running, or has no context left"),
+        ),
         ReturnCode::E_NO_SERVICE | ReturnCode::E_SERVICE_STOPPED | ReturnCode::F_COMM_ERROR
             if matches!(operation, Op::EstablishContext) =>
         {
