@@ -48,6 +48,9 @@ impl OwnedContext {
 
     pub(crate) fn release(mut self) -> Result<()> {
         self.released = true;
+        if self.is_forked() {
+            return Ok(());
+        }
         sys::release_context(self.handle)
             .map_err(|code| Error::new(Operation::ReleaseContext, code))
     }

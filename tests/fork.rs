@@ -4,7 +4,7 @@
 
 mod support;
 
-use scard::{ErrorKind, Operation};
+use scard::{Context, ErrorKind, Operation};
 use scard_testkit::isolated;
 use support::*;
 
@@ -58,6 +58,13 @@ fn a_forked_child_gets_a_context_of_its_own() {
     isolated(|| {
         let fixture = fixture();
         assert_eq!(fixture.context.readers().unwrap().len(), 2);
+        // Releasing an inherited one does nothing, as dropping does.
+        let mut inherited = Some(Context::establish().unwrap());
+        let status = in_child(|| inherited.take().is_some_and(|it| it.release().is_ok()));
+        assert_eq!(status, 0);
+        // A context renews itself, so it is its release that shows the parent's is whole.
+        inherited.unwrap().release().unwrap();
+
         let status = in_child(|| {
             let readers = fixture.context.readers();
             let mut card = fixture.connect();
