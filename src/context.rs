@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::ReturnCode;
 use crate::card::Card;
 use crate::channel::{Limits, run};
 use crate::connection::OwnedContext;
@@ -12,7 +13,6 @@ use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
 use crate::status::ReaderState;
 use crate::sys::{self, ContextHandle, Failure, Watched};
-use crate::{Atr, ReturnCode};
 
 /// How a [`Context`] is established.
 ///
@@ -392,20 +392,13 @@ impl Inner {
         let context = OwnedContext::establish(self.options.scope)?;
         let mut failed = ReturnCode::E_UNKNOWN_READER;
         for _ in 0..MAX_SNAPSHOTS {
-            let listed = sys::list_readers(context.handle());
-            let readers =
-                readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))?;
+            let readers = list_readers(&context)?;
             if readers.is_empty() {
                 return Ok(Vec::new());
             }
             let mut watched: Vec<Watched<'_>> = readers
                 .iter()
-                .map(|reader| Watched {
-                    name: reader.as_c_str(),
-                    current_state: 0,
-                    event_state: 0,
-                    atr: Atr::new(&[]),
-                })
+                .map(|reader| Watched::unaware(reader.as_c_str()))
                 .collect();
             match sys::get_status_change(context.handle(), 0, &mut watched) {
                 Ok(()) => {
@@ -427,6 +420,12 @@ impl Inner {
         }
         Err(Error::new(Operation::GetStatusChange, failed))
     }
+}
+
+/// The readers that a context sees.
+pub(crate) fn list_readers(context: &OwnedContext) -> Result<Vec<ReaderName>> {
+    let listed = sys::list_readers(context.handle());
+    readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
 }
 
 /// The names in a list; that there is none is no error.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::ReturnCode;
 use crate::connection::OwnedContext;
+use crate::context::list_readers;
 use crate::error::{Error, Operation, Recovery, Refusal, Result};
-use crate::name::{ReaderName, split_multi_string};
+use crate::name::ReaderName;
 use crate::options::Scope;
 use crate::platform::Platform;
 use crate::status::ReaderFlags;
 use crate::sys::{self, Watched};
 use crate::worker::{Abandoned, AbortHandle, GivenUp};
-use crate::{Atr, ReturnCode};
 
 /// How long one wait may be. pcsc-lite before 2.3 does not tell of a reader that was plugged
 /// in between two waits, and an abort is looked for between them.
@@ -92,19 +93,15 @@ impl Search {
         context: &OwnedContext,
         round: Option<Duration>,
     ) -> Result<Option<ReaderName>> {
-        let names = match sys::list_readers(context.handle()) {
-            Ok(names) => split_multi_string(&names),
-            Err(failure) => match Error::new(Operation::ListReaders, failure) {
-                none if none.recovery() == Recovery::AttachReader => Vec::new(),
-                error => return Err(error),
-            },
-        };
         let wanted = |name: &ReaderName| (self.wanted)(name);
+        let names = list_readers(context)?;
         let names: Vec<ReaderName> = names.into_iter().filter(wanted).collect();
-        let mut watched: Vec<Watched<'_>> =
-            names.iter().map(|name| unaware(name.as_c_str())).collect();
+        let mut watched: Vec<Watched<'_>> = names
+            .iter()
+            .map(|name| Watched::unaware(name.as_c_str()))
+            .collect();
         if round.is_some() && Platform::CURRENT != Platform::MacOs {
-            watched.push(unaware(PLUG_AND_PLAY));
+            watched.push(Watched::unaware(PLUG_AND_PLAY));
         }
         status_change(context, Duration::ZERO, &mut watched)?;
         let found = names.iter().zip(&watched).filter(|(_, seen)| {
@@ -145,15 +142,6 @@ fn status_change(
     match sys::get_status_change(context.handle(), limit, watched) {
         Ok(()) | Err(ReturnCode::E_TIMEOUT) => Ok(()),
         Err(code) => Err(Error::new(Operation::GetStatusChange, code)),
-    }
-}
-
-fn unaware(name: &std::ffi::CStr) -> Watched<'_> {
-    Watched {
-        name,
-        current_state: 0,
-        event_state: 0,
-        atr: Atr::new(&[]),
     }
 }
 

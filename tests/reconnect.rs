@@ -287,11 +287,7 @@ fn from_exclusive_to_shared_lets_others_in() {
         assert_eq!(card.share_mode(), ShareMode::Shared);
 
         // Not only connect, but use the card: pcsc-lite by itself leaves a lock behind.
-        let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
-        let other = in_background(move || {
-            let mut other = context.connect(&reader, ConnectOptions::new())?;
-            other.transaction()?.transmit(COMMAND)
-        });
+        let other = fixture.use_by_another();
         assert_eq!(finish(&other).unwrap(), OK);
         assert_works(&mut card);
     });
@@ -303,12 +299,7 @@ fn from_exclusive_to_direct_lets_others_in() {
         let fixture = fixture();
         let card = fixture.connect_exclusive();
         let _direct = card.into_reader(Initialization::Leave).unwrap();
-        let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
-        let other = in_background(move || {
-            context
-                .connect(&reader, ConnectOptions::new())?
-                .transmit(COMMAND)
-        });
+        let other = fixture.use_by_another();
         assert_eq!(finish(&other).unwrap(), OK);
     });
 }
@@ -322,12 +313,7 @@ fn exclusive_to_shared_inside_a_transaction_keeps_the_transaction() {
         transaction
             .reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
             .unwrap();
-        let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
-        let other = in_background(move || {
-            context
-                .connect(&reader, ConnectOptions::new())?
-                .transmit(COMMAND)
-        });
+        let other = fixture.use_by_another();
         assert_blocked(&other);
         assert_eq!(transaction.transmit(COMMAND).unwrap(), OK);
         drop(transaction);
@@ -379,11 +365,7 @@ fn a_refused_reset_to_exclusive_access_leaves_the_card_shared() {
         assert_eq!(card.share_mode(), ShareMode::Shared);
         assert_eq!(card.protocol(), None);
         // Others get in, and this connection is told of the reset.
-        let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
-        let other = in_background(move || {
-            let mut other = context.connect(&reader, ConnectOptions::new())?;
-            other.transaction()?.transmit(COMMAND)
-        });
+        let other = fixture.use_by_another();
         assert_eq!(finish(&other).unwrap(), OK);
         assert_fails(
             card.transmit(COMMAND),

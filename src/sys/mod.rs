@@ -57,6 +57,18 @@ pub(crate) struct Watched<'a> {
     pub(crate) atr: Atr,
 }
 
+impl<'a> Watched<'a> {
+    /// A reader of which the caller knows nothing.
+    pub(crate) fn unaware(name: &'a CStr) -> Watched<'a> {
+        Watched {
+            name,
+            current_state: 0,
+            event_state: 0,
+            atr: Atr::new(&[]),
+        }
+    }
+}
+
 /// A call that failed, and how long the answer is where it did not fit its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {

@@ -71,6 +71,16 @@ impl Fixture {
         self.context.connect(&self.reader, options)
     }
 
+    /// Connects, in the background, and uses the card in a transaction: all that others may
+    /// have to wait for.
+    pub fn use_by_another(&self) -> Receiver<Result<Vec<u8>>> {
+        let (context, reader) = (self.context.clone(), self.reader.clone());
+        in_background(move || {
+            let mut other = context.connect(&reader, ConnectOptions::new())?;
+            other.transaction()?.transmit(COMMAND)
+        })
+    }
+
     /// Resets the card from a connection of its own.
     pub fn reset_by_another(&self) {
         let mut other = self.connect();
