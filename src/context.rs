@@ -389,37 +389,41 @@ impl Inner {
 
     fn reader_states(&self) -> Result<Vec<ReaderState>> {
         // A context of its own: this call must never meet another one on its context.
-        let context = OwnedContext::establish(self.options.scope)?;
-        let mut failed = ReturnCode::E_UNKNOWN_READER;
-        for _ in 0..MAX_SNAPSHOTS {
-            let readers = list_readers(&context)?;
-            if readers.is_empty() {
-                return Ok(Vec::new());
-            }
-            let mut watched: Vec<Watched<'_>> = readers
-                .iter()
-                .map(|reader| Watched::unaware(reader.as_c_str()))
-                .collect();
-            match sys::get_status_change(context.handle(), 0, &mut watched) {
-                Ok(()) => {
-                    let states = readers.iter().zip(watched);
-                    return Ok(states
-                        .map(|(reader, seen)| ReaderState {
-                            reader: reader.clone(),
-                            event_state: seen.event_state,
-                            atr: seen.atr,
-                        })
-                        .collect());
-                }
-                // A reader was unplugged since they were listed, or the last one.
-                Err(code @ (ReturnCode::E_UNKNOWN_READER | ReturnCode::E_NO_READERS_AVAILABLE)) => {
-                    failed = code
-                }
-                Err(code) => return Err(Error::new(Operation::GetStatusChange, code)),
-            }
-        }
-        Err(Error::new(Operation::GetStatusChange, failed))
+        reader_states(&OwnedContext::establish(self.options.scope)?)
     }
+}
+
+/// The readers that a context sees, and what is in them.
+pub(crate) fn reader_states(context: &OwnedContext) -> Result<Vec<ReaderState>> {
+    let mut failed = ReturnCode::E_UNKNOWN_READER;
+    for _ in 0..MAX_SNAPSHOTS {
+        let readers = list_readers(context)?;
+        if readers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut watched: Vec<Watched<'_>> = readers
+            .iter()
+            .map(|reader| Watched::unaware(reader.as_c_str()))
+            .collect();
+        match sys::get_status_change(context.handle(), 0, &mut watched) {
+            Ok(()) => {
+                let states = readers.iter().zip(watched);
+                return Ok(states
+                    .map(|(reader, seen)| ReaderState {
+                        reader: reader.clone(),
+                        event_state: seen.event_state,
+                        atr: seen.atr,
+                    })
+                    .collect());
+            }
+            // A reader was unplugged since they were listed, or the last one.
+            Err(code @ (ReturnCode::E_UNKNOWN_READER | ReturnCode::E_NO_READERS_AVAILABLE)) => {
+                failed = code
+            }
+            Err(code) => return Err(Error::new(Operation::GetStatusChange, code)),
+        }
+    }
+    Err(Error::new(Operation::GetStatusChange, failed))
 }
 
 /// The readers that a context sees.

@@ -32,6 +32,8 @@
 //! - [`Transaction`]: keeps others away from the card while commands belong together.
 //! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
 //!   command twice.
+//! - [`Monitor`]: tells when readers and cards come and go;
+//!   [`Context::wait_for_card`] waits for one.
 //! - [`Reader`]: direct access to a reader, with or without a card.
 //! - [`Error`]: which call failed, on which reader, the exact [`ReturnCode`], what it means and
 //!   what helps.
@@ -61,15 +63,16 @@ mod connection;
 mod context;
 mod control;
 mod error;
+mod monitor;
 mod name;
 mod options;
+mod pause;
 mod platform;
 mod reader;
 mod session;
 mod status;
 mod sys;
 mod transaction;
-mod wait;
 mod worker;
 
 pub use atr::Atr;
@@ -81,6 +84,7 @@ pub use control::ControlCode;
 pub use error::{
     CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };
+pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
 pub use name::{InvalidReaderName, ReaderName};
 pub use options::{
     ConnectOptions, Disposition, Initialization, Protocol, Protocols, Scope, ShareMode,
@@ -107,6 +111,7 @@ mod tests {
         }
         goes::<Card>();
         goes::<Reader>();
+        goes::<Monitor>();
         is_shared::<Context>();
         is_shared::<AbortHandle>();
         is_shared::<Error>();

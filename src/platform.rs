@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::options::{Protocol, Protocols};
-use crate::status::CardState;
+use crate::status::{CardState, ReaderFlags};
 
 /// An implementation of PC/SC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +96,28 @@ impl Platform {
             Platform::MacOs => None,
             Platform::Windows | Platform::PcscLite => Some((event_state >> 16) as u16),
         }
+    }
+
+    /// What to hand back to `SCardGetStatusChange` for a reader, so that only something else is
+    /// a change. pcsc-lite compares what it is handed; the use of a reader is left out there
+    /// where nobody wants to know of it, so that programs that connect wake nobody.
+    pub(crate) const fn handed_back(self, event_state: u32, with_use: bool) -> u32 {
+        let changed = ReaderFlags::CHANGED.bits();
+        let usage = ReaderFlags::INUSE.bits() | ReaderFlags::EXCLUSIVE.bits();
+        match self {
+            Platform::PcscLite if !with_use => event_state & !changed & !usage,
+            _ => event_state & !changed,
+        }
+    }
+
+    /// Whether `SCardGetStatusChange` returns when a program begins to use a reader.
+    pub(crate) const fn tells_when_use_begins(self) -> bool {
+        matches!(self, Platform::Windows)
+    }
+
+    /// Whether there is an entry that tells that readers come and go.
+    pub(crate) const fn has_plug_and_play(self) -> bool {
+        !matches!(self, Platform::MacOs)
     }
 
     /// `SCARD_CTL_CODE(function)`.

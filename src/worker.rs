@@ -82,7 +82,8 @@ struct StopState {
 }
 
 /// A caller that can be told to look up.
-trait Wake: Send + Sync {
+pub(crate) trait Wake: Send + Sync {
+    /// Called once the handle is aborted, which it stays.
     fn wake(&self);
 }
 
@@ -110,13 +111,14 @@ impl AbortHandle {
         lock(&self.0.state).aborted
     }
 
-    fn register(&self, caller: Arc<dyn Wake>) -> Registration<'_> {
+    /// Has a caller woken by [`abort`](AbortHandle::abort), until the registration ends.
+    pub(crate) fn register(&self, caller: Arc<dyn Wake>) -> Registration {
         let mut state = lock(&self.0.state);
         let number = state.next;
         state.next += 1;
         state.waiting.push((number, caller));
         Registration {
-            handle: self,
+            handle: self.clone(),
             number,
         }
     }
@@ -140,12 +142,13 @@ impl PartialEq for AbortHandle {
 impl Eq for AbortHandle {}
 
 /// A caller's place among those that an abort wakes.
-struct Registration<'a> {
-    handle: &'a AbortHandle,
+#[derive(Debug)]
+pub(crate) struct Registration {
+    handle: AbortHandle,
     number: u64,
 }
 
-impl Drop for Registration<'_> {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = lock(&self.handle.0.state);
         state.waiting.retain(|(number, _)| *number != self.number);

@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
@@ -140,6 +140,24 @@ fn transmit_sends_hex_and_prints_hex() {
     });
 }
 
+/// Starts an example that goes on, and gives its lines as they come.
+fn start(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> (Child, Receiver<String>) {
+    let mut command = sandbox.command(example(name));
+    command.args(arguments).stdout(Stdio::piped());
+    let mut program = command.spawn().unwrap();
+    let output = BufReader::new(program.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            println!("{line}");
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    (program, lines)
+}
+
 /// Waits for a line that begins so.
 #[track_caller]
 fn expect(lines: &Receiver<String>, start: &str) {
@@ -157,18 +175,7 @@ fn expect(lines: &Receiver<String>, start: &str) {
 fn session_reads_badges_whatever_happens() {
     isolated(|| {
         let sandbox = sandbox();
-        let mut command = sandbox.command(example("session"));
-        let mut program = command.arg("3").stdout(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(program.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                println!("{line}");
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        let (mut program, lines) = start(&sandbox, "session", &["3"]);
         let slot = sandbox.reader(0);
         let badge = slot.card().unwrap();
         expect(&lines, "badge 1");
@@ -202,5 +209,65 @@ fn session_reads_badges_whatever_happens() {
         expect(&lines, "badge 3");
         assert!(program.wait().unwrap().success());
         assert_eq!((read(&badge), read(&next)), (2, 1));
+    });
+}
+
+/// What a terminal does at Ctrl-C.
+fn interrupt(program: &Child) {
+    let mut kill = Command::new("kill");
+    let kill = kill.args(["-INT", &program.id().to_string()]);
+    assert!(kill.status().unwrap().success());
+}
+
+#[test]
+fn monitor_shows_what_happens_until_ctrl_c() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let (mut program, lines) = start(&sandbox, "monitor", &[]);
+        let next = || lines.recv_timeout(support::SOON).expect("no line");
+        let name = sandbox.reader(0).name();
+        let shows = |line: &str, event: &str| {
+            let (time, rest) = line.split_once("  ").expect(line);
+            assert_eq!(time.len(), "00:00:00.000".len(), "{line}");
+            assert!(rest.starts_with(name) && rest.contains(event), "{line}");
+        };
+        shows(&next(), "reader attached");
+        let card = next();
+        shows(&card, "card inserted (3B ");
+        assert!(card.contains("): T="), "{card}");
+        assert!(next().ends_with("reader attached"));
+        sandbox.reader(0).remove().unwrap();
+        shows(&next(), "card removed");
+        interrupt(&program);
+        assert!(program.wait().unwrap().success());
+        assert!(lines.recv_timeout(support::SOON).is_err(), "one more line");
+    });
+}
+
+#[test]
+fn monitor_shows_json_to_machines() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let (mut program, lines) = start(&sandbox, "monitor", &["--json"]);
+        let next = || -> serde_json::Value {
+            let line = lines.recv_timeout(support::SOON).expect("no line");
+            serde_json::from_str(&line).expect(&line)
+        };
+        let name = sandbox.reader(0).name();
+        let (attached, inserted, other) = (next(), next(), next());
+        assert_eq!(attached["event"], "ReaderAttached");
+        assert_eq!(inserted["event"], "CardInserted");
+        assert_eq!(inserted["reader"], name);
+        let atr = hex::encode_upper(scard_testkit::atr::T1);
+        assert_eq!(inserted["atr"], atr.as_str());
+        assert!(inserted["time"].as_f64().unwrap() >= attached["time"].as_f64().unwrap());
+        assert_eq!(other["reader"], sandbox.reader(1).name());
+        sandbox.kill().unwrap();
+        let lost = next();
+        assert_eq!(lost["event"], "ServiceLost");
+        assert_eq!(lost["reader"], serde_json::Value::Null);
+        assert!(lost["text"].as_str().unwrap().contains("SCARD_"), "{lost}");
+        interrupt(&program);
+        assert!(program.wait().unwrap().success());
     });
 }

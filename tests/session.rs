@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, ConnectOptions, Context, Disposition, Error, ErrorKind, HookError, Initialization,
-    Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard, SessionError,
-    SessionEvent, SetUpWhen, ShareMode,
+    AbortHandle, CardFilter, ConnectOptions, Context, Disposition, Error, ErrorKind, HookError,
+    Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard,
+    SessionError, SessionEvent, SetUpWhen, ShareMode,
 };
 use scard_testkit::{CardHandle, Reply, isolated, isolated_with_peer};
 use support::applet::{Applications, NOT_SELECTED, SERIAL, number_of, numbered, select};
@@ -718,8 +718,9 @@ fn any_reader_will_do_and_the_last_one_is_preferred() {
         let fixture = fixture_with(card());
         let second = fixture.sandbox.reader(1).insert(card()).unwrap();
         let empty = fixture.empty_reader.clone();
+        let wanted = CardFilter::new().matching(move |state| *state.reader() == empty);
         let builder = Session::builder(&fixture.context).setup(set_up);
-        let mut session = builder.readers(move |name| *name == empty).open().unwrap();
+        let mut session = builder.cards(wanted).open().unwrap();
         assert_eq!(session.reader(), Some(&fixture.empty_reader));
         works(&mut session, 0);
         let mut session = Session::builder(&fixture.context)

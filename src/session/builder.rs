@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::card::SessionCard;
@@ -10,9 +9,9 @@ use super::error::{HookError, SessionError};
 use super::event::SessionEvent;
 use super::{Session, State};
 use crate::context::Context;
+use crate::monitor::CardFilter;
 use crate::name::ReaderName;
 use crate::options::ConnectOptions;
-use crate::wait::ReaderFilter;
 
 /// When [`SessionBuilder::setup`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -61,7 +60,7 @@ impl Events {
 /// What the program chose.
 pub(super) struct Config {
     pub(super) context: Context,
-    pub(super) wanted: ReaderFilter,
+    pub(super) wanted: CardFilter,
     pub(super) options: ConnectOptions,
     pub(super) setup_when: SetUpWhen,
     pub(super) wait_for_card: bool,
@@ -94,7 +93,7 @@ impl SessionBuilder {
         SessionBuilder {
             config: Config {
                 context: context.clone(),
-                wanted: Arc::new(|_: &ReaderName| true),
+                wanted: CardFilter::new(),
                 options: ConnectOptions::new(),
                 setup_when: SetUpWhen::default(),
                 wait_for_card: true,
@@ -107,19 +106,16 @@ impl SessionBuilder {
         }
     }
 
-    /// Uses only this reader. Without this, any reader is fine: the one that the session has
-    /// used before, if it has a card, or else the first that has one.
+    /// Uses only cards in this reader. Without this, any reader is fine: the one that the
+    /// session has used before, if it has a card, or else the first that has one.
     pub fn reader(self, name: &ReaderName) -> SessionBuilder {
-        let name = name.clone();
-        self.readers(move |other| *other == name)
+        self.cards(CardFilter::new().reader(name))
     }
 
-    /// Uses only readers of which this is true.
-    pub fn readers(
-        mut self,
-        wanted: impl Fn(&ReaderName) -> bool + Send + Sync + 'static,
-    ) -> SessionBuilder {
-        self.config.wanted = Arc::new(wanted);
+    /// Uses only these cards. Instead of an earlier choice, by
+    /// [`reader`](SessionBuilder::reader) as well.
+    pub fn cards(mut self, wanted: CardFilter) -> SessionBuilder {
+        self.config.wanted = wanted;
         self
     }
 

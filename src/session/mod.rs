@@ -24,7 +24,7 @@ use card::slice;
 pub use error::{HookError, SessionError};
 pub use event::SessionEvent;
 use recovery::{Action, Over, Trial, action, wants_reset};
-use steps::{Stop, attend, can_recover, connect, limited, prepare, search};
+use steps::{Stop, attend, can_recover, connect, look, prepare};
 
 /// How long the end of a connection is waited for, in a session with a deadline.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ const BRIEF: u32 = 4;
 /// | [`Reconnect`](Recovery::Reconnect) | reconnects and leaves the card as it is; if another protocol has become active that the session does not accept, with a reset |
 /// | [`ResetCard`](Recovery::ResetCard) | reconnects with a reset |
 /// | [`InsertCard`](Recovery::InsertCard), [`AttachReader`](Recovery::AttachReader), [`ConnectAgain`](Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
-/// | [`RetryLater`](Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to half a second |
+/// | [`RetryLater`](Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to a second |
 /// | others | nothing: [`SessionError::Card`]. `SCARD_W_SECURITY_VIOLATION` is believed when it comes a third time, because pcsc-lite also answers with it when it ends |
 ///
 /// All but the first recovery in a run come after such a pause. Each is told to
@@ -321,8 +321,7 @@ impl Session {
 
     /// Whether the right card may be in another reader than those that were tried.
     fn has_other(&self, trial: &Trial) -> bool {
-        let search = search(&self.config, &self.state);
-        let found = limited(&self.config, trial, move |_| search.look());
+        let found = look(&self.config, &self.state, trial);
         matches!(found, Ok(Some(_)))
     }
 

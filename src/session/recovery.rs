@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::ReturnCode;
 use crate::error::{Error, ErrorKind, Recovery};
+use crate::pause::Pause;
 use crate::platform::Platform;
-use crate::wait::Pause;
 use crate::worker::AbortHandle;
 
 /// What a session can do by itself.

@@ -1,6 +1,5 @@
 //! The steps of an attempt: find a card and connect, identify, set up, work.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::State;
@@ -11,9 +10,12 @@ use super::event::SessionEvent;
 use super::recovery::{Trial, action};
 use crate::card::Card;
 use crate::channel::{Limits, run};
-use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
+use crate::connection::OwnedContext;
+use crate::context::reader_states;
+use crate::error::{Error, Operation, Refusal, Result};
+use crate::monitor::{CardFilter, Monitor, MonitorOptions};
+use crate::name::ReaderName;
 use crate::options::ShareMode;
-use crate::wait::Search;
 
 /// Why an attempt ended without success.
 pub(super) enum Stop<E> {
@@ -31,15 +33,34 @@ pub(super) fn can_recover(error: &Error, trial: &Trial) -> bool {
     action(error.recovery()).is_some() && trial.over().is_none()
 }
 
-/// Where to look for the card.
-pub(super) fn search(config: &Config, state: &State) -> Search {
-    let (wanted, refused) = (config.wanted.clone(), state.refused.clone());
-    Search {
-        scope: config.context.scope(),
-        wanted: Arc::new(move |name| !refused.contains(name) && wanted(name)),
-        preferred: state.reader.clone(),
-        abort: config.options.abort.clone(),
+/// Looks for the card, and does not wait for it.
+pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderName>> {
+    let (wanted, preferred) = (wanted(config, state), state.reader.clone());
+    let scope = config.context.scope();
+    limited(config, trial, move |_| {
+        let states = reader_states(&OwnedContext::establish(scope)?)?;
+        let found = wanted.choose(&states, preferred.as_ref());
+        Ok(found.map(|state| state.reader().clone()))
+    })
+}
+
+/// Waits for the card: none at the deadline.
+fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderName>> {
+    let mut options = MonitorOptions::new();
+    if let Some(abort) = &config.options.abort {
+        options = options.abort_handle(abort);
     }
+    let monitor = Monitor::start(config.context.scope(), options)?;
+    let wanted = wanted(config, state);
+    let found = monitor.card_until(&wanted, state.reader.as_ref(), trial.end)?;
+    Ok(found.map(|state| state.reader().clone()))
+}
+
+/// The cards that this run may use.
+fn wanted(config: &Config, state: &State) -> CardFilter {
+    let refused = state.refused.clone();
+    let wanted = config.wanted.clone();
+    wanted.matching(move |state| !refused.contains(state.reader()))
 }
 
 /// Finds a card and connects to it.
@@ -51,18 +72,13 @@ pub(super) fn connect<E>(
 ) -> Result<Card, Stop<E>> {
     state.set_up = false;
     state.unidentified = true;
-    let search = search(config, state);
     let no_card = || Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD);
-    let look = search.clone();
-    let reader = match limited(config, trial, move |_| look.look())? {
+    let reader = match look(config, state, trial)? {
         Some(reader) => reader,
         None if !trial.wait => return Err(Stop::Recover(no_card())),
         None => {
             events.tell(SessionEvent::WaitingForCard);
-            let found = match limited(config, trial, move |end| search.wait(end)) {
-                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => None,
-                found => found?,
-            };
+            let found = wait(config, state, trial)?;
             match found {
                 Some(reader) => {
                     trial.fresh();

@@ -60,9 +60,14 @@ pub(crate) struct Watched<'a> {
 impl<'a> Watched<'a> {
     /// A reader of which the caller knows nothing.
     pub(crate) fn unaware(name: &'a CStr) -> Watched<'a> {
+        Watched::knowing(name, 0)
+    }
+
+    /// A reader of which the caller knows this.
+    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> Watched<'a> {
         Watched {
             name,
-            current_state: 0,
+            current_state,
             event_state: 0,
             atr: Atr::new(&[]),
         }
@@ -205,7 +210,7 @@ pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Fail
 }
 
 /// Waits until a reader differs from what the caller knows. `timeout_ms` of `u32::MAX`
-/// waits without limit.
+/// waits without limit. What is there is given also with `SCARD_E_TIMEOUT`.
 pub(crate) fn get_status_change(
     context: ContextHandle,
     timeout_ms: u32,
@@ -224,14 +229,17 @@ pub(crate) fn get_status_change(
         .collect();
     // SAFETY: `states` holds as many entries as the call is told, each with a name that
     // `readers` keeps alive, and outlives the call.
-    check(unsafe {
+    let answer = check(unsafe {
         ffi::SCardGetStatusChange(
             context.0,
             widen(timeout_ms),
             states.as_mut_ptr(),
             length(states.len()),
         )
-    })?;
+    });
+    if !matches!(answer, Ok(()) | Err(ReturnCode::E_TIMEOUT)) {
+        return answer;
+    }
     for (reader, state) in readers.iter_mut().zip(states) {
         // Copies: the structure is packed on macOS.
         let (event_state, atr_len, atr) = (state.dwEventState, state.cbAtr, state.rgbAtr);
@@ -239,7 +247,13 @@ pub(crate) fn get_status_change(
         reader.event_state = narrow(event_state);
         reader.atr = Atr::new(atr.get(..atr_len).unwrap_or(&atr));
     }
-    Ok(())
+    answer
+}
+
+/// Ends a wait for a change on this context; one that has not begun yet is not ended.
+pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
+    // SAFETY: takes a handle by value; the service checks it.
+    check(unsafe { ffi::SCardCancel(context.0) })
 }
 
 pub(crate) fn connect(

@@ -1,0 +1,195 @@
+//! Which cards are meant.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::name::ReaderName;
+use crate::status::ReaderState;
+
+/// Says which cards are waited for, by [`Context::wait_for_card`](crate::Context::wait_for_card)
+/// and the like. All conditions must be met; without any, every card is fine.
+///
+/// ```
+/// use scard::{CardFilter, ReaderName};
+///
+/// // Cards of one kind in any reader but the built-in one:
+/// let filter = CardFilter::new()
+///     .atr(&[0x3B, 0x7F, 0x96, 0x00, 0x00])
+///     .matching(|state| !state.reader().to_string().starts_with("Built-in"));
+/// // Any card in this reader:
+/// let filter = CardFilter::new().reader(&ReaderName::new("ACS ACR122U 00 00")?);
+/// # Ok::<(), scard::InvalidReaderName>(())
+/// ```
+#[derive(Clone, Default)]
+#[must_use]
+pub struct CardFilter {
+    conditions: Vec<Condition>,
+}
+
+type Condition = Arc<dyn Fn(&ReaderState) -> bool + Send + Sync>;
+
+impl CardFilter {
+    /// Every card.
+    pub fn new() -> CardFilter {
+        CardFilter::default()
+    }
+
+    /// Only cards in this reader.
+    pub fn reader(self, name: &ReaderName) -> CardFilter {
+        let name = name.clone();
+        self.matching(move |state| *state.reader() == name)
+    }
+
+    /// Only cards with exactly this answer to reset.
+    pub fn atr(self, atr: &[u8]) -> CardFilter {
+        let atr = atr.to_vec();
+        self.matching(move |state| state.atr() == *atr)
+    }
+
+    /// Only cards whose answer to reset has this length, and these bits where the mask has
+    /// ones: how families of cards are described. Bytes that the mask does not have must be
+    /// equal; what it has beyond the end does not matter.
+    ///
+    /// ```
+    /// # use scard::CardFilter;
+    /// // Whatever the last two bytes are:
+    /// let filter = CardFilter::new().atr_masked(&[0x3B, 0x02, 0x00, 0x00], &[0xFF, 0xFF, 0, 0]);
+    /// ```
+    pub fn atr_masked(self, atr: &[u8], mask: &[u8]) -> CardFilter {
+        let (atr, mask) = (atr.to_vec(), mask.to_vec());
+        self.matching(move |state| {
+            let found = state.atr();
+            let masks = mask.iter().copied().chain(std::iter::repeat(0xFF));
+            let mut bytes = found.as_bytes().iter().zip(&atr).zip(masks);
+            found.len() == atr.len() && bytes.all(|((a, b), mask)| a & mask == b & mask)
+        })
+    }
+
+    /// Only the card that was there when the service gave this state, and no longer once it
+    /// was taken out, even if it was put in again.
+    ///
+    /// # Platform notes
+    ///
+    /// Where the service does not count what comes and goes (macOS), a card that was put in
+    /// again cannot be told from one that stayed.
+    pub fn same_card(self, then: &ReaderState) -> CardFilter {
+        let then = then.clone();
+        self.matching(move |state| {
+            let same_count = state.event_count() == then.event_count();
+            state.reader() == then.reader() && same_count && state.has_card()
+        })
+    }
+
+    /// Only cards of which this is true. It is asked for readers with a card, also mute ones,
+    /// whenever something has changed.
+    pub fn matching(
+        mut self,
+        condition: impl Fn(&ReaderState) -> bool + Send + Sync + 'static,
+    ) -> CardFilter {
+        self.conditions.push(Arc::new(condition));
+        self
+    }
+
+    /// Whether there is a card, and it is one of those that are meant.
+    pub fn matches(&self, state: &ReaderState) -> bool {
+        state.has_card() && self.conditions.iter().all(|condition| condition(state))
+    }
+
+    /// The first of these cards that answers and is meant, or the one in the reader that is
+    /// preferred.
+    pub(crate) fn choose<'a>(
+        &self,
+        states: impl IntoIterator<Item = &'a ReaderState>,
+        preferred: Option<&ReaderName>,
+    ) -> Option<&'a ReaderState> {
+        let states = states.into_iter();
+        let mut found = states.filter(|state| !state.is_mute() && self.matches(state));
+        let first = found.next()?;
+        let is_preferred = |state: &&ReaderState| preferred == Some(state.reader());
+        std::iter::once(first)
+            .chain(found)
+            .find(is_preferred)
+            .or(Some(first))
+    }
+}
+
+impl fmt::Debug for CardFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CardFilter")
+            .field("conditions", &self.conditions.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::atr::Atr;
+
+    fn state(reader: &str, flags: u32, count: u32, atr: &[u8]) -> ReaderState {
+        ReaderState {
+            reader: ReaderName::new(reader).unwrap(),
+            event_state: flags | (count << 16),
+            atr: Atr::new(atr),
+        }
+    }
+
+    #[test]
+    fn all_conditions_must_be_met() {
+        let card = state("A", 0x20, 1, &[0x3B, 1, 2]);
+        assert!(CardFilter::new().matches(&card));
+        assert!(
+            !CardFilter::new().matches(&state("A", 0x10, 1, &[])),
+            "no card"
+        );
+        let a = CardFilter::new().reader(card.reader());
+        assert!(a.matches(&card));
+        assert!(!a.matches(&state("B", 0x20, 1, &[0x3B, 1, 2])));
+        let both = a.clone().atr(&[0x3B, 1, 2]);
+        assert!(both.matches(&card));
+        assert!(!both.matches(&state("A", 0x20, 1, &[0x3B, 1])));
+        assert!(!a.matching(|_| false).matches(&card));
+    }
+
+    #[test]
+    fn an_atr_is_compared_where_the_mask_says() {
+        let card = state("A", 0x20, 1, &[0x3B, 0x12, 0x34]);
+        let matches = |atr: &[u8], mask: &[u8]| {
+            let filter = CardFilter::new().atr_masked(atr, mask);
+            filter.matches(&card)
+        };
+        assert!(matches(&[0x3B, 0x12, 0x34], &[]));
+        assert!(matches(&[0x3B, 0x10, 0x99], &[0xFF, 0xF0, 0]));
+        assert!(!matches(&[0x3B, 0x20, 0x99], &[0xFF, 0xF0, 0]));
+        assert!(!matches(&[0x3B, 0x12], &[0xFF, 0xFF]));
+        assert!(!matches(&[0x3B, 0x12, 0x34, 0x56], &[0; 9]));
+        assert!(matches(&[0x3B, 0x12, 0x34], &[0xFF; 9]));
+    }
+
+    #[test]
+    fn the_first_card_that_answers_is_chosen_but_for_a_preferred_one() {
+        let mute = state("A", 0x220, 1, &[]);
+        let states = [mute, state("B", 0x20, 1, &[]), state("C", 0x20, 1, &[])];
+        let chosen = |preferred: &str| {
+            let preferred = ReaderName::new(preferred).unwrap();
+            let chosen = CardFilter::new().choose(&states, Some(&preferred));
+            chosen.unwrap().reader().to_string()
+        };
+        assert_eq!(chosen("C"), "C");
+        assert_eq!(chosen("A"), "B");
+        assert_eq!(CardFilter::new().choose(&states, None), Some(&states[1]));
+        assert_eq!(CardFilter::new().choose(&states[..1], None), None);
+    }
+
+    #[test]
+    fn the_same_card_is_one_that_stayed() {
+        let then = state("A", 0x20, 1, &[0x3B]);
+        let same = CardFilter::new().same_card(&then);
+        assert!(same.matches(&then));
+        assert!(same.matches(&state("A", 0x220, 1, &[])), "mute, but there");
+        assert!(!same.matches(&state("B", 0x20, 1, &[0x3B])));
+        assert!(!same.matches(&state("A", 0x10, 1, &[])));
+        #[cfg(not(target_os = "macos"))]
+        assert!(!same.matches(&state("A", 0x20, 3, &[0x3B])));
+    }
+}

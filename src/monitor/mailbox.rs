@@ -1,0 +1,270 @@
+//! Where the one who watches and the one who is told meet.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::event::Event;
+use super::view::View;
+
+/// How many moments are kept apart for one who does not look. Later ones are put together.
+pub(super) const CAPACITY: usize = 256;
+
+/// What is known of the readers, moment by moment.
+///
+/// It keeps moments, not events: however many there are, two of them can be put together to
+/// what leads from the first to the second.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the events that were made so far lead to.
+    told: View,
+    /// Those of them that were not taken yet.
+    events: VecDeque<Event>,
+    /// What came after.
+    moments: VecDeque<View>,
+    /// How many there have been.
+    posted: u64,
+    closed: bool,
+}
+
+impl State {
+    fn next_event(&mut self) -> Option<Event> {
+        while self.events.is_empty() {
+            let moment = self.moments.pop_front()?;
+            self.events = moment.events_since(&self.told).into();
+            self.told = moment;
+        }
+        self.events.pop_front()
+    }
+
+    fn latest(&self) -> &View {
+        self.moments.back().unwrap_or(&self.told)
+    }
+}
+
+/// The end: nobody watches any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Closed;
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what is known now.
+    pub(super) fn post(&self, view: &View) {
+        let mut state = self.lock();
+        if state.closed || (state.posted > 0 && state.latest() == view) {
+            return;
+        }
+        state.posted += 1;
+        if state.moments.len() >= CAPACITY {
+            state.moments.pop_back();
+        }
+        state.moments.push_back(view.clone());
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Ends everything; what was not taken is not taken any more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Waits for the next event: `None` at the deadline.
+    pub(super) fn next(&self, deadline: Option<Instant>) -> Result<Option<Event>, Closed> {
+        self.wait(deadline, State::next_event)
+    }
+
+    /// Waits until more is known than at the moment with this number: what is known then, and
+    /// its number. `None` at the deadline. Events are not taken.
+    pub(super) fn news(
+        &self,
+        known: Option<u64>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<(u64, View)>, Closed> {
+        self.wait(deadline, |state| {
+            let is_news = state.posted > known.unwrap_or(0);
+            is_news.then(|| (state.posted, state.latest().clone()))
+        })
+    }
+
+    /// Waits so long, or until the end.
+    pub(super) fn pause(&self, pause: Duration) {
+        let deadline = Instant::now().checked_add(pause);
+        let _ = self.wait(deadline, |_| None::<()>);
+    }
+
+    fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<Option<T>, Closed> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return Err(Closed);
+            }
+            if let Some(found) = look(&mut state) {
+                return Ok(Some(found));
+            }
+            state = match deadline {
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(None);
+                    }
+                    self.changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::atr::Atr;
+    use crate::monitor::watch::Watch;
+    use crate::name::ReaderName;
+    use crate::platform::Platform;
+
+    const NOW: Option<Duration> = Some(Duration::ZERO);
+
+    fn until(limit: Option<Duration>) -> Option<Instant> {
+        limit.map(|limit| Instant::now() + limit)
+    }
+
+    fn all(mailbox: &Mailbox) -> Vec<String> {
+        let next = || mailbox.next(until(NOW)).unwrap();
+        let events = std::iter::from_fn(next);
+        events.map(|event| event.to_string()).collect()
+    }
+
+    /// A reader in which cards come and go: each call is one change.
+    struct Reader {
+        watch: Watch,
+        count: u32,
+    }
+
+    impl Reader {
+        fn new() -> Reader {
+            let mut watch = Watch::new(Platform::PcscLite, false);
+            watch.list(vec![ReaderName::new("R").unwrap()]);
+            let mut reader = Reader { watch, count: 0 };
+            reader.see();
+            reader
+        }
+
+        fn see(&mut self) {
+            let present = self.count % 2 == 1;
+            let flags = if present { 0x20 } else { 0x10 };
+            let state = flags | (self.count << 16);
+            let name = ReaderName::new("R").unwrap();
+            self.watch.see(&name, state, Atr::new(&[0x3B]));
+        }
+
+        fn change(&mut self) -> &View {
+            self.count += 1;
+            self.see();
+            self.watch.view()
+        }
+    }
+
+    #[test]
+    fn who_keeps_up_is_told_everything() {
+        let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
+        mailbox.post(reader.watch.view());
+        mailbox.post(reader.change());
+        mailbox.post(&reader.watch.view().clone());
+        mailbox.post(reader.change());
+        let told = ["reader attached", "card inserted (3B)", "card removed"];
+        assert_eq!(all(&mailbox), told);
+        assert!(all(&mailbox).is_empty());
+    }
+
+    #[test]
+    fn who_does_not_look_is_told_the_sum_in_bounded_memory() {
+        let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
+        mailbox.post(reader.watch.view());
+        for _ in 0..10_000 {
+            mailbox.post(reader.change());
+        }
+        assert_eq!(mailbox.lock().moments.len(), CAPACITY);
+        // One more, so that the end is a card.
+        mailbox.post(reader.change());
+        let events = all(&mailbox);
+        assert!(events.len() <= CAPACITY + 2, "{}", events.len());
+        assert_eq!(events.last().unwrap(), "card inserted (3B)");
+        mailbox.post(reader.change());
+        assert_eq!(all(&mailbox), ["card removed"]);
+    }
+
+    #[test]
+    fn what_is_put_together_is_told_as_if_nobody_had_looked_in_between() {
+        let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
+        mailbox.post(reader.watch.view());
+        for _ in 0..CAPACITY - 1 {
+            mailbox.post(reader.change());
+        }
+        // The last moment that has a place of its own gives it away, twice.
+        mailbox.post(reader.change());
+        mailbox.post(reader.change());
+        let events = all(&mailbox);
+        let last = ["card removed", "card came and went", "card inserted (3B)"];
+        assert_eq!(events[events.len() - 3..], last);
+        assert_eq!(events.len(), CAPACITY + 1);
+    }
+
+    #[test]
+    fn the_end_is_final_and_wakes() {
+        let mailbox = Mailbox::default();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| mailbox.next(None));
+            mailbox.close();
+            assert_eq!(waiting.join().unwrap(), Err(Closed));
+        });
+        mailbox.post(Reader::new().watch.view());
+        assert_eq!(mailbox.next(until(NOW)), Err(Closed));
+        assert_eq!(mailbox.news(None, None), Err(Closed));
+        mailbox.pause(Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn who_waits_for_a_state_takes_no_events() {
+        let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
+        assert_eq!(
+            mailbox.news(None, until(NOW)),
+            Ok(None),
+            "nothing was known yet"
+        );
+        mailbox.post(reader.watch.view());
+        let (first, view) = mailbox.news(None, None).unwrap().unwrap();
+        assert_eq!(view.cards().count(), 0);
+        assert_eq!(mailbox.news(Some(first), until(NOW)), Ok(None));
+        mailbox.post(reader.change());
+        let (_, view) = mailbox.news(Some(first), None).unwrap().unwrap();
+        assert_eq!(view.cards().count(), 1);
+        assert_eq!(all(&mailbox).len(), 2);
+    }
+}

@@ -1,0 +1,228 @@
+//! What happens at the readers: readers and cards that come and go.
+
+mod event;
+mod filter;
+mod mailbox;
+mod thread;
+mod view;
+mod wait;
+mod watch;
+mod watcher;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::error::{Error, Operation, Refusal, Result};
+use crate::options::Scope;
+use crate::worker::{Abandoned, AbortHandle, GivenUp, Registration, Wake};
+
+pub use event::{Event, Usage};
+pub use filter::CardFilter;
+use mailbox::Closed;
+use thread::Shared;
+
+/// How long a monitor that is dropped waits for its PC/SC context to be released.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What a [`Monitor`] is to tell, and what stops it.
+///
+/// ```
+/// use scard::{AbortHandle, MonitorOptions};
+///
+/// let abort = AbortHandle::new();
+/// let options = MonitorOptions::new().use_changes(true).abort_handle(&abort);
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct MonitorOptions {
+    use_changes: bool,
+    abort: Option<AbortHandle>,
+}
+
+impl MonitorOptions {
+    /// Readers and cards, and nothing else.
+    pub fn new() -> MonitorOptions {
+        MonitorOptions::default()
+    }
+
+    /// Whether to tell when programs begin or end to use a reader, as [`Event::UseChanged`].
+    ///
+    /// # Platform notes
+    ///
+    /// On Windows the service tells of both. With pcsc-lite and macOS the monitor looks once
+    /// a second, and so does not see a program that was faster.
+    pub fn use_changes(mut self, use_changes: bool) -> MonitorOptions {
+        self.use_changes = use_changes;
+        self
+    }
+
+    /// The handle that stops the monitor, shared with whatever else it stops. Without it the
+    /// monitor has one of its own: [`Monitor::abort_handle`].
+    pub fn abort_handle(mut self, abort: &AbortHandle) -> MonitorOptions {
+        self.abort = Some(abort.clone());
+        self
+    }
+}
+
+/// Tells what happens at the readers.
+///
+/// ```no_run
+/// use scard::{Context, Event, MonitorOptions};
+///
+/// let context = Context::establish()?;
+/// for event in context.monitor(MonitorOptions::new())? {
+///     match event {
+///         Event::CardInserted { reader, atr } => println!("{reader}: {atr}"),
+///         Event::CardRemoved { reader } => println!("{reader} is empty"),
+///         other => println!("{other}"),
+///     }
+/// }
+/// # Ok::<(), scard::Error>(())
+/// ```
+///
+/// The first events are the readers and cards that are there already; they are there when
+/// [`Context::monitor`] returns, so that nothing happens between a list and a look. Then comes
+/// what changes. When the service ends, all readers are told to go, and come back with it; the
+/// monitor goes on by itself.
+///
+/// A monitor has a thread and a PC/SC context of its own and disturbs no card.
+///
+/// # Stopping
+///
+/// The iterator ends, and [`next_timeout`](Monitor::next_timeout) gives nothing any more, when
+/// the [abort handle](Monitor::abort_handle) is used, from any thread, before, during or after
+/// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too,
+/// and waits for its thread for up to 100 milliseconds.
+///
+/// In a forked child a monitor is stopped.
+///
+/// # Events that were not taken
+///
+/// The monitor never waits for the one who takes its events. Up to 256 changes are kept, each
+/// on its own; what changes beyond that is put together with the newest of them, as if
+/// nobody had looked in between: a card that came and went is [`Event::CardMissed`], one that
+/// was taken out and put in is [`Event::CardExchanged`], and only the latest use of a reader
+/// is told. Whoever takes all events knows at their end what is there.
+///
+/// # Platform notes
+///
+/// | | What is noticed at once | At the latest after a second |
+/// |---|---|---|
+/// | Windows, pcsc-lite 2.3 and later | everything | |
+/// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
+/// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
+///
+/// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
+/// does so once a second. It also does with a reader whose event counter is zero, as after the
+/// start of the service: of an exchange of the card the service does not tell then.
+pub struct Monitor {
+    shared: Arc<Shared>,
+    abort: AbortHandle,
+    _registration: Registration,
+    process: u32,
+}
+
+impl Context {
+    /// Begins to watch the readers, and returns when it is known what is there.
+    ///
+    /// Built on `SCardGetStatusChange`. The [time-out](crate::ContextOptions::timeout) of the
+    /// context limits how long this call waits, and has no meaning for the monitor afterwards.
+    ///
+    /// # Errors
+    ///
+    /// None of the service: one that does not answer is [`Event::ServiceLost`].
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if nothing is known
+    /// within the time-out, [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be
+    /// no thread. A monitor whose abort handle was used before is stopped, which is no error.
+    #[doc(alias = "SCardGetStatusChange")]
+    pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
+        let deadline = self.timeout().and_then(|it| Instant::now().checked_add(it));
+        let monitor = Monitor::start(self.scope(), options)?;
+        match monitor.shared.mailbox.news(None, deadline) {
+            Ok(None) => Err(given_up(GivenUp::Deadline)),
+            Ok(Some(_)) | Err(Closed) => Ok(monitor),
+        }
+    }
+}
+
+fn given_up(why: GivenUp) -> Error {
+    let refusal = Refusal::given_up(Abandoned::before_it_began(why));
+    Error::given_up(Operation::GetStatusChange, refusal)
+}
+
+impl Monitor {
+    /// Starts the thread, and does not wait for it.
+    pub(crate) fn start(scope: Scope, options: MonitorOptions) -> Result<Monitor> {
+        let Some(shared) = Shared::start(scope, options.use_changes) else {
+            return Err(given_up(GivenUp::NoThread));
+        };
+        let abort = options.abort.unwrap_or_default();
+        let registration = abort.register(Arc::clone(&shared) as Arc<dyn Wake>);
+        // An abort before the registration was told to nobody.
+        if abort.is_aborted() {
+            shared.stop();
+        }
+        Ok(Monitor {
+            shared,
+            abort,
+            _registration: registration,
+            process: std::process::id(),
+        })
+    }
+
+    /// Waits for the next event, no longer than this. Gives nothing if there was none in time
+    /// or the monitor [is stopped](Monitor::is_stopped).
+    ///
+    /// A time-out of zero gives what is there already.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    fn next_until(&mut self, deadline: Option<Instant>) -> Option<Event> {
+        if self.is_stopped() {
+            return None;
+        }
+        self.shared.mailbox.next(deadline).ok().flatten()
+    }
+
+    /// Whether there will be no further events.
+    pub fn is_stopped(&self) -> bool {
+        // In a forked child, the thread may have held the lock.
+        self.process != std::process::id() || self.shared.mailbox.is_closed()
+    }
+
+    /// Stops the monitor from any thread; see [Stopping](Monitor#stopping).
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.abort.clone()
+    }
+}
+
+/// Waits for each event; ends when the monitor is stopped.
+impl Iterator for Monitor {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.next_until(None)
+    }
+}
+
+impl std::iter::FusedIterator for Monitor {}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            self.shared.stop();
+            self.shared.wait_for_end(GRACE);
+        }
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor")
+            .field("is_stopped", &self.is_stopped())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! The thread of a monitor: how it waits, and how a wait is ended from outside.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::mailbox::Mailbox;
+use super::view::View;
+use super::watcher::{Host, Service, Watcher};
+use crate::ReturnCode;
+use crate::connection::OwnedContext;
+use crate::context::list_readers;
+use crate::error::{Error, Operation, Result};
+use crate::name::ReaderName;
+use crate::options::Scope;
+use crate::platform::Platform;
+use crate::sys::{self, ContextHandle, Watched};
+use crate::worker::Wake;
+
+/// How often a wait in the service is tried to be ended.
+const FIRST_CANCEL: Duration = Duration::from_micros(200);
+const LAST_CANCEL: Duration = Duration::from_millis(50);
+
+/// The longest limit that is one, in milliseconds.
+const LONGEST: u32 = u32::MAX - 1;
+
+/// What the monitor and its thread have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    scope: Scope,
+    pub(super) mailbox: Mailbox,
+    waiting: Arc<Waiting>,
+}
+
+/// The waits of the thread, and its end.
+#[derive(Debug, Default)]
+struct Waiting {
+    stopped: AtomicBool,
+    /// The context that it waits in. Once stopped, the one who ends the wait can hold this for
+    /// as long as a call takes: nobody but the thread may want it then.
+    context: Mutex<Option<ContextHandle>>,
+    left: Condvar,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+impl Wake for Shared {
+    fn wake(&self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    /// Starts the thread, and does not wait for it; `None` if there can be none.
+    pub(super) fn start(scope: Scope, use_changes: bool) -> Option<Arc<Shared>> {
+        let shared = Arc::new(Shared {
+            scope,
+            mailbox: Mailbox::default(),
+            waiting: Arc::default(),
+        });
+        let watched = Arc::clone(&shared);
+        let watch = move || {
+            let ended = Ended(watched);
+            Watcher::new(&ended.0, Platform::CURRENT, use_changes).run();
+        };
+        let thread = thread::Builder::new().name("scard-monitor".to_owned());
+        thread.spawn(watch).ok()?;
+        Some(shared)
+    }
+
+    /// Stops for good, and never blocks.
+    pub(super) fn stop(&self) {
+        self.mailbox.close();
+        self.waiting.cancel();
+    }
+
+    /// Waits until the thread has released its context, but no longer than this.
+    pub(super) fn wait_for_end(&self, limit: Duration) {
+        self.waiting.wait_for_end(limit);
+    }
+}
+
+impl Waiting {
+    /// The thread is about to wait in this context; not any more if it was stopped.
+    fn enter(&self, context: ContextHandle) -> bool {
+        let mut waiting = lock(&self.context);
+        let stopped = self.stopped.load(Ordering::SeqCst);
+        if !stopped {
+            *waiting = Some(context);
+        }
+        !stopped
+    }
+
+    /// The thread waits no longer. From now on the context may end: nobody uses it.
+    fn leave(&self) {
+        *lock(&self.context) = None;
+        self.left.notify_all();
+    }
+
+    /// Ends the wait, and has none begin.
+    ///
+    /// `SCardCancel` is lost if the wait has not quite begun, so that it has to be repeated;
+    /// and it can block, as any call. So it has a thread of its own.
+    fn cancel(self: &Arc<Self>) {
+        if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.context).is_none() {
+            return;
+        }
+        let waiting = Arc::clone(self);
+        let thread = thread::Builder::new().name("scard-cancel".to_owned());
+        if thread.spawn(move || waiting.cancel_until_left()).is_err() {
+            self.cancel_until_left();
+        }
+    }
+
+    fn cancel_until_left(&self) {
+        let mut pause = FIRST_CANCEL;
+        let mut waiting = lock(&self.context);
+        while let Some(context) = *waiting {
+            // The lock keeps the context alive.
+            if let Err(code) = sys::cancel(context) {
+                tracing::trace!(%code, "SCardCancel");
+            }
+            let waited = self.left.wait_timeout(waiting, pause);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+            pause = pause.saturating_mul(2).min(LAST_CANCEL);
+        }
+    }
+
+    fn end(&self) {
+        *lock(&self.ended) = true;
+        self.end.notify_all();
+    }
+
+    fn wait_for_end(&self, limit: Duration) {
+        let ended = lock(&self.ended);
+        let waited = self.end.wait_timeout_while(ended, limit, |ended| !*ended);
+        drop(waited);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread has ended, however it did.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.mailbox.close();
+        self.0.waiting.end();
+    }
+}
+
+/// A context that a monitor waits in.
+pub(super) struct WatchedContext {
+    context: OwnedContext,
+    waiting: Arc<Waiting>,
+}
+
+impl Host for Arc<Shared> {
+    type Service = WatchedContext;
+
+    fn establish(&self) -> Result<WatchedContext> {
+        Ok(WatchedContext {
+            context: OwnedContext::establish(self.scope)?,
+            waiting: Arc::clone(&self.waiting),
+        })
+    }
+
+    fn post(&self, view: &View) {
+        self.mailbox.post(view);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.mailbox.is_closed()
+    }
+
+    fn pause(&self, pause: Duration) {
+        self.mailbox.pause(pause);
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+impl Service for WatchedContext {
+    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+        list_readers(&self.context)
+    }
+
+    fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
+        let context = self.context.handle();
+        let waits = limit.is_none_or(|limit| !limit.is_zero());
+        let answer = if waits && !self.waiting.enter(context) {
+            Err(ReturnCode::E_CANCELLED)
+        } else {
+            let limit = limit.map_or(u32::MAX, |it| {
+                u32::try_from(it.as_millis()).unwrap_or(LONGEST)
+            });
+            sys::get_status_change(context, limit, readers)
+        };
+        if waits {
+            self.waiting.leave();
+        }
+        match answer {
+            Ok(()) => Ok(true),
+            Err(ReturnCode::E_TIMEOUT) => Ok(false),
+            Err(code) => Err(Error::new(Operation::GetStatusChange, code)),
+        }
+    }
+}

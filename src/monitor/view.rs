@@ -1,0 +1,187 @@
+//! What is known of all readers at one moment, and the events between two such moments.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::event::{Event, Usage};
+use crate::error::{Error, Recovery};
+use crate::name::ReaderName;
+use crate::status::ReaderState;
+
+/// All readers at one moment. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct View {
+    pub(super) service: ServiceView,
+    pub(super) readers: BTreeMap<ReaderName, Arc<ReaderView>>,
+}
+
+/// The service at one moment. At first it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct ServiceView {
+    /// How often it has been lost.
+    pub(super) losses: u64,
+    /// What it answered when it was lost last.
+    pub(super) last: Option<Error>,
+    /// Whether it is lost now, and what it answers.
+    pub(super) lost: Option<Error>,
+    /// How often it has answered so, up to [`BELIEVED`].
+    pub(super) failures: u32,
+}
+
+/// How often a failure must be repeated to be believed: pcsc-lite reports a daemon that dies
+/// while it is asked in the same way as a denial by polkit.
+pub(super) const BELIEVED: u32 = 3;
+
+/// A reader at one moment. What comes and goes is counted, so that two moments can be
+/// compared however much has happened between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReaderView {
+    /// A new one each time it is plugged in.
+    pub(super) attachment: u64,
+    pub(super) available: bool,
+    pub(super) card: Option<CardView>,
+    /// How many cards have been put in so far, as far as is known.
+    pub(super) cards: u64,
+    pub(super) usage: Usage,
+    /// As the service has it.
+    pub(super) state: ReaderState,
+}
+
+/// A card at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CardView {
+    /// Which one of those that were put in.
+    pub(super) number: u64,
+    pub(super) mute: bool,
+}
+
+impl View {
+    /// The readers that have a card, mute ones, too.
+    pub(super) fn cards(&self) -> impl Iterator<Item = &ReaderState> {
+        let readers = self.readers.values();
+        readers
+            .filter(|reader| reader.card.is_some())
+            .map(|reader| &reader.state)
+    }
+
+    /// Why there will be no card however long it is waited for.
+    pub(super) fn failure(&self) -> Option<&Error> {
+        let passes = |error: &Error| {
+            use Recovery::{AttachReader, ConnectAgain, InsertCard, RetryLater};
+            matches!(
+                error.recovery(),
+                AttachReader | ConnectAgain | InsertCard | RetryLater
+            )
+        };
+        let lost = self.service.lost.as_ref();
+        lost.filter(|error| !passes(error) && self.service.failures >= BELIEVED)
+    }
+
+    /// The events that lead from one moment to a later one.
+    pub(super) fn events_since(&self, before: &View) -> Vec<Event> {
+        let mut events = Vec::new();
+        let (old, new) = (&before.service, &self.service);
+        let lost_meanwhile = old.losses != new.losses;
+        if old.lost.is_some() && (lost_meanwhile || new.lost.is_none()) {
+            events.push(Event::ServiceRestored);
+        }
+        if lost_meanwhile {
+            if let Some(error) = new.last.clone() {
+                events.push(Event::ServiceLost { error });
+            }
+        }
+        for (name, old) in &before.readers {
+            let stays = |new: &&Arc<ReaderView>| new.attachment == old.attachment;
+            if self.readers.get(name).filter(stays).is_none() {
+                old.leaves(name, &mut events);
+            }
+        }
+        if lost_meanwhile && new.lost.is_none() {
+            events.push(Event::ServiceRestored);
+        }
+        for (name, new) in &self.readers {
+            let stays = |old: &&Arc<ReaderView>| new.attachment == old.attachment;
+            match before.readers.get(name).filter(stays) {
+                Some(old) => new.changes(name, old, &mut events),
+                None => new.comes(name, &mut events),
+            }
+        }
+        events
+    }
+}
+
+impl ReaderView {
+    fn comes(&self, name: &ReaderName, events: &mut Vec<Event>) {
+        let reader = || name.clone();
+        events.push(Event::ReaderAttached { reader: reader() });
+        if !self.available {
+            events.push(Event::ReaderUnavailable { reader: reader() });
+        }
+        self.shows_card(name, events);
+        if self.usage != Usage::default() {
+            let usage = self.usage;
+            let reader = reader();
+            events.push(Event::UseChanged { reader, usage });
+        }
+    }
+
+    fn leaves(&self, name: &ReaderName, events: &mut Vec<Event>) {
+        let reader = || name.clone();
+        if self.card.is_some() {
+            events.push(Event::CardRemoved { reader: reader() });
+        }
+        events.push(Event::ReaderDetached { reader: reader() });
+    }
+
+    fn changes(&self, name: &ReaderName, before: &ReaderView, events: &mut Vec<Event>) {
+        let reader = || name.clone();
+        if self.available && !before.available {
+            events.push(Event::ReaderAvailable { reader: reader() });
+        }
+        let atr = self.state.atr();
+        let came = self.card.is_some_and(|card| card.number > before.cards);
+        let exchanged = self.card.is_some() && before.card.is_some();
+        if self.cards.saturating_sub(before.cards) > u64::from(came) && !exchanged {
+            events.push(Event::CardMissed { reader: reader() });
+        }
+        match (before.card, self.card) {
+            (Some(_), None) => events.push(Event::CardRemoved { reader: reader() }),
+            (Some(old), Some(new)) if old.number != new.number => {
+                if old.mute || new.mute {
+                    events.push(Event::CardRemoved { reader: reader() });
+                    self.shows_card(name, events);
+                } else {
+                    let reader = reader();
+                    events.push(Event::CardExchanged { reader, atr });
+                }
+            }
+            (Some(old), Some(new)) if old.mute != new.mute => self.shows_card(name, events),
+            (Some(_), Some(_)) if atr != before.state.atr() => {
+                let reader = reader();
+                events.push(Event::AtrChanged { reader, atr });
+            }
+            (None, Some(_)) => self.shows_card(name, events),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if before.available && !self.available {
+            events.push(Event::ReaderUnavailable { reader: reader() });
+        }
+        if self.usage != before.usage {
+            let usage = self.usage;
+            let reader = reader();
+            events.push(Event::UseChanged { reader, usage });
+        }
+    }
+
+    fn shows_card(&self, name: &ReaderName, events: &mut Vec<Event>) {
+        let reader = name.clone();
+        match self.card {
+            Some(card) if card.mute => events.push(Event::CardMute { reader }),
+            Some(_) => {
+                let atr = self.state.atr();
+                events.push(Event::CardInserted { reader, atr });
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Waiting for a card to come or go.
+
+use std::time::{Duration, Instant};
+
+use super::filter::CardFilter;
+use super::mailbox::Closed;
+use super::view::View;
+use super::{Monitor, MonitorOptions, given_up};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::name::ReaderName;
+use crate::status::ReaderState;
+use crate::worker::GivenUp;
+
+impl Context {
+    /// Waits for a card that answers; one that is there already is found at once. Of several,
+    /// it is the one in the first reader.
+    ///
+    /// ```no_run
+    /// # fn demo(context: &scard::Context) -> scard::Result<()> {
+    /// use std::time::Duration;
+    /// use scard::{CardFilter, ConnectOptions};
+    ///
+    /// let minute = Some(Duration::from_secs(60));
+    /// let found = context.wait_for_card(&CardFilter::new(), minute)?;
+    /// let mut card = context.connect(found.reader(), ConnectOptions::new())?;
+    /// // … and when the work is done:
+    /// let this_card = CardFilter::new().same_card(&found);
+    /// context.wait_for_removal(&this_card, minute)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Readers that are plugged in meanwhile count, and so does a service that comes back. To
+    /// stop it from another thread, use [`Monitor::wait_for_card`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there was none in
+    /// time, and what the service answers if waiting does not help, such as
+    /// `SCARD_W_SECURITY_VIOLATION`.
+    pub fn wait_for_card(
+        &self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<ReaderState> {
+        let deadline = end(timeout);
+        let monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
+        monitor
+            .card_until(filter, None, deadline)?
+            .ok_or_else(too_late)
+    }
+
+    /// Waits until no reader has such a card, mute ones included. A reader that is unplugged
+    /// has none, and neither has a service that ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there is still
+    /// one then.
+    pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
+        let deadline = end(timeout);
+        let monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
+        monitor.removal_until(filter, deadline)
+    }
+}
+
+impl Monitor {
+    /// [`Context::wait_for_card`] with this monitor. It looks at what is there now, and takes
+    /// no events.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_card`], and
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the monitor was stopped.
+    pub fn wait_for_card(
+        &mut self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<ReaderState> {
+        let found = self.card_until(filter, None, end(timeout))?;
+        found.ok_or_else(too_late)
+    }
+
+    /// [`Context::wait_for_removal`] with this monitor. It looks at what is there now, and
+    /// takes no events.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_removal`], and
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the monitor was stopped.
+    pub fn wait_for_removal(
+        &mut self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        self.removal_until(filter, end(timeout))
+    }
+
+    /// The first card that answers, or one in the reader that is preferred; none at the
+    /// deadline.
+    pub(crate) fn card_until(
+        &self,
+        filter: &CardFilter,
+        preferred: Option<&ReaderName>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<ReaderState>> {
+        self.look_until(deadline, |view| {
+            if let Some(error) = view.failure() {
+                return Some(Err(error.clone()));
+            }
+            let found = filter.choose(view.cards(), preferred);
+            found.cloned().map(Ok)
+        })?
+        .transpose()
+    }
+
+    fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<()> {
+        let is_gone = |view: &View| {
+            let still_there = view.cards().any(|card| filter.matches(card));
+            (!still_there).then_some(())
+        };
+        self.look_until(deadline, is_gone)?.ok_or_else(too_late)
+    }
+
+    /// Looks at what is known until it is enough for an answer; none at the deadline.
+    fn look_until<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut answer: impl FnMut(&View) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let mut known = None;
+        loop {
+            if self.is_stopped() {
+                return Err(given_up(GivenUp::Aborted));
+            }
+            match self.shared.mailbox.news(known, deadline) {
+                Ok(Some((number, view))) => {
+                    known = Some(number);
+                    if let Some(answer) = answer(&view) {
+                        return Ok(Some(answer));
+                    }
+                }
+                Ok(None) => return Ok(None),
+                Err(Closed) => {}
+            }
+        }
+    }
+}
+
+/// A time-out that goes past the end of the clock is none.
+fn end(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+fn too_late() -> Error {
+    given_up(GivenUp::Deadline)
+}

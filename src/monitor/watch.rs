@@ -1,0 +1,494 @@
+//! From the answers of the service to what is known of the readers.
+//!
+//! No calls are made here: what the platforms differ in can be tested on all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::event::Usage;
+use super::view::{BELIEVED, CardView, ReaderView, View};
+use crate::atr::Atr;
+use crate::error::Error;
+use crate::name::ReaderName;
+use crate::platform::Platform;
+use crate::status::{ReaderFlags, ReaderState};
+
+/// `SCARD_STATE_UNAWARE`.
+const UNAWARE: u32 = 0;
+
+/// Everything that is known of the readers, and what to ask next.
+#[derive(Debug)]
+pub(super) struct Watch {
+    platform: Platform,
+    use_changes: bool,
+    view: View,
+    readers: BTreeMap<ReaderName, Known>,
+    /// What to hand back in the entry for readers that come and go.
+    plug_and_play: u32,
+    /// How many readers have been plugged in so far.
+    attachments: u64,
+}
+
+/// What the service said of a reader.
+#[derive(Debug, Default)]
+struct Known {
+    /// What to hand back, so that only something else is a change; `None` asks for everything.
+    state: Option<u32>,
+    count: Option<u16>,
+    /// How many comings and goings the service has counted beyond those that were seen.
+    uncounted: i32,
+}
+
+impl Watch {
+    pub(super) fn new(platform: Platform, use_changes: bool) -> Watch {
+        Watch {
+            platform,
+            use_changes,
+            view: View::default(),
+            readers: BTreeMap::new(),
+            plug_and_play: 0,
+            attachments: 0,
+        }
+    }
+
+    /// What is known at this moment.
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The readers to ask for, and what to hand back for each.
+    pub(super) fn known_states(&self) -> Vec<(ReaderName, u32)> {
+        let readers = self.readers.iter();
+        readers
+            .map(|(name, known)| (name.clone(), known.state.unwrap_or(UNAWARE)))
+            .collect()
+    }
+
+    /// What to hand back in the entry for readers that come and go.
+    pub(super) fn plug_and_play(&self) -> u32 {
+        self.plug_and_play
+    }
+
+    /// Whether the service tells in the next wait of a reader that came before it.
+    pub(super) fn counts_readers(&self) -> bool {
+        self.plug_and_play >> 16 != 0
+    }
+
+    /// Whether something is not known yet that the service tells at once.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.readers.values().any(|known| known.state.is_none())
+    }
+
+    /// Whether the service wakes a waiter for everything that is to be told of these readers.
+    ///
+    /// With an event counter of zero it does not tell of a card that is exchanged, and
+    /// pcsc-lite never does of a program that begins to use a reader.
+    pub(super) fn is_told_everything(&self) -> bool {
+        let counts = |known: &Known| known.count.is_some_and(|count| count != 0);
+        (!self.use_changes || self.platform.tells_when_use_begins())
+            && self.readers.values().all(counts)
+    }
+
+    /// Asks for everything again.
+    pub(super) fn ask_anew(&mut self) {
+        for known in self.readers.values_mut() {
+            known.state = None;
+        }
+    }
+
+    /// The service is lost, and all readers with it.
+    pub(super) fn lose(&mut self, error: Error) {
+        let service = &mut self.view.service;
+        if service.lost.is_none() {
+            service.losses += 1;
+            service.last = Some(error.clone());
+            service.failures = 0;
+        }
+        service.failures = (service.failures + 1).min(BELIEVED);
+        service.lost = Some(error);
+        self.view.readers.clear();
+        self.readers.clear();
+        self.plug_and_play = 0;
+    }
+
+    /// The service has answered in full.
+    pub(super) fn found(&mut self) {
+        self.view.service.lost = None;
+    }
+
+    /// The service has these readers and no others. Says if that is new.
+    pub(super) fn list(&mut self, names: Vec<ReaderName>) -> bool {
+        let before = self.readers.len();
+        self.readers.retain(|name, _| names.contains(name));
+        let mut is_new = self.readers.len() != before;
+        let readers = &self.readers;
+        self.view
+            .readers
+            .retain(|name, _| readers.contains_key(name));
+        for name in names {
+            self.readers.entry(name).or_insert_with(|| {
+                is_new = true;
+                Known::default()
+            });
+        }
+        is_new
+    }
+
+    /// The answer in the entry for readers that come and go. Says if it is new.
+    pub(super) fn see_plug_and_play(&mut self, event_state: u32) -> bool {
+        let state = event_state & !ReaderFlags::CHANGED.bits();
+        let is_new = state != self.plug_and_play;
+        self.plug_and_play = state;
+        is_new
+    }
+
+    /// The answer for a reader. Says if it is new.
+    pub(super) fn see(&mut self, name: &ReaderName, event_state: u32, atr: Atr) -> bool {
+        let flags = ReaderFlags::from_bits_retain(event_state & 0xFFFF);
+        if flags.intersects(ReaderFlags::UNKNOWN | ReaderFlags::IGNORE) {
+            self.readers.remove(name);
+            return self.view.readers.remove(name).is_some();
+        }
+        let Some(known) = self.readers.get_mut(name) else {
+            return false;
+        };
+        let state = self.platform.handed_back(event_state, self.use_changes);
+        let is_new = known.state.replace(state) != Some(state);
+
+        let before = self.view.readers.get(name);
+        let available = !flags.contains(ReaderFlags::UNAVAILABLE);
+        let present = available && flags.contains(ReaderFlags::PRESENT);
+        let old_card = before.and_then(|before| before.card);
+        // An unavailable reader has no counter (pcsc-lite).
+        let count = self.platform.event_count(event_state);
+        let count = count.filter(|_| available);
+        let hidden = known.count_changes(count, old_card.is_some() != present, before.is_some());
+        let hidden = match hidden {
+            Hidden::None if count.is_none() && present => {
+                // All that tells of an exchange.
+                let other_atr = before.is_some_and(|before| before.state.atr() != atr);
+                match old_card {
+                    Some(old) if other_atr && !old.mute && !flags.contains(ReaderFlags::MUTE) => {
+                        Hidden::Some
+                    }
+                    _ => Hidden::None,
+                }
+            }
+            hidden => hidden,
+        };
+        let mut cards = before.map_or(0, |before| before.cards);
+        let card = match (old_card, present) {
+            (Some(old), true) if hidden == Hidden::None => Some(old.number),
+            (old, present) => {
+                // An exchange has one card that is not seen: the one that is there.
+                let unseen = hidden == Hidden::Some && !(old.is_some() && present);
+                cards += u64::from(unseen) + u64::from(present);
+                present.then_some(cards)
+            }
+        };
+        let card = card.map(|number| CardView {
+            number,
+            mute: flags.contains(ReaderFlags::MUTE),
+        });
+        let usage = match self.use_changes && available {
+            true if flags.contains(ReaderFlags::EXCLUSIVE) => Usage::Exclusive,
+            true if flags.contains(ReaderFlags::INUSE) => Usage::Shared,
+            _ => Usage::Unused,
+        };
+        let view = ReaderView {
+            attachment: match before {
+                Some(before) => before.attachment,
+                None => {
+                    self.attachments += 1;
+                    self.attachments
+                }
+            },
+            available,
+            card,
+            cards,
+            usage,
+            state: ReaderState {
+                reader: name.clone(),
+                event_state: event_state & !ReaderFlags::CHANGED.bits(),
+                atr: if present { atr } else { Atr::new(&[]) },
+            },
+        };
+        if before.is_none_or(|before| **before != view) {
+            self.view.readers.insert(name.clone(), Arc::new(view));
+        }
+        is_new
+    }
+}
+
+/// Whether cards came and went between two answers without being seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hidden {
+    None,
+    Some,
+}
+
+impl Known {
+    /// Compares what the service has counted with what was seen: one if there was a card and
+    /// now is none, or the other way round.
+    ///
+    /// pcsc-lite changes the state of a reader before it counts the change, so that a count
+    /// can be late by one. Two that nothing explains are a card that was put in and taken
+    /// out, or taken out and put in, between two answers.
+    fn count_changes(&mut self, count: Option<u16>, changed: bool, was_known: bool) -> Hidden {
+        let before = std::mem::replace(&mut self.count, count);
+        let (Some(before), Some(count), true) = (before, count, was_known) else {
+            self.uncounted = 0;
+            return Hidden::None;
+        };
+        let counted = count.wrapping_sub(before);
+        if counted > u16::MAX / 2 {
+            // It runs backwards: this is another count, of a reader that came back.
+            self.uncounted = 0;
+            return Hidden::Some;
+        }
+        // No more than one can be late.
+        self.uncounted = (self.uncounted + i32::from(counted) - i32::from(changed)).max(-1);
+        if self.uncounted < 2 {
+            return Hidden::None;
+        }
+        self.uncounted %= 2;
+        Hidden::Some
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Platform::{MacOs, PcscLite, Windows};
+
+    const EMPTY: u32 = 0x10;
+    const PRESENT: u32 = 0x20;
+    const MUTE: u32 = 0x220;
+    const UNAVAILABLE: u32 = 0x08;
+    const CHANGED: u32 = 0x02;
+    const IN_USE: u32 = 0x100;
+    const EXCLUSIVE: u32 = 0x80;
+
+    fn name(name: &str) -> ReaderName {
+        ReaderName::new(name).unwrap()
+    }
+
+    struct Bench {
+        watch: Watch,
+        before: View,
+    }
+
+    impl Bench {
+        /// One reader, which has answered this.
+        fn new(platform: Platform, flags: u32, count: u32) -> Bench {
+            Bench::watching(Watch::new(platform, false), flags, count)
+        }
+
+        fn watching(mut watch: Watch, flags: u32, count: u32) -> Bench {
+            assert!(watch.list(vec![name("R")]));
+            assert!(watch.is_incomplete());
+            let before = View::default();
+            let mut bench = Bench { watch, before };
+            bench.see(flags, count, 1);
+            bench
+        }
+
+        /// The events that this answer makes; the card's ATR is this byte.
+        fn see(&mut self, flags: u32, count: u32, atr: u8) -> Vec<String> {
+            let state = flags | CHANGED | (count << 16);
+            self.watch.see(&name("R"), state, Atr::new(&[atr]));
+            self.events()
+        }
+
+        fn events(&mut self) -> Vec<String> {
+            let view = self.watch.view().clone();
+            let events = view.events_since(&self.before);
+            self.before = view;
+            events.iter().map(ToString::to_string).collect()
+        }
+    }
+
+    #[test]
+    fn cards_come_and_go() {
+        for platform in [PcscLite, Windows, MacOs] {
+            let mut bench = Bench::new(platform, EMPTY, 0);
+            assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
+            assert_eq!(bench.see(PRESENT, 1, 1), [""; 0]);
+            assert_eq!(bench.see(EMPTY, 2, 1), ["card removed"]);
+            assert_eq!(bench.see(MUTE, 3, 0), ["card does not answer"]);
+            assert_eq!(bench.see(EMPTY, 4, 1), ["card removed"]);
+        }
+    }
+
+    #[test]
+    fn an_exchange_between_two_looks_shows_in_the_counter() {
+        for platform in [PcscLite, Windows] {
+            let mut bench = Bench::new(platform, PRESENT, 1);
+            assert_eq!(bench.see(PRESENT, 3, 1), ["card exchanged (01)"]);
+            assert_eq!(bench.see(PRESENT, 9, 2), ["card exchanged (02)"]);
+            assert_eq!(
+                bench.see(MUTE, 11, 0),
+                ["card removed", "card does not answer"]
+            );
+            assert_eq!(
+                bench.see(PRESENT, 13, 1),
+                ["card removed", "card inserted (01)"]
+            );
+            // From the start, when there is a card that was never counted.
+            let mut bench = Bench::new(platform, PRESENT, 0);
+            assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
+        }
+        let mut bench = Bench::new(MacOs, PRESENT, 0);
+        assert_eq!(bench.see(PRESENT, 0, 2), ["card exchanged (02)"]);
+    }
+
+    #[test]
+    fn a_card_that_came_and_went_between_two_looks_is_told() {
+        let mut bench = Bench::new(PcscLite, EMPTY, 4);
+        assert_eq!(bench.see(EMPTY, 6, 0), ["card came and went"]);
+        assert_eq!(
+            bench.see(PRESENT, 9, 1),
+            ["card came and went", "card inserted (01)"]
+        );
+        assert_eq!(
+            bench.see(EMPTY, 12, 0),
+            ["card came and went", "card removed"]
+        );
+    }
+
+    #[test]
+    fn the_counter_wraps() {
+        let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFF);
+        assert_eq!(bench.see(PRESENT, 1, 1), ["card exchanged (01)"]);
+        let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFF);
+        assert_eq!(bench.see(EMPTY, 0, 1), ["card removed"]);
+        assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
+        // At zero nothing tells of an exchange, so that it has to be looked for.
+        let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFE);
+        assert!(bench.watch.is_told_everything());
+        assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
+        assert!(!bench.watch.is_told_everything());
+        assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
+        assert!(bench.watch.is_told_everything());
+    }
+
+    /// pcsc-lite changes the state before it counts.
+    #[test]
+    fn a_count_that_comes_late_is_no_event() {
+        let mut bench = Bench::new(PcscLite, EMPTY, 4);
+        assert_eq!(bench.see(PRESENT, 4, 1), ["card inserted (01)"]);
+        assert_eq!(bench.see(PRESENT, 5, 1), [""; 0]);
+        assert_eq!(bench.see(EMPTY, 5, 0), ["card removed"]);
+        assert_eq!(bench.see(PRESENT, 6, 1), ["card inserted (01)"]);
+        assert_eq!(bench.see(PRESENT, 7, 1), [""; 0]);
+        // And an exchange behind a late count is one all the same.
+        assert_eq!(bench.see(EMPTY, 7, 0), ["card removed"]);
+        assert_eq!(bench.see(EMPTY, 10, 0), ["card came and went"]);
+    }
+
+    #[test]
+    fn another_atr_without_a_count_is_the_same_card() {
+        let mut bench = Bench::new(PcscLite, PRESENT, 1);
+        assert_eq!(bench.see(PRESENT, 1, 2), ["card has another ATR (02)"]);
+        assert_eq!(bench.see(MUTE, 1, 0), ["card does not answer"]);
+        assert_eq!(bench.see(PRESENT, 1, 2), ["card inserted (02)"]);
+    }
+
+    #[test]
+    fn an_unavailable_reader_has_no_card_and_no_counter() {
+        for platform in [PcscLite, Windows, MacOs] {
+            let mut bench = Bench::new(platform, PRESENT, 5);
+            let gone = bench.see(UNAVAILABLE, 0, 1);
+            assert_eq!(gone, ["card removed", "reader unavailable"]);
+            assert_eq!(bench.see(UNAVAILABLE, 0, 0), [""; 0]);
+            let back = bench.see(PRESENT, 6, 1);
+            assert_eq!(back, ["reader available again", "card inserted (01)"]);
+            assert_eq!(bench.see(UNAVAILABLE, 0, 1).len(), 2);
+            assert_eq!(bench.see(EMPTY, 7, 0), ["reader available again"]);
+        }
+    }
+
+    #[test]
+    fn readers_come_and_go() {
+        let mut bench = Bench::new(PcscLite, PRESENT, 1);
+        assert!(!bench.watch.list(vec![name("R")]));
+        assert!(bench.watch.list(vec![name("A"), name("R")]));
+        assert!(bench.events().is_empty(), "nothing is known of A");
+        bench.watch.see(&name("A"), EMPTY, Atr::new(&[]));
+        assert_eq!(bench.events(), ["reader attached"]);
+        // Unplugged during a wait, or between two lists.
+        assert_eq!(bench.see(0xE, 0, 0), ["card removed", "reader detached"]);
+        assert!(bench.watch.list(vec![]));
+        assert_eq!(bench.events(), ["reader detached"]);
+        assert!(!bench.watch.see(&name("A"), EMPTY, Atr::new(&[])));
+        assert!(bench.events().is_empty());
+    }
+
+    #[test]
+    fn a_reader_that_was_away_between_two_looks_counts_anew() {
+        let mut bench = Bench::new(PcscLite, PRESENT, 5);
+        assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
+    }
+
+    #[test]
+    fn use_is_told_where_it_is_wanted() {
+        let mut bench = Bench::new(PcscLite, PRESENT, 1);
+        assert_eq!(bench.see(PRESENT | IN_USE, 1, 1), [""; 0]);
+        let watch = Watch::new(PcscLite, true);
+        let mut bench = Bench::watching(watch, PRESENT | IN_USE, 1);
+        assert_eq!(bench.see(PRESENT | EXCLUSIVE, 1, 1), ["in exclusive use"]);
+        assert_eq!(bench.see(PRESENT, 1, 1), ["not in use"]);
+        assert!(!bench.watch.is_told_everything(), "of the beginning");
+        let bench = Bench::watching(Watch::new(Windows, true), PRESENT, 1);
+        assert!(bench.watch.is_told_everything());
+    }
+
+    #[test]
+    fn what_is_handed_back_is_what_was_answered() {
+        // The use of a reader is left out where it would only wake for nothing.
+        for (platform, expected) in [(PcscLite, 0x0003_0020), (Windows, 0x0003_0120)] {
+            let mut bench = Bench::new(platform, PRESENT, 1);
+            bench.see(PRESENT | IN_USE, 3, 1);
+            assert_eq!(bench.watch.known_states(), [(name("R"), expected)]);
+            bench.watch.ask_anew();
+            assert_eq!(bench.watch.known_states(), [(name("R"), 0)]);
+        }
+        let mut watch = Watch::new(Windows, false);
+        assert!(!watch.counts_readers());
+        assert!(watch.see_plug_and_play(0x0002_0002));
+        assert!(!watch.see_plug_and_play(0x0002_0002));
+        assert_eq!(watch.plug_and_play(), 0x0002_0000);
+        assert!(watch.counts_readers());
+    }
+
+    #[test]
+    fn the_service_takes_its_readers_along() {
+        use crate::ReturnCode;
+        use crate::error::Operation;
+        let error = |code| Error::new(Operation::GetStatusChange, code);
+        let mut bench = Bench::new(PcscLite, PRESENT, 1);
+        bench.watch.lose(error(ReturnCode::F_COMM_ERROR));
+        let events = bench.events();
+        assert!(events[0].starts_with("service lost: SCardGetStatusChange failed"));
+        assert_eq!(events[1..], ["card removed", "reader detached"]);
+        bench.watch.lose(error(ReturnCode::E_NO_SERVICE));
+        assert!(bench.events().is_empty());
+        bench.watch.list(vec![name("R")]);
+        bench.watch.found();
+        let back = ["service restored", "reader attached", "card inserted (01)"];
+        assert_eq!(bench.see(PRESENT, 1, 1), back);
+        // Lost and found again before anybody looked.
+        bench.watch.lose(error(ReturnCode::E_NO_SERVICE));
+        bench.watch.list(vec![name("R")]);
+        bench.watch.found();
+        let events = bench.see(EMPTY, 1, 0);
+        assert!(events[0].starts_with("service lost"));
+        let rest = [
+            "card removed",
+            "reader detached",
+            "service restored",
+            "reader attached",
+        ];
+        assert_eq!(events[1..], rest);
+    }
+}

@@ -1,0 +1,638 @@
+//! The watcher against services of every kind, with a clock of their own.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::*;
+use crate::atr::Atr;
+use crate::codes::ReturnCode as Code;
+use crate::error::Operation;
+use crate::status::ReaderFlags as Flags;
+
+/// What the services differ in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// pcsc-lite before 2.3: tells of readers only if they come during the call.
+    OldLite,
+    /// pcsc-lite since 2.3: counts readers that come and go.
+    NewLite,
+    /// Counts the readers; any difference to what is handed back is a change.
+    Windows,
+    /// No entry for readers that come and go, no counters.
+    MacOs,
+}
+
+const KINDS: [Kind; 4] = [Kind::OldLite, Kind::NewLite, Kind::Windows, Kind::MacOs];
+
+#[derive(Debug, Clone)]
+enum Op {
+    Attach(&'static str),
+    Detach(&'static str),
+    Insert(&'static str),
+    Remove(&'static str),
+    /// Every call fails with this from now on; or no more.
+    Fail(Option<Code>),
+}
+
+#[derive(Debug, Clone)]
+struct Reader {
+    name: ReaderName,
+    card: bool,
+    count: u16,
+}
+
+struct World {
+    kind: Kind,
+    readers: Vec<Reader>,
+    comings: u16,
+    /// Which entries one call takes.
+    capacity: usize,
+    /// Listed, and not known when asked for.
+    phantom: Option<ReaderName>,
+    failing: Option<Code>,
+    /// Every wait returns at once.
+    never_waits: bool,
+    /// A card comes or goes at every look.
+    restless: bool,
+    /// What happens in waits, so long after what came before.
+    later: VecDeque<(Duration, Vec<Op>)>,
+    /// What happens right after the next list.
+    behind_the_list: Vec<Op>,
+    clock: Instant,
+    end: Instant,
+    closed: bool,
+    calls: u32,
+    told: View,
+    events: Vec<(Duration, String)>,
+    begun: Instant,
+}
+
+#[derive(Clone)]
+struct Simulation(Rc<RefCell<World>>);
+
+fn name(text: &str) -> ReaderName {
+    ReaderName::new(text).unwrap()
+}
+
+fn error(code: Code) -> Error {
+    Error::new(Operation::GetStatusChange, code)
+}
+
+impl World {
+    fn apply(&mut self, op: &Op) {
+        let reader = |world: &mut World, of: &str| {
+            let found = world.readers.iter().position(|it| it.name == *of);
+            found.unwrap_or_else(|| panic!("no reader {of}"))
+        };
+        match op {
+            Op::Attach(of) => {
+                self.comings += 1;
+                self.readers.push(Reader {
+                    name: name(of),
+                    card: false,
+                    count: 0,
+                });
+            }
+            Op::Detach(of) => {
+                self.comings += 1;
+                let at = reader(self, of);
+                self.readers.remove(at);
+            }
+            Op::Insert(of) | Op::Remove(of) => {
+                let at = reader(self, of);
+                let it = &mut self.readers[at];
+                it.card = matches!(op, Op::Insert(_));
+                it.count = it.count.wrapping_add(1);
+            }
+            Op::Fail(code) => self.failing = *code,
+        }
+    }
+
+    fn flags(&self, reader: &Reader) -> u32 {
+        let flags = match reader.card {
+            true => Flags::PRESENT,
+            false => Flags::EMPTY,
+        };
+        match self.kind {
+            Kind::MacOs => flags.bits(),
+            _ => flags.bits() | (u32::from(reader.count) << 16),
+        }
+    }
+
+    fn plug_and_play(&self) -> u32 {
+        match self.kind {
+            Kind::NewLite => u32::from(self.comings + 1) << 16,
+            Kind::Windows => (self.readers.len() as u32) << 16,
+            Kind::OldLite | Kind::MacOs => 0,
+        }
+    }
+
+    /// Fills the answer in, and says if something has changed since.
+    fn compare(&self, watched: &mut [Watched<'_>], readers_at_begin: usize) -> bool {
+        let mut any = false;
+        for it in watched {
+            let current = it.current_state;
+            let (state, changed) = if it.name == PLUG_AND_PLAY {
+                let state = self.plug_and_play();
+                let changed = match self.kind {
+                    Kind::OldLite => self.readers.len() != readers_at_begin,
+                    Kind::NewLite => current >> 16 != 0 && current != state,
+                    _ => current == 0 || current != state,
+                };
+                (state, changed)
+            } else if let Some(reader) = self
+                .readers
+                .iter()
+                .find(|reader| *reader.name.as_c_str() == *it.name)
+            {
+                let state = self.flags(reader);
+                let counted = current >> 16 != 0 && current >> 16 != state >> 16;
+                let changed = match self.kind {
+                    Kind::Windows | Kind::MacOs => current & 0xFFFF != state & 0xFFFF,
+                    _ => {
+                        let turned = if reader.card {
+                            Flags::EMPTY
+                        } else {
+                            Flags::PRESENT
+                        };
+                        current & turned.bits() != 0
+                    }
+                };
+                (state, changed || counted || current == 0)
+            } else {
+                ((Flags::UNKNOWN | Flags::UNAVAILABLE).bits(), true)
+            };
+            any |= changed;
+            let mark = if changed { Flags::CHANGED.bits() } else { 0 };
+            it.event_state = state | mark;
+            it.atr = Atr::new(&[0x3B]);
+        }
+        any
+    }
+}
+
+impl Simulation {
+    fn new(kind: Kind, readers: &[&'static str]) -> Simulation {
+        let now = Instant::now();
+        let mut world = World {
+            kind,
+            readers: Vec::new(),
+            comings: 0,
+            capacity: usize::MAX,
+            phantom: None,
+            failing: None,
+            never_waits: false,
+            restless: false,
+            later: VecDeque::new(),
+            behind_the_list: Vec::new(),
+            clock: now,
+            end: now + Duration::from_secs(60),
+            closed: false,
+            calls: 0,
+            told: View::default(),
+            events: Vec::new(),
+            begun: now,
+        };
+        for reader in readers {
+            world.apply(&Op::Attach(reader));
+        }
+        Simulation(Rc::new(RefCell::new(world)))
+    }
+
+    fn set(self, change: impl FnOnce(&mut World)) -> Simulation {
+        change(&mut self.0.borrow_mut());
+        self
+    }
+
+    fn later(self, seconds: f64, ops: &[Op]) -> Simulation {
+        self.set(|world| {
+            let after = Duration::from_secs_f64(seconds);
+            world.later.push_back((after, ops.to_vec()));
+        })
+    }
+
+    fn platform(&self) -> Platform {
+        match self.0.borrow().kind {
+            Kind::OldLite | Kind::NewLite => Platform::PcscLite,
+            Kind::Windows => Platform::Windows,
+            Kind::MacOs => Platform::MacOs,
+        }
+    }
+
+    /// Watches for a minute of the simulation, and gives the events and when they were told.
+    fn run(&self) -> Vec<(Duration, String)> {
+        Watcher::new(self, self.platform(), false).run();
+        self.0.borrow().events.clone()
+    }
+
+    /// The same without the times.
+    fn events(&self) -> Vec<String> {
+        self.run().into_iter().map(|(_, event)| event).collect()
+    }
+
+    fn calls(&self) -> u32 {
+        self.0.borrow().calls
+    }
+
+    /// Lets time pass, and what happens in it happen; stops early when something does if that
+    /// is wanted. Says if something did.
+    fn advance(&self, limit: Option<Duration>, stop_early: bool) -> bool {
+        let mut world = self.0.borrow_mut();
+        let until = limit.map_or(world.end, |limit| (world.clock + limit).min(world.end));
+        let mut happened = false;
+        while let Some((after, ops)) = world.later.front().cloned() {
+            let at = world.clock + after;
+            if at > until {
+                let passed = until - world.clock;
+                if let Some(next) = world.later.front_mut() {
+                    next.0 -= passed;
+                }
+                break;
+            }
+            world.later.pop_front();
+            world.clock = at;
+            ops.iter().for_each(|op| world.apply(op));
+            happened = true;
+            if stop_early {
+                return true;
+            }
+        }
+        world.clock = until;
+        world.closed |= world.clock >= world.end;
+        happened
+    }
+
+    fn call(&self) -> Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.calls += 1;
+        assert!(world.calls < 200_000, "a busy loop");
+        match world.failing {
+            Some(code) => Err(error(code)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Host for Simulation {
+    type Service = Simulation;
+
+    fn establish(&self) -> Result<Simulation> {
+        self.call()?;
+        Ok(self.clone())
+    }
+
+    fn post(&self, view: &View) {
+        let mut world = self.0.borrow_mut();
+        let events = view.events_since(&world.told);
+        world.told = view.clone();
+        let at = world.clock - world.begun;
+        for event in events {
+            let reader = event
+                .reader()
+                .map(|it| format!("{it}: "))
+                .unwrap_or_default();
+            world.events.push((at, format!("{reader}{event}")));
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.borrow().closed
+    }
+
+    fn pause(&self, pause: Duration) {
+        self.advance(Some(pause), false);
+    }
+
+    fn now(&self) -> Instant {
+        self.0.borrow().clock
+    }
+}
+
+impl Service for Simulation {
+    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+        self.call()?;
+        let mut world = self.0.borrow_mut();
+        let mut names: Vec<_> = world.readers.iter().map(|it| it.name.clone()).collect();
+        names.extend(world.phantom.clone());
+        for op in std::mem::take(&mut world.behind_the_list) {
+            world.apply(&op);
+        }
+        Ok(names)
+    }
+
+    fn status_change(&self, limit: Option<Duration>, watched: &mut [Watched<'_>]) -> Result<bool> {
+        self.call()?;
+        let begin = {
+            let mut world = self.0.borrow_mut();
+            if watched.len() > world.capacity {
+                return Err(error(Code::E_INVALID_PARAMETER));
+            }
+            let known = |name: &std::ffi::CStr| {
+                let has_entry = world.kind != Kind::MacOs && name == PLUG_AND_PLAY;
+                has_entry || world.readers.iter().any(|it| *it.name.as_c_str() == *name)
+            };
+            if !watched.iter().all(|it| known(it.name)) {
+                return Err(error(Code::E_UNKNOWN_READER));
+            }
+            if world.restless {
+                let turned = if world.readers[0].card {
+                    Op::Remove("A")
+                } else {
+                    Op::Insert("A")
+                };
+                world.apply(&turned);
+            }
+            world.readers.len()
+        };
+        let end = limit.map(|limit| self.now() + limit);
+        loop {
+            let changed = self.0.borrow().compare(watched, begin);
+            if changed || self.0.borrow().never_waits {
+                return Ok(true);
+            }
+            let left = end.map(|end| end.saturating_duration_since(self.now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(false);
+            }
+            self.advance(left, true);
+            if let Some(code) = self.0.borrow().failing {
+                return Err(error(code));
+            }
+            if self.is_closed() {
+                return Err(error(Code::E_CANCELLED));
+            }
+        }
+    }
+}
+
+fn at(seconds: u64, event: &str) -> (Duration, String) {
+    (Duration::from_secs(seconds), event.to_owned())
+}
+
+#[test]
+fn what_happens_in_a_wait_is_told_at_once() {
+    for kind in KINDS {
+        let simulation = Simulation::new(kind, &["A"])
+            .later(10.0, &[Op::Insert("A")])
+            .later(10.0, &[Op::Remove("A")])
+            .later(10.0, &[Op::Detach("A")]);
+        let expected = [
+            at(0, "A: reader attached"),
+            at(10, "A: card inserted (3B)"),
+            at(20, "A: card removed"),
+            at(30, "A: reader detached"),
+        ];
+        assert_eq!(simulation.run(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_comes_in_a_wait_is_told_at_once_where_the_service_tells() {
+    for kind in KINDS {
+        for before in [&["A"][..], &[]] {
+            let simulation = Simulation::new(kind, before).later(9.9, &[Op::Attach("B")]);
+            let (told, event) = simulation.run().pop().unwrap();
+            assert_eq!(event, "B: reader attached");
+            let late = told - Duration::from_secs_f64(9.9);
+            match kind {
+                Kind::MacOs => assert!(late <= ROUND),
+                // A count of zero cannot be told from none.
+                Kind::Windows if before.is_empty() => assert!(late <= ROUND),
+                _ => assert_eq!(late, Duration::ZERO, "{kind:?} {before:?}"),
+            }
+        }
+    }
+}
+
+/// The moment in which old versions of pcsc-lite are blind.
+#[test]
+fn a_reader_that_comes_between_list_and_wait_is_told_within_a_second() {
+    for kind in KINDS {
+        for (before, gap) in [(&["A"][..], 0.0), (&[], 0.0), (&["A"], 5.0)] {
+            let attach = vec![Op::Attach("B")];
+            let simulation = match gap {
+                0.0 => Simulation::new(kind, before).set(|world| world.behind_the_list = attach),
+                // While the answer to something else is dealt with.
+                gap => {
+                    Simulation::new(kind, before).later(gap, &[Op::Insert("A"), Op::Attach("B")])
+                }
+            };
+            let events = simulation.run();
+            let told = events
+                .iter()
+                .find(|(_, event)| event == "B: reader attached");
+            let (told, _) = told.unwrap_or_else(|| panic!("{kind:?}: {events:?}"));
+            let late = *told - Duration::from_secs_f64(gap);
+            assert!(late <= ROUND, "{kind:?} {late:?}");
+            if kind == Kind::NewLite || kind == Kind::Windows {
+                assert_eq!(late, Duration::ZERO, "{kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_vanishes_does_not_blind_the_others() {
+    for kind in KINDS {
+        let simulation = Simulation::new(kind, &["A", "B"])
+            .set(|world| world.behind_the_list = vec![Op::Detach("B")])
+            .later(5.0, &[Op::Insert("A")]);
+        let expected = [at(0, "A: reader attached"), at(5, "A: card inserted (3B)")];
+        assert_eq!(simulation.run(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_is_listed_and_not_known_does_not_blind_the_others() {
+    for kind in KINDS {
+        let simulation = Simulation::new(kind, &["A"])
+            .set(|world| world.phantom = Some(name("Ghost")))
+            .later(5.0, &[Op::Insert("A")])
+            .later(5.0, &[Op::Attach("B")]);
+        let expected = [
+            "A: reader attached",
+            "A: card inserted (3B)",
+            "B: reader attached",
+        ];
+        assert_eq!(simulation.events(), expected, "{kind:?}");
+        // Ten a second: the list, each reader on its own, all together, the wait.
+        assert!(simulation.calls() < 600, "{kind:?}: {}", simulation.calls());
+    }
+}
+
+#[test]
+fn more_readers_than_one_call_takes() {
+    const NAMES: [&str; 25] = [
+        "A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P", "Q", "R",
+        "S", "T", "U", "V", "W", "X", "Y",
+    ];
+    for kind in KINDS {
+        for (count, capacity) in [(16, 16), (16, 17), (25, 10), (25, 1), (11, 10), (10, 10)] {
+            let last = NAMES[count - 1];
+            let simulation = Simulation::new(kind, &NAMES[..count])
+                .set(|world| world.capacity = capacity)
+                .later(10.0, &[Op::Insert(last), Op::Insert("A")])
+                .later(10.0, &[Op::Detach(last)])
+                .later(10.0, &[Op::Attach("Z")]);
+            let events = simulation.run();
+            assert_eq!(events.len(), count + 5, "{kind:?} {count} {capacity}");
+            let expected = [
+                (10, "A: card inserted (3B)".to_owned()),
+                (10, format!("{last}: card inserted (3B)")),
+                (20, format!("{last}: card removed")),
+                (20, format!("{last}: reader detached")),
+                (30, "Z: reader attached".to_owned()),
+            ];
+            for (second, expected) in expected {
+                let found = events.iter().find(|(_, event)| *event == expected);
+                let (told, _) = found.unwrap_or_else(|| panic!("{expected}: {events:?}"));
+                let late = told.saturating_sub(Duration::from_secs(second));
+                assert!(late <= ROUND, "{kind:?} {expected} {told:?}");
+            }
+            let each_time = 3 * count.div_ceil(capacity) + 4;
+            let calls = simulation.calls() as usize;
+            assert!(
+                calls < 60 * each_time,
+                "{kind:?} {count} {capacity}: {calls}"
+            );
+        }
+    }
+}
+
+/// With a counter of zero the service does not tell of an exchange.
+#[test]
+fn an_exchange_at_a_count_of_zero_is_told_within_a_second() {
+    for kind in [Kind::OldLite, Kind::NewLite, Kind::Windows] {
+        let mut simulation = Simulation::new(kind, &["A"]);
+        simulation = simulation.set(|world| world.readers[0].card = true);
+        simulation = simulation.later(5.5, &[Op::Remove("A"), Op::Insert("A")]);
+        let events = simulation.run();
+        let (told, event) = events.last().unwrap();
+        assert_eq!(event, "A: card exchanged (3B)", "{kind:?}");
+        let late = *told - Duration::from_secs_f64(5.5);
+        assert!(late <= ROUND, "{kind:?} {late:?}");
+    }
+}
+
+#[test]
+fn an_exchange_in_a_wait_is_told_at_once() {
+    for kind in [Kind::OldLite, Kind::NewLite, Kind::Windows] {
+        let simulation = Simulation::new(kind, &["A"])
+            .later(5.5, &[Op::Insert("A")])
+            .later(1.0, &[Op::Remove("A"), Op::Insert("A")])
+            .later(1.0, &[Op::Remove("A"), Op::Insert("A"), Op::Remove("A")])
+            .later(1.0, &[Op::Insert("A"), Op::Remove("A")]);
+        let expected = [
+            "A: reader attached",
+            "A: card inserted (3B)",
+            "A: card exchanged (3B)",
+            "A: card came and went",
+            "A: card removed",
+            "A: card came and went",
+        ];
+        assert_eq!(simulation.events(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn nothing_wakes_up_while_nothing_happens_where_the_service_tells_everything() {
+    for kind in [Kind::NewLite, Kind::Windows] {
+        let simulation = Simulation::new(kind, &["A"]).set(|world| world.readers[0].count = 7);
+        simulation.run();
+        // Establish, list, ask; list, wait.
+        assert_eq!(simulation.calls(), 5, "{kind:?}");
+    }
+    // No reader, no count of them: what this is cannot be told.
+    let simulation = Simulation::new(Kind::NewLite, &[]);
+    simulation.run();
+    assert_eq!(simulation.calls(), 5);
+}
+
+#[test]
+fn elsewhere_it_looks_once_a_second() {
+    for (kind, count, calls_each_time) in [
+        (Kind::OldLite, 7, 2),
+        (Kind::OldLite, 0, 4),
+        (Kind::NewLite, 0, 4),
+        (Kind::MacOs, 0, 4),
+    ] {
+        let simulation = Simulation::new(kind, &["A"]).set(|world| world.readers[0].count = count);
+        simulation.run();
+        let calls = simulation.calls();
+        assert!(
+            calls <= 60 * calls_each_time + 10,
+            "{kind:?} {count}: {calls}"
+        );
+    }
+    let simulation = Simulation::new(Kind::MacOs, &[]);
+    simulation.run();
+    assert!(simulation.calls() <= 130, "{}", simulation.calls());
+}
+
+/// Such as winscard in Wine 10.
+#[test]
+fn a_service_that_never_waits_is_asked_once_a_second() {
+    for kind in KINDS {
+        let simulation = Simulation::new(kind, &["A"])
+            .set(|world| world.never_waits = true)
+            .later(30.0, &[Op::Insert("A")]);
+        let events = simulation.run();
+        assert_eq!(events.last().unwrap().1, "A: card inserted (3B)");
+        assert!(simulation.calls() < 200, "{kind:?}: {}", simulation.calls());
+    }
+}
+
+#[test]
+fn no_code_makes_it_busy_or_ends_it() {
+    let codes = Code::known().chain([Code::from_raw(1), Code::from_raw(u32::MAX)]);
+    for code in codes.filter(|code| *code != Code::S_SUCCESS) {
+        for kind in [Kind::OldLite, Kind::Windows] {
+            let simulation = Simulation::new(kind, &["A"])
+                .later(1.0, &[Op::Insert("A")])
+                .later(1.0, &[Op::Fail(Some(code))])
+                .later(30.0, &[Op::Fail(None)]);
+            let events = simulation.events();
+            assert_eq!(
+                events[..2],
+                ["A: reader attached", "A: card inserted (3B)"],
+                "{code}"
+            );
+            // Lost and found, or nothing of it was noticed.
+            if events.len() > 2 {
+                assert!(events[2].starts_with("service lost"), "{code}: {events:?}");
+                let back = [
+                    "service restored",
+                    "A: reader attached",
+                    "A: card inserted (3B)",
+                ];
+                assert!(
+                    events.ends_with(&back.map(str::to_owned)),
+                    "{code}: {events:?}"
+                );
+            }
+            assert!(simulation.calls() < 500, "{code}: {}", simulation.calls());
+        }
+    }
+}
+
+#[test]
+fn a_service_that_fails_from_the_beginning_is_lost_once() {
+    let simulation = Simulation::new(Kind::NewLite, &["A"])
+        .set(|world| world.failing = Some(Code::E_NO_SERVICE))
+        .later(30.2, &[Op::Fail(None)]);
+    let events = simulation.run();
+    assert!(events[0].1.starts_with("service lost"), "{events:?}");
+    assert_eq!(events[1].1, "service restored");
+    assert!(events[1].0 <= Duration::from_millis(31_200), "{events:?}");
+    assert_eq!(events[2..].len(), 1);
+}
+
+#[test]
+fn a_restless_reader_does_not_make_it_busy() {
+    let simulation = Simulation::new(Kind::NewLite, &["A"]).set(|world| world.restless = true);
+    let events = simulation.run();
+    // A minute: no more than 200 rounds of up to three calls a second.
+    assert!(simulation.calls() < 60 * 200 * 3, "{}", simulation.calls());
+    assert!(events.len() > 1000, "and still tells: {}", events.len());
+}
