@@ -51,12 +51,26 @@ pub enum TestkitError {
         detail: String,
     },
 
+    /// The environment variable `SCARD_TESTKIT_DRIVER` names no driver.
+    #[error("SCARD_TESTKIT_DRIVER is {name:?}: it can be \"vpcd\" or \"kit\"")]
+    UnknownDriver {
+        /// Its value.
+        name: String,
+    },
+
+    /// Something that `vpcd` cannot do.
+    #[error("{what} needs the kit's own driver: Sandbox::builder().driver(Driver::Kit)")]
+    NeedsKitDriver {
+        /// What was asked for.
+        what: &'static str,
+    },
+
     /// More readers than this build of the daemon can have.
     #[error(
-        "{wanted} readers were asked for (they come in pairs), but this pcscd is built for {limit} at most"
+        "{wanted} readers were asked for (with vpcd they come in pairs), but this pcscd is built for {limit} at most"
     )]
     TooManyReaders {
-        /// Readers asked for, rounded up to whole pairs.
+        /// Readers asked for, with `vpcd` rounded up to whole pairs.
         wanted: usize,
         /// The daemon's limit.
         limit: usize,
@@ -96,6 +110,13 @@ pub enum TestkitError {
     /// The reader has a card already.
     #[error("reader {reader:?} has a card already; remove that first")]
     ReaderOccupied {
+        /// The reader's name.
+        reader: String,
+    },
+
+    /// The daemon knows of no card in the reader.
+    #[error("the daemon knows of no card in reader {reader:?}")]
+    NoCard {
         /// The reader's name.
         reader: String,
     },

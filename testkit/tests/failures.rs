@@ -62,8 +62,19 @@ fn a_missing_daemon_is_named() {
 #[test]
 fn a_missing_driver_is_named() {
     start_fails(
-        &[("SCARD_TESTKIT_VPCD", "/nowhere/libifdvpcd.so")],
+        &[
+            ("SCARD_TESTKIT_DRIVER", "vpcd"),
+            ("SCARD_TESTKIT_VPCD", "/nowhere/libifdvpcd.so"),
+        ],
         &["/nowhere/libifdvpcd.so", "apt-get install vsmartcard-vpcd"],
+    );
+}
+
+#[test]
+fn an_unknown_driver_is_named() {
+    start_fails(
+        &[("SCARD_TESTKIT_DRIVER", "vcpd")],
+        &["SCARD_TESTKIT_DRIVER", "vcpd", "kit"],
     );
 }
 
@@ -111,7 +122,10 @@ fn a_daemon_that_ends_at_once_is_shown_with_its_log() {
 #[test]
 fn a_driver_that_is_none_is_shown_with_the_log() {
     start_fails(
-        &[("SCARD_TESTKIT_VPCD", "/etc/passwd")],
+        &[
+            ("SCARD_TESTKIT_DRIVER", "vpcd"),
+            ("SCARD_TESTKIT_VPCD", "/etc/passwd"),
+        ],
         &["pcscd did not start", "is missing", "invalid ELF header"],
     );
 }
