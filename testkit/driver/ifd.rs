@@ -35,7 +35,6 @@ const INSUFFICIENT_BUFFER: ResponseCode = 618;
 
 const TAG_SLOT_THREAD_SAFE: Dword = 0x0FAC;
 const TAG_THREAD_SAFE: Dword = 0x0FAD;
-const TAG_SLOTS_NUMBER: Dword = 0x0FAE;
 const TAG_SIMULTANEOUS_ACCESS: Dword = 0x0FAF;
 const TAG_POLLING_THREAD_KILLABLE: Dword = 0x0FB1;
 const TAG_STOP_POLLING_THREAD: Dword = 0x0FB2;
@@ -66,7 +65,6 @@ struct Unit {
     events: UnixStream,
     /// Written to by the stop function, read from by the polling function.
     stop: (UnixStream, UnixStream),
-    slots: u8,
 }
 
 static UNITS: Mutex<Vec<(Dword, Arc<Unit>)>> = Mutex::new(Vec::new());
@@ -124,18 +122,18 @@ fn ask(lun: Dword, kind: u8, a: u32, b: u32, data: &[u8]) -> (ResponseCode, Vec<
 }
 
 fn open(lun: Dword, device: &[u8]) -> ResponseCode {
-    let connect = |purpose| -> io::Result<(UnixStream, ResponseCode, Vec<u8>)> {
+    let connect = |purpose| -> io::Result<(UnixStream, ResponseCode)> {
         let path = std::env::var_os(SOCKET_VARIABLE).ok_or(io::ErrorKind::NotFound)?;
         let stream = UnixStream::connect(path)?;
-        let (code, data) = call(&stream, &request(HELLO, lun as u32, purpose, device))?;
-        Ok((stream, code, data))
+        let (code, _) = call(&stream, &request(HELLO, lun as u32, purpose, device))?;
+        Ok((stream, code))
     };
     let opened = || -> io::Result<Result<Unit, ResponseCode>> {
-        let (requests, code, data) = connect(REQUESTS)?;
+        let (requests, code) = connect(REQUESTS)?;
         if code != SUCCESS {
             return Ok(Err(code));
         }
-        let (events, code, _) = connect(EVENTS)?;
+        let (events, code) = connect(EVENTS)?;
         if code != SUCCESS {
             return Ok(Err(code));
         }
@@ -145,7 +143,6 @@ fn open(lun: Dword, device: &[u8]) -> ResponseCode {
             requests: Mutex::new(requests),
             events,
             stop,
-            slots: data.first().copied().unwrap_or(1),
         }))
     };
     match opened() {
@@ -308,10 +305,6 @@ pub(crate) unsafe extern "C" fn IFDHGetCapabilities(
     let (code, data) = match tag {
         TAG_THREAD_SAFE | TAG_SLOT_THREAD_SAFE | TAG_DEVICE_REMOVED => (SUCCESS, vec![1]),
         TAG_SIMULTANEOUS_ACCESS => (SUCCESS, vec![u8::MAX]),
-        TAG_SLOTS_NUMBER => match unit(lun) {
-            Some(unit) => (SUCCESS, vec![unit.slots]),
-            None => (COMMUNICATION_ERROR, Vec::new()),
-        },
         TAG_POLLING_THREAD_WITH_TIMEOUT => {
             let function: extern "C" fn(Dword, c_int) -> ResponseCode = wait_for_event;
             (SUCCESS, (function as usize).to_ne_bytes().to_vec())

@@ -12,13 +12,14 @@ use crate::card::CardHandle;
 use crate::daemon::{Daemon, Installation, find_vpcd};
 use crate::directory::Directory;
 use crate::error::TestkitError;
-use crate::ifd::{self, Device, IfdSlot, Server};
+use crate::ifd::{self, Bus, Device, IfdSlot, Server, find_umockdev, write_bundle};
 use crate::model::ReaderModel;
 use crate::ports::PortPair;
 use crate::reader::VirtualReader;
 use crate::sandbox::Sandbox;
 use crate::slot::Slot;
 use crate::status::DaemonStatus;
+use crate::usb_reader::HotPlug;
 
 /// Chooses the driver of the builders that do not.
 const DRIVER_VARIABLE: &str = "SCARD_TESTKIT_DRIVER";
@@ -45,6 +46,7 @@ pub struct SandboxBuilder {
     /// `None`: as many as there are models, or else one.
     readers: Option<usize>,
     models: Vec<ReaderModel>,
+    hot_plug: Vec<String>,
     cards: Vec<(usize, CardHandle)>,
     timeout: Duration,
     debug_log: bool,
@@ -56,6 +58,7 @@ impl SandboxBuilder {
             driver: None,
             readers: None,
             models: Vec::new(),
+            hot_plug: Vec::new(),
             cards: Vec::new(),
             timeout: Duration::from_secs(10),
             debug_log: false,
@@ -90,6 +93,19 @@ impl SandboxBuilder {
     /// name can be given once.
     pub fn reader(mut self, model: impl Into<ReaderModel>) -> Self {
         self.models.push(model.into());
+        self
+    }
+
+    /// Readers of this name can be plugged in later, by
+    /// [`Sandbox::plug`](crate::Sandbox::plug), any number of them. The daemon reads
+    /// the names of USB readers as it starts, so they are announced here.
+    ///
+    /// Needs [`Driver::Kit`], and the library `libumockdev-preload`, of the package
+    /// `umockdev` on Debian and Ubuntu. Without a call of
+    /// [`readers`](Self::readers) or [`reader`](Self::reader) there are no
+    /// others then.
+    pub fn hot_plug(mut self, name: impl Into<String>) -> Self {
+        self.hot_plug.push(name.into());
         self
     }
 
@@ -159,6 +175,30 @@ impl SandboxBuilder {
         if let Some(server) = &made.server {
             variables.push((ifd::SOCKET_VARIABLE, server.path().as_os_str()));
         }
+        let umockdev;
+        let usb_root = dir.path().join("usb");
+        let hot_plug = match &made.server {
+            Some(server) if !self.hot_plug.is_empty() => {
+                if !Path::new(&installation.usb_drivers).is_dir() {
+                    return Err(TestkitError::NoUsbDrivers {
+                        directory: installation.usb_drivers,
+                    });
+                }
+                umockdev = find_umockdev()?;
+                variables.push(("UMOCKDEV_DIR", usb_root.as_os_str()));
+                variables.push(("LD_PRELOAD", umockdev.as_os_str()));
+                let bus = usb_bus(dir.path(), &usb_root, &self.hot_plug)
+                    .map_err(TestkitError::io("making a virtual USB bus"))?;
+                Some(Arc::new(HotPlug::new(
+                    bus,
+                    self.hot_plug,
+                    Arc::clone(server),
+                    Arc::clone(&status),
+                    self.timeout,
+                )))
+            }
+            _ => None,
+        };
         let sandbox = Sandbox {
             daemon: Mutex::new(Daemon::prepare(
                 &installation,
@@ -170,6 +210,7 @@ impl SandboxBuilder {
             timeout: self.timeout,
             status,
             socket,
+            hot_plug,
             _server: made.server,
             _ports: made.ports,
             _dir: dir,
@@ -178,6 +219,7 @@ impl SandboxBuilder {
             sandbox.readers[index].insert_now(card)?;
         }
         sandbox.start_daemon()?;
+        sandbox.check_preload()?;
         Ok(sandbox)
     }
 
@@ -195,6 +237,20 @@ impl SandboxBuilder {
     }
 
     fn check_models(&self, driver: Driver) -> Result<(), TestkitError> {
+        if driver == Driver::Vpcd && !self.hot_plug.is_empty() {
+            return Err(TestkitError::NeedsKitDriver {
+                what: "plugging readers in",
+            });
+        }
+        for name in &self.hot_plug {
+            ReaderModel::new(name).check_name()?;
+            if name.contains('<') {
+                return Err(TestkitError::InvalidReaderName {
+                    name: name.clone(),
+                    reason: "the name of a USB reader cannot have a '<'",
+                });
+            }
+        }
         for (at, model) in self.models.iter().enumerate() {
             model.check_name()?;
             let name = model.full_name();
@@ -224,7 +280,7 @@ impl SandboxBuilder {
     fn unnamed_readers(&self, default_slots: u8) -> usize {
         let wanted = match self.readers {
             Some(count) => count,
-            None => usize::from(self.models.is_empty()),
+            None => usize::from(self.models.is_empty() && self.hot_plug.is_empty()),
         };
         wanted
             .saturating_sub(self.named_slots(default_slots))
@@ -260,7 +316,7 @@ impl SandboxBuilder {
 struct Made {
     slots: Vec<Backend>,
     ports: Vec<PortPair>,
-    server: Option<Server>,
+    server: Option<Arc<Server>>,
 }
 
 impl Made {
@@ -313,7 +369,7 @@ impl Made {
             let own: Vec<_> = model
                 .slot_names(0, model.slots.unwrap_or(1))
                 .into_iter()
-                .map(|name| Arc::new(IfdSlot::new(name)))
+                .map(|name| Arc::new(IfdSlot::new(name, 0)))
                 .collect();
             slots.extend(own.iter().cloned().map(Backend::Kit));
             server.add(device, Arc::new(Device { slots: own }));
@@ -322,9 +378,17 @@ impl Made {
         Ok(Self {
             slots,
             ports: Vec::new(),
-            server: Some(server),
+            server: Some(Arc::new(server)),
         })
     }
+}
+
+/// The bus for readers of these names, and their drivers.
+fn usb_bus(dir: &Path, root: &Path, names: &[String]) -> std::io::Result<Bus> {
+    for (kind, name) in names.iter().enumerate() {
+        ifd::write_library(&write_bundle(&dir.join("drivers"), kind, name)?)?;
+    }
+    Bus::new(root.to_owned())
 }
 
 fn library(dir: &Path, index: usize) -> std::path::PathBuf {

@@ -140,30 +140,36 @@ pub(crate) fn find_vpcd() -> Result<PathBuf, TestkitError> {
             let path = PathBuf::from(path);
             (path.display().to_string(), path.is_file().then_some(path))
         }
-        None => {
-            let roots = [
-                "/usr/lib",
-                "/usr/lib64",
-                "/usr/local/lib",
-                "/usr/local/lib64",
-            ];
-            let multiarch = fs::read_dir("/usr/lib")
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.path());
-            (
-                format!("{IN_LIB} in {}, /usr/lib/*", roots.join(", ")),
-                roots
-                    .into_iter()
-                    .map(PathBuf::from)
-                    .chain(multiarch)
-                    .map(|lib| lib.join(IN_LIB))
-                    .find(|path| path.is_file()),
-            )
-        }
+        None => (
+            format!("{IN_LIB} in {LIBRARY_PLACES}"),
+            find_library(IN_LIB),
+        ),
     };
     found.ok_or(TestkitError::DriverNotFound { looked_for: tried })
+}
+
+/// Where libraries are looked for, in words.
+pub(crate) const LIBRARY_PLACES: &str =
+    "/usr/lib, /usr/lib64, /usr/local/lib, /usr/local/lib64, /usr/lib/*";
+
+/// Finds an installed library, or another file that is beside libraries.
+pub(crate) fn find_library(name: &str) -> Option<PathBuf> {
+    let multiarch = fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/lib64",
+    ]
+    .into_iter()
+    .map(PathBuf::from)
+    .chain(multiarch)
+    .map(|lib| lib.join(name))
+    .find(|path| path.is_file())
 }
 
 /// The namespace with the daemon in it.

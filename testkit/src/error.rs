@@ -51,6 +51,47 @@ pub enum TestkitError {
         detail: String,
     },
 
+    /// The library that shows the daemon virtual USB devices is not installed.
+    #[error(
+        "libumockdev-preload, by which readers are plugged in, was not found (looked for \
+         {looked_for}); install it (Debian, Ubuntu: apt-get install umockdev) or set \
+         SCARD_TESTKIT_UMOCKDEV to the path of libumockdev-preload.so.0"
+    )]
+    UmockdevNotFound {
+        /// The places that were tried.
+        looked_for: String,
+    },
+
+    /// This `pcscd` has no USB readers, or its directory of drivers for them is
+    /// not there.
+    #[error(
+        "readers cannot be plugged into this pcscd: it looks for USB drivers in \
+         {directory:?}, which is no directory"
+    )]
+    NoUsbDrivers {
+        /// Where it looks for drivers; empty if it does not.
+        directory: String,
+    },
+
+    /// A reader to be plugged in was not announced before the daemon started.
+    #[error(
+        "{name:?} cannot be plugged in: the daemon reads the names of USB readers as it \
+         starts, and was told of {known:?}; add .hot_plug({name:?}) to the builder"
+    )]
+    UnknownUsbReader {
+        /// The name asked for.
+        name: String,
+        /// The names given to [`SandboxBuilder::hot_plug`](crate::SandboxBuilder::hot_plug).
+        known: Vec<String>,
+    },
+
+    /// The reader was unplugged.
+    #[error("reader {reader:?} was unplugged")]
+    Unplugged {
+        /// The reader's name.
+        reader: String,
+    },
+
     /// The environment variable `SCARD_TESTKIT_DRIVER` names no driver.
     #[error("SCARD_TESTKIT_DRIVER is {name:?}: it can be \"vpcd\" or \"kit\"")]
     UnknownDriver {

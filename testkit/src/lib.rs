@@ -102,6 +102,7 @@ mod sandbox;
 mod slot;
 mod status;
 mod sync;
+mod usb_reader;
 mod vpcd;
 
 pub use builder::{Driver, SandboxBuilder};
@@ -114,3 +115,4 @@ pub use model::ReaderModel;
 pub use peer::{Link, Peer, Peers};
 pub use reader::VirtualReader;
 pub use sandbox::Sandbox;
+pub use usb_reader::UsbReader;

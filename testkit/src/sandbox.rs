@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::builder::SandboxBuilder;
-use crate::daemon::{Daemon, Installation};
+use crate::daemon::{Daemon, Installation, tail};
 use crate::directory::Directory;
 use crate::error::TestkitError;
 use crate::ifd::Server;
+use crate::model::ReaderModel;
 use crate::ports::PortPair;
 use crate::reader::VirtualReader;
 use crate::slot::Slot;
 use crate::status::DaemonStatus;
 use crate::sync::lock;
+use crate::usb_reader::{HotPlug, UsbReader};
 
 /// The environment variable by which the PC/SC client library finds its daemon.
 pub(crate) const SOCKET_VARIABLE: &str = "PCSCLITE_CSOCK_NAME";
@@ -43,7 +45,9 @@ pub struct Sandbox {
     pub(crate) socket: PathBuf,
     /// The fields below are dropped in this order: the daemon, then what it uses.
     pub(crate) daemon: Mutex<Daemon>,
-    pub(crate) _server: Option<Server>,
+    /// Where readers can be plugged in.
+    pub(crate) hot_plug: Option<Arc<HotPlug>>,
+    pub(crate) _server: Option<Arc<Server>>,
     pub(crate) _ports: Vec<PortPair>,
     pub(crate) _dir: Directory,
 }
@@ -81,6 +85,74 @@ impl Sandbox {
         self.readers
             .get(index)
             .unwrap_or_else(|| panic!("there is no reader {index}: the sandbox has {count}"))
+    }
+
+    /// Plugs a reader in, and waits until clients of the daemon can see it, with
+    /// all its slots.
+    ///
+    /// ```no_run
+    /// use scard_testkit::{Driver, Sandbox, VirtualCard};
+    ///
+    /// # fn main() -> Result<(), scard_testkit::TestkitError> {
+    /// let sandbox = Sandbox::builder()
+    ///     .driver(Driver::Kit)
+    ///     .hot_plug("ACS ACR122U")
+    ///     .start()?;
+    /// let reader = sandbox.plug("ACS ACR122U")?;
+    /// assert_eq!(reader.name(), "ACS ACR122U 00 00");
+    /// reader.insert(VirtualCard::iso())?;
+    /// reader.unplug()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The daemon gives readers of the same name the lowest free number, as in
+    /// ` 01 00`, when they are plugged in and again when it is restarted:
+    /// [`name`](VirtualReader::name) tells which. Plugged readers stay plugged
+    /// over restarts.
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver);
+    /// [`UnknownUsbReader`](TestkitError::UnknownUsbReader) if the builder was not
+    /// told the name; [`DaemonNotRunning`](TestkitError::DaemonNotRunning);
+    /// [`Timeout`](TestkitError::Timeout), also where the daemon has no place for
+    /// one more reader. It is not plugged in then.
+    pub fn plug(&self, model: impl Into<ReaderModel>) -> Result<UsbReader, TestkitError> {
+        let reader = self.plug_now(model)?;
+        match reader.wait_until_published() {
+            Ok(()) => Ok(reader),
+            Err(error) => {
+                reader.unplug_now()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Plugs a reader in and returns at once;
+    /// [`wait_until_published`](UsbReader::wait_until_published) waits. With a
+    /// killed daemon it is there when the next one starts.
+    ///
+    /// # Errors
+    /// As [`plug`](Self::plug), without what that waits for.
+    pub fn plug_now(&self, model: impl Into<ReaderModel>) -> Result<UsbReader, TestkitError> {
+        let daemon = lock(&self.daemon);
+        let hot_plug = self
+            .hot_plug
+            .as_ref()
+            .ok_or_else(|| self.hot_plug_missing())?;
+        hot_plug.plug(&model.into(), daemon.pid().is_some())
+    }
+
+    fn hot_plug_missing(&self) -> TestkitError {
+        if self._server.is_some() {
+            TestkitError::UnknownUsbReader {
+                name: String::new(),
+                known: Vec::new(),
+            }
+        } else {
+            TestkitError::NeedsKitDriver {
+                what: "plugging readers in",
+            }
+        }
     }
 
     /// The daemon's socket: the value of `PCSCLITE_CSOCK_NAME` for its clients.
@@ -163,6 +235,12 @@ impl Sandbox {
         for reader in &self.readers {
             reader.backend().daemon_ended();
         }
+        if let Some(hot_plug) = &self.hot_plug {
+            for slot in hot_plug.slots() {
+                slot.daemon_ended();
+            }
+            hot_plug.daemon_ended();
+        }
         Ok(())
     }
 
@@ -170,9 +248,27 @@ impl Sandbox {
         self.start(&mut lock(&self.daemon))
     }
 
+    /// Whether the daemon sees our USB devices: without the library it runs all
+    /// the same, and would never see a reader.
+    pub(crate) fn check_preload(&self) -> Result<(), TestkitError> {
+        let log = self.daemon_log();
+        // What the dynamic linker says.
+        if self.hot_plug.is_some() && log.contains("cannot be preloaded") {
+            return Err(TestkitError::DaemonDidNotStart {
+                reason: "libumockdev-preload could not be loaded into it".into(),
+                log: tail(&log),
+            });
+        }
+        Ok(())
+    }
+
     fn start(&self, daemon: &mut Daemon) -> Result<(), TestkitError> {
         for reader in &self.readers {
             reader.backend().daemon_starts();
+        }
+        let plugged = self.hot_plug.as_ref().map_or(Vec::new(), |h| h.slots());
+        for slot in &plugged {
+            slot.daemon_starts();
         }
         let slots: Vec<_> = self
             .readers
@@ -197,6 +293,10 @@ impl Drop for Sandbox {
         for reader in &self.readers {
             reader.backend().daemon_ended();
             reader.remove_now();
+        }
+        for slot in self.hot_plug.iter().flat_map(|hot_plug| hot_plug.slots()) {
+            slot.daemon_ended();
+            slot.unplug();
         }
     }
 }

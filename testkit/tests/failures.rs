@@ -5,7 +5,7 @@
 use std::env;
 use std::process::{Command, Output};
 
-use scard_testkit::{Sandbox, isolated, isolated_with_peer};
+use scard_testkit::{Driver, Sandbox, isolated, isolated_with_peer};
 
 const MARK: &str = "SCARD_TESTKIT_FAILURES";
 
@@ -76,6 +76,34 @@ fn an_unknown_driver_is_named() {
         &[("SCARD_TESTKIT_DRIVER", "vcpd")],
         &["SCARD_TESTKIT_DRIVER", "vcpd", "kit"],
     );
+}
+
+#[test]
+fn start_with_usb() {
+    if is_rerun() {
+        let builder = Sandbox::builder().driver(Driver::Kit).hot_plug("Reader");
+        builder.start().unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
+fn a_missing_umockdev_is_named() {
+    let missing = [("SCARD_TESTKIT_UMOCKDEV", "/nowhere/preload.so")];
+    let (success, said) = rerun("start_with_usb", &missing);
+    assert!(!success, "{said}");
+    for part in ["/nowhere/preload.so", "apt-get install umockdev"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_umockdev_that_is_none_is_shown_with_the_log() {
+    let wrong = [("SCARD_TESTKIT_UMOCKDEV", "/etc/passwd")];
+    let (success, said) = rerun("start_with_usb", &wrong);
+    assert!(!success, "{said}");
+    for part in ["/etc/passwd", "preload"] {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod faults;
 mod hooks;
 mod server;
 mod slot;
+mod usb;
 mod wire;
 
 use std::fs;
@@ -17,6 +18,7 @@ pub use hooks::ControlCall;
 use hooks::Hooks;
 pub(crate) use server::{Device, Server};
 pub(crate) use slot::IfdSlot;
+pub(crate) use usb::{Address, Bus, find_umockdev, write_bundle};
 
 /// The environment variable by which the driver finds the kit.
 pub(crate) const SOCKET_VARIABLE: &str = "SCARD_TESTKIT_IFD_SOCKET";

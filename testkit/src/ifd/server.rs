@@ -64,6 +64,11 @@ impl Server {
     pub(crate) fn add(&self, name: String, device: Arc<Device>) {
         lock(&self.devices).insert(name, device);
     }
+
+    /// Takes a reader away. The daemon keeps what it has opened.
+    pub(crate) fn remove(&self, name: &str) {
+        lock(&self.devices).remove(name);
+    }
 }
 
 impl Drop for Server {
@@ -95,7 +100,6 @@ fn greet(devices: &Devices, stream: UnixStream) {
         .and_then(|(_, rest)| rest.split_once(':'))
         .map_or(device.as_str(), |(_, node)| node);
     let device = lock(devices).get(name).cloned();
-    // The daemon numbers readers in the upper half and slots in the lower.
     let slot = device.as_ref().and_then(|device| {
         let slot = device.slots.get((lun & 0xFFFF) as usize);
         slot.map(|slot| (slot, device.slots.len()))
@@ -106,7 +110,7 @@ fn greet(devices: &Devices, stream: UnixStream) {
     };
     let slots = u8::try_from(slots).unwrap_or(u8::MAX);
     match purpose {
-        wire::REQUESTS => slot.open(stream, slots, lun >> 16),
+        wire::REQUESTS => slot.open(stream, slots, lun),
         wire::EVENTS => slot.watch(stream),
         _ => {}
     }

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,17 +30,65 @@ use crate::sync::{lock, wait};
 
 #[derive(Debug)]
 pub(crate) struct IfdSlot {
-    name: String,
+    name: Names,
     state: Mutex<State>,
     changed: Condvar,
     faults: Mutex<Faults>,
     hooks: Mutex<Hooks>,
 }
 
+/// The names that the slot has had: one, unless the daemon has given the reader
+/// another number than was expected.
+#[derive(Debug)]
+struct Names {
+    name: String,
+    /// The number of the reader that is in it.
+    number: u32,
+    next: OnceLock<Box<Names>>,
+}
+
+impl Names {
+    fn new(name: String, number: u32) -> Self {
+        Self {
+            name,
+            number,
+            next: OnceLock::new(),
+        }
+    }
+
+    fn last(&self) -> &Self {
+        let mut last = self;
+        while let Some(next) = last.next.get() {
+            last = next;
+        }
+        last
+    }
+
+    /// The daemon has opened the reader as this number.
+    fn number(&self, number: u32) {
+        let last = self.last();
+        // "… NN SS"
+        let Some((start, slot)) = last.name.rsplit_once(' ') else {
+            return;
+        };
+        let Some((start, _)) = start.rsplit_once(' ') else {
+            return;
+        };
+        let name = format!("{start} {number:02X} {slot}");
+        if name != last.name {
+            let _ = last.next.set(Box::new(Self::new(name, number)));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     /// The daemon runs or is being started.
     daemon: bool,
+    /// The reader was unplugged.
+    gone: bool,
+    /// The daemon has made the reader known.
+    added: bool,
     card: Option<CardHandle>,
     /// The card that looks are told of.
     shown: Option<CardHandle>,
@@ -71,6 +119,8 @@ struct Look {
 #[derive(Debug)]
 struct Link {
     id: u64,
+    /// Slots of the reader, all together.
+    slots: u8,
     requests: Arc<UnixStream>,
     events: Option<Arc<UnixStream>>,
 }
@@ -112,11 +162,14 @@ enum Next {
 }
 
 impl IfdSlot {
-    pub(crate) fn new(name: String) -> Self {
+    /// A slot of reader `number`, which is in the name.
+    pub(crate) fn new(name: String, number: u32) -> Self {
         Self {
-            name,
+            name: Names::new(name, number),
             state: Mutex::new(State {
                 daemon: false,
+                gone: false,
+                added: false,
                 card: None,
                 shown: None,
                 change: 0,
@@ -134,7 +187,11 @@ impl IfdSlot {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.name.last().name
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.name.last().number
     }
 
     pub(crate) fn card(&self) -> Option<CardHandle> {
@@ -166,9 +223,14 @@ impl IfdSlot {
 
     pub(crate) fn insert(&self, card: &CardHandle) -> Result<(), TestkitError> {
         let mut state = lock(&self.state);
+        if state.gone {
+            return Err(TestkitError::Unplugged {
+                reader: self.name().to_owned(),
+            });
+        }
         if state.card.is_some() {
             return Err(TestkitError::ReaderOccupied {
-                reader: self.name.clone(),
+                reader: self.name().to_owned(),
             });
         }
         card.claim()?;
@@ -188,7 +250,7 @@ impl IfdSlot {
         let mut state = lock(&self.state);
         if state.shown.is_none() || !state.is_published() {
             return Err(TestkitError::NoCard {
-                reader: self.name.clone(),
+                reader: self.name().to_owned(),
             });
         }
         card.claim()?;
@@ -230,12 +292,66 @@ impl IfdSlot {
         card.lose_power();
     }
 
+    /// The reader is unplugged: its card goes with it, and what is under way
+    /// fails. Looks find what they found before, so that the end of the reader
+    /// is the next that clients learn.
+    pub(crate) fn unplug(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        state.gone = true;
+        let card = state.card.take();
+        if state.command.take().is_some() {
+            self.abandon(&state);
+        }
+        drop(state);
+        self.changed.notify_all();
+        if let Some(card) = card {
+            card.release();
+            card.lose_power();
+        }
+    }
+
     /// Fails the command under way, and has another thread serve the daemon.
     fn abandon(self: &Arc<Self>, state: &State) {
         let Some(link) = &state.link else { return };
         let _ = wire::send(&link.requests, &Err(IfdError::COMMUNICATION_ERROR));
         let (slot, id, stream) = (Arc::clone(self), link.id, Arc::clone(&link.requests));
         thread::spawn(move || slot.serve(id, &stream));
+    }
+
+    /// Waits until the daemon has made a plugged reader known.
+    pub(crate) fn wait_until_added(
+        &self,
+        timeout: Duration,
+        deadline: Instant,
+    ) -> Result<(), TestkitError> {
+        let mut state = lock(&self.state);
+        while !(state.added && state.published.is_some()) {
+            if !state.daemon {
+                return Err(TestkitError::DaemonNotRunning);
+            }
+            state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
+                what: format!("publishing of reader {:?}", self.name()),
+                after: timeout,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the daemon has closed an unplugged reader, if it had opened
+    /// it.
+    pub(crate) fn wait_until_closed(
+        &self,
+        timeout: Duration,
+        deadline: Instant,
+    ) -> Result<(), TestkitError> {
+        let mut state = lock(&self.state);
+        while state.link.is_some() {
+            state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
+                what: format!("removal of reader {:?} by the daemon", self.name()),
+                after: timeout,
+            })?;
+        }
+        Ok(())
     }
 
     pub(crate) fn wait_until_published(
@@ -247,7 +363,9 @@ impl IfdSlot {
         let card = state.card.clone();
         loop {
             match (&card, &state.card) {
-                (None, None) if !state.daemon || state.is_published() => return Ok(()),
+                (None, None) if !state.daemon || state.gone || state.is_published() => {
+                    return Ok(());
+                }
                 (Some(wanted), Some(present)) if wanted.is(present) => {
                     if !state.daemon {
                         return Err(TestkitError::DaemonNotRunning);
@@ -258,7 +376,7 @@ impl IfdSlot {
                 }
                 (Some(_), _) => {
                     return Err(TestkitError::CardGone {
-                        reader: self.name.clone(),
+                        reader: self.name().to_owned(),
                     });
                 }
                 // Another thread has inserted a card meanwhile, which is shown
@@ -268,8 +386,8 @@ impl IfdSlot {
             }
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
                 what: match card {
-                    Some(_) => format!("publishing of the card in reader {:?}", self.name),
-                    None => format!("publishing of reader {:?} as empty", self.name),
+                    Some(_) => format!("publishing of the card in reader {:?}", self.name()),
+                    None => format!("publishing of reader {:?} as empty", self.name()),
                 },
                 after: timeout,
             })?;
@@ -287,25 +405,31 @@ impl IfdSlot {
         state.command = None;
         state.looks.clear();
         state.published = None;
+        state.added = false;
         state.shown = state.card.clone();
         self.changed.notify_all();
     }
 
     /// The daemon has opened the slot: serves its requests.
-    pub(super) fn open(self: &Arc<Self>, stream: UnixStream, slots: u8, _number: u32) {
+    pub(super) fn open(self: &Arc<Self>, stream: UnixStream, slots: u8, lun: u32) {
+        // The daemon numbers readers in the upper half and slots in the lower.
+        self.name.number(lun >> 16);
         let stream = Arc::new(stream);
         let id = {
             let mut state = lock(&self.state);
             self.hang_up(&mut state);
             state.links += 1;
+            // Only the first is asked for the number of slots.
+            state.added = lun & 0xFFFF != 0;
             state.link = Some(Link {
                 id: state.links,
+                slots,
                 requests: Arc::clone(&stream),
                 events: None,
             });
             state.links
         };
-        if wire::send(&stream, &Ok(vec![slots])).is_ok() {
+        if wire::send(&stream, &Ok(Vec::new())).is_ok() {
             self.serve(id, &stream);
         }
     }
@@ -374,6 +498,11 @@ impl IfdSlot {
         let call = match &request {
             Request::Presence { thread } => return Next::Answer(self.presence(id, *thread)),
             Request::Hello { .. } | Request::Close => return Next::Answer(Ok(Vec::new())),
+            // The daemon's last question about a reader that it adds; to each
+            // of the further slots it is none.
+            Request::GetAttribute {
+                tag: wire::TAG_SLOTS_NUMBER,
+            } => return Next::Answer(self.added(id)),
             Request::Transmit(_) => IfdCall::Transmit,
             Request::Power(wire::POWER_UP) => IfdCall::PowerOn,
             Request::Power(wire::RESET) => IfdCall::Reset,
@@ -423,6 +552,14 @@ impl IfdSlot {
         }
     }
 
+    fn added(&self, id: u64) -> Answer {
+        let mut state = lock(&self.state);
+        state.added |= state.is_current(id);
+        let slots = state.link.as_ref().map_or(1, |link| link.slots);
+        self.changed.notify_all();
+        Ok(vec![slots])
+    }
+
     fn presence(&self, id: u64, thread: u32) -> Answer {
         let (delay, failure) = lock(&self.faults).take(IfdCall::Presence);
         if !delay.is_zero() {
@@ -458,7 +595,7 @@ impl IfdSlot {
     /// Begins something that the removal of the card ends.
     fn begin(&self, id: u64) -> Option<u64> {
         let mut state = lock(&self.state);
-        if state.shown.is_none() || !state.is_current(id) {
+        if state.gone || state.shown.is_none() || !state.is_current(id) {
             return None;
         }
         state.commands += 1;

@@ -57,6 +57,9 @@ pub(crate) const ABSENT: u32 = 616;
 pub(crate) const ATTRIBUTE_ATR: u32 = 0x0009_0303;
 pub(crate) const TAG_ATR: u32 = 0x0303;
 
+/// Asked by the daemon when it has added a reader: how many slots are there?
+pub(crate) const TAG_SLOTS_NUMBER: u32 = 0x0FAE;
+
 /// Set by the daemon when a reader was unplugged.
 pub(crate) const TAG_DEVICE_REMOVED: u32 = 0x0FB4;
 
