@@ -1,7 +1,7 @@
 //! A `pcscd` of our own: found, put into a namespace, started and ended.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -18,8 +18,9 @@ use crate::status::DaemonStatus;
 use crate::sync::lock;
 
 /// Runs inside the namespace: `/run/pcscd` becomes the sandbox's directory, and
-/// the directory of USB drivers an empty one, so that no real reader is
-/// touched. Then it starts daemons as told. It ends with its standard input,
+/// the directory of USB drivers one of the sandbox (an empty one, unless readers
+/// can be plugged in), so that no real reader is touched. Then it starts daemons
+/// as told. It ends with its standard input,
 /// that is with us, however we end, and takes the daemon along.
 ///
 /// Our end reaches it in two more ways, neither of which must end it before it
@@ -30,12 +31,12 @@ use crate::sync::lock;
 const KEEPER: &str = r#"
 trap '' HUP PIPE
 set -e
-dir=$1 pcscd=$2 usb_drivers=$3
-shift 3
+dir=$1 usb_drivers=$2
+shift 2
 mount -t tmpfs tmpfs /run
 mkdir /run/pcscd
 mount --bind "$dir/run" /run/pcscd
-if [ -d "$usb_drivers" ]; then mount --bind "$dir/empty" "$usb_drivers"; fi
+if [ -d "$usb_drivers" ]; then mount --bind "$dir/drivers" "$usb_drivers"; fi
 set +e
 pid=
 end() { if [ -n "$pid" ]; then kill -9 "$pid"; wait "$pid"; pid=; fi 2>/dev/null; }
@@ -44,7 +45,7 @@ while read -r order; do
     end
     if [ "$order" = start ]; then
         rm -f "$dir/run/pcscd.comm" "$dir/run/pcscd.pid"
-        "$pcscd" "$@" >>"$dir/log" 2>&1 &
+        "$@" >>"$dir/log" 2>&1 &
         pid=$!
     fi
     echo "$pid" || break
@@ -59,9 +60,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub(crate) struct Installation {
     pcscd: PathBuf,
-    pub(crate) driver: PathBuf,
     pub(crate) max_readers: usize,
-    usb_drivers: String,
+    /// Where the daemon looks for the drivers of USB readers.
+    pub(crate) usb_drivers: String,
     disable_polkit: bool,
 }
 
@@ -71,12 +72,8 @@ impl Installation {
         static KNOWN: Mutex<Vec<Installation>> = Mutex::new(Vec::new());
 
         let pcscd = find_pcscd()?;
-        let driver = find_driver()?;
         let mut known = lock(&KNOWN);
-        if let Some(found) = known
-            .iter()
-            .find(|i| i.pcscd == pcscd && i.driver == driver)
-        {
+        if let Some(found) = known.iter().find(|i| i.pcscd == pcscd) {
             return Ok(found.clone());
         }
         let ask = |argument: &str| {
@@ -100,7 +97,6 @@ impl Installation {
                 .to_owned(),
             disable_polkit: ask("--help")?.contains("--disable-polkit"),
             pcscd,
-            driver,
         };
         known.push(found.clone());
         Ok(found)
@@ -136,37 +132,44 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-fn find_driver() -> Result<PathBuf, TestkitError> {
+/// The `vpcd` driver.
+pub(crate) fn find_vpcd() -> Result<PathBuf, TestkitError> {
     const IN_LIB: &str = "pcsc/drivers/serial/libifdvpcd.so";
     let (tried, found) = match env::var_os("SCARD_TESTKIT_VPCD") {
         Some(path) => {
             let path = PathBuf::from(path);
             (path.display().to_string(), path.is_file().then_some(path))
         }
-        None => {
-            let roots = [
-                "/usr/lib",
-                "/usr/lib64",
-                "/usr/local/lib",
-                "/usr/local/lib64",
-            ];
-            let multiarch = fs::read_dir("/usr/lib")
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.path());
-            (
-                format!("{IN_LIB} in {}, /usr/lib/*", roots.join(", ")),
-                roots
-                    .into_iter()
-                    .map(PathBuf::from)
-                    .chain(multiarch)
-                    .map(|lib| lib.join(IN_LIB))
-                    .find(|path| path.is_file()),
-            )
-        }
+        None => (
+            format!("{IN_LIB} in {LIBRARY_PLACES}"),
+            find_library(IN_LIB),
+        ),
     };
     found.ok_or(TestkitError::DriverNotFound { looked_for: tried })
+}
+
+/// Where libraries are looked for, in words.
+pub(crate) const LIBRARY_PLACES: &str =
+    "/usr/lib, /usr/lib64, /usr/local/lib, /usr/local/lib64, /usr/lib/*";
+
+/// Finds an installed library, or another file that is beside libraries.
+pub(crate) fn find_library(name: &str) -> Option<PathBuf> {
+    let multiarch = fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/lib64",
+    ]
+    .into_iter()
+    .map(PathBuf::from)
+    .chain(multiarch)
+    .map(|lib| lib.join(name))
+    .find(|path| path.is_file())
 }
 
 /// The namespace with the daemon in it.
@@ -184,11 +187,12 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Makes the namespace; no daemon runs yet. `dir` has the directories
-    /// `run`, `conf` and `empty`.
+    /// `run`, `conf` and `drivers`.
     pub(crate) fn prepare(
         installation: &Installation,
         dir: &Path,
         debug_log: bool,
+        variables: &[(&str, &OsStr)],
     ) -> Result<Self, TestkitError> {
         let privileged: &[&str] = &["--mount"];
         let unprivileged: &[&str] = &["--user", "--map-root-user", "--mount"];
@@ -199,7 +203,7 @@ impl Daemon {
             &[unprivileged]
         };
         for way in ways {
-            match Self::unshare(way, installation, dir, debug_log)? {
+            match Self::unshare(way, installation, dir, debug_log, variables)? {
                 Ok(daemon) => return Ok(daemon),
                 Err(refusal) => {
                     if !refusals.is_empty() {
@@ -217,6 +221,7 @@ impl Daemon {
         installation: &Installation,
         dir: &Path,
         debug_log: bool,
+        variables: &[(&str, &OsStr)],
     ) -> Result<Result<Self, String>, TestkitError> {
         let complaints_path = dir.join("namespace.log");
         let complaints = fs::File::create(&complaints_path).map_err(TestkitError::io(format!(
@@ -228,8 +233,19 @@ impl Daemon {
             .args(way)
             .args(["sh", "-c", KEEPER, "sh"])
             .arg(dir)
+            .arg(&installation.usb_drivers);
+        if !variables.is_empty() {
+            // For the daemon alone: one of them may preload a library.
+            command.arg("env");
+            for (name, value) in variables {
+                let mut assignment = OsString::from(name);
+                assignment.push("=");
+                assignment.push(value);
+                command.arg(assignment);
+            }
+        }
+        command
             .arg(&installation.pcscd)
-            .arg(&installation.usb_drivers)
             .args(["--foreground", "--config"])
             .arg(dir.join("conf"));
         if debug_log {
@@ -437,11 +453,11 @@ mod tests {
     #[test]
     fn a_keeper_that_cannot_answer_ends_and_takes_the_daemon_along() {
         let dir = crate::directory::temporary().unwrap();
-        for sub in ["run", "conf", "empty"] {
+        for sub in ["run", "conf", "drivers"] {
             fs::create_dir(dir.path().join(sub)).unwrap();
         }
         let installation = Installation::find().unwrap();
-        let mut daemon = Daemon::prepare(&installation, dir.path(), false).unwrap();
+        let mut daemon = Daemon::prepare(&installation, dir.path(), false, &[]).unwrap();
         let mut other = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
         daemon.answers = BufReader::new(other.stdout.take().unwrap());
         other.wait().unwrap();

@@ -57,7 +57,7 @@ impl Drop for Directory {
     fn drop(&mut self) {
         if let Self::Default(path) = self {
             // The next sandbox may have it; what else is in it stays.
-            for sub in ["run", "conf", "empty"] {
+            for sub in ["run", "conf", "drivers", "usb", "lib"] {
                 let _ = fs::remove_dir_all(path.join(sub));
             }
             let _ = fs::remove_file(path.join("log"));

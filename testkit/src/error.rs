@@ -51,12 +51,67 @@ pub enum TestkitError {
         detail: String,
     },
 
+    /// The library that shows the daemon virtual USB devices is not installed.
+    #[error(
+        "libumockdev-preload, by which readers are plugged in, was not found (looked for \
+         {looked_for}); install it (Debian, Ubuntu: apt-get install umockdev) or set \
+         SCARD_TESTKIT_UMOCKDEV to the path of libumockdev-preload.so.0"
+    )]
+    UmockdevNotFound {
+        /// The places that were tried.
+        looked_for: String,
+    },
+
+    /// This `pcscd` has no USB readers, or its directory of drivers for them is
+    /// not there.
+    #[error(
+        "readers cannot be plugged into this pcscd: it looks for USB drivers in \
+         {directory:?}, which is no directory"
+    )]
+    NoUsbDrivers {
+        /// Where it looks for drivers; empty if it does not.
+        directory: String,
+    },
+
+    /// A reader to be plugged in was not announced before the daemon started.
+    #[error(
+        "{name:?} cannot be plugged in: the daemon reads the names of USB readers as it \
+         starts, and was told of {known:?}; add .hot_plug({name:?}) to the builder"
+    )]
+    UnknownUsbReader {
+        /// The name asked for.
+        name: String,
+        /// The names given to [`SandboxBuilder::hot_plug`](crate::SandboxBuilder::hot_plug).
+        known: Vec<String>,
+    },
+
+    /// The reader was unplugged.
+    #[error("reader {reader:?} was unplugged")]
+    Unplugged {
+        /// The reader's name.
+        reader: String,
+    },
+
+    /// The environment variable `SCARD_TESTKIT_DRIVER` names no driver.
+    #[error("SCARD_TESTKIT_DRIVER is {name:?}: it can be \"vpcd\" or \"kit\"")]
+    UnknownDriver {
+        /// Its value.
+        name: String,
+    },
+
+    /// Something that `vpcd` cannot do.
+    #[error("{what} needs the kit's own driver: Sandbox::builder().driver(Driver::Kit)")]
+    NeedsKitDriver {
+        /// What was asked for.
+        what: &'static str,
+    },
+
     /// More readers than this build of the daemon can have.
     #[error(
-        "{wanted} readers were asked for (they come in pairs), but this pcscd is built for {limit} at most"
+        "{wanted} readers were asked for (with vpcd they come in pairs), but this pcscd is built for {limit} at most"
     )]
     TooManyReaders {
-        /// Readers asked for, rounded up to whole pairs.
+        /// Readers asked for, with `vpcd` rounded up to whole pairs.
         wanted: usize,
         /// The daemon's limit.
         limit: usize,
@@ -96,6 +151,13 @@ pub enum TestkitError {
     /// The reader has a card already.
     #[error("reader {reader:?} has a card already; remove that first")]
     ReaderOccupied {
+        /// The reader's name.
+        reader: String,
+    },
+
+    /// The daemon knows of no card in the reader.
+    #[error("the daemon knows of no card in reader {reader:?}")]
+    NoCard {
         /// The reader's name.
         reader: String,
     },

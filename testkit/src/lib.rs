@@ -84,12 +84,16 @@
 #![cfg(target_os = "linux")]
 
 pub mod atr;
+mod backend;
+mod builder;
 mod card;
 mod daemon;
 mod directory;
 mod error;
+mod ifd;
 mod iso;
 mod isolate;
+mod model;
 mod peer;
 mod ports;
 mod process;
@@ -98,12 +102,17 @@ mod sandbox;
 mod slot;
 mod status;
 mod sync;
+mod usb_reader;
 mod vpcd;
 
+pub use builder::{Driver, SandboxBuilder};
 pub use card::{Applet, CardHandle, CardStats, Exchange, Reply, VirtualCard};
 pub use error::TestkitError;
+pub use ifd::{ControlCall, IfdCall, IfdError};
 pub use iso::IsoCard;
 pub use isolate::{isolated, isolated_with_peer};
+pub use model::ReaderModel;
 pub use peer::{Link, Peer, Peers};
 pub use reader::VirtualReader;
-pub use sandbox::{Sandbox, SandboxBuilder};
+pub use sandbox::Sandbox;
+pub use usb_reader::UsbReader;

@@ -3,15 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backend::Backend;
 use crate::card::CardHandle;
 use crate::error::TestkitError;
-use crate::slot::Slot;
+use crate::ifd::IfdSlot;
 
 /// A reader of a [`Sandbox`](crate::Sandbox).
 ///
-/// The daemon looks at its virtual readers every 400 ms. [`insert`] and
-/// [`remove`] wait until it has seen the change and told its clients, so that a
-/// test can go on at once; [`insert_now`] and [`remove_now`] do not wait.
+/// With [`Driver::Vpcd`](crate::Driver::Vpcd) the daemon looks at its virtual
+/// readers every 400 ms; with [`Driver::Kit`](crate::Driver::Kit) it looks at
+/// once when something changes. [`insert`] and [`remove`] wait until it has seen
+/// the change and told its clients, so that a test can go on at once;
+/// [`insert_now`] and [`remove_now`] do not wait.
+///
+/// The next card after a removal is held back until the daemon has seen the
+/// empty reader, so that it does see both. What is taken back before the daemon
+/// has looked, it does not see: a card that is inserted and removed at once, or
+/// a removal after which the sandbox is killed.
 ///
 /// [`insert`]: Self::insert
 /// [`insert_now`]: Self::insert_now
@@ -19,27 +27,34 @@ use crate::slot::Slot;
 /// [`remove_now`]: Self::remove_now
 #[derive(Debug)]
 pub struct VirtualReader {
-    slot: Arc<Slot>,
+    backend: Backend,
     timeout: Duration,
 }
 
 impl VirtualReader {
-    pub(crate) fn new(slot: Arc<Slot>, timeout: Duration) -> Self {
-        Self { slot, timeout }
+    pub(crate) fn new(backend: Backend, timeout: Duration) -> Self {
+        Self { backend, timeout }
     }
 
-    pub(crate) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The slot of the kit's driver.
+    pub(crate) fn kit(&self) -> Result<&Arc<IfdSlot>, TestkitError> {
+        self.backend.kit().ok_or(TestkitError::NeedsKitDriver {
+            what: "to make a reader fail, or answer itself,",
+        })
     }
 
     /// The reader's name, as PC/SC has it.
     pub fn name(&self) -> &str {
-        self.slot.name()
+        self.backend.name()
     }
 
     /// The card in the reader.
     pub fn card(&self) -> Option<CardHandle> {
-        self.slot.card()
+        self.backend.card()
     }
 
     /// Inserts a card, a new one or one that was removed from a reader, and
@@ -52,7 +67,7 @@ impl VirtualReader {
     /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon. The
     /// card stays inserted then, as after [`insert_now`](Self::insert_now).
     pub fn insert(&self, card: impl Into<CardHandle>) -> Result<CardHandle, TestkitError> {
-        if !self.slot.has_daemon() {
+        if !self.backend.has_daemon() {
             return Err(TestkitError::DaemonNotRunning);
         }
         let card = self.insert_now(card)?;
@@ -68,7 +83,7 @@ impl VirtualReader {
     /// [`CardInUse`](TestkitError::CardInUse).
     pub fn insert_now(&self, card: impl Into<CardHandle>) -> Result<CardHandle, TestkitError> {
         let card = card.into();
-        self.slot.insert(&card)?;
+        self.backend.insert(&card)?;
         Ok(card)
     }
 
@@ -86,7 +101,18 @@ impl VirtualReader {
     /// Removes the card and returns at once. A command on its way fails
     /// immediately; the daemon sees the empty reader at its next look.
     pub fn remove_now(&self) {
-        self.slot.remove();
+        self.backend.remove();
+    }
+
+    /// Removes the card, if there is one, inserts another, and waits until
+    /// clients of the daemon can see that. They can see both changes: the
+    /// daemon counts an event for each.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn swap(&self, card: impl Into<CardHandle>) -> Result<CardHandle, TestkitError> {
+        self.remove_now();
+        self.insert(card)
     }
 
     /// Waits until clients of the daemon see the reader as it is, with its card
@@ -98,7 +124,7 @@ impl VirtualReader {
     /// [`DaemonNotRunning`](TestkitError::DaemonNotRunning) if there is a card
     /// and no daemon.
     pub fn wait_until_published(&self) -> Result<(), TestkitError> {
-        self.slot
+        self.backend
             .wait_until_published(self.timeout, Instant::now() + self.timeout)
     }
 }

@@ -5,7 +5,7 @@
 use std::env;
 use std::process::{Command, Output};
 
-use scard_testkit::{Sandbox, isolated, isolated_with_peer};
+use scard_testkit::{Driver, Sandbox, isolated, isolated_with_peer};
 
 const MARK: &str = "SCARD_TESTKIT_FAILURES";
 
@@ -62,9 +62,48 @@ fn a_missing_daemon_is_named() {
 #[test]
 fn a_missing_driver_is_named() {
     start_fails(
-        &[("SCARD_TESTKIT_VPCD", "/nowhere/libifdvpcd.so")],
+        &[
+            ("SCARD_TESTKIT_DRIVER", "vpcd"),
+            ("SCARD_TESTKIT_VPCD", "/nowhere/libifdvpcd.so"),
+        ],
         &["/nowhere/libifdvpcd.so", "apt-get install vsmartcard-vpcd"],
     );
+}
+
+#[test]
+fn an_unknown_driver_is_named() {
+    start_fails(
+        &[("SCARD_TESTKIT_DRIVER", "vcpd")],
+        &["SCARD_TESTKIT_DRIVER", "vcpd", "kit"],
+    );
+}
+
+#[test]
+fn start_with_usb() {
+    if is_rerun() {
+        let builder = Sandbox::builder().driver(Driver::Kit).hot_plug("Reader");
+        builder.start().unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
+fn a_missing_umockdev_is_named() {
+    let missing = [("SCARD_TESTKIT_UMOCKDEV", "/nowhere/preload.so")];
+    let (success, said) = rerun("start_with_usb", &missing);
+    assert!(!success, "{said}");
+    for part in ["/nowhere/preload.so", "apt-get install umockdev"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_umockdev_that_is_none_is_shown_with_the_log() {
+    let wrong = [("SCARD_TESTKIT_UMOCKDEV", "/etc/passwd")];
+    let (success, said) = rerun("start_with_usb", &wrong);
+    assert!(!success, "{said}");
+    for part in ["/etc/passwd", "preload"] {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 #[test]
@@ -111,7 +150,10 @@ fn a_daemon_that_ends_at_once_is_shown_with_its_log() {
 #[test]
 fn a_driver_that_is_none_is_shown_with_the_log() {
     start_fails(
-        &[("SCARD_TESTKIT_VPCD", "/etc/passwd")],
+        &[
+            ("SCARD_TESTKIT_DRIVER", "vpcd"),
+            ("SCARD_TESTKIT_VPCD", "/etc/passwd"),
+        ],
         &["pcscd did not start", "is missing", "invalid ELF header"],
     );
 }

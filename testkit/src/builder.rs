@@ -1,0 +1,480 @@
+//! What a sandbox is to have.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::card::CardHandle;
+use crate::daemon::{Daemon, Installation, find_vpcd};
+use crate::directory::Directory;
+use crate::error::TestkitError;
+use crate::ifd::{self, Bus, Device, IfdSlot, Server, find_umockdev, write_bundle};
+use crate::model::ReaderModel;
+use crate::ports::PortPair;
+use crate::reader::VirtualReader;
+use crate::sandbox::Sandbox;
+use crate::slot::Slot;
+use crate::status::DaemonStatus;
+use crate::usb_reader::HotPlug;
+
+/// Chooses the driver of the builders that do not.
+const DRIVER_VARIABLE: &str = "SCARD_TESTKIT_DRIVER";
+
+/// The driver of a sandbox's readers: the library by which the daemon talks to
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Driver {
+    /// `vpcd` of the vsmartcard project, as the system has it installed. The
+    /// daemon looks for cards every 400 ms; readers come in pairs.
+    Vpcd,
+    /// The kit's own, which comes with this crate. The daemon learns of cards
+    /// at once, readers can be single or have many slots, can be plugged in and
+    /// unplugged, and can fail as real ones do.
+    Kit,
+}
+
+/// What a [`Sandbox`] is to have. Made by [`Sandbox::builder`].
+#[derive(Debug)]
+#[must_use = "a sandbox is made by `start`"]
+pub struct SandboxBuilder {
+    driver: Option<Driver>,
+    /// `None`: as many as there are models, or else one.
+    readers: Option<usize>,
+    models: Vec<ReaderModel>,
+    hot_plug: Vec<String>,
+    cards: Vec<(usize, CardHandle)>,
+    timeout: Duration,
+    debug_log: bool,
+}
+
+impl SandboxBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            driver: None,
+            readers: None,
+            models: Vec::new(),
+            hot_plug: Vec::new(),
+            cards: Vec::new(),
+            timeout: Duration::from_secs(10),
+            debug_log: false,
+        }
+    }
+
+    /// The driver of all readers. Without this call it is [`Driver::Vpcd`],
+    /// unless the environment variable `SCARD_TESTKIT_DRIVER` is `kit`: then it
+    /// is [`Driver::Kit`], with readers in pairs as `vpcd` has them, so that the
+    /// same tests can run with both.
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = Some(driver);
+        self
+    }
+
+    /// At least so many readers; 0 for none. Without this call there are those
+    /// that [`reader`](Self::reader) names, or else one (with `vpcd`, one pair).
+    ///
+    /// `vpcd` has them in pairs, so with it there will be an even number.
+    /// Readers without a [`reader`](Self::reader) name of their own are called
+    /// `Virtual Reader A 00 00`, `Virtual Reader B 00 00` and so on; with `vpcd`
+    /// `Virtual Reader A 00 00` and `Virtual Reader A 00 01` are a pair, then
+    /// comes B. Most daemons can have 16 readers: [`Sandbox::max_readers`].
+    pub fn readers(mut self, count: usize) -> Self {
+        self.readers = Some(count);
+        self
+    }
+
+    /// A reader with this name, to which the daemon adds ` 00 00`, or one with
+    /// several [slots](ReaderModel::slots). With `vpcd` it is a pair, ` 00 00`
+    /// and ` 00 01`. Named readers come first, in the order of the calls. Each
+    /// name can be given once.
+    pub fn reader(mut self, model: impl Into<ReaderModel>) -> Self {
+        self.models.push(model.into());
+        self
+    }
+
+    /// Readers of this name can be plugged in later, by
+    /// [`Sandbox::plug`](crate::Sandbox::plug), any number of them. The daemon reads
+    /// the names of USB readers as it starts, so they are announced here.
+    ///
+    /// Needs [`Driver::Kit`], and the library `libumockdev-preload`, of the package
+    /// `umockdev` on Debian and Ubuntu. Without a call of
+    /// [`readers`](Self::readers) or [`reader`](Self::reader) there are no
+    /// others then.
+    pub fn hot_plug(mut self, name: impl Into<String>) -> Self {
+        self.hot_plug.push(name.into());
+        self
+    }
+
+    /// A card that is in reader `reader` from the start.
+    /// [`start`](Self::start) waits for all of them together.
+    pub fn card(mut self, reader: usize, card: impl Into<CardHandle>) -> Self {
+        self.cards.push((reader, card.into()));
+        self
+    }
+
+    /// How long [`insert`](VirtualReader::insert) and the like wait for the
+    /// daemon; 10 seconds by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whether the daemon writes everything, APDUs included, into its
+    /// [log](Sandbox::daemon_log), and not errors alone.
+    pub fn debug_log(mut self, debug: bool) -> Self {
+        self.debug_log = debug;
+        self
+    }
+
+    /// Starts the daemon, and waits until it accepts connections, has every
+    /// reader and has published every card.
+    ///
+    /// # Errors
+    /// What is missing or refused: see [`TestkitError`].
+    pub fn start(self) -> Result<Sandbox, TestkitError> {
+        let (driver, default_slots) = self.choose_driver()?;
+        self.check_models(driver)?;
+        let count = self.slot_count(default_slots);
+        if let Some(&(index, _)) = self.cards.iter().find(|(index, _)| *index >= count) {
+            return Err(TestkitError::NoSuchReader {
+                index,
+                readers: count,
+            });
+        }
+        let installation = Installation::find()?;
+        if count > installation.max_readers {
+            return Err(TestkitError::TooManyReaders {
+                wanted: count,
+                limit: installation.max_readers,
+            });
+        }
+        // Only now: a name for each of the readers, of whatever number.
+        let models = self.all_models(default_slots);
+        let dir = Directory::for_sandbox()?;
+        let socket = dir.socket()?;
+        let status = Arc::new(DaemonStatus::new(socket.clone()));
+        for sub in ["run", "conf", "drivers", "lib"] {
+            let sub = dir.path().join(sub);
+            fs::create_dir(&sub)
+                .map_err(TestkitError::io(format!("creating {}", sub.display())))?;
+        }
+        let made = match driver {
+            Driver::Vpcd => Made::by_vpcd(dir.path(), &models, &status)?,
+            Driver::Kit => Made::by_kit(dir.path(), &models)?,
+        };
+        let readers = made
+            .slots
+            .into_iter()
+            .map(|slot| VirtualReader::new(slot, self.timeout))
+            .collect();
+        let mut variables: Vec<(&str, &OsStr)> = Vec::new();
+        if let Some(server) = &made.server {
+            variables.push((ifd::SOCKET_VARIABLE, server.path().as_os_str()));
+        }
+        let umockdev;
+        let usb_root = dir.path().join("usb");
+        let hot_plug = match &made.server {
+            Some(server) if !self.hot_plug.is_empty() => {
+                if !Path::new(&installation.usb_drivers).is_dir() {
+                    return Err(TestkitError::NoUsbDrivers {
+                        directory: installation.usb_drivers,
+                    });
+                }
+                umockdev = find_umockdev()?;
+                variables.push(("UMOCKDEV_DIR", usb_root.as_os_str()));
+                variables.push(("LD_PRELOAD", umockdev.as_os_str()));
+                let bus = usb_bus(dir.path(), &usb_root, &self.hot_plug)
+                    .map_err(TestkitError::io("making a virtual USB bus"))?;
+                Some(Arc::new(HotPlug::new(
+                    bus,
+                    self.hot_plug,
+                    Arc::clone(server),
+                    Arc::clone(&status),
+                    self.timeout,
+                )))
+            }
+            _ => None,
+        };
+        let sandbox = Sandbox {
+            daemon: Mutex::new(Daemon::prepare(
+                &installation,
+                dir.path(),
+                self.debug_log,
+                &variables,
+            )?),
+            readers,
+            timeout: self.timeout,
+            status,
+            socket,
+            hot_plug,
+            _server: made.server,
+            _ports: made.ports,
+            _dir: dir,
+        };
+        for (index, card) in self.cards {
+            sandbox.readers[index].insert_now(card)?;
+        }
+        sandbox.start_daemon()?;
+        sandbox.check_preload()?;
+        Ok(sandbox)
+    }
+
+    /// The driver, and how many slots its readers have unless told otherwise.
+    fn choose_driver(&self) -> Result<(Driver, u8), TestkitError> {
+        match self.driver {
+            Some(Driver::Vpcd) => Ok((Driver::Vpcd, 2)),
+            Some(Driver::Kit) => Ok((Driver::Kit, 1)),
+            None => match env::var(DRIVER_VARIABLE).as_deref() {
+                Err(_) | Ok("" | "vpcd") => Ok((Driver::Vpcd, 2)),
+                Ok("kit") => Ok((Driver::Kit, 2)),
+                Ok(name) => Err(TestkitError::UnknownDriver { name: name.into() }),
+            },
+        }
+    }
+
+    fn check_models(&self, driver: Driver) -> Result<(), TestkitError> {
+        if driver == Driver::Vpcd && !self.hot_plug.is_empty() {
+            return Err(TestkitError::NeedsKitDriver {
+                what: "plugging readers in",
+            });
+        }
+        for name in &self.hot_plug {
+            ReaderModel::new(name).check_name()?;
+            if name.contains('<') {
+                return Err(TestkitError::InvalidReaderName {
+                    name: name.clone(),
+                    reason: "the name of a USB reader cannot have a '<'",
+                });
+            }
+        }
+        for (at, model) in self.models.iter().enumerate() {
+            model.check_name()?;
+            let name = model.full_name();
+            if self.models[..at].iter().any(|m| m.full_name() == name) {
+                return Err(TestkitError::InvalidReaderName {
+                    name,
+                    reason: "the daemon would give two readers the same names",
+                });
+            }
+            if driver == Driver::Vpcd && model.slots.is_some_and(|slots| slots != 2) {
+                return Err(TestkitError::NeedsKitDriver {
+                    what: "a reader with other than two slots",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn named_slots(&self, default_slots: u8) -> usize {
+        self.models
+            .iter()
+            .map(|model| usize::from(model.slots.unwrap_or(default_slots)))
+            .sum()
+    }
+
+    /// Readers without a name of their own.
+    fn unnamed_readers(&self, default_slots: u8) -> usize {
+        let wanted = match self.readers {
+            Some(count) => count,
+            None => usize::from(self.models.is_empty() && self.hot_plug.is_empty()),
+        };
+        wanted
+            .saturating_sub(self.named_slots(default_slots))
+            .div_ceil(default_slots.into())
+    }
+
+    /// Slots of all readers, each of which is a reader to clients.
+    fn slot_count(&self, default_slots: u8) -> usize {
+        self.unnamed_readers(default_slots)
+            .saturating_mul(default_slots.into())
+            .saturating_add(self.named_slots(default_slots))
+    }
+
+    /// All readers, with their numbers of slots.
+    fn all_models(&self, default_slots: u8) -> Vec<ReaderModel> {
+        let others = (0..)
+            .map(|n| match u8::try_from(n) {
+                Ok(n @ 0..26) => format!("Virtual Reader {}", char::from(b'A' + n)),
+                _ => format!("Virtual Reader {}", n + 1),
+            })
+            .filter(|name| !self.models.iter().any(|m| m.full_name() == *name))
+            .map(ReaderModel::new)
+            .take(self.unnamed_readers(default_slots));
+        let mut models: Vec<ReaderModel> = self.models.iter().cloned().chain(others).collect();
+        for model in &mut models {
+            model.slots.get_or_insert(default_slots);
+        }
+        models
+    }
+}
+
+/// The readers as a driver has them, and what they need.
+struct Made {
+    slots: Vec<Backend>,
+    ports: Vec<PortPair>,
+    server: Option<Arc<Server>>,
+}
+
+impl Made {
+    /// The driver keeps its state per library, so each pair has a copy.
+    fn by_vpcd(
+        dir: &Path,
+        models: &[ReaderModel],
+        status: &Arc<DaemonStatus>,
+    ) -> Result<Self, TestkitError> {
+        let driver = find_vpcd()?;
+        let mut made = Self {
+            slots: Vec::new(),
+            ports: Vec::new(),
+            server: None,
+        };
+        let mut config = String::new();
+        for (index, model) in models.iter().enumerate() {
+            let pair = PortPair::reserve()
+                .map_err(TestkitError::io("reserving TCP ports for the readers"))?;
+            let library = library(dir, index);
+            fs::copy(&driver, &library)
+                .map_err(TestkitError::io(format!("copying {}", driver.display())))?;
+            let device = format!("/dev/null:{}", pair.first());
+            config += &entry(model, index, &device, &library);
+            for (name, port) in model.slot_names(0, 2).into_iter().zip(pair.first()..) {
+                let slot = Slot::new(name, port, Arc::clone(status));
+                made.slots.push(Backend::Vpcd(Arc::new(slot)));
+            }
+            made.ports.push(pair);
+        }
+        configure(dir, &config)?;
+        Ok(made)
+    }
+
+    /// The daemon numbers the readers of a library, so each has a copy.
+    fn by_kit(dir: &Path, models: &[ReaderModel]) -> Result<Self, TestkitError> {
+        let socket = dir.join("ifd");
+        let server = Server::listen(&socket).map_err(TestkitError::io(format!(
+            "listening at {}",
+            socket.display()
+        )))?;
+        let mut slots = Vec::new();
+        let mut config = String::new();
+        for (index, model) in models.iter().enumerate() {
+            let library = library(dir, index);
+            ifd::write_library(&library)
+                .map_err(TestkitError::io(format!("writing {}", library.display())))?;
+            let device = format!("/dev/null:{index}");
+            config += &entry(model, index, &device, &library);
+            let own: Vec<_> = model
+                .slot_names(0, model.slots.unwrap_or(1))
+                .into_iter()
+                .map(|name| Arc::new(IfdSlot::new(name, 0)))
+                .collect();
+            slots.extend(own.iter().cloned().map(Backend::Kit));
+            server.add(device, Arc::new(Device { slots: own }));
+        }
+        configure(dir, &config)?;
+        Ok(Self {
+            slots,
+            ports: Vec::new(),
+            server: Some(Arc::new(server)),
+        })
+    }
+}
+
+/// The bus for readers of these names, and their drivers.
+fn usb_bus(dir: &Path, root: &Path, names: &[String]) -> std::io::Result<Bus> {
+    for (kind, name) in names.iter().enumerate() {
+        ifd::write_library(&write_bundle(&dir.join("drivers"), kind, name)?)?;
+    }
+    Bus::new(root.to_owned())
+}
+
+fn library(dir: &Path, index: usize) -> std::path::PathBuf {
+    dir.join(format!("lib/{index}.so"))
+}
+
+/// A reader in the daemon's configuration.
+fn entry(model: &ReaderModel, index: usize, device: &str, library: &Path) -> String {
+    format!(
+        "FRIENDLYNAME \"{}\"\nDEVICENAME {device}\nLIBPATH {}\nCHANNELID {index}\n\n",
+        model.full_name(),
+        library.display(),
+    )
+}
+
+fn configure(dir: &Path, config: &str) -> Result<(), TestkitError> {
+    fs::write(dir.join("conf/readers.conf"), config)
+        .map_err(TestkitError::io("writing the daemon's configuration"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(builder: &SandboxBuilder, default_slots: u8) -> Vec<String> {
+        let names: Vec<String> = builder
+            .all_models(default_slots)
+            .iter()
+            .flat_map(|model| model.slot_names(0, model.slots.unwrap()))
+            .collect();
+        assert_eq!(names.len(), builder.slot_count(default_slots));
+        names
+    }
+
+    #[test]
+    fn readers_come_in_pairs_named_pairs_first() {
+        let builder = Sandbox::builder()
+            .readers(5)
+            .reader("ACS ACR122U")
+            .reader("Virtual Reader A");
+        assert_eq!(
+            names(&builder, 2),
+            [
+                "ACS ACR122U 00 00",
+                "ACS ACR122U 00 01",
+                "Virtual Reader A 00 00",
+                "Virtual Reader A 00 01",
+                "Virtual Reader B 00 00",
+                "Virtual Reader B 00 01"
+            ]
+        );
+        assert_eq!(names(&Sandbox::builder(), 2).len(), 2);
+    }
+
+    #[test]
+    fn single_readers_and_slots_add_up() {
+        let builder = Sandbox::builder()
+            .readers(5)
+            .reader(ReaderModel::new("Triple").slots(3));
+        assert_eq!(
+            names(&builder, 1),
+            [
+                "Triple 00 00",
+                "Triple 00 01",
+                "Triple 00 02",
+                "Virtual Reader A 00 00",
+                "Virtual Reader B 00 00",
+            ]
+        );
+        assert_eq!(names(&Sandbox::builder(), 1), ["Virtual Reader A 00 00"]);
+        assert_eq!(names(&Sandbox::builder().readers(0), 1), [""; 0]);
+        assert_eq!(names(&Sandbox::builder().reader("A"), 1), ["A 00 00"]);
+    }
+
+    #[test]
+    fn equal_names_are_refused() {
+        let twice = Sandbox::builder().reader("a").reader("a");
+        let error = twice.check_models(Driver::Vpcd).unwrap_err();
+        assert!(error.to_string().contains("same names"));
+    }
+
+    #[test]
+    fn slots_need_the_kits_driver() {
+        let builder = Sandbox::builder().reader(ReaderModel::new("a").slots(3));
+        let error = builder.check_models(Driver::Vpcd).unwrap_err();
+        assert!(matches!(error, TestkitError::NeedsKitDriver { .. }));
+        assert!(builder.check_models(Driver::Kit).is_ok());
+    }
+}

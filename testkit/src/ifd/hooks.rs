@@ -1,0 +1,185 @@
+//! What a test can do to a reader of the kit's driver.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::wire::Answer;
+use super::{IfdCall, IfdError};
+use crate::error::TestkitError;
+use crate::reader::VirtualReader;
+
+/// A command for the reader (`SCardControl`), and its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlCall {
+    /// The control code, as the client passed it.
+    pub code: u32,
+    /// The data that came with it.
+    pub input: Vec<u8>,
+    /// What was answered.
+    pub answer: Result<Vec<u8>, IfdError>,
+}
+
+type Control = Box<dyn FnMut(u32, &[u8]) -> Answer + Send>;
+
+/// What a reader does about control codes and attributes.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    control: Option<Control>,
+    log: Vec<ControlCall>,
+    attributes: HashMap<u32, Vec<u8>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("attributes", &self.attributes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hooks {
+    /// Answers a control code, unless it is to fail.
+    pub(crate) fn control(
+        &mut self,
+        code: u32,
+        input: Vec<u8>,
+        failure: Option<IfdError>,
+    ) -> Answer {
+        let answer = match (failure, &mut self.control) {
+            (Some(error), _) => Err(error),
+            (None, None) => Err(IfdError::NOT_SUPPORTED),
+            (None, Some(control)) => catch_unwind(AssertUnwindSafe(|| control(code, &input)))
+                .unwrap_or(Err(IfdError::COMMUNICATION_ERROR)),
+        };
+        self.log.push(ControlCall {
+            code,
+            input,
+            answer: answer.clone(),
+        });
+        answer
+    }
+
+    pub(crate) fn attribute(&self, tag: u32) -> Option<Vec<u8>> {
+        self.attributes.get(&tag).cloned()
+    }
+
+    pub(crate) fn set_attribute(&mut self, tag: u32, value: Vec<u8>) {
+        self.attributes.insert(tag, value);
+    }
+}
+
+/// # Failing and answering as a real reader does
+///
+/// These need [`Driver::Kit`](crate::Driver::Kit): with `vpcd` they return
+/// [`NeedsKitDriver`](TestkitError::NeedsKitDriver). Each slot of a reader has
+/// its own settings, which stay when the daemon is restarted.
+impl VirtualReader {
+    /// Makes the next such call of the daemon fail; called again, the one after
+    /// it as well. What it was for does not happen: a command does not reach
+    /// the card.
+    ///
+    /// A failure of [`IfdCall::Presence`] makes the daemon look at once.
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn fail_next(&self, call: IfdCall, error: IfdError) -> Result<(), TestkitError> {
+        self.kit()?
+            .change_faults(call, |faults| faults.fail_next(call, error));
+        Ok(())
+    }
+
+    /// Makes every such call of the daemon fail, until
+    /// [`clear_faults`](Self::clear_faults).
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn fail_every(&self, call: IfdCall, error: IfdError) -> Result<(), TestkitError> {
+        self.kit()?
+            .change_faults(call, |faults| faults.fail_every(call, error));
+        Ok(())
+    }
+
+    /// Makes every such call of the daemon take longer, until
+    /// [`clear_faults`](Self::clear_faults). (For a slow card see
+    /// [`VirtualCard::delay`](crate::VirtualCard::delay).)
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn delay_every(&self, call: IfdCall, delay: Duration) -> Result<(), TestkitError> {
+        self.kit()?
+            .change_faults(call, |faults| faults.delay_every(call, delay));
+        Ok(())
+    }
+
+    /// Ends all failures and delays; failures that did not happen yet, too.
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn clear_faults(&self) -> Result<(), TestkitError> {
+        self.kit()?
+            .change_faults(IfdCall::Presence, |faults| faults.clear());
+        Ok(())
+    }
+
+    /// Answers control codes (`SCardControl`) with what the closure makes of the
+    /// code and the data. Without one the reader knows no control code.
+    ///
+    /// A closure that panics fails the call with
+    /// [`COMMUNICATION_ERROR`](IfdError::COMMUNICATION_ERROR).
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn on_control<F>(&self, control: F) -> Result<(), TestkitError>
+    where
+        F: FnMut(u32, &[u8]) -> Result<Vec<u8>, IfdError> + Send + 'static,
+    {
+        self.kit()?.hooks().control = Some(Box::new(control));
+        Ok(())
+    }
+
+    /// The control codes that clients have sent so far, failed ones included.
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn control_log(&self) -> Result<Vec<ControlCall>, TestkitError> {
+        Ok(self.kit()?.hooks().log.clone())
+    }
+
+    /// Gives the reader an attribute, for `SCardGetAttrib`. The ATR of the card
+    /// is there without.
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn set_attribute(&self, tag: u32, value: impl Into<Vec<u8>>) -> Result<(), TestkitError> {
+        self.kit()?.hooks().set_attribute(tag, value.into());
+        Ok(())
+    }
+
+    /// The attribute as [`set_attribute`](Self::set_attribute) or a client
+    /// (`SCardSetAttrib`) has set it last.
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn attribute(&self, tag: u32) -> Result<Option<Vec<u8>>, TestkitError> {
+        Ok(self.kit()?.hooks().attribute(tag))
+    }
+
+    /// Puts another card into the place of the one in the reader without the
+    /// daemon noticing, as when cards are exchanged between two of its looks. To
+    /// the daemon it is still the card from before, with its ATR and with power.
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver);
+    /// [`NoCard`](TestkitError::NoCard) if the daemon knows of no card there;
+    /// [`CardInUse`](TestkitError::CardInUse).
+    pub fn swap_unnoticed(
+        &self,
+        card: impl Into<crate::CardHandle>,
+    ) -> Result<crate::CardHandle, TestkitError> {
+        let card = card.into();
+        self.kit()?.exchange(&card)?;
+        Ok(card)
+    }
+}

@@ -1,0 +1,34 @@
+//! The kit's own driver, seen from the kit: the driver in the daemon
+//! (`driver/ifd.rs`) asks, and the slots here answer.
+
+mod faults;
+mod hooks;
+mod server;
+mod slot;
+mod usb;
+mod wire;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use faults::Faults;
+pub use faults::{IfdCall, IfdError};
+pub use hooks::ControlCall;
+use hooks::Hooks;
+pub(crate) use server::{Device, Server};
+pub(crate) use slot::IfdSlot;
+pub(crate) use usb::{Address, Bus, find_umockdev, write_bundle};
+
+/// The environment variable by which the driver finds the kit.
+pub(crate) const SOCKET_VARIABLE: &str = "SCARD_TESTKIT_IFD_SOCKET";
+
+/// The driver, as the build script has compiled it.
+const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ifd.so"));
+
+/// Writes the driver into a file. The daemon tells readers of the same file
+/// apart by a number in their names, so each reader that is to have the first
+/// number needs a file of its own.
+pub(crate) fn write_library(path: &Path) -> io::Result<()> {
+    fs::write(path, LIBRARY)
+}
