@@ -114,6 +114,9 @@ impl MonitorOptions {
 /// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
 /// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
 ///
+/// A reader that is replaced within the milliseconds between two looks shows as a card that is
+/// removed or exchanged.
+///
 /// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
 /// does so once a second. It also does with a reader whose event counter is zero, as after the
 /// start of the service: of an exchange of the card the service does not tell then.

@@ -35,8 +35,10 @@ struct Known {
     /// What to hand back, so that only something else is a change; `None` asks for everything.
     state: Option<u32>,
     count: Option<u16>,
-    /// How many comings and goings the service has counted beyond those that were seen.
-    uncounted: i32,
+    /// Whether one change that was seen may be counted later.
+    one_late: bool,
+    /// An ATR that has yet to be seen again to be believed.
+    doubtful: Option<Atr>,
 }
 
 impl Watch {
@@ -162,26 +164,27 @@ impl Watch {
         // An unavailable reader has no counter (pcsc-lite).
         let count = self.platform.event_count(event_state);
         let count = count.filter(|_| available);
-        let hidden = known.count_changes(count, old_card.is_some() != present, before.is_some());
-        let hidden = match hidden {
-            Hidden::None if count.is_none() && present => {
-                // All that tells of an exchange.
-                let other_atr = before.is_some_and(|before| before.state.atr() != atr);
-                match old_card {
-                    Some(old) if other_atr && !old.mute && !flags.contains(ReaderFlags::MUTE) => {
-                        Hidden::Some
-                    }
-                    _ => Hidden::None,
-                }
-            }
+        let stays = present && old_card.is_some();
+        let other_atr = stays && before.is_some_and(|before| before.state.atr() != atr);
+        let counted = count != known.count;
+        if known.doubts(atr, other_atr && !counted && count.is_some()) {
+            known.state = None;
+            return is_new;
+        }
+        let hidden = match known.count_changes(count, old_card.is_some() != present) {
+            // A count that was late, or none at all (macOS): the ATR tells the same.
+            Hidden::None if other_atr && (counted || count.is_none()) => match old_card {
+                Some(old) if !old.mute && !flags.contains(ReaderFlags::MUTE) => Hidden::Some,
+                _ => Hidden::None,
+            },
             hidden => hidden,
         };
         let mut cards = before.map_or(0, |before| before.cards);
         let card = match (old_card, present) {
             (Some(old), true) if hidden == Hidden::None => Some(old.number),
-            (old, present) => {
+            (_, present) => {
                 // An exchange has one card that is not seen: the one that is there.
-                let unseen = hidden == Hidden::Some && !(old.is_some() && present);
+                let unseen = hidden == Hidden::Some && !stays;
                 cards += u64::from(unseen) + u64::from(present);
                 present.then_some(cards)
             }
@@ -228,31 +231,40 @@ enum Hidden {
 }
 
 impl Known {
-    /// Compares what the service has counted with what was seen: one if there was a card and
-    /// now is none, or the other way round.
+    /// Whether another ATR of a card that was not removed is to be asked for once more.
     ///
-    /// pcsc-lite changes the state of a reader before it counts the change, so that a count
-    /// can be late by one. Two that nothing explains are a card that was put in and taken
+    /// The daemon of pcsc-lite changes an ATR while it tells of it: what was read can be half
+    /// of the old and half of the new, or belong to the card that comes next.
+    fn doubts(&mut self, atr: Atr, is_other: bool) -> bool {
+        let before = std::mem::replace(&mut self.doubtful, is_other.then_some(atr));
+        is_other && before != Some(atr)
+    }
+
+    /// Compares what the service has counted with what was seen: one change if there was a
+    /// card and now is none, or the other way round. More are a card that was put in and taken
     /// out, or taken out and put in, between two answers.
-    fn count_changes(&mut self, count: Option<u16>, changed: bool, was_known: bool) -> Hidden {
+    ///
+    /// pcsc-lite changes the state of a reader before it counts the change, so that one count
+    /// can be late. If a reader is replaced so fast that nothing is seen of it, one never
+    /// comes.
+    fn count_changes(&mut self, count: Option<u16>, changed: bool) -> Hidden {
         let before = std::mem::replace(&mut self.count, count);
-        let (Some(before), Some(count), true) = (before, count, was_known) else {
-            self.uncounted = 0;
+        let late = std::mem::replace(&mut self.one_late, true);
+        let (Some(before), Some(count)) = (before, count) else {
             return Hidden::None;
         };
         let counted = count.wrapping_sub(before);
         if counted > u16::MAX / 2 {
             // It runs backwards: this is another count, of a reader that came back.
-            self.uncounted = 0;
             return Hidden::Some;
         }
-        // No more than one can be late.
-        self.uncounted = (self.uncounted + i32::from(counted) - i32::from(changed)).max(-1);
-        if self.uncounted < 2 {
+        if counted == 0 && !changed {
+            self.one_late = late;
             return Hidden::None;
         }
-        self.uncounted %= 2;
-        Hidden::Some
+        let more = i32::from(counted) - i32::from(changed) - i32::from(late);
+        self.one_late = more < 0 || more % 2 == 1;
+        if more > 0 { Hidden::Some } else { Hidden::None }
     }
 }
 
@@ -389,9 +401,17 @@ mod tests {
     #[test]
     fn another_atr_without_a_count_is_the_same_card() {
         let mut bench = Bench::new(PcscLite, PRESENT, 1);
+        // It has to be seen twice.
+        assert_eq!(bench.see(PRESENT, 1, 2), [""; 0]);
+        assert!(bench.watch.is_incomplete());
+        assert_eq!(bench.see(PRESENT, 1, 3), [""; 0]);
+        assert_eq!(bench.see(PRESENT, 1, 2), [""; 0]);
         assert_eq!(bench.see(PRESENT, 1, 2), ["card has another ATR (02)"]);
-        assert_eq!(bench.see(MUTE, 1, 0), ["card does not answer"]);
+        assert_eq!(bench.see(MUTE, 1, 2), ["card does not answer"]);
         assert_eq!(bench.see(PRESENT, 1, 2), ["card inserted (02)"]);
+        // It was that of the next card.
+        assert_eq!(bench.see(PRESENT, 1, 7), [""; 0]);
+        assert_eq!(bench.see(PRESENT, 3, 7), ["card exchanged (07)"]);
     }
 
     #[test]

@@ -13,7 +13,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod random;
 mod saboteur;
 mod worker;
 
@@ -26,8 +25,8 @@ use std::time::{Duration, Instant};
 use scard::{ConnectOptions, Context, ReaderName};
 use scard_testkit::{CardHandle, Sandbox, VirtualCard, isolated_with_peer};
 
-use random::Random;
 use support::applet::{NOT_SELECTED, number_of};
+use support::random::Random;
 use worker::{RESTARTABLE, Report};
 
 const READERS: usize = 4;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use scard::{Card, ConnectOptions, Context, Disposition, Initialization, ShareMode};
 use scard_testkit::Peers;
 
-use crate::random::Random;
+use crate::support::random::Random;
 use crate::support::{applet::select, reconnect};
 use crate::{READERS, World};
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use scard::{Context, HookError, Session, SessionCard, SessionError, SessionEvent, SetUpWhen};
 use scard_testkit::{Applet, Reply, VirtualCard};
 
-use crate::random::Random;
 use crate::support::OK;
 use crate::support::applet::{Applications, SERIAL, number_of, numbered, select};
+use crate::support::random::Random;
 use crate::{DEADLINE, SWAPPED, TOLERANCE, World};
 
 /// Marks commands of work that may be repeated.
