@@ -24,10 +24,10 @@ const STEADY: Duration = Duration::from_secs(5);
 const FRUITLESS: u32 = 3;
 
 /// How many rounds may follow each other at any speed.
-const BURST: u32 = 64;
+const BURST: u32 = 256;
 
 /// How fast they may follow each other on average.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(1);
 
 /// A context of the service, as far as it is needed here.
 pub(super) trait Service {
