@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::error::TestkitError;
+use crate::ifd::IfdError;
 use crate::iso::IsoCard;
 use crate::sync::{lock, wait};
 use crate::{atr, vpcd};
@@ -23,6 +24,10 @@ pub enum Reply {
     Drop,
     /// Never answers. The daemon waits until the card is removed.
     Mute,
+    /// Has run the command, and the reader fails to get its answer. With
+    /// [`Driver::Vpcd`](crate::Driver::Vpcd), which has no such answer, it acts
+    /// like [`Reply::Drop`].
+    Fail(IfdError),
 }
 
 impl From<Vec<u8>> for Reply {

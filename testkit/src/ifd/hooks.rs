@@ -80,7 +80,8 @@ impl VirtualReader {
     /// it as well. What it was for does not happen: a command does not reach
     /// the card.
     ///
-    /// A failure of [`IfdCall::Presence`] makes the daemon look at once.
+    /// A failure of [`IfdCall::Presence`] makes the daemon look at once, and lasts
+    /// until its clients can see that the state of the reader is unknown.
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
