@@ -171,8 +171,8 @@ fn power_and_resets_are_counted() {
     isolated(|| {
         let card = CardHandle::from(VirtualCard::with_applet(Counter::default()));
         let sandbox = Sandbox::builder().card(0, &card).start().unwrap();
-        // Nobody connects: the daemon powers it off.
-        card.wait_until(SOON, |stats| stats.power_offs == 1)
+        // Nobody connects: the daemon powers it off, with some drivers after 5 s.
+        card.wait_until(3 * SOON, |stats| stats.power_offs == 1)
             .unwrap();
         assert!(!card.stats().powered);
         let context = context();

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::slot::IfdSlot;
 use super::state::{Link, Look};
-use super::wire::{self, Answer, Request};
+use super::wire::{self, Answer, Request, Round};
 use super::{IfdCall, IfdError};
 use crate::card::{CardHandle, Reply};
 use crate::sync::lock;
@@ -14,6 +14,8 @@ use crate::sync::lock;
 /// What becomes of the thread that served a request.
 enum Next {
     Answer(Answer),
+    /// To the question for a card, with the number of the last change.
+    Presence(IfdError, u64),
     /// Another thread answers, or will.
     Leave,
 }
@@ -50,6 +52,11 @@ impl IfdSlot {
                 Next::Answer(answer) if wire::send(stream, &answer).is_err() => break,
                 Next::Answer(_) if close => break,
                 Next::Answer(_) => {}
+                Next::Presence(code, change) => {
+                    if wire::send_presence(stream, code, change).is_err() {
+                        break;
+                    }
+                }
                 Next::Leave => return,
             }
         }
@@ -82,13 +89,13 @@ impl IfdSlot {
         if wire::send(&stream, &Ok(Vec::new())).is_err() {
             return;
         }
-        while let Ok(thread) = wire::number(&stream) {
+        while let Ok(round) = wire::end_of_round(&stream) {
             let mut state = lock(&self.state);
             if !state.is_current(id) {
                 return;
             }
-            match state.looks.remove(&thread) {
-                Some(look) if look.doubtful => state.wake(),
+            match state.looks.remove(&round) {
+                Some(look) if look.doubtful => state.look_again(),
                 Some(look) => {
                     state.published = Some(look.change);
                     if look.failed && lock(&self.faults).shown() {
@@ -108,7 +115,10 @@ impl IfdSlot {
 
     fn handle(self: &Arc<Self>, id: u64, request: Request) -> Next {
         let call = match &request {
-            Request::Presence { thread } => return Next::Answer(self.presence(id, *thread)),
+            Request::Presence(round) => {
+                let (code, change) = self.presence(id, *round);
+                return Next::Presence(code, change);
+            }
             Request::Hello { .. } | Request::Close => return Next::Answer(Ok(Vec::new())),
             // The daemon's last question about a reader that it adds; to each
             // of the further slots it is none.
@@ -154,9 +164,7 @@ impl IfdSlot {
                 }
                 Ok(Vec::new())
             }
-            (None, Request::Presence { .. } | Request::Hello { .. } | Request::Close) => {
-                Ok(Vec::new())
-            }
+            (None, Request::Presence(_) | Request::Hello { .. } | Request::Close) => Ok(Vec::new()),
         };
         match ticket {
             Some(ticket) if !self.finish(ticket) => Next::Leave,
@@ -172,7 +180,7 @@ impl IfdSlot {
         Ok(vec![slots])
     }
 
-    fn presence(&self, id: u64, thread: u32) -> Answer {
+    fn presence(&self, id: u64, round: Round) -> (IfdError, u64) {
         let (delay, failure) = lock(&self.faults).peek(IfdCall::Presence);
         if !delay.is_zero() {
             thread::sleep(delay);
@@ -182,7 +190,7 @@ impl IfdSlot {
             failure.is_none() && matches!(&state.shown, Some(card) if !card.atr().is_empty());
         if state.is_current(id) {
             let change = state.change;
-            let before = state.looks.get(&thread);
+            let before = state.looks.get(&round);
             let doubtful = before.is_some_and(|look| look.doubtful || look.present && !present);
             let look = Look {
                 change,
@@ -190,15 +198,13 @@ impl IfdSlot {
                 failed: failure.is_some(),
                 doubtful,
             };
-            state.looks.insert(thread, look);
+            state.looks.insert(round, look);
         }
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        Err(IfdError::new(match present {
+        let code = failure.unwrap_or(match present {
             true => wire::PRESENT,
             false => wire::ABSENT,
-        }))
+        });
+        (code, state.change)
     }
 
     /// Begins something that the removal of the card ends.
@@ -272,5 +278,137 @@ impl IfdSlot {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::card::VirtualCard;
+
+    /// A daemon with a driver, which does as it is told.
+    struct Daemon {
+        requests: UnixStream,
+        events: UnixStream,
+    }
+
+    impl Daemon {
+        fn open(slot: &Arc<IfdSlot>) -> Self {
+            let connect = |serve: fn(&Arc<IfdSlot>, UnixStream)| {
+                let (driver, kit) = UnixStream::pair().unwrap();
+                let slot = Arc::clone(slot);
+                thread::spawn(move || serve(&slot, kit));
+                let mut answer = [0; 8];
+                (&driver).read_exact(&mut answer).unwrap();
+                assert_eq!(answer, [0; 8]);
+                driver
+            };
+            slot.daemon_starts();
+            Self {
+                requests: connect(|slot, stream| slot.open(stream, 1, 0)),
+                events: connect(|slot, stream| slot.watch(stream)),
+            }
+        }
+
+        fn look(&mut self, thread: u32, waits: u32) -> IfdError {
+            let mut request = 9u32.to_ne_bytes().to_vec();
+            request.push(8);
+            request.extend(thread.to_ne_bytes());
+            request.extend(waits.to_ne_bytes());
+            self.requests.write_all(&request).unwrap();
+            // Length of the number of the change, code, number.
+            let mut answer = [0; 16];
+            self.requests.read_exact(&mut answer).unwrap();
+            assert_eq!(answer[..4], 8u32.to_ne_bytes());
+            IfdError::new(u32::from_ne_bytes([
+                answer[4], answer[5], answer[6], answer[7],
+            ]))
+        }
+
+        fn wait(&mut self, thread: u32, waits: u32) {
+            self.events.write_all(&thread.to_ne_bytes()).unwrap();
+            self.events.write_all(&waits.to_ne_bytes()).unwrap();
+        }
+
+        /// Waits until the kit wants another look.
+        fn woken(&mut self) {
+            self.events.read_exact(&mut [0; 8]).unwrap();
+        }
+    }
+
+    fn published(slot: &IfdSlot, within: Duration) -> bool {
+        slot.wait_until_published(within, Instant::now() + within)
+            .is_ok()
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+    const NOT: Duration = Duration::from_millis(50);
+
+    fn slot() -> (Arc<IfdSlot>, Daemon) {
+        let slot = Arc::new(IfdSlot::new("R 00 00".into(), 0));
+        let mut daemon = Daemon::open(&slot);
+        assert_eq!(daemon.look(1, 0), wire::ABSENT);
+        assert!(!published(&slot, NOT));
+        daemon.wait(1, 0);
+        assert!(published(&slot, SOON));
+        (slot, daemon)
+    }
+
+    #[test]
+    fn a_change_is_published_by_the_wait_after_its_look() {
+        let (slot, mut daemon) = slot();
+        slot.insert(&VirtualCard::iso().into()).unwrap();
+        daemon.woken();
+        assert_eq!(daemon.look(1, 1), wire::PRESENT);
+        // The end of the round before, read late.
+        daemon.wait(1, 0);
+        // A client's thread has looked, and the daemon's waits without a look.
+        assert_eq!(daemon.look(2, 0), wire::PRESENT);
+        daemon.wait(1, 2);
+        assert!(!published(&slot, NOT));
+        daemon.wait(1, 1);
+        assert!(published(&slot, SOON));
+    }
+
+    #[test]
+    fn the_next_card_waits_for_the_empty_slot() {
+        let (slot, mut daemon) = slot();
+        slot.insert(&VirtualCard::iso().into()).unwrap();
+        daemon.woken();
+        assert_eq!(daemon.look(1, 1), wire::PRESENT);
+        daemon.wait(1, 1);
+        assert!(published(&slot, SOON));
+        slot.remove();
+        slot.insert(&VirtualCard::iso().into()).unwrap();
+        daemon.woken();
+        assert_eq!(daemon.look(1, 2), wire::ABSENT);
+        assert_eq!(daemon.look(2, 0), wire::ABSENT);
+        assert!(!published(&slot, NOT));
+        daemon.wait(1, 2);
+        daemon.woken();
+        assert_eq!(daemon.look(1, 3), wire::PRESENT);
+        daemon.wait(1, 3);
+        assert!(published(&slot, SOON));
+    }
+
+    #[test]
+    fn a_card_that_leaves_between_look_and_power_is_looked_for_again() {
+        let (slot, mut daemon) = slot();
+        slot.insert(&VirtualCard::iso().into()).unwrap();
+        daemon.woken();
+        assert_eq!(daemon.look(1, 1), wire::PRESENT);
+        slot.remove();
+        daemon.woken();
+        assert_eq!(daemon.look(1, 1), wire::ABSENT);
+        // By now it has told its clients of a card that is mute.
+        daemon.wait(1, 1);
+        daemon.woken();
+        assert!(!published(&slot, NOT));
+        assert_eq!(daemon.look(1, 2), wire::ABSENT);
+        daemon.wait(1, 2);
+        assert!(published(&slot, SOON));
     }
 }

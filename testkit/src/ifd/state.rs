@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::net::SendFlags;
 
+use super::wire::Round;
 use crate::card::CardHandle;
 
 /// The names that the slot has had: one, unless the daemon has given the reader
@@ -67,8 +68,8 @@ pub(super) struct State {
     pub(super) change: u64,
     /// The last change that clients of the daemon can see.
     pub(super) published: Option<u64>,
-    /// What the daemon's threads were told since they last waited.
-    pub(super) looks: HashMap<u32, Look>,
+    /// What the daemon's threads were told, as long as they have not waited.
+    pub(super) looks: HashMap<Round, Look>,
     pub(super) link: Option<Link>,
     /// Connections so far: each gets the next number.
     pub(super) links: u64,
@@ -111,11 +112,20 @@ impl State {
         self.wake();
     }
 
-    /// Ends the daemon's wait.
-    pub(super) fn wake(&self) {
+    /// Ends the daemon's wait, unless it has seen the last change.
+    fn wake(&self) {
+        self.send_event(self.change);
+    }
+
+    /// Ends the daemon's wait in any case.
+    pub(super) fn look_again(&self) {
+        self.send_event(u64::MAX);
+    }
+
+    fn send_event(&self, change: u64) {
         if let Some(events) = self.link.as_ref().and_then(|link| link.events.as_ref()) {
             // When there is no room, there is a reason to wake in it already.
-            let _ = rustix::net::send(events, &[1], SendFlags::DONTWAIT);
+            let _ = rustix::net::send(events, &change.to_ne_bytes(), SendFlags::DONTWAIT);
         }
     }
 
