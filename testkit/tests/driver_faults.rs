@@ -336,6 +336,8 @@ fn attributes_are_a_table() {
         assert_eq!(known.unwrap(), atr::T1);
         let unknown = client.get_attribute(Attribute::VendorName, &mut buffer);
         assert!(unknown.is_err(), "{unknown:?}");
+        let unknown = client.set_attribute(Attribute::VendorName, b"Somebody");
+        assert_eq!(unknown, Err(Error::UnsupportedFeature));
         reader.set_attribute(VENDOR_NAME, "Nobody").unwrap();
         let known = client.get_attribute(Attribute::VendorName, &mut buffer);
         assert_eq!(known.unwrap(), b"Nobody");

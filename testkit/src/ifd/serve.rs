@@ -158,11 +158,16 @@ impl IfdSlot {
             (None, Request::Power(action)) => self.power(action),
             (None, Request::SetProtocol) => Ok(Vec::new()),
             (None, Request::GetAttribute { tag }) => self.attribute(tag).ok_or(IfdError::TAG),
+            // Tells of what we know.
+            (
+                None,
+                Request::SetAttribute {
+                    tag: wire::TAG_DEVICE_REMOVED,
+                    ..
+                },
+            ) => Ok(Vec::new()),
             (None, Request::SetAttribute { tag, value }) => {
-                if tag != wire::TAG_DEVICE_REMOVED {
-                    self.hooks().set_attribute(tag, value);
-                }
-                Ok(Vec::new())
+                self.hooks().replace_attribute(tag, value)
             }
             (None, Request::Presence(_) | Request::Hello { .. } | Request::Close) => Ok(Vec::new()),
         };
