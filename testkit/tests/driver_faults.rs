@@ -102,6 +102,18 @@ fn a_command_can_fail_after_the_card_has_run_it() {
 }
 
 #[test]
+fn with_vpcd_such_a_card_leaves_the_reader() {
+    isolated(|| {
+        let card = VirtualCard::new(|_: &[u8]| Reply::Fail(IfdError::RESPONSE_TIMEOUT));
+        let builder = Sandbox::builder().driver(Driver::Vpcd);
+        let sandbox = builder.card(0, card).start().unwrap();
+        let client = connect(&context(), sandbox.reader(0)).unwrap();
+        assert!(transmit(&client, SELECT).is_err());
+        assert!(sandbox.reader(0).card().is_none());
+    });
+}
+
+#[test]
 fn a_device_that_is_gone_makes_the_reader_unavailable() {
     isolated(|| {
         let sandbox = sandbox();
