@@ -5,14 +5,17 @@
 //! A logical unit (a slot of a reader) has two connections:
 //!
 //! - requests: one at a time, each with one answer;
-//! - events: a byte from the kit ends the wait of the polling function, and the
-//!   polling function tells the kit each time that it begins to wait. By then
-//!   the daemon has told its clients what the last look at the slot gave.
+//! - events: the number of a change from the kit ends the wait of the polling
+//!   function, unless the daemon has looked since, for at the end of a wait it
+//!   powers a card off that nobody uses. The polling function tells the kit each
+//!   time that it begins to wait. By then the daemon has told its clients what
+//!   the last look at the slot gave.
 //!
 //! Compiled by the kit's build script, with the standard library alone, and
 //! loaded from a file of the sandbox. `wire.rs` of the kit is the other side.
 #![allow(unsafe_code, non_snake_case)]
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_ulong};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -79,11 +82,44 @@ fn unit(lun: Dword) -> Option<Arc<Unit>> {
     Some(Arc::clone(unit))
 }
 
-/// A number that only this thread of the daemon has.
-fn thread() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    thread_local!(static NUMBER: u32 = NEXT.fetch_add(1, Ordering::Relaxed));
-    NUMBER.with(|number| *number)
+/// What this thread of the daemon does now: its number, and how often it has
+/// begun to wait. The two connections are read by different threads of the kit,
+/// so a look and the wait after it have to be matched.
+#[derive(Clone, Copy)]
+struct Round {
+    thread: u32,
+    waits: u32,
+    /// The last change that it has seen.
+    change: u64,
+}
+
+impl Round {
+    fn now() -> Self {
+        Self::change(|round| round)
+    }
+
+    /// The thread begins to wait.
+    fn end() -> Self {
+        Self::change(|round| Self {
+            waits: round.waits.wrapping_add(1),
+            ..round
+        })
+    }
+
+    fn saw(change: u64) {
+        Self::change(|round| Self { change, ..round });
+    }
+
+    /// Returns what was before.
+    fn change(change: impl FnOnce(Self) -> Self) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        thread_local!(static ROUND: Cell<Round> = Cell::new(Round {
+            thread: NEXT.fetch_add(1, Ordering::Relaxed),
+            waits: 0,
+            change: 0,
+        }));
+        ROUND.with(|round| round.replace(change(round.get())))
+    }
 }
 
 /// A request: length of what follows, kind, two numbers, data.
@@ -196,19 +232,31 @@ extern "C" fn wait_for_event(lun: Dword, timeout: c_int) -> ResponseCode {
     let Some(unit) = unit(lun) else {
         return COMMUNICATION_ERROR;
     };
-    if (&unit.events).write_all(&thread().to_ne_bytes()).is_err() {
+    let round = Round::end();
+    let mut message = [0; 8];
+    message[..4].copy_from_slice(&round.thread.to_ne_bytes());
+    message[4..].copy_from_slice(&round.waits.to_ne_bytes());
+    if (&unit.events).write_all(&message).is_err() {
         return NO_SUCH_DEVICE;
     }
     let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
-    let [event, stopped] = readable([&unit.events, &unit.stop.1], Instant::now() + timeout);
-    let mut bytes = [0; 64];
-    if stopped {
-        let _ = (&unit.stop.1).read(&mut bytes);
+    let deadline = Instant::now() + timeout;
+    loop {
+        let [event, stopped] = readable([&unit.events, &unit.stop.1], deadline);
+        if stopped {
+            let _ = (&unit.stop.1).read(&mut [0; 64]);
+        }
+        if !event {
+            return SUCCESS;
+        }
+        let mut change = [0; 8];
+        if (&unit.events).read_exact(&mut change).is_err() {
+            return NO_SUCH_DEVICE;
+        }
+        if stopped || u64::from_ne_bytes(change) > round.change {
+            return SUCCESS;
+        }
     }
-    if event && !matches!((&unit.events).read(&mut bytes), Ok(1..)) {
-        return NO_SUCH_DEVICE;
-    }
-    SUCCESS
 }
 
 /// Ends the daemon's wait. Called before the reader is closed, and whenever the
@@ -440,5 +488,10 @@ pub(crate) unsafe extern "C" fn IFDHControl(
 
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn IFDHICCPresence(lun: Dword) -> ResponseCode {
-    ask(lun, PRESENCE, thread(), 0, &[]).0
+    let round = Round::now();
+    let (code, data) = ask(lun, PRESENCE, round.thread, round.waits, &[]);
+    if let Ok(change) = <[u8; 8]>::try_from(data) {
+        Round::saw(u64::from_ne_bytes(change));
+    }
+    code
 }

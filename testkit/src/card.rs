@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::error::TestkitError;
+use crate::ifd::IfdError;
 use crate::iso::IsoCard;
 use crate::sync::{lock, wait};
 use crate::{atr, vpcd};
@@ -23,6 +24,10 @@ pub enum Reply {
     Drop,
     /// Never answers. The daemon waits until the card is removed.
     Mute,
+    /// Has run the command, and the reader fails to get its answer. With
+    /// [`Driver::Vpcd`](crate::Driver::Vpcd), which has no such answer, it acts
+    /// like [`Reply::Drop`].
+    Fail(IfdError),
 }
 
 impl From<Vec<u8>> for Reply {
@@ -54,8 +59,8 @@ impl<const N: usize> From<&[u8; N]> for Reply {
 /// A card whose commands do not depend on power and resets is simpler as a
 /// closure: [`VirtualCard::new`].
 pub trait Applet: Send + 'static {
-    /// Answers a command. One of the single byte 00, 01, 02 or 04 never gets
-    /// here: see [`VirtualCard`](VirtualCard#limits).
+    /// Answers a command. With `vpcd` one of the single byte 00, 01, 02 or 04
+    /// never gets here: see [`VirtualCard`](VirtualCard#limits).
     fn process(&mut self, command: &[u8]) -> Reply;
 
     /// The card was powered on (cold reset).
@@ -98,11 +103,12 @@ where
 ///
 /// # Limits
 ///
-/// On the wire of the driver nothing tells a command of one byte from an order
+/// On the wire of `vpcd` nothing tells a command of one byte from an order
 /// of the driver: a client that sends the single byte 00 (power off), 01 (power
 /// on), 02 (reset) or 04 (get ATR) makes the card do that. Its own call gets
 /// the ATR for 04, and hangs until the card is removed for the others. No
-/// command APDU is that short.
+/// command APDU is that short. (With [`Driver::Kit`](crate::Driver::Kit) they
+/// are commands like any other.)
 pub struct VirtualCard {
     atr: Vec<u8>,
     delay: Duration,
@@ -208,7 +214,7 @@ impl fmt::Debug for VirtualCard {
 ///
 /// A command counts as it arrives, before its answer: it is counted when the
 /// client's call returns. Power and resets may be counted a moment after the
-/// PC/SC call that caused them has returned, because the driver does not wait
+/// PC/SC call that caused them has returned, because `vpcd` does not wait
 /// for the card to confirm them; [`CardHandle::wait_until`] waits for the count.
 /// A later command of the same card comes after them in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -305,8 +311,9 @@ impl CardHandle {
 
     /// Times the card was powered on: at insertion and by cold resets.
     ///
-    /// `pcscd` powers a card on at insertion, and off again after 400 ms when
-    /// nobody has connected to it. May be counted a moment after the call that
+    /// `pcscd` powers a card on at insertion, and off again when nobody has
+    /// connected to it after 400 ms with `vpcd`, after 5 seconds or at the next
+    /// change with the kit's driver. May be counted a moment after the call that
     /// caused it: see [`CardStats`].
     pub fn power_ons(&self) -> usize {
         self.stats().power_ons

@@ -9,6 +9,8 @@
 //!   ([`VirtualReader::insert`], [`VirtualReader::remove`]), torn out in the
 //!   middle of a command ([`Reply::Drop`]), slow ([`VirtualCard::delay`]) or
 //!   mute ([`Reply::Mute`]).
+//! - Readers are plugged in and unplugged ([`Sandbox::plug`]), and fail as real
+//!   ones do ([`VirtualReader::fail_next`]), with the kit's own driver.
 //! - A [`CardHandle`] tells what a card has seen: every command, every power-on
 //!   and every reset.
 //! - The daemon can be killed, paused and restarted on the same socket path
@@ -56,18 +58,67 @@
 //! A program of its own is tested without [`isolated`]: start it with
 //! [`Sandbox::command`].
 //!
+//! # Two drivers
+//!
+//! A driver is the library by which the daemon talks to readers. The kit has
+//! two; [`SandboxBuilder::driver`] chooses, and readers, cards and everything
+//! above are the same with both.
+//!
+//! | | [`Driver::Vpcd`] (the default) | [`Driver::Kit`] |
+//! |---|---|---|
+//! | comes from | the vsmartcard project, must be installed | this crate |
+//! | a card is seen | within 400 ms | at once |
+//! | readers | in pairs | single, or with any number of slots |
+//! | plugged in and unplugged | no | yes: [`Sandbox::plug`] |
+//! | commands | 2 to 65,535 bytes | of any length |
+//! | fail as the test wants | no | [`VirtualReader::fail_next`] |
+//! | control codes, PIN pads | no | [`VirtualReader::on_control`] |
+//! | attributes | its own | [`VirtualReader::set_attribute`] |
+//! | network ports | yes | none |
+//!
+//! `vpcd` was written and is used by others, so tests with it do not depend on
+//! what this kit believes a driver to be. Take it where it is enough, and the
+//! kit's own for what it alone can do, and where tests are to be fast.
+//!
+//! With `SCARD_TESTKIT_DRIVER=kit` in the environment, sandboxes whose test did
+//! not choose use the kit's driver, with readers in pairs as `vpcd` has them: so
+//! the same tests run with both.
+//!
+//! ```no_run
+//! use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, VirtualCard};
+//!
+//! # fn main() -> Result<(), scard_testkit::TestkitError> {
+//! let sandbox = Sandbox::builder()
+//!     .driver(Driver::Kit)
+//!     .hot_plug("ACS ACR122U")
+//!     .start()?;
+//! let reader = sandbox.plug("ACS ACR122U")?;
+//! reader.insert(VirtualCard::iso())?;
+//! reader.fail_next(IfdCall::Transmit, IfdError::COMMUNICATION_ERROR)?;
+//! // The application sends a command, and sees it fail.
+//! reader.swap(VirtualCard::iso())?;
+//! // The application sees the card go and another come.
+//! reader.unplug()?;
+//! # Ok(()) }
+//! ```
+//!
 //! # What must be installed
 //!
-//! Linux with `pcscd` and the driver `vpcd` of the vsmartcard project. On
-//! Debian and Ubuntu:
+//! Linux with `pcscd`; for [`Driver::Vpcd`] the driver `vpcd` of the vsmartcard
+//! project, and for plugging in readers `libumockdev-preload`. On Debian and
+//! Ubuntu:
 //!
 //! ```text
-//! apt-get install pcscd vsmartcard-vpcd
+//! apt-get install pcscd vsmartcard-vpcd umockdev
 //! ```
 //!
 //! The kit needs root or unprivileged user namespaces. Where something is
-//! missing, [`TestkitError`] says what to do. `SCARD_TESTKIT_PCSCD` and
-//! `SCARD_TESTKIT_VPCD` name a daemon and a driver (`libifdvpcd.so`) elsewhere.
+//! missing, [`TestkitError`] says what to do. `SCARD_TESTKIT_PCSCD`,
+//! `SCARD_TESTKIT_VPCD` and `SCARD_TESTKIT_UMOCKDEV` name a daemon, a driver
+//! (`libifdvpcd.so`) and a `libumockdev-preload.so.0` elsewhere.
+//!
+//! The kit's driver is compiled with the crate, by the same `rustc`, for the
+//! machine that compiles: tests for another machine cannot use it there.
 //!
 //! # Platform notes
 //!
@@ -77,10 +128,15 @@
 //!
 //! # Limits
 //!
-//! Those of the driver: readers come in pairs and cannot be unplugged, the
-//! daemon looks for cards every 400 ms, a command has 2 to 65,535 bytes (the
-//! single bytes 00, 01, 02 and 04 would be taken for power and reset), and there
-//! is no PIN pad and no control code but the one for the maximum APDU size.
+//! With `vpcd` those of that driver: readers come in pairs and cannot be
+//! unplugged, the daemon looks for cards every 400 ms, a command has 2 to 65,535
+//! bytes (the single bytes 00, 01, 02 and 04 would be taken for power and reset),
+//! and there is no PIN pad and no control code but the one for the maximum APDU
+//! size.
+//!
+//! With the kit's driver: the names of readers that are plugged in must be
+//! announced to the builder ([`SandboxBuilder::hot_plug`]), for the daemon reads
+//! them as it starts.
 #![cfg(target_os = "linux")]
 
 pub mod atr;

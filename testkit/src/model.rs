@@ -34,8 +34,9 @@ impl ReaderModel {
         }
     }
 
-    /// The name of its USB interface, which follows the name in brackets:
-    /// `ACS ACR1281 [Dual Reader] 00 00`.
+    /// The name of its USB interface, which follows the name in brackets, as in
+    /// `ACS ACR1281 [Dual Reader] 00 00`. Where it is not ASCII, the daemon puts
+    /// a dot for each byte.
     #[must_use]
     pub fn interface(mut self, interface: impl Into<String>) -> Self {
         self.interface = Some(interface.into());
@@ -65,7 +66,11 @@ impl ReaderModel {
         let mut name = self.name.clone();
         let interface = self.interface.as_deref();
         if let Some(interface) = interface {
-            name += &format!(" [{interface}]");
+            let ascii = interface.bytes().map(|byte| match byte {
+                0..0x80 => char::from(byte),
+                _ => '.',
+            });
+            name.extend(" [".chars().chain(ascii).chain("]".chars()));
         }
         match &self.serial {
             // The daemon leaves it out where the interface has it.
@@ -117,7 +122,9 @@ mod tests {
         assert_eq!(model.slot_names(11, 1), ["A 0B 00"]);
         let model = model.interface("Contact").serial("17");
         assert_eq!(model.full_name(), "A [Contact] (17)");
-        assert_eq!(model.interface("Slot 17").full_name(), "A [Slot 17]");
+        let model = model.interface("Slot 17");
+        assert_eq!(model.full_name(), "A [Slot 17]");
+        assert_eq!(model.interface("für").full_name(), "A [f..r] (17)");
     }
 
     #[test]

@@ -129,30 +129,27 @@ impl Sandbox {
 
     /// Plugs a reader in and returns at once;
     /// [`wait_until_published`](UsbReader::wait_until_published) waits. With a
-    /// killed daemon it is there when the next one starts.
+    /// killed daemon it is there when the next one starts. A paused one has room
+    /// for some ten changes; the next waits for it, for up to 10 seconds.
     ///
     /// # Errors
-    /// As [`plug`](Self::plug), without what that waits for.
+    /// As [`plug`](Self::plug), without what that waits for;
+    /// [`Io`](TestkitError::Io).
     pub fn plug_now(&self, model: impl Into<ReaderModel>) -> Result<UsbReader, TestkitError> {
+        let model = model.into();
+        let Some(hot_plug) = &self.hot_plug else {
+            return Err(match &self._server {
+                Some(_) => TestkitError::UnknownUsbReader {
+                    name: model.name,
+                    known: Vec::new(),
+                },
+                None => TestkitError::NeedsKitDriver {
+                    what: "plugging readers in",
+                },
+            });
+        };
         let daemon = lock(&self.daemon);
-        let hot_plug = self
-            .hot_plug
-            .as_ref()
-            .ok_or_else(|| self.hot_plug_missing())?;
-        hot_plug.plug(&model.into(), daemon.pid().is_some())
-    }
-
-    fn hot_plug_missing(&self) -> TestkitError {
-        if self._server.is_some() {
-            TestkitError::UnknownUsbReader {
-                name: String::new(),
-                known: Vec::new(),
-            }
-        } else {
-            TestkitError::NeedsKitDriver {
-                what: "plugging readers in",
-            }
-        }
+        hot_plug.plug(&model, daemon.pid().is_some())
     }
 
     /// The daemon's socket: the value of `PCSCLITE_CSOCK_NAME` for its clients.

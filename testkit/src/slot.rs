@@ -449,7 +449,7 @@ impl Slot {
                         let state = self.current(id).or_break()?;
                         drop(self.changed.wait(state));
                     },
-                    Reply::Drop => {
+                    Reply::Drop | Reply::Fail(_) => {
                         self.take_out(self.current(id).or_break()?);
                         return ControlFlow::Break(());
                     }

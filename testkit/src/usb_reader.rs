@@ -164,9 +164,8 @@ impl UsbReader {
     /// daemon cannot see it any more. A card can be inserted elsewhere then.
     ///
     /// # Errors
-    /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon, and
-    /// while another client waits in `SCardConnect` for this reader: the daemon
-    /// puts the removal off. [`Io`](TestkitError::Io).
+    /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon;
+    /// [`Io`](TestkitError::Io).
     pub fn unplug(&self) -> Result<(), TestkitError> {
         self.unplug_now()?;
         self.wait_until_published()

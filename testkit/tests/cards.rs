@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{SELECT, connect, context, sees_card, transmit};
-use pcsc::{Disposition, Error, Protocol, Protocols, ShareMode};
+use common::{SELECT, connect, context, name, sees_card, transmit};
+use pcsc::{Disposition, Error, Protocol, Protocols, ReaderState, ShareMode, State};
 use scard_testkit::{Applet, CardHandle, Reply, Sandbox, TestkitError, VirtualCard, atr, isolated};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -132,6 +132,35 @@ fn a_card_is_changed_without_waiting() {
 }
 
 #[test]
+fn a_swap_is_a_removal_and_an_insertion() {
+    isolated(|| {
+        let sandbox = Sandbox::builder()
+            .card(0, VirtualCard::iso())
+            .start()
+            .unwrap();
+        let reader = sandbox.reader(0);
+        let context = context();
+        let events = || {
+            let mut states = [ReaderState::new(name(reader), State::UNAWARE)];
+            context
+                .get_status_change(Duration::ZERO, &mut states)
+                .unwrap();
+            states[0].event_count()
+        };
+        let before = events();
+        for round in 1..=2 {
+            let old = reader.card().unwrap();
+            let new = reader.swap(VirtualCard::iso()).unwrap();
+            assert!(!old.is_inserted() && new.is_inserted());
+            assert_eq!(events(), before + 2 * round);
+        }
+        reader.remove().unwrap();
+        reader.swap(VirtualCard::iso()).unwrap();
+        assert_eq!(events(), before + 6);
+    });
+}
+
+#[test]
 fn a_command_after_remove_now_fails() {
     isolated(|| {
         let card = CardHandle::from(VirtualCard::iso());
@@ -171,8 +200,8 @@ fn power_and_resets_are_counted() {
     isolated(|| {
         let card = CardHandle::from(VirtualCard::with_applet(Counter::default()));
         let sandbox = Sandbox::builder().card(0, &card).start().unwrap();
-        // Nobody connects: the daemon powers it off.
-        card.wait_until(SOON, |stats| stats.power_offs == 1)
+        // Nobody connects: the daemon powers it off, with some drivers after 5 s.
+        card.wait_until(3 * SOON, |stats| stats.power_offs == 1)
             .unwrap();
         assert!(!card.stats().powered);
         let context = context();

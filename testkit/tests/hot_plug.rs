@@ -125,10 +125,10 @@ fn a_client_that_waits_learns_of_it() {
 #[test]
 fn several_are_plugged_at_once() {
     isolated(|| {
-        let sandbox = builder().hot_plug("Token & Key").start().unwrap();
+        let sandbox = builder().hot_plug("Clé & Token #1").start().unwrap();
         let context = context();
         let readers: Vec<_> = (0..4)
-            .flat_map(|_| [NAME, "Token & Key"])
+            .flat_map(|_| [NAME, "Clé & Token #1"])
             .map(|name| sandbox.plug_now(name).unwrap())
             .collect();
         for reader in &readers {
@@ -140,13 +140,13 @@ fn several_are_plugged_at_once() {
             names,
             [
                 "ACS ACR122U 00 00",
-                "Token & Key 00 00",
+                "Clé & Token #1 00 00",
                 "ACS ACR122U 01 00",
-                "Token & Key 01 00",
+                "Clé & Token #1 01 00",
                 "ACS ACR122U 02 00",
-                "Token & Key 02 00",
+                "Clé & Token #1 02 00",
                 "ACS ACR122U 03 00",
-                "Token & Key 03 00",
+                "Clé & Token #1 03 00",
             ]
         );
         let mut seen = listed(&context);
@@ -194,6 +194,10 @@ fn names_have_interface_and_serial_number() {
             (
                 ReaderModel::new(NAME).interface("No. 34").serial("34"),
                 "ACS ACR122U [No. 34] 03 00",
+            ),
+            (
+                ReaderModel::new(NAME).interface("für").serial("é"),
+                "ACS ACR122U [f..r] (é) 04 00",
             ),
         ] {
             let reader = sandbox.plug(model).unwrap();
@@ -275,6 +279,31 @@ fn a_reader_unplugged_while_there_is_no_daemon_does_not_come_back() {
     });
 }
 
+#[test]
+fn a_paused_daemon_catches_up() {
+    isolated(|| {
+        let sandbox = builder()
+            .timeout(Duration::from_millis(300))
+            .start()
+            .unwrap();
+        let first = sandbox.plug(NAME).unwrap();
+        sandbox.pause().unwrap();
+        let error = first.unplug().unwrap_err();
+        assert!(matches!(error, TestkitError::Timeout { .. }), "{error}");
+        let second = sandbox.plug_now(NAME).unwrap();
+        let third = sandbox.plug_now(NAME).unwrap();
+        second.unplug_now().unwrap();
+        third.insert_now(VirtualCard::iso()).unwrap();
+        sandbox.resume().unwrap();
+        for reader in [&first, &second, &third] {
+            reader.wait_until_published().unwrap();
+        }
+        let context = context();
+        assert_eq!(listed(&context), [third.name()]);
+        assert!(sees_card(&context, &third));
+    });
+}
+
 /// Plugged in with its card, as a token is.
 #[test]
 fn a_card_can_be_there_from_the_start() {
@@ -341,12 +370,13 @@ fn what_cannot_be_plugged_in_says_why() {
             said.contains(".hot_plug(\"Another\")") && said.contains(NAME),
             "{said}"
         );
-        // Not wanted, and with the other driver.
-        for driver in [Driver::Kit, Driver::Vpcd] {
-            let sandbox = Sandbox::builder().driver(driver).start().unwrap();
-            let error = sandbox.plug(NAME).unwrap_err();
-            println!("{error}");
-        }
+        // Nothing was announced, and with the other driver.
+        let sandbox = Sandbox::builder().driver(Driver::Kit).start().unwrap();
+        let said = sandbox.plug(NAME).unwrap_err().to_string();
+        assert!(said.contains(".hot_plug(\"ACS ACR122U\")"), "{said}");
+        let sandbox = Sandbox::builder().driver(Driver::Vpcd).start().unwrap();
+        let said = sandbox.plug(NAME).unwrap_err().to_string();
+        assert!(said.contains("Driver::Kit"), "{said}");
         let error = Sandbox::builder()
             .driver(Driver::Vpcd)
             .hot_plug(NAME)

@@ -65,6 +65,21 @@ fn readers_and_cards_are_those_asked_for() {
 }
 
 #[test]
+fn the_kits_driver_makes_single_readers() {
+    let arguments = ["--driver", "kit", "--readers", "3", "--cards", "1"];
+    let (status, _, stderr) = runner(&[&arguments[..], &["--name", "R", "-v", "true"]].concat());
+    assert_eq!(status, Some(0), "{stderr}");
+    for part in [
+        "\"R 00 00\": card",
+        "\"R 2 00 00\": empty",
+        "\"R 3 00 00\": empty",
+    ] {
+        assert!(stderr.contains(part), "{part:?} in {stderr}");
+    }
+    assert!(!stderr.contains("00 01\""), "{stderr}");
+}
+
+#[test]
 fn wrong_arguments_are_explained() {
     let huge = &*usize::MAX.to_string();
     for (arguments, part) in [
@@ -76,6 +91,8 @@ fn wrong_arguments_are_explained() {
         (&["--cards", huge, "true"], "reader 2"),
         (&["--atr", "3", "true"], "bytes"),
         (&["--atr", "3G00", "true"], "hexadecimal"),
+        (&["--driver", "ccid", "true"], "vpcd or kit"),
+        (&["--driver", "kit", "--cards", "2", "true"], "reader 1"),
         (&["--whatever", "true"], "whatever"),
         (&[], "COMMAND"),
     ] {

@@ -11,7 +11,7 @@ mod linux {
 
     use lexopt::prelude::{Long, Short, Value, ValueExt};
     use rustix::process::{Pid, Signal, kill_process};
-    use scard_testkit::{CardHandle, Sandbox, TestkitError, VirtualCard};
+    use scard_testkit::{CardHandle, Driver, Sandbox, TestkitError, VirtualCard};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -21,13 +21,16 @@ Runs a command with virtual smart-card readers: a private PC/SC daemon.
 Usage: with-virtual-readers [OPTIONS] [--] COMMAND [ARGS]...
 
 Options:
-      --readers N   readers (1); the driver makes them in pairs, so there is
-                    an even number
+      --readers N   readers (1); vpcd makes them in pairs, so there is an
+                    even number
       --cards N     cards, one in each of the first N readers (as many as
                     --readers)
       --atr HEX     the cards' ATR (3B800181, a T=1 card)
       --name NAME   the readers' name, to which the daemon adds numbers; the
-                    second pair is called NAME 2, and so on
+                    second reader or pair is called NAME 2, and so on
+      --driver D    vpcd, which must be installed and makes pairs, or kit, which
+                    comes with this program and makes single readers (vpcd, or
+                    what SCARD_TESTKIT_DRIVER says)
   -v, --verbose     tell what was started, show every command that a card got,
                     and the daemon's log at the end
   -h, --help        this text
@@ -44,8 +47,19 @@ the readers could not be made, 126 or 127 if the command could not be run.
         cards: Option<usize>,
         atr: Option<Vec<u8>>,
         name: Option<String>,
+        driver: Option<Driver>,
         verbose: bool,
         command: Vec<OsString>,
+    }
+
+    impl Options {
+        /// How many readers the driver makes together.
+        fn unit(&self) -> usize {
+            match self.driver {
+                Some(Driver::Kit) => 1,
+                _ => 2,
+            }
+        }
     }
 
     fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
@@ -54,6 +68,7 @@ the readers could not be made, 126 or 127 if the command could not be run.
             cards: None,
             atr: None,
             name: None,
+            driver: None,
             verbose: false,
             command: Vec::new(),
         };
@@ -63,6 +78,7 @@ the readers could not be made, 126 or 127 if the command could not be run.
                 Long("cards") => options.cards = Some(parser.value()?.parse()?),
                 Long("atr") => options.atr = Some(parser.value()?.parse_with(parse_atr)?),
                 Long("name") => options.name = Some(parser.value()?.string()?),
+                Long("driver") => options.driver = Some(parser.value()?.parse_with(parse_driver)?),
                 Short('v') | Long("verbose") => options.verbose = true,
                 Short('h') | Long("help") => return Ok(None),
                 Value(program) => {
@@ -76,6 +92,14 @@ the readers could not be made, 126 or 127 if the command could not be run.
             return Err("no COMMAND was given".into());
         }
         Ok(Some(options))
+    }
+
+    fn parse_driver(name: &str) -> Result<Driver, &'static str> {
+        match name {
+            "vpcd" => Ok(Driver::Vpcd),
+            "kit" => Ok(Driver::Kit),
+            _ => Err("the driver is vpcd or kit"),
+        }
     }
 
     fn parse_atr(text: &str) -> Result<Vec<u8>, &'static str> {
@@ -112,10 +136,10 @@ the readers could not be made, 126 or 127 if the command could not be run.
     /// Whether there can be so many readers and cards, before any is made.
     fn check(options: &Options) -> Result<(), TestkitError> {
         let limit = Sandbox::max_readers()?;
-        // They come in pairs; a name makes one at least.
-        let least = 2 * usize::from(options.name.is_some());
-        let readers = options.readers.saturating_add(options.readers % 2);
-        let readers = readers.max(least);
+        // A name makes one of them at least.
+        let least = options.unit() * usize::from(options.name.is_some());
+        let readers = options.readers.div_ceil(options.unit());
+        let readers = readers.saturating_mul(options.unit()).max(least);
         if readers > limit {
             return Err(TestkitError::TooManyReaders {
                 wanted: readers,
@@ -148,9 +172,12 @@ the readers could not be made, 126 or 127 if the command could not be run.
             .debug_log(options.verbose);
         if let Some(name) = &options.name {
             builder = builder.reader(name);
-            for pair in 2..=options.readers.div_ceil(2) {
-                builder = builder.reader(format!("{name} {pair}"));
+            for number in 2..=options.readers.div_ceil(options.unit()) {
+                builder = builder.reader(format!("{name} {number}"));
             }
+        }
+        if let Some(driver) = options.driver {
+            builder = builder.driver(driver);
         }
         for (index, card) in cards.iter().enumerate() {
             builder = builder.card(index, card);

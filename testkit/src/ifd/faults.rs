@@ -110,8 +110,18 @@ impl Faults {
         self.0.clear();
     }
 
-    pub(crate) fn fails_every(&self, call: IfdCall) -> bool {
-        self.0.get(&call).is_some_and(|fault| fault.every.is_some())
+    /// As [`take`](Self::take), and the call after it will fail the same way.
+    pub(crate) fn peek(&self, call: IfdCall) -> (Duration, Option<IfdError>) {
+        self.0.get(&call).map_or((Duration::ZERO, None), |fault| {
+            (fault.delay, fault.next.front().copied().or(fault.every))
+        })
+    }
+
+    /// The daemon has told its clients that it could not look: ends that failure.
+    /// Whether there was an end to it.
+    pub(crate) fn shown(&mut self) -> bool {
+        let presence = self.0.get_mut(&IfdCall::Presence);
+        presence.is_some_and(|fault| fault.next.pop_front().is_some())
     }
 
     /// How long this call is to take, and how it is to fail.

@@ -65,8 +65,10 @@ impl Hooks {
         self.attributes.get(&tag).cloned()
     }
 
-    pub(crate) fn set_attribute(&mut self, tag: u32, value: Vec<u8>) {
-        self.attributes.insert(tag, value);
+    /// A client sets an attribute, which has to be there.
+    pub(crate) fn replace_attribute(&mut self, tag: u32, value: Vec<u8>) -> Answer {
+        *self.attributes.get_mut(&tag).ok_or(IfdError::TAG)? = value;
+        Ok(Vec::new())
     }
 }
 
@@ -80,7 +82,8 @@ impl VirtualReader {
     /// it as well. What it was for does not happen: a command does not reach
     /// the card.
     ///
-    /// A failure of [`IfdCall::Presence`] makes the daemon look at once.
+    /// A failure of [`IfdCall::Presence`] makes the daemon look at once, and lasts
+    /// until its clients can see that the state of the reader is unknown.
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
@@ -147,13 +150,14 @@ impl VirtualReader {
         Ok(self.kit()?.hooks().log.clone())
     }
 
-    /// Gives the reader an attribute, for `SCardGetAttrib`. The ATR of the card
+    /// Gives the reader an attribute, for `SCardGetAttrib`. A client can change it
+    /// by `SCardSetAttrib`; others the reader does not know. The ATR of the card
     /// is there without.
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
     pub fn set_attribute(&self, tag: u32, value: impl Into<Vec<u8>>) -> Result<(), TestkitError> {
-        self.kit()?.hooks().set_attribute(tag, value.into());
+        self.kit()?.hooks().attributes.insert(tag, value.into());
         Ok(())
     }
 

@@ -3,8 +3,10 @@
 
 mod faults;
 mod hooks;
+mod serve;
 mod server;
 mod slot;
+mod state;
 mod usb;
 mod wire;
 

@@ -33,10 +33,16 @@ pub(crate) enum Request {
         code: u32,
         input: Vec<u8>,
     },
-    /// Is there a card? With the number of the daemon's thread that asks.
-    Presence {
-        thread: u32,
-    },
+    /// Is there a card?
+    Presence(Round),
+}
+
+/// What a thread of the daemon does from one wait to the next: its number, and
+/// how often it has waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Round {
+    thread: u32,
+    waits: u32,
 }
 
 /// Purposes of connections.
@@ -48,9 +54,9 @@ pub(crate) const POWER_UP: u32 = 500;
 pub(crate) const POWER_DOWN: u32 = 501;
 pub(crate) const RESET: u32 = 502;
 
-/// Answers to [`Request::Presence`].
-pub(crate) const PRESENT: u32 = 615;
-pub(crate) const ABSENT: u32 = 616;
+/// Codes of answers to [`Request::Presence`].
+pub(crate) const PRESENT: IfdError = IfdError::new(615);
+pub(crate) const ABSENT: IfdError = IfdError::ICC_NOT_PRESENT;
 
 /// Attributes that the slot has by itself: `SCARD_ATTR_ATR_STRING`, and what
 /// drivers call it.
@@ -87,7 +93,10 @@ impl Request {
                 code: a,
                 input: data,
             },
-            8 => Self::Presence { thread: a },
+            8 => Self::Presence(Round {
+                thread: a,
+                waits: b,
+            }),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         })
     }
@@ -111,18 +120,34 @@ pub(crate) fn receive(mut stream: &UnixStream) -> io::Result<Request> {
     Request::parse(kind, a, b, message)
 }
 
-/// Waits for a number: what the driver sends on the connection for events.
-pub(crate) fn number(mut stream: &UnixStream) -> io::Result<u32> {
+/// Waits for the end of a round: what the driver sends on the connection for
+/// events.
+pub(crate) fn end_of_round(stream: &UnixStream) -> io::Result<Round> {
+    Ok(Round {
+        thread: number(stream)?,
+        waits: number(stream)?,
+    })
+}
+
+fn number(mut stream: &UnixStream) -> io::Result<u32> {
     let mut bytes = [0; 4];
     stream.read_exact(&mut bytes)?;
     Ok(u32::from_ne_bytes(bytes))
 }
 
-pub(crate) fn send(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
-    let (code, data) = match answer {
-        Ok(data) => (0, data.as_slice()),
-        Err(error) => (error.code(), &[][..]),
-    };
+pub(crate) fn send(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
+    match answer {
+        Ok(data) => send_parts(stream, 0, data),
+        Err(error) => send_parts(stream, error.code(), &[]),
+    }
+}
+
+/// Answers the question for a card, with the number of the last change.
+pub(crate) fn send_presence(stream: &UnixStream, code: IfdError, change: u64) -> io::Result<()> {
+    send_parts(stream, code.code(), &change.to_ne_bytes())
+}
+
+fn send_parts(mut stream: &UnixStream, code: u32, data: &[u8]) -> io::Result<()> {
     let length = u32::try_from(data.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut message = Vec::with_capacity(8 + data.len());
     message.extend_from_slice(&length.to_ne_bytes());
@@ -175,7 +200,13 @@ mod tests {
                     input: vec![5],
                 },
             ),
-            (message(8, 4, 0, &[]), Request::Presence { thread: 4 }),
+            (
+                message(8, 4, 2, &[]),
+                Request::Presence(Round {
+                    thread: 4,
+                    waits: 2,
+                }),
+            ),
         ] {
             let (mut driver, kit) = UnixStream::pair().unwrap();
             driver.write_all(&sent).unwrap();

@@ -1,0 +1,139 @@
+//! What a slot shows to the daemon, and what of it the daemon has published.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, OnceLock};
+
+use rustix::net::SendFlags;
+
+use super::wire::Round;
+use crate::card::CardHandle;
+
+/// The names that the slot has had: one, unless the daemon has given the reader
+/// another number than was expected.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) name: String,
+    /// The number of the reader that is in it.
+    pub(super) number: u32,
+    next: OnceLock<Box<Names>>,
+}
+
+impl Names {
+    pub(super) fn new(name: String, number: u32) -> Self {
+        Self {
+            name,
+            number,
+            next: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn last(&self) -> &Self {
+        let mut last = self;
+        while let Some(next) = last.next.get() {
+            last = next;
+        }
+        last
+    }
+
+    /// The daemon has opened the reader as this number.
+    pub(super) fn number(&self, number: u32) {
+        let last = self.last();
+        // "… NN SS"
+        let Some((start, slot)) = last.name.rsplit_once(' ') else {
+            return;
+        };
+        let Some((start, _)) = start.rsplit_once(' ') else {
+            return;
+        };
+        let name = format!("{start} {number:02X} {slot}");
+        if name != last.name {
+            let _ = last.next.set(Box::new(Self::new(name, number)));
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The daemon runs or is being started.
+    pub(super) daemon: bool,
+    /// The reader was unplugged.
+    pub(super) gone: bool,
+    /// The daemon has made the reader known.
+    pub(super) added: bool,
+    pub(super) card: Option<CardHandle>,
+    /// The card that looks are told of.
+    pub(super) shown: Option<CardHandle>,
+    /// The number of the last change in what looks are told.
+    pub(super) change: u64,
+    /// The last change that clients of the daemon can see.
+    pub(super) published: Option<u64>,
+    /// What the daemon's threads were told, as long as they have not waited.
+    pub(super) looks: HashMap<Round, Look>,
+    pub(super) link: Option<Link>,
+    /// Connections so far: each gets the next number.
+    pub(super) links: u64,
+    /// The command under way.
+    pub(super) command: Option<u64>,
+    pub(super) commands: u64,
+}
+
+/// An answer to the question for a card.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) change: u64,
+    pub(super) present: bool,
+    pub(super) failed: bool,
+    /// The card left between two looks without a wait in between. The daemon
+    /// also looks before it powers a card on or off, and what it makes of that
+    /// look is not what it was told last.
+    pub(super) doubtful: bool,
+}
+
+/// The connection of the running daemon.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: u64,
+    /// Slots of the reader, all together.
+    pub(super) slots: u8,
+    pub(super) requests: Arc<UnixStream>,
+    pub(super) events: Option<Arc<UnixStream>>,
+}
+
+impl State {
+    /// Shows something else, and has the daemon look at it.
+    pub(super) fn show(&mut self, card: Option<CardHandle>) {
+        self.shown = card;
+        self.touch();
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.change += 1;
+        self.wake();
+    }
+
+    /// Ends the daemon's wait, unless it has seen the last change.
+    fn wake(&self) {
+        self.send_event(self.change);
+    }
+
+    /// Ends the daemon's wait in any case.
+    pub(super) fn look_again(&self) {
+        self.send_event(u64::MAX);
+    }
+
+    fn send_event(&self, change: u64) {
+        if let Some(events) = self.link.as_ref().and_then(|link| link.events.as_ref()) {
+            // When there is no room, there is a reason to wake in it already.
+            let _ = rustix::net::send(events, &change.to_ne_bytes(), SendFlags::DONTWAIT);
+        }
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.published == Some(self.change)
+    }
+
+    pub(super) fn is_current(&self, id: u64) -> bool {
+        self.link.as_ref().is_some_and(|link| link.id == id)
+    }
+}
