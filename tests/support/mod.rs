@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod applet;
+pub mod usage;
 
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
