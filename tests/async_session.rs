@@ -423,19 +423,14 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
             drop(session);
             on(20).await;
             fixture.sandbox.resume().unwrap();
-            // One that has nothing on its way.
-            let (session, _) = open(&fixture).await;
+            // Without a deadline the end of the connection has none, either. One that has a
+            // thread, and one that has had none so far.
+            let endless = || builder(&fixture, &told).deadline(None).open_async();
+            let used = endless().await.unwrap();
+            let unused = endless().await.unwrap().into_session().await.unwrap();
+            let unused = AsyncSession::from(unused);
             fixture.sandbox.pause().unwrap();
-            drop(session);
-            drop(AsyncSession::from(
-                // Made before the daemon was stopped, without a thread so far.
-                {
-                    fixture.sandbox.resume().unwrap();
-                    let session = open(&fixture).await.0.into_session().await.unwrap();
-                    fixture.sandbox.pause().unwrap();
-                    session
-                },
-            ));
+            drop((used, unused));
             on(20).await;
             fixture.sandbox.resume().unwrap();
             ticking.abort();
