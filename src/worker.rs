@@ -341,6 +341,9 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub(crate) struct Worker {
     jobs: Sender<Job>,
+    /// A forked child does not have the thread.
+    #[cfg(feature = "async")]
+    process: u32,
 }
 
 impl Worker {
@@ -350,7 +353,11 @@ impl Worker {
         thread
             .spawn(move || todo.into_iter().for_each(|job| job()))
             .ok()?;
-        Some(Worker { jobs })
+        Some(Worker {
+            jobs,
+            #[cfg(feature = "async")]
+            process: std::process::id(),
+        })
     }
 
     /// Gives a call to the thread. If that has ended, in a panic, what the call was to work on

@@ -25,7 +25,8 @@ use crate::status::ReaderState;
 /// # }
 /// ```
 ///
-/// Cheap to clone and free to share. Works with every executor and needs none.
+/// Cheap to clone and free to share. Works with every executor and needs none: each of its calls
+/// runs on a thread that is there for it alone.
 ///
 /// # Dropping a future
 ///

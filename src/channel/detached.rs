@@ -115,6 +115,9 @@ impl Channel {
         let Some(under_way) = self.way_back() else {
             return Ok(());
         };
+        if under_way.is_forked() {
+            return Err(self.refuse(about, Refusal::FORKED));
+        }
         let came = match under_way.set_limits(deadline, limits.abort.as_ref()) {
             // Stays where it is if this future is dropped: nothing of its own has begun.
             Ok(()) => under_way.await,
@@ -240,7 +243,7 @@ fn begin_until<S: Send + 'static, T: Send + 'static>(
     abort: Option<&AbortHandle>,
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> Result<UnderWay<(S, T)>, Abandoned> {
-    if worker.is_none() {
+    if worker.as_ref().is_none_or(Worker::is_forked) {
         *worker = Worker::start();
     }
     match worker {

@@ -20,6 +20,7 @@ pub(crate) struct UnderWay<T: Send + 'static> {
     /// Where an answer that nobody takes is dropped: what the call worked on ends with it,
     /// and that can take its time.
     jobs: Sender<Job>,
+    process: u32,
     /// The caller has its answer, or has left.
     over: bool,
     registration: Option<Registration>,
@@ -44,6 +45,7 @@ impl Worker {
             deadline: None,
             abort: None,
             jobs: self.jobs.clone(),
+            process: self.process,
             over: false,
             registration: None,
             alarm: None,
@@ -51,6 +53,11 @@ impl Worker {
         under_way.set_limits(deadline, abort)?;
         self.send(&under_way.meeting, subject, call)?;
         Ok(under_way)
+    }
+
+    /// Whether this process is a child of the one that has the thread.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// Drops something on the thread.
@@ -78,6 +85,11 @@ impl<T: Send + 'static> UnderWay<T> {
         Ok(())
     }
 
+    /// Whether this process is a child of the one that makes the call: it will not return here.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
     /// Leaves, unless the call has returned: then here is what it gave.
     pub(crate) fn leave(&mut self) -> Option<T> {
         self.over = true;
@@ -100,6 +112,14 @@ impl<T: Send + 'static> Future for UnderWay<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if this.is_forked() {
+            this.over = true;
+            return Poll::Ready(Err(Abandoned {
+                why: GivenUp::NoThread,
+                // It goes on in the parent.
+                permitted: true,
+            }));
+        }
         let mut state = lock(&this.meeting.state);
         let outcome = state.look(this.deadline, this.abort.as_ref());
         let waker = match outcome {
@@ -124,7 +144,7 @@ impl<T: Send + 'static> Unpin for UnderWay<T> {}
 
 impl<T: Send + 'static> Drop for UnderWay<T> {
     fn drop(&mut self) {
-        if self.over {
+        if self.over || self.is_forked() {
             return;
         }
         if let Some(value) = self.leave() {
