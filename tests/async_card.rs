@@ -755,6 +755,13 @@ fn a_card_has_one_thread_and_a_dropped_one_has_none() {
         let name = ReaderName::new(sandbox.reader(0).name()).unwrap();
         let context = block_on(AsyncContext::establish()).unwrap();
         let mut cards = Vec::new();
+        let wait_for = |count| {
+            let begun = Instant::now();
+            while workers() != count {
+                assert!(begun.elapsed() < SOON, "{} of {count} threads", workers());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
         for count in 1..=3 {
             let connected = block_on(context.connect(&name, ConnectOptions::new()));
             cards.push(connected.unwrap());
@@ -762,18 +769,14 @@ fn a_card_has_one_thread_and_a_dropped_one_has_none() {
                 block_on(works(card));
                 card.set_timeout(Some(SOON));
             }
-            let begun = Instant::now();
-            while workers() != count {
-                assert!(begun.elapsed() < SOON, "{} of {count} threads", workers());
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            wait_for(count);
         }
+        let mut without = block_on(cards.remove(0).into_card()).unwrap();
+        without.set_timeout(None);
+        assert_works(&mut without);
+        wait_for(2);
         drop(cards);
-        let begun = Instant::now();
-        while workers() != 0 {
-            assert!(begun.elapsed() < SOON, "{} threads are left", workers());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(0);
     });
 }
 

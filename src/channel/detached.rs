@@ -59,6 +59,8 @@ impl Channel {
             self.come_back(about, &limits, limits.deadline()).await?;
         }
         self.detached = None;
+        // The first call with a limit starts another.
+        self.worker = None;
         Ok(())
     }
 
