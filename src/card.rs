@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::Protocols;
 use crate::attribute::Attribute;
-use crate::channel::{Channel, Limits};
+use crate::call::Call;
+use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
 use crate::control::ControlCode;
-use crate::error::{CardCondition, Error, ErrorKind, HandleError, Result};
+use crate::error::{HandleError, Result};
 use crate::name::ReaderName;
 use crate::options::{ConnectOptions, Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::reader::Reader;
@@ -63,37 +64,30 @@ use crate::worker::AbortHandle;
 #[must_use = "dropping a card disconnects it"]
 pub struct Card {
     channel: Channel,
-    share_mode: ShareMode,
-    /// The protocol of the last successful connect or reconnect: what commands are sent
-    /// with.
-    protocol: Protocol,
-    /// Whether it is still the active one as far as can be known.
-    protocol_is_current: bool,
 }
 
 impl Card {
     /// The longest command or answer, in bytes: an extended APDU.
     pub const MAX_APDU_LEN: usize = crate::sys::MAX_APDU_LEN;
 
-    pub(crate) fn open(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
-        let (channel, protocol) = Channel::open(
+    pub(crate) fn opening(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Opening {
+        Opening {
             scope,
-            reader,
-            Access::Card(options.share_mode),
-            options.protocols,
-            options.disposition_on_drop,
-            Limits::new(options.timeout.flatten(), options.abort),
-        )?;
-        Ok(Card::new(channel, options.share_mode, protocol))
+            reader: reader.clone(),
+            access: Access::Card(options.share_mode),
+            protocols: options.protocols,
+            disposition_on_drop: options.disposition_on_drop,
+            limits: Limits::new(options.timeout.flatten(), options.abort),
+        }
     }
 
-    pub(crate) fn new(channel: Channel, share_mode: ShareMode, protocol: Protocol) -> Card {
-        Card {
-            channel,
-            share_mode,
-            protocol,
-            protocol_is_current: true,
-        }
+    pub(crate) fn new(channel: Channel) -> Card {
+        Card { channel }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn into_channel(self) -> Channel {
+        self.channel
     }
 
     /// The reader that the card is in.
@@ -103,7 +97,7 @@ impl Card {
 
     /// The share mode of this connection.
     pub fn share_mode(&self) -> ShareMode {
-        self.share_mode
+        self.channel.agreed().share_mode
     }
 
     /// The protocol that was negotiated, or `None` if it is not known any more: after an
@@ -111,7 +105,7 @@ impl Card {
     /// have reset the card, or a transaction that ended with a reset. [`Card::reconnect`]
     /// makes it known again.
     pub fn protocol(&self) -> Option<Protocol> {
-        self.protocol_is_current.then_some(self.protocol)
+        self.channel.agreed().protocol()
     }
 
     /// How long each call on this card may take from now on; `None` is without limit.
@@ -236,13 +230,7 @@ impl Card {
     /// Those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        match self.channel.transmit(self.protocol, command) {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                self.protocol_is_current &= !ends_protocol(&error);
-                Err(error)
-            }
-        }
+        self.channel.transmit(command)
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the
@@ -306,33 +294,9 @@ impl Card {
         protocols: Protocols,
         initialization: Initialization,
     ) -> Result<Protocol> {
-        let reconnected =
-            self.channel
-                .reconnect(Access::Card(share_mode), protocols, initialization);
-        match reconnected {
-            Ok(protocol) => {
-                self.share_mode = share_mode;
-                self.protocol = protocol;
-                self.protocol_is_current = true;
-                Ok(protocol)
-            }
-            Err(error) => Err(self.note_failed_reconnect(error)),
-        }
-    }
-
-    fn note_failed_reconnect(&mut self, error: Error) -> Error {
-        if error.card_condition() != Some(CardCondition::Unchanged) {
-            self.protocol_is_current = false;
-        }
-        error
-    }
-
-    /// Takes from an error what it says about the protocol.
-    fn note<T>(&mut self, answer: Result<T>) -> Result<T> {
-        if let Err(error) = &answer {
-            self.protocol_is_current &= !ends_protocol(error);
-        }
-        answer
+        let access = Access::Card(share_mode);
+        self.channel
+            .call(Call::reconnect(access, protocols, initialization))
     }
 
     /// Begins a transaction: until it ends, no other connection reaches the card.
@@ -357,8 +321,7 @@ impl Card {
     /// [`reconnect`](Card::reconnect); otherwise those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardBeginTransaction")]
     pub fn transaction(&mut self) -> Result<Transaction<'_>> {
-        let begun = self.channel.begin_transaction();
-        self.note(begun)?;
+        self.channel.call(Call::begin_transaction())?;
         Ok(Transaction::new(self))
     }
 
@@ -373,8 +336,7 @@ impl Card {
     /// unplugged.
     #[doc(alias = "SCardStatus")]
     pub fn status(&mut self) -> Result<CardStatus> {
-        let status = self.channel.status();
-        self.note(status)
+        self.channel.call(Call::status())
     }
 
     /// Sends a control code and input to the reader's driver and gives its output.
@@ -388,8 +350,7 @@ impl Card {
     /// while another program holds a transaction (pcsc-lite).
     #[doc(alias = "SCardControl")]
     pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        let output = self.channel.control(code, input);
-        self.note(output)
+        self.channel.call(Call::control(code, input))
     }
 
     /// An attribute of the reader or the card, as the driver gives it.
@@ -403,8 +364,7 @@ impl Card {
     /// once while another program holds a transaction (pcsc-lite).
     #[doc(alias = "SCardGetAttrib")]
     pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        let value = self.channel.attribute(attribute);
-        self.note(value)
+        self.channel.call(Call::attribute(attribute))
     }
 
     /// Sets an attribute of the reader or the card.
@@ -416,8 +376,7 @@ impl Card {
     /// Those of [`attribute`](Card::attribute).
     #[doc(alias = "SCardSetAttrib")]
     pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        let set = self.channel.set_attribute(attribute, value);
-        self.note(set)
+        self.channel.call(Call::set_attribute(attribute, value))
     }
 
     /// Gives up the card and keeps direct access to its reader.
@@ -431,15 +390,10 @@ impl Card {
         mut self,
         initialization: Initialization,
     ) -> Result<Reader, HandleError<Card>> {
-        let reconnected =
-            self.channel
-                .reconnect(Access::Direct, Protocols::empty(), initialization);
-        match reconnected {
+        let call = Call::reconnect(Access::Direct, Protocols::empty(), initialization);
+        match self.channel.call(call) {
             Ok(_) => Ok(Reader::new(self.channel)),
-            Err(error) => {
-                let error = self.note_failed_reconnect(error);
-                Err(HandleError::new(self, error))
-            }
+            Err(error) => Err(HandleError::new(self, error)),
         }
     }
 
@@ -453,7 +407,7 @@ impl Card {
     /// `SCARD_E_NO_SERVICE` if the service ended. The card comes back with the error.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
-        match self.channel.disconnect(disposition) {
+        match self.channel.call(Call::disconnect(disposition)) {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }
@@ -464,30 +418,17 @@ impl Card {
         self.channel.set_end(end);
     }
 
+    /// Sets what stops its calls.
+    #[cfg(feature = "async")]
+    pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
+        self.channel.set_abort(abort);
+    }
+
     pub(crate) fn begin_transaction_again(&mut self) -> Result<()> {
-        let begun = self.channel.begin_transaction();
-        self.note(begun)
+        self.channel.call(Call::begin_transaction())
     }
 
-    /// Ends the transaction. After anything but [`Disposition::Leave`] the protocol is open.
     pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
-        self.protocol_is_current &= disposition == Disposition::Leave;
-        let ended = self.channel.end_transaction(disposition);
-        self.note(ended)
+        self.channel.call(Call::end_transaction(disposition))
     }
-}
-
-/// Whether the protocol is not known any more after this error.
-fn ends_protocol(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::CardReset
-            | ErrorKind::CardRemoved
-            | ErrorKind::NoCard
-            | ErrorKind::ProtocolMismatch
-            | ErrorKind::ReaderGone
-            | ErrorKind::ServiceGone
-            | ErrorKind::DeadlineExceeded
-            | ErrorKind::Abandoned
-    )
 }

@@ -1,16 +1,20 @@
 //! A connection as its owner uses it: calls within limits of time, on this thread or on one
 //! of their own.
 
+#[cfg(feature = "async")]
+mod detached;
+
+#[cfg(feature = "async")]
+pub(crate) use detached::begin;
+
 use std::time::{Duration, Instant};
 
 use crate::Protocols;
-use crate::attribute::Attribute;
-use crate::connection::{Access, Connection};
-use crate::control::ControlCode;
+use crate::call::{About, Call, Job};
+use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
-use crate::options::{Disposition, Initialization, Protocol, Scope};
-use crate::status::CardStatus;
+use crate::options::{Disposition, Scope};
 use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, Worker};
 
 /// How long the end of a transaction or connection is waited for when there is no time left.
@@ -63,65 +67,100 @@ impl Limits {
     }
 }
 
+/// A connect that was not made yet.
+pub(crate) struct Opening {
+    pub(crate) scope: Scope,
+    pub(crate) reader: ReaderName,
+    pub(crate) access: Access,
+    pub(crate) protocols: Protocols,
+    pub(crate) disposition_on_drop: Disposition,
+    pub(crate) limits: Limits,
+}
+
+impl Opening {
+    /// Why it is not made, if it is not.
+    fn refusal(&self) -> Option<Refusal> {
+        if self.access != Access::Direct && self.protocols.is_empty() {
+            return Some(Refusal::NO_PROTOCOL);
+        }
+        let exceeded = self.limits.are_exceeded();
+        exceeded.map(|why| Refusal::given_up(Abandoned::before_it_began(why)))
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Error {
+        Error::refused(Operation::Connect, &self.reader, refusal)
+    }
+
+    /// `SCardConnect`, in a new context.
+    fn job(&self) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + 'static {
+        let (scope, reader, access) = (self.scope, self.reader.clone(), self.access);
+        let (protocols, on_drop) = (self.protocols, self.disposition_on_drop);
+        move |(), _| Connection::open(scope, &reader, access, protocols, on_drop)
+    }
+
+    fn channel(self, connection: Connection, worker: Option<Worker>) -> Channel {
+        Channel {
+            agreed: connection.agreed(),
+            connection: Some(Box::new(connection)),
+            reader: self.reader,
+            limits: self.limits,
+            worker,
+            #[cfg(feature = "async")]
+            detached: None,
+        }
+    }
+
+    pub(crate) fn open(self) -> Result<Channel> {
+        if let Some(refusal) = self.refusal() {
+            return Err(self.refuse(refusal));
+        }
+        let job = self.job();
+        if self.limits.are_none() {
+            let connection = job(&mut (), &Permit::GRANTED)?;
+            return Ok(self.channel(connection, None));
+        }
+        let mut worker = None;
+        match run(&mut worker, (), &self.limits, job) {
+            Ok(((), opened)) => Ok(self.channel(opened?, worker)),
+            Err(abandoned) => Err(self.refuse(Refusal::given_up(abandoned))),
+        }
+    }
+}
+
 /// A connection, or what is left when a call on it was given up: nothing.
 #[derive(Debug)]
 pub(crate) struct Channel {
     /// Moves to the worker for the time of a call and stays there if the call is given up.
     connection: Option<Box<Connection>>,
+    /// What the connection said when it was last here.
+    agreed: Agreed,
     reader: ReaderName,
     limits: Limits,
     /// Started by the first call with a limit.
     worker: Option<Worker>,
+    /// Of a channel that never keeps the thread of its owner waiting.
+    #[cfg(feature = "async")]
+    detached: Option<detached::Detached>,
 }
 
 impl Channel {
-    /// `SCardConnect`, in a new context.
-    pub(crate) fn open(
-        scope: Scope,
-        reader: &ReaderName,
-        access: Access,
-        protocols: Protocols,
-        disposition_on_drop: Disposition,
-        limits: Limits,
-    ) -> Result<(Channel, Protocol)> {
-        let mut worker = None;
-        let refuse =
-            |abandoned| Error::refused(Operation::Connect, reader, Refusal::given_up(abandoned));
-        if access != Access::Direct && protocols.is_empty() {
-            return Err(Error::refused(
-                Operation::Connect,
-                reader,
-                Refusal::NO_PROTOCOL,
-            ));
-        }
-        if let Some(why) = limits.are_exceeded() {
-            return Err(refuse(Abandoned::before_it_began(why)));
-        }
-        let (connection, protocol) = if limits.are_none() {
-            Connection::open(scope, reader, access, protocols, disposition_on_drop)?
-        } else {
-            let name = reader.clone();
-            let open = move |_: &mut (), _: &Permit<'_>| {
-                Connection::open(scope, &name, access, protocols, disposition_on_drop)
-            };
-            let ((), opened) = run(&mut worker, (), &limits, open).map_err(refuse)?;
-            opened?
-        };
-        let channel = Channel {
-            connection: Some(Box::new(connection)),
-            reader: reader.clone(),
-            limits,
-            worker,
-        };
-        Ok((channel, protocol))
-    }
-
     pub(crate) fn reader(&self) -> &ReaderName {
         &self.reader
     }
 
+    pub(crate) fn agreed(&self) -> Agreed {
+        match &self.connection {
+            Some(connection) => connection.agreed(),
+            None => self.agreed,
+        }
+    }
+
     /// Whether a call was given up, and the connection with it.
     pub(crate) fn is_abandoned(&self) -> bool {
+        #[cfg(feature = "async")]
+        if self.is_on_its_way_back() {
+            return false;
+        }
         self.connection.is_none()
     }
 
@@ -135,6 +174,11 @@ impl Channel {
             .abort
             .get_or_insert_with(AbortHandle::new)
             .clone()
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
+        self.limits.abort = abort;
     }
 
     /// Sets the end of all calls together, if it is sooner than the one that there is, which
@@ -153,148 +197,112 @@ impl Channel {
         self.limits.until = before;
     }
 
+    fn refuse(&self, about: About, refusal: Refusal) -> Error {
+        about.refuse(&self.reader, refusal)
+    }
+
     /// The connection, if it was not given up and is this process's own.
-    fn usable(&mut self, operation: Operation) -> Result<&mut Connection> {
+    fn usable(&mut self, about: About) -> Result<&mut Connection> {
         let refusal = match &mut self.connection {
             Some(connection) if !connection.is_forked() => return Ok(connection),
             Some(_) => Refusal::FORKED,
             None => Refusal::ABANDONED,
         };
-        Err(Error::refused(operation, &self.reader, refusal))
+        Err(about.refuse(&self.reader, refusal))
+    }
+
+    /// The connection, for the time of a call.
+    fn take(&mut self, about: About) -> Result<Box<Connection>> {
+        self.usable(about)?;
+        match self.connection.take() {
+            Some(connection) => {
+                self.agreed = connection.agreed();
+                Ok(connection)
+            }
+            None => Err(self.refuse(about, Refusal::ABANDONED)),
+        }
+    }
+
+    /// The limits of a call that begins now. If there is no time left, it is refused.
+    fn limits_of(&self, about: About) -> Result<Limits> {
+        match self.limits.are_exceeded() {
+            None => Ok(self.limits.clone()),
+            // What ends something is done all the same, or others would go on waiting.
+            Some(_) if about.ends_something() => Ok(Limits::new(Some(GRACE), None)),
+            Some(why) => {
+                // Nothing was begun, so nothing is abandoned.
+                let abandoned = Abandoned::before_it_began(why);
+                Err(self.refuse(about, Refusal::given_up(abandoned)))
+            }
+        }
+    }
+
+    /// The connection has stayed with a call that was given up.
+    fn lose_connection(&mut self) {
+        // It ends when the call returns.
+        self.worker = None;
+        self.agreed.forget();
+    }
+
+    #[cold]
+    fn give_up(&mut self, about: About, abandoned: Abandoned) -> Error {
+        self.lose_connection();
+        tracing::debug!(operation = %about.operation, reader = %self.reader, ?abandoned, "a call was given up");
+        self.refuse(about, Refusal::given_up(abandoned))
     }
 
     /// Makes a call, within the limits.
-    fn call<T: Send + 'static>(
-        &mut self,
-        operation: Operation,
-        call: impl FnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let limits_are_none = self.limits.are_none();
-        let connection = self.usable(operation)?;
-        if limits_are_none {
-            return call(connection, &Permit::GRANTED);
+    pub(crate) fn call<T: Send + 'static>(&mut self, call: Call<impl Job<T>>) -> Result<T> {
+        let about = call.about;
+        call.check(&self.reader)?;
+        if self.limits.are_none() {
+            return call.make(self.usable(about)?, &Permit::GRANTED);
         }
-        let refuse = |refusal| Error::refused(operation, &self.reader, refusal);
-        let Some(connection) = self.connection.take() else {
-            return Err(refuse(Refusal::ABANDONED));
-        };
-        let exceeded = self.limits.are_exceeded();
-        let ends = matches!(operation, Operation::EndTransaction | Operation::Disconnect);
-        let limits = match exceeded {
-            None => &self.limits,
-            // What ends something is done all the same, or others would go on waiting.
-            Some(_) if ends => &Limits::new(Some(GRACE), None),
-            Some(why) => {
-                // Nothing was begun, so nothing is abandoned.
-                self.connection = Some(connection);
-                return Err(refuse(Refusal::given_up(Abandoned::before_it_began(why))));
-            }
-        };
-        let call = |connection: &mut Box<Connection>, permit: &Permit<'_>| call(connection, permit);
-        match run(&mut self.worker, connection, limits, call) {
+        self.usable(about)?;
+        let limits = self.limits_of(about)?;
+        let connection = self.take(about)?;
+        let job =
+            |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
+        match run(&mut self.worker, connection, &limits, job) {
             Ok((connection, given)) => {
                 self.connection = Some(connection);
                 given
             }
-            Err(abandoned) => {
-                // It ends when the call returns.
-                self.worker = None;
-                tracing::debug!(%operation, reader = %self.reader, ?abandoned, "a call was given up");
-                Err(refuse(Refusal::given_up(abandoned)))
-            }
+            Err(abandoned) => Err(self.give_up(about, abandoned)),
         }
-    }
-
-    pub(crate) fn reconnect(
-        &mut self,
-        access: Access,
-        protocols: Protocols,
-        initialization: Initialization,
-    ) -> Result<Protocol> {
-        if access != Access::Direct && protocols.is_empty() {
-            let refusal = Refusal::NO_PROTOCOL;
-            let error = Error::refused(Operation::Reconnect, &self.reader, refusal);
-            return Err(error.of_reconnect(initialization));
-        }
-        self.call(Operation::Reconnect, move |connection, permit| {
-            connection.reconnect_permitted(permit, access, protocols, initialization)
-        })
-        .map_err(|error| error.of_reconnect(initialization))
-    }
-
-    pub(crate) fn begin_transaction(&mut self) -> Result<()> {
-        self.call(Operation::BeginTransaction, |connection, _| {
-            connection.begin_transaction()
-        })
-    }
-
-    pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
-        self.call(Operation::EndTransaction, move |connection, _| {
-            connection.end_transaction(disposition)
-        })
-    }
-
-    pub(crate) fn status(&mut self) -> Result<CardStatus> {
-        self.call(Operation::Status, |connection, _| connection.status())
     }
 
     /// Sends a command and gives the answer in the connection's own buffer.
-    pub(crate) fn transmit(&mut self, protocol: Protocol, command: &[u8]) -> Result<&[u8]> {
-        if let Some(refusal) = Refusal::of_command(command) {
-            return Err(Error::refused(Operation::Transmit, &self.reader, refusal));
-        }
+    pub(crate) fn transmit(&mut self, command: &[u8]) -> Result<&[u8]> {
         let len = if self.limits.are_none() {
-            self.usable(Operation::Transmit)?
-                .transmit(protocol, command)?
+            // Not by a call: that would own the command.
+            let about = About::new(Operation::Transmit);
+            if let Some(refusal) = Refusal::of_command(command) {
+                return Err(self.refuse(about, refusal));
+            }
+            self.usable(about)?.transmit_noted(command)?
         } else {
-            let command = command.to_vec();
-            self.call(Operation::Transmit, move |connection, permit| {
-                connection.transmit_permitted(permit, protocol, &command)
-            })?
+            self.call(Call::transmit(command))?
         };
+        self.received(len)
+    }
+
+    /// The answer to the last command.
+    fn received(&self, len: usize) -> Result<&[u8]> {
         match &self.connection {
             Some(connection) => Ok(connection.received(len)),
-            None => Err(Error::refused(
-                Operation::Transmit,
-                &self.reader,
-                Refusal::ABANDONED,
-            )),
+            None => Err(self.refuse(About::new(Operation::Transmit), Refusal::ABANDONED)),
         }
-    }
-
-    pub(crate) fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        let input = input.to_vec();
-        self.call(Operation::Control, move |connection, permit| {
-            // Does not wait for other programs' transactions.
-            permit.grant();
-            connection.control(code, &input)
-        })
-    }
-
-    pub(crate) fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.call(Operation::GetAttribute, move |connection, _| {
-            connection.attribute(attribute)
-        })
-    }
-
-    pub(crate) fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        let value = value.to_vec();
-        self.call(Operation::SetAttribute, move |connection, _| {
-            connection.set_attribute(attribute, &value)
-        })
-    }
-
-    /// Disconnects; on failure the connection is as it was, unless it was given up.
-    pub(crate) fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
-        self.call(Operation::Disconnect, move |connection, permit| {
-            connection.disconnect_permitted(permit, disposition)
-        })
     }
 }
 
 impl Drop for Channel {
     /// With a time-out, the end of the connection has one, too.
     fn drop(&mut self) {
+        #[cfg(feature = "async")]
+        if self.detached.is_some() {
+            return self.end_later();
+        }
         let Some(connection) = self.connection.take() else {
             return;
         };

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::attribute::Attribute;
 use crate::control::ControlCode;
-use crate::error::{Error, Operation, Result};
+use crate::error::{CardCondition, Error, ErrorKind, Operation, Result};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::platform::Platform;
@@ -86,6 +86,59 @@ impl Access {
     }
 }
 
+/// What was agreed on with the card and the service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Agreed {
+    /// That of the card; without meaning for direct access.
+    pub(crate) share_mode: ShareMode,
+    /// The protocol of the last successful connect or reconnect: what commands are sent with.
+    protocol: Protocol,
+    /// Whether it is still the active one as far as can be known.
+    is_current: bool,
+}
+
+impl Agreed {
+    /// The protocol, if it is known.
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        self.is_current.then_some(self.protocol)
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.is_current = false;
+    }
+
+    fn set(&mut self, access: Access, protocol: Protocol) {
+        if let Access::Card(share_mode) = access {
+            self.share_mode = share_mode;
+        }
+        self.protocol = protocol;
+        self.is_current = true;
+    }
+
+    /// Takes from an error what it says about the protocol.
+    fn note(&mut self, error: &Error) {
+        self.is_current &= match error.card_condition() {
+            Some(condition) => condition == CardCondition::Unchanged,
+            None => !ends_protocol(error),
+        };
+    }
+}
+
+/// Whether the protocol is not known any more after this error.
+fn ends_protocol(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::CardReset
+            | ErrorKind::CardRemoved
+            | ErrorKind::NoCard
+            | ErrorKind::ProtocolMismatch
+            | ErrorKind::ReaderGone
+            | ErrorKind::ServiceGone
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Abandoned
+    )
+}
+
 /// A connected handle in a context of its own. Dropping it disconnects.
 pub(crate) struct Connection {
     handle: CardHandle,
@@ -93,6 +146,7 @@ pub(crate) struct Connection {
     context: OwnedContext,
     reader: ReaderName,
     exclusive: bool,
+    agreed: Agreed,
     disposition_on_drop: Disposition,
     connected: bool,
     in_transaction: bool,
@@ -122,6 +176,11 @@ impl Connection {
         self.context.is_forked()
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
     /// `SCardConnect`, in a new context.
     pub(crate) fn open(
         scope: Scope,
@@ -129,7 +188,7 @@ impl Connection {
         access: Access,
         protocols: Protocols,
         disposition_on_drop: Disposition,
-    ) -> Result<(Connection, Protocol)> {
+    ) -> Result<Connection> {
         let context = OwnedContext::establish(scope).map_err(|error| error.with_reader(reader))?;
         let connected = sys::connect(
             context.handle(),
@@ -138,18 +197,33 @@ impl Connection {
             Platform::CURRENT.preferred_protocols(protocols),
         )
         .map_err(|code| Error::on_reader(Operation::Connect, code, reader))?;
-        let connection = Connection {
+        let mut agreed = Agreed {
+            share_mode: ShareMode::Shared,
+            protocol: Platform::CURRENT.protocol(connected.protocol),
+            is_current: true,
+        };
+        agreed.set(access, agreed.protocol);
+        Ok(Connection {
             handle: connected.handle,
             context,
             reader: reader.clone(),
             exclusive: access.is_exclusive(),
+            agreed,
             disposition_on_drop,
             connected: true,
             in_transaction: false,
             unacknowledged: None,
             received: Vec::new(),
-        };
-        Ok((connection, Platform::CURRENT.protocol(connected.protocol)))
+        })
+    }
+
+    pub(crate) fn agreed(&self) -> Agreed {
+        self.agreed
+    }
+
+    /// Takes from the error of a call what it says about the protocol.
+    pub(crate) fn note(&mut self, error: &Error) {
+        self.agreed.note(error);
     }
 
     /// Makes a call on the handle, unless a reset waits to be acknowledged.
@@ -184,7 +258,9 @@ impl Connection {
             self.release_exclusive_lock();
         }
         self.exclusive = access.is_exclusive();
-        Ok(Platform::CURRENT.protocol(protocol))
+        let protocol = Platform::CURRENT.protocol(protocol);
+        self.agreed.set(access, protocol);
+        Ok(protocol)
     }
 
     /// pcsc-lite implements exclusive access as a lock, the same one that a transaction
@@ -208,8 +284,10 @@ impl Connection {
         Ok(())
     }
 
+    /// Ends the transaction. After anything but [`Disposition::Leave`] the protocol is open.
     pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
         self.in_transaction = false;
+        self.agreed.is_current &= disposition == Disposition::Leave;
         let ended = sys::end_transaction(self.handle, disposition.raw());
         if ended == Err(ReturnCode::W_RESET_CARD) {
             self.release_transaction_of_reset_card();
@@ -256,16 +334,25 @@ impl Connection {
 
     /// Sends a command and gives the length of the answer, which [`Connection::received`]
     /// has.
-    pub(crate) fn transmit(&mut self, protocol: Protocol, command: &[u8]) -> Result<usize> {
+    pub(crate) fn transmit(&mut self, command: &[u8]) -> Result<usize> {
         if self.received.is_empty() {
             self.received = vec![0; sys::MAX_APDU_LEN];
         }
-        let protocol = Platform::CURRENT.protocol_value(protocol);
+        let protocol = Platform::CURRENT.protocol_value(self.agreed.protocol);
         let sent = match self.unacknowledged {
             None => sys::transmit(self.handle, protocol, command, &mut self.received),
             Some(code) => Err(code.into()),
         };
         sent.map_err(|failure| self.error(Operation::Transmit, failure))
+    }
+
+    /// Like [`Connection::transmit`], as a call of its own.
+    pub(crate) fn transmit_noted(&mut self, command: &[u8]) -> Result<usize> {
+        let sent = self.transmit(command);
+        if let Err(error) = &sent {
+            self.note(error);
+        }
+        sent
     }
 
     /// The answer to the last command.
@@ -278,12 +365,11 @@ impl Connection {
     pub(crate) fn transmit_permitted(
         &mut self,
         permit: &Permit<'_>,
-        protocol: Protocol,
         command: &[u8],
     ) -> Result<usize> {
         let began = self.wait_for_others()?;
         let sent = if permit.grant() {
-            self.transmit(protocol, command)
+            self.transmit(command)
         } else {
             Err(self.left(Operation::Transmit))
         };

@@ -1,11 +1,16 @@
 //! The handle to the smart-card service.
 
+#[cfg(feature = "async")]
+mod detached;
+
+#[cfg(feature = "async")]
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::ReturnCode;
 use crate::card::Card;
-use crate::channel::{Limits, run};
+use crate::channel::{Limits, Opening, run};
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::name::{ReaderName, split_multi_string};
@@ -13,6 +18,8 @@ use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
 use crate::status::ReaderState;
 use crate::sys::{self, ContextHandle, Failure, Watched};
+#[cfg(feature = "async")]
+use crate::worker::drop_elsewhere;
 
 /// How a [`Context`] is established.
 ///
@@ -64,13 +71,23 @@ impl ContextOptions {
     ///
     /// Those of [`Context::establish`].
     pub fn establish(self) -> Result<Context> {
-        let scope = self.scope;
-        let establish = move || OwnedContext::establish(scope);
+        let establish = self.establishing();
         let context = within(self.timeout, Operation::EstablishContext, establish)?;
-        Ok(Context(Arc::new(Inner {
+        Ok(self.context(context))
+    }
+
+    fn establishing(&self) -> impl FnOnce() -> Result<OwnedContext> + Send + use<> {
+        let scope = self.scope;
+        move || OwnedContext::establish(scope)
+    }
+
+    fn context(self, context: OwnedContext) -> Context {
+        Context(Arc::new(Inner {
             options: self,
             current: Mutex::new(Some(Arc::new(context))),
-        })))
+            #[cfg(feature = "async")]
+            detached: AtomicBool::new(false),
+        }))
     }
 }
 
@@ -122,6 +139,9 @@ struct Inner {
     options: ContextOptions,
     /// `None` after a call was given up, which may go on to block it.
     current: Mutex<Option<Arc<OwnedContext>>>,
+    /// Whether the thread that drops it must not be kept waiting.
+    #[cfg(feature = "async")]
+    detached: AtomicBool,
 }
 
 /// How often the readers may change while their states are being asked for.
@@ -193,11 +213,7 @@ impl Context {
     /// `SCard$DefaultReaders`.
     #[doc(alias = "SCardListReaderGroups")]
     pub fn reader_groups(&self) -> Result<Vec<String>> {
-        self.call(Operation::ListReaderGroups, |inner| {
-            let names = inner.ask(Operation::ListReaderGroups, sys::list_reader_groups)?;
-            let names = split_multi_string(&names);
-            Ok(names.iter().map(ReaderName::to_string).collect())
-        })
+        self.call(Operation::ListReaderGroups, Inner::reader_groups)
     }
 
     /// All readers and what is in them at this moment.
@@ -249,8 +265,13 @@ impl Context {
     /// | `SCARD_E_NO_SERVICE` | the service does not run |
     #[doc(alias = "SCardConnect")]
     pub fn connect(&self, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
+        let channel = self.connecting(reader, options).open()?;
+        Ok(Card::new(channel))
+    }
+
+    fn connecting(&self, reader: &ReaderName, options: ConnectOptions) -> Opening {
         let inherited = options.timeout.unwrap_or(self.0.options.timeout);
-        Card::open(self.0.options.scope, reader, options.timeout(inherited))
+        Card::opening(self.0.options.scope, reader, options.timeout(inherited))
     }
 
     /// Opens a reader for direct access, whether there is a card or not.
@@ -264,8 +285,13 @@ impl Context {
     /// run.
     #[doc(alias = "SCARD_SHARE_DIRECT")]
     pub fn open_reader(&self, reader: &ReaderName) -> Result<Reader> {
+        let channel = self.opening(reader).open()?;
+        Ok(Reader::new(channel))
+    }
+
+    fn opening(&self, reader: &ReaderName) -> Opening {
         let limits = Limits::new(self.0.options.timeout, None);
-        Reader::open(self.0.options.scope, reader, limits)
+        Reader::opening(self.0.options.scope, reader, limits)
     }
 
     /// Releases the PC/SC context if this is the last clone, and says if that failed.
@@ -278,16 +304,19 @@ impl Context {
     /// `SCARD_E_NO_SERVICE` if the service is gone; nothing is left to release then.
     #[doc(alias = "SCardReleaseContext")]
     pub fn release(self) -> Result<()> {
-        let Some(mut inner) = Arc::into_inner(self.0) else {
+        let timeout = self.timeout();
+        let Some(last) = self.into_last() else {
             return Ok(());
         };
+        within(timeout, Operation::ReleaseContext, || last.release())
+    }
+
+    /// The PC/SC context, if this is the last clone and there is one.
+    fn into_last(self) -> Option<OwnedContext> {
+        let mut inner = Arc::into_inner(self.0)?;
         let current = inner.current.get_mut();
         let current = current.unwrap_or_else(PoisonError::into_inner).take();
-        let Some(current) = current.and_then(Arc::into_inner) else {
-            return Ok(());
-        };
-        let timeout = inner.options.timeout;
-        within(timeout, Operation::ReleaseContext, || current.release())
+        current.and_then(Arc::into_inner)
     }
 
     pub(crate) fn scope(&self) -> Scope {
@@ -328,6 +357,10 @@ impl Drop for Inner {
         let current = self.current.get_mut();
         let current = current.unwrap_or_else(PoisonError::into_inner).take();
         let is_own = current.as_ref().is_some_and(|current| !current.is_forked());
+        #[cfg(feature = "async")]
+        if is_own && *self.detached.get_mut() {
+            return drop_elsewhere(current);
+        }
         if timeout.is_some() && is_own {
             // If it takes too long, it goes on by itself.
             let _ = within(timeout, Operation::ReleaseContext, move || {
@@ -381,6 +414,12 @@ impl Inner {
             Ok(renewed) => call(renewed.handle()).map_err(|failure| Error::new(operation, failure)),
             Err(_) => Err(error),
         }
+    }
+
+    fn reader_groups(&self) -> Result<Vec<String>> {
+        let names = self.ask(Operation::ListReaderGroups, sys::list_reader_groups)?;
+        let names = split_multi_string(&names);
+        Ok(names.iter().map(ReaderName::to_string).collect())
     }
 
     fn readers(&self) -> Result<Vec<ReaderName>> {

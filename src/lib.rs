@@ -39,6 +39,18 @@
 //!   what helps.
 //! - [`Card::set_timeout`], [`Card::within`], [`ContextOptions::timeout`], [`AbortHandle`]:
 //!   limits of time, and stopping from another thread.
+#![cfg_attr(
+    feature = "async",
+    doc = "- [`AsyncContext`], [`AsyncCard`], [`AsyncTransaction`], [`AsyncReader`],"
+)]
+#![cfg_attr(
+    feature = "async",
+    doc = "  [`AsyncSession`]: the same as futures, for every executor."
+)]
+#![cfg_attr(
+    not(feature = "async"),
+    doc = "- With the feature `async`: the same as futures, for every executor."
+)]
 //! - [`codes`]: return codes of PC/SC and of what is built on it.
 //!
 //! # What it keeps
@@ -54,8 +66,11 @@
 //! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
 //! there.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod atr;
 mod attribute;
+mod call;
 mod card;
 mod channel;
 pub mod codes;
@@ -75,6 +90,8 @@ mod sys;
 mod transaction;
 mod worker;
 
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncCard, AsyncContext, AsyncReader, AsyncSession, AsyncTransaction};
 pub use atr::Atr;
 pub use attribute::Attribute;
 pub use card::Card;

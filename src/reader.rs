@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::Protocols;
 use crate::attribute::Attribute;
+use crate::call::Call;
 use crate::card::Card;
-use crate::channel::{Channel, Limits};
+use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
 use crate::control::ControlCode;
 use crate::error::{HandleError, Result};
@@ -44,20 +45,24 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn open(scope: Scope, reader: &ReaderName, limits: Limits) -> Result<Reader> {
-        let (channel, _) = Channel::open(
+    pub(crate) fn opening(scope: Scope, reader: &ReaderName, limits: Limits) -> Opening {
+        Opening {
             scope,
-            reader,
-            Access::Direct,
-            Protocols::empty(),
-            Disposition::Leave,
+            reader: reader.clone(),
+            access: Access::Direct,
+            protocols: Protocols::empty(),
+            disposition_on_drop: Disposition::Leave,
             limits,
-        )?;
-        Ok(Reader { channel })
+        }
     }
 
     pub(crate) fn new(channel: Channel) -> Reader {
         Reader { channel }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn into_channel(self) -> Channel {
+        self.channel
     }
 
     /// See [`Card::set_timeout`].
@@ -101,11 +106,9 @@ impl Reader {
         protocols: Protocols,
         initialization: Initialization,
     ) -> Result<Card, HandleError<Reader>> {
-        let reconnected =
-            self.channel
-                .reconnect(Access::Card(share_mode), protocols, initialization);
-        match reconnected {
-            Ok(protocol) => Ok(Card::new(self.channel, share_mode, protocol)),
+        let call = Call::reconnect(Access::Card(share_mode), protocols, initialization);
+        match self.channel.call(call) {
+            Ok(_) => Ok(Card::new(self.channel)),
             Err(error) => Err(HandleError::new(self, error)),
         }
     }
@@ -120,9 +123,8 @@ impl Reader {
     /// not answer to the reset.
     #[doc(alias = "SCardReconnect")]
     pub fn reconnect(&mut self, initialization: Initialization) -> Result<()> {
-        self.channel
-            .reconnect(Access::Direct, Protocols::empty(), initialization)
-            .map(drop)
+        let call = Call::reconnect(Access::Direct, Protocols::empty(), initialization);
+        self.channel.call(call).map(drop)
     }
 
     /// Sends a control code and input to the reader's driver and gives its output.
@@ -134,7 +136,7 @@ impl Reader {
     /// Those of [`Card::control`].
     #[doc(alias = "SCardControl")]
     pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.channel.control(code, input)
+        self.channel.call(Call::control(code, input))
     }
 
     /// An attribute of the reader or the card, as the driver gives it.
@@ -146,7 +148,7 @@ impl Reader {
     /// Those of [`Card::attribute`].
     #[doc(alias = "SCardGetAttrib")]
     pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.channel.attribute(attribute)
+        self.channel.call(Call::attribute(attribute))
     }
 
     /// Sets an attribute of the reader or the card.
@@ -158,7 +160,7 @@ impl Reader {
     /// Those of [`Card::attribute`].
     #[doc(alias = "SCardSetAttrib")]
     pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.channel.set_attribute(attribute, value)
+        self.channel.call(Call::set_attribute(attribute, value))
     }
 
     /// Whether there is a card, and its ATR.
@@ -170,7 +172,7 @@ impl Reader {
     /// Those of [`Card::status`].
     #[doc(alias = "SCardStatus")]
     pub fn status(&mut self) -> Result<CardStatus> {
-        self.channel.status()
+        self.channel.call(Call::status())
     }
 
     /// Ends the connection and does with a card what `disposition` says.
@@ -182,7 +184,7 @@ impl Reader {
     /// Those of [`Card::disconnect`]. The reader comes back with the error.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Reader>> {
-        match self.channel.disconnect(disposition) {
+        match self.channel.call(Call::disconnect(disposition)) {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }

@@ -10,6 +10,55 @@ use crate::options::{Disposition, Initialization, Protocol, ShareMode};
 use crate::platform::Platform;
 use crate::status::CardStatus;
 
+/// Whether a transaction is still what its owner takes it for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hold {
+    held: bool,
+    interrupted: bool,
+}
+
+impl Hold {
+    pub(crate) const BEGUN: Hold = Hold {
+        held: true,
+        interrupted: false,
+    };
+
+    /// Fails if the transaction does not protect the card any more.
+    pub(crate) fn check(&self, operation: Operation, reader: &ReaderName) -> Result<()> {
+        match self.held {
+            true => Ok(()),
+            false => Err(Error::refused(operation, reader, Refusal::TRANSACTION_LOST)),
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Where the platform ends a transaction with a reconnect, it is not held until it was
+    /// [begun again](Hold::begun_again). Says whether it is to be begun again.
+    pub(crate) fn reconnected(&mut self) -> bool {
+        let is_lost = !Platform::CURRENT.reconnect_keeps_transaction();
+        if is_lost {
+            self.interrupted = true;
+            self.held = false;
+        }
+        is_lost
+    }
+
+    pub(crate) fn begun_again(&mut self) {
+        self.held = true;
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.held = false;
+    }
+}
+
 /// Exclusive use of a card for as long as commands belong together.
 ///
 /// Made by [`Card::transaction`], whose card it borrows: meanwhile the card is used through
@@ -35,16 +84,14 @@ use crate::status::CardStatus;
 #[must_use = "dropping a transaction ends it"]
 pub struct Transaction<'card> {
     card: &'card mut Card,
-    held: bool,
-    interrupted: bool,
+    hold: Hold,
 }
 
 impl<'card> Transaction<'card> {
     pub(crate) fn new(card: &'card mut Card) -> Transaction<'card> {
         Transaction {
             card,
-            held: true,
-            interrupted: false,
+            hold: Hold::BEGUN,
         }
     }
 
@@ -146,11 +193,9 @@ impl<'card> Transaction<'card> {
         let protocol =
             self.card(Operation::Reconnect)?
                 .reconnect(share_mode, protocols, initialization)?;
-        if !Platform::CURRENT.reconnect_keeps_transaction() {
-            self.interrupted = true;
-            self.held = false;
+        if self.hold.reconnected() {
             self.card.begin_transaction_again()?;
-            self.held = true;
+            self.hold.begun_again();
         }
         Ok(protocol)
     }
@@ -158,7 +203,7 @@ impl<'card> Transaction<'card> {
     /// Whether others may have used the card since the transaction began: where the
     /// platform ends a transaction at a [`reconnect`](Transaction::reconnect).
     pub fn interrupted(&self) -> bool {
-        self.interrupted
+        self.hold.interrupted()
     }
 
     /// Ends the transaction and does with the card what `disposition` says.
@@ -179,27 +224,20 @@ impl<'card> Transaction<'card> {
 
     fn finish(&mut self, disposition: Disposition) -> Result<()> {
         self.card(Operation::EndTransaction)?;
-        self.held = false;
+        self.hold.end();
         self.card.end_transaction(disposition)
     }
 
     /// The card, if the transaction still protects it.
     fn card(&mut self, operation: Operation) -> Result<&mut Card> {
-        if self.held {
-            Ok(self.card)
-        } else {
-            Err(Error::refused(
-                operation,
-                self.card.reader(),
-                Refusal::TRANSACTION_LOST,
-            ))
-        }
+        self.hold.check(operation, self.card.reader())?;
+        Ok(self.card)
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        if !self.held {
+        if !self.hold.is_held() {
             return;
         }
         if let Err(error) = self.finish(Disposition::Leave) {

@@ -7,11 +7,20 @@
 //! on by itself, and what it worked on is dropped when it returns: that ends a transaction
 //! which was won too late, and disconnects a card which was connected too late.
 
+#[cfg(feature = "async")]
+mod clock;
+#[cfg(feature = "async")]
+mod future;
+
 use std::fmt;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread;
 use std::time::Instant;
+
+#[cfg(feature = "async")]
+pub(crate) use future::{UnderWay, drop_elsewhere};
 
 /// Why a call was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +80,8 @@ pub struct AbortHandle(Arc<Stop>);
 #[derive(Default)]
 struct Stop {
     state: Mutex<StopState>,
+    /// Stops what this stops, too.
+    parent: Option<AbortHandle>,
 }
 
 #[derive(Default)]
@@ -106,13 +117,25 @@ impl AbortHandle {
         }
     }
 
+    /// A handle that stops less than `parent` does, which stops what this one stops, too.
+    #[cfg(feature = "async")]
+    pub(crate) fn within(parent: Option<AbortHandle>) -> AbortHandle {
+        AbortHandle(Arc::new(Stop {
+            state: Mutex::default(),
+            parent,
+        }))
+    }
+
     /// Whether [`abort`](AbortHandle::abort) was called.
     pub fn is_aborted(&self) -> bool {
-        lock(&self.0.state).aborted
+        let aborted = lock(&self.0.state).aborted;
+        aborted || self.0.parent.as_ref().is_some_and(AbortHandle::is_aborted)
     }
 
     /// Has a caller woken by [`abort`](AbortHandle::abort), until the registration ends.
     pub(crate) fn register(&self, caller: Arc<dyn Wake>) -> Registration {
+        let parent = self.0.parent.as_ref();
+        let with_parent = parent.map(|parent| Box::new(parent.register(Arc::clone(&caller))));
         let mut state = lock(&self.0.state);
         let number = state.next;
         state.next += 1;
@@ -120,6 +143,7 @@ impl AbortHandle {
         Registration {
             handle: self.clone(),
             number,
+            _with_parent: with_parent,
         }
     }
 }
@@ -146,6 +170,7 @@ impl Eq for AbortHandle {}
 pub(crate) struct Registration {
     handle: AbortHandle,
     number: u64,
+    _with_parent: Option<Box<Registration>>,
 }
 
 impl Drop for Registration {
@@ -167,6 +192,8 @@ struct MeetingState<T> {
     /// The call may do what cannot be undone.
     permitted: bool,
     call: Call<T>,
+    /// The task of a caller that does not wait on its thread.
+    waker: Option<Waker>,
 }
 
 enum Call<T> {
@@ -183,6 +210,7 @@ impl<T> Meeting<T> {
                 left: false,
                 permitted: false,
                 call: Call::UnderWay,
+                waker: None,
             }),
             changed: Condvar::new(),
         }
@@ -195,23 +223,26 @@ impl<T> Meeting<T> {
             return Some(value);
         }
         state.call = Call::Returned(value);
+        self.notify(state);
+        None
+    }
+
+    /// Makes the caller look, with the state unlocked: what a waker does is not ours.
+    fn notify(&self, mut state: MutexGuard<'_, MeetingState<T>>) {
+        let waker = state.waker.take();
         drop(state);
         self.changed.notify_all();
-        None
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// The caller's side.
     fn wait(&self, deadline: Option<Instant>, abort: Option<&AbortHandle>) -> Result<T, Abandoned> {
         let mut state = lock(&self.state);
         loop {
-            match std::mem::replace(&mut state.call, Call::UnderWay) {
-                Call::Returned(value) => return Ok(value),
-                Call::Lost => return Err(state.leave(GivenUp::NoThread)),
-                Call::UnderWay => {}
-            }
-            // Looked at with the state locked: an abort that comes later wakes us.
-            if abort.is_some_and(AbortHandle::is_aborted) {
-                return Err(state.leave(GivenUp::Aborted));
+            if let Some(outcome) = state.look(deadline, abort) {
+                return outcome;
             }
             state = match deadline {
                 None => self
@@ -220,9 +251,6 @@ impl<T> Meeting<T> {
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(state.leave(GivenUp::Deadline));
-                    }
                     self.changed
                         .wait_timeout(state, left)
                         .unwrap_or_else(PoisonError::into_inner)
@@ -234,6 +262,27 @@ impl<T> Meeting<T> {
 }
 
 impl<T> MeetingState<T> {
+    /// The caller's look: `None` if there is reason to wait.
+    fn look(
+        &mut self,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+    ) -> Option<Result<T, Abandoned>> {
+        match std::mem::replace(&mut self.call, Call::UnderWay) {
+            Call::Returned(value) => return Some(Ok(value)),
+            Call::Lost => return Some(Err(self.leave(GivenUp::NoThread))),
+            Call::UnderWay => {}
+        }
+        // Looked at with the state locked: an abort that comes later wakes us.
+        if abort.is_some_and(AbortHandle::is_aborted) {
+            return Some(Err(self.leave(GivenUp::Aborted)));
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Some(Err(self.leave(GivenUp::Deadline)));
+        }
+        None
+    }
+
     fn leave(&mut self, why: GivenUp) -> Abandoned {
         self.left = true;
         Abandoned {
@@ -245,10 +294,9 @@ impl<T> MeetingState<T> {
 
 impl<T: Send> Wake for Meeting<T> {
     fn wake(&self) {
-        // With the state locked, so that a caller between its look and its sleep is not
+        // With the state locked first, so that a caller between its look and its sleep is not
         // missed.
-        let _state = lock(&self.state);
-        self.changed.notify_all();
+        self.notify(lock(&self.state));
     }
 }
 
@@ -296,6 +344,9 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub(crate) struct Worker {
     jobs: Sender<Job>,
+    /// A forked child does not have the thread.
+    #[cfg(feature = "async")]
+    process: u32,
 }
 
 impl Worker {
@@ -305,14 +356,40 @@ impl Worker {
         thread
             .spawn(move || todo.into_iter().for_each(|job| job()))
             .ok()?;
-        Some(Worker { jobs })
+        Some(Worker {
+            jobs,
+            #[cfg(feature = "async")]
+            process: std::process::id(),
+        })
+    }
+
+    /// Gives a call to the thread. If that has ended, in a panic, what the call was to work on
+    /// is dropped.
+    fn send<S, T>(
+        &self,
+        meeting: &Arc<Meeting<(S, T)>>,
+        mut subject: S,
+        call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+    ) -> Result<(), Abandoned>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+    {
+        let there = Lost(Arc::clone(meeting));
+        let job: Job = Box::new(move || {
+            let given = call(&mut subject, &Permit(Some(&*there.0)));
+            // Nobody waits: dropped here, on this thread.
+            drop(there.0.return_with((subject, given)));
+        });
+        let sent = self.jobs.send(job);
+        sent.map_err(|_| Abandoned::before_it_began(GivenUp::NoThread))
     }
 
     /// Makes a call and waits for it. What the call works on moves there and back; if the
     /// caller leaves, it is dropped there when the call returns, with what it gave.
     pub(crate) fn run<S, T>(
         &self,
-        mut subject: S,
+        subject: S,
         deadline: Option<Instant>,
         abort: Option<&AbortHandle>,
         call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
@@ -322,17 +399,8 @@ impl Worker {
         T: Send + 'static,
     {
         let meeting = Arc::new(Meeting::new());
-        let there = Lost(Arc::clone(&meeting));
-        let job: Job = Box::new(move || {
-            let given = call(&mut subject, &Permit(Some(&*there.0)));
-            // Nobody waits: dropped here, on this thread.
-            drop(there.0.return_with((subject, given)));
-        });
         let _registration = abort.map(|abort| abort.register(Arc::clone(&meeting) as Arc<_>));
-        if self.jobs.send(job).is_err() {
-            // The thread has ended in a panic; the job and its subject are dropped.
-            return Err(Abandoned::before_it_began(GivenUp::NoThread));
-        }
+        self.send(&meeting, subject, call)?;
         meeting.wait(deadline, abort)
     }
 }
@@ -345,8 +413,7 @@ impl<T> Drop for Lost<T> {
         let mut state = lock(&self.0.state);
         if !state.left && matches!(state.call, Call::UnderWay) {
             state.call = Call::Lost;
-            drop(state);
-            self.0.changed.notify_all();
+            self.0.notify(state);
         }
     }
 }

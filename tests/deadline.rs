@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use scard::{
     AbortHandle, Attribute, Card, ConnectOptions, Context, ContextOptions, ControlCode,
-    Disposition, Error, ErrorKind, Initialization, Operation, Origin, Protocols, ReaderFlags,
-    ReaderName, Recovery, Result, ShareMode,
+    Disposition, Error, ErrorKind, Initialization, Operation, Origin, Protocols, ReaderName,
+    Recovery, Result, ShareMode,
 };
-use scard_testkit::{Link, Sandbox, VirtualCard, isolated, isolated_with_peer};
+use scard_testkit::{Sandbox, VirtualCard, isolated, isolated_with_peer};
+use support::usage::*;
 use support::*;
 
 /// The limit that is exceeded here.
@@ -37,74 +38,6 @@ fn assert_given_up<T>(call: impl FnOnce() -> Result<T>, operation: Operation) ->
         "{operation} gave up after {took:?}"
     );
     error
-}
-
-/// What is in use on both sides.
-#[derive(Debug)]
-struct Usage {
-    threads_here: usize,
-    /// The daemon has a thread for each context.
-    threads_in_daemon: usize,
-    card_in_use: bool,
-}
-
-fn usage(fixture: &Fixture) -> Usage {
-    let threads = |process: &str| {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
-        tasks.expect("a process").count()
-    };
-    let daemon = fixture.sandbox.pid().expect("a daemon").to_string();
-    let states = Context::establish().unwrap().reader_states().unwrap();
-    Usage {
-        threads_here: threads("self"),
-        threads_in_daemon: threads(&daemon),
-        card_in_use: states[0].flags().contains(ReaderFlags::INUSE),
-    }
-}
-
-/// What is in use when nothing is going on. The daemon takes a moment to end what is over, so
-/// this is the least of several looks.
-fn usage_at_rest(fixture: &Fixture) -> Usage {
-    let looks = (0..20).map(|_| {
-        std::thread::sleep(Duration::from_millis(5));
-        usage(fixture)
-    });
-    looks
-        .min_by_key(|usage| (usage.threads_in_daemon, usage.threads_here))
-        .expect("a look")
-}
-
-/// Nothing tells when the other side has cleaned up, so this looks again and again.
-#[track_caller]
-fn assert_becomes(fixture: &Fixture, expected: &Usage) {
-    let begun = Instant::now();
-    loop {
-        let now = usage(fixture);
-        let is_clean = now.threads_here <= expected.threads_here
-            && now.threads_in_daemon <= expected.threads_in_daemon
-            && now.card_in_use == expected.card_in_use;
-        if is_clean {
-            return;
-        }
-        assert!(begun.elapsed() < SOON, "{now:?} is left of {expected:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// The other process: holds a transaction from "hold" to "release".
-fn holder(link: &mut Link) {
-    let reader = ReaderName::new(link.recv()).unwrap();
-    let context = Context::establish().unwrap();
-    loop {
-        assert_eq!(link.recv(), "hold");
-        let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
-        let transaction = card.transaction().unwrap();
-        link.send("held");
-        assert_eq!(link.recv(), "release");
-        drop(transaction);
-        drop(card);
-        link.send("released");
-    }
 }
 
 /// A blocking call on a card that another process holds.

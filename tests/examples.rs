@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use scard_testkit::{IsoCard, Sandbox, VirtualCard, isolated};
+use scard_testkit::{IsoCard, Reply, Sandbox, VirtualCard, isolated};
 
 /// Where cargo put an example: beside the directory of this test.
 fn example(name: &str) -> PathBuf {
@@ -156,6 +156,33 @@ fn start(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> (Child, Receiver<
         }
     });
     (program, lines)
+}
+
+#[test]
+fn async_asks_all_cards_at_once_and_leaves_a_mute_one() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let select = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
+        let asked = |card: &scard_testkit::CardHandle| {
+            let log = card.log();
+            log.iter().filter(|it| it.command == select).count()
+        };
+        let printed = stdout(&run(&sandbox, "async", &[]));
+        let first = sandbox.reader(0);
+        let piv = format!("{}: PIV ", first.name());
+        assert!(printed.starts_with(&piv), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+
+        let second = sandbox.reader(1);
+        let mute = VirtualCard::new(|_: &[u8]| Reply::Mute);
+        let mute = second.insert(mute).unwrap();
+        let printed = stdout(&run(&sandbox, "async", &[]));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert!(lines[0].starts_with(&piv), "{printed}");
+        assert!(lines[1].starts_with(second.name()), "{printed}");
+        assert!(lines[1].contains("the deadline passed"), "{printed}");
+        assert_eq!((asked(&first.card().unwrap()), asked(&mute)), (2, 1));
+    });
 }
 
 /// Waits for a line that begins so.

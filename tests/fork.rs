@@ -2,6 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
+#[cfg(feature = "async")]
+#[path = "support/executor.rs"]
+mod executor;
 mod support;
 
 use scard::{Context, ErrorKind, Operation};
@@ -73,5 +76,60 @@ fn a_forked_child_gets_a_context_of_its_own() {
         assert_eq!(status, 0);
         assert_eq!(fixture.context.readers().unwrap().len(), 2);
         assert_works(&mut fixture.connect());
+    });
+}
+
+/// Nothing is waited for that only the parent has.
+#[cfg(feature = "async")]
+#[test]
+fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
+    use executor::block_on;
+    use scard::{AsyncContext, AsyncSession, ConnectOptions, Disposition};
+
+    isolated(|| {
+        let fixture = fixture();
+        let context = AsyncContext::from(fixture.context.clone());
+        let connect = || block_on(context.connect(&fixture.reader, ConnectOptions::new()));
+        let mut card = Some(connect().unwrap());
+        let mut on_its_way = Some(connect().unwrap());
+        let session = AsyncSession::builder(&context).open_async();
+        let mut session = Some(block_on(session).unwrap());
+        assert_eq!(
+            block_on(card.as_mut().unwrap().transmit(COMMAND)).unwrap(),
+            OK
+        );
+        let status = in_child(|| {
+            let forked = |error: scard::Error| error.kind() == ErrorKind::Abandoned;
+            let error = block_on(card.as_mut().unwrap().transmit(COMMAND)).unwrap_err();
+            let refused = forked(error);
+            drop(card.take());
+            // A deadline has a thread, too.
+            let mut own = block_on(
+                context.connect(&fixture.reader, ConnectOptions::new().timeout(Some(SOON))),
+            )
+            .unwrap();
+            let works = block_on(own.transmit(COMMAND)).is_ok();
+            let run = session.as_mut().unwrap().run(|card| card.transmit(COMMAND));
+            refused
+                && works
+                && block_on(context.readers()).is_ok()
+                && block_on(run).is_ok()
+                && block_on(own.disconnect(Disposition::Leave)).is_ok()
+        });
+        assert_eq!(status, 0);
+        drop(block_on(on_its_way.as_mut().unwrap().transaction()).unwrap());
+        let status = in_child(|| {
+            let error = block_on(on_its_way.as_mut().unwrap().status()).unwrap_err();
+            drop(on_its_way.take());
+            error.kind() == ErrorKind::Abandoned
+        });
+        assert_eq!(status, 0);
+        // The parent's are whole.
+        for card in [&mut card, &mut on_its_way] {
+            let card = card.as_mut().unwrap();
+            assert_eq!(block_on(card.transmit(COMMAND)).unwrap(), OK);
+        }
+        let run = session.as_mut().unwrap().run(|card| card.transmit(COMMAND));
+        assert_eq!(block_on(run).unwrap(), OK);
     });
 }

@@ -23,14 +23,18 @@ use super::Error;
 /// # }
 /// ```
 pub struct HandleError<H> {
-    handle: H,
+    /// Elsewhere, so that a result that has this in it stays small.
+    handle: Box<H>,
     error: Error,
 }
 
 impl<H> HandleError<H> {
     #[cold]
     pub(crate) fn new(handle: H, error: Error) -> HandleError<H> {
-        HandleError { handle, error }
+        HandleError {
+            handle: Box::new(handle),
+            error,
+        }
     }
 
     /// What went wrong.
@@ -40,7 +44,7 @@ impl<H> HandleError<H> {
 
     /// The handle, for another try.
     pub fn into_handle(self) -> H {
-        self.handle
+        *self.handle
     }
 
     /// What went wrong; the handle is dropped.
@@ -50,7 +54,7 @@ impl<H> HandleError<H> {
 
     /// Both.
     pub fn into_parts(self) -> (H, Error) {
-        (self.handle, self.error)
+        (*self.handle, self.error)
     }
 }
 

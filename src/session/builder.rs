@@ -222,15 +222,20 @@ impl SessionBuilder {
     ///
     /// Those of [`Session::run`], as far as they are not about work.
     pub fn open(self) -> Result<Session, SessionError<Infallible>> {
-        let mut session = Session {
+        let mut session = self.session();
+        session.run(|_| Ok(()))?;
+        Ok(session)
+    }
+
+    /// The session, before it is open.
+    pub(crate) fn session(self) -> Session {
+        Session {
             card: None,
             state: State::new(),
             config: self.config,
             hooks: self.hooks,
             events: self.events,
-        };
-        session.run(|_| Ok(()))?;
-        Ok(session)
+        }
     }
 }
 

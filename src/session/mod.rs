@@ -16,6 +16,8 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
 use crate::name::ReaderName;
 use crate::options::Initialization;
+#[cfg(feature = "async")]
+use crate::worker::AbortHandle;
 
 use builder::{Config, Events, Hooks};
 pub use builder::{SessionBuilder, SetUpWhen};
@@ -280,6 +282,34 @@ impl Session {
                 tracing::debug!(%error, "the card is not there");
             }
         }
+    }
+
+    /// What stops it for good.
+    #[cfg(feature = "async")]
+    pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
+        self.config.options.abort.clone()
+    }
+
+    /// Does something with the session that `stop` stops; afterwards it stops nothing more.
+    #[cfg(feature = "async")]
+    pub(crate) fn stopped_by<T>(
+        &mut self,
+        stop: &AbortHandle,
+        f: impl FnOnce(&mut Session) -> T,
+    ) -> T {
+        let own = self.abort_handle();
+        self.set_abort(Some(stop.clone()));
+        let given = f(self);
+        self.set_abort(own);
+        given
+    }
+
+    #[cfg(feature = "async")]
+    fn set_abort(&mut self, abort: Option<AbortHandle>) {
+        if let Some(card) = &mut self.card {
+            card.set_abort(abort.clone());
+        }
+        self.config.options.abort = abort;
     }
 
     fn trial(&self) -> Trial {

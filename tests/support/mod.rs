@@ -3,6 +3,7 @@
 
 pub mod applet;
 pub mod random;
+pub mod usage;
 
 use std::sync::mpsc::{self, Receiver};
 use std::thread;

@@ -1,0 +1,377 @@
+//! A connected card whose calls are futures.
+
+use std::time::{Duration, Instant};
+
+use super::reader::AsyncReader;
+use super::transaction::AsyncTransaction;
+use crate::Protocols;
+use crate::attribute::Attribute;
+use crate::call::Call;
+use crate::card::Card;
+use crate::channel::Channel;
+use crate::connection::Access;
+use crate::control::ControlCode;
+use crate::error::{HandleError, Result};
+use crate::name::ReaderName;
+use crate::options::{Disposition, Initialization, Protocol, ShareMode};
+use crate::status::CardStatus;
+use crate::worker::AbortHandle;
+
+/// A [`Card`] whose calls are futures. Needs the feature `async`.
+///
+/// Works with every executor and needs none: the calls run on a thread that the card keeps
+/// for them. The thread of the executor never waits, not even when this is dropped.
+///
+/// ```no_run
+/// # async fn demo() -> scard::Result<()> {
+/// use scard::{AsyncContext, ConnectOptions, Disposition};
+///
+/// let context = AsyncContext::establish().await?;
+/// if let Some(reader) = context.readers().await?.first() {
+///     let mut card = context.connect(reader, ConnectOptions::new()).await?;
+///     let answer = card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08").await?;
+///     println!("{answer:02X?}");
+///     card.disconnect(Disposition::Leave).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Dropping a future
+///
+/// A PC/SC call cannot be interrupted. Dropping the future of a call, as `select!` and the
+/// time-outs of executors do, is to leave it, with the guarantees that a passed
+/// [deadline](Card::set_timeout) has:
+///
+/// - Before its first poll, nothing has happened, and nothing does.
+/// - While it is under way, the card is *abandoned*: every later call fails at once with
+///   [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). Whatever the call was doing goes
+///   on behind the scenes until the service answers, and is undone then: a transaction that is
+///   won too late ends, the connection is closed.
+/// - A command that still waited for another program's transaction is not sent any more. One
+///   that had been sent has run, or will have; nothing tells.
+/// - When the call had returned already and the future was only not polled any more, the card
+///   is not abandoned. What the call did is done, and its answer is lost; a transaction that
+///   had been won ends.
+///
+/// To stop waiting without losing the card, keep the future and poll it later: pin it outside
+/// of the loop and give `&mut future` to `select!`.
+///
+/// # Limits
+///
+/// Time-outs, [`within`](AsyncCard::within) and [abort handles](AsyncCard::abort_handle) do
+/// what they do with a [`Card`], and tell by the error what became of the command, which
+/// dropping a future cannot. They need no timer of an executor.
+#[derive(Debug)]
+#[must_use = "dropping a card disconnects it"]
+pub struct AsyncCard {
+    channel: Channel,
+}
+
+impl AsyncCard {
+    /// See [`Card::MAX_APDU_LEN`].
+    pub const MAX_APDU_LEN: usize = Card::MAX_APDU_LEN;
+
+    pub(super) fn new(channel: Channel) -> AsyncCard {
+        AsyncCard { channel }
+    }
+
+    pub(super) fn channel(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+
+    /// The reader that the card is in.
+    pub fn reader(&self) -> &ReaderName {
+        self.channel.reader()
+    }
+
+    /// The share mode of this connection.
+    pub fn share_mode(&self) -> ShareMode {
+        self.channel.agreed().share_mode
+    }
+
+    /// See [`Card::protocol`].
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.channel.agreed().protocol()
+    }
+
+    /// How long each call on this card may take from now on, from the first poll of its
+    /// future; `None` is without limit. See [`Card::set_timeout`].
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.channel.set_timeout(timeout);
+    }
+
+    /// Does something with the card that has to be over, as a whole, within a time, from the
+    /// first poll. See [`Card::within`].
+    ///
+    /// ```no_run
+    /// # async fn demo(mut card: scard::AsyncCard) -> scard::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = card
+    ///     .within(Duration::from_secs(2), async |card| {
+    ///         let mut transaction = card.transaction().await?;
+    ///         transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08").await?;
+    ///         transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00").await
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops that of the call that is under way:
+    /// [Dropping a future](AsyncCard#dropping-a-future). The limit is gone in any case.
+    pub async fn within<T>(
+        &mut self,
+        limit: Duration,
+        f: impl AsyncFnOnce(&mut AsyncCard) -> T,
+    ) -> T {
+        /// Takes the limit away again.
+        struct Within<'a>(&'a mut AsyncCard, Option<Instant>);
+
+        impl Drop for Within<'_> {
+            fn drop(&mut self) {
+                self.0.channel.set_end(self.1);
+            }
+        }
+
+        let before = self.channel.end_within(limit);
+        let within = Within(self, before);
+        f(&mut *within.0).await
+    }
+
+    /// A handle that stops the calls on this card from anywhere, now and later. See
+    /// [`Card::abort_handle`].
+    pub fn abort_handle(&mut self) -> AbortHandle {
+        self.channel.abort_handle()
+    }
+
+    /// Whether a call was given up, or its future dropped, and the card with it: every call
+    /// fails now.
+    pub fn is_abandoned(&self) -> bool {
+        self.channel.is_abandoned()
+    }
+
+    /// Sends a command APDU and gives the answer, status word included. See
+    /// [`Card::transmit`].
+    ///
+    /// Corresponds to `SCardTransmit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card. The command is
+    /// not sent any more if it had not been; if it had, nothing tells that.
+    #[doc(alias = "SCardTransmit")]
+    pub async fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.channel.transmit_detached(command).await
+    }
+
+    /// Re-establishes the connection: acknowledges another program's reset, resets the card,
+    /// or changes share mode and protocol. See [`Card::reconnect`].
+    ///
+    /// Corresponds to `SCardReconnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::reconnect`].
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`Card::reconnect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card. A reset that
+    /// waits for another program does not come late.
+    #[doc(alias = "SCardReconnect")]
+    pub async fn reconnect(
+        &mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let access = Access::Card(share_mode);
+        let call = Call::reconnect(access, protocols, initialization);
+        self.channel.call_detached(call).await
+    }
+
+    /// Begins a transaction: until it ends, no other connection reaches the card. Waits while
+    /// another program holds one. See [`Card::transaction`].
+    ///
+    /// Corresponds to `SCardBeginTransaction`.
+    ///
+    /// ```no_run
+    /// # async fn demo(mut card: scard::AsyncCard) -> scard::Result<()> {
+    /// use scard::Disposition;
+    ///
+    /// let mut transaction = card.transaction().await?;
+    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08").await?;
+    /// transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00").await?;
+    /// transaction.end(Disposition::Leave).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transaction`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card; a transaction
+    /// that is won all the same ends at once.
+    #[doc(alias = "SCardBeginTransaction")]
+    pub async fn transaction(&mut self) -> Result<AsyncTransaction<'_>> {
+        self.channel
+            .call_detached(Call::begin_transaction())
+            .await?;
+        Ok(AsyncTransaction::new(self))
+    }
+
+    /// The state of the card, its ATR and the active protocol. See [`Card::status`].
+    ///
+    /// Corresponds to `SCardStatus`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::status`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card.
+    #[doc(alias = "SCardStatus")]
+    pub async fn status(&mut self) -> Result<CardStatus> {
+        self.channel.call_detached(Call::status()).await
+    }
+
+    /// Sends a control code and input to the reader's driver and gives its output. See
+    /// [`Card::control`].
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card.
+    #[doc(alias = "SCardControl")]
+    pub async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.channel.call_detached(Call::control(code, input)).await
+    }
+
+    /// An attribute of the reader or the card, as the driver gives it.
+    ///
+    /// Corresponds to `SCardGetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card.
+    #[doc(alias = "SCardGetAttrib")]
+    pub async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.channel.call_detached(Call::attribute(attribute)).await
+    }
+
+    /// Sets an attribute of the reader or the card.
+    ///
+    /// Corresponds to `SCardSetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card. The attribute
+    /// may have been set.
+    #[doc(alias = "SCardSetAttrib")]
+    pub async fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let call = Call::set_attribute(attribute, value);
+        self.channel.call_detached(call).await
+    }
+
+    /// Gives up the card and keeps direct access to its reader.
+    ///
+    /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::reconnect`]; the card comes back with the error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the card: the connection ends.
+    pub async fn into_reader(
+        mut self,
+        initialization: Initialization,
+    ) -> Result<AsyncReader, HandleError<AsyncCard>> {
+        let call = Call::reconnect(Access::Direct, Protocols::empty(), initialization);
+        match self.channel.call_detached(call).await {
+            Ok(_) => Ok(AsyncReader::new(self.channel)),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// The card for calls that wait on their thread; [`AsyncCard::from`] goes the other way.
+    ///
+    /// Waits only if a transaction was dropped just before and has not ended yet.
+    ///
+    /// # Errors
+    ///
+    /// That of a limit, if that takes too long: then the card is abandoned.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the card: the connection ends.
+    pub async fn into_card(mut self) -> Result<Card, HandleError<AsyncCard>> {
+        match self.channel.attach().await {
+            Ok(()) => Ok(Card::new(self.channel)),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// Ends the connection and does with the card what `disposition` says. See
+    /// [`Card::disconnect`].
+    ///
+    /// Corresponds to `SCardDisconnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::disconnect`]. The card comes back with the error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the card: the connection ends. A reset that waits for another
+    /// program does not come late.
+    #[doc(alias = "SCardDisconnect")]
+    pub async fn disconnect(
+        mut self,
+        disposition: Disposition,
+    ) -> Result<(), HandleError<AsyncCard>> {
+        let call = Call::disconnect(disposition);
+        match self.channel.call_detached(call).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+}
+
+/// A card is not changed by this. Nothing is waited for.
+impl From<Card> for AsyncCard {
+    fn from(card: Card) -> AsyncCard {
+        let mut channel = card.into_channel();
+        channel.detach();
+        AsyncCard { channel }
+    }
+}

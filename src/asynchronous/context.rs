@@ -1,0 +1,211 @@
+//! The handle to the smart-card service, in futures.
+
+use super::card::AsyncCard;
+use super::reader::AsyncReader;
+use crate::context::{Context, ContextOptions};
+use crate::error::Result;
+use crate::name::ReaderName;
+use crate::options::ConnectOptions;
+use crate::status::ReaderState;
+
+/// A [`Context`] whose calls are futures. Needs the feature `async`.
+///
+/// ```no_run
+/// # async fn demo() -> scard::Result<()> {
+/// use scard::{AsyncContext, ConnectOptions};
+///
+/// let context = AsyncContext::establish().await?;
+/// let states = context.reader_states().await?;
+/// for state in states.iter().filter(|state| state.has_card()) {
+///     let mut card = context.connect(state.reader(), ConnectOptions::new()).await?;
+///     let status = card.status().await?;
+///     println!("{}: {:?}", card.reader(), status.atr());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Cheap to clone and free to share. Works with every executor and needs none: each of its calls
+/// runs on a thread that is there for it alone.
+///
+/// # Dropping a future
+///
+/// A call cannot be interrupted: it goes on behind the scenes until the service answers, and
+/// what came of it is undone then. A card that is connected too late is disconnected. The
+/// context stays usable: the next call does not wait for the one that was left.
+#[derive(Debug, Clone)]
+pub struct AsyncContext {
+    context: Context,
+}
+
+impl AsyncContext {
+    /// Connects to the service. See [`Context::establish`].
+    ///
+    /// Corresponds to `SCardEstablishContext`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::establish`].
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`Context::establish`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
+    #[doc(alias = "SCardEstablishContext")]
+    pub async fn establish() -> Result<AsyncContext> {
+        ContextOptions::new().establish_async().await
+    }
+
+    /// The context for calls that wait on their thread.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The names of all readers, in the order of the service; none is no error.
+    ///
+    /// Corresponds to `SCardListReaders`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::readers`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
+    #[doc(alias = "SCardListReaders")]
+    pub async fn readers(&self) -> Result<Vec<ReaderName>> {
+        self.context.readers_detached().await
+    }
+
+    /// The names of the groups that readers are in.
+    ///
+    /// Corresponds to `SCardListReaderGroups`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::reader_groups`].
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`Context::reader_groups`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
+    #[doc(alias = "SCardListReaderGroups")]
+    pub async fn reader_groups(&self) -> Result<Vec<String>> {
+        self.context.reader_groups_detached().await
+    }
+
+    /// All readers and what is in them at this moment.
+    ///
+    /// Corresponds to `SCardGetStatusChange` with a time limit of zero. It does not wait for a
+    /// change and does not disturb any card.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::reader_states`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
+    #[doc(alias = "SCardGetStatusChange")]
+    pub async fn reader_states(&self) -> Result<Vec<ReaderState>> {
+        self.context.reader_states_detached().await
+    }
+
+    /// Connects to the card in a reader. Waits while another program holds a transaction on
+    /// it. See [`Context::connect`].
+    ///
+    /// Corresponds to `SCardConnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, a card that is connected too late is disconnected.
+    #[doc(alias = "SCardConnect")]
+    pub async fn connect(&self, reader: &ReaderName, options: ConnectOptions) -> Result<AsyncCard> {
+        let connected = self.context.connect_detached(reader, options).await;
+        connected.map(AsyncCard::new)
+    }
+
+    /// Opens a reader for direct access, whether there is a card or not. See
+    /// [`Context::open_reader`].
+    ///
+    /// Corresponds to `SCardConnect` with `SCARD_SHARE_DIRECT` and no protocol.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::open_reader`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, a reader that is opened too late is closed.
+    #[doc(alias = "SCARD_SHARE_DIRECT")]
+    pub async fn open_reader(&self, reader: &ReaderName) -> Result<AsyncReader> {
+        let opened = self.context.open_reader_detached(reader).await;
+        opened.map(AsyncReader::new)
+    }
+
+    /// Releases the PC/SC context if this is the last clone, and says if that failed. See
+    /// [`Context::release`].
+    ///
+    /// Corresponds to `SCardReleaseContext`. Dropping does the same without saying and without
+    /// waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::release`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It is released all the same.
+    #[doc(alias = "SCardReleaseContext")]
+    pub async fn release(self) -> Result<()> {
+        self.context.release_detached().await
+    }
+}
+
+/// The same PC/SC context, which is released on a thread of its own from now on.
+impl From<Context> for AsyncContext {
+    fn from(context: Context) -> AsyncContext {
+        context.detach();
+        AsyncContext { context }
+    }
+}
+
+impl ContextOptions {
+    /// Connects to the service. Needs the feature `async`.
+    ///
+    /// Corresponds to `SCardEstablishContext`.
+    ///
+    /// ```no_run
+    /// # async fn demo() -> scard::Result<()> {
+    /// use std::time::Duration;
+    /// use scard::ContextOptions;
+    ///
+    /// let limit = Some(Duration::from_secs(5));
+    /// let context = ContextOptions::new().timeout(limit).establish_async().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::establish`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
+    #[doc(alias = "SCardEstablishContext")]
+    pub async fn establish_async(self) -> Result<AsyncContext> {
+        let context = self.establish_detached().await?;
+        Ok(AsyncContext { context })
+    }
+}

@@ -1,0 +1,232 @@
+//! Direct access to a reader, in futures.
+
+use std::time::Duration;
+
+use super::card::AsyncCard;
+use crate::Protocols;
+use crate::attribute::Attribute;
+use crate::call::Call;
+use crate::channel::Channel;
+use crate::connection::Access;
+use crate::control::ControlCode;
+use crate::error::{HandleError, Result};
+use crate::name::ReaderName;
+use crate::options::{Disposition, Initialization, ShareMode};
+use crate::reader::Reader;
+use crate::status::CardStatus;
+use crate::worker::AbortHandle;
+
+/// A [`Reader`] whose calls are futures: direct access, with or without a card. Needs the
+/// feature `async`.
+///
+/// ```no_run
+/// # async fn demo(context: &scard::AsyncContext, name: &scard::ReaderName) -> scard::Result<()> {
+/// use scard::{Attribute, Initialization, Protocols, ShareMode};
+///
+/// let mut reader = context.open_reader(name).await?;
+/// let vendor = reader.attribute(Attribute::VENDOR_NAME).await?;
+/// let card = reader.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset);
+/// let mut card = card.await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What dropping a future does is told at [`AsyncCard`](AsyncCard#dropping-a-future): the
+/// reader is abandoned if the call was under way.
+///
+/// Dropping it disconnects and leaves a card as it is, without waiting.
+#[derive(Debug)]
+#[must_use = "dropping a reader disconnects it"]
+pub struct AsyncReader {
+    channel: Channel,
+}
+
+impl AsyncReader {
+    pub(super) fn new(channel: Channel) -> AsyncReader {
+        AsyncReader { channel }
+    }
+
+    /// See [`AsyncCard::set_timeout`].
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.channel.set_timeout(timeout);
+    }
+
+    /// See [`AsyncCard::abort_handle`].
+    pub fn abort_handle(&mut self) -> AbortHandle {
+        self.channel.abort_handle()
+    }
+
+    /// See [`AsyncCard::is_abandoned`].
+    pub fn is_abandoned(&self) -> bool {
+        self.channel.is_abandoned()
+    }
+
+    /// The name of the reader.
+    pub fn name(&self) -> &ReaderName {
+        self.channel.reader()
+    }
+
+    /// Moves on from direct to general access: the card in the reader. See
+    /// [`Reader::into_card`].
+    ///
+    /// Corresponds to `SCardReconnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::into_card`]; the reader comes back with the error.
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`Reader::into_card`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the reader: the connection ends.
+    pub async fn into_card(
+        mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<AsyncCard, HandleError<AsyncReader>> {
+        let access = Access::Card(share_mode);
+        let call = Call::reconnect(access, protocols, initialization);
+        match self.channel.call_detached(call).await {
+            Ok(_) => Ok(AsyncCard::new(self.channel)),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// The reader for calls that wait on their thread; [`AsyncReader::from`] goes the other
+    /// way.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AsyncCard::into_card`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the reader: the connection ends.
+    pub async fn into_reader(mut self) -> Result<Reader, HandleError<AsyncReader>> {
+        match self.channel.attach().await {
+            Ok(()) => Ok(Reader::new(self.channel)),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// Acknowledges another program's reset, or resets the card, and keeps direct access. See
+    /// [`Reader::reconnect`].
+    ///
+    /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::reconnect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`AsyncCard::reconnect`].
+    #[doc(alias = "SCardReconnect")]
+    pub async fn reconnect(&mut self, initialization: Initialization) -> Result<()> {
+        let call = Call::reconnect(Access::Direct, Protocols::empty(), initialization);
+        self.channel.call_detached(call).await.map(drop)
+    }
+
+    /// Sends a control code and input to the reader's driver and gives its output.
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`](crate::Card::control).
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the reader.
+    #[doc(alias = "SCardControl")]
+    pub async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.channel.call_detached(Call::control(code, input)).await
+    }
+
+    /// An attribute of the reader or the card, as the driver gives it.
+    ///
+    /// Corresponds to `SCardGetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`](crate::Card::attribute).
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the reader.
+    #[doc(alias = "SCardGetAttrib")]
+    pub async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.channel.call_detached(Call::attribute(attribute)).await
+    }
+
+    /// Sets an attribute of the reader or the card.
+    ///
+    /// Corresponds to `SCardSetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`](crate::Card::attribute).
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the reader. The attribute
+    /// may have been set.
+    #[doc(alias = "SCardSetAttrib")]
+    pub async fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let call = Call::set_attribute(attribute, value);
+        self.channel.call_detached(call).await
+    }
+
+    /// Whether there is a card, and its ATR.
+    ///
+    /// Corresponds to `SCardStatus`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::status`](crate::Card::status).
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the reader.
+    #[doc(alias = "SCardStatus")]
+    pub async fn status(&mut self) -> Result<CardStatus> {
+        self.channel.call_detached(Call::status()).await
+    }
+
+    /// Ends the connection and does with a card what `disposition` says.
+    ///
+    /// Corresponds to `SCardDisconnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::disconnect`](crate::Card::disconnect). The reader comes back with the
+    /// error.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`AsyncCard::disconnect`].
+    #[doc(alias = "SCardDisconnect")]
+    pub async fn disconnect(
+        mut self,
+        disposition: Disposition,
+    ) -> Result<(), HandleError<AsyncReader>> {
+        let call = Call::disconnect(disposition);
+        match self.channel.call_detached(call).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+}
+
+/// A reader is not changed by this. Nothing is waited for.
+impl From<Reader> for AsyncReader {
+    fn from(reader: Reader) -> AsyncReader {
+        let mut channel = reader.into_channel();
+        channel.detach();
+        AsyncReader { channel }
+    }
+}

@@ -1,0 +1,358 @@
+//! Sessions whose work runs on a thread of their own.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::thread;
+
+use super::context::AsyncContext;
+use crate::channel::{Limits, begin};
+use crate::error::{Error, Operation, Refusal, Result};
+use crate::name::ReaderName;
+use crate::session::{Session, SessionBuilder, SessionCard, SessionError};
+use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, drop_elsewhere};
+
+/// A [`Session`] whose runs are futures. Needs the feature `async`.
+///
+/// The work is an ordinary closure and runs on a thread of the session, where it may wait;
+/// hooks and observers are called there, too. Recovery, hooks, deadline and events are those of
+/// [`Session`].
+///
+/// ```no_run
+/// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+/// use scard::{AsyncContext, AsyncSession};
+///
+/// let context = AsyncContext::establish().await?;
+/// let mut session = AsyncSession::builder(&context)
+///     .setup(|card| {
+///         card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+///         Ok(())
+///     })
+///     .open_async()
+///     .await?;
+/// let data = session.run(|card| card.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")).await?;
+/// println!("{data:02X?}");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Dropping a future
+///
+/// Dropping the future of a run stops the run: no further call is made for it, no further
+/// command sent, and the call that is under way is given up as at a
+/// [deadline](crate::Card::set_timeout). The work gets
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) from its calls; what else it does
+/// cannot be interrupted.
+///
+/// The session stays usable. The next run first waits until the one that was dropped has wound
+/// up, then recovers and sets up the card as it does after a deadline.
+///
+/// Dropping the session ends it, and does not wait either.
+pub struct AsyncSession {
+    place: Place,
+    /// Started by the first run.
+    worker: Option<Worker>,
+    /// What the session said when it was last here.
+    reader: Option<ReaderName>,
+    identity: Option<Vec<u8>>,
+    /// The identity is to be forgotten before the next run.
+    forget: bool,
+}
+
+/// Brings the session back from a run that was dropped.
+type WayBack = Pin<Box<dyn Future<Output = Result<Box<Session>, Abandoned>> + Send>>;
+
+/// Where the session is.
+enum Place {
+    Here(Box<Session>),
+    OnItsWayBack(WayBack),
+    /// With a future that has it, or nowhere: its thread has ended in a panic that was not the
+    /// work's.
+    Away,
+}
+
+/// What a run gives, or its panic.
+type Outcome<T> = thread::Result<T>;
+
+impl AsyncSession {
+    /// Describes a session with the service that `context` belongs to;
+    /// [`SessionBuilder::open_async`] opens it.
+    pub fn builder(context: &AsyncContext) -> SessionBuilder {
+        Session::builder(context.context())
+    }
+
+    /// The reader that the card is in, or was last in: see [`Session::reader`]. What a run
+    /// found whose future was dropped is not known before the next one is over.
+    pub fn reader(&self) -> Option<&ReaderName> {
+        self.reader.as_ref()
+    }
+
+    /// The identity that the session began with: see [`Session::identity`].
+    pub fn identity(&self) -> Option<&[u8]> {
+        self.identity.as_deref()
+    }
+
+    /// Forgets the identity: the next card is the session's, whichever it is.
+    pub fn forget_identity(&mut self) {
+        self.identity = None;
+        self.forget = true;
+    }
+
+    /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
+    /// at most once. See [`Session::run`].
+    ///
+    /// The [deadline](SessionBuilder::deadline) is counted from when the session is back from
+    /// a run that was dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::run`].
+    ///
+    /// # Panics
+    ///
+    /// If the work does. The session stays usable.
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`Session::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncSession#dropping-a-future) stops the run before its next
+    /// command. How far it got, the work can tell by what it shares.
+    pub async fn run<T, E>(
+        &mut self,
+        work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, SessionError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let outcome = self.perform(|session| session.run(work)).await;
+        outcome.map_err(SessionError::Card)?
+    }
+
+    /// Does a piece of work that can be repeated. See [`Session::run_restartable`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::run_restartable`].
+    ///
+    /// # Panics
+    ///
+    /// If the work does. The session stays usable.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`run`](AsyncSession::run).
+    pub async fn run_restartable<T, E>(
+        &mut self,
+        work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, SessionError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let outcome = self.perform(|session| session.run_restartable(work)).await;
+        outcome.map_err(SessionError::Card)?
+    }
+
+    /// Looks whether the card is still there, and if not, recovers now. See
+    /// [`Session::keep_alive`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::keep_alive`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`run`](AsyncSession::run): the next run recovers. If it is dropped while it
+    /// asks for the status, that is to connect again.
+    pub async fn keep_alive(&mut self) -> Result<(), SessionError<Infallible>> {
+        let outcome = self.perform(Session::keep_alive).await;
+        outcome.map_err(SessionError::Card)?
+    }
+
+    /// The session for runs that wait on their thread; [`AsyncSession::from`] goes the other
+    /// way. Waits only for a run that was dropped and has not wound up yet.
+    ///
+    /// # Errors
+    ///
+    /// None but that its thread has ended in a panic of the library.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the session.
+    pub async fn into_session(mut self) -> Result<Session> {
+        let mut session = self.come_back().await?;
+        if self.forget {
+            session.forget_identity();
+        }
+        Ok(*session)
+    }
+
+    /// The session, when it is back from a run that was dropped.
+    async fn come_back(&mut self) -> Result<Box<Session>> {
+        let none = Abandoned::before_it_began(GivenUp::NoThread);
+        let back = match &mut self.place {
+            // Stays where it is if this future is dropped.
+            Place::OnItsWayBack(way_back) => Some(way_back.await),
+            Place::Here(_) | Place::Away => None,
+        };
+        let place = std::mem::replace(&mut self.place, Place::Away);
+        let back = match (back, place) {
+            (Some(back), _) => back,
+            (None, Place::Here(session)) => Ok(session),
+            (None, _) => Err(none),
+        };
+        back.map_err(lost)
+    }
+
+    fn put_back(&mut self, session: Box<Session>) {
+        self.reader = session.reader().cloned();
+        self.identity = match self.forget {
+            true => None,
+            false => session.identity().map(<[u8]>::to_vec),
+        };
+        self.place = Place::Here(session);
+    }
+
+    /// Does something with the session on its thread.
+    async fn perform<T: Send + 'static>(
+        &mut self,
+        f: impl FnOnce(&mut Session) -> T + Send + 'static,
+    ) -> Result<T> {
+        let session = self.come_back().await?;
+        let stop = AbortHandle::within(session.abort_handle());
+        let forget = std::mem::take(&mut self.forget);
+        let stopped_by = stop.clone();
+        let job = move |session: &mut Box<Session>, _: &Permit<'_>| {
+            if forget {
+                session.forget_identity();
+            }
+            // A panic of the work goes to its caller, as it does without a thread.
+            session.stopped_by(&stopped_by, |session| {
+                catch_unwind(AssertUnwindSafe(|| f(session)))
+            })
+        };
+        let run = Run {
+            under_way: Some(
+                begin(&mut self.worker, session, &Limits::default(), job).map_err(lost)?,
+            ),
+            session: self,
+            stop,
+        };
+        match run.await? {
+            Ok(given) => Ok(given),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+/// What is said of a session whose thread has ended.
+#[cold]
+fn lost(abandoned: Abandoned) -> Error {
+    Error::given_up(Operation::Connect, Refusal::given_up(abandoned))
+}
+
+/// A run for as long as its future is there.
+struct Run<'a, T: Send + 'static> {
+    session: &'a mut AsyncSession,
+    under_way: Option<UnderWay<(Box<Session>, Outcome<T>)>>,
+    stop: AbortHandle,
+}
+
+impl<T: Send + 'static> Future for Run<'_, T> {
+    type Output = Result<Outcome<T>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(under_way) = &mut this.under_way else {
+            let none = Abandoned::before_it_began(GivenUp::NoThread);
+            return Poll::Ready(Err(lost(none)));
+        };
+        let Poll::Ready(outcome) = Pin::new(under_way).poll(context) else {
+            return Poll::Pending;
+        };
+        this.under_way = None;
+        Poll::Ready(match outcome {
+            Ok((session, outcome)) => {
+                this.session.put_back(session);
+                Ok(outcome)
+            }
+            Err(abandoned) => Err(lost(abandoned)),
+        })
+    }
+}
+
+impl<T: Send + 'static> Drop for Run<'_, T> {
+    fn drop(&mut self) {
+        if let Some(under_way) = self.under_way.take() {
+            self.stop.abort();
+            let back = async { under_way.await.map(|(session, _)| session) };
+            self.session.place = Place::OnItsWayBack(Box::pin(back));
+        }
+    }
+}
+
+impl From<Session> for AsyncSession {
+    fn from(session: Session) -> AsyncSession {
+        let mut this = AsyncSession {
+            place: Place::Away,
+            worker: None,
+            reader: None,
+            identity: None,
+            forget: false,
+        };
+        this.put_back(Box::new(session));
+        this
+    }
+}
+
+impl Drop for AsyncSession {
+    fn drop(&mut self) {
+        match (
+            std::mem::replace(&mut self.place, Place::Away),
+            &self.worker,
+        ) {
+            (Place::Here(session), Some(worker)) => worker.dispose_of(session),
+            (Place::Here(session), None) => drop_elsewhere(session),
+            // It ends there when it has wound up.
+            (Place::OnItsWayBack(_) | Place::Away, _) => {}
+        }
+    }
+}
+
+impl fmt::Debug for AsyncSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncSession")
+            .field("reader", &self.reader)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SessionBuilder {
+    /// Connects, identifies and sets up the card, for runs that are futures. Needs the feature
+    /// `async`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SessionBuilder::open`].
+    ///
+    /// # Panics
+    ///
+    /// If a hook does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops it, with the guarantees of a
+    /// [run](AsyncSession#dropping-a-future); the session ends.
+    pub async fn open_async(self) -> Result<AsyncSession, SessionError<Infallible>> {
+        let mut session = AsyncSession::from(self.session());
+        session.run(|_| Ok(())).await?;
+        Ok(session)
+    }
+}

@@ -1,0 +1,255 @@
+//! Channels whose owner does not wait on its thread: the calls are futures, and what ends
+//! with a drop ends on the worker.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::{Channel, Limits, Opening};
+use crate::call::{About, Call, Job};
+use crate::connection::Connection;
+use crate::error::{Operation, Refusal, Result};
+use crate::options::Disposition;
+use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, drop_elsewhere};
+
+/// What a channel has that never keeps the thread of its owner waiting.
+#[derive(Debug, Default)]
+pub(super) struct Detached {
+    /// A call that was not waited for: the end of a transaction that was dropped. The
+    /// connection comes back with it.
+    on_its_way_back: Option<Box<WayBack>>,
+}
+
+type WayBack = UnderWay<(Box<Connection>, Result<()>)>;
+
+impl Opening {
+    /// Like [`Opening::open`].
+    pub(crate) async fn open_detached(self) -> Result<Channel> {
+        if let Some(refusal) = self.refusal() {
+            return Err(self.refuse(refusal));
+        }
+        let mut worker = None;
+        let opened = match begin(&mut worker, (), &self.limits, self.job()) {
+            Ok(under_way) => under_way.await,
+            Err(abandoned) => Err(abandoned),
+        };
+        match opened {
+            Ok(((), opened)) => {
+                let mut channel = self.channel(opened?, worker);
+                channel.detach();
+                Ok(channel)
+            }
+            Err(abandoned) => Err(self.refuse(Refusal::given_up(abandoned))),
+        }
+    }
+}
+
+impl Channel {
+    /// From now on, its calls are futures.
+    pub(crate) fn detach(&mut self) {
+        self.detached.get_or_insert_default();
+    }
+
+    /// Waits for what is on its way back; after that, calls are made on the caller's thread.
+    pub(crate) async fn attach(&mut self) -> Result<()> {
+        let about = About::new(Operation::EndTransaction);
+        if self.is_on_its_way_back() {
+            let limits = self.limits_of(about)?;
+            self.come_back(about, &limits, limits.deadline()).await?;
+        }
+        self.detached = None;
+        // The first call with a limit starts another.
+        self.worker = None;
+        Ok(())
+    }
+
+    pub(super) fn is_on_its_way_back(&self) -> bool {
+        let detached = self.detached.as_ref();
+        detached.is_some_and(|detached| detached.on_its_way_back.is_some())
+    }
+
+    /// Like [`Channel::call`].
+    pub(crate) async fn call_detached<T: Send + 'static>(
+        &mut self,
+        call: Call<impl Job<T>>,
+    ) -> Result<T> {
+        let about = call.about;
+        call.check(&self.reader)?;
+        if !self.is_on_its_way_back() {
+            self.usable(about)?;
+        }
+        let limits = self.limits_of(about)?;
+        let deadline = limits.deadline();
+        self.come_back(about, &limits, deadline).await?;
+        let connection = self.take(about)?;
+        let job =
+            |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
+        let abort = limits.abort.as_ref();
+        match begin_until(&mut self.worker, connection, deadline, abort, job) {
+            Ok(under_way) => {
+                let away = Away {
+                    channel: self,
+                    about,
+                    under_way,
+                    over: false,
+                };
+                away.await
+            }
+            Err(abandoned) => Err(self.give_up(about, abandoned)),
+        }
+    }
+
+    /// Sends a command.
+    pub(crate) async fn transmit_detached(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        let call = Call::transmit(command);
+        let len = self.call_detached(call).await?;
+        self.received(len).map(<[u8]>::to_vec)
+    }
+
+    /// Waits for the end of a transaction that was dropped.
+    async fn come_back(
+        &mut self,
+        about: About,
+        limits: &Limits,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let Some(under_way) = self.way_back() else {
+            return Ok(());
+        };
+        if under_way.is_forked() {
+            return Err(self.refuse(about, Refusal::FORKED));
+        }
+        let came = match under_way.set_limits(deadline, limits.abort.as_ref()) {
+            // Stays where it is if this future is dropped: nothing of its own has begun.
+            Ok(()) => under_way.await,
+            Err(abandoned) => Err(abandoned),
+        };
+        if let Some(detached) = &mut self.detached {
+            detached.on_its_way_back = None;
+        }
+        match came {
+            Ok((connection, ended)) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a transaction was dropped");
+                }
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(abandoned) => Err(self.give_up(about, abandoned)),
+        }
+    }
+
+    fn way_back(&mut self) -> Option<&mut WayBack> {
+        self.detached.as_mut()?.on_its_way_back.as_deref_mut()
+    }
+
+    /// Has the transaction ended, if there is one, without waiting for it.
+    pub(crate) fn end_transaction_later(&mut self) {
+        let Some(connection) = self
+            .connection
+            .take_if(|it| it.in_transaction() && !it.is_forked())
+        else {
+            return;
+        };
+        self.agreed = connection.agreed();
+        let call = Call::end_transaction(Disposition::Leave);
+        let job =
+            |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
+        match begin_until(&mut self.worker, connection, None, None, job) {
+            Ok(under_way) => {
+                let detached = self.detached.get_or_insert_default();
+                detached.on_its_way_back = Some(Box::new(under_way));
+            }
+            // The transaction has ended with the connection.
+            Err(_) => self.lose_connection(),
+        }
+    }
+
+    /// Has the connection ended, without waiting for it.
+    pub(super) fn end_later(&mut self) {
+        match (self.connection.take(), &self.worker) {
+            // A forked child has no worker; the connection knows what to do.
+            (Some(connection), _) if connection.is_forked() => drop(connection),
+            (Some(connection), Some(worker)) => worker.dispose_of(connection),
+            (Some(connection), None) => drop_elsewhere(connection),
+            (None, _) => {}
+        }
+    }
+}
+
+/// A call for as long as its future is there. The connection comes back with it, if it can.
+struct Away<'a, T: Send + 'static> {
+    channel: &'a mut Channel,
+    about: About,
+    under_way: UnderWay<(Box<Connection>, Result<T>)>,
+    over: bool,
+}
+
+impl<T: Send + 'static> Future for Away<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        let this = self.get_mut();
+        let Poll::Ready(outcome) = Pin::new(&mut this.under_way).poll(context) else {
+            return Poll::Pending;
+        };
+        this.over = true;
+        Poll::Ready(match outcome {
+            Ok((connection, given)) => {
+                this.channel.connection = Some(connection);
+                given
+            }
+            Err(abandoned) => Err(this.channel.give_up(this.about, abandoned)),
+        })
+    }
+}
+
+impl<T: Send + 'static> Drop for Away<'_, T> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        match self.under_way.leave() {
+            // It had returned, and only its answer is lost.
+            Some((connection, given)) => {
+                self.channel.connection = Some(connection);
+                if self.about.operation == Operation::BeginTransaction && given.is_ok() {
+                    self.channel.end_transaction_later();
+                }
+            }
+            None => {
+                let (operation, reader) = (self.about.operation, self.channel.reader());
+                tracing::debug!(%operation, %reader, "the future of a call was dropped");
+                self.channel.lose_connection();
+            }
+        }
+    }
+}
+
+/// Begins a call on the worker, which is started if there is none.
+pub(crate) fn begin<S: Send + 'static, T: Send + 'static>(
+    worker: &mut Option<Worker>,
+    subject: S,
+    limits: &Limits,
+    call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+) -> Result<UnderWay<(S, T)>, Abandoned> {
+    let (deadline, abort) = (limits.deadline(), limits.abort.as_ref());
+    begin_until(worker, subject, deadline, abort, call)
+}
+
+fn begin_until<S: Send + 'static, T: Send + 'static>(
+    worker: &mut Option<Worker>,
+    subject: S,
+    deadline: Option<Instant>,
+    abort: Option<&AbortHandle>,
+    call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+) -> Result<UnderWay<(S, T)>, Abandoned> {
+    if worker.as_ref().is_none_or(Worker::is_forked) {
+        *worker = Worker::start();
+    }
+    match worker {
+        Some(worker) => worker.begin(subject, deadline, abort, call),
+        None => Err(Abandoned::before_it_began(GivenUp::NoThread)),
+    }
+}

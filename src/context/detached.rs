@@ -1,0 +1,118 @@
+//! Contexts whose owner does not wait on its thread.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::{Context, ContextOptions, Inner};
+use crate::channel::{Channel, Limits, begin};
+use crate::connection::OwnedContext;
+use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
+use crate::name::ReaderName;
+use crate::options::ConnectOptions;
+use crate::status::ReaderState;
+use crate::worker::drop_elsewhere;
+
+/// Makes a call that is not on a card, on a thread of its own.
+async fn within<T: Send + 'static>(
+    options: &ContextOptions,
+    operation: Operation,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let limits = Limits::new(options.timeout, None);
+    let answer = match begin(&mut None, (), &limits, |(), _| call()) {
+        Ok(under_way) => under_way.await,
+        Err(abandoned) => Err(abandoned),
+    };
+    match answer {
+        Ok(((), answer)) => answer,
+        Err(abandoned) => {
+            tracing::debug!(%operation, ?abandoned, "a call was given up");
+            Err(Error::given_up(operation, Refusal::given_up(abandoned)))
+        }
+    }
+}
+
+impl ContextOptions {
+    /// Like [`ContextOptions::establish`].
+    pub(crate) async fn establish_detached(self) -> Result<Context> {
+        let establish = self.establishing();
+        let context = within(&self, Operation::EstablishContext, establish).await?;
+        let context = self.context(context);
+        context.detach();
+        Ok(context)
+    }
+}
+
+impl Context {
+    /// From now on, the thread that drops it is not kept waiting.
+    pub(crate) fn detach(&self) {
+        self.0.detached.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn readers_detached(&self) -> Result<Vec<ReaderName>> {
+        self.call_detached(Operation::ListReaders, Inner::readers)
+            .await
+    }
+
+    pub(crate) async fn reader_groups_detached(&self) -> Result<Vec<String>> {
+        self.call_detached(Operation::ListReaderGroups, Inner::reader_groups)
+            .await
+    }
+
+    pub(crate) async fn reader_states_detached(&self) -> Result<Vec<ReaderState>> {
+        self.call_detached(Operation::GetStatusChange, Inner::reader_states)
+            .await
+    }
+
+    pub(crate) async fn connect_detached(
+        &self,
+        reader: &ReaderName,
+        options: ConnectOptions,
+    ) -> Result<Channel> {
+        self.connecting(reader, options).open_detached().await
+    }
+
+    pub(crate) async fn open_reader_detached(&self, reader: &ReaderName) -> Result<Channel> {
+        self.opening(reader).open_detached().await
+    }
+
+    pub(crate) async fn release_detached(self) -> Result<()> {
+        let options = self.0.options.clone();
+        let Some(last) = self.into_last() else {
+            return Ok(());
+        };
+        within(&options, Operation::ReleaseContext, || last.release()).await
+    }
+
+    /// Makes a call, within the time-out.
+    async fn call_detached<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut stuck = Stuck(Some(&self.0));
+        let inner = Arc::clone(&self.0);
+        let answer = within(&self.0.options, operation, move || call(&inner)).await;
+        if !matches!(&answer, Err(error) if error.kind() == ErrorKind::DeadlineExceeded) {
+            stuck.0 = None;
+        }
+        answer
+    }
+}
+
+/// A call may go on in the PC/SC context when this is dropped: the next one gets another.
+struct Stuck<'a>(Option<&'a Inner>);
+
+impl Drop for Stuck<'_> {
+    fn drop(&mut self) {
+        let Some(inner) = self.0 else {
+            return;
+        };
+        let current = inner.current.lock();
+        let before = current.unwrap_or_else(PoisonError::into_inner).take();
+        let last: Option<OwnedContext> = before.and_then(Arc::into_inner);
+        if let Some(last) = last {
+            drop_elsewhere(last);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The future of a call: for callers that do not wait on their thread.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::clock::Alarm;
+use super::{
+    Abandoned, AbortHandle, Call, GivenUp, Job, Meeting, Permit, Registration, Worker, lock,
+};
+
+/// A call on a worker. Dropping it leaves the call to itself, as a deadline does.
+pub(crate) struct UnderWay<T: Send + 'static> {
+    meeting: Arc<Meeting<T>>,
+    deadline: Option<Instant>,
+    abort: Option<AbortHandle>,
+    /// Where an answer that nobody takes is dropped: what the call worked on ends with it,
+    /// and that can take its time.
+    jobs: Sender<Job>,
+    process: u32,
+    /// The caller has its answer, or has left.
+    over: bool,
+    registration: Option<Registration>,
+    alarm: Option<Alarm>,
+}
+
+impl Worker {
+    /// Begins a call; see [`Worker::run`].
+    pub(crate) fn begin<S, T>(
+        &self,
+        subject: S,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+        call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+    ) -> Result<UnderWay<(S, T)>, Abandoned>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+    {
+        let mut under_way = UnderWay {
+            meeting: Arc::new(Meeting::new()),
+            deadline: None,
+            abort: None,
+            jobs: self.jobs.clone(),
+            process: self.process,
+            over: false,
+            registration: None,
+            alarm: None,
+        };
+        under_way.set_limits(deadline, abort)?;
+        self.send(&under_way.meeting, subject, call)?;
+        Ok(under_way)
+    }
+
+    /// Whether this process is a child of the one that has the thread.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    /// Drops something on the thread.
+    pub(crate) fn dispose_of<T: Send + 'static>(&self, value: T) {
+        let _ = self.jobs.send(Box::new(move || drop(value)));
+    }
+}
+
+impl<T: Send + 'static> UnderWay<T> {
+    /// Sets how long it is waited for from now on.
+    pub(crate) fn set_limits(
+        &mut self,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+    ) -> Result<(), Abandoned> {
+        self.alarm = None;
+        if let Some(deadline) = deadline {
+            let alarm = Alarm::set(deadline, Arc::clone(&self.meeting) as Arc<_>);
+            let none = Abandoned::before_it_began(GivenUp::NoThread);
+            self.alarm = Some(alarm.ok_or(none)?);
+        }
+        self.deadline = deadline;
+        self.registration = abort.map(|abort| abort.register(Arc::clone(&self.meeting) as Arc<_>));
+        self.abort = abort.cloned();
+        Ok(())
+    }
+
+    /// Whether this process is a child of the one that makes the call: it will not return here.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    /// Leaves, unless the call has returned: then here is what it gave.
+    pub(crate) fn leave(&mut self) -> Option<T> {
+        self.over = true;
+        let mut state = lock(&self.meeting.state);
+        let call = std::mem::replace(&mut state.call, Call::UnderWay);
+        state.left = true;
+        let waker = state.waker.take();
+        drop(state);
+        // With the state unlocked: what a waker does is not ours.
+        drop(waker);
+        match call {
+            Call::Returned(value) => Some(value),
+            Call::UnderWay | Call::Lost => None,
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for UnderWay<T> {
+    type Output = Result<T, Abandoned>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if this.is_forked() {
+            this.over = true;
+            return Poll::Ready(Err(Abandoned {
+                why: GivenUp::NoThread,
+                // It goes on in the parent.
+                permitted: true,
+            }));
+        }
+        let mut state = lock(&this.meeting.state);
+        let outcome = state.look(this.deadline, this.abort.as_ref());
+        let waker = match outcome {
+            Some(_) => {
+                this.over = true;
+                None
+            }
+            None => Some(context.waker().clone()),
+        };
+        let before = std::mem::replace(&mut state.waker, waker);
+        drop(state);
+        // With the state unlocked: what a waker does is not ours.
+        drop(before);
+        match outcome {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T: Send + 'static> Unpin for UnderWay<T> {}
+
+impl<T: Send + 'static> Drop for UnderWay<T> {
+    fn drop(&mut self) {
+        if self.over || self.is_forked() {
+            return;
+        }
+        if let Some(value) = self.leave() {
+            let _ = self.jobs.send(Box::new(move || drop(value)));
+        }
+    }
+}
+
+impl<T: Send + 'static> std::fmt::Debug for UnderWay<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnderWay")
+            .field("deadline", &self.deadline)
+            .field("over", &self.over)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drops something on a thread of its own, because it can take its time. Without a thread,
+/// here.
+pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
+    if let Some(worker) = Worker::start() {
+        worker.dispose_of(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::task::{Wake, Waker};
+    use std::thread::{self, Thread, ThreadId};
+    use std::time::Duration;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Wakes a thread, and counts.
+    struct Unpark(Thread, AtomicUsize);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            self.0.unpark();
+        }
+    }
+
+    fn waker() -> (Waker, Arc<Unpark>) {
+        let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+        (Waker::from(Arc::clone(&unpark)), unpark)
+    }
+
+    /// Polls only when woken: a wake-up that is lost shows as a panic.
+    #[track_caller]
+    fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+        let (waker, unpark) = waker();
+        let mut woken = 0;
+        loop {
+            if let Poll::Ready(output) = poll(&mut future, &waker) {
+                return output;
+            }
+            let begun = Instant::now();
+            while unpark.1.load(Ordering::SeqCst) == woken {
+                thread::park_timeout(LONG);
+                assert!(begun.elapsed() < LONG, "a wake-up was lost");
+            }
+            woken = unpark.1.load(Ordering::SeqCst);
+        }
+    }
+
+    fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+        Pin::new(future).poll(&mut Context::from_waker(waker))
+    }
+
+    /// Says when it is dropped, and on which thread.
+    struct Witness(Sender<ThreadId>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+
+    fn witness() -> (Witness, Receiver<ThreadId>) {
+        let (dropped, seen) = channel();
+        (Witness(dropped), seen)
+    }
+
+    #[test]
+    fn no_wake_up_is_lost() {
+        let worker = Worker::start().unwrap();
+        for number in 0..10_000_u32 {
+            let limit = (number % 2 == 0).then(|| Instant::now() + LONG);
+            let call = worker.begin(number, limit, None, |number, _| *number + 1);
+            assert_eq!(block_on(call.unwrap()).unwrap(), (number, number + 1));
+        }
+    }
+
+    /// An abort and the return of the call race with each other and with the poll.
+    #[test]
+    fn no_abort_is_lost() {
+        let worker = Worker::start().unwrap();
+        let (aborts, todo) = channel::<AbortHandle>();
+        let aborter = thread::spawn(move || todo.into_iter().for_each(|abort| abort.abort()));
+        for number in 0..10_000_u32 {
+            let parent = AbortHandle::new();
+            let abort = AbortHandle::within(Some(parent.clone()));
+            let (go_on, wait) = channel::<()>();
+            let call = worker.begin((), None, Some(&abort), move |(), _| wait.recv());
+            let stops = if number % 2 == 0 { &abort } else { &parent };
+            aborts.send(stops.clone()).unwrap();
+            let abandoned = block_on(call.unwrap()).unwrap_err();
+            assert_eq!(abandoned.why, GivenUp::Aborted);
+            assert!(abort.is_aborted());
+            assert_eq!(parent.is_aborted(), number % 2 == 1);
+            assert!(lock(&parent.0.state).waiting.is_empty());
+            assert!(lock(&abort.0.state).waiting.is_empty());
+            drop(go_on);
+        }
+        drop(aborts);
+        aborter.join().unwrap();
+    }
+
+    /// Dropped before, while and after the call returns: it is dropped on its thread each time.
+    #[test]
+    fn what_a_dropped_future_leaves_ends_on_the_thread_of_the_call() {
+        let worker = Worker::start().unwrap();
+        let (waker, _) = waker();
+        for number in 0..10_000_u32 {
+            let (subject, dropped) = witness();
+            let (go_on, wait) = channel::<()>();
+            let call = worker.begin(subject, None, None, move |_, _| wait.recv());
+            let mut call = call.unwrap();
+            if number % 3 == 0 {
+                assert!(poll(&mut call, &waker).is_pending());
+            }
+            match number % 2 {
+                0 => {
+                    drop(call);
+                    drop(go_on);
+                }
+                _ => {
+                    drop(go_on);
+                    drop(call);
+                }
+            }
+            let cleaner = dropped.recv_timeout(LONG).unwrap();
+            assert_ne!(cleaner, thread::current().id());
+        }
+    }
+
+    #[test]
+    fn a_dropped_future_permits_nothing_any_more() {
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let (late_permit, asked) = channel();
+        let call = worker.begin((), None, None, move |(), permit| {
+            let _ = wait.recv();
+            let _ = late_permit.send(permit.grant());
+        });
+        drop(call.unwrap());
+        drop(go_on);
+        assert!(!asked.recv_timeout(LONG).unwrap());
+    }
+
+    #[test]
+    fn what_had_returned_can_still_be_taken() {
+        let worker = Worker::start().unwrap();
+        let (waker, unpark) = waker();
+        let mut call = worker.begin(1, None, None, |one, _| *one + 1).unwrap();
+        if poll(&mut call, &waker).is_pending() {
+            while unpark.1.load(Ordering::SeqCst) == 0 {
+                thread::park_timeout(LONG);
+            }
+            assert_eq!(call.leave(), Some((1, 2)));
+        }
+        // And what has not, cannot.
+        let (go_on, wait) = channel::<()>();
+        let call = worker.begin(1, None, None, move |_, _| wait.recv());
+        assert!(call.unwrap().leave().is_none());
+        drop(go_on);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait() {
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let call = worker.begin((), Some(deadline), None, move |(), permit| {
+            assert!(permit.grant());
+            wait.recv()
+        });
+        let abandoned = block_on(call.unwrap()).unwrap_err();
+        assert!(Instant::now() >= deadline);
+        assert_eq!(abandoned.why, GivenUp::Deadline);
+        assert!(abandoned.permitted);
+        drop(go_on);
+    }
+
+    #[test]
+    fn a_panic_in_a_call_wakes_the_caller() {
+        let worker = Worker::start().unwrap();
+        let call = worker.begin((), None, None, |(), _| panic!("on purpose"));
+        let lost: Result<((), ()), _> = block_on(call.unwrap());
+        assert_eq!(lost.unwrap_err().why, GivenUp::NoThread);
+    }
+
+    /// A task that moves tells with each poll whom to wake.
+    #[test]
+    fn the_last_waker_is_woken() {
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let mut call = worker.begin((), None, None, move |(), _| wait.recv().is_ok());
+        let call = call.as_mut().unwrap();
+        let ((first, woken), (second, woken_later)) = (waker(), waker());
+        assert!(poll(call, &first).is_pending());
+        assert!(poll(call, &second).is_pending());
+        go_on.send(()).unwrap();
+        let begun = Instant::now();
+        while woken_later.1.load(Ordering::SeqCst) == 0 {
+            thread::park_timeout(LONG);
+            assert!(begun.elapsed() < LONG);
+        }
+        assert_eq!(woken.1.load(Ordering::SeqCst), 0);
+        assert!(poll(call, &second).is_ready());
+    }
+}

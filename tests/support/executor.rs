@@ -1,0 +1,115 @@
+//! The same test under several executors, and one that is written here.
+#![allow(dead_code, unreachable_pub)]
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use super::support::{Fixture, SOON};
+
+type Test = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Executor = (&'static str, fn(Test));
+
+/// Each as strict as it can be: where tasks can move between threads, the test is one.
+const EXECUTORS: &[Executor] = &[
+    ("tokio, several threads", |test| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async { tokio::spawn(test).await.unwrap() });
+    }),
+    ("tokio, one thread", |test| {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        runtime_of(runtime).block_on(test);
+    }),
+    ("smol", |test| smol::block_on(smol::spawn(test))),
+    ("a loop that parks", block_on),
+];
+
+fn runtime_of(mut builder: tokio::runtime::Builder) -> tokio::runtime::Runtime {
+    builder.enable_time().build().unwrap()
+}
+
+/// A runtime that does nothing while its one thread waits.
+pub fn current_thread() -> tokio::runtime::Runtime {
+    runtime_of(tokio::runtime::Builder::new_current_thread())
+}
+
+/// Runs a test under each executor, one after the other.
+pub fn everywhere<F>(fixture: Fixture, test: impl Fn(Arc<Fixture>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let fixture = Arc::new(fixture);
+    for (name, run) in EXECUTORS {
+        println!("under {name}");
+        run(Box::pin(test(Arc::clone(&fixture))));
+    }
+}
+
+/// Wakes a thread and says so.
+pub struct Woken(Thread, AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.1.store(true, Ordering::SeqCst);
+        self.0.unpark();
+    }
+}
+
+impl Woken {
+    pub fn new() -> Arc<Woken> {
+        Arc::new(Woken(thread::current(), AtomicBool::new(false)))
+    }
+
+    /// Polls with this as the waker.
+    pub fn poll<F: Future + ?Sized>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
+    }
+
+    /// Waits until it was woken.
+    #[track_caller]
+    pub fn wait(&self) {
+        let begun = Instant::now();
+        while !self.1.swap(false, Ordering::SeqCst) {
+            thread::park_timeout(SOON);
+            assert!(begun.elapsed() < SOON, "nobody was woken");
+        }
+    }
+}
+
+/// Polls when woken and not otherwise.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let woken = Woken::new();
+    loop {
+        match woken.poll(future.as_mut()) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => woken.wait(),
+        }
+    }
+}
+
+/// Needs no executor, either.
+pub async fn sleep(time: Duration) {
+    smol::Timer::after(time).await;
+}
+
+/// Lets a future run for some time, which is not enough for it, and drops it.
+#[track_caller]
+pub fn give_up<F: Future>(future: F, time: Duration) -> impl Future<Output = ()> {
+    let location = std::panic::Location::caller();
+    async move {
+        let early = smol::future::or(async { Some(future.await) }, async {
+            sleep(time).await;
+            None
+        });
+        assert!(early.await.is_none(), "{location}: it is over already");
+    }
+}

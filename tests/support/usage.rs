@@ -1,0 +1,84 @@
+//! What is in use, here and in the daemon, and a process that holds the card.
+
+use std::time::{Duration, Instant};
+
+use scard::{ConnectOptions, Context, ReaderFlags, ReaderName};
+use scard_testkit::Link;
+
+use super::{Fixture, SOON};
+
+/// What is in use on both sides.
+#[derive(Debug)]
+pub struct Usage {
+    /// The threads of the library in this process.
+    workers: usize,
+    /// The daemon has a thread for each context.
+    threads_in_daemon: usize,
+    card_in_use: bool,
+}
+
+pub fn usage(fixture: &Fixture) -> Usage {
+    let daemon = fixture.sandbox.pid().expect("a daemon").to_string();
+    let threads = std::fs::read_dir(format!("/proc/{daemon}/task"));
+    let states = Context::establish().unwrap().reader_states().unwrap();
+    Usage {
+        workers: workers(),
+        threads_in_daemon: threads.expect("a process").count(),
+        card_in_use: states[0].flags().contains(ReaderFlags::INUSE),
+    }
+}
+
+/// How many threads make calls here.
+pub fn workers() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").expect("a process");
+    let names = threads.filter_map(|thread| {
+        // It may have ended by now.
+        std::fs::read_to_string(thread.ok()?.path().join("comm")).ok()
+    });
+    names.filter(|name| name.trim_end() == "scard").count()
+}
+
+/// What is in use when nothing is going on. The daemon takes a moment to end what is over, so
+/// this is the least of several looks.
+pub fn usage_at_rest(fixture: &Fixture) -> Usage {
+    let looks = (0..20).map(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        usage(fixture)
+    });
+    looks
+        .min_by_key(|usage| (usage.threads_in_daemon, usage.workers))
+        .expect("a look")
+}
+
+/// Nothing tells when the other side has cleaned up, so this looks again and again.
+#[track_caller]
+pub fn assert_becomes(fixture: &Fixture, expected: &Usage) {
+    let begun = Instant::now();
+    loop {
+        let now = usage(fixture);
+        let is_clean = now.workers <= expected.workers
+            && now.threads_in_daemon <= expected.threads_in_daemon
+            && now.card_in_use == expected.card_in_use;
+        if is_clean {
+            return;
+        }
+        assert!(begun.elapsed() < SOON, "{now:?} is left of {expected:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The other process: holds a transaction from "hold" to "release".
+pub fn holder(link: &mut Link) {
+    let reader = ReaderName::new(link.recv()).unwrap();
+    let context = Context::establish().unwrap();
+    loop {
+        assert_eq!(link.recv(), "hold");
+        let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
+        let transaction = card.transaction().unwrap();
+        link.send("held");
+        assert_eq!(link.recv(), "release");
+        drop(transaction);
+        drop(card);
+        link.send("released");
+    }
+}
