@@ -452,6 +452,10 @@ pub(crate) unsafe extern "C" fn IFDHTransmitToICC(
     }
     // SAFETY: the daemon's buffer, of the size that it has told.
     let given = unsafe { give(&data, response, room, response_length) };
+    if given != SUCCESS && !response_length.is_null() {
+        // SAFETY: the daemon's own variable. It shows so many bytes in its log.
+        unsafe { response_length.write(0) };
+    }
     if code == SUCCESS { given } else { code }
 }
 

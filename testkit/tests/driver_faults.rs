@@ -324,6 +324,26 @@ fn a_pin_pad_is_played() {
 }
 
 #[test]
+fn a_closure_for_control_codes_can_panic_and_be_replaced() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let reader = sandbox.reader(0);
+        let context = context();
+        let client = connect(&context, reader).unwrap();
+        let mut buffer = [0; 64];
+        reader.on_control(|_, _| panic!("on purpose")).unwrap();
+        for _ in 0..2 {
+            let result = client.control(FEATURES, &[], &mut buffer);
+            assert_eq!(result.err(), Some(Error::NotTransacted));
+        }
+        reader.on_control(|_, input| Ok(input.to_vec())).unwrap();
+        let result = client.control(FEATURES, &[1, 2], &mut buffer);
+        assert_eq!(result.unwrap(), [1, 2]);
+        assert_eq!(reader.control_log().unwrap().len(), 3);
+    });
+}
+
+#[test]
 fn a_reader_without_control_codes_says_so() {
     isolated(|| {
         let sandbox = sandbox();

@@ -118,7 +118,7 @@ fn commands_of_any_length_reach_the_card() {
         let sandbox = builder().card(0, card).start().unwrap();
         let context = context();
         let client = connect(&context, sandbox.reader(0)).unwrap();
-        for command in [&[0][..], &[1], &[2], &[4], &[0xFF; 65_533]] {
+        for command in [&[][..], &[0], &[1], &[2], &[4], &[0xFF; 65_533]] {
             let answer = transmit(&client, command).unwrap();
             assert_eq!(answer, [command, &[0x90, 0x00]].concat());
         }

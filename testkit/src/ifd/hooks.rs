@@ -21,12 +21,26 @@ pub struct ControlCall {
     pub answer: Result<Vec<u8>, IfdError>,
 }
 
-type Control = Box<dyn FnMut(u32, &[u8]) -> Answer + Send>;
+type ControlClosure = Box<dyn FnMut(u32, &[u8]) -> Answer + Send>;
 
-/// What a reader does about control codes and attributes.
+/// What a reader does about control codes.
+#[derive(Default)]
+pub(crate) struct Control(Option<ControlClosure>);
+
+impl Control {
+    pub(crate) fn answer(&mut self, code: u32, input: &[u8]) -> Answer {
+        let Some(control) = &mut self.0 else {
+            return Err(IfdError::NOT_SUPPORTED);
+        };
+        catch_unwind(AssertUnwindSafe(|| control(code, input)))
+            .unwrap_or(Err(IfdError::COMMUNICATION_ERROR))
+    }
+}
+
+/// What a reader does about control codes and attributes, and has done.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    control: Option<Control>,
+    control: Control,
     log: Vec<ControlCall>,
     attributes: HashMap<u32, Vec<u8>>,
 }
@@ -40,25 +54,24 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    /// Answers a control code, unless it is to fail.
-    pub(crate) fn control(
-        &mut self,
-        code: u32,
-        input: Vec<u8>,
-        failure: Option<IfdError>,
-    ) -> Answer {
-        let answer = match (failure, &mut self.control) {
-            (Some(error), _) => Err(error),
-            (None, None) => Err(IfdError::NOT_SUPPORTED),
-            (None, Some(control)) => catch_unwind(AssertUnwindSafe(|| control(code, &input)))
-                .unwrap_or(Err(IfdError::COMMUNICATION_ERROR)),
-        };
+    /// For the time of a call, of which there is one at a time.
+    pub(crate) fn take_control(&mut self) -> Control {
+        std::mem::take(&mut self.control)
+    }
+
+    /// Unless there is another by now.
+    pub(crate) fn return_control(&mut self, control: Control) {
+        if self.control.0.is_none() {
+            self.control = control;
+        }
+    }
+
+    pub(crate) fn log(&mut self, code: u32, input: Vec<u8>, answer: Answer) {
         self.log.push(ControlCall {
             code,
             input,
-            answer: answer.clone(),
+            answer,
         });
-        answer
     }
 
     pub(crate) fn attribute(&self, tag: u32) -> Option<Vec<u8>> {
@@ -138,7 +151,7 @@ impl VirtualReader {
     where
         F: FnMut(u32, &[u8]) -> Result<Vec<u8>, IfdError> + Send + 'static,
     {
-        self.kit()?.hooks().control = Some(Box::new(control));
+        self.kit()?.hooks().control = Control(Some(Box::new(control)));
         Ok(())
     }
 

@@ -125,6 +125,11 @@ impl IfdSlot {
             Request::GetAttribute {
                 tag: wire::TAG_SLOTS_NUMBER,
             } => return Next::Answer(self.added(id)),
+            // Tells of what we know.
+            Request::SetAttribute {
+                tag: wire::TAG_DEVICE_REMOVED,
+                ..
+            } => return Next::Answer(Ok(Vec::new())),
             Request::Transmit(_) => IfdCall::Transmit,
             Request::Power(wire::POWER_UP) => IfdCall::PowerOn,
             Request::Power(wire::RESET) => IfdCall::Reset,
@@ -147,9 +152,7 @@ impl IfdSlot {
             thread::sleep(delay);
         }
         let answer = match (failure, request) {
-            (failure, Request::Control { code, input }) => {
-                self.hooks().control(code, input, failure)
-            }
+            (failure, Request::Control { code, input }) => self.control(code, input, failure),
             (Some(error), _) => Err(error),
             (None, Request::Transmit(command)) => match self.transmit(ticket, command) {
                 Some(answer) => answer,
@@ -158,14 +161,6 @@ impl IfdSlot {
             (None, Request::Power(action)) => self.power(action),
             (None, Request::SetProtocol) => Ok(Vec::new()),
             (None, Request::GetAttribute { tag }) => self.attribute(tag).ok_or(IfdError::TAG),
-            // Tells of what we know.
-            (
-                None,
-                Request::SetAttribute {
-                    tag: wire::TAG_DEVICE_REMOVED,
-                    ..
-                },
-            ) => Ok(Vec::new()),
             (None, Request::SetAttribute { tag, value }) => {
                 self.hooks().replace_attribute(tag, value)
             }
@@ -175,6 +170,21 @@ impl IfdSlot {
             Some(ticket) if !self.finish(ticket) => Next::Leave,
             _ => Next::Answer(answer),
         }
+    }
+
+    fn control(&self, code: u32, input: Vec<u8>, failure: Option<IfdError>) -> Answer {
+        let answer = match failure {
+            Some(error) => Err(error),
+            None => {
+                // Not locked meanwhile: the closure may look at its reader.
+                let mut control = self.hooks().take_control();
+                let answer = control.answer(code, &input);
+                self.hooks().return_control(control);
+                answer
+            }
+        };
+        self.hooks().log(code, input, answer.clone());
+        answer
     }
 
     fn added(&self, id: u64) -> Answer {
