@@ -45,7 +45,7 @@
 )]
 #![cfg_attr(
     feature = "async",
-    doc = "  [`AsyncSession`]: the same as futures, for every executor."
+    doc = "  [`AsyncSession`], [`EventStream`]: the same as futures, for every executor."
 )]
 #![cfg_attr(
     not(feature = "async"),
@@ -101,6 +101,8 @@ pub use control::ControlCode;
 pub use error::{
     CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };
+#[cfg(feature = "async")]
+pub use monitor::EventStream;
 pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
 pub use name::{InvalidReaderName, ReaderName};
 pub use options::{

@@ -20,6 +20,8 @@ use std::thread;
 use std::time::Instant;
 
 #[cfg(feature = "async")]
+pub(crate) use clock::Alarm;
+#[cfg(feature = "async")]
 pub(crate) use future::{UnderWay, drop_elsewhere};
 
 /// Why a call was given up.

@@ -21,8 +21,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Attribute, ConnectOptions, ControlCode, Disposition, Initialization, Protocols, ReaderName,
-        Session, SessionCard, ShareMode,
+        Attribute, CardFilter, ConnectOptions, ControlCode, Disposition, EventStream,
+        Initialization, Protocols, ReaderName, Session, SessionCard, ShareMode,
     };
 
     fn goes<T: Send>(_: T) {}
@@ -36,6 +36,7 @@ mod tests {
         can_go::<AsyncCard>();
         can_go::<AsyncReader>();
         can_go::<AsyncSession>();
+        can_go::<EventStream>();
         fn goes_borrowed<'a>(transaction: AsyncTransaction<'a>) -> impl Send + 'a {
             transaction
         }
@@ -50,6 +51,7 @@ mod tests {
         card: &mut AsyncCard,
         reader: &mut AsyncReader,
         session: &mut AsyncSession,
+        events: &mut EventStream,
     ) {
         let (shared, any, leave) = (ShareMode::Shared, Protocols::ANY, Initialization::Leave);
         goes(AsyncContext::establish());
@@ -57,6 +59,11 @@ mod tests {
         goes(context.reader_groups());
         goes(context.reader_states());
         goes(context.connect(name, ConnectOptions::new()));
+        goes(context.wait_for_card(&CardFilter::new(), None));
+        goes(context.wait_for_removal(&CardFilter::new(), None));
+        goes(events.next());
+        goes(events.wait_for_card(&CardFilter::new(), None));
+        goes(events.wait_for_removal(&CardFilter::new(), None));
         goes(context.open_reader(name));
         goes(context.clone().release());
         goes(Session::builder(context.context()).open_async());

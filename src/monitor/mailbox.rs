@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "async")]
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::event::Event;
@@ -31,6 +33,9 @@ struct State {
     /// How many there have been.
     posted: u64,
     closed: bool,
+    /// The task of one who does not wait on its thread.
+    #[cfg(feature = "async")]
+    waker: Option<Waker>,
 }
 
 impl State {
@@ -41,6 +46,11 @@ impl State {
             self.told = moment;
         }
         self.events.pop_front()
+    }
+
+    fn news(&self, known: Option<u64>) -> Option<(u64, View)> {
+        let is_news = self.posted > known.unwrap_or(0);
+        is_news.then(|| (self.posted, self.latest().clone()))
     }
 
     fn latest(&self) -> &View {
@@ -68,16 +78,33 @@ impl Mailbox {
             state.moments.pop_back();
         }
         state.moments.push_back(view.clone());
-        drop(state);
-        self.changed.notify_all();
+        self.notify(state);
     }
 
     /// Ends everything; what was not taken is not taken any more.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
+        self.notify(state);
+    }
+
+    /// Makes everybody look, with the state unlocked: what a waker does is not ours.
+    #[cfg_attr(not(feature = "async"), allow(unused_mut))]
+    fn notify(&self, mut state: MutexGuard<'_, State>) {
+        #[cfg(feature = "async")]
+        let waker = state.waker.take();
         drop(state);
         self.changed.notify_all();
+        #[cfg(feature = "async")]
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Makes everybody look.
+    #[cfg(feature = "async")]
+    pub(super) fn wake(&self) {
+        self.notify(self.lock());
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -96,10 +123,45 @@ impl Mailbox {
         known: Option<u64>,
         deadline: Option<Instant>,
     ) -> Result<Option<(u64, View)>, Closed> {
-        self.wait(deadline, |state| {
-            let is_news = state.posted > known.unwrap_or(0);
-            is_news.then(|| (state.posted, state.latest().clone()))
-        })
+        self.wait(deadline, |state| state.news(known))
+    }
+
+    /// The next event, for one who does not wait on its thread.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_next(&self, task: &mut Context<'_>) -> Poll<Result<Event, Closed>> {
+        self.poll(task, State::next_event)
+    }
+
+    /// [`news`](Mailbox::news) for one who does not wait on its thread.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_news(
+        &self,
+        known: Option<u64>,
+        task: &mut Context<'_>,
+    ) -> Poll<Result<(u64, View), Closed>> {
+        self.poll(task, |state| state.news(known))
+    }
+
+    #[cfg(feature = "async")]
+    fn poll<T>(
+        &self,
+        task: &mut Context<'_>,
+        look: impl FnOnce(&mut State) -> Option<T>,
+    ) -> Poll<Result<T, Closed>> {
+        // What its waker does when it is cloned or dropped is not ours, either.
+        let waker = task.waker().clone();
+        let mut state = self.lock();
+        let answer = match state.closed {
+            true => Poll::Ready(Err(Closed)),
+            false => look(&mut state).map_or(Poll::Pending, |found| Poll::Ready(Ok(found))),
+        };
+        let before = match answer {
+            Poll::Pending => state.waker.replace(waker),
+            Poll::Ready(_) => None,
+        };
+        drop(state);
+        drop(before);
+        answer
     }
 
     /// Waits so long, or until the end.

@@ -3,6 +3,8 @@
 mod event;
 mod filter;
 mod mailbox;
+#[cfg(feature = "async")]
+mod stream;
 mod thread;
 mod view;
 mod wait;
@@ -21,6 +23,8 @@ use crate::worker::{Abandoned, AbortHandle, GivenUp, Registration, Wake};
 pub use event::{Event, Usage};
 pub use filter::CardFilter;
 use mailbox::Closed;
+#[cfg(feature = "async")]
+pub use stream::EventStream;
 use thread::Shared;
 
 /// How long a monitor that is dropped waits for its PC/SC context to be released.
@@ -125,6 +129,8 @@ pub struct Monitor {
     abort: AbortHandle,
     _registration: Registration,
     process: u32,
+    /// Whether its end is waited for.
+    patient: bool,
 }
 
 impl Context {
@@ -172,6 +178,7 @@ impl Monitor {
             abort,
             _registration: registration,
             process: std::process::id(),
+            patient: true,
         })
     }
 
@@ -217,7 +224,9 @@ impl Drop for Monitor {
     fn drop(&mut self) {
         if self.process == std::process::id() {
             self.shared.stop();
-            self.shared.wait_for_end(GRACE);
+            if self.patient {
+                self.shared.wait_for_end(GRACE);
+            }
         }
     }
 }

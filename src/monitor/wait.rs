@@ -105,21 +105,12 @@ impl Monitor {
         preferred: Option<&ReaderName>,
         deadline: Option<Instant>,
     ) -> Result<Option<ReaderState>> {
-        self.look_until(deadline, |view| {
-            if let Some(error) = view.failure() {
-                return Some(Err(error.clone()));
-            }
-            let found = filter.choose(view.cards(), preferred);
-            found.cloned().map(Ok)
-        })?
-        .transpose()
+        let answer = |view: &View| card_in(view, filter, preferred);
+        self.look_until(deadline, answer)?.transpose()
     }
 
     fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<()> {
-        let is_gone = |view: &View| {
-            let still_there = view.cards().any(|card| filter.matches(card));
-            (!still_there).then_some(())
-        };
+        let is_gone = |view: &View| no_card_in(view, filter);
         self.look_until(deadline, is_gone)?.ok_or_else(too_late)
     }
 
@@ -148,11 +139,29 @@ impl Monitor {
     }
 }
 
+/// The card that is waited for, or why there will be none.
+pub(super) fn card_in(
+    view: &View,
+    filter: &CardFilter,
+    preferred: Option<&ReaderName>,
+) -> Option<Result<ReaderState>> {
+    if let Some(error) = view.failure() {
+        return Some(Err(error.clone()));
+    }
+    filter.choose(view.cards(), preferred).cloned().map(Ok)
+}
+
+/// Whether all of these cards are gone.
+pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<()> {
+    let still_there = view.cards().any(|card| filter.matches(card));
+    (!still_there).then_some(())
+}
+
 /// A time-out that goes past the end of the clock is none.
-fn end(timeout: Option<Duration>) -> Option<Instant> {
+pub(super) fn end(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
 
-fn too_late() -> Error {
+pub(super) fn too_late() -> Error {
     given_up(GivenUp::Deadline)
 }

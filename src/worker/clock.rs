@@ -36,14 +36,14 @@ static CLOCK: Mutex<Clock> = Mutex::new(Clock {
 static CHANGED: Condvar = Condvar::new();
 
 /// A time at which somebody is woken, unless this is dropped before.
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     at: Instant,
     number: u64,
 }
 
 impl Alarm {
     /// `None` if there is no thread for it.
-    pub(super) fn set(at: Instant, caller: Arc<dyn Wake>) -> Option<Alarm> {
+    pub(crate) fn set(at: Instant, caller: Arc<dyn Wake>) -> Option<Alarm> {
         let mut clock = lock(&CLOCK);
         let process = std::process::id();
         if clock.runs_in != Some(process) {

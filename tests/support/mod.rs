@@ -44,22 +44,23 @@ pub fn fixture() -> Fixture {
 }
 
 pub fn fixture_with(card: VirtualCard) -> Fixture {
-    let sandbox = Sandbox::builder()
-        .readers(2)
-        .card(0, card)
-        .start()
-        .expect("the sandbox");
-    let name = |i: usize| ReaderName::new(sandbox.reader(i).name()).expect("a name");
-    Fixture {
-        card: sandbox.reader(0).card().expect("the card"),
-        context: Context::establish().expect("a context"),
-        reader: name(0),
-        empty_reader: name(1),
-        sandbox,
-    }
+    let sandbox = Sandbox::builder().readers(2).card(0, card);
+    Fixture::of(sandbox.start().expect("the sandbox"))
 }
 
 impl Fixture {
+    /// A sandbox that has a card in its first reader and none in its second.
+    pub fn of(sandbox: Sandbox) -> Fixture {
+        let name = |i: usize| ReaderName::new(sandbox.reader(i).name()).expect("a name");
+        Fixture {
+            card: sandbox.reader(0).card().expect("the card"),
+            context: Context::establish().expect("a context"),
+            reader: name(0),
+            empty_reader: name(1),
+            sandbox,
+        }
+    }
+
     pub fn connect(&self) -> Card {
         self.try_connect(ConnectOptions::new()).expect("connect")
     }

@@ -1,0 +1,242 @@
+//! Events for tasks.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+
+use super::filter::CardFilter;
+use super::mailbox::Closed;
+use super::thread::Shared;
+use super::view::View;
+use super::wait::{card_in, end, no_card_in, too_late};
+use super::{Event, Monitor, MonitorOptions, given_up};
+use crate::asynchronous::AsyncContext;
+use crate::error::Result;
+use crate::status::ReaderState;
+use crate::worker::{AbortHandle, Alarm, GivenUp, Wake};
+
+/// A [`Monitor`] as a [`Stream`]. Needs the feature `async`.
+///
+/// ```no_run
+/// # async fn demo() -> scard::Result<()> {
+/// use scard::{AsyncContext, Event, MonitorOptions};
+///
+/// let context = AsyncContext::establish().await?;
+/// let mut events = context.monitor(MonitorOptions::new())?;
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Event::CardInserted { reader, atr } => println!("{reader}: {atr}"),
+///         other => println!("{other}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The first events are the readers and cards that are there already. It ends when its
+/// [abort handle](EventStream::abort_handle) is used.
+///
+/// Works with every executor and needs none. No call waits on the thread that makes it, and
+/// dropping it does not, either. One task at a time is told of news: the one that asked last.
+pub struct EventStream {
+    monitor: Monitor,
+}
+
+impl AsyncContext {
+    /// Begins to watch the readers. See [`Context::monitor`](crate::Context::monitor); this
+    /// does not wait for what is there already, so that there is no error of time.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be no thread.
+    #[doc(alias = "SCardGetStatusChange")]
+    pub fn monitor(&self, options: MonitorOptions) -> Result<EventStream> {
+        Ok(Monitor::start(self.context().scope(), options)?.into_stream())
+    }
+
+    /// Waits for a card that answers. See
+    /// [`Context::wait_for_card`](crate::Context::wait_for_card).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_card`](crate::Context::wait_for_card).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the wait, and nothing else.
+    pub async fn wait_for_card(
+        &self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<ReaderState> {
+        let mut events = self.monitor(MonitorOptions::new())?;
+        events.wait_for_card(filter, timeout).await
+    }
+
+    /// Waits until no reader has such a card. See
+    /// [`Context::wait_for_removal`](crate::Context::wait_for_removal).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_removal`](crate::Context::wait_for_removal).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the wait, and nothing else.
+    pub async fn wait_for_removal(
+        &self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let mut events = self.monitor(MonitorOptions::new())?;
+        events.wait_for_removal(filter, timeout).await
+    }
+}
+
+impl Monitor {
+    /// The same monitor for tasks; what was not taken yet comes first. Needs the feature
+    /// `async`.
+    pub fn into_stream(mut self) -> EventStream {
+        // An executor's thread has something else to do.
+        self.patient = false;
+        EventStream { monitor: self }
+    }
+}
+
+impl EventStream {
+    /// The next event; `None` once it is stopped. The same as `next` of the extension traits
+    /// for streams.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        poll_fn(|task| self.poll_event(task)).await
+    }
+
+    fn poll_event(&self, task: &mut Task<'_>) -> Poll<Option<Event>> {
+        if self.monitor.is_stopped() {
+            return Poll::Ready(None);
+        }
+        self.monitor.shared.mailbox.poll_next(task).map(Result::ok)
+    }
+
+    /// [`AsyncContext::wait_for_card`] with this monitor. It looks at what is there now, and
+    /// takes no events.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Monitor::wait_for_card`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn wait_for_card(
+        &mut self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<ReaderState> {
+        let answer = |view: &View| card_in(view, filter, None);
+        let found = self.look_until(end(timeout), answer).await?;
+        found.unwrap_or_else(|| Err(too_late()))
+    }
+
+    /// [`AsyncContext::wait_for_removal`] with this monitor. It looks at what is there now,
+    /// and takes no events.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Monitor::wait_for_removal`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn wait_for_removal(
+        &mut self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let answer = |view: &View| no_card_in(view, filter);
+        let found = self.look_until(end(timeout), answer).await?;
+        found.ok_or_else(too_late)
+    }
+
+    /// Looks at what is known until it is enough for an answer; none at the deadline.
+    async fn look_until<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut answer: impl FnMut(&View) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let shared = &self.monitor.shared;
+        let _alarm = match deadline {
+            Some(deadline) => {
+                let caller = Arc::new(Look(Arc::clone(shared)));
+                let alarm = Alarm::set(deadline, caller);
+                Some(alarm.ok_or_else(|| given_up(GivenUp::NoThread))?)
+            }
+            None => None,
+        };
+        let mut known = None;
+        poll_fn(|task| {
+            loop {
+                if self.monitor.is_stopped() {
+                    return Poll::Ready(Err(given_up(GivenUp::Aborted)));
+                }
+                match shared.mailbox.poll_news(known, task) {
+                    Poll::Ready(Ok((number, view))) => {
+                        known = Some(number);
+                        if let Some(answer) = answer(&view) {
+                            return Poll::Ready(Ok(Some(answer)));
+                        }
+                    }
+                    Poll::Ready(Err(Closed)) => {}
+                    Poll::Pending if deadline.is_some_and(|it| it <= Instant::now()) => {
+                        return Poll::Ready(Ok(None));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether there will be no further events.
+    pub fn is_stopped(&self) -> bool {
+        self.monitor.is_stopped()
+    }
+
+    /// Stops it from any thread or task.
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.monitor.abort_handle()
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Event>> {
+        self.poll_event(task)
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream")
+            .field("is_stopped", &self.is_stopped())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the one who waits look.
+struct Look(Arc<Shared>);
+
+impl Wake for Look {
+    fn wake(&self) {
+        self.0.mailbox.wake();
+    }
+}
