@@ -1,14 +1,18 @@
-//! Everything that `reconnect` is for, step by step, on the first reader with a card or on
-//! the reader named on the command line.
+//! Everything that `reconnect` is for, step by step, on the first reader that gets a
+//! card within ten seconds, or on the reader named on the command line.
 //!
 //! The card is reset several times; nothing is written to it.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use scard::{
-    Card, ConnectOptions, Context, Disposition, Initialization, Protocol, Protocols, ReaderName,
-    ShareMode,
+    Card, CardFilter, ConnectOptions, Context, Disposition, Initialization, Protocol, Protocols,
+    ReaderName, ShareMode,
 };
+
+/// How long to wait for a card.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -29,7 +33,10 @@ fn tell() -> Result<()> {
     let context = Context::establish()?;
     let reader = match std::env::args().nth(1) {
         Some(name) => ReaderName::new(name)?,
-        None => first_reader_with_card(&context)?,
+        None => context
+            .wait_for_card(&CardFilter::new(), PATIENCE)?
+            .reader()
+            .clone(),
     };
 
     step("Connect, shared");
@@ -85,17 +92,6 @@ fn tell() -> Result<()> {
     card.disconnect(Disposition::Leave)?;
     println!("done");
     Ok(())
-}
-
-fn first_reader_with_card(context: &Context) -> Result<ReaderName> {
-    let states = context.reader_states()?;
-    match states
-        .iter()
-        .find(|state| state.has_card() && !state.is_mute())
-    {
-        Some(state) => Ok(state.reader().clone()),
-        None => Err("no reader with a card: insert one, or name a reader".into()),
-    }
 }
 
 fn step(title: &str) {

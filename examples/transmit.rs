@@ -2,11 +2,16 @@
 //!
 //! `transmit [--reader NAME] 00A4040005A000000308 "00 84 00 00 08"`
 //!
-//! The commands run in one transaction, on the first reader with a card unless one is named.
+//! The commands run in one transaction, on the first reader that gets a card within ten
+//! seconds unless one is named.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use scard::{ConnectOptions, Context, Disposition, ReaderName};
+use scard::{CardFilter, ConnectOptions, Context, Disposition, ReaderName};
+
+/// How long to wait for a card.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -38,7 +43,10 @@ fn transmit() -> Result<()> {
     let context = Context::establish()?;
     let reader = match reader {
         Some(reader) => reader,
-        None => first_reader_with_card(&context)?,
+        None => context
+            .wait_for_card(&CardFilter::new(), PATIENCE)?
+            .reader()
+            .clone(),
     };
     let mut card = context.connect(&reader, ConnectOptions::new())?;
     let mut transaction = card.transaction()?;
@@ -53,17 +61,6 @@ fn transmit() -> Result<()> {
     transaction.end(Disposition::Leave)?;
     card.disconnect(Disposition::Leave)?;
     Ok(())
-}
-
-fn first_reader_with_card(context: &Context) -> Result<ReaderName> {
-    let states = context.reader_states()?;
-    match states
-        .iter()
-        .find(|state| state.has_card() && !state.is_mute())
-    {
-        Some(state) => Ok(state.reader().clone()),
-        None => Err("no reader with a card: insert one, or name a reader".into()),
-    }
 }
 
 fn from_hex(text: &str) -> Result<Vec<u8>> {

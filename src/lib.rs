@@ -5,16 +5,15 @@
 //! on Linux and BSD, PCSC.framework on macOS.
 //!
 //! ```no_run
-//! use scard::{ConnectOptions, Context, Disposition};
+//! use std::time::Duration;
+//! use scard::{CardFilter, ConnectOptions, Context, Disposition};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let context = Context::establish()?;
-//!     let states = context.reader_states()?;
-//!     let Some(state) = states.iter().find(|state| state.has_card() && !state.is_mute()) else {
-//!         return Err("insert a card".into());
-//!     };
+//!     let half_a_minute = Some(Duration::from_secs(30));
+//!     let found = context.wait_for_card(&CardFilter::new(), half_a_minute)?;
 //!
-//!     let mut card = context.connect(state.reader(), ConnectOptions::new())?;
+//!     let mut card = context.connect(found.reader(), ConnectOptions::new())?;
 //!     let select = b"\x00\xA4\x04\x00\x07\xA0\x00\x00\x02\x47\x10\x01";
 //!     let answer = card.transmit(select)?;
 //!     println!("{:02X?}", answer);

@@ -57,6 +57,24 @@ impl Refusal {
         command_may_have_run: false,
     };
 
+    /// A wait that ended without one.
+    pub(crate) const NO_CARD_IN_TIME: Refusal = Refusal {
+        code: ReturnCode::E_TIMEOUT,
+        kind: ErrorKind::DeadlineExceeded,
+        recovery: Recovery::InsertCard,
+        why: "no card that would do was inserted in time",
+        command_may_have_run: false,
+    };
+
+    /// A wait that ended with one still there.
+    pub(crate) const CARD_STILL_THERE: Refusal = Refusal {
+        code: ReturnCode::E_TIMEOUT,
+        kind: ErrorKind::DeadlineExceeded,
+        recovery: Recovery::AskUser,
+        why: "the card was not removed in time",
+        command_may_have_run: false,
+    };
+
     /// Why a command is not sent, if it is not.
     pub(crate) fn of_command(command: &[u8]) -> Option<Refusal> {
         if command.is_empty() {

@@ -13,7 +13,7 @@ use super::filter::CardFilter;
 use super::mailbox::Closed;
 use super::thread::Shared;
 use super::view::View;
-use super::wait::{card_in, end, no_card_in, too_late};
+use super::wait::{card_in, end, no_card, no_card_in, still_there};
 use super::{Event, Monitor, MonitorOptions, given_up};
 use crate::asynchronous::AsyncContext;
 use crate::error::Result;
@@ -143,7 +143,7 @@ impl EventStream {
     ) -> Result<ReaderState> {
         let answer = |view: &View| card_in(view, filter, None);
         let found = self.look_until(end(timeout), answer).await?;
-        found.unwrap_or_else(|| Err(too_late()))
+        found.unwrap_or_else(|| Err(no_card()))
     }
 
     /// [`AsyncContext::wait_for_removal`] with this monitor. It looks at what is there now,
@@ -163,7 +163,7 @@ impl EventStream {
     ) -> Result<()> {
         let answer = |view: &View| no_card_in(view, filter);
         let found = self.look_until(end(timeout), answer).await?;
-        found.ok_or_else(too_late)
+        found.ok_or_else(still_there)
     }
 
     /// Looks at what is known until it is enough for an answer; none at the deadline.

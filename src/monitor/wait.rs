@@ -7,7 +7,7 @@ use super::mailbox::Closed;
 use super::view::View;
 use super::{Monitor, MonitorOptions, given_up};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::status::ReaderState;
 use crate::worker::GivenUp;
@@ -48,7 +48,7 @@ impl Context {
         let monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
         monitor
             .card_until(filter, None, deadline)?
-            .ok_or_else(too_late)
+            .ok_or_else(still_there)
     }
 
     /// Waits until no reader has such a card, mute ones included. A reader that is unplugged
@@ -79,7 +79,7 @@ impl Monitor {
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
         let found = self.card_until(filter, None, end(timeout))?;
-        found.ok_or_else(too_late)
+        found.ok_or_else(no_card)
     }
 
     /// [`Context::wait_for_removal`] with this monitor. It looks at what is there now, and
@@ -111,7 +111,7 @@ impl Monitor {
 
     fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<()> {
         let is_gone = |view: &View| no_card_in(view, filter);
-        self.look_until(deadline, is_gone)?.ok_or_else(too_late)
+        self.look_until(deadline, is_gone)?.ok_or_else(still_there)
     }
 
     /// Looks at what is known until it is enough for an answer; none at the deadline.
@@ -162,6 +162,10 @@ pub(super) fn end(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
 
-pub(super) fn too_late() -> Error {
-    given_up(GivenUp::Deadline)
+pub(super) fn no_card() -> Error {
+    Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD_IN_TIME)
+}
+
+pub(super) fn still_there() -> Error {
+    Error::given_up(Operation::GetStatusChange, Refusal::CARD_STILL_THERE)
 }
