@@ -110,6 +110,7 @@ impl Opening {
         }
     }
 
+    /// Connects, within the limits.
     pub(crate) fn open(self) -> Result<Channel> {
         if let Some(refusal) = self.refusal() {
             return Err(self.refuse(refusal));
@@ -176,6 +177,7 @@ impl Channel {
             .clone()
     }
 
+    /// Sets what stops its calls.
     #[cfg(feature = "async")]
     pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
         self.limits.abort = abort;
