@@ -98,6 +98,11 @@ impl Watch {
         }
     }
 
+    /// The next call is the first one of another context.
+    pub(super) fn forget_plug_and_play(&mut self) {
+        self.plug_and_play = 0;
+    }
+
     /// The service is lost, and all readers with it.
     pub(super) fn lose(&mut self, error: Error) {
         let service = &mut self.view.service;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::view::View;
 use super::watch::Watch;
 use crate::ReturnCode;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Result};
 use crate::name::ReaderName;
 use crate::pause::Pause;
 use crate::platform::Platform;
@@ -89,11 +89,11 @@ impl<'a, H: Host> Watcher<'a, H> {
             let begun = self.host.now();
             let error = match self.host.establish() {
                 Ok(service) => self.attend(&service),
-                Err(error) => error,
+                Err(error) => Some(error),
             };
-            if self.host.is_closed() {
-                return;
-            }
+            let Some(error) = error else {
+                continue;
+            };
             if self.host.now().saturating_duration_since(begun) >= STEADY {
                 pause = Pause::default();
             }
@@ -104,23 +104,33 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
     }
 
-    /// Watches until the service fails, or nobody wants to know any more.
-    fn attend(&mut self, service: &H::Service) -> Error {
+    /// Watches until the service fails. Ends without a failure if nobody wants to know any
+    /// more, or if this context is to be replaced by another.
+    fn attend(&mut self, service: &H::Service) -> Option<Error> {
         self.is_first = true;
-        self.capacity = None;
-        self.unknown = 0;
-        loop {
-            if self.host.is_closed() {
-                return Error::new(Operation::GetStatusChange, ReturnCode::E_CANCELLED);
-            }
+        while !self.host.is_closed() {
             let before = self.watch.view().clone();
+            let unknown = self.unknown;
             match self.round(service) {
                 Ok(timed_out) => {
                     self.take_it_slowly(!timed_out && *self.watch.view() == before);
                 }
-                Err(error) => return error,
+                // What was waited for when it was closed.
+                Err(_) if self.host.is_closed() => {}
+                Err(error) => {
+                    self.capacity = None;
+                    self.unknown = 0;
+                    return Some(error);
+                }
+            }
+            if self.unknown > unknown {
+                // pcsc-lite 2.5 also says so when it has read an event in the place of an
+                // answer, and misreads everything in this context from then on.
+                self.watch.forget_plug_and_play();
+                return None;
             }
         }
+        None
     }
 
     /// Lists the readers, and waits until one of them changes; says if none did in time.
