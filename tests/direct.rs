@@ -7,7 +7,7 @@ use scard::{
     Attribute, CardState, ControlCode, Disposition, Initialization, Operation, Protocol, Protocols,
     ReturnCode, ShareMode,
 };
-use scard_testkit::isolated;
+use scard_testkit::{Driver, Sandbox, isolated};
 use support::*;
 
 /// The one attribute that the driver of the virtual readers has, under a number of its own.
@@ -177,7 +177,10 @@ fn the_card_can_be_reset_on_the_way_to_direct_access() {
 #[test]
 fn attributes_and_control_codes() {
     isolated(|| {
-        let fixture = fixture();
+        let sandbox = Sandbox::builder()
+            .driver(Driver::Vpcd)
+            .card(0, plain_card());
+        let fixture = Fixture::of(sandbox.start().unwrap());
         let mut reader = fixture.context.open_reader(&fixture.reader).unwrap();
         let atr = reader.attribute(DRIVERS_ATR).unwrap();
         assert_eq!(atr, scard_testkit::atr::T1);

@@ -96,7 +96,10 @@ fn reconnect_says_when_there_is_no_card() {
         let output = run(&sandbox, "reconnect", &[]);
         assert!(!output.status.success());
         let message = String::from_utf8_lossy(&output.stderr);
-        assert!(message.contains("no reader with a card"), "{message}");
+        assert!(
+            message.contains("no card that would do was inserted in time"),
+            "{message}"
+        );
     });
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ReturnCode;
-use crate::error::{Error, ErrorKind, Recovery};
+use crate::error::{Error, ErrorKind, Operation, Recovery};
 use crate::pause::Pause;
 use crate::platform::Platform;
 use crate::worker::AbortHandle;
@@ -45,12 +45,12 @@ pub(super) struct Trial {
     pause: Pause,
     /// The failure that was recovered from last.
     last: Option<Error>,
-    /// How often in a row it looked as if access was denied.
-    denials: u32,
+    /// How often in a row there was an answer that may have been true for a moment only.
+    doubts: u32,
 }
 
-/// After so many answers in a row it is a denial.
-const DENIALS: u32 = 3;
+/// After so many of them in a row they are believed.
+const BELIEVED: u32 = 3;
 
 /// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Trial {
             attempts: 0,
             pause: Pause::default(),
             last: None,
-            denials: 0,
+            doubts: 0,
         }
     }
 
@@ -104,22 +104,16 @@ impl Trial {
         Ok(self.attempts)
     }
 
-    /// What helps, where the next answer tells more than this one: pcsc-lite reports a daemon
-    /// that dies while it is asked in the same way as a denial by polkit. A dead one is not
-    /// there when it is asked again, and one that denies denies again.
+    /// What helps. Where an answer may have been true for a moment only, that is to ask again.
     pub(super) fn recovery(&mut self, error: &Error) -> Recovery {
-        let recovery = error.recovery();
-        let denial = recovery == Recovery::AskAdministrator
-            && error.code() == ReturnCode::W_SECURITY_VIOLATION
-            && Platform::CURRENT != Platform::Windows;
-        self.denials = if denial {
-            self.denials.saturating_add(1)
-        } else {
-            0
+        let is_doubtful = is_doubtful(Platform::CURRENT, error);
+        self.doubts = match is_doubtful {
+            true => self.doubts.saturating_add(1),
+            false => 0,
         };
-        match denial && self.denials < DENIALS {
+        match is_doubtful && self.doubts < BELIEVED {
             true => Recovery::RetryLater,
-            false => recovery,
+            false => error.recovery(),
         }
     }
 
@@ -152,6 +146,20 @@ impl Trial {
     }
 }
 
+/// Whether the next answer tells more than this one. pcsc-lite reports a daemon that dies while
+/// it is asked in the same way as a denial by polkit: a dead one is not there when it is asked
+/// again, and one that denies denies again. And it refuses the protocols of a connection that
+/// is made at the moment at which the card loses its power, whatever they are.
+fn is_doubtful(platform: Platform, error: &Error) -> bool {
+    match (error.operation(), error.code()) {
+        (_, ReturnCode::W_SECURITY_VIOLATION) => {
+            platform != Platform::Windows && error.recovery() == Recovery::AskAdministrator
+        }
+        (Operation::Connect, ReturnCode::E_PROTO_MISMATCH) => platform == Platform::PcscLite,
+        _ => false,
+    }
+}
+
 /// Whether a reset may help where a mere reconnect has failed with this.
 pub(super) fn wants_reset(error: &Error) -> bool {
     error.kind() == ErrorKind::ProtocolMismatch
@@ -160,7 +168,6 @@ pub(super) fn wants_reset(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Operation;
 
     fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
         action(Error::new(operation, code).recovery())
@@ -269,6 +276,15 @@ mod tests {
         assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
         assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
         assert_eq!(trial.recovery(&denied), Recovery::AskAdministrator);
+    }
+
+    #[test]
+    fn a_protocol_that_is_refused_for_a_moment_is_asked_for_again() {
+        let refused = Error::new(Operation::Connect, ReturnCode::E_PROTO_MISMATCH);
+        assert!(is_doubtful(Platform::PcscLite, &refused));
+        assert!(!is_doubtful(Platform::Windows, &refused));
+        let reconnect = Error::new(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
+        assert!(!is_doubtful(Platform::PcscLite, &reconnect));
     }
 
     #[test]
