@@ -477,11 +477,19 @@ fn a_forked_child_has_a_stopped_monitor() {
     isolated(|| {
         let fixture = fixture();
         let mut monitor = watch(&fixture.context);
+        let abort = monitor.abort_handle();
+        // So that the thread waits in the service.
+        thread::sleep(NEVER);
         // SAFETY: the child calls nothing but the monitor, which has no lock to wait for.
         #[allow(unsafe_code)]
         let child = unsafe { libc::fork() };
         if child == 0 {
             let stopped = monitor.is_stopped() && monitor.next().is_none();
+            abort.abort();
+            // It would cancel its parent's waits, again and again.
+            let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
+            let stopped = stopped && threads == 1;
+            drop(monitor);
             std::process::exit(if stopped { 0 } else { 1 });
         }
         let mut status = 0;

@@ -100,7 +100,7 @@ impl MonitorOptions {
 /// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too,
 /// and waits for its thread for up to 100 milliseconds.
 ///
-/// In a forked child a monitor is stopped.
+/// In a forked child a monitor is stopped; stopping it there does nothing to the parent's.
 ///
 /// # Events that were not taken
 ///
@@ -128,7 +128,6 @@ pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,
     _registration: Registration,
-    process: u32,
     /// Whether its end is waited for.
     patient: bool,
 }
@@ -177,7 +176,6 @@ impl Monitor {
             shared,
             abort,
             _registration: registration,
-            process: std::process::id(),
             patient: true,
         })
     }
@@ -200,7 +198,7 @@ impl Monitor {
     /// Whether there will be no further events.
     pub fn is_stopped(&self) -> bool {
         // In a forked child, the thread may have held the lock.
-        self.process != std::process::id() || self.shared.mailbox.is_closed()
+        self.shared.is_forked() || self.shared.mailbox.is_closed()
     }
 
     /// Stops the monitor from any thread; see [Stopping](Monitor#stopping).
@@ -222,7 +220,7 @@ impl std::iter::FusedIterator for Monitor {}
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        if self.process == std::process::id() {
+        if !self.shared.is_forked() {
             self.shared.stop();
             if self.patient {
                 self.shared.wait_for_end(GRACE);

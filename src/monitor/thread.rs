@@ -29,6 +29,8 @@ const LONGEST: u32 = u32::MAX - 1;
 #[derive(Debug)]
 pub(super) struct Shared {
     scope: Scope,
+    /// The process that the thread runs in. A forked child has none.
+    process: u32,
     pub(super) mailbox: Mailbox,
     waiting: Arc<Waiting>,
 }
@@ -56,6 +58,7 @@ impl Shared {
     pub(super) fn start(scope: Scope, use_changes: bool) -> Option<Arc<Shared>> {
         let shared = Arc::new(Shared {
             scope,
+            process: std::process::id(),
             mailbox: Mailbox::default(),
             waiting: Arc::default(),
         });
@@ -69,8 +72,19 @@ impl Shared {
         Some(shared)
     }
 
+    /// Whether this process is a child of the one that started the thread.
+    pub(super) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
     /// Stops for good, and never blocks.
+    ///
+    /// In a forked child there is nothing to stop: the wait that it would cancel is that of
+    /// its parent, and the thread may have held the locks.
     pub(super) fn stop(&self) {
+        if self.is_forked() {
+            return;
+        }
         self.mailbox.close();
         self.waiting.cancel();
     }
