@@ -104,6 +104,9 @@ impl Watch {
         if service.lost.is_none() {
             service.losses += 1;
             service.last = Some(error.clone());
+        }
+        let before = service.lost.as_ref().map(Error::code);
+        if before != Some(error.code()) {
             service.failures = 0;
         }
         service.failures = (service.failures + 1).min(BELIEVED);
@@ -479,6 +482,26 @@ mod tests {
         assert!(!watch.see_plug_and_play(0x0002_0002));
         assert_eq!(watch.plug_and_play(), 0x0002_0000);
         assert!(watch.counts_readers());
+    }
+
+    #[test]
+    fn a_failure_is_believed_when_it_is_repeated_and_not_after_others() {
+        use crate::ReturnCode;
+        use crate::error::Operation;
+        let mut watch = Watch::new(PcscLite, false);
+        let mut lose = |code| {
+            watch.lose(Error::new(Operation::EstablishContext, code));
+            watch.view().failure().map(Error::code)
+        };
+        let denied = ReturnCode::W_SECURITY_VIOLATION;
+        for _ in 0..5 {
+            assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
+        }
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(denied), Some(denied));
     }
 
     #[test]
