@@ -226,11 +226,14 @@ impl Watch {
     }
 }
 
-/// Whether cards came and went between two answers without being seen.
+/// What came and went between two answers without being seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hidden {
     None,
+    /// Cards.
     Some,
+    /// The reader, and a card that was in it.
+    Reader,
 }
 
 impl Known {
@@ -259,7 +262,7 @@ impl Known {
         let counted = count.wrapping_sub(before);
         if counted > u16::MAX / 2 {
             // It runs backwards: this is another count, of a reader that came back.
-            return Hidden::Some;
+            return Hidden::Reader;
         }
         if counted == 0 && !changed {
             self.one_late = late;
@@ -451,6 +454,15 @@ mod tests {
     fn a_reader_that_was_away_between_two_looks_counts_anew() {
         let mut bench = Bench::new(PcscLite, PRESENT, 5);
         assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
+        // No card is told that was never there.
+        for (before, after, told) in [
+            (EMPTY, EMPTY, &[][..]),
+            (PRESENT, EMPTY, &["card removed"]),
+            (EMPTY, PRESENT, &["card inserted (01)"]),
+        ] {
+            let mut bench = Bench::new(PcscLite, before, 6);
+            assert_eq!(bench.see(after, 0, 1), told);
+        }
     }
 
     #[test]
