@@ -415,6 +415,11 @@ mod tests {
         assert_eq!(bench.see(PRESENT, 1, 2), ["card has another ATR (02)"]);
         assert_eq!(bench.see(MUTE, 1, 2), ["card does not answer"]);
         assert_eq!(bench.see(PRESENT, 1, 2), ["card inserted (02)"]);
+        // A card that does not answer has none.
+        let mut mute = Bench::new(Windows, MUTE, 1);
+        assert_eq!(mute.see(MUTE, 1, 2), [""; 0]);
+        assert_eq!(mute.see(MUTE, 1, 2), [""; 0]);
+        assert_eq!(mute.see(PRESENT, 1, 2), ["card inserted (02)"]);
         // It was that of the next card.
         assert_eq!(bench.see(PRESENT, 1, 7), [""; 0]);
         assert_eq!(bench.see(PRESENT, 3, 7), ["card exchanged (07)"]);
