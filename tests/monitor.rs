@@ -216,13 +216,10 @@ fn a_stop_is_never_lost() {
     isolated(|| {
         let fixture = fixture();
         let rounds: u32 = 10_000;
-        let mut monitor = None;
+        let mut late = 0;
         for round in 0..rounds {
-            let mut watching = monitor.take().unwrap_or_else(|| {
-                let mut monitor = watch(&fixture.context);
-                pending(&mut monitor);
-                monitor
-            });
+            let mut watching = watch(&fixture.context);
+            pending(&mut watching);
             let abort = watching.abort_handle();
             let waiter = thread::spawn(move || {
                 let event = watching.next();
@@ -241,8 +238,13 @@ fn a_stop_is_never_lost() {
             abort.abort();
             let (event, watching) = waiter.join().unwrap();
             assert_eq!(event, None);
-            // Every other one ends in the thread that aborted it.
+            // The iterator ends whether the thread does or not: this waits for the thread, for
+            // up to a tenth of a second.
+            let begun = Instant::now();
             drop(watching);
+            late += u32::from(begun.elapsed() >= Duration::from_millis(90));
+            // The machine may be busy at times; a cancel that is lost is so every few rounds.
+            assert!(late <= 5, "{late} of {round}");
         }
         assert_works(&mut fixture.connect());
         assert_eq!(threads_named("scard-"), 0);
