@@ -55,7 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Stops the calls of a card from any thread.
+/// Stops the calls of a card, or a [`Monitor`](crate::Monitor), from any thread.
 ///
 /// Clones stop the same. Stopping is final: a call that is under way returns to its caller
 /// with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) at once, and so does every
@@ -107,7 +107,8 @@ impl AbortHandle {
         AbortHandle::default()
     }
 
-    /// Stops every call of the cards that were connected with this handle, now and later.
+    /// Stops every call of the cards that were connected with this handle, and every monitor
+    /// that was begun with it, now and later.
     pub fn abort(&self) {
         let waiting = {
             let mut state = lock(&self.0.state);

@@ -114,7 +114,7 @@ impl MonitorOptions {
 ///
 /// | | What is noticed at once | At the latest after a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later | everything | |
+/// | Windows, pcsc-lite 2.3 and later | everything; a card that does not answer can delay it by 0.4 seconds (pcsc-lite) | on Windows, the first reader |
 /// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
 /// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
 ///
@@ -122,8 +122,9 @@ impl MonitorOptions {
 /// removed or exchanged.
 ///
 /// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
-/// does so once a second. It also does with a reader whose event counter is zero, as after the
-/// start of the service: of an exchange of the card the service does not tell then.
+/// does so once a second. It also does with a reader that is unavailable or whose event counter
+/// is zero, as after the start of the service: of an exchange of the card the service does not
+/// tell then.
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,
