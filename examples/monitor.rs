@@ -79,10 +79,15 @@ fn reading(atr: &Atr) -> String {
     let format = bytes.next().unwrap_or_default();
     let mut protocols = Vec::new();
     let mut present = format;
-    while present & 0xF0 != 0 {
+    loop {
         // TA, TB and TC are of no interest here.
         let others = (present & 0x70).count_ones() as usize;
-        let next = bytes.by_ref().nth(others).filter(|_| present & 0x80 != 0);
+        bytes.by_ref().take(others).for_each(drop);
+        let next = if present & 0x80 != 0 {
+            bytes.next()
+        } else {
+            None
+        };
         let Some(td) = next else { break };
         // 15 is no protocol: what follows holds for all of them.
         if td & 0x0F != 15 && !protocols.contains(&format!("T={}", td & 0x0F)) {
@@ -93,17 +98,7 @@ fn reading(atr: &Atr) -> String {
     if protocols.is_empty() {
         protocols.push("T=0".to_owned());
     }
-    let count = usize::from(format & 0x0F);
-    let skip = atr
-        .len()
-        .saturating_sub(count + usize::from(protocols != ["T=0"]));
-    let historical: Vec<u8> = atr
-        .as_bytes()
-        .iter()
-        .copied()
-        .skip(skip)
-        .take(count)
-        .collect();
+    let historical: Vec<u8> = bytes.take(usize::from(format & 0x0F)).collect();
     match historical.escape_ascii().to_string().as_str() {
         "" => protocols.join(" "),
         text => format!("{}, historical bytes \"{text}\"", protocols.join(" ")),

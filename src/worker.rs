@@ -13,6 +13,7 @@ mod clock;
 mod future;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -55,7 +56,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Stops the calls of a card from any thread.
+/// Stops the calls of a card, or a [`Monitor`](crate::Monitor), from any thread.
 ///
 /// Clones stop the same. Stopping is final: a call that is under way returns to its caller
 /// with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) at once, and so does every
@@ -107,15 +108,23 @@ impl AbortHandle {
         AbortHandle::default()
     }
 
-    /// Stops every call of the cards that were connected with this handle, now and later.
+    /// Stops every call of the cards that were connected with this handle, and every monitor
+    /// that was begun with it, now and later.
     pub fn abort(&self) {
         let waiting = {
             let mut state = lock(&self.0.state);
             state.aborted = true;
             state.waiting.clone()
         };
+        // A waker of an executor that panics keeps nobody else from being woken.
+        let mut panic = None;
         for (_, caller) in waiting {
-            caller.wake();
+            if let Err(reason) = catch_unwind(AssertUnwindSafe(|| caller.wake())) {
+                panic = Some(reason);
+            }
+        }
+        if let Some(reason) = panic {
+            resume_unwind(reason);
         }
     }
 

@@ -71,7 +71,9 @@ impl CardFilter {
     /// # Platform notes
     ///
     /// Where the service does not count what comes and goes (macOS), a card that was put in
-    /// again cannot be told from one that stayed.
+    /// again cannot be told from one that stayed. Elsewhere the count starts anew with the
+    /// service and, since pcsc-lite 2.0, with a reader that is plugged in again: what is found
+    /// afterwards can be taken for the same card.
     pub fn same_card(self, then: &ReaderState) -> CardFilter {
         let then = then.clone();
         self.matching(move |state| {

@@ -74,7 +74,10 @@ impl Mailbox {
             return;
         }
         state.posted += 1;
-        if state.moments.len() >= CAPACITY {
+        // What is no event takes nobody's place: on Windows the service also tells of the use
+        // of a reader to one who does not want to know.
+        let is_event = !view.events_since(state.latest()).is_empty();
+        if state.moments.len() >= CAPACITY || !is_event {
             state.moments.pop_back();
         }
         state.moments.push_back(view.clone());
@@ -280,6 +283,26 @@ mod tests {
         assert_eq!(events.last().unwrap(), "card inserted (3B)");
         mailbox.post(reader.change());
         assert_eq!(all(&mailbox), ["card removed"]);
+    }
+
+    #[test]
+    fn what_is_no_event_leaves_room_for_what_is() {
+        let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
+        mailbox.post(reader.watch.view());
+        let mut posted = 1;
+        for in_use in (0..10 * CAPACITY).map(|round| round % 2 == 0) {
+            let mut view = reader.watch.view().clone();
+            let mut changed = view.readers.values_mut();
+            let changed = std::sync::Arc::make_mut(changed.next().unwrap());
+            changed.state.event_state |= if in_use { 0x100 } else { 0 };
+            mailbox.post(&view);
+            posted += 1;
+        }
+        mailbox.post(reader.change());
+        mailbox.post(reader.change());
+        assert_eq!(mailbox.lock().posted, posted + 2, "and who waits looks");
+        let told = ["reader attached", "card inserted (3B)", "card removed"];
+        assert_eq!(all(&mailbox), told);
     }
 
     #[test]

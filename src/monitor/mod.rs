@@ -100,7 +100,7 @@ impl MonitorOptions {
 /// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too,
 /// and waits for its thread for up to 100 milliseconds.
 ///
-/// In a forked child a monitor is stopped.
+/// In a forked child a monitor is stopped; stopping it there does nothing to the parent's.
 ///
 /// # Events that were not taken
 ///
@@ -114,21 +114,24 @@ impl MonitorOptions {
 ///
 /// | | What is noticed at once | At the latest after a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later | everything | |
+/// | Windows, pcsc-lite 2.3 and later | everything; a card that does not answer can delay it by 0.4 seconds (pcsc-lite) | on Windows, the first reader |
 /// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
 /// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
 ///
 /// A reader that is replaced within the milliseconds between two looks shows as a card that is
 /// removed or exchanged.
 ///
+/// Windows ends the service some time after the last reader has gone; that is
+/// [`Event::ServiceLost`], and the next reader comes with [`Event::ServiceRestored`].
+///
 /// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
-/// does so once a second. It also does with a reader whose event counter is zero, as after the
-/// start of the service: of an exchange of the card the service does not tell then.
+/// does so once a second. It also does with a reader that is unavailable or whose event counter
+/// is zero, as after the start of the service: of an exchange of the card the service does not
+/// tell then.
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,
     _registration: Registration,
-    process: u32,
     /// Whether its end is waited for.
     patient: bool,
 }
@@ -148,9 +151,13 @@ impl Context {
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
         let deadline = self.timeout().and_then(|it| Instant::now().checked_add(it));
-        let monitor = Monitor::start(self.scope(), options)?;
+        let mut monitor = Monitor::start(self.scope(), options)?;
         match monitor.shared.mailbox.news(None, deadline) {
-            Ok(None) => Err(given_up(GivenUp::Deadline)),
+            Ok(None) => {
+                // Who is late already does not wait for the end, too.
+                monitor.patient = false;
+                Err(given_up(GivenUp::Deadline))
+            }
             Ok(Some(_)) | Err(Closed) => Ok(monitor),
         }
     }
@@ -177,7 +184,6 @@ impl Monitor {
             shared,
             abort,
             _registration: registration,
-            process: std::process::id(),
             patient: true,
         })
     }
@@ -200,7 +206,7 @@ impl Monitor {
     /// Whether there will be no further events.
     pub fn is_stopped(&self) -> bool {
         // In a forked child, the thread may have held the lock.
-        self.process != std::process::id() || self.shared.mailbox.is_closed()
+        self.shared.is_forked() || self.shared.mailbox.is_closed()
     }
 
     /// Stops the monitor from any thread; see [Stopping](Monitor#stopping).
@@ -222,7 +228,7 @@ impl std::iter::FusedIterator for Monitor {}
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        if self.process == std::process::id() {
+        if !self.shared.is_forked() {
             self.shared.stop();
             if self.patient {
                 self.shared.wait_for_end(GRACE);

@@ -163,7 +163,7 @@ impl EventStream {
     ) -> Result<()> {
         let answer = |view: &View| no_card_in(view, filter);
         let found = self.look_until(end(timeout), answer).await?;
-        found.ok_or_else(still_there)
+        found.unwrap_or_else(|| Err(still_there()))
     }
 
     /// Looks at what is known until it is enough for an answer; none at the deadline.

@@ -29,6 +29,8 @@ const LONGEST: u32 = u32::MAX - 1;
 #[derive(Debug)]
 pub(super) struct Shared {
     scope: Scope,
+    /// The process that the thread runs in. A forked child has none.
+    process: u32,
     pub(super) mailbox: Mailbox,
     waiting: Arc<Waiting>,
 }
@@ -56,6 +58,7 @@ impl Shared {
     pub(super) fn start(scope: Scope, use_changes: bool) -> Option<Arc<Shared>> {
         let shared = Arc::new(Shared {
             scope,
+            process: std::process::id(),
             mailbox: Mailbox::default(),
             waiting: Arc::default(),
         });
@@ -69,15 +72,35 @@ impl Shared {
         Some(shared)
     }
 
+    /// Whether this process is a child of the one that started the thread.
+    pub(super) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
     /// Stops for good, and never blocks.
+    ///
+    /// In a forked child there is nothing to stop: the wait that it would cancel is that of
+    /// its parent, and the thread may have held the locks.
     pub(super) fn stop(&self) {
+        if self.is_forked() {
+            return;
+        }
+        // Also if the waker of an executor panics.
+        let _ends_the_wait = CancelOnDrop(&self.waiting);
         self.mailbox.close();
-        self.waiting.cancel();
     }
 
     /// Waits until the thread has released its context, but no longer than this.
     pub(super) fn wait_for_end(&self, limit: Duration) {
         self.waiting.wait_for_end(limit);
+    }
+}
+
+struct CancelOnDrop<'a>(&'a Arc<Waiting>);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -101,15 +124,16 @@ impl Waiting {
     /// Ends the wait, and has none begin.
     ///
     /// `SCardCancel` is lost if the wait has not quite begun, so that it has to be repeated;
-    /// and it can block, as any call. So it has a thread of its own.
+    /// and it can block, as any call. So it has a thread of its own. Without one, the wait goes
+    /// on to its end, and nobody waits for that.
     fn cancel(self: &Arc<Self>) {
         if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.context).is_none() {
             return;
         }
         let waiting = Arc::clone(self);
         let thread = thread::Builder::new().name("scard-cancel".to_owned());
-        if thread.spawn(move || waiting.cancel_until_left()).is_err() {
-            self.cancel_until_left();
+        if let Err(error) = thread.spawn(move || waiting.cancel_until_left()) {
+            tracing::debug!(%error, "there is no thread that ends a monitor's wait");
         }
     }
 

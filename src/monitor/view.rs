@@ -156,7 +156,7 @@ impl ReaderView {
                 }
             }
             (Some(old), Some(new)) if old.mute != new.mute => self.shows_card(name, events),
-            (Some(_), Some(_)) if atr != before.state.atr() => {
+            (Some(_), Some(new)) if !new.mute && atr != before.state.atr() => {
                 let reader = reader();
                 events.push(Event::AtrChanged { reader, atr });
             }

@@ -7,7 +7,7 @@ use super::mailbox::Closed;
 use super::view::View;
 use super::{Monitor, MonitorOptions, given_up};
 use crate::context::Context;
-use crate::error::{Error, Operation, Refusal, Result};
+use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::status::ReaderState;
 use crate::worker::GivenUp;
@@ -45,10 +45,11 @@ impl Context {
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
         let deadline = end(timeout);
-        let monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
-        monitor
-            .card_until(filter, None, deadline)?
-            .ok_or_else(still_there)
+        let mut monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
+        let found = monitor.card_until(filter, None, deadline)?;
+        // Who is late already does not wait for the end, too.
+        monitor.patient = found.is_some();
+        found.ok_or_else(no_card)
     }
 
     /// Waits until no reader has such a card, mute ones included. A reader that is unplugged
@@ -57,11 +58,14 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there is still
-    /// one then.
+    /// one then, or it is not known, and what the service answers if waiting does not help,
+    /// such as `SCARD_W_SECURITY_VIOLATION`.
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
         let deadline = end(timeout);
-        let monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
-        monitor.removal_until(filter, deadline)
+        let mut monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
+        let answer = monitor.removal_until(filter, deadline);
+        monitor.patient = answer.is_ok();
+        answer
     }
 }
 
@@ -111,7 +115,8 @@ impl Monitor {
 
     fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<()> {
         let is_gone = |view: &View| no_card_in(view, filter);
-        self.look_until(deadline, is_gone)?.ok_or_else(still_there)
+        self.look_until(deadline, is_gone)?
+            .unwrap_or_else(|| Err(still_there()))
     }
 
     /// Looks at what is known until it is enough for an answer; none at the deadline.
@@ -151,10 +156,19 @@ pub(super) fn card_in(
     filter.choose(view.cards(), preferred).cloned().map(Ok)
 }
 
-/// Whether all of these cards are gone.
-pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<()> {
+/// Whether all of these cards are gone, or why that will not be known.
+///
+/// A service that has ended has no cards. One that refuses to answer does not say.
+pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<Result<()>> {
+    if let Some(error) = view.failure() {
+        return Some(Err(error.clone()));
+    }
+    let refusal = view.service.lost.as_ref();
+    if refusal.is_some_and(|error| error.kind() != ErrorKind::ServiceGone) {
+        return None;
+    }
     let still_there = view.cards().any(|card| filter.matches(card));
-    (!still_there).then_some(())
+    (!still_there).then_some(Ok(()))
 }
 
 /// A time-out that goes past the end of the clock is none.
@@ -168,4 +182,31 @@ pub(super) fn no_card() -> Error {
 
 pub(super) fn still_there() -> Error {
     Error::given_up(Operation::GetStatusChange, Refusal::CARD_STILL_THERE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReturnCode;
+    use crate::monitor::watch::Watch;
+    use crate::platform::Platform;
+
+    #[test]
+    fn a_service_that_refuses_does_not_say_that_a_card_is_gone() {
+        let answer = |code, times| {
+            let mut watch = Watch::new(Platform::PcscLite, false);
+            for _ in 0..times {
+                watch.lose(Error::new(Operation::EstablishContext, code));
+            }
+            let answer = no_card_in(watch.view(), &CardFilter::new());
+            answer.map(|answer| answer.map_err(|error| error.code()))
+        };
+        assert_eq!(answer(ReturnCode::E_NO_SERVICE, 1), Some(Ok(())));
+        assert_eq!(answer(ReturnCode::F_COMM_ERROR, 1), Some(Ok(())));
+        let denied = ReturnCode::W_SECURITY_VIOLATION;
+        assert_eq!(answer(denied, 1), None);
+        assert_eq!(answer(denied, 3), Some(Err(denied)));
+        // As with more contexts than the service has room for.
+        assert_eq!(answer(ReturnCode::E_NO_MEMORY, 1), None);
+    }
 }

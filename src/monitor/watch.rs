@@ -109,6 +109,9 @@ impl Watch {
         if service.lost.is_none() {
             service.losses += 1;
             service.last = Some(error.clone());
+        }
+        let before = service.lost.as_ref().map(Error::code);
+        if before != Some(error.code()) {
             service.failures = 0;
         }
         service.failures = (service.failures + 1).min(BELIEVED);
@@ -228,11 +231,14 @@ impl Watch {
     }
 }
 
-/// Whether cards came and went between two answers without being seen.
+/// What came and went between two answers without being seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hidden {
     None,
+    /// Cards.
     Some,
+    /// The reader, and a card that was in it.
+    Reader,
 }
 
 impl Known {
@@ -261,7 +267,7 @@ impl Known {
         let counted = count.wrapping_sub(before);
         if counted > u16::MAX / 2 {
             // It runs backwards: this is another count, of a reader that came back.
-            return Hidden::Some;
+            return Hidden::Reader;
         }
         if counted == 0 && !changed {
             self.one_late = late;
@@ -414,6 +420,11 @@ mod tests {
         assert_eq!(bench.see(PRESENT, 1, 2), ["card has another ATR (02)"]);
         assert_eq!(bench.see(MUTE, 1, 2), ["card does not answer"]);
         assert_eq!(bench.see(PRESENT, 1, 2), ["card inserted (02)"]);
+        // A card that does not answer has none.
+        let mut mute = Bench::new(Windows, MUTE, 1);
+        assert_eq!(mute.see(MUTE, 1, 2), [""; 0]);
+        assert_eq!(mute.see(MUTE, 1, 2), [""; 0]);
+        assert_eq!(mute.see(PRESENT, 1, 2), ["card inserted (02)"]);
         // It was that of the next card.
         assert_eq!(bench.see(PRESENT, 1, 7), [""; 0]);
         assert_eq!(bench.see(PRESENT, 3, 7), ["card exchanged (07)"]);
@@ -453,6 +464,15 @@ mod tests {
     fn a_reader_that_was_away_between_two_looks_counts_anew() {
         let mut bench = Bench::new(PcscLite, PRESENT, 5);
         assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
+        // No card is told that was never there.
+        for (before, after, told) in [
+            (EMPTY, EMPTY, &[][..]),
+            (PRESENT, EMPTY, &["card removed"]),
+            (EMPTY, PRESENT, &["card inserted (01)"]),
+        ] {
+            let mut bench = Bench::new(PcscLite, before, 6);
+            assert_eq!(bench.see(after, 0, 1), told);
+        }
     }
 
     #[test]
@@ -484,6 +504,26 @@ mod tests {
         assert!(!watch.see_plug_and_play(0x0002_0002));
         assert_eq!(watch.plug_and_play(), 0x0002_0000);
         assert!(watch.counts_readers());
+    }
+
+    #[test]
+    fn a_failure_is_believed_when_it_is_repeated_and_not_after_others() {
+        use crate::ReturnCode;
+        use crate::error::Operation;
+        let mut watch = Watch::new(PcscLite, false);
+        let mut lose = |code| {
+            watch.lose(Error::new(Operation::EstablishContext, code));
+            watch.view().failure().map(Error::code)
+        };
+        let denied = ReturnCode::W_SECURITY_VIOLATION;
+        for _ in 0..5 {
+            assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
+        }
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(denied), Some(denied));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(super) struct Watcher<'a, H> {
     watch: Watch,
     /// Whether nothing has been asked in this context yet.
     is_first: bool,
+    /// Whether the service has the entry that tells of readers that come and go.
+    has_plug_and_play: bool,
     /// How many entries the service takes in one call, if that was found out.
     capacity: Option<usize>,
     /// How often in a row the service did not know a reader that it had listed.
@@ -75,6 +77,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             platform,
             watch: Watch::new(platform, use_changes),
             is_first: true,
+            has_plug_and_play: platform.has_plug_and_play(),
             capacity: None,
             unknown: 0,
             fruitless: 0,
@@ -118,6 +121,8 @@ impl<'a, H: Host> Watcher<'a, H> {
                 // What was waited for when it was closed.
                 Err(_) if self.host.is_closed() => {}
                 Err(error) => {
+                    // The next service may be another one.
+                    self.has_plug_and_play = self.platform.has_plug_and_play();
                     self.capacity = None;
                     self.unknown = 0;
                     return Some(error);
@@ -142,7 +147,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
         let known = self.watch.known_states();
         let capacity = self.capacity.unwrap_or(usize::MAX).max(1);
-        let plug_and_play = self.platform.has_plug_and_play() && known.len() < capacity;
+        let plug_and_play = self.has_plug_and_play && known.len() < capacity;
         let mut limit = if self.is_first || self.watch.is_incomplete() {
             Some(Duration::ZERO)
         } else if plug_and_play && self.is_told_everything() {
@@ -188,13 +193,15 @@ impl<'a, H: Host> Watcher<'a, H> {
         let mut listed = service.list_readers()?;
         if self.unknown > 1 {
             let before = listed.len();
-            listed.retain(|name| {
-                let asked = &mut [Watched::unaware(name.as_c_str())];
+            let is_known = |name: &std::ffi::CStr| {
+                let asked = &mut [Watched::unaware(name)];
                 let answer = service.status_change(Some(Duration::ZERO), asked);
                 !answer.is_err_and(|error| error.code() == ReturnCode::E_UNKNOWN_READER)
-            });
+            };
+            listed.retain(|name| is_known(name.as_c_str()));
             if listed.len() == before {
                 self.unknown = 1;
+                self.has_plug_and_play &= is_known(PLUG_AND_PLAY);
             }
         }
         Ok(listed)

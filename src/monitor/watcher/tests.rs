@@ -461,6 +461,26 @@ fn a_reader_that_is_listed_and_not_known_does_not_blind_the_others() {
     }
 }
 
+/// What stands in for a service, as in remote sessions, may not have the entry.
+#[test]
+fn a_service_without_the_entry_for_readers_is_looked_at_once_a_second() {
+    for platform in [Platform::PcscLite, Platform::Windows] {
+        for before in [&["A"][..], &[]] {
+            let simulation = Simulation::new(Kind::MacOs, before)
+                .later(5.0, &[Op::Attach("B")])
+                .later(5.0, &[Op::Insert("B")]);
+            Watcher::new(&simulation, platform, false).run();
+            let events = simulation.0.borrow().events.clone();
+            assert_eq!(events.len(), before.len() + 2, "{platform}: {events:?}");
+            for ((told, event), second) in events.iter().rev().zip([10, 5]) {
+                let late = told.saturating_sub(Duration::from_secs(second));
+                assert!(late <= ROUND, "{platform}: {event} {told:?}");
+            }
+            assert!(simulation.calls() < 300, "{}", simulation.calls());
+        }
+    }
+}
+
 #[test]
 fn more_readers_than_one_call_takes() {
     const NAMES: [&str; 25] = [
