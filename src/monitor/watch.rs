@@ -98,9 +98,10 @@ impl Watch {
         }
     }
 
-    /// The next call is the first one of another context.
-    pub(super) fn forget_plug_and_play(&mut self) {
+    /// The next call is the first one in a context.
+    pub(super) fn begin_anew(&mut self) {
         self.plug_and_play = 0;
+        self.ask_anew();
     }
 
     /// The service is lost, and all readers with it.

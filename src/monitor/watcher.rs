@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::view::View;
 use super::watch::Watch;
 use crate::ReturnCode;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::ReaderName;
 use crate::pause::Pause;
 use crate::platform::Platform;
@@ -101,37 +101,43 @@ impl<'a, H: Host> Watcher<'a, H> {
                 pause = Pause::default();
             }
             tracing::debug!(%error, "the monitor has lost the service");
+            // The next one may be another one.
+            self.has_plug_and_play = self.platform.has_plug_and_play();
+            self.capacity = None;
+            self.unknown = 0;
             self.watch.lose(error);
             self.host.post(self.watch.view());
             self.host.pause(pause.next());
         }
     }
 
-    /// Watches until the service fails. Ends without a failure if nobody wants to know any
-    /// more, or if this context is to be replaced by another.
+    /// Watches until the service is lost. Ends without that if nobody wants to know any more,
+    /// or if another context is to be tried.
+    ///
+    /// A failure that does not say that the service is gone may be one of the context alone:
+    /// pcsc-lite 2.5 can read an event in the place of an answer, and misreads everything in
+    /// this context from then on. The service is lost if another context fails, too.
     fn attend(&mut self, service: &H::Service) -> Option<Error> {
         self.is_first = true;
+        self.watch.begin_anew();
         while !self.host.is_closed() {
             let before = self.watch.view().clone();
             let unknown = self.unknown;
-            match self.round(service) {
-                Ok(timed_out) => {
-                    self.take_it_slowly(!timed_out && *self.watch.view() == before);
-                }
+            let timed_out = match self.round(service) {
+                Ok(timed_out) => timed_out,
                 // What was waited for when it was closed.
-                Err(_) if self.host.is_closed() => {}
-                Err(error) => {
-                    // The next service may be another one.
-                    self.has_plug_and_play = self.platform.has_plug_and_play();
-                    self.capacity = None;
-                    self.unknown = 0;
+                Err(_) if self.host.is_closed() => return None,
+                Err(error) if self.is_first || error.kind() == ErrorKind::ServiceGone => {
                     return Some(error);
                 }
-            }
+                Err(error) => {
+                    tracing::debug!(%error, "the monitor tries another context");
+                    self.take_it_slowly(true);
+                    return None;
+                }
+            };
+            self.take_it_slowly(!timed_out && *self.watch.view() == before);
             if self.unknown > unknown {
-                // pcsc-lite 2.5 also says so when it has read an event in the place of an
-                // answer, and misreads everything in this context from then on.
-                self.watch.forget_plug_and_play();
                 return None;
             }
         }
