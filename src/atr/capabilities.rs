@@ -253,10 +253,12 @@ impl fmt::Display for LogicalChannels {
             (1, _) => f.write_str("1 logical channel")?,
             (maximum, _) => write!(f, "{maximum} logical channels")?,
         }
-        f.write_str(match (self.assigned_by_card(), self.assigned_by_program()) {
-            (true, true) => ", assigned by card or program",
-            (true, false) => ", assigned by the card",
-            _ => ", assigned by the program",
-        })
+        f.write_str(
+            match (self.assigned_by_card(), self.assigned_by_program()) {
+                (true, true) => ", assigned by card or program",
+                (true, false) => ", assigned by the card",
+                _ => ", assigned by the program",
+            },
+        )
     }
 }

@@ -23,10 +23,7 @@ pub enum ContactlessAtr {
 }
 
 impl ContactlessAtr {
-    pub(super) fn recognize(
-        atr: &[u8],
-        historical: HistoricalBytes<'_>,
-    ) -> Option<ContactlessAtr> {
+    pub(super) fn recognize(atr: &[u8], historical: HistoricalBytes<'_>) -> Option<ContactlessAtr> {
         if let Some(card) = StorageCard::recognize(historical) {
             return Some(ContactlessAtr::Storage(card));
         }

@@ -80,7 +80,11 @@ impl<'a> HistoricalBytes<'a> {
     pub(super) fn parts(&self) -> Parts<'a> {
         let (rest, status) = match (self.category(), self.bytes) {
             (Some(Category::StatusAtEnd), [_, rest @ ..]) if self.is_complete => {
-                match rest.len().checked_sub(3).and_then(|at| rest.split_at_checked(at)) {
+                match rest
+                    .len()
+                    .checked_sub(3)
+                    .and_then(|at| rest.split_at_checked(at))
+                {
                     Some((objects, status)) => (objects, status),
                     None => (rest, &[][..]),
                 }
@@ -100,9 +104,7 @@ impl<'a> HistoricalBytes<'a> {
         }
         problems.extend(self.parts().filter_map(|part| part.problem));
         problems.extend(match (self.category(), self.bytes) {
-            (Some(Category::Reserved(category)), _) => {
-                Some(AtrProblem::ReservedCategory(category))
-            }
+            (Some(Category::Reserved(category)), _) => Some(AtrProblem::ReservedCategory(category)),
             (Some(Category::StatusAtEnd), [_] | [_, _] | [_, _, _]) => {
                 Some(AtrProblem::StatusMissing)
             }

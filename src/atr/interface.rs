@@ -206,7 +206,10 @@ impl fmt::Display for InterfaceMeaning {
                 write!(f, "T=1: IFSC = {ifsc}, reserved")
             }
             InterfaceMeaning::InformationFieldSize(ifsc) => {
-                write!(f, "T=1: IFSC = {ifsc}, the longest block the card takes")
+                write!(
+                    f,
+                    "T=1: IFSC = {ifsc}, the most bytes the card takes in a block"
+                )
             }
             InterfaceMeaning::WaitingTimes { bwi, cwi } => {
                 let reserved = if bwi > T1Parameters::MAX_BWI {

@@ -48,7 +48,7 @@ impl AtrLine {
 impl fmt::Display for AtrLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes: Vec<String> = self.bytes.iter().map(|it| format!("{it:02X}")).collect();
-        let line = format!("{:<5} {:<12} {}", self.name, bytes.join(" "), self.meaning);
+        let line = format!("{:<5} {:<12}  {}", self.name, bytes.join(" "), self.meaning);
         f.write_str(line.trim_end())
     }
 }
@@ -167,8 +167,11 @@ fn content(object: &DataObject<'_>) -> String {
 
 fn detail(capabilities: &CardCapabilities, lines: &mut Vec<AtrLine>) {
     let mut say = |text: String| lines.push(AtrLine::new(&[], "", format!("  {text}")));
-    say(format!("select by {}", capabilities.selection_methods()));
-    say(format!("files by {}", capabilities.file_references()));
+    say(format!("selection: {}", capabilities.selection_methods()));
+    say(format!(
+        "file references: {}",
+        capabilities.file_references()
+    ));
     if let Some(coding) = capabilities.data_coding() {
         say(format!("data coding: {coding}"));
     }

@@ -38,8 +38,7 @@ mod tests;
 use std::fmt;
 
 pub use capabilities::{
-    CardCapabilities, DataCoding, FileReferences, LogicalChannels, SelectionMethods,
-    WriteBehavior,
+    CardCapabilities, DataCoding, FileReferences, LogicalChannels, SelectionMethods, WriteBehavior,
 };
 pub use contactless::{ContactlessAtr, StorageCard, StorageName, StorageStandard, TypeB};
 pub use global::{

@@ -100,7 +100,10 @@ impl fmt::Display for AtrProblem {
             ),
             AtrProblem::TckMissing => f.write_str("the check byte TCK is missing"),
             AtrProblem::TckWrong { sent, expected } => {
-                write!(f, "the check byte TCK is {sent:02X} and should be {expected:02X}")
+                write!(
+                    f,
+                    "the check byte TCK is {sent:02X} and should be {expected:02X}"
+                )
             }
             AtrProblem::TckNotAllowed => {
                 f.write_str("there is a check byte TCK, and with T=0 alone there must be none")
@@ -108,7 +111,10 @@ impl fmt::Display for AtrProblem {
             AtrProblem::BytesLeft(1) => f.write_str("a byte is left at the end"),
             AtrProblem::BytesLeft(count) => write!(f, "{count} bytes are left at the end"),
             AtrProblem::ReservedCategory(category) => {
-                write!(f, "the category {category:02X} of the historical bytes is reserved")
+                write!(
+                    f,
+                    "the category {category:02X} of the historical bytes is reserved"
+                )
             }
             AtrProblem::StatusMissing => f.write_str(
                 "the historical bytes have category 00 and no status of three bytes at the end",

@@ -80,7 +80,11 @@ impl AtrReading {
         self.offered = chain.offered;
         self.announced = usize::from(t0 & 0x0F);
         if !chain.is_complete {
-            self.tck = if chain.needs_tck { Tck::Missing } else { Tck::NotNeeded };
+            self.tck = if chain.needs_tck {
+                Tck::Missing
+            } else {
+                Tck::NotNeeded
+            };
             return;
         }
 
@@ -92,13 +96,20 @@ impl AtrReading {
                     announced: t0 & 0x0F,
                     present: count(rest),
                 });
-                self.tck = if chain.needs_tck { Tck::Missing } else { Tck::NotNeeded };
+                self.tck = if chain.needs_tck {
+                    Tck::Missing
+                } else {
+                    Tck::NotNeeded
+                };
                 return;
             }
         };
         // The exclusive or of everything before the end of the ATR, but for TS.
         let covered = after_ts.len().saturating_sub(end.len());
-        let expected = after_ts.iter().take(covered).fold(0, |sum, byte| sum ^ byte);
+        let expected = after_ts
+            .iter()
+            .take(covered)
+            .fold(0, |sum, byte| sum ^ byte);
         self.tck = match (chain.needs_tck, end) {
             (false, _) => Tck::NotNeeded,
             (true, []) => Tck::Missing,
