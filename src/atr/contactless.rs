@@ -124,6 +124,11 @@ macro_rules! named_number {
                 pub const $konst: $Type = $Type($value);
             )+
 
+            /// The value with this number, with a name or without.
+            pub const fn from_raw(raw: $int) -> $Type {
+                $Type(raw)
+            }
+
             /// The number.
             pub const fn raw(self) -> $int {
                 self.0
@@ -240,11 +245,4 @@ named_number! {
     ACS_TOPAZ = 0xF004, "Topaz or Jewel (readers of ACS)";
     ACS_FELICA_212 = 0xF011, "FeliCa at 212 kbit/s (readers of ACS)";
     ACS_FELICA_424 = 0xF012, "FeliCa at 424 kbit/s (readers of ACS)";
-}
-
-#[cfg(test)]
-impl StorageName {
-    pub(super) const fn from_raw(raw: u16) -> StorageName {
-        StorageName(raw)
-    }
 }

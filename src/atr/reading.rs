@@ -175,7 +175,8 @@ impl AtrReading {
         self.offered.first().copied()
     }
 
-    /// The offered protocols that PC/SC knows: T=0, T=1, both or none.
+    /// The offered protocols that PC/SC knows: T=0, T=1, both or none. What readers make up
+    /// for contactless cards offers both, whatever the card is.
     pub fn protocols(&self) -> Protocols {
         self.offered
             .iter()
