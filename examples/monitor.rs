@@ -75,32 +75,14 @@ fn as_json(event: &Event, now: Duration) -> String {
 
 /// The protocols that the card offers, and what its maker has put into the historical bytes.
 fn reading(atr: &Atr) -> String {
-    let mut bytes = atr.as_bytes().iter().copied().skip(1);
-    let format = bytes.next().unwrap_or_default();
-    let mut protocols = Vec::new();
-    let mut present = format;
-    loop {
-        // TA, TB and TC are of no interest here.
-        let others = (present & 0x70).count_ones() as usize;
-        bytes.by_ref().take(others).for_each(drop);
-        let next = if present & 0x80 != 0 {
-            bytes.next()
-        } else {
-            None
-        };
-        let Some(td) = next else { break };
-        // 15 is no protocol: what follows holds for all of them.
-        if td & 0x0F != 15 && !protocols.contains(&format!("T={}", td & 0x0F)) {
-            protocols.push(format!("T={}", td & 0x0F));
-        }
-        present = td;
+    let reading = atr.parse();
+    let protocols: Vec<String> = reading.offered().iter().map(|t| format!("T={t}")).collect();
+    let protocols = protocols.join(" ");
+    if let Some(card) = reading.storage_card() {
+        return format!("{protocols}, {card}");
     }
-    if protocols.is_empty() {
-        protocols.push("T=0".to_owned());
-    }
-    let historical: Vec<u8> = bytes.take(usize::from(format & 0x0F)).collect();
-    match historical.escape_ascii().to_string().as_str() {
-        "" => protocols.join(" "),
-        text => format!("{}, historical bytes \"{text}\"", protocols.join(" ")),
+    match reading.historical().as_bytes() {
+        [] => protocols,
+        bytes => format!("{protocols}, historical bytes \"{}\"", bytes.escape_ascii()),
     }
 }

@@ -50,6 +50,7 @@
     not(feature = "async"),
     doc = "- With the feature `async`: the same as futures, for every executor."
 )]
+//! - [`atr`]: what the answer to reset of a card says.
 //! - [`codes`]: return codes of PC/SC and of what is built on it.
 //!
 //! # What it keeps
@@ -67,7 +68,7 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
-mod atr;
+pub mod atr;
 mod attribute;
 mod call;
 mod card;
@@ -91,7 +92,7 @@ mod worker;
 
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncCard, AsyncContext, AsyncReader, AsyncSession, AsyncTransaction};
-pub use atr::Atr;
+pub use atr::{Atr, AtrProblem, AtrReading, CardCapabilities};
 pub use attribute::Attribute;
 pub use card::Card;
 pub use codes::{ReturnCode, Severity};

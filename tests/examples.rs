@@ -143,6 +143,43 @@ fn transmit_sends_hex_and_prints_hex() {
     });
 }
 
+#[test]
+fn atr_explains_hex_and_the_cards_in_the_readers() {
+    isolated(|| {
+        let sandbox = Sandbox::builder()
+            .readers(2)
+            .card(1, VirtualCard::iso().atr(scard_testkit::atr::CONTACTLESS))
+            .start()
+            .unwrap();
+        let yubikey = "3B FD 13 00 00 81 31 FE 15 80 73 C0 21 C0 57 59 75 62 69 4B 65 79 40";
+        let words: Vec<&str> = yubikey.split(' ').collect();
+        for arguments in [&[yubikey][..], &[&yubikey.replace(' ', ":")], &words] {
+            let printed = stdout(&run(&sandbox, "atr", arguments));
+            let lines: Vec<&str> = printed.lines().collect();
+            assert_eq!(lines[0], yubikey);
+            assert_eq!(lines[1], "  TS    3B            direct convention");
+            assert!(printed.contains("extended length: yes"), "{printed}");
+            assert!(printed.ends_with("TCK   40            check byte, right\n"));
+        }
+
+        let printed = stdout(&run(&sandbox, "atr", &["3B80", "0182"]));
+        let wrong = "wrong: the check byte TCK is 82 and should be 81";
+        assert_eq!(printed.lines().last().map(str::trim), Some(wrong));
+
+        let printed = stdout(&run(&sandbox, "atr", &[]));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines[..2], [sandbox.reader(0).name(), "  no card"]);
+        assert_eq!(lines[2], sandbox.reader(1).name());
+        assert!(lines[3].starts_with("  3B 8F 80 01 80 4F 0C "), "{printed}");
+        let card = "MIFARE Classic 1K, ISO 14443 A, part 3";
+        assert!(lines.iter().any(|it| it.trim() == card), "{printed}");
+
+        for wrong in [&["3"][..], &["3B0G"], &[""]] {
+            assert!(!run(&sandbox, "atr", wrong).status.success(), "{wrong:?}");
+        }
+    });
+}
+
 /// Starts an example that goes on, and gives its lines as they come.
 fn start(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> (Child, Receiver<String>) {
     let mut command = sandbox.command(example(name));

@@ -1,0 +1,139 @@
+//! What can be wrong with an ATR.
+
+use std::fmt;
+
+use super::interface::InterfaceName;
+
+/// Something that is wrong with an ATR. [`Display`](fmt::Display) says it in a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AtrProblem {
+    /// There are no bytes.
+    Empty,
+    /// TS is neither 3B nor 3F.
+    UnknownConvention(u8),
+    /// There is nothing after TS.
+    FormatByteMissing,
+    /// The ATR ends before an interface byte that was announced.
+    InterfaceByteMissing(InterfaceName),
+    /// The value of an interface byte is reserved for future use.
+    ReservedValue {
+        /// The byte.
+        name: InterfaceName,
+        /// Its value.
+        value: u8,
+    },
+    /// TD1 has T=15, which is no protocol.
+    GlobalFirst,
+    /// The numbers T do not ascend.
+    ProtocolOrder {
+        /// The number T of a TD.
+        before: u8,
+        /// The lower one of the next TD.
+        after: u8,
+    },
+    /// The ATR ends before the last historical byte.
+    HistoricalBytesMissing {
+        /// How many T0 announces.
+        announced: u8,
+        /// How many there are.
+        present: u8,
+    },
+    /// The protocols ask for a check byte, and there is none.
+    TckMissing,
+    /// The check byte is not the exclusive or of the bytes before it.
+    TckWrong {
+        /// The check byte.
+        sent: u8,
+        /// What it should be.
+        expected: u8,
+    },
+    /// There is a right check byte, which an ATR with T=0 alone must not have.
+    TckNotAllowed,
+    /// Bytes are left at the end.
+    BytesLeft(u8),
+    /// The category indicator is one of the reserved 81 to 8F.
+    ReservedCategory(u8),
+    /// The category indicator is 00, and there is no status of three bytes at the end.
+    StatusMissing,
+    /// The category indicator is 10, and there is no DIR data reference after it.
+    DirReferenceMissing,
+    /// A data object is longer than what is left of the historical bytes.
+    ObjectTooLong {
+        /// Its tag, 0 to 15.
+        tag: u8,
+        /// Its length.
+        announced: u8,
+        /// How many bytes there are.
+        present: u8,
+    },
+    /// A data object has a length that its kind cannot have.
+    ObjectLength {
+        /// Its tag, 0 to 15.
+        tag: u8,
+        /// Its length.
+        length: u8,
+    },
+}
+
+impl fmt::Display for AtrProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AtrProblem::Empty => f.write_str("there are no bytes"),
+            AtrProblem::UnknownConvention(ts) => {
+                write!(f, "TS is {ts:02X}, neither 3B nor 3F")
+            }
+            AtrProblem::FormatByteMissing => f.write_str("T0 is missing"),
+            AtrProblem::InterfaceByteMissing(name) => {
+                write!(f, "{name} is missing: the ATR ends before it")
+            }
+            AtrProblem::ReservedValue { name, value } => {
+                write!(f, "the value {value:02X} of {name} is reserved")
+            }
+            AtrProblem::GlobalFirst => f.write_str("TD1 has T=15, which is no protocol"),
+            AtrProblem::ProtocolOrder { before, after } => {
+                write!(f, "T={after} comes after T={before}, out of order")
+            }
+            AtrProblem::HistoricalBytesMissing { announced, present } => write!(
+                f,
+                "historical bytes are missing: T0 announces {announced}, there are {present}"
+            ),
+            AtrProblem::TckMissing => f.write_str("the check byte TCK is missing"),
+            AtrProblem::TckWrong { sent, expected } => {
+                write!(
+                    f,
+                    "the check byte TCK is {sent:02X} and should be {expected:02X}"
+                )
+            }
+            AtrProblem::TckNotAllowed => {
+                f.write_str("there is a check byte TCK, and with T=0 alone there must be none")
+            }
+            AtrProblem::BytesLeft(1) => f.write_str("a byte is left at the end"),
+            AtrProblem::BytesLeft(count) => write!(f, "{count} bytes are left at the end"),
+            AtrProblem::ReservedCategory(category) => {
+                write!(
+                    f,
+                    "the category {category:02X} of the historical bytes is reserved"
+                )
+            }
+            AtrProblem::StatusMissing => f.write_str(
+                "the historical bytes have category 00 and no status of three bytes at the end",
+            ),
+            AtrProblem::DirReferenceMissing => {
+                f.write_str("the historical bytes have category 10 and no DIR data reference")
+            }
+            AtrProblem::ObjectTooLong {
+                tag,
+                announced,
+                present,
+            } => write!(
+                f,
+                "the historical data object with tag {tag:X} has {present} of {announced} bytes"
+            ),
+            AtrProblem::ObjectLength { tag, length } => write!(
+                f,
+                "the historical data object with tag {tag:X} cannot have length {length}"
+            ),
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The whole reading of an ATR.
+
+use std::fmt;
+
+use super::Atr;
+use super::capabilities::CardCapabilities;
+use super::contactless::{ContactlessAtr, StorageCard};
+use super::global::{BitRate, ClockStop, ContactC6, ExtraGuardTime, Mode, OperatingClasses};
+use super::global::{Programming, SpecificMode};
+use super::historical::HistoricalBytes;
+use super::interface::{Chain, InterfaceByte, InterfaceMeaning};
+use super::problem::AtrProblem;
+use super::protocol::{T0Parameters, T1Parameters};
+use crate::options::Protocols;
+
+/// What the bytes of an ATR say: see [`Atr::parse`].
+///
+/// Where an ATR leaves something out, the methods give what ISO 7816-3 lays down for that;
+/// [`interface_bytes`](AtrReading::interface_bytes) has only what is there.
+/// [`Display`](fmt::Display) prints a line for each byte, and what is wrong.
+///
+/// # Examples
+///
+/// ```
+/// use scard::Atr;
+///
+/// // MIFARE Classic 1K, as readers present it.
+/// let atr = Atr::new(
+///     b"\x3B\x8F\x80\x01\x80\x4F\x0C\xA0\0\0\x03\x06\x03\0\x01\0\0\0\0\x6A",
+/// );
+/// let card = atr.parse().storage_card().expect("a storage card");
+/// assert_eq!(card.to_string(), "MIFARE Classic 1K, ISO 14443 A, part 3");
+///
+/// // Cut off: the last byte is missing.
+/// let atr = Atr::new(b"\x3B\x80\x01");
+/// let problems: Vec<String> = atr.parse().problems().iter().map(|it| it.to_string()).collect();
+/// assert_eq!(problems, ["the check byte TCK is missing"]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtrReading {
+    atr: Atr,
+    interface: Vec<InterfaceByte>,
+    offered: Vec<u8>,
+    /// How many bytes T0 announces.
+    announced: usize,
+    tck: Tck,
+    problems: Vec<AtrProblem>,
+}
+
+impl AtrReading {
+    pub(super) fn new(atr: Atr) -> AtrReading {
+        let mut reading = AtrReading {
+            atr,
+            interface: Vec::new(),
+            offered: Vec::new(),
+            announced: 0,
+            tck: Tck::NotNeeded,
+            problems: Vec::new(),
+        };
+        reading.read();
+        reading
+    }
+
+    fn read(&mut self) {
+        let atr = self.atr;
+        let problems = &mut self.problems;
+        let Some((&ts, after_ts)) = atr.as_bytes().split_first() else {
+            problems.push(AtrProblem::Empty);
+            return;
+        };
+        if let Convention::Unknown(ts) = Convention::of(ts) {
+            problems.push(AtrProblem::UnknownConvention(ts));
+        }
+        let Some((&t0, rest)) = after_ts.split_first() else {
+            problems.push(AtrProblem::FormatByteMissing);
+            return;
+        };
+        let chain = Chain::read(t0, rest, problems);
+        self.interface = chain.bytes;
+        self.offered = chain.offered;
+        self.announced = usize::from(t0 & 0x0F);
+        if !chain.is_complete {
+            self.tck = if chain.needs_tck {
+                Tck::Missing
+            } else {
+                Tck::NotNeeded
+            };
+            return;
+        }
+
+        let rest = rest.get(self.interface.len()..).unwrap_or_default();
+        let end = match rest.split_at_checked(self.announced) {
+            Some((_, end)) => end,
+            None => {
+                problems.push(AtrProblem::HistoricalBytesMissing {
+                    announced: t0 & 0x0F,
+                    present: count(rest),
+                });
+                self.tck = if chain.needs_tck {
+                    Tck::Missing
+                } else {
+                    Tck::NotNeeded
+                };
+                return;
+            }
+        };
+        // The exclusive or of everything before the end of the ATR, but for TS.
+        let covered = after_ts.len().saturating_sub(end.len());
+        let expected = after_ts
+            .iter()
+            .take(covered)
+            .fold(0, |sum, byte| sum ^ byte);
+        self.tck = match (chain.needs_tck, end) {
+            (false, _) => Tck::NotNeeded,
+            (true, []) => Tck::Missing,
+            (true, [tck, ..]) if *tck == expected => Tck::Right,
+            (true, [_, ..]) => Tck::Wrong { expected },
+        };
+        let left = match (self.tck, end) {
+            (Tck::NotNeeded, [byte]) if *byte == expected => {
+                problems.push(AtrProblem::TckNotAllowed);
+                0
+            }
+            (Tck::NotNeeded, _) => count(end),
+            (Tck::Missing, _) => {
+                problems.push(AtrProblem::TckMissing);
+                0
+            }
+            (Tck::Wrong { expected }, [sent, left @ ..]) => {
+                problems.push(AtrProblem::TckWrong {
+                    sent: *sent,
+                    expected,
+                });
+                count(left)
+            }
+            _ => count(end).saturating_sub(1),
+        };
+        if left > 0 {
+            problems.push(AtrProblem::BytesLeft(left));
+        }
+        let mut wrong = Vec::new();
+        self.historical().check(&mut wrong);
+        self.problems.append(&mut wrong);
+    }
+
+    /// The bytes that were read.
+    pub fn atr(&self) -> Atr {
+        self.atr
+    }
+
+    /// What is wrong with the ATR; empty for a right one. Cards with wrong ATRs exist and
+    /// work: this is no reason to refuse one.
+    pub fn problems(&self) -> &[AtrProblem] {
+        &self.problems
+    }
+
+    /// How bits are sent: TS, the first byte. `None` where there are no bytes.
+    pub fn convention(&self) -> Option<Convention> {
+        self.atr.as_bytes().first().copied().map(Convention::of)
+    }
+
+    /// The interface bytes, in order.
+    pub fn interface_bytes(&self) -> &[InterfaceByte] {
+        &self.interface
+    }
+
+    /// The numbers T of the protocols that the card offers, in order; the first is its
+    /// choice. Empty only where the ATR ends too soon to tell.
+    pub fn offered(&self) -> &[u8] {
+        &self.offered
+    }
+
+    /// The number T of the protocol that the card offers first.
+    pub fn first_offered(&self) -> Option<u8> {
+        self.offered.first().copied()
+    }
+
+    /// The offered protocols that PC/SC knows: T=0, T=1, both or none. What readers make up
+    /// for contactless cards offers both, whatever the card is.
+    pub fn protocols(&self) -> Protocols {
+        self.offered
+            .iter()
+            .fold(Protocols::empty(), |protocols, t| match t {
+                0 => protocols | Protocols::T0,
+                1 => protocols | Protocols::T1,
+                _ => protocols,
+            })
+    }
+
+    /// Whether protocol and bit rate can be negotiated.
+    pub fn mode(&self) -> Mode {
+        self.find(|meaning| match meaning {
+            InterfaceMeaning::SpecificMode(mode) => Some(mode),
+            _ => None,
+        })
+        .map_or(Mode::Negotiable, |mode: SpecificMode| Mode::Specific(mode))
+    }
+
+    /// Fi and Di (TA1).
+    #[doc(alias = "TA1")]
+    pub fn bit_rate(&self) -> BitRate {
+        self.find(|meaning| match meaning {
+            InterfaceMeaning::BitRate(rate) => Some(rate),
+            _ => None,
+        })
+        .unwrap_or_default()
+    }
+
+    /// The programming voltage and current (TB1), if the card has this deprecated byte.
+    #[doc(alias = "TB1")]
+    pub fn programming(&self) -> Option<Programming> {
+        self.find(|meaning| match meaning {
+            InterfaceMeaning::Programming(programming) => Some(programming),
+            _ => None,
+        })
+    }
+
+    /// The extra guard time N (TC1).
+    #[doc(alias = "TC1")]
+    pub fn extra_guard_time(&self) -> ExtraGuardTime {
+        self.find(|meaning| match meaning {
+            InterfaceMeaning::ExtraGuardTime(time) => Some(time),
+            _ => None,
+        })
+        .unwrap_or_default()
+    }
+
+    /// Whether the clock may stop (XI).
+    pub fn clock_stop(&self) -> ClockStop {
+        self.clock_and_classes().0
+    }
+
+    /// The supply voltages (UI).
+    pub fn operating_classes(&self) -> OperatingClasses {
+        self.clock_and_classes().1
+    }
+
+    fn clock_and_classes(&self) -> (ClockStop, OperatingClasses) {
+        self.find(|meaning| match meaning {
+            InterfaceMeaning::ClockStopAndClasses(stop, classes) => Some((stop, classes)),
+            _ => None,
+        })
+        .unwrap_or_default()
+    }
+
+    /// The use of the contact C6 (SPU).
+    #[doc(alias = "SPU")]
+    pub fn contact_c6(&self) -> ContactC6 {
+        self.find(|meaning| match meaning {
+            InterfaceMeaning::ContactC6(usage) => Some(usage),
+            _ => None,
+        })
+        .unwrap_or_default()
+    }
+
+    /// The parameters of T=0, if the card offers it.
+    pub fn t0(&self) -> Option<T0Parameters> {
+        let offers = self.offered.contains(&0);
+        offers.then(|| T0Parameters::of(&self.interface))
+    }
+
+    /// The parameters of T=1, if the card offers it.
+    pub fn t1(&self) -> Option<T1Parameters> {
+        let offers = self.offered.contains(&1);
+        offers.then(|| T1Parameters::of(&self.interface))
+    }
+
+    fn find<T>(&self, what: impl Fn(InterfaceMeaning) -> Option<T>) -> Option<T> {
+        self.interface.iter().find_map(|byte| what(byte.meaning()))
+    }
+
+    /// The historical bytes, as far as they are there.
+    pub fn historical(&self) -> HistoricalBytes<'_> {
+        let from_there = self.atr.as_bytes().get(2 + self.interface.len()..);
+        let rest = from_there.unwrap_or_default();
+        match rest.get(..self.announced) {
+            Some(bytes) => HistoricalBytes::new(bytes, true),
+            None => HistoricalBytes::new(rest, false),
+        }
+    }
+
+    /// What the card says it can do, if it does.
+    pub fn capabilities(&self) -> Option<CardCapabilities> {
+        self.historical().capabilities()
+    }
+
+    /// The check byte.
+    pub fn tck(&self) -> Tck {
+        self.tck
+    }
+
+    /// Whether a reader made the ATR up for a contactless card, and what it says then.
+    pub fn contactless(&self) -> Option<ContactlessAtr> {
+        ContactlessAtr::recognize(self.atr.as_bytes(), self.historical())
+    }
+
+    /// The kind of a storage card, such as MIFARE Classic.
+    pub fn storage_card(&self) -> Option<StorageCard> {
+        match self.contactless() {
+            Some(ContactlessAtr::Storage(card)) => Some(card),
+            _ => None,
+        }
+    }
+}
+
+fn count(bytes: &[u8]) -> u8 {
+    u8::try_from(bytes.len()).unwrap_or(u8::MAX)
+}
+
+/// How bits are sent (TS). The bytes that PC/SC gives are decoded already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Convention {
+    /// 3B: high is one, the lowest bit comes first.
+    Direct,
+    /// 3F: low is one, the highest bit comes first.
+    Inverse,
+    /// Another byte, which is no TS.
+    Unknown(u8),
+}
+
+impl Convention {
+    const fn of(ts: u8) -> Convention {
+        match ts {
+            0x3B => Convention::Direct,
+            0x3F => Convention::Inverse,
+            _ => Convention::Unknown(ts),
+        }
+    }
+}
+
+impl fmt::Display for Convention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Convention::Direct => "direct convention",
+            Convention::Inverse => "inverse convention",
+            Convention::Unknown(_) => "unknown convention",
+        })
+    }
+}
+
+/// The check byte TCK at the end: the exclusive or of all bytes but TS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tck {
+    /// None is needed: T=0 is the only number T.
+    NotNeeded,
+    /// It is needed, there, and right.
+    Right,
+    /// It is needed, there, and wrong.
+    Wrong {
+        /// What it should be.
+        expected: u8,
+    },
+    /// It is needed and not there.
+    Missing,
+}
