@@ -139,6 +139,16 @@ mod tests {
     }
 }
 
+/// What the fuzz targets need beside the public items.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod fuzzing {
+    pub fn split_multi_string(bytes: &[u8]) -> Vec<crate::ReaderName> {
+        crate::name::split_multi_string(bytes)
+    }
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
