@@ -77,6 +77,7 @@ mod connection;
 mod context;
 mod control;
 mod error;
+pub mod features;
 mod monitor;
 mod name;
 mod options;
