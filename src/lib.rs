@@ -69,6 +69,7 @@
 mod asynchronous;
 mod atr;
 mod attribute;
+pub mod attributes;
 mod call;
 mod card;
 mod channel;
