@@ -70,7 +70,7 @@ fn request() -> PinVerification {
 fn the_pad_gets_the_bytes_of_part_10() {
     isolated(|| {
         let fixture = kit();
-        pin_pad(&fixture.sandbox.reader(0), || [0x90, 0x00]);
+        pin_pad(fixture.sandbox.reader(0), || [0x90, 0x00]);
         let mut card = fixture.connect();
         let features = card.features().unwrap();
         assert_eq!(features.iter().count(), 6);
@@ -119,7 +119,7 @@ fn what_the_user_does_is_no_error() {
     isolated(|| {
         let fixture = kit();
         let (user, answers) = mpsc::channel::<[u8; 2]>();
-        pin_pad(&fixture.sandbox.reader(0), move || answers.recv().unwrap());
+        pin_pad(fixture.sandbox.reader(0), move || answers.recv().unwrap());
         let mut card = fixture.connect();
         let features = card.features().unwrap();
         let change = PinModification::iso(0x80, PinFormat::bcd().block_len(4));
@@ -160,8 +160,8 @@ fn what_the_user_does_is_no_error() {
 fn properties_are_there_with_and_without_a_card() {
     isolated(|| {
         let fixture = kit();
-        pin_pad(&fixture.sandbox.reader(0), || [0x90, 0x00]);
-        pin_pad(&fixture.sandbox.reader(1), || [0x90, 0x00]);
+        pin_pad(fixture.sandbox.reader(0), || [0x90, 0x00]);
+        pin_pad(fixture.sandbox.reader(1), || [0x90, 0x00]);
         for name in [&fixture.reader, &fixture.empty_reader] {
             let mut reader = fixture.context.open_reader(name).unwrap();
             let features = reader.features().unwrap();
@@ -217,7 +217,7 @@ fn a_reader_without_features_has_none_and_gets_nothing() {
 fn a_request_that_is_no_request_is_not_sent() {
     isolated(|| {
         let fixture = kit();
-        pin_pad(&fixture.sandbox.reader(0), || [0x90, 0x00]);
+        pin_pad(fixture.sandbox.reader(0), || [0x90, 0x00]);
         let mut card = fixture.connect();
         let features = card.features().unwrap();
         let verify = PinVerification::iso(0x80, PinFormat::ascii().block_len(16));
@@ -248,7 +248,7 @@ fn a_user_who_takes_too_long_for_the_program_costs_the_card() {
     isolated(|| {
         let fixture = kit();
         let (release, held) = mpsc::channel::<()>();
-        pin_pad(&fixture.sandbox.reader(0), move || {
+        pin_pad(fixture.sandbox.reader(0), move || {
             let _ = held.recv_timeout(SOON);
             [0x90, 0x00]
         });
@@ -273,7 +273,7 @@ fn another_thread_stops_waiting_for_the_user() {
         let fixture = kit();
         let (release, held) = mpsc::channel::<()>();
         let (began, begun) = mpsc::channel::<()>();
-        pin_pad(&fixture.sandbox.reader(0), move || {
+        pin_pad(fixture.sandbox.reader(0), move || {
             began.send(()).unwrap();
             let _ = held.recv_timeout(SOON);
             [0x64, 0x01]
@@ -295,7 +295,7 @@ fn another_thread_stops_waiting_for_the_user() {
 fn within_is_long_enough_for_a_pad_with_a_time_of_its_own() {
     isolated(|| {
         let fixture = kit();
-        pin_pad(&fixture.sandbox.reader(0), || {
+        pin_pad(fixture.sandbox.reader(0), || {
             std::thread::sleep(NEVER);
             [0x64, 0x00]
         });
@@ -313,7 +313,7 @@ fn within_is_long_enough_for_a_pad_with_a_time_of_its_own() {
 fn the_pad_is_refused_at_once_while_another_has_the_card() {
     isolated(|| {
         let fixture = kit();
-        pin_pad(&fixture.sandbox.reader(0), || [0x90, 0x00]);
+        pin_pad(fixture.sandbox.reader(0), || [0x90, 0x00]);
         let mut card = fixture.connect();
         let features = card.features().unwrap();
         let mut other = fixture.connect();
@@ -333,7 +333,7 @@ fn the_pad_is_refused_at_once_while_another_has_the_card() {
 fn a_session_verifies_on_the_pad() {
     isolated(|| {
         let fixture = kit();
-        pin_pad(&fixture.sandbox.reader(0), || [0x63, 0xC1]);
+        pin_pad(fixture.sandbox.reader(0), || [0x63, 0xC1]);
         let mut session = Session::builder(&fixture.context)
             .reader(&fixture.reader)
             .open()
@@ -403,7 +403,7 @@ fn a_pad_can_be_awaited() {
 
     isolated(|| {
         let fixture = kit();
-        pin_pad(&fixture.sandbox.reader(0), || [0x64, 0x01]);
+        pin_pad(fixture.sandbox.reader(0), || [0x64, 0x01]);
         let mut card = AsyncCard::from(fixture.connect());
         smol::block_on(async {
             let features = card.features().await.unwrap();

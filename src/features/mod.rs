@@ -29,6 +29,11 @@
 //! # }
 //! ```
 //!
+//! Features without a method here are used by their control code:
+//! [`Card::control`](crate::Card::control) with [`ReaderFeatures::control_code`].
+//! [`PinVerification::to_bytes`] and [`PinModification::to_bytes`] are the input of the `START`
+//! features, too.
+//!
 //! # PIN pads and time
 //!
 //! A call to a PIN pad takes as long as its user. Three clocks run meanwhile:
