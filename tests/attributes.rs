@@ -38,6 +38,7 @@ fn a_driver_that_has_them_all() {
             (Attribute::ICC_PRESENCE, &[2]),
             (Attribute::ICC_INTERFACE_STATUS, &[1]),
             (Attribute::ICC_TYPE_PER_ATR, &[1]),
+            (Attribute::MAXINPUT, &number(261)),
             (Attribute::DEVICE_UNIT, &number(0)),
             (Attribute::DEVICE_FRIENDLY_NAME, b"ACME Pad 3000 00 00\0"),
             (Attribute::DEVICE_SYSTEM_NAME, b"ACME Pad 3000 00 00\0"),
@@ -68,6 +69,7 @@ fn a_driver_that_has_them_all() {
         assert_eq!(value!(ICC_PRESENCE), CardPresence::Present);
         assert!(value!(ICC_INTERFACE_STATUS));
         assert_eq!(value!(ICC_TYPE_PER_ATR), CardType::Asynchronous);
+        assert_eq!(value!(MAXINPUT), 261);
         assert_eq!(value!(DEVICE_UNIT), 0);
         assert_eq!(value!(DEVICE_FRIENDLY_NAME), "ACME Pad 3000 00 00");
         assert_eq!(value!(DEVICE_SYSTEM_NAME), "ACME Pad 3000 00 00");

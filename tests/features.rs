@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use scard::features::{
-    EntryValidation, Feature, PinFormat, PinModification, PinOutcome, PinPadAnswer,
+    EntryValidation, Feature, PinFormat, PinModification, PinOffset, PinOutcome, PinPadAnswer,
     PinVerification, PpduSupport, ReaderFeatures,
 };
 use scard::{ControlCode, ErrorKind, Operation, Origin, ReturnCode, Session};
@@ -153,6 +153,114 @@ fn what_the_user_does_is_no_error() {
             let answer = card.modify_pin(&features, &change).unwrap();
             assert_eq!(answer.outcome(), outcome);
         }
+    });
+}
+
+/// A pad whose user types these PINs, which sends the command to the card; what it sent arrives.
+fn typing_pad(fixture: &Fixture, pins: &'static [&'static str]) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, sent) = mpsc::channel();
+    let control = move |code, input: &[u8]| match code {
+        GET_FEATURES => Ok(feature_list()),
+        _ => match pin_pad::typed(input, code == MODIFY, pins) {
+            Ok(command) => {
+                sender.send(command).unwrap();
+                Ok(vec![0x90, 0x00])
+            }
+            Err(answer) => Ok(answer.to_vec()),
+        },
+    };
+    fixture.sandbox.reader(0).on_control(control).unwrap();
+    sent
+}
+
+#[test]
+fn a_pad_makes_the_right_command_of_a_pin() {
+    isolated(|| {
+        let fixture = kit();
+        let sent = typing_pad(&fixture, &["12345"]);
+        let mut card = fixture.connect();
+        let features = card.features().unwrap();
+        let counted_in_bits = PinFormat::bcd()
+            .position(PinOffset::Bits(8))
+            .block_len(8)
+            .length(4, PinOffset::Bits(4));
+        for (format, data) in [
+            (PinFormat::ascii(), "3132333435"),
+            (PinFormat::ascii().block_len(8), "3132333435FFFFFF"),
+            (
+                PinFormat::ascii().block_len(8).filler(0),
+                "3132333435000000",
+            ),
+            (PinFormat::bcd().block_len(4), "12345FFF"),
+            (
+                PinFormat::bcd().block_len(4).justified_right().filler(0),
+                "00012345",
+            ),
+            (PinFormat::binary().block_len(6), "0102030405FF"),
+            (PinFormat::iso_9564_format_2(), "2512345FFFFFFFFF"),
+            (counted_in_bits, "0512345FFFFFFFFFFF"),
+            (
+                PinFormat::ascii()
+                    .block_len(6)
+                    .position(PinOffset::Bytes(1))
+                    .length(8, PinOffset::Bytes(0)),
+                "053132333435FF",
+            ),
+        ] {
+            let verify = PinVerification::iso(0x80, format);
+            let answer = card.verify_pin(&features, &verify).unwrap();
+            assert!(answer.outcome().is_done(), "{format:?}");
+            let command = format!("00200080{:02X}{data}", data.len() / 2);
+            assert_eq!(hex::encode_upper(sent.recv().unwrap()), command);
+
+            let change = PinModification::iso_new_only(0x80, format);
+            let answer = card.modify_pin(&features, &change).unwrap();
+            assert!(answer.outcome().is_done(), "{format:?}");
+            let command = format!("00240180{:02X}{data}", data.len() / 2);
+            assert_eq!(hex::encode_upper(sent.recv().unwrap()), command);
+        }
+        let short = request().digits(6..=8);
+        let answer = card.verify_pin(&features, &short).unwrap();
+        assert_eq!(answer.outcome(), PinOutcome::WrongLength);
+        // Two PINs are asked for, and the user types one.
+        let both = PinModification::iso(0x80, PinFormat::ascii());
+        let answer = card.modify_pin(&features, &both).unwrap();
+        assert_eq!(answer.outcome(), PinOutcome::TimedOut);
+    });
+}
+
+#[test]
+fn a_pad_makes_the_right_command_of_two_pins() {
+    isolated(|| {
+        let fixture = kit();
+        let sent = typing_pad(&fixture, &["1234", "567890"]);
+        let mut card = fixture.connect();
+        let features = card.features().unwrap();
+        for (format, data) in [
+            (PinFormat::ascii(), "31323334353637383930"),
+            (
+                PinFormat::ascii().block_len(8),
+                "31323334FFFFFFFF353637383930FFFF",
+            ),
+            (
+                PinFormat::iso_9564_format_2(),
+                "241234FFFFFFFFFF26567890FFFFFFFF",
+            ),
+        ] {
+            let change = PinModification::iso(0x81, format);
+            let answer = card.modify_pin(&features, &change).unwrap();
+            assert!(answer.outcome().is_done(), "{format:?}");
+            let command = format!("00240081{:02X}{data}", data.len() / 2);
+            assert_eq!(hex::encode_upper(sent.recv().unwrap()), command);
+        }
+        // A command of the program's own: the new PIN after a byte of its own.
+        let mut command = b"\x80\x24\x00\x01\x09".to_vec();
+        command.extend(b"\xFF\xFF\xFF\xFF\x2A\xFF\xFF\xFF\xFF");
+        let change = PinModification::new(command, PinFormat::bcd().block_len(4)).offsets(0, 5);
+        let answer = card.modify_pin(&features, &change).unwrap();
+        assert!(answer.outcome().is_done());
+        let command = "80240001091234FFFF2A567890FF";
+        assert_eq!(hex::encode_upper(sent.recv().unwrap()), command);
     });
 }
 

@@ -25,7 +25,7 @@
 //! | | |
 //! |---|---|
 //! | everywhere | [`ATR_STRING`]; with most readers [`VENDOR_NAME`] and [`VENDOR_IFD_VERSION`] |
-//! | pcsc-lite and macOS, with the driver for CCID readers | besides: [`VENDOR_IFD_SERIAL_NO`] if the reader has one, [`CHANNEL_ID`], [`ICC_PRESENCE`], [`ICC_INTERFACE_STATUS`] |
+//! | pcsc-lite and macOS, with the driver for CCID readers | besides: [`VENDOR_IFD_SERIAL_NO`] if the reader has one, [`CHANNEL_ID`], [`MAXINPUT`], [`ICC_PRESENCE`], [`ICC_INTERFACE_STATUS`] |
 //! | pcsc-lite | besides: [`DEVICE_FRIENDLY_NAME`] and [`DEVICE_SYSTEM_NAME`], which the service answers |
 //! | Windows | besides: most of those whose names begin with `CURRENT`, `DEFAULT` and `MAX`, [`VENDOR_IFD_TYPE`], [`CHANNEL_ID`], [`DEVICE_UNIT`], [`DEVICE_FRIENDLY_NAME`], [`DEVICE_SYSTEM_NAME`] |
 //!
@@ -60,12 +60,12 @@ impl<T> TypedAttribute<T> {
     /// use scard::Attribute;
     /// use scard::attributes::TypedAttribute;
     ///
-    /// const MAX_INPUT: TypedAttribute<u32> = TypedAttribute::new(
-    ///     Attribute::from_raw(0x7_A007),
+    /// const OF_MAKER: TypedAttribute<u32> = TypedAttribute::new(
+    ///     Attribute::from_raw(0x7_A0FF),
     ///     |bytes| Some(u32::from_ne_bytes(bytes.try_into().ok()?)),
     /// );
     /// let bytes = 261_u32.to_ne_bytes();
-    /// assert_eq!(MAX_INPUT.read(&bytes)?, 261);
+    /// assert_eq!(OF_MAKER.read(&bytes)?, 261);
     /// # Ok::<(), scard::attributes::InvalidAttributeValue>(())
     /// ```
     pub const fn new(attribute: Attribute, decode: fn(&[u8]) -> Option<T>) -> TypedAttribute<T> {
@@ -192,6 +192,7 @@ typed! {
     ICC_INTERFACE_STATUS: bool = bool, "whether the contact to the card is active";
     ATR_STRING: Atr = atr, "the card's answer to reset";
     ICC_TYPE_PER_ATR: CardType = |bytes| byte(bytes).map(CardType::from_raw), "the type of the card";
+    MAXINPUT: u32 = number, "the longest command that the reader takes, in bytes";
     DEVICE_UNIT: u32 = number, "the number of this reader among those of the same name";
     DEVICE_FRIENDLY_NAME: String = text, "the name that is shown to users";
     DEVICE_SYSTEM_NAME: String = text, "the name that the system uses";

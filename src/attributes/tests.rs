@@ -74,13 +74,13 @@ fn wrong_values_are_errors_that_name_the_attribute() {
     assert!(long.len() < 200, "{long}");
     assert!(ATR_STRING.read(&[0x3B; 34]).is_err());
     assert_eq!(ATR_STRING.read(&[0x3B; 33]).unwrap().len(), 33);
-    let own = TypedAttribute::<()>::new(Attribute::from_raw(0x7_A007), |_| None);
+    let own = TypedAttribute::<()>::new(Attribute::from_raw(0x7_A0FF), |_| None);
     let text = own.read(&[]).unwrap_err().to_string();
     assert_eq!(
         text,
-        "the driver gave no value of the attribute 0x7A007: []"
+        "the driver gave no value of the attribute 0x7A0FF: []"
     );
-    assert!(format!("{own:?}").contains("0x7A007"));
+    assert!(format!("{own:?}").contains("0x7A0FF"));
 }
 
 #[test]

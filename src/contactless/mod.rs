@@ -27,9 +27,10 @@
 //! # What is there
 //!
 //! Part 3 revision 2.01.09 with its amendment 1: GET DATA, LOAD KEYS, GENERAL AUTHENTICATE, READ
-//! BINARY, UPDATE BINARY, and INCREMENT and DECREMENT. Makers have more of their own, which are
-//! not here: restore and transfer of value blocks (`FF D7` of several readers), and value
-//! blocks (`FF F0`, `FF B1`). Send them with [`Card::transmit`](crate::Card::transmit).
+//! BINARY, UPDATE BINARY, and INCREMENT and DECREMENT by data objects (`FF C2 00 03`). Restore
+//! and transfer of value blocks are commands of makers (`FF D7` with several readers), as is
+//! the reading of a value (`FF B1`), and they are not here: send them with
+//! [`Card::transmit`](crate::Card::transmit).
 //!
 //! # Platform notes
 //!

@@ -53,7 +53,8 @@ macro_rules! reader_calls {
             /// The features that the reader has: [`features`](crate::features).
             ///
             /// Corresponds to `SCardControl` with `CM_IOCTL_GET_FEATURE_REQUEST`. A driver that
-            /// does not know that has no features.
+            /// does not know that has no features; some drivers answer with
+            /// `SCARD_E_NOT_TRANSACTED` to what they do not know, and that is an error.
             ///
             /// # Errors
             ///

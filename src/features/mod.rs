@@ -36,7 +36,7 @@
 //!
 //! # PIN pads and time
 //!
-//! A call to a PIN pad takes as long as its user. Three clocks run meanwhile:
+//! A call to a PIN pad takes as long as its user. Four clocks run meanwhile:
 //!
 //! - **The reader's**: [`PinVerification::timeout`] says how long it waits for the user. Then
 //!   it answers [`PinOutcome::TimedOut`]; nothing has reached the card.
@@ -47,6 +47,7 @@
 //!   [`Error::command_may_have_run`](crate::Error::command_may_have_run) is `true`, and the
 //!   card is abandoned. So give the reader less time than the call has, and leave the ends of
 //!   the program for readers that do not keep to theirs.
+//! - **The session's**: in a [`Session`](crate::Session) the deadline of the run counts.
 //! - **Other programs'**: a control call does not wait for another program's transaction, it
 //!   fails at once with `SCARD_E_SHARING_VIOLATION` (pcsc-lite). Take a
 //!   [transaction](crate::Card::transaction), which waits.

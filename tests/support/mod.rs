@@ -3,6 +3,7 @@
 
 pub mod applet;
 pub mod mifare;
+pub mod pin_pad;
 pub mod random;
 pub mod usage;
 
