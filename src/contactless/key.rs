@@ -6,7 +6,9 @@ use zeroize::Zeroizing;
 
 /// A key of a contactless storage card, such as the six bytes of MIFARE Classic.
 ///
-/// Its bytes are overwritten when it is dropped, and are in no `Debug` output.
+/// Its bytes are overwritten when it is dropped, and so are the copies that this library makes
+/// of the command that loads it. What PC/SC and the driver do is their own affair. They are in
+/// no `Debug` output.
 ///
 /// ```
 /// use scard::contactless::Key;
