@@ -65,6 +65,7 @@ attributes! {
     CURRENT_IO_STATE = 0x9_0302, "SCARD_ATTR_CURRENT_IO_STATE", "the state of the I/O contact";
     ATR_STRING = 0x9_0303, "SCARD_ATTR_ATR_STRING", "the card's answer to reset";
     ICC_TYPE_PER_ATR = 0x9_0304, "SCARD_ATTR_ICC_TYPE_PER_ATR", "the type of the card";
+    MAXINPUT = 0x7_A007, "SCARD_ATTR_MAXINPUT", "the longest command that the reader takes, in bytes";
     DEVICE_UNIT = 0x7FFF_0001, "SCARD_ATTR_DEVICE_UNIT", "the number of this reader among those of the same name";
     DEVICE_IN_USE = 0x7FFF_0002, "SCARD_ATTR_DEVICE_IN_USE", "whether another program uses the reader";
     DEVICE_FRIENDLY_NAME = 0x7FFF_0003, "SCARD_ATTR_DEVICE_FRIENDLY_NAME", "the name that is shown to users";
@@ -175,6 +176,7 @@ mod tests {
                 Attribute::ICC_TYPE_PER_ATR,
                 ffi::SCARD_ATTR_ICC_TYPE_PER_ATR,
             ),
+            (Attribute::MAXINPUT, ffi::SCARD_ATTR_MAXINPUT),
         ] {
             assert_eq!(ours.raw(), theirs as u32, "{ours:?}");
         }
@@ -198,7 +200,7 @@ mod tests {
         ] {
             assert_eq!(ours.raw(), 0x7FFF_0000 | theirs as u32, "{ours:?}");
         }
-        assert_eq!(TABLE.len(), 38, "every row is compared above");
+        assert_eq!(TABLE.len(), 39, "every row is compared above");
     }
 
     #[test]
@@ -208,8 +210,8 @@ mod tests {
             "Attribute(SCARD_ATTR_ATR_STRING, 0x90303)"
         );
         assert_eq!(
-            format!("{:?}", Attribute::from_raw(0x7_A007)),
-            "Attribute(0x7A007)"
+            format!("{:?}", Attribute::from_raw(0x7_A0FF)),
+            "Attribute(0x7A0FF)"
         );
     }
 }

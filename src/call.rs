@@ -1,5 +1,7 @@
 //! What is asked of a connection: each call, whichever thread makes it.
 
+use zeroize::Zeroizing;
+
 use crate::Protocols;
 use crate::attribute::Attribute;
 use crate::connection::{Access, Connection};
@@ -138,6 +140,8 @@ impl Call<()> {
             None => command.to_vec(),
             Some(_) => Vec::new(),
         };
+        // It may have a PIN or a key in it.
+        let command = Zeroizing::new(command);
         Call {
             refusal,
             ..Call::new(Operation::Transmit, move |connection, permit| {

@@ -34,6 +34,9 @@
 //! - [`Monitor`]: tells when readers and cards come and go;
 //!   [`Context::wait_for_card`] waits for one.
 //! - [`Reader`]: direct access to a reader, with or without a card.
+//! - [`features`]: what a reader can do, and PINs that are entered at its PIN pad.
+//! - [`attributes`]: attributes of readers and cards, with types.
+//! - [`contactless`]: UIDs, and the keys and blocks of contactless storage cards.
 //! - [`Error`]: which call failed, on which reader, the exact [`ReturnCode`], what it means and
 //!   what helps.
 //! - [`Card::set_timeout`], [`Card::within`], [`ContextOptions::timeout`], [`AbortHandle`]:
@@ -70,14 +73,17 @@
 mod asynchronous;
 pub mod atr;
 mod attribute;
+pub mod attributes;
 mod call;
 mod card;
 mod channel;
 pub mod codes;
 mod connection;
+pub mod contactless;
 mod context;
 mod control;
 mod error;
+pub mod features;
 mod monitor;
 mod name;
 mod options;
@@ -135,7 +141,13 @@ mod tests {
         is_shared::<AbortHandle>();
         is_shared::<Error>();
         is_shared::<ReaderName>();
-        let _ = goes_borrowed;
+        is_shared::<features::ReaderFeatures>();
+        is_shared::<attributes::AttributeError>();
+        is_shared::<contactless::ContactlessError>();
+        fn goes_for_a_time<'a>(card: contactless::Contactless<'a>) -> impl Send + 'a {
+            card
+        }
+        let _ = (goes_borrowed, goes_for_a_time);
     }
 }
 

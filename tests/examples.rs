@@ -3,13 +3,14 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use scard_testkit::{IsoCard, Reply, Sandbox, VirtualCard, isolated};
+use scard_testkit::{Driver, IsoCard, Reply, Sandbox, VirtualCard, isolated};
+use support::mifare::Mifare;
 
 /// Where cargo put an example: beside the directory of this test.
 fn example(name: &str) -> PathBuf {
@@ -336,5 +337,110 @@ fn monitor_shows_json_to_machines() {
         assert!(lost["text"].as_str().unwrap().contains("SCARD_"), "{lost}");
         interrupt(&program);
         assert!(program.wait().unwrap().success());
+    });
+}
+
+/// Runs `pin_verify` with this typed in.
+fn pin_verify(sandbox: &Sandbox, arguments: &[&str], typed: &str) -> Output {
+    let mut command = sandbox.command(example("pin_verify"));
+    command.args(["--reference", "01"]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut program = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = program.stdin.take().unwrap();
+    // It may not read it.
+    let _ = input.write_all(typed.as_bytes());
+    drop(input);
+    program.wait_with_output().unwrap()
+}
+
+#[test]
+fn pin_verify_asks_on_the_pad() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit);
+        let sandbox = sandbox.card(0, VirtualCard::iso()).start().unwrap();
+        let reader = sandbox.reader(0);
+        // The user cancels, and then enters it.
+        let mut entries = 0;
+        reader
+            .on_control(move |code, _| match code {
+                0x4200_0D48 => Ok(vec![0x06, 0x04, 0x42, 0x33, 0x00, 0x06]),
+                _ => {
+                    entries += 1;
+                    Ok(vec![
+                        0x64 + 0x2C * u8::from(entries > 1),
+                        u8::from(entries == 1),
+                    ])
+                }
+            })
+            .unwrap();
+        let cancelled = pin_verify(&sandbox, &[], "");
+        assert!(!cancelled.status.success());
+        let printed = String::from_utf8_lossy(&cancelled.stdout);
+        assert_eq!(
+            printed.lines().collect::<Vec<_>>(),
+            [
+                "tries left: 3",
+                "enter the PIN on the reader",
+                "the entry of the PIN was cancelled"
+            ]
+        );
+        let printed = stdout(&pin_verify(&sandbox, &["--block", "8"], ""));
+        assert!(printed.ends_with("the card has accepted the PIN\n"));
+        let log = reader.control_log().unwrap();
+        let request = hex::encode_upper(&log[3].input);
+        let expected = "1E00820800080402010904000000000D0000000020000108FFFFFFFFFFFFFFFF";
+        assert_eq!(request, expected);
+    });
+}
+
+#[test]
+fn pin_verify_asks_at_the_keyboard_and_shows_no_pin() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let wrong = pin_verify(&sandbox, &[], "9876\n");
+        assert!(!wrong.status.success());
+        let text = String::from_utf8([wrong.stdout, wrong.stderr].concat()).unwrap();
+        assert!(text.contains("tries left: 3\n"), "{text}");
+        assert!(
+            text.contains("the PIN is wrong, 2 tries are left\n"),
+            "{text}"
+        );
+        assert!(!text.contains("9876"), "{text}");
+
+        let printed = stdout(&pin_verify(&sandbox, &["--keyboard"], "1234\r\n"));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines, ["tries left: 2", "the card has accepted the PIN"]);
+        let card = sandbox.reader(0).card().unwrap();
+        let verify = b"\x00\x20\x00\x01\x041234";
+        assert!(card.log().iter().any(|it| it.command == verify));
+
+        let before = card.log().len();
+        for (arguments, typed) in [(&[][..], "\n"), (&["--block", "4"], "12345\n")] {
+            assert!(!pin_verify(&sandbox, arguments, typed).status.success());
+        }
+        // Only the question for the tries that are left.
+        assert_eq!(card.log().len(), before + 2);
+    });
+}
+
+#[test]
+fn contactless_uid_shows_each_card() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().readers(2).start().unwrap();
+        let (mut program, lines) = start(&sandbox, "contactless_uid", &[]);
+        let next = || lines.recv_timeout(support::SOON).expect("no line");
+        let slot = sandbox.reader(0);
+        slot.insert(Mifare::new().card()).unwrap();
+        assert_eq!(next(), "04A1B2C3  MIFARE Classic 1K");
+        slot.remove().unwrap();
+        slot.insert(VirtualCard::iso()).unwrap();
+        let refused = next();
+        assert!(refused.starts_with("no UID: "), "{refused}");
+        assert!(refused.contains("6E00"), "{refused}");
+        interrupt(&program);
+        assert!(program.wait().unwrap().success());
+
+        let once = run(&sandbox, "contactless_uid", &["--once"]);
+        assert_eq!(stdout(&once).lines().count(), 1);
     });
 }

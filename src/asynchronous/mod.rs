@@ -20,6 +20,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::attributes;
+    use crate::features::{PinFormat, PinVerification, ReaderFeatures};
     use crate::{
         Attribute, CardFilter, ConnectOptions, ControlCode, Disposition, EventStream,
         Initialization, Protocols, ReaderName, Session, SessionCard, ShareMode,
@@ -73,6 +75,13 @@ mod tests {
         goes(card.control(ControlCode::GET_FEATURE_REQUEST, &[]));
         goes(card.attribute(Attribute::VENDOR_NAME));
         goes(card.set_attribute(Attribute::VENDOR_NAME, &[]));
+        goes(card.attribute_value(attributes::VENDOR_NAME));
+        goes(card.features());
+        let features = ReaderFeatures::default();
+        goes(card.reader_properties(&features));
+        let pin = PinVerification::iso(0, PinFormat::ascii());
+        goes(card.verify_pin(&features, &pin));
+        goes(reader.abort_pin_entry(&features));
         goes(card.transaction());
         goes(async {
             let mut transaction = card.transaction().await?;

@@ -118,7 +118,16 @@ impl Refusal {
         }
     }
 
-    const fn argument(why: &'static str) -> Refusal {
+    /// A reader that cannot do it.
+    pub(crate) const NO_FEATURE: Refusal = Refusal {
+        code: ReturnCode::E_UNSUPPORTED_FEATURE,
+        kind: ErrorKind::Unsupported,
+        recovery: Recovery::FixCall,
+        why: "the reader does not have this feature",
+        command_may_have_run: false,
+    };
+
+    pub(crate) const fn argument(why: &'static str) -> Refusal {
         Refusal {
             code: ReturnCode::E_INVALID_PARAMETER,
             kind: ErrorKind::InvalidArgument,

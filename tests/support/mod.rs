@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod applet;
+pub mod mifare;
+pub mod pin_pad;
 pub mod random;
 pub mod usage;
 

@@ -1,0 +1,203 @@
+//! Attributes with the types of their values.
+//!
+//! [`Card::attribute`](crate::Card::attribute) gives the bytes of any attribute. The ones here
+//! have a type besides their number: `attribute_value`, which every handle has, gives a value
+//! of it.
+//!
+//! ```no_run
+//! # fn demo(mut reader: scard::Reader) -> Result<(), Box<dyn std::error::Error>> {
+//! use scard::attributes;
+//!
+//! let vendor = reader.attribute_value(attributes::VENDOR_NAME)?;
+//! let version = reader.attribute_value(attributes::VENDOR_IFD_VERSION)?;
+//! println!("{vendor}, version {version}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An attribute that is not here gets a type by [`TypedAttribute::new`].
+//!
+//! # Platform notes
+//!
+//! No attribute is there everywhere: one that is not fails with
+//! [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported). To be expected are
+//!
+//! | | |
+//! |---|---|
+//! | everywhere | [`ATR_STRING`]; with most readers [`VENDOR_NAME`] and [`VENDOR_IFD_VERSION`] |
+//! | pcsc-lite and macOS, with the driver for CCID readers | besides: [`VENDOR_IFD_SERIAL_NO`] if the reader has one, [`CHANNEL_ID`], [`MAXINPUT`], [`ICC_PRESENCE`], [`ICC_INTERFACE_STATUS`] |
+//! | pcsc-lite | besides: [`DEVICE_FRIENDLY_NAME`] and [`DEVICE_SYSTEM_NAME`], which the service answers |
+//! | Windows | besides: most of those whose names begin with `CURRENT`, `DEFAULT` and `MAX`, [`VENDOR_IFD_TYPE`], [`CHANNEL_ID`], [`DEVICE_UNIT`], [`DEVICE_FRIENDLY_NAME`], [`DEVICE_SYSTEM_NAME`] |
+//!
+//! Numbers are in the byte order of the machine. pcsc-lite has drivers that give a number as
+//! the 64-bit `DWORD` of that platform, which is taken for what it says if it fits.
+
+mod access;
+mod decode;
+mod value;
+
+use std::fmt;
+
+use self::decode::{atr, bool, byte, channel, number, presence, protocol, text, version};
+pub use self::value::{CardPresence, CardType, Channel, ChannelId, IfdVersion};
+use crate::atr::Atr;
+use crate::attribute::Attribute;
+use crate::error::Error;
+use crate::options::Protocol;
+
+/// An attribute and what its value is read as.
+#[derive(Clone, Copy)]
+pub struct TypedAttribute<T> {
+    attribute: Attribute,
+    decode: fn(&[u8]) -> Option<T>,
+}
+
+impl<T> TypedAttribute<T> {
+    /// An attribute whose bytes are read by a function, which gives `None` for what is no such
+    /// value.
+    ///
+    /// ```
+    /// use scard::Attribute;
+    /// use scard::attributes::TypedAttribute;
+    ///
+    /// const OF_MAKER: TypedAttribute<u32> = TypedAttribute::new(
+    ///     Attribute::from_raw(0x7_A0FF),
+    ///     |bytes| Some(u32::from_ne_bytes(bytes.try_into().ok()?)),
+    /// );
+    /// let bytes = 261_u32.to_ne_bytes();
+    /// assert_eq!(OF_MAKER.read(&bytes)?, 261);
+    /// # Ok::<(), scard::attributes::InvalidAttributeValue>(())
+    /// ```
+    pub const fn new(attribute: Attribute, decode: fn(&[u8]) -> Option<T>) -> TypedAttribute<T> {
+        TypedAttribute { attribute, decode }
+    }
+
+    /// The attribute.
+    pub const fn attribute(&self) -> Attribute {
+        self.attribute
+    }
+
+    /// The value that these bytes are.
+    ///
+    /// # Errors
+    ///
+    /// They are no value of this attribute, for instance because there are too few.
+    pub fn read(&self, bytes: &[u8]) -> Result<T, InvalidAttributeValue> {
+        (self.decode)(bytes).ok_or_else(|| InvalidAttributeValue {
+            attribute: self.attribute,
+            bytes: bytes.to_vec(),
+        })
+    }
+}
+
+impl<T> fmt::Debug for TypedAttribute<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TypedAttribute")
+            .field(&self.attribute)
+            .finish()
+    }
+}
+
+/// The driver gave bytes that are no value of the attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidAttributeValue {
+    attribute: Attribute,
+    bytes: Vec<u8>,
+}
+
+impl InvalidAttributeValue {
+    /// The attribute.
+    pub fn attribute(&self) -> Attribute {
+        self.attribute
+    }
+
+    /// The bytes, as they came.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Display for InvalidAttributeValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attribute.name() {
+            Some(name) => write!(f, "the driver gave no value of {name}: ")?,
+            None => write!(
+                f,
+                "the driver gave no value of the attribute {:#X}: ",
+                self.attribute.raw()
+            )?,
+        }
+        // A driver that is wrong can be wrong at length.
+        match self.bytes.get(..16) {
+            Some(first) if self.bytes.len() > 16 => {
+                write!(f, "{first:02X?} and more, {} bytes", self.bytes.len())
+            }
+            _ => write!(f, "{:02X?}", self.bytes),
+        }
+    }
+}
+
+impl std::error::Error for InvalidAttributeValue {}
+
+/// Why there is no value of an attribute.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttributeError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// It gave something that is no such value.
+    #[error(transparent)]
+    Value(#[from] InvalidAttributeValue),
+}
+
+macro_rules! typed {
+    ($( $konst:ident: $type:ty = $decode:expr, $text:literal; )+) => {
+        $(
+            #[doc = concat!(
+                "[`", stringify!($konst), "`](Attribute::", stringify!($konst), "): ", $text, "."
+            )]
+            pub const $konst: TypedAttribute<$type> =
+                TypedAttribute::new(Attribute::$konst, $decode);
+        )+
+
+        #[cfg(test)]
+        const NAMES: &[(&str, Attribute)] = &[$( (stringify!($konst), Attribute::$konst) ),+];
+    };
+}
+
+typed! {
+    VENDOR_NAME: String = text, "the name of the reader's maker";
+    VENDOR_IFD_TYPE: String = text, "the maker's name of the model";
+    VENDOR_IFD_VERSION: IfdVersion = version, "the version of the reader, or of its driver";
+    VENDOR_IFD_SERIAL_NO: String = text, "the serial number";
+    CHANNEL_ID: ChannelId = channel, "how the reader is attached";
+    DEFAULT_CLK: u32 = number, "the default clock, in kHz";
+    MAX_CLK: u32 = number, "the fastest clock, in kHz";
+    DEFAULT_DATA_RATE: u32 = number, "the default data rate, in bit/s";
+    MAX_DATA_RATE: u32 = number, "the highest data rate, in bit/s";
+    MAX_IFSD: u32 = number, "the largest information field that the reader takes, in bytes";
+    CHARACTERISTICS: u32 = number, "the mechanical abilities of the reader, a bit for each";
+    CURRENT_PROTOCOL_TYPE: Protocol = protocol, "the protocol that is active";
+    CURRENT_CLK: u32 = number, "the clock that is active, in kHz";
+    CURRENT_F: u32 = number, "the clock conversion factor";
+    CURRENT_D: u32 = number, "the bit rate conversion factor";
+    CURRENT_N: u32 = number, "the guard time";
+    CURRENT_W: u32 = number, "the work waiting time";
+    CURRENT_IFSC: u32 = number, "the information field size of the card, in bytes";
+    CURRENT_IFSD: u32 = number, "the information field size of the reader, in bytes";
+    CURRENT_BWT: u32 = number, "the block waiting time";
+    CURRENT_CWT: u32 = number, "the character waiting time";
+    ICC_PRESENCE: CardPresence = presence, "whether there is a card";
+    ICC_INTERFACE_STATUS: bool = bool, "whether the contact to the card is active";
+    ATR_STRING: Atr = atr, "the card's answer to reset";
+    ICC_TYPE_PER_ATR: CardType = |bytes| byte(bytes).map(CardType::from_raw), "the type of the card";
+    MAXINPUT: u32 = number, "the longest command that the reader takes, in bytes";
+    DEVICE_UNIT: u32 = number, "the number of this reader among those of the same name";
+    DEVICE_FRIENDLY_NAME: String = text, "the name that is shown to users";
+    DEVICE_SYSTEM_NAME: String = text, "the name that the system uses";
+    SUPRESS_T1_IFS_REQUEST: bool = bool, "whether the driver leaves out the T=1 IFS request";
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! What the reader answers to commands for contactless cards.
+
+use std::fmt;
+
+use super::error::ContactlessError;
+
+/// What was asked of the reader: the same status word means something else for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Request {
+    /// GET DATA.
+    GetData,
+    /// LOAD KEYS.
+    LoadKeys,
+    /// GENERAL AUTHENTICATE.
+    Authenticate,
+    /// READ BINARY.
+    ReadBinary,
+    /// UPDATE BINARY.
+    UpdateBinary,
+    /// INCREMENT or DECREMENT.
+    ChangeValue,
+}
+
+/// A status word, as the answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Status {
+    request: Request,
+    word: u16,
+}
+
+impl Status {
+    /// The status word of an answer to a request.
+    pub const fn new(request: Request, word: u16) -> Status {
+        Status { request, word }
+    }
+
+    /// The data of an answer, if its status word is 9000.
+    ///
+    /// # Errors
+    ///
+    /// [`ContactlessError::Status`] with any other status word,
+    /// [`ContactlessError::NoStatusWord`] without one.
+    pub fn check(request: Request, answer: &[u8]) -> Result<&[u8], ContactlessError> {
+        let (data, word) = answer
+            .split_last_chunk()
+            .ok_or(ContactlessError::NoStatusWord)?;
+        // INCREMENT and DECREMENT say in a data object, too, what became of them.
+        let word = match (request, data, word) {
+            (Request::ChangeValue, [0xC0, 0x03, _, sw1, sw2, ..], [0x90, 0x00]) => &[*sw1, *sw2],
+            _ => word,
+        };
+        match u16::from_be_bytes(*word) {
+            0x9000 => Ok(data),
+            word => Err(ContactlessError::Status(Status::new(request, word))),
+        }
+    }
+
+    /// The status word.
+    pub const fn word(self) -> u16 {
+        self.word
+    }
+
+    /// What was asked.
+    pub const fn request(self) -> Request {
+        self.request
+    }
+
+    /// What it means.
+    pub const fn meaning(self) -> Meaning {
+        use Request::{Authenticate, LoadKeys, ReadBinary, UpdateBinary};
+
+        match (self.word, self.request) {
+            (0x9000, _) => Meaning::Success,
+            (0x6281, _) => Meaning::DataCorrupted,
+            (0x6282, _) => Meaning::EndReached,
+            (0x6300, _) => Meaning::Failed,
+            (0x6581, _) => Meaning::MemoryFailure,
+            (0x6700, _) => Meaning::WrongLength,
+            (0x6981, _) => Meaning::WrongCard,
+
+            (0x6982, LoadKeys) => Meaning::CardKeyUnsupported,
+            (0x6983, LoadKeys) => Meaning::ReaderKeyUnsupported,
+            (0x6984, LoadKeys) => Meaning::PlainKeyUnsupported,
+            (0x6985, LoadKeys) => Meaning::EncryptedKeyUnsupported,
+            (0x6986, LoadKeys) => Meaning::NoVolatileMemory,
+            (0x6987, LoadKeys) => Meaning::NoNonVolatileMemory,
+            (0x6989, LoadKeys) => Meaning::WrongKeyLength,
+            (0x6988, LoadKeys | Authenticate) => Meaning::NoSuchKeyNumber,
+
+            (0x6983, Authenticate) => Meaning::CannotAuthenticate,
+            (0x6984, Authenticate) => Meaning::KeyUnusable,
+            (0x6986, Authenticate) => Meaning::UnknownKeyKind,
+
+            (0x6982, _) => Meaning::NotAuthenticated,
+            (0x6986, ReadBinary | UpdateBinary) => Meaning::NotAllowed,
+            (0x6A81, _) => Meaning::Unsupported,
+            (0x6A82, _) => Meaning::NotFound,
+            (0x6B00, _) => Meaning::WrongParameters,
+            (0x6C00..=0x6CFF, _) => Meaning::LengthIs((self.word & 0xFF) as u8),
+            (0x6800 | 0x6D00 | 0x6E00, _) => Meaning::Unsupported,
+            _ => Meaning::Other,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:04X})", self.meaning(), self.word)
+    }
+}
+
+macro_rules! meanings {
+    ($( $(#[$doc:meta])* $name:ident $(($type:ty))? = $text:literal; )+) => {
+        /// What a status word means as the answer of a reader for contactless cards.
+        ///
+        /// [`Display`](fmt::Display) is a clause for a log.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Meaning {
+            $( $(#[$doc])* $name $(($type))?, )+
+        }
+
+        impl Meaning {
+            /// A clause for a log.
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $( Meaning::$name { .. } => $text, )+
+                }
+            }
+        }
+    };
+}
+
+meanings! {
+    /// 9000.
+    Success = "success";
+    /// 6281: part of the data may be wrong.
+    DataCorrupted = "part of the data may be wrong";
+    /// 6282: there are fewer bytes than were asked for.
+    EndReached = "there are fewer bytes than were asked for";
+    /// 6300: it failed, and nothing more is known. With GENERAL AUTHENTICATE a wrong key; often
+    /// a card that has gone.
+    Failed = "the command failed";
+    /// 6581: the memory of the card does not exist, or could not be written.
+    MemoryFailure = "the card has no such memory, or it cannot be written";
+    /// 6700: the length of the command is wrong.
+    WrongLength = "the length of the command is wrong";
+    /// 6981: the command is not for this kind of card.
+    WrongCard = "the command is not for this kind of card";
+    /// 6982: no key was presented that would allow it; with GENERAL AUTHENTICATE the wrong one.
+    NotAuthenticated = "the key that would allow this was not presented";
+    /// 6986: the card does not allow it.
+    NotAllowed = "the card does not allow this";
+    /// 6982 to LOAD KEYS: the reader does not take keys of cards.
+    CardKeyUnsupported = "the reader does not take keys of cards";
+    /// 6983 to LOAD KEYS: the reader does not take keys of its own.
+    ReaderKeyUnsupported = "the reader does not take keys of its own";
+    /// 6984 to LOAD KEYS: the reader takes encrypted keys only.
+    PlainKeyUnsupported = "the reader takes encrypted keys only";
+    /// 6985 to LOAD KEYS: the reader does not take encrypted keys.
+    EncryptedKeyUnsupported = "the reader does not take encrypted keys";
+    /// 6986 to LOAD KEYS: the reader has no [volatile](super::KeyPlace::Volatile) memory.
+    NoVolatileMemory = "the reader has no volatile memory for keys";
+    /// 6987 to LOAD KEYS: the reader has no [non-volatile](super::KeyPlace::NonVolatile)
+    /// memory.
+    NoNonVolatileMemory = "the reader has no non-volatile memory for keys";
+    /// 6988: the reader has no place for keys with this number.
+    NoSuchKeyNumber = "the reader has no key of this number";
+    /// 6989: the length of the key is wrong.
+    WrongKeyLength = "the length of the key is wrong";
+    /// 6983 to GENERAL AUTHENTICATE: the card cannot be authenticated to.
+    CannotAuthenticate = "the card cannot be authenticated to";
+    /// 6984 to GENERAL AUTHENTICATE: the key cannot be used; usually none was loaded.
+    KeyUnusable = "the key cannot be used";
+    /// 6986 to GENERAL AUTHENTICATE: the reader does not know this kind of key.
+    UnknownKeyKind = "the reader does not know this kind of key";
+    /// 6800, 6A81, 6D00 or 6E00: the reader cannot do this.
+    Unsupported = "the reader cannot do this";
+    /// 6A82: there is no such block or byte.
+    NotFound = "the card has no such block";
+    /// 6B00: P1 or P2 is wrong.
+    WrongParameters = "the parameters are wrong";
+    /// 6Cxx: so many bytes are there; 0 is 256.
+    LengthIs(u8) = "the length that was asked for is wrong";
+    /// Any other status word.
+    Other = "the status word has no meaning that is known";
+}
+
+impl fmt::Display for Meaning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}

@@ -1,0 +1,142 @@
+use super::*;
+
+#[test]
+fn commands_are_those_of_part_3() {
+    assert_eq!(command::get_uid(), [0xFF, 0xCA, 0, 0, 0]);
+    assert_eq!(command::get_historical_bytes(), [0xFF, 0xCA, 1, 0, 0]);
+    let key = Key::new([1, 2, 3, 4, 5, 6]);
+    assert_eq!(
+        *command::load_key(KeyPlace::NonVolatile, 7, &key).unwrap(),
+        [0xFF, 0x82, 0x20, 7, 6, 1, 2, 3, 4, 5, 6]
+    );
+    assert_eq!(
+        command::authenticate(0x0104, KeyKind::B, 7),
+        [0xFF, 0x86, 0, 0, 5, 1, 0x01, 0x04, 0x61, 7]
+    );
+    assert_eq!(
+        command::read_binary(0x0104, 16).unwrap(),
+        [0xFF, 0xB0, 1, 4, 16]
+    );
+    assert_eq!(
+        command::update_binary(4, &[9; 4]).unwrap(),
+        [0xFF, 0xD6, 0, 4, 4, 9, 9, 9, 9]
+    );
+    assert_eq!(
+        command::increment(5, 100),
+        [
+            0xFF, 0xC2, 0, 3, 11, 0xA0, 9, 0x80, 1, 5, 0x81, 4, 100, 0, 0, 0, 0
+        ]
+    );
+    assert_eq!(
+        command::decrement(5, 0x0102_0304)[5..],
+        [0xA1, 9, 0x80, 1, 5, 0x81, 4, 4, 3, 2, 1, 0]
+    );
+}
+
+#[test]
+fn lengths_are_kept_to() {
+    for (len, le) in [(1, 1), (255, 255), (256, 0)] {
+        assert_eq!(command::read_binary(0, len).unwrap()[4], le);
+    }
+    for len in [0, 257, usize::MAX] {
+        let read = command::read_binary(0, len);
+        assert!(matches!(read, Err(ContactlessError::Length)), "{len}");
+    }
+    for len in [0, 256, 1000] {
+        assert!(command::update_binary(0, &vec![0; len]).is_err(), "{len}");
+        let key = Key::new(vec![0; len]);
+        assert!(command::load_key(KeyPlace::Volatile, 0, &key).is_err());
+    }
+    assert!(command::update_binary(0, &[0; 255]).is_ok());
+}
+
+#[test]
+fn a_key_is_in_no_output() {
+    let key = Key::new([0xAB; 6]);
+    assert_eq!(format!("{key:?} {key:#?}"), "Key(6 bytes) Key(6 bytes)");
+    let clone = key.clone();
+    assert_eq!(clone.as_bytes(), [0xAB; 6]);
+}
+
+#[test]
+fn status_words_mean_what_the_request_makes_of_them() {
+    let meaning = |request, word| Status::new(request, word).meaning();
+    use Request::*;
+    for (request, word, expected) in [
+        (GetData, 0x9000, Meaning::Success),
+        (GetData, 0x6A81, Meaning::Unsupported),
+        (GetData, 0x6282, Meaning::EndReached),
+        (GetData, 0x6C07, Meaning::LengthIs(7)),
+        (LoadKeys, 0x6982, Meaning::CardKeyUnsupported),
+        (LoadKeys, 0x6983, Meaning::ReaderKeyUnsupported),
+        (LoadKeys, 0x6984, Meaning::PlainKeyUnsupported),
+        (LoadKeys, 0x6985, Meaning::EncryptedKeyUnsupported),
+        (LoadKeys, 0x6986, Meaning::NoVolatileMemory),
+        (LoadKeys, 0x6987, Meaning::NoNonVolatileMemory),
+        (LoadKeys, 0x6988, Meaning::NoSuchKeyNumber),
+        (LoadKeys, 0x6989, Meaning::WrongKeyLength),
+        (Authenticate, 0x6300, Meaning::Failed),
+        (Authenticate, 0x6581, Meaning::MemoryFailure),
+        (Authenticate, 0x6982, Meaning::NotAuthenticated),
+        (Authenticate, 0x6983, Meaning::CannotAuthenticate),
+        (Authenticate, 0x6984, Meaning::KeyUnusable),
+        (Authenticate, 0x6986, Meaning::UnknownKeyKind),
+        (Authenticate, 0x6988, Meaning::NoSuchKeyNumber),
+        (ReadBinary, 0x6281, Meaning::DataCorrupted),
+        (ReadBinary, 0x6981, Meaning::WrongCard),
+        (ReadBinary, 0x6982, Meaning::NotAuthenticated),
+        (ReadBinary, 0x6986, Meaning::NotAllowed),
+        (ReadBinary, 0x6A82, Meaning::NotFound),
+        (UpdateBinary, 0x6581, Meaning::MemoryFailure),
+        (UpdateBinary, 0x6700, Meaning::WrongLength),
+        (ChangeValue, 0x6D00, Meaning::Unsupported),
+        (ChangeValue, 0x1234, Meaning::Other),
+    ] {
+        assert_eq!(meaning(request, word), expected, "{request:?} {word:04X}");
+    }
+    let requests = [
+        GetData,
+        LoadKeys,
+        Authenticate,
+        ReadBinary,
+        UpdateBinary,
+        ChangeValue,
+    ];
+    for request in requests {
+        for word in 0..=u16::MAX {
+            let status = Status::new(request, word);
+            assert_eq!((status.word(), status.request()), (word, request));
+            assert_eq!(status.meaning() == Meaning::Success, word == 0x9000);
+        }
+    }
+}
+
+#[test]
+fn a_failure_can_be_in_a_data_object() {
+    let check = |request, answer| Status::check(request, answer).map_err(|it| it.status());
+    let failed = &[0xC0, 0x03, 0x01, 0x69, 0x82, 0x90, 0x00];
+    let status = Status::new(Request::ChangeValue, 0x6982);
+    assert_eq!(check(Request::ChangeValue, failed), Err(Some(status)));
+    assert_eq!(check(Request::ReadBinary, failed), Ok(&failed[..5]));
+    let done = &[0xC0, 0x03, 0x00, 0x90, 0x00, 0x90, 0x00];
+    assert!(check(Request::ChangeValue, done).is_ok());
+}
+
+#[test]
+fn answers_are_data_or_an_error() {
+    let check = |answer| Status::check(Request::ReadBinary, answer);
+    assert_eq!(check(&[1, 2, 0x90, 0x00]).unwrap(), [1, 2]);
+    assert_eq!(check(&[0x90, 0x00]).unwrap(), [0; 0]);
+    for short in [&[][..], &[0x90]] {
+        let error = check(short).unwrap_err();
+        assert!(matches!(error, ContactlessError::NoStatusWord));
+        assert_eq!(error.status(), None);
+    }
+    let error = check(&[1, 2, 0x69, 0x82]).unwrap_err();
+    assert_eq!(error.status().unwrap().meaning(), Meaning::NotAuthenticated);
+    assert_eq!(
+        error.to_string(),
+        "the reader for contactless cards refused: the key that would allow this was not \
+         presented (6982)"
+    );
+}

@@ -1,0 +1,195 @@
+//! How a PIN gets from the keys into the command.
+
+use super::entry::InvalidPinRequest;
+
+/// A place in the data of a command, from its first byte on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PinOffset {
+    /// So many bits, 15 at most.
+    Bits(u8),
+    /// So many bytes, 15 at most.
+    Bytes(u8),
+}
+
+impl PinOffset {
+    /// The unit, and the number if the four bits there are take it.
+    const fn parts(self) -> (bool, Option<u8>) {
+        let (bytes, number) = match self {
+            PinOffset::Bits(number) => (false, number),
+            PinOffset::Bytes(number) => (true, number),
+        };
+        (bytes, nibble(number))
+    }
+
+    fn bytes_rounded_up(self) -> usize {
+        match self {
+            PinOffset::Bits(bits) => usize::from(bits).div_ceil(8),
+            PinOffset::Bytes(bytes) => usize::from(bytes),
+        }
+    }
+}
+
+const fn nibble(number: u8) -> Option<u8> {
+    if number <= 15 { Some(number) } else { None }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Encoding {
+    Binary = 0,
+    Bcd = 1,
+    Ascii = 2,
+}
+
+/// How the reader puts a PIN into the command: `bmFormatString`, `bmPINBlockString` and
+/// `bmPINLengthFormat`.
+///
+/// ```
+/// use scard::features::{PinFormat, PinOffset};
+///
+/// // "1234" becomes 31 32 33 34 FF FF FF FF.
+/// let padded = PinFormat::ascii().block_len(8);
+/// assert_eq!(padded.to_bytes()?, [0x82, 0x08, 0x00]);
+///
+/// // "1234" becomes 24 12 34 FF FF FF FF FF.
+/// assert_eq!(PinFormat::iso_9564_format_2().to_bytes()?, [0x89, 0x47, 0x04]);
+/// # Ok::<(), scard::features::InvalidPinRequest>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct PinFormat {
+    encoding: Encoding,
+    right: bool,
+    position: PinOffset,
+    block_len: u8,
+    length_bits: u8,
+    length_position: PinOffset,
+    filler: u8,
+    /// What the data begins with, if the PIN does not stand at the beginning.
+    lead: u8,
+}
+
+impl PinFormat {
+    const fn new(encoding: Encoding) -> PinFormat {
+        PinFormat {
+            encoding,
+            right: false,
+            position: PinOffset::Bytes(0),
+            block_len: 0,
+            length_bits: 0,
+            length_position: PinOffset::Bits(0),
+            filler: 0xFF,
+            lead: 0,
+        }
+    }
+
+    /// A byte for each digit, its ASCII code, at the beginning of the data.
+    pub const fn ascii() -> PinFormat {
+        PinFormat::new(Encoding::Ascii)
+    }
+
+    /// Half a byte for each digit, at the beginning of the data.
+    pub const fn bcd() -> PinFormat {
+        PinFormat::new(Encoding::Bcd)
+    }
+
+    /// A byte for each digit, its value, at the beginning of the data.
+    pub const fn binary() -> PinFormat {
+        PinFormat::new(Encoding::Binary)
+    }
+
+    /// The PIN block of ISO 9564-1 format 2, which GlobalPlatform uses, too: `2`, the number of
+    /// digits, the digits in BCD, filled with `F` to eight bytes.
+    ///
+    /// It is given in the way that most readers know: `89 47 04`, the digits from the second
+    /// byte on in a block of seven, and the length in four bits after the first four.
+    pub const fn iso_9564_format_2() -> PinFormat {
+        let block = PinFormat::bcd()
+            .position(PinOffset::Bytes(1))
+            .block_len(7)
+            .length(4, PinOffset::Bits(4));
+        PinFormat {
+            lead: 0x20,
+            ..block
+        }
+    }
+
+    /// The size of the PIN after formatting, in bytes, 15 at most: a shorter one is filled. 0,
+    /// which is the value without this, leaves it as long as it is.
+    pub const fn block_len(self, bytes: u8) -> PinFormat {
+        PinFormat {
+            block_len: bytes,
+            ..self
+        }
+    }
+
+    /// What the block is filled with where [`PinVerification::iso`] and
+    /// [`PinModification::iso`] make the command; 0xFF without this. The reader leaves it where
+    /// there is no digit.
+    ///
+    /// [`PinVerification::iso`]: super::PinVerification::iso
+    /// [`PinModification::iso`]: super::PinModification::iso
+    pub const fn filler(self, filler: u8) -> PinFormat {
+        PinFormat { filler, ..self }
+    }
+
+    /// Puts the digits to the right in the block, the filling to the left.
+    pub const fn justified_right(self) -> PinFormat {
+        PinFormat {
+            right: true,
+            ..self
+        }
+    }
+
+    /// Where the PIN stands in the data.
+    pub const fn position(self, position: PinOffset) -> PinFormat {
+        PinFormat { position, ..self }
+    }
+
+    /// Has the reader put the number of digits into the data, in so many bits, 15 at most, at
+    /// this place.
+    pub const fn length(self, bits: u8, position: PinOffset) -> PinFormat {
+        PinFormat {
+            length_bits: bits,
+            length_position: position,
+            ..self
+        }
+    }
+
+    /// `bmFormatString`, `bmPINBlockString` and `bmPINLengthFormat`.
+    ///
+    /// # Errors
+    ///
+    /// A length or place is greater than 15: there are four bits for each.
+    pub const fn to_bytes(self) -> Result<[u8; 3], InvalidPinRequest> {
+        let (in_bytes, Some(position)) = self.position.parts() else {
+            return Err(InvalidPinRequest::new("the PIN stands at 15 units at most"));
+        };
+        let (length_in_bytes, Some(length_position)) = self.length_position.parts() else {
+            return Err(InvalidPinRequest::new(
+                "the length of the PIN stands at 15 units at most",
+            ));
+        };
+        let (Some(block_len), Some(length_bits)) =
+            (nibble(self.block_len), nibble(self.length_bits))
+        else {
+            return Err(InvalidPinRequest::new(
+                "the PIN has 15 bytes and its length 15 bits at most",
+            ));
+        };
+        Ok([
+            (in_bytes as u8) << 7 | position << 3 | (self.right as u8) << 2 | self.encoding as u8,
+            length_bits << 4 | block_len,
+            (length_in_bytes as u8) << 4 | length_position,
+        ])
+    }
+
+    /// The data that the reader puts a PIN into. Empty for a PIN that is not filled.
+    pub(super) fn block(self) -> Vec<u8> {
+        if self.block_len == 0 {
+            return Vec::new();
+        }
+        let mut block = vec![self.lead; self.position.bytes_rounded_up()];
+        block.resize(block.len() + usize::from(self.block_len), self.filler);
+        block
+    }
+}

@@ -1,0 +1,128 @@
+//! The request for PINs with which the card is to change its own.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::entry::{
+    Entry, EntryValidation, InvalidPinRequest, PinMessages, command, entry_settings, seconds,
+};
+use super::format::PinFormat;
+
+/// A PIN that is changed at the reader: `PIN_MODIFY_STRUCTURE`. The user enters the current
+/// one, unless the command does not need it, and the new one twice.
+///
+/// ```
+/// use scard::features::{PinFormat, PinModification};
+///
+/// let request = PinModification::iso(0x80, PinFormat::ascii().block_len(8));
+/// assert_eq!(request.to_bytes()?.len(), 24 + 5 + 16);
+/// # Ok::<(), scard::features::InvalidPinRequest>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[doc(alias = "PIN_MODIFY_STRUCTURE")]
+#[must_use]
+pub struct PinModification {
+    entry: Entry,
+    messages: Option<PinMessages>,
+    offset_of_current: u8,
+    offset_of_new: u8,
+    asks_current: bool,
+    confirms: bool,
+}
+
+impl PinModification {
+    /// With a command of the program's own, into whose data the reader puts the PINs. It has no
+    /// PIN in it, but what is to stand around them. [`offsets`](PinModification::offsets) says
+    /// where they begin.
+    pub fn new(command: impl Into<Vec<u8>>, format: PinFormat) -> PinModification {
+        PinModification {
+            entry: Entry::new(command.into(), format, PinMessages::None),
+            messages: None,
+            offset_of_current: 0,
+            offset_of_new: 0,
+            asks_current: true,
+            confirms: true,
+        }
+    }
+
+    /// With the command CHANGE REFERENCE DATA of ISO 7816-4 (`00 24 00`) for the PIN with this
+    /// reference: the current PIN and the new one.
+    ///
+    /// With a [block](PinFormat::block_len) the data is there, two of them, filled; without
+    /// one there is none (Lc is 0), and the reader adds the PINs, one after the other, and sets
+    /// Lc.
+    pub fn iso(reference: u8, format: PinFormat) -> PinModification {
+        let block = format.block();
+        // At most 30 bytes.
+        let second = u8::try_from(block.len()).unwrap_or(u8::MAX);
+        let header = [0x00, 0x24, 0x00, reference];
+        let request = PinModification::new(command(header, &block.repeat(2)), format);
+        request.offsets(0, second)
+    }
+
+    /// With the command CHANGE REFERENCE DATA that has only a new PIN (`00 24 01`), for cards
+    /// that do not want the current one with it.
+    pub fn iso_new_only(reference: u8, format: PinFormat) -> PinModification {
+        let header = [0x00, 0x24, 0x01, reference];
+        PinModification::new(command(header, &format.block()), format).asks_current(false)
+    }
+
+    entry_settings!();
+
+    /// Where the current PIN and the new one begin, in bytes of the data: the place in the
+    /// [format](PinFormat::position) counts from there. Both 0 without this, or what
+    /// [`iso`](PinModification::iso) has set.
+    pub fn offsets(mut self, current: u8, new: u8) -> PinModification {
+        self.offset_of_current = current;
+        self.offset_of_new = new;
+        self
+    }
+
+    /// Whether the user enters the current PIN; `true` without this.
+    pub fn asks_current(mut self, asks: bool) -> PinModification {
+        self.asks_current = asks;
+        self
+    }
+
+    /// Whether the user enters the new PIN twice; `true` without this.
+    pub fn confirms(mut self, confirms: bool) -> PinModification {
+        self.confirms = confirms;
+        self
+    }
+
+    /// The messages that the reader shows, one for each entry. Without this those with the
+    /// indexes that readers usually have for them: 0 for the current PIN, 1 for the new one, 2
+    /// for the new one again.
+    pub fn messages(mut self, messages: PinMessages) -> PinModification {
+        self.messages = Some(messages);
+        self
+    }
+
+    /// The bytes of `PIN_MODIFY_STRUCTURE`: packed, the lowest byte of each number first, on
+    /// every platform. For [`FEATURE_MODIFY_PIN_DIRECT`](super::Feature::MODIFY_PIN_DIRECT) and
+    /// [`FEATURE_MODIFY_PIN_START`](super::Feature::MODIFY_PIN_START).
+    ///
+    /// # Errors
+    ///
+    /// The format, the digits or the command are impossible.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPinRequest> {
+        let entry = &self.entry;
+        let usual = match (self.asks_current, self.confirms) {
+            (true, true) => PinMessages::Three(0, 1, 2),
+            (true, false) => PinMessages::Two(0, 1),
+            (false, true) => PinMessages::Two(1, 2),
+            (false, false) => PinMessages::One(1),
+        };
+        let (messages, indexes) = self.messages.unwrap_or(usual).parts();
+        let mut bytes = vec![entry.timeout, entry.timeout2];
+        bytes.extend(entry.format.to_bytes()?);
+        bytes.extend([self.offset_of_current, self.offset_of_new]);
+        bytes.extend(entry.digits()?);
+        bytes.push(u8::from(self.confirms) | u8::from(self.asks_current) << 1);
+        bytes.extend([entry.validation.bits(), messages]);
+        bytes.extend(entry.language());
+        bytes.extend(indexes);
+        entry.push_command(&mut bytes)?;
+        Ok(bytes)
+    }
+}

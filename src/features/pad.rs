@@ -1,0 +1,73 @@
+//! The properties of PIN pad and display, in the form that is older than the properties of the
+//! reader.
+
+use super::entry::EntryValidation;
+
+/// The properties of a PIN pad: `PIN_PROPERTIES_STRUCTURE`, the answer to
+/// [`FEATURE_IFD_PIN_PROPERTIES`](super::Feature::IFD_PIN_PROPERTIES).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias = "PIN_PROPERTIES_STRUCTURE")]
+pub struct PinPadProperties {
+    lcd_layout: u16,
+    entry_validation: EntryValidation,
+    has_second_timeout: bool,
+}
+
+impl PinPadProperties {
+    /// The properties in an answer; `None` if it has fewer than four bytes. Bytes after the
+    /// fourth are left out.
+    pub fn from_bytes(bytes: &[u8]) -> Option<PinPadProperties> {
+        let &[low, high, validation, timeout2] = bytes.first_chunk()?;
+        Some(PinPadProperties {
+            lcd_layout: u16::from_le_bytes([low, high]),
+            entry_validation: EntryValidation::from_bits_retain(validation),
+            has_second_timeout: timeout2 != 0,
+        })
+    }
+
+    /// `wLcdLayout`: the layout of the display; 0 if there is none. The high byte is the
+    /// number of lines, the low one that of characters in a line.
+    pub fn lcd_layout(self) -> u16 {
+        self.lcd_layout
+    }
+
+    /// `bEntryValidationCondition`: what can end the entry of a PIN.
+    pub fn entry_validation(self) -> EntryValidation {
+        self.entry_validation
+    }
+
+    /// `bTimeOut2`: whether the time after the first key is a time of its own.
+    pub fn has_second_timeout(self) -> bool {
+        self.has_second_timeout
+    }
+}
+
+/// The size of a reader's display: `DISPLAY_PROPERTIES_STRUCTURE`, the answer to
+/// [`FEATURE_IFD_DISPLAY_PROPERTIES`](super::Feature::IFD_DISPLAY_PROPERTIES).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias = "DISPLAY_PROPERTIES_STRUCTURE")]
+pub struct DisplayProperties {
+    max_characters: u16,
+    max_lines: u16,
+}
+
+impl DisplayProperties {
+    /// The size in an answer; `None` if it has fewer than four bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<DisplayProperties> {
+        let &[a, b, c, d] = bytes.first_chunk()?;
+        Some(DisplayProperties {
+            max_characters: u16::from_le_bytes([a, b]),
+            max_lines: u16::from_le_bytes([c, d]),
+        })
+    }
+
+    /// `wLcdMaxCharacters`: how many characters a line has.
+    pub fn max_characters(self) -> u16 {
+        self.max_characters
+    }
+
+    /// `wLcdMaxLines`: how many lines there are.
+    pub fn max_lines(self) -> u16 {
+        self.max_lines
+    }
+}

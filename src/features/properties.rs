@@ -1,0 +1,158 @@
+//! The properties of a reader.
+
+use super::entry::EntryValidation;
+use super::feature::Property;
+use super::list::Entries;
+
+bitflags::bitflags! {
+    /// The ways that pseudo-APDUs for the reader itself take: `bPPDUSupport`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct PpduSupport: u8 {
+        /// By `SCardControl`, with the control code of
+        /// [`FEATURE_CCID_ESC_COMMAND`](super::Feature::CCID_ESC_COMMAND).
+        const CONTROL = 0x01;
+        /// By `SCardTransmit`.
+        const TRANSMIT = 0x02;
+    }
+}
+
+/// The properties of a reader, from its answer to
+/// [`FEATURE_GET_TLV_PROPERTIES`](super::Feature::GET_TLV_PROPERTIES).
+///
+/// Given by [`Card::reader_properties`](crate::Card::reader_properties) and its like on readers
+/// and transactions. Every property can be missing, or have a value that is no number of four
+/// bytes at most, and is `None` then; [`value`](ReaderProperties::value) has what came.
+///
+/// ```
+/// use scard::features::{Property, ReaderProperties};
+///
+/// let properties = ReaderProperties::from_bytes(&[0x0A, 0x04, 0x00, 0x00, 0x01, 0x00]);
+/// assert_eq!(properties.max_apdu_data_size(), Some(65536));
+/// assert_eq!(properties.value(Property::MAX_PIN_SIZE), None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReaderProperties {
+    entries: Vec<(Property, Vec<u8>)>,
+}
+
+impl ReaderProperties {
+    /// The properties in an answer: for each a tag, a length and a value, the lowest byte
+    /// first. An entry that is cut off at the end is left out.
+    pub fn from_bytes(bytes: &[u8]) -> ReaderProperties {
+        let entries = Entries(bytes);
+        ReaderProperties {
+            entries: entries
+                .map(|(tag, value)| (Property::from_raw(tag), value.to_vec()))
+                .collect(),
+        }
+    }
+
+    /// The value of a property, as the reader gave it. Of several the first.
+    pub fn value(&self, property: Property) -> Option<&[u8]> {
+        let mut found = self.entries.iter().filter(|entry| entry.0 == property);
+        found.next().map(|entry| entry.1.as_slice())
+    }
+
+    /// All entries, as the reader gave them.
+    pub fn iter(&self) -> impl Iterator<Item = (Property, &[u8])> + '_ {
+        let entries = self.entries.iter();
+        entries.map(|(property, value)| (*property, value.as_slice()))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// `dwMaxAPDUDataSize`: the most bytes of data that a command or an answer can have with
+    /// this reader and its driver. 0: only short commands. From 256 to 65,536: extended
+    /// commands with so much data.
+    #[doc(alias = "dwMaxAPDUDataSize")]
+    pub fn max_apdu_data_size(&self) -> Option<u32> {
+        self.number(Property::MAX_APDU_DATA_SIZE)
+    }
+
+    /// `bMinPINSize`: the fewest digits of a PIN that the pad takes.
+    #[doc(alias = "bMinPINSize")]
+    pub fn min_pin_size(&self) -> Option<u8> {
+        self.number(Property::MIN_PIN_SIZE)
+    }
+
+    /// `bMaxPINSize`: the most digits of a PIN that the pad takes.
+    #[doc(alias = "bMaxPINSize")]
+    pub fn max_pin_size(&self) -> Option<u8> {
+        self.number(Property::MAX_PIN_SIZE)
+    }
+
+    /// `bEntryValidationCondition`: what can end the entry of a PIN.
+    #[doc(alias = "bEntryValidationCondition")]
+    pub fn entry_validation(&self) -> Option<EntryValidation> {
+        let bits = self.number(Property::ENTRY_VALIDATION)?;
+        Some(EntryValidation::from_bits_retain(bits))
+    }
+
+    /// `bTimeOut2`: whether the time after the first key is a time of its own.
+    #[doc(alias = "bTimeOut2")]
+    pub fn has_second_timeout(&self) -> Option<bool> {
+        Some(self.number::<u8>(Property::TIMEOUT2)? != 0)
+    }
+
+    /// `wLcdLayout`: the layout of the display; 0 if there is none.
+    #[doc(alias = "wLcdLayout")]
+    pub fn lcd_layout(&self) -> Option<u16> {
+        self.number(Property::LCD_LAYOUT)
+    }
+
+    /// `wLcdMaxCharacters`: how many characters a line of the display has.
+    #[doc(alias = "wLcdMaxCharacters")]
+    pub fn lcd_max_characters(&self) -> Option<u16> {
+        self.number(Property::LCD_MAX_CHARACTERS)
+    }
+
+    /// `wLcdMaxLines`: how many lines the display has.
+    #[doc(alias = "wLcdMaxLines")]
+    pub fn lcd_max_lines(&self) -> Option<u16> {
+        self.number(Property::LCD_MAX_LINES)
+    }
+
+    /// `sFirmwareID`: the version of the firmware, up to the first NUL. What is not UTF-8 is
+    /// replaced.
+    #[doc(alias = "sFirmwareID")]
+    pub fn firmware(&self) -> Option<String> {
+        let value = self.value(Property::FIRMWARE_ID)?;
+        let text = value.split(|&byte| byte == 0).next()?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// `bPPDUSupport`: the ways that pseudo-APDUs for the reader itself take.
+    #[doc(alias = "bPPDUSupport")]
+    pub fn ppdu_support(&self) -> Option<PpduSupport> {
+        let bits = self.number(Property::PPDU_SUPPORT)?;
+        Some(PpduSupport::from_bits_retain(bits))
+    }
+
+    /// `wIdVendor`: the USB number of the maker.
+    #[doc(alias = "wIdVendor")]
+    pub fn vendor_id(&self) -> Option<u16> {
+        self.number(Property::ID_VENDOR)
+    }
+
+    /// `wIdProduct`: the USB number of the model.
+    #[doc(alias = "wIdProduct")]
+    pub fn product_id(&self) -> Option<u16> {
+        self.number(Property::ID_PRODUCT)
+    }
+
+    /// A number. Drivers differ in how many bytes they take for one.
+    fn number<T: TryFrom<u32>>(&self, property: Property) -> Option<T> {
+        let value = self.value(property)?;
+        if value.is_empty() || value.len() > 4 {
+            return None;
+        }
+        let number = value
+            .iter()
+            .rev()
+            .fold(0_u32, |number, &byte| number << 8 | u32::from(byte));
+        T::try_from(number).ok()
+    }
+}
