@@ -65,6 +65,7 @@
 //! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
 //! there.
 
+pub mod apdu;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod atr;
@@ -86,9 +87,11 @@ mod reader;
 mod session;
 mod status;
 mod sys;
+pub mod trace;
 mod transaction;
 mod worker;
 
+pub use apdu::{Command, Response, StatusWord};
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncCard, AsyncContext, AsyncReader, AsyncSession, AsyncTransaction};
 pub use atr::Atr;
