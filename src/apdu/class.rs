@@ -18,7 +18,9 @@ const CHAINING: u8 = 0x10;
 pub(super) fn chained(class: u8, any_class: bool) -> Option<u8> {
     let interindustry = matches!(class, 0x00..=0x1F | 0x40..=0x7F);
     let possible = interindustry || any_class && matches!(class, 0x80..=0xFE);
-    (possible && class & CHAINING == 0).then_some(class | CHAINING)
+    let chained = class | CHAINING;
+    // EF would become no class.
+    (possible && chained != class && chained != PSEUDO).then_some(chained)
 }
 
 /// The class of the GET RESPONSE that fetches the rest of an answer: the same channel,
@@ -128,7 +130,7 @@ mod tests {
         assert_eq!(chained(0x4F, false), Some(0x5F));
         assert_eq!(chained(0x80, false), None);
         assert_eq!(chained(0x80, true), Some(0x90));
-        for class in [0x10, 0x20, 0x30, 0x50, 0x90, 0xFF] {
+        for class in [0x10, 0x20, 0x30, 0x50, 0x90, 0xEF, 0xFF] {
             assert_eq!(chained(class, true), None, "{class:02X}");
         }
     }
