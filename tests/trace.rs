@@ -1,11 +1,8 @@
 //! What is told to `tracing`, and what is never told: secrets.
 #![cfg(target_os = "linux")]
-#![allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fmt::{Debug, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -347,45 +344,5 @@ fn whole_commands_are_told_when_asked_for() {
         scard::trace::show_apdus(false);
         card.transmit(&select().to_bytes()).unwrap();
         assert!(!told.take().contains("scard::apdu"));
-    });
-}
-
-/// Counts what this thread allocates.
-struct Counting;
-
-thread_local! {
-    static ALLOCATED: Cell<u64> = const { Cell::new(0) };
-}
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATED.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-#[test]
-fn a_command_allocates_nothing() {
-    isolated(|| {
-        let fixture = fixture();
-        let mut card = fixture.connect();
-        let mut transaction = card.transaction().unwrap();
-        transaction.transmit_ref(COMMAND).unwrap();
-        let before = ALLOCATED.get();
-        for _ in 0..20 {
-            assert_eq!(transaction.transmit_ref(COMMAND).unwrap(), OK);
-        }
-        assert_eq!(ALLOCATED.get(), before);
-        // The answer has no data, and room for none.
-        let command = Command::parse(COMMAND).unwrap();
-        let _ = transaction.exchange(&command).unwrap();
-        assert_eq!(ALLOCATED.get() - before, 1, "the bytes of the command");
     });
 }
