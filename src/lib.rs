@@ -29,6 +29,8 @@
 //! - [`Card`]: a connected card. [`transmit`](Card::transmit) sends commands,
 //!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
 //! - [`Transaction`]: keeps others away from the card while commands belong together.
+//! - [`apdu`]: commands, answers and status words of ISO 7816-4. [`exchange`](Card::exchange)
+//!   sends a [`Command`] and fetches the whole answer.
 //! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
 //!   command twice.
 //! - [`Monitor`]: tells when readers and cards come and go;
@@ -51,12 +53,14 @@
     doc = "- With the feature `async`: the same as futures, for every executor."
 )]
 //! - [`codes`]: return codes of PC/SC and of what is built on it.
+//! - [`trace`]: what is told to `tracing`.
 //!
 //! # What it keeps
 //!
 //! - Every return value reaches the caller as the exact code, known or not.
 //! - No call panics, whatever the service, the driver or the card answers.
 //! - One card never waits for another: each has a PC/SC context of its own.
+//! - Bodies of commands that carry secrets are shown nowhere, and overwritten after use.
 //! - Dropping never resets a card, and so never waits for another program.
 //!
 //! # Processes

@@ -3,8 +3,8 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,10 +17,16 @@ use support::*;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
+use tracing_core::span::Current;
+
+thread_local! {
+    /// The spans that this thread is in.
+    static INSIDE: RefCell<Vec<(u64, &'static Metadata<'static>)>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Writes down everything, at every level.
 #[derive(Clone, Default)]
-struct Told(Arc<(Mutex<String>, AtomicU64)>);
+struct Told(Arc<(Mutex<String>, Mutex<Vec<&'static Metadata<'static>>>)>);
 
 impl Told {
     /// From now on, everything of the process.
@@ -59,7 +65,9 @@ impl Subscriber for Told {
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         self.line(span.metadata(), |line| span.record(line));
-        Id::from_u64(self.0.1.fetch_add(1, Ordering::Relaxed) + 1)
+        let mut spans = self.0.1.lock().unwrap();
+        spans.push(span.metadata());
+        Id::from_u64(spans.len() as u64)
     }
 
     fn record(&self, _: &Id, values: &Record<'_>) {
@@ -71,12 +79,30 @@ impl Subscriber for Told {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        self.line(event.metadata(), |line| event.record(line));
+        self.line(event.metadata(), |line| {
+            event.record(line);
+            if let Some((number, _)) = INSIDE.with_borrow(|inside| inside.last().copied()) {
+                write!(line.0, " in={number}").unwrap();
+            }
+        });
     }
 
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, span: &Id) {
+        let number = span.into_u64();
+        let metadata = self.0.1.lock().unwrap()[number as usize - 1];
+        INSIDE.with_borrow_mut(|inside| inside.push((number, metadata)));
+    }
 
-    fn exit(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {
+        INSIDE.with_borrow_mut(Vec::pop);
+    }
+
+    fn current_span(&self) -> Current {
+        match INSIDE.with_borrow(|inside| inside.last().copied()) {
+            Some((number, metadata)) => Current::new(Id::from_u64(number), metadata),
+            None => Current::none(),
+        }
+    }
 }
 
 /// Nothing here has the bytes, in any notation.
@@ -326,6 +352,34 @@ fn every_call_is_told_with_reader_code_and_duration() {
         // Not unless asked for.
         assert!(!lines.contains("scard::apdu"), "{lines}");
         assert!(!lines.contains("AA AA"), "{lines}");
+    });
+}
+
+#[test]
+fn the_calls_of_an_exchange_are_in_its_span_on_whichever_thread() {
+    isolated(|| {
+        let told = Told::listen();
+        let fixture = fixture_with(Iso7816::new(T1));
+        let mut card = fixture.connect();
+        let transmits = |told: &Told, span: &str| {
+            let told = told.take();
+            let transmits = told.lines().filter(|it| it.contains("=SCardTransmit "));
+            let outside: Vec<&str> = transmits.filter(|it| !it.ends_with(span)).collect();
+            assert!(outside.is_empty(), "{told}");
+            assert!(told.contains("=SCardTransmit "), "{told}");
+        };
+        told.take();
+        let _ = card.exchange(&get()).unwrap();
+        transmits(&told, " in=1");
+        card.set_timeout(Some(SOON));
+        let _ = card.exchange(&get()).unwrap();
+        transmits(&told, " in=2");
+        #[cfg(feature = "async")]
+        smol::block_on(async {
+            let mut card = scard::AsyncCard::from(card);
+            let _ = card.exchange(&get()).await.unwrap();
+            transmits(&told, " in=3");
+        });
     });
 }
 

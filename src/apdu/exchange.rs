@@ -73,9 +73,12 @@ pub enum Next<'c> {
 }
 
 impl<'c> Exchange<'c> {
-    /// Decides how the command is sent. Over T=0 one with a body asks for no answer: the card
-    /// says by 61XX that there is one. That protocol cannot carry both, and what drivers do
-    /// with Le all the same differs.
+    /// Decides how the command is sent.
+    ///
+    /// Over T=0 a command with a body goes without Le, and the card says by 61XX that there is
+    /// an answer: that protocol carries data in one direction at a time. PC/SC does not say
+    /// who is to leave Le out; of drivers, some do, and others fail (GemCCID on Windows
+    /// reports a mute card). A command without body and Le stays four bytes.
     ///
     /// The options know nothing of the card's ATR here:
     /// [`extended_length`](ExchangeOptions::extended_length) and
