@@ -134,24 +134,23 @@ impl Call<()> {
     }
 
     /// Gives the length of the answer, which the connection has.
-    pub(crate) fn transmit(command: &[u8]) -> Call<impl Job<usize> + use<>> {
+    /// The call keeps a copy of the command, and overwrites it.
+    pub(crate) fn transmit(command: &[u8], is_secret: bool) -> Call<impl Job<usize> + use<>> {
         let refusal = Refusal::of_command(command);
-        let command = match refusal {
+        let command = Zeroizing::new(match refusal {
             None => command.to_vec(),
             Some(_) => Vec::new(),
-        };
-        // It may have a PIN or a key in it.
-        let command = Zeroizing::new(command);
+        });
         Call {
             refusal,
             ..Call::new(Operation::Transmit, move |connection, permit| {
-                connection.transmit_permitted(permit, &command)
+                connection.transmit_permitted(permit, &command, is_secret)
             })
         }
     }
 
     pub(crate) fn control(code: ControlCode, input: &[u8]) -> Call<impl Job<Vec<u8>> + use<>> {
-        let input = input.to_vec();
+        let input = Zeroizing::new(input.to_vec());
         Call::new(Operation::Control, move |connection, permit| {
             // Does not wait for other programs' transactions.
             permit.grant();
@@ -166,7 +165,7 @@ impl Call<()> {
     }
 
     pub(crate) fn set_attribute(attribute: Attribute, value: &[u8]) -> Call<impl Job<()> + use<>> {
-        let value = value.to_vec();
+        let value = Zeroizing::new(value.to_vec());
         Call::new(Operation::SetAttribute, move |connection, _| {
             connection.set_attribute(attribute, &value)
         })

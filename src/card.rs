@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Protocols;
+use crate::apdu::{Command, ExchangeError, ExchangeOptions, Exchanges, LogicalChannel, Response};
 use crate::attribute::Attribute;
 use crate::call::Call;
 use crate::channel::{Channel, Limits, Opening};
@@ -230,7 +231,75 @@ impl Card {
     /// Those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        self.channel.transmit(command)
+        self.transmit_shown(command, false)
+    }
+
+    /// Like [`Card::transmit_ref`]. With `is_secret`, neither command nor answer is shown
+    /// anywhere; otherwise the header decides.
+    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        self.channel.transmit(command, is_secret)
+    }
+
+    /// Exchanges a command: sends it, fetches the whole answer if the card says that there is
+    /// more (61XX), and repeats it once with the right Le if the card says that (6CXX).
+    ///
+    /// The same over T=0 and T=1. A body of more than 255 bytes is sent with extended length
+    /// or as a chain, where that is known to be possible: [`ExchangeOptions`], which
+    /// [`exchange_with`](Card::exchange_with) takes. [`Exchange`](crate::apdu::Exchange) has
+    /// the rules.
+    ///
+    /// Holds a transaction for as long as it takes: another program's command in between
+    /// would cost the rest of the answer. In a [`Transaction`] of the caller's that is one call
+    /// of PC/SC instead of three.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::Command;
+    ///
+    /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+    /// let file_control_information = card.exchange(&select)?.ok()?;
+    /// println!("{file_control_information:02X?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Every status word that ends the exchange is a [`Response`]; whether it is a success is
+    /// for [`Response::ok`] and its like.
+    ///
+    /// # Errors
+    ///
+    /// [`ExchangeError::Card`] with the errors of [`transaction`](Card::transaction) and
+    /// [`transmit`](Card::transmit), and the step that failed; [`ExchangeError::TooLong`] before
+    /// anything is sent; [`ExchangeError::Answer`] if the card's answer has no status word, or
+    /// if it wants to go on past the limits of the options.
+    pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, &ExchangeOptions::new())
+    }
+
+    /// [`exchange`](Card::exchange) with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`exchange`](Card::exchange).
+    pub fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.transaction()?.exchange_with(command, options)
+    }
+
+    /// Opens a logical channel.
+    ///
+    /// Any program's reset closes it, and others can use the card in between: a
+    /// [`Transaction`] has [the same](Transaction::logical_channel).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`exchange`](Card::exchange); the status word if the card opens none, such as
+    /// [`StatusWord::CHANNEL_NOT_SUPPORTED`](crate::StatusWord::CHANNEL_NOT_SUPPORTED).
+    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
+        LogicalChannel::open(self)
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the
@@ -430,5 +499,19 @@ impl Card {
 
     pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
         self.channel.call(Call::end_transaction(disposition))
+    }
+}
+
+impl Exchanges for Card {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options)
     }
 }

@@ -15,6 +15,7 @@ use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Scope};
+use crate::trace;
 use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, Worker};
 
 /// How long the end of a transaction or connection is waited for when there is no time left.
@@ -274,17 +275,18 @@ impl Channel {
         }
     }
 
-    /// Sends a command and gives the answer in the connection's own buffer.
-    pub(crate) fn transmit(&mut self, command: &[u8]) -> Result<&[u8]> {
+    /// Sends a command and gives the answer in the connection's own buffer. With `is_secret`,
+    /// neither is shown; otherwise the header decides.
+    pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
         let len = if self.limits.are_none() {
             // Not by a call: that would own the command.
             let about = About::new(Operation::Transmit);
             if let Some(refusal) = Refusal::of_command(command) {
                 return Err(self.refuse(about, refusal));
             }
-            self.usable(about)?.transmit_noted(command)?
+            self.usable(about)?.transmit_noted(command, is_secret)?
         } else {
-            self.call(Call::transmit(command))?
+            self.call(Call::transmit(command, is_secret))?
         };
         self.received(len)
     }
@@ -325,6 +327,7 @@ pub(crate) fn run<S: Send + 'static, T: Send + 'static>(
     limits: &Limits,
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> Result<(S, T), Abandoned> {
+    let call = trace::in_span(call);
     let deadline = limits.deadline();
     if worker.is_none() {
         *worker = Worker::start();

@@ -11,6 +11,7 @@ use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::platform::Platform;
 use crate::status::CardStatus;
 use crate::sys::{self, CardHandle, ContextHandle, Failure};
+use crate::trace;
 use crate::worker::Permit;
 use crate::{Protocols, ReturnCode};
 
@@ -27,7 +28,8 @@ pub(crate) struct OwnedContext {
 
 impl OwnedContext {
     pub(crate) fn establish(scope: Scope) -> Result<OwnedContext> {
-        match sys::establish_context(scope.raw()) {
+        let establish = || sys::establish_context(scope.raw());
+        match trace::call(Operation::EstablishContext, None, establish) {
             Ok(handle) => Ok(OwnedContext {
                 handle,
                 process: std::process::id(),
@@ -46,12 +48,18 @@ impl OwnedContext {
         self.process != std::process::id()
     }
 
+    fn release_handle(&self) -> Result<(), ReturnCode> {
+        trace::call(Operation::ReleaseContext, None, || {
+            sys::release_context(self.handle)
+        })
+    }
+
     pub(crate) fn release(mut self) -> Result<()> {
         self.released = true;
         if self.is_forked() {
             return Ok(());
         }
-        sys::release_context(self.handle)
+        self.release_handle()
             .map_err(|code| Error::new(Operation::ReleaseContext, code))
     }
 }
@@ -59,7 +67,7 @@ impl OwnedContext {
 impl Drop for OwnedContext {
     fn drop(&mut self) {
         if !self.released && !self.is_forked() {
-            if let Err(code) = sys::release_context(self.handle) {
+            if let Err(code) = self.release_handle() {
                 tracing::debug!(%code, "SCardReleaseContext failed in a drop");
             }
         }
@@ -190,12 +198,14 @@ impl Connection {
         disposition_on_drop: Disposition,
     ) -> Result<Connection> {
         let context = OwnedContext::establish(scope).map_err(|error| error.with_reader(reader))?;
-        let connected = sys::connect(
-            context.handle(),
-            reader.as_c_str(),
-            access.raw(),
-            Platform::CURRENT.preferred_protocols(protocols),
-        )
+        let connected = trace::call(Operation::Connect, Some(reader), || {
+            sys::connect(
+                context.handle(),
+                reader.as_c_str(),
+                access.raw(),
+                Platform::CURRENT.preferred_protocols(protocols),
+            )
+        })
         .map_err(|code| Error::on_reader(Operation::Connect, code, reader))?;
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
@@ -227,15 +237,50 @@ impl Connection {
     }
 
     /// Makes a call on the handle, unless a reset waits to be acknowledged.
-    fn call<T, F: Into<Failure>>(
+    fn call<T, F: Into<Failure> + trace::Code>(
         &self,
         operation: Operation,
         call: impl FnOnce(CardHandle) -> Result<T, F>,
     ) -> Result<T> {
         match self.unacknowledged {
-            None => call(self.handle).map_err(|failure| self.error(operation, failure)),
+            None => {
+                let returned = self.make(operation, call);
+                returned.map_err(|failure| self.error(operation, failure))
+            }
             Some(code) => Err(self.error(operation, code)),
         }
+    }
+
+    /// Makes a call on the handle, and tells of it.
+    fn make<T, F: trace::Code>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(CardHandle) -> Result<T, F>,
+    ) -> Result<T, F> {
+        trace::call(operation, Some(&self.reader), || call(self.handle))
+    }
+
+    fn make_reconnect(
+        &self,
+        access: Access,
+        protocols: u32,
+        initialization: Initialization,
+    ) -> Result<u32, ReturnCode> {
+        self.make(Operation::Reconnect, |handle| {
+            sys::reconnect(handle, access.raw(), protocols, initialization.raw())
+        })
+    }
+
+    fn make_end_transaction(&self, disposition: Disposition) -> Result<(), ReturnCode> {
+        self.make(Operation::EndTransaction, |handle| {
+            sys::end_transaction(handle, disposition.raw())
+        })
+    }
+
+    fn make_disconnect(&self, disposition: Disposition) -> Result<(), ReturnCode> {
+        self.make(Operation::Disconnect, |handle| {
+            sys::disconnect(handle, disposition.raw())
+        })
     }
 
     #[cold]
@@ -250,7 +295,8 @@ impl Connection {
         initialization: Initialization,
     ) -> Result<Protocol> {
         let protocols = Platform::CURRENT.preferred_protocols(protocols);
-        let protocol = sys::reconnect(self.handle, access.raw(), protocols, initialization.raw())
+        let protocol = self
+            .make_reconnect(access, protocols, initialization)
             .map_err(|code| self.error(Operation::Reconnect, code))?;
         self.unacknowledged = None;
         self.in_transaction &= Platform::CURRENT.reconnect_keeps_transaction();
@@ -272,7 +318,7 @@ impl Connection {
         }
         // More than one if a transaction could not be ended before.
         for _ in 0..4 {
-            if sys::end_transaction(self.handle, Disposition::Leave.raw()).is_err() {
+            if self.make_end_transaction(Disposition::Leave).is_err() {
                 break;
             }
         }
@@ -288,7 +334,7 @@ impl Connection {
     pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
         self.in_transaction = false;
         self.agreed.is_current &= disposition == Disposition::Leave;
-        let ended = sys::end_transaction(self.handle, disposition.raw());
+        let ended = self.make_end_transaction(disposition);
         if ended == Err(ReturnCode::W_RESET_CARD) {
             self.release_transaction_of_reset_card();
         }
@@ -302,15 +348,10 @@ impl Connection {
         if Platform::CURRENT != Platform::PcscLite || self.exclusive {
             return;
         }
-        let acknowledged = sys::reconnect(
-            self.handle,
-            Access::Direct.raw(),
-            0,
-            Initialization::Leave.raw(),
-        );
+        let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
         if acknowledged.is_ok() {
             self.unacknowledged = Some(ReturnCode::W_RESET_CARD);
-            if let Err(code) = sys::end_transaction(self.handle, Disposition::Leave.raw()) {
+            if let Err(code) = self.make_end_transaction(Disposition::Leave) {
                 tracing::debug!(%code, reader = %self.reader, "SCardEndTransaction failed again");
             }
         }
@@ -334,21 +375,26 @@ impl Connection {
 
     /// Sends a command and gives the length of the answer, which [`Connection::received`]
     /// has.
-    pub(crate) fn transmit(&mut self, command: &[u8]) -> Result<usize> {
+    ///
+    /// With `is_secret`, neither command nor answer is shown; otherwise the header decides.
+    pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<usize> {
         if self.received.is_empty() {
             self.received = vec![0; sys::MAX_APDU_LEN];
         }
         let protocol = Platform::CURRENT.protocol_value(self.agreed.protocol);
+        let (handle, received) = (self.handle, &mut self.received);
         let sent = match self.unacknowledged {
-            None => sys::transmit(self.handle, protocol, command, &mut self.received),
+            None => trace::transmit(&self.reader, command, is_secret, received, |received| {
+                sys::transmit(handle, protocol, command, received)
+            }),
             Some(code) => Err(code.into()),
         };
         sent.map_err(|failure| self.error(Operation::Transmit, failure))
     }
 
     /// Like [`Connection::transmit`], as a call of its own.
-    pub(crate) fn transmit_noted(&mut self, command: &[u8]) -> Result<usize> {
-        let sent = self.transmit(command);
+    pub(crate) fn transmit_noted(&mut self, command: &[u8], is_secret: bool) -> Result<usize> {
+        let sent = self.transmit(command, is_secret);
         if let Err(error) = &sent {
             self.note(error);
         }
@@ -366,10 +412,11 @@ impl Connection {
         &mut self,
         permit: &Permit<'_>,
         command: &[u8],
+        is_secret: bool,
     ) -> Result<usize> {
         let began = self.wait_for_others()?;
         let sent = if permit.grant() {
-            self.transmit(command)
+            self.transmit(command, is_secret)
         } else {
             Err(self.left(Operation::Transmit))
         };
@@ -416,13 +463,13 @@ impl Connection {
         if Platform::CURRENT != Platform::PcscLite {
             return;
         }
-        let exclusive = Access::Card(ShareMode::Exclusive).raw();
-        let leave = Initialization::Leave.raw();
+        let exclusive = Access::Card(ShareMode::Exclusive);
+        let leave = Initialization::Leave;
         // One of them includes the active protocol. What fails here fails in the call that
         // follows.
         for protocols in [Protocols::ANY, Protocols::RAW] {
             let protocols = Platform::CURRENT.preferred_protocols(protocols);
-            match sys::reconnect(self.handle, exclusive, protocols, leave) {
+            match self.make_reconnect(exclusive, protocols, leave) {
                 Ok(_) => {
                     self.exclusive = true;
                     return;
@@ -439,8 +486,8 @@ impl Connection {
         if !self.exclusive {
             return;
         }
-        let (direct, leave) = (Access::Direct.raw(), Initialization::Leave.raw());
-        if sys::reconnect(self.handle, direct, 0, leave).is_ok() {
+        let (direct, leave) = (Access::Direct, Initialization::Leave);
+        if self.make_reconnect(direct, 0, leave).is_ok() {
             self.exclusive = false;
             self.unacknowledged = Some(ReturnCode::W_RESET_CARD);
             if !self.in_transaction {
@@ -494,7 +541,10 @@ impl Connection {
         // A reset of the card is no matter for the reader: the service does not report it
         // here.
         let mut output = vec![0; sys::MAX_APDU_LEN];
-        let len = sys::control(self.handle, code.raw(), input, &mut output)
+        let len = self
+            .make(Operation::Control, |handle| {
+                sys::control(handle, code.raw(), input, &mut output)
+            })
             .map_err(|failure| self.error(Operation::Control, failure))?;
         output.truncate(len);
         output.shrink_to_fit();
@@ -515,7 +565,7 @@ impl Connection {
 
     /// Disconnects; on failure the connection is as it was.
     pub(crate) fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
-        sys::disconnect(self.handle, disposition.raw())
+        self.make_disconnect(disposition)
             .map_err(|code| self.error(Operation::Disconnect, code))?;
         self.connected = false;
         Ok(())
@@ -527,7 +577,7 @@ impl Drop for Connection {
         if !self.connected || self.context.is_forked() {
             return;
         }
-        if let Err(code) = sys::disconnect(self.handle, self.disposition_on_drop.raw()) {
+        if let Err(code) = self.make_disconnect(self.disposition_on_drop) {
             tracing::debug!(%code, reader = %self.reader, "SCardDisconnect failed in a drop");
         }
     }

@@ -18,6 +18,7 @@ use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
 use crate::status::ReaderState;
 use crate::sys::{self, ContextHandle, Failure, Watched};
+use crate::trace;
 #[cfg(feature = "async")]
 use crate::worker::drop_elsewhere;
 
@@ -182,7 +183,9 @@ impl Context {
     #[doc(alias = "SCardIsValidContext")]
     pub fn is_valid(&self) -> Result<()> {
         self.call(Operation::IsValidContext, |inner| {
-            sys::is_valid_context(inner.current()?.handle())
+            let handle = inner.current()?.handle();
+            let asked = || sys::is_valid_context(handle);
+            trace::call(Operation::IsValidContext, None, asked)
                 .map_err(|code| Error::new(Operation::IsValidContext, code))
         })
     }
@@ -403,6 +406,7 @@ impl Inner {
         operation: Operation,
         call: impl Fn(ContextHandle) -> Result<T, Failure>,
     ) -> Result<T> {
+        let call = |handle| trace::call(operation, None, || call(handle));
         let error = match call(self.current()?.handle()) {
             Ok(answer) => return Ok(answer),
             Err(failure) => Error::new(operation, failure),
@@ -444,7 +448,8 @@ pub(crate) fn reader_states(context: &OwnedContext) -> Result<Vec<ReaderState>> 
             .iter()
             .map(|reader| Watched::unaware(reader.as_c_str()))
             .collect();
-        match sys::get_status_change(context.handle(), 0, &mut watched) {
+        let look = || sys::get_status_change(context.handle(), 0, &mut watched);
+        match trace::watch(Operation::GetStatusChange, look) {
             Ok(()) => {
                 let states = readers.iter().zip(watched);
                 return Ok(states
@@ -467,7 +472,8 @@ pub(crate) fn reader_states(context: &OwnedContext) -> Result<Vec<ReaderState>> 
 
 /// The readers that a context sees.
 pub(crate) fn list_readers(context: &OwnedContext) -> Result<Vec<ReaderName>> {
-    let listed = sys::list_readers(context.handle());
+    let list = || sys::list_readers(context.handle());
+    let listed = trace::watch(Operation::ListReaders, list);
     readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
 }
 

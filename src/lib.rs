@@ -29,6 +29,8 @@
 //! - [`Card`]: a connected card. [`transmit`](Card::transmit) sends commands,
 //!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
 //! - [`Transaction`]: keeps others away from the card while commands belong together.
+//! - [`apdu`]: commands, answers and status words of ISO 7816-4. [`exchange`](Card::exchange)
+//!   sends a [`Command`] and fetches the whole answer.
 //! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
 //!   command twice.
 //! - [`Monitor`]: tells when readers and cards come and go;
@@ -55,12 +57,14 @@
 )]
 //! - [`atr`]: what the answer to reset of a card says.
 //! - [`codes`]: return codes of PC/SC and of what is built on it.
+//! - [`trace`]: what is told to `tracing`.
 //!
 //! # What it keeps
 //!
 //! - Every return value reaches the caller as the exact code, known or not.
 //! - No call panics, whatever the service, the driver or the card answers.
 //! - One card never waits for another: each has a PC/SC context of its own.
+//! - Bodies of commands that carry secrets are shown nowhere, and overwritten after use.
 //! - Dropping never resets a card, and so never waits for another program.
 //!
 //! # Processes
@@ -69,6 +73,7 @@
 //! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
 //! there.
 
+pub mod apdu;
 #[cfg(feature = "async")]
 mod asynchronous;
 pub mod atr;
@@ -93,9 +98,11 @@ mod reader;
 mod session;
 mod status;
 mod sys;
+pub mod trace;
 mod transaction;
 mod worker;
 
+pub use apdu::{Command, Response, StatusWord};
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncCard, AsyncContext, AsyncReader, AsyncSession, AsyncTransaction};
 pub use atr::{Atr, AtrProblem, AtrReading, CardCapabilities};

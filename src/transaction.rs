@@ -1,6 +1,10 @@
 //! Transactions.
 
 use crate::Protocols;
+use crate::apdu::{
+    Carrier, Command, ExchangeError, ExchangeOptions, Exchanges, LogicalChannel, Response, exchange,
+};
+use crate::atr::Atr;
 use crate::attribute::Attribute;
 use crate::card::Card;
 use crate::control::ControlCode;
@@ -127,7 +131,44 @@ impl<'card> Transaction<'card> {
     /// Those of [`Card::transmit`].
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        self.card(Operation::Transmit)?.transmit_ref(command)
+        self.transmit_shown(command, false)
+    }
+
+    /// See [`Card::transmit_shown`].
+    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        let card = self.card(Operation::Transmit)?;
+        card.transmit_shown(command, is_secret)
+    }
+
+    /// See [`Card::exchange`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`].
+    pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, &ExchangeOptions::new())
+    }
+
+    /// See [`Card::exchange_with`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`].
+    pub fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        exchange(self, command, options)
+    }
+
+    /// See [`Card::logical_channel`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::logical_channel`].
+    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
+        LogicalChannel::open(self)
     }
 
     /// See [`Card::status`].
@@ -232,6 +273,38 @@ impl<'card> Transaction<'card> {
     fn card(&mut self, operation: Operation) -> Result<&mut Card> {
         self.hold.check(operation, self.card.reader())?;
         Ok(self.card)
+    }
+}
+
+impl Carrier for Transaction<'_> {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol()
+    }
+
+    fn atr(&mut self) -> Result<Atr> {
+        Ok(self.status()?.atr())
+    }
+
+    fn send(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        self.transmit_shown(command, is_secret)
+    }
+}
+
+impl Exchanges for Transaction<'_> {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+use scard::apdu::StatusWord;
 use scard::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Meaning, Request, Status};
 use scard::{ConnectOptions, Context, ErrorKind, ReaderName, Session};
 use scard_testkit::{Sandbox, VirtualCard, isolated};
@@ -225,7 +226,7 @@ fn hostile_answers_are_answers() {
                 Err(ContactlessError::NoStatusWord) => "no status word",
                 Err(ContactlessError::Call(_)) => "no answer",
                 Err(ContactlessError::Status(status)) => {
-                    let expected = Status::new(Request::ChangeValue, 0x6C00);
+                    let expected = Status::new(Request::ChangeValue, StatusWord(0x6C00));
                     assert_eq!(status, expected);
                     "status"
                 }

@@ -181,6 +181,57 @@ fn atr_explains_hex_and_the_cards_in_the_readers() {
     });
 }
 
+#[test]
+fn transmit_runs_scripts_and_says_what_was_not_expected() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let dir = std::env::temp_dir().join(format!("scard-script-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let run_script = |script: &str| {
+            let file = dir.join("script");
+            std::fs::write(&file, script).unwrap();
+            run(&sandbox, "transmit", &["--script", file.to_str().unwrap()])
+        };
+        let printed = stdout(&run_script(
+            "# The demonstration card\n\n\
+             00A4040005A000000308 => 9000  # select\n\
+             00 20 00 01 => 63Cx\n\
+             00:84:00:00:02 => 9xX0\r\n\
+             00CA0000\n",
+        ));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines.len(), 8, "{printed}");
+        assert_eq!(lines[3..6], ["<  [63C3]", "> 0084000002", "< 0102 [9000]"]);
+        assert_eq!(lines[7], "<  [6D00]");
+
+        for (script, message) in [
+            (
+                "00840000 => 6700\n00CA0000 => 9000\n00840000",
+                ", line 2: 9000 was expected, not instruction not supported (6D00)",
+            ),
+            (
+                "00840000 => 61xx",
+                ", line 1: 61xx was expected, not wrong length (6700)",
+            ),
+            ("\n00840 => 9000", ", line 2: Odd number of digits"),
+            ("00840000 => 90", ", line 1: \"90\" is no status word"),
+            ("00840000 => 90g0", ", line 1: \"90g0\" is no status word"),
+            ("# nothing", "usage: "),
+        ] {
+            let output = run_script(script);
+            assert!(!output.status.success(), "{script}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(message), "{said}");
+            assert!(!output.stdout.ends_with(b"> 00840000\n"), "it went on");
+        }
+        let missing = run(&sandbox, "transmit", &["--script", "/nowhere/to/be/found"]);
+        assert!(!missing.status.success());
+        let said = String::from_utf8_lossy(&missing.stderr);
+        assert!(said.starts_with("/nowhere/to/be/found: "), "{said}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    });
+}
+
 /// Starts an example that goes on, and gives its lines as they come.
 fn start(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> (Child, Receiver<String>) {
     let mut command = sandbox.command(example(name));

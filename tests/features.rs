@@ -6,6 +6,7 @@ mod support;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use scard::apdu::StatusWord;
 use scard::features::{
     EntryValidation, Feature, PinFormat, PinModification, PinOffset, PinOutcome, PinPadAnswer,
     PinVerification, PpduSupport, ReaderFeatures,
@@ -144,7 +145,7 @@ fn what_the_user_does_is_no_error() {
             ([0x64, 0x02], PinOutcome::NewPinsDiffer),
             ([0x64, 0x03], PinOutcome::WrongLength),
             ([0x6B, 0x80], PinOutcome::InvalidRequest),
-            ([0x6A, 0x88], PinOutcome::Other(0x6A88)),
+            ([0x6A, 0x88], PinOutcome::Other(StatusWord(0x6A88))),
         ] {
             user.send(word).unwrap();
             let answer = card.verify_pin(&features, &request()).unwrap();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::reader::AsyncReader;
 use super::transaction::AsyncTransaction;
 use crate::Protocols;
+use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
 use crate::attribute::Attribute;
 use crate::call::Call;
 use crate::card::Card;
@@ -169,7 +170,51 @@ impl AsyncCard {
     /// not sent any more if it had not been; if it had, nothing tells that.
     #[doc(alias = "SCardTransmit")]
     pub async fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
-        self.channel.transmit_detached(command).await
+        let answer = self.channel.transmit_detached(command, false).await?;
+        Ok(answer.to_vec())
+    }
+
+    /// Exchanges a command and gives the whole answer. See [`Card::exchange`].
+    ///
+    /// ```no_run
+    /// # async fn demo(mut card: scard::AsyncCard) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::Command;
+    ///
+    /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+    /// let file_control_information = card.exchange(&select).await?.ok()?;
+    /// println!("{file_control_information:02X?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card while one of the
+    /// commands is under way. Nothing tells which of them were sent.
+    pub async fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, &ExchangeOptions::new()).await
+    }
+
+    /// [`exchange`](AsyncCard::exchange) with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`exchange`](AsyncCard::exchange).
+    pub async fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        let mut transaction = self.transaction().await?;
+        transaction.exchange_with(command, options).await
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the card,

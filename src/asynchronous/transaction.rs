@@ -1,7 +1,10 @@
 //! Transactions whose calls are futures.
 
+use tracing::Instrument;
+
 use super::card::AsyncCard;
 use crate::Protocols;
+use crate::apdu::{Command, Exchange, ExchangeError, ExchangeOptions, Next, Response};
 use crate::attribute::Attribute;
 use crate::call::Call;
 use crate::control::ControlCode;
@@ -9,6 +12,7 @@ use crate::error::{Operation, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Initialization, Protocol, ShareMode};
 use crate::status::CardStatus;
+use crate::trace;
 use crate::transaction::Hold;
 
 /// Exclusive use of an [`AsyncCard`] for as long as commands belong together: a
@@ -70,6 +74,66 @@ impl<'card> AsyncTransaction<'card> {
     #[doc(alias = "SCardTransmit")]
     pub async fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         self.card(Operation::Transmit)?.transmit(command).await
+    }
+
+    /// See [`AsyncCard::exchange`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`](crate::Card::exchange).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`AsyncCard::exchange`].
+    pub async fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, &ExchangeOptions::new()).await
+    }
+
+    /// [`exchange`](AsyncTransaction::exchange) with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`](crate::Card::exchange).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`AsyncCard::exchange`].
+    pub async fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        let span = trace::exchange(self.reader(), command);
+        self.exchange_in_span(command, *options)
+            .instrument(span)
+            .await
+    }
+
+    /// What the calls that wait on their thread do in `apdu::exchange`.
+    async fn exchange_in_span(
+        &mut self,
+        command: &Command,
+        mut options: ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        if options.depend_on_card(command) {
+            options = options.for_card(&self.status().await?.atr());
+        }
+        let mut exchange = Exchange::new(command, self.protocol(), &options)?;
+        loop {
+            let card = self.card(Operation::Transmit)?;
+            let bytes = exchange.command();
+            let sent = card
+                .channel()
+                .transmit_detached(bytes, exchange.is_secret());
+            let next = match sent.await {
+                Ok(answer) => exchange.answered(answer)?,
+                Err(error) => return Err(exchange.failed(error)),
+            };
+            match next {
+                Next::Send(another) => exchange = another,
+                Next::Done(response) => return Ok(response),
+            }
+        }
     }
 
     /// See [`AsyncCard::status`].

@@ -11,6 +11,7 @@ use crate::call::{About, Call, Job};
 use crate::connection::Connection;
 use crate::error::{Operation, Refusal, Result};
 use crate::options::Disposition;
+use crate::trace;
 use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, drop_elsewhere};
 
 /// What a channel has that never keeps the thread of its owner waiting.
@@ -101,10 +102,14 @@ impl Channel {
     }
 
     /// Sends a command.
-    pub(crate) async fn transmit_detached(&mut self, command: &[u8]) -> Result<Vec<u8>> {
-        let call = Call::transmit(command);
+    pub(crate) async fn transmit_detached(
+        &mut self,
+        command: &[u8],
+        is_secret: bool,
+    ) -> Result<&[u8]> {
+        let call = Call::transmit(command, is_secret);
         let len = self.call_detached(call).await?;
-        self.received(len).map(<[u8]>::to_vec)
+        self.received(len)
     }
 
     /// Waits for the end of a transaction that was dropped.
@@ -245,6 +250,7 @@ fn begin_until<S: Send + 'static, T: Send + 'static>(
     abort: Option<&AbortHandle>,
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> Result<UnderWay<(S, T)>, Abandoned> {
+    let call = trace::in_span(call);
     if worker.as_ref().is_none_or(Worker::is_forked) {
         *worker = Worker::start();
     }

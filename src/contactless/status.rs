@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::ContactlessError;
+use crate::apdu::StatusWord;
 
 /// What was asked of the reader: the same status word means something else for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,12 +27,12 @@ pub enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Status {
     request: Request,
-    word: u16,
+    word: StatusWord,
 }
 
 impl Status {
     /// The status word of an answer to a request.
-    pub const fn new(request: Request, word: u16) -> Status {
+    pub const fn new(request: Request, word: StatusWord) -> Status {
         Status { request, word }
     }
 
@@ -50,14 +51,14 @@ impl Status {
             (Request::ChangeValue, [0xC0, 0x03, _, sw1, sw2, ..], [0x90, 0x00]) => &[*sw1, *sw2],
             _ => word,
         };
-        match u16::from_be_bytes(*word) {
-            0x9000 => Ok(data),
+        match StatusWord(u16::from_be_bytes(*word)) {
+            StatusWord::SUCCESS => Ok(data),
             word => Err(ContactlessError::Status(Status::new(request, word))),
         }
     }
 
     /// The status word.
-    pub const fn word(self) -> u16 {
+    pub const fn word(self) -> StatusWord {
         self.word
     }
 
@@ -70,7 +71,7 @@ impl Status {
     pub const fn meaning(self) -> Meaning {
         use Request::{Authenticate, LoadKeys, ReadBinary, UpdateBinary};
 
-        match (self.word, self.request) {
+        match (self.word.raw(), self.request) {
             (0x9000, _) => Meaning::Success,
             (0x6281, _) => Meaning::DataCorrupted,
             (0x6282, _) => Meaning::EndReached,
@@ -97,7 +98,7 @@ impl Status {
             (0x6A81, _) => Meaning::Unsupported,
             (0x6A82, _) => Meaning::NotFound,
             (0x6B00, _) => Meaning::WrongParameters,
-            (0x6C00..=0x6CFF, _) => Meaning::LengthIs((self.word & 0xFF) as u8),
+            (0x6C00..=0x6CFF, _) => Meaning::LengthIs(self.word.sw2()),
             (0x6800 | 0x6D00 | 0x6E00, _) => Meaning::Unsupported,
             _ => Meaning::Other,
         }
@@ -106,7 +107,7 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({:04X})", self.meaning(), self.word)
+        write!(f, "{} ({:04X})", self.meaning(), self.word.raw())
     }
 }
 

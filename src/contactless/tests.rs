@@ -1,4 +1,5 @@
 use super::*;
+use crate::apdu::StatusWord;
 
 #[test]
 fn commands_are_those_of_part_3() {
@@ -60,7 +61,7 @@ fn a_key_is_in_no_output() {
 
 #[test]
 fn status_words_mean_what_the_request_makes_of_them() {
-    let meaning = |request, word| Status::new(request, word).meaning();
+    let meaning = |request, word| Status::new(request, StatusWord(word)).meaning();
     use Request::*;
     for (request, word, expected) in [
         (GetData, 0x9000, Meaning::Success),
@@ -104,8 +105,8 @@ fn status_words_mean_what_the_request_makes_of_them() {
     ];
     for request in requests {
         for word in 0..=u16::MAX {
-            let status = Status::new(request, word);
-            assert_eq!((status.word(), status.request()), (word, request));
+            let status = Status::new(request, StatusWord(word));
+            assert_eq!((status.word().raw(), status.request()), (word, request));
             assert_eq!(status.meaning() == Meaning::Success, word == 0x9000);
         }
     }
@@ -115,7 +116,7 @@ fn status_words_mean_what_the_request_makes_of_them() {
 fn a_failure_can_be_in_a_data_object() {
     let check = |request, answer| Status::check(request, answer).map_err(|it| it.status());
     let failed = &[0xC0, 0x03, 0x01, 0x69, 0x82, 0x90, 0x00];
-    let status = Status::new(Request::ChangeValue, 0x6982);
+    let status = Status::new(Request::ChangeValue, StatusWord(0x6982));
     assert_eq!(check(Request::ChangeValue, failed), Err(Some(status)));
     assert_eq!(check(Request::ReadBinary, failed), Ok(&failed[..5]));
     let done = &[0xC0, 0x03, 0x00, 0x90, 0x00, 0x90, 0x00];

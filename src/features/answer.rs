@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::apdu::StatusWord;
+
 /// The answer to a request for the entry of a PIN: of the card, if the reader sent the command,
 /// otherwise of the reader.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,10 +26,9 @@ impl PinPadAnswer {
     }
 
     /// The status word, which is the last two bytes; `None` if there are fewer.
-    pub fn status_word(&self) -> Option<u16> {
-        self.bytes
-            .last_chunk()
-            .map(|word| u16::from_be_bytes(*word))
+    pub fn status_word(&self) -> Option<StatusWord> {
+        let word = self.bytes.last_chunk()?;
+        Some(StatusWord(u16::from_be_bytes(*word)))
     }
 
     /// What it means.
@@ -66,19 +67,19 @@ pub enum PinOutcome {
     /// 6B80: the reader does not take a value in the request. Of the reader.
     InvalidRequest,
     /// Any other status word.
-    Other(u16),
+    Other(StatusWord),
     /// There are fewer than two bytes.
     NoStatusWord,
 }
 
 impl PinOutcome {
     /// What a status word means as the answer of a PIN pad.
-    pub const fn from_status_word(word: u16) -> PinOutcome {
-        match word {
+    pub const fn from_status_word(word: StatusWord) -> PinOutcome {
+        match word.raw() {
             0x9000 => PinOutcome::Done,
             0x6300 => PinOutcome::Wrong { tries_left: None },
             0x63C0..=0x63CF => PinOutcome::Wrong {
-                tries_left: Some((word & 0x0F) as u8),
+                tries_left: word.remaining_tries(),
             },
             0x6983 => PinOutcome::Blocked,
             0x6400 => PinOutcome::TimedOut,
@@ -86,7 +87,7 @@ impl PinOutcome {
             0x6402 => PinOutcome::NewPinsDiffer,
             0x6403 => PinOutcome::WrongLength,
             0x6B80 => PinOutcome::InvalidRequest,
-            other => PinOutcome::Other(other),
+            _ => PinOutcome::Other(word),
         }
     }
 
@@ -126,7 +127,7 @@ impl fmt::Display for PinOutcome {
             PinOutcome::NewPinsDiffer => f.write_str("the new PIN and its repetition differ"),
             PinOutcome::WrongLength => f.write_str("the PIN has too few or too many digits"),
             PinOutcome::InvalidRequest => f.write_str("the reader does not take the request"),
-            PinOutcome::Other(word) => write!(f, "the answer to the PIN is {word:04X}"),
+            PinOutcome::Other(word) => write!(f, "the answer to the PIN is {word}"),
             PinOutcome::NoStatusWord => f.write_str("the answer to the PIN has no status word"),
         }
     }

@@ -16,6 +16,7 @@ use crate::name::ReaderName;
 use crate::options::Scope;
 use crate::platform::Platform;
 use crate::sys::{self, ContextHandle, Watched};
+use crate::trace;
 use crate::worker::Wake;
 
 /// How often a wait in the service is tried to be ended.
@@ -142,6 +143,7 @@ impl Waiting {
         let mut waiting = lock(&self.context);
         while let Some(context) = *waiting {
             // The lock keeps the context alive.
+            // It is repeated, so that it does not matter if one fails.
             if let Err(code) = sys::cancel(context) {
                 tracing::trace!(%code, "SCardCancel");
             }
@@ -224,7 +226,9 @@ impl Service for WatchedContext {
             let limit = limit.map_or(u32::MAX, |it| {
                 u32::try_from(it.as_millis()).unwrap_or(LONGEST)
             });
-            sys::get_status_change(context, limit, readers)
+            trace::watch(Operation::GetStatusChange, || {
+                sys::get_status_change(context, limit, readers)
+            })
         };
         if waits {
             self.waiting.leave();

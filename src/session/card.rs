@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::apdu::{
+    Carrier, Command, ExchangeError, ExchangeOptions, Exchanges, LogicalChannel, Response, exchange,
+};
+use crate::atr::Atr;
 use crate::attribute::Attribute;
 use crate::control::ControlCode;
 use crate::error::{Error, Result};
@@ -129,8 +133,45 @@ impl<'a> SessionCard<'a> {
     /// Those of [`SessionCard::transmit`].
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        let answer = self.transaction.transmit_ref(command);
+        self.transmit_shown(command, false)
+    }
+
+    /// With `is_secret`, neither command nor answer is shown anywhere.
+    fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        let answer = self.transaction.transmit_shown(command, is_secret);
         self.progress.note_command(answer)
+    }
+
+    /// See [`Card::exchange`](crate::Card::exchange).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`](crate::Card::exchange). Give it back to the session, as `?`
+    /// does; it recovers if nothing was done yet. Each command of the exchange counts.
+    pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, &ExchangeOptions::new())
+    }
+
+    /// See [`Card::exchange_with`](crate::Card::exchange_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`](crate::Card::exchange).
+    pub fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        exchange(self, command, options)
+    }
+
+    /// See [`Card::logical_channel`](crate::Card::logical_channel).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::logical_channel`](crate::Card::logical_channel).
+    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
+        LogicalChannel::open(self)
     }
 
     /// See [`Card::status`](crate::Card::status).
@@ -215,6 +256,38 @@ impl<'a> SessionCard<'a> {
 pub(super) fn slice(keep_alive: Option<Duration>, end: Option<Instant>) -> Duration {
     let left = end.map_or(FOREVER, |end| end.saturating_duration_since(Instant::now()));
     keep_alive.unwrap_or(FOREVER).min(left)
+}
+
+impl Carrier for SessionCard<'_> {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol()
+    }
+
+    fn atr(&mut self) -> Result<Atr> {
+        Ok(self.status()?.atr())
+    }
+
+    fn send(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        self.transmit_shown(command, is_secret)
+    }
+}
+
+impl Exchanges for SessionCard<'_> {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options)
+    }
 }
 
 impl fmt::Debug for SessionCard<'_> {

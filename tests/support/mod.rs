@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod applet;
+pub mod iso7816;
 pub mod mifare;
 pub mod pin_pad;
 pub mod random;

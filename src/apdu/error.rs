@@ -1,0 +1,340 @@
+//! What can be wrong with a command, an answer, and the way between.
+
+use std::fmt;
+
+use super::header::Header;
+use super::status::StatusWord;
+use crate::error::Error;
+
+/// Why bytes or values are no command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidCommand {
+    /// Fewer than four bytes.
+    #[error("a command has at least four bytes, this one {len}")]
+    NoHeader {
+        /// How many it has.
+        len: usize,
+    },
+    /// Class FF.
+    #[error("class FF is invalid for a card; PC/SC's commands for the reader are made as such")]
+    Class,
+    /// An instruction that a card could take for a procedure byte.
+    #[error("instruction {0:02X} is invalid: 6X and 9X are status words")]
+    Instruction(u8),
+    /// More data than an extended length can say.
+    #[error("{len} bytes of data are too many, 65535 is the most")]
+    DataTooLong {
+        /// How many there are.
+        len: usize,
+    },
+    /// More than an extended length can ask for.
+    #[error("an answer of {len} bytes cannot be asked for, 65536 is the most")]
+    ExpectedTooLong {
+        /// How many were asked for.
+        len: u32,
+    },
+    /// Too long for short lengths, which were asked for.
+    #[error(
+        "{len} bytes of data and {expected} expected do not fit a short command: 255 and 256 do"
+    )]
+    NotShort {
+        /// How many bytes of data there are.
+        len: usize,
+        /// How many are expected.
+        expected: u32,
+    },
+    /// Six bytes with 00 as the fifth: an extended length has two more.
+    #[error("the extended length is cut off after its first byte")]
+    HalfALength,
+    /// An extended length of zero with something after it.
+    #[error("the extended length says that there are no data, but more follows")]
+    NoData,
+    /// The bytes after the length are neither the data nor the data and Le.
+    #[error("the length says {declared} bytes of data, and {present} bytes follow")]
+    WrongLength {
+        /// What Lc says.
+        declared: usize,
+        /// What comes after it.
+        present: usize,
+    },
+    /// A logical channel that the class cannot say.
+    #[error("class {class:02X} cannot be moved to logical channel {channel}")]
+    Channel {
+        /// The class.
+        class: u8,
+        /// The channel.
+        channel: u8,
+    },
+}
+
+/// Where in an [exchange](crate::Card::exchange) something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// The command as a whole.
+    Command,
+    /// A part of a command that was chained.
+    Part {
+        /// Which one, from 1.
+        number: u32,
+        /// How many there are.
+        of: u32,
+    },
+    /// A GET RESPONSE.
+    GetResponse {
+        /// Which one, from 1.
+        number: u32,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Command => f.write_str("the command"),
+            Step::Part { number, of } => write!(f, "part {number} of {of}"),
+            Step::GetResponse { number } => write!(f, "GET RESPONSE {number}"),
+        }
+    }
+}
+
+/// The command, and the step if it is not the command as a whole.
+struct Where(Option<Header>, Step);
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(command) => write!(f, "command {command}")?,
+            None => f.write_str("the command")?,
+        }
+        match self.1 {
+            Step::Command => Ok(()),
+            step => write!(f, ", {step}"),
+        }
+    }
+}
+
+/// A status word that was not accepted.
+///
+/// ```text
+/// command 00 A4 04 00 failed: file or application not found (6A82)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusError {
+    pub(super) command: Option<Header>,
+    pub(super) step: Step,
+    pub(super) status: StatusWord,
+}
+
+impl StatusError {
+    /// The command; `None` if the response was not got by an
+    /// [exchange](crate::Card::exchange).
+    pub fn command(&self) -> Option<Header> {
+        self.command
+    }
+
+    /// Which step of the exchange the status word came from. If it is not the last one, the
+    /// card ended the exchange early.
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// The status word.
+    pub fn status(&self) -> StatusWord {
+        self.status
+    }
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = Where(self.command, self.step);
+        write!(f, "{place} failed: {}", self.status)
+    }
+}
+
+impl std::error::Error for StatusError {}
+
+/// What is wrong with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerProblem {
+    /// It has fewer than two bytes.
+    #[error("the answer has {len} bytes and no status word")]
+    NoStatusWord {
+        /// How many it has.
+        len: usize,
+    },
+    /// The card wants to be asked again and again.
+    #[error("the card wanted more than {max} further commands")]
+    TooManyRounds {
+        /// [`ExchangeOptions::max_rounds`](super::ExchangeOptions::max_rounds).
+        max: u32,
+    },
+    /// The card gives more and more.
+    #[error("the answer is longer than {max} bytes")]
+    TooMuchData {
+        /// [`ExchangeOptions::max_size`](super::ExchangeOptions::max_size).
+        max: usize,
+    },
+    /// The card opened a logical channel and did not say which.
+    #[error("the answer does not say a logical channel from 1 to 19")]
+    NoChannel,
+}
+
+/// Why a command is too long for the way to the card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TooLong {
+    /// Extended length and chaining were ruled out, or are not known to be possible.
+    #[error("neither extended length nor chaining is known to be possible")]
+    NoWay,
+    /// Chaining would be possible, but not with this class.
+    #[error("extended length is not known to be possible, and the class has no chaining")]
+    NoChaining,
+}
+
+/// Why an [exchange](crate::Card::exchange) failed, and everything else that can go wrong with
+/// a command, so that one function can use `?` on all of it.
+///
+/// ```no_run
+/// use scard::Card;
+/// use scard::apdu::{Command, ExchangeError};
+///
+/// fn read(card: &mut Card) -> Result<Vec<u8>, ExchangeError> {
+///     let mut transaction = card.transaction()?;
+///     let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+///     transaction.exchange(&select)?.ok()?;
+///     let read = Command::new(0x00, 0xB0, 0x00, 0x00)?.expecting_all();
+///     Ok(transaction.exchange(&read)?.ok()?)
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// There is no such command. Nothing was sent.
+    Invalid(InvalidCommand),
+    /// The command does not get to this card through this reader as far as is known. Nothing
+    /// was sent. [`ExchangeOptions`](super::ExchangeOptions) can say more.
+    TooLong {
+        /// The command.
+        command: Header,
+        /// The length of its body.
+        len: usize,
+        /// Why.
+        why: TooLong,
+    },
+    /// A PC/SC call failed.
+    Card {
+        /// How.
+        error: Error,
+        /// The command; `None` outside of an exchange.
+        command: Option<Header>,
+        /// The step that failed.
+        step: Step,
+        /// How many commands of the exchange had been answered before.
+        answered: u32,
+    },
+    /// The card's answer is none.
+    Answer {
+        /// What is wrong with it.
+        problem: AnswerProblem,
+        /// The command.
+        command: Header,
+        /// The step that was answered.
+        step: Step,
+    },
+    /// The status word was not accepted.
+    Status(StatusError),
+}
+
+impl ExchangeError {
+    /// The PC/SC call that failed, if that is what happened.
+    pub fn card_error(&self) -> Option<&Error> {
+        match self {
+            ExchangeError::Card { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The status word, if it is what was not accepted.
+    pub fn status(&self) -> Option<StatusWord> {
+        match self {
+            ExchangeError::Status(error) => Some(error.status),
+            _ => None,
+        }
+    }
+
+    /// Whether the command, or a part of it, may have reached the card. `false` is certain;
+    /// then it can be sent again.
+    ///
+    /// Even if the step that failed did not get there, those before it did.
+    pub fn command_may_have_run(&self) -> bool {
+        match self {
+            ExchangeError::Invalid(_) | ExchangeError::TooLong { .. } => false,
+            ExchangeError::Card {
+                error, answered, ..
+            } => *answered > 0 || error.command_may_have_run(),
+            ExchangeError::Answer { .. } | ExchangeError::Status(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExchangeError::Invalid(error) => error.fmt(f),
+            ExchangeError::TooLong { command, len, why } => {
+                write!(f, "command {command} with {len} bytes of data: {why}")
+            }
+            ExchangeError::Card {
+                error,
+                command: None,
+                ..
+            } => error.fmt(f),
+            ExchangeError::Card {
+                error,
+                command,
+                step,
+                ..
+            } => write!(f, "{}: {error}", Where(*command, *step)),
+            ExchangeError::Answer {
+                problem,
+                command,
+                step,
+            } => write!(f, "{} failed: {problem}", Where(Some(*command), *step)),
+            ExchangeError::Status(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ExchangeError {}
+
+impl From<InvalidCommand> for ExchangeError {
+    fn from(error: InvalidCommand) -> ExchangeError {
+        ExchangeError::Invalid(error)
+    }
+}
+
+impl From<StatusError> for ExchangeError {
+    fn from(error: StatusError) -> ExchangeError {
+        ExchangeError::Status(error)
+    }
+}
+
+impl From<Error> for ExchangeError {
+    /// Of a call outside of an exchange.
+    fn from(error: Error) -> ExchangeError {
+        ExchangeError::Card {
+            error,
+            command: None,
+            step: Step::Command,
+            answered: 0,
+        }
+    }
+}
+
+impl<H> From<crate::HandleError<H>> for ExchangeError {
+    fn from(error: crate::HandleError<H>) -> ExchangeError {
+        Error::from(error).into()
+    }
+}

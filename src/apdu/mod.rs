@@ -1,0 +1,59 @@
+//! Commands, answers and status words of ISO 7816-4, and what it takes to exchange them.
+//!
+//! ```no_run
+//! # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
+//! use scard::apdu::{Command, StatusWord};
+//!
+//! let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+//! let response = card.exchange(&select)?;
+//! match response.status() {
+//!     StatusWord::SUCCESS => println!("{:02X?}", response.data()),
+//!     StatusWord::FILE_NOT_FOUND => println!("another kind of card"),
+//!     status => println!("{status}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Command`]: the four cases, short and extended; there are no invalid ones.
+//! - [`Card::exchange`](crate::Card::exchange), and the same on
+//!   [`Transaction`](crate::Transaction), [`SessionCard`](crate::SessionCard) and their
+//!   futures: sends a command and fetches its whole answer, over T=0 as over T=1.
+//! - [`ExchangeOptions`]: extended length, chaining, and where an exchange ends.
+//! - [`Response`] with [`StatusWord`], turned into a result by what the caller accepts.
+//! - [`LogicalChannel`]: a channel of its own on the card.
+//!
+//! [`Card::transmit`](crate::Card::transmit) sends bytes as they are, and nothing else.
+
+mod carrier;
+mod class;
+mod command;
+mod encoding;
+mod error;
+mod exchange;
+mod header;
+mod logical;
+mod options;
+mod response;
+mod status;
+
+use std::fmt;
+
+pub(crate) use carrier::{Carrier, Exchanges, exchange};
+pub use command::{Command, Expected, Form};
+pub use error::{AnswerProblem, ExchangeError, InvalidCommand, StatusError, Step, TooLong};
+pub use exchange::{Exchange, Next};
+pub use header::Header;
+pub use logical::LogicalChannel;
+pub use options::ExchangeOptions;
+pub use response::Response;
+pub use status::{StatusClass, StatusWord};
+
+/// Bytes as hex: `00 A4 04 00`.
+pub(crate) fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for (i, byte) in bytes.iter().enumerate() {
+        let gap = if i == 0 { "" } else { " " };
+        write!(f, "{gap}{byte:02X}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! What this library tells [`tracing`].
+//!
+//! Each call of PC/SC is an event when it has returned, with the operation, the reader, the
+//! code and how long it took; a command also with its header, both lengths and the status
+//! word. Calls that run on a thread of their own tell it in the span of their caller.
+//!
+//! | Target | Level | |
+//! |---|---|---|
+//! | `scard::call` | debug | calls of PC/SC; those of a [`Monitor`](crate::Monitor), and [waits](crate::Context::wait_for_card), at level trace |
+//! | `scard::apdu` | trace | whole commands and answers, if [`show_apdus`] |
+//! | other targets that begin with `scard` | debug | what a drop could not do, what a session recovers from |
+//!
+//! An [exchange](crate::Card::exchange) is a span `exchange` at level debug, with the header of
+//! its command.
+//!
+//! No subscriber, or one that wants none of it, costs a comparison for each call.
+//!
+//! # Secrets
+//!
+//! The bodies of commands and the data of answers are shown only after [`show_apdus`], and
+//! those of commands that [are secret](crate::apdu::Command::is_secret) never. For bytes that
+//! are sent as they are, by [`Card::transmit`](crate::Card::transmit), it is the header that
+//! tells; [`Command::sensitive`](crate::apdu::Command::sensitive) marks any other. What goes
+//! through [`Card::control`](crate::Card::control) and attributes is never shown.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tracing::Level;
+
+use crate::ReturnCode;
+use crate::apdu::{Command, Header, StatusWord, hex};
+use crate::error::Operation;
+use crate::name::ReaderName;
+use crate::sys::Failure;
+use crate::worker::Permit;
+
+static APDUS_ARE_SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Whether commands and answers are shown whole, at level trace under the target
+/// `scard::apdu`, for the whole program. They are not unless this is called.
+///
+/// Commands that [are secret](crate::apdu::Command::is_secret), and their answers, are never
+/// shown. Others can be personal: this is for finding faults, not for logs that stay.
+pub fn show_apdus(show: bool) {
+    APDUS_ARE_SHOWN.store(show, Ordering::Relaxed);
+}
+
+/// What failed calls give.
+pub(crate) trait Code {
+    fn code(&self) -> ReturnCode;
+}
+
+impl Code for ReturnCode {
+    fn code(&self) -> ReturnCode {
+        *self
+    }
+}
+
+impl Code for Failure {
+    fn code(&self) -> ReturnCode {
+        self.code
+    }
+}
+
+fn code_of<T, F: Code>(returned: &Result<T, F>) -> ReturnCode {
+    match returned {
+        Ok(_) => ReturnCode::S_SUCCESS,
+        Err(failure) => failure.code(),
+    }
+}
+
+/// Makes a call and tells of it.
+#[inline]
+pub(crate) fn call<T, F: Code>(
+    operation: Operation,
+    reader: Option<&ReaderName>,
+    call: impl FnOnce() -> Result<T, F>,
+) -> Result<T, F> {
+    if !tracing::enabled!(target: "scard::call", Level::DEBUG) {
+        return call();
+    }
+    let begun = Instant::now();
+    let returned = call();
+    tell(operation, reader, code_of(&returned), begun);
+    returned
+}
+
+#[cold]
+fn tell(operation: Operation, reader: Option<&ReaderName>, code: ReturnCode, begun: Instant) {
+    let duration = begun.elapsed();
+    let reader = reader.map(tracing::field::debug);
+    tracing::debug!(target: "scard::call", %operation, reader, ?code, ?duration);
+}
+
+/// The span of an exchange.
+pub(crate) fn exchange(reader: &ReaderName, command: &Command) -> tracing::Span {
+    tracing::debug_span!(target: "scard::call", "exchange", ?reader, %command)
+}
+
+/// Has a call that is made on another thread tell of itself in the span of this one.
+pub(crate) fn in_span<S, T>(
+    call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+) -> impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static {
+    let span = tracing::Span::current();
+    move |subject, permit| span.in_scope(|| call(subject, permit))
+}
+
+/// Makes a call that goes on all the time, and tells of it.
+pub(crate) fn watch<T, F: Code>(
+    operation: Operation,
+    call: impl FnOnce() -> Result<T, F>,
+) -> Result<T, F> {
+    let begun = Instant::now();
+    let returned = call();
+    let code = code_of(&returned);
+    tracing::trace!(target: "scard::call", %operation, ?code, duration = ?begun.elapsed());
+    returned
+}
+
+/// Sends a command and tells of it. The answer is at the beginning of `received`.
+#[inline]
+pub(crate) fn transmit<F: Code>(
+    reader: &ReaderName,
+    command: &[u8],
+    is_secret: bool,
+    received: &mut [u8],
+    transmit: impl FnOnce(&mut [u8]) -> Result<usize, F>,
+) -> Result<usize, F> {
+    // One look for both targets.
+    let calls = tracing::enabled!(target: "scard::call", Level::DEBUG);
+    let apdus = tracing::enabled!(target: "scard::apdu", Level::TRACE);
+    if !calls && !apdus {
+        return transmit(received);
+    }
+    let begun = Instant::now();
+    let returned = transmit(received);
+    let answer = returned.as_ref().ok().and_then(|len| received.get(..*len));
+    tell_transmit(
+        reader,
+        command,
+        is_secret,
+        code_of(&returned),
+        answer,
+        begun,
+    );
+    returned
+}
+
+#[cold]
+fn tell_transmit(
+    reader: &ReaderName,
+    command: &[u8],
+    is_secret: bool,
+    code: ReturnCode,
+    answer: Option<&[u8]>,
+    begun: Instant,
+) {
+    let duration = begun.elapsed();
+    let operation = Operation::Transmit;
+    let header = Header::split(command).map(|(header, _)| header);
+    let status = answer.and_then(|answer| answer.last_chunk().copied());
+    tracing::debug!(
+        target: "scard::call",
+        %operation,
+        ?reader,
+        ?code,
+        ?duration,
+        command = header.map(tracing::field::display),
+        sent = command.len(),
+        received = answer.map(<[u8]>::len),
+        status = status.map(|status| tracing::field::display(StatusWord::from(status))),
+    );
+    if !APDUS_ARE_SHOWN.load(Ordering::Relaxed) {
+        return;
+    }
+    // What has no header may be anything.
+    let is_secret = is_secret || header.is_none_or(Header::is_secret);
+    let shown = |bytes| Shown { bytes, is_secret };
+    tracing::trace!(
+        target: "scard::apdu",
+        ?reader,
+        command = %shown(command),
+        answer = answer.map(|answer| tracing::field::display(shown(answer))),
+    );
+}
+
+/// Bytes, or that they are secret.
+struct Shown<'a> {
+    bytes: &'a [u8],
+    is_secret: bool,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_secret {
+            true => f.write_str("secret"),
+            false => hex(f, self.bytes),
+        }
+    }
+}
