@@ -127,7 +127,7 @@ impl fmt::Display for PinOutcome {
             PinOutcome::NewPinsDiffer => f.write_str("the new PIN and its repetition differ"),
             PinOutcome::WrongLength => f.write_str("the PIN has too few or too many digits"),
             PinOutcome::InvalidRequest => f.write_str("the reader does not take the request"),
-            PinOutcome::Other(word) => write!(f, "the answer to the PIN is {word}"),
+            PinOutcome::Other(word) => write!(f, "the answer to the PIN was: {word}"),
             PinOutcome::NoStatusWord => f.write_str("the answer to the PIN has no status word"),
         }
     }

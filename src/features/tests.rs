@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ControlCode;
+use crate::apdu::StatusWord;
 use crate::platform::Platform;
 
 /// A request for an eight-byte ASCII PIN, as most cards have it.
@@ -304,11 +305,11 @@ fn every_status_word_has_one_outcome() {
             0x6402 => PinOutcome::NewPinsDiffer,
             0x6403 => PinOutcome::WrongLength,
             0x6B80 => PinOutcome::InvalidRequest,
-            _ => PinOutcome::Other(word),
+            _ => PinOutcome::Other(StatusWord(word)),
         };
         let answer = PinPadAnswer::from_bytes(word.to_be_bytes());
         assert_eq!(answer.outcome(), expected);
-        assert_eq!(answer.status_word(), Some(word));
+        assert_eq!(answer.status_word(), Some(StatusWord(word)));
         assert_eq!(expected.is_done(), word == 0x9000);
     }
     let longer = PinPadAnswer::from_bytes([0xAA, 0x90, 0x00]);
@@ -322,10 +323,13 @@ fn every_status_word_has_one_outcome() {
 
 #[test]
 fn outcomes_read_as_clauses() {
-    let text = |word| PinOutcome::from_status_word(word).to_string();
+    let text = |word| PinOutcome::from_status_word(StatusWord(word)).to_string();
     assert_eq!(text(0x63C1), "the PIN is wrong, 1 try is left");
     assert_eq!(text(0x63C0), "the PIN is wrong, 0 tries are left");
-    assert_eq!(text(0x6A88), "the answer to the PIN is 6A88");
+    assert_eq!(
+        text(0x6A88),
+        "the answer to the PIN was: referenced data or reference data not found (6A88)"
+    );
 }
 
 #[test]
