@@ -114,7 +114,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
         (CHAINS, ExchangeOptions::new().chaining(false)),
     ] {
         isolated(|| {
-            let fixture = fixture_with(Iso7816::new(atr));
+            let fixture = fixture_with(Iso7816::card(atr));
             let mut card = fixture.connect();
             fixture.card.clear_log();
             let error = card
@@ -128,7 +128,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
     }
     isolated(|| {
         // A caller who is wrong is told by the card.
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         let chains = ExchangeOptions::new().chaining(true);
         let refused = fixture.connect().exchange_with(&put(&object(300)), &chains);
         let refused = refused.unwrap().ok().unwrap_err();
@@ -256,7 +256,7 @@ fn a_time_out_ends_an_exchange() {
 #[test]
 fn two_programs_get_each_their_whole_answer() {
     isolated(|| {
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         let (mut one, mut two) = (fixture.connect(), fixture.connect());
         let ask = |card: &mut Card| {
             for _ in 0..30 {
@@ -272,7 +272,7 @@ fn two_programs_get_each_their_whole_answer() {
 #[test]
 fn logical_channels_are_opened_used_and_closed() {
     isolated(|| {
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         let mut card = fixture.connect();
         let mut transaction = card.transaction().unwrap();
         for _ in 0..2 {
@@ -346,7 +346,7 @@ fn one_function_can_use_the_question_mark_on_everything() {
         Ok(data.into_data())
     }
     isolated(|| {
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         let mut card = fixture.connect();
         assert_eq!(work(&mut card).unwrap(), object(700));
         card.disconnect(scard::Disposition::Leave).unwrap();
@@ -379,7 +379,7 @@ mod futures {
     fn futures_do_the_same() {
         for atr in [T0, CHAINS] {
             isolated(|| {
-                let fixture = fixture_with(Iso7816::new(atr));
+                let fixture = fixture_with(Iso7816::card(atr));
                 smol::block_on(async {
                     let mut card = AsyncCard::from(fixture.connect());
                     for _ in 0..2 {

@@ -50,8 +50,10 @@ unsafe impl GlobalAlloc for Watching {
         if LOOKS.load(Ordering::Relaxed) && is_ours() {
             let mut seen = 0;
             for offset in 0..layout.size() {
-                // SAFETY: within the block, which is the caller's no more.
-                let byte = unsafe { at.add(offset).read_volatile() };
+                // SAFETY: within the block.
+                let at = unsafe { at.add(offset) };
+                // SAFETY: the block is the caller's no more, and not the system's yet.
+                let byte = unsafe { at.read_volatile() };
                 seen = if byte == PIN[seen] {
                     seen + 1
                 } else {
@@ -103,7 +105,7 @@ fn left_by(work: impl FnOnce()) -> usize {
 fn nothing_is_left_of_a_secret_command() {
     isolated(|| {
         assert_eq!(left_by(|| drop(black_box(PIN.to_vec()))), 1, "it looks");
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         let mut card = fixture.connect();
         let left = left_by(|| {
             let verify = Command::new(0x00, 0x20, 0x00, 0x81).unwrap();

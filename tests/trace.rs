@@ -168,7 +168,7 @@ fn a_pin_is_told_nowhere() {
             isolated(|| {
                 let told = Told::listen();
                 scard::trace::show_apdus(shows);
-                let fixture = fixture_with(Iso7816::new(atr));
+                let fixture = fixture_with(Iso7816::card(atr));
                 let mut card = fixture.connect();
                 let (verify, raw) = (verify(), verify().to_bytes());
                 let mut all = printed!(verify, raw.len());
@@ -261,7 +261,7 @@ fn a_pin_is_not_told_by_futures() {
     isolated(|| {
         let told = Told::listen();
         scard::trace::show_apdus(true);
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         smol::block_on(async {
             let mut card = scard::AsyncCard::from(fixture.connect());
             card.transmit(&verify().to_bytes()).await.unwrap();
@@ -285,7 +285,7 @@ fn a_pin_is_not_told_by_futures() {
 fn every_call_is_told_with_reader_code_and_duration() {
     isolated(|| {
         let told = Told::listen();
-        let fixture = fixture_with(Iso7816::new(CHAINS));
+        let fixture = fixture_with(Iso7816::card(CHAINS));
         let name = format!("reader={:?}", fixture.reader);
         let mut card = fixture.connect();
         card.status().unwrap();
@@ -359,7 +359,7 @@ fn every_call_is_told_with_reader_code_and_duration() {
 fn the_calls_of_an_exchange_are_in_its_span_on_whichever_thread() {
     isolated(|| {
         let told = Told::listen();
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         let mut card = fixture.connect();
         let transmits = |told: &Told, span: &str| {
             let told = told.take();
@@ -387,7 +387,7 @@ fn the_calls_of_an_exchange_are_in_its_span_on_whichever_thread() {
 fn whole_commands_are_told_when_asked_for() {
     isolated(|| {
         let told = Told::listen();
-        let fixture = fixture_with(Iso7816::new(T1));
+        let fixture = fixture_with(Iso7816::card(T1));
         let mut card = fixture.connect();
         scard::trace::show_apdus(true);
         card.transmit(&select().to_bytes()).unwrap();

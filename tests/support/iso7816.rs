@@ -33,7 +33,7 @@ pub struct Iso7816 {
 }
 
 impl Iso7816 {
-    pub fn new(atr: &[u8]) -> VirtualCard {
+    pub fn card(atr: &[u8]) -> VirtualCard {
         Iso7816::keeping(atr, object(700))
     }
 
