@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::attribute::Attribute;
 use crate::control::ControlCode;
 use crate::error::{CardCondition, Error, ErrorKind, Operation, Result};
@@ -163,7 +165,7 @@ pub(crate) struct Connection {
     unacknowledged: Option<ReturnCode>,
     /// Where answers are received: always the full size, because an answer that does not
     /// fit is lost although its command ran. Allocated at the first command.
-    received: Vec<u8>,
+    received: Zeroizing<Vec<u8>>,
 }
 
 /// Without the buffer: it has the last answer in it.
@@ -223,7 +225,7 @@ impl Connection {
             connected: true,
             in_transaction: false,
             unacknowledged: None,
-            received: Vec::new(),
+            received: Zeroizing::default(),
         })
     }
 
@@ -379,7 +381,7 @@ impl Connection {
     /// With `is_secret`, neither command nor answer is shown; otherwise the header decides.
     pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<usize> {
         if self.received.is_empty() {
-            self.received = vec![0; sys::MAX_APDU_LEN];
+            self.received = Zeroizing::new(vec![0; sys::MAX_APDU_LEN]);
         }
         let protocol = Platform::CURRENT.protocol_value(self.agreed.protocol);
         let (handle, received) = (self.handle, &mut self.received);

@@ -135,6 +135,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn commands_and_what_becomes_of_them_can_go_to_other_threads() {
+        fn is_shared<T: Send + Sync + 'static>() {}
+        fn goes_borrowed<'a>(channel: apdu::LogicalChannel<'a>) -> impl Send + 'a {
+            channel
+        }
+        is_shared::<Command>();
+        is_shared::<Response>();
+        is_shared::<apdu::ExchangeError>();
+        let _ = goes_borrowed;
+    }
+
+    #[test]
     fn handles_can_go_to_other_threads() {
         fn goes<T: Send + 'static>() {}
         fn is_shared<T: Send + Sync + 'static>() {}

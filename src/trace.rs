@@ -112,6 +112,9 @@ pub(crate) fn watch<T, F: Code>(
     operation: Operation,
     call: impl FnOnce() -> Result<T, F>,
 ) -> Result<T, F> {
+    if !tracing::enabled!(target: "scard::call", Level::TRACE) {
+        return call();
+    }
     let begun = Instant::now();
     let returned = call();
     let code = code_of(&returned);
@@ -128,7 +131,6 @@ pub(crate) fn transmit<F: Code>(
     received: &mut [u8],
     transmit: impl FnOnce(&mut [u8]) -> Result<usize, F>,
 ) -> Result<usize, F> {
-    // One look for both targets.
     let calls = tracing::enabled!(target: "scard::call", Level::DEBUG);
     let apdus = tracing::enabled!(target: "scard::apdu", Level::TRACE);
     if !calls && !apdus {

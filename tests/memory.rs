@@ -51,9 +51,9 @@ unsafe impl GlobalAlloc for Watching {
             let mut seen = 0;
             for offset in 0..layout.size() {
                 // SAFETY: within the block.
-                let here = unsafe { at.add(offset) };
+                let at = unsafe { at.add(offset) };
                 // SAFETY: the block is the caller's no more, and not the system's yet.
-                let byte = unsafe { here.read_volatile() };
+                let byte = unsafe { at.read_volatile() };
                 seen = if byte == PIN[seen] {
                     seen + 1
                 } else {

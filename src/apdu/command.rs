@@ -70,7 +70,7 @@ pub enum Form {
 /// The body is overwritten when a command is dropped. [`Debug`](fmt::Debug) and
 /// [`Display`](fmt::Display) show header and lengths; the alternate `{:#?}` shows the body,
 /// too, unless the command [is secret](Command::is_secret). The same holds for the
-/// [trace](crate::trace).
+/// [trace](crate::trace). The data of an answer are the caller's to overwrite.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     header: Header,
