@@ -49,22 +49,10 @@ fn uid(context: &Context, reader: &scard::ReaderName) -> Result<Vec<u8>, Box<dyn
     Ok(card.contactless().uid()?)
 }
 
-/// What Part 3 has readers put into the ATR of a storage card: `80 4F 0C`, the number of the
-/// PC/SC workgroup, the standard, and the name of the card.
+/// What the reader has put into the ATR.
 fn kind(atr: &Atr) -> String {
-    let start = b"\x80\x4F\x0C\xA0\x00\x00\x03\x06";
-    let bytes = atr.as_bytes();
-    let Some(historical) = bytes.get(4..).and_then(|bytes| bytes.strip_prefix(start)) else {
-        return "a card with a processor, or with contacts".to_owned();
-    };
-    match historical {
-        [_, 0x00, 0x01, ..] => "MIFARE Classic 1K".to_owned(),
-        [_, 0x00, 0x02, ..] => "MIFARE Classic 4K".to_owned(),
-        [_, 0x00, 0x03, ..] => "MIFARE Ultralight".to_owned(),
-        [_, 0x00, 0x26, ..] => "MIFARE Mini".to_owned(),
-        [_, 0xF0, 0x04, ..] => "Topaz or Jewel".to_owned(),
-        [_, 0xF0, 0x11, ..] | [_, 0xF0, 0x12, ..] => "FeliCa".to_owned(),
-        [standard, a, b, ..] => format!("storage card {a:02X}{b:02X} of standard {standard:02X}"),
-        _ => "a storage card".to_owned(),
+    match atr.parse().storage_card() {
+        Some(card) => card.to_string(),
+        None => "a card with a processor, or with contacts".to_owned(),
     }
 }

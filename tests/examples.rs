@@ -482,7 +482,7 @@ fn contactless_uid_shows_each_card() {
         let next = || lines.recv_timeout(support::SOON).expect("no line");
         let slot = sandbox.reader(0);
         slot.insert(Mifare::new().card()).unwrap();
-        assert_eq!(next(), "04A1B2C3  MIFARE Classic 1K");
+        assert_eq!(next(), "04A1B2C3  MIFARE Classic 1K, ISO 14443 A, part 3");
         slot.remove().unwrap();
         slot.insert(VirtualCard::iso()).unwrap();
         let refused = next();

@@ -21,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! For calls that are not made through [`Contactless`], as with futures, there is each command
-//! as its bytes in [`command`], and [`Status::check`] reads the answer.
+//! For calls that are not made through [`Contactless`], as with futures, there is each command in
+//! [`command`], and [`Status::check`] reads the answer.
 //!
 //! # What is there
 //!

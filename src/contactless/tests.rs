@@ -3,41 +3,42 @@ use crate::apdu::StatusWord;
 
 #[test]
 fn commands_are_those_of_part_3() {
-    assert_eq!(command::get_uid(), [0xFF, 0xCA, 0, 0, 0]);
-    assert_eq!(command::get_historical_bytes(), [0xFF, 0xCA, 1, 0, 0]);
     let key = Key::new([1, 2, 3, 4, 5, 6]);
-    assert_eq!(
-        *command::load_key(KeyPlace::NonVolatile, 7, &key).unwrap(),
-        [0xFF, 0x82, 0x20, 7, 6, 1, 2, 3, 4, 5, 6]
-    );
-    assert_eq!(
-        command::authenticate(0x0104, KeyKind::B, 7),
-        [0xFF, 0x86, 0, 0, 5, 1, 0x01, 0x04, 0x61, 7]
-    );
-    assert_eq!(
-        command::read_binary(0x0104, 16).unwrap(),
-        [0xFF, 0xB0, 1, 4, 16]
-    );
-    assert_eq!(
-        command::update_binary(4, &[9; 4]).unwrap(),
-        [0xFF, 0xD6, 0, 4, 4, 9, 9, 9, 9]
-    );
-    assert_eq!(
-        command::increment(5, 100),
-        [
-            0xFF, 0xC2, 0, 3, 11, 0xA0, 9, 0x80, 1, 5, 0x81, 4, 100, 0, 0, 0, 0
-        ]
-    );
-    assert_eq!(
-        command::decrement(5, 0x0102_0304)[5..],
-        [0xA1, 9, 0x80, 1, 5, 0x81, 4, 4, 3, 2, 1, 0]
-    );
+    let load_key = command::load_key(KeyPlace::NonVolatile, 7, &key);
+    assert!(load_key.as_ref().unwrap().is_secret());
+    let value = [
+        0xFF, 0xC2, 0, 3, 11, 0xA1, 9, 0x80, 1, 5, 0x81, 4, 4, 3, 2, 1, 0,
+    ];
+    for (command, expected) in [
+        (command::get_uid(), &[0xFF, 0xCA, 0, 0, 0][..]),
+        (command::get_historical_bytes(), &[0xFF, 0xCA, 1, 0, 0]),
+        (load_key, &[0xFF, 0x82, 0x20, 7, 6, 1, 2, 3, 4, 5, 6]),
+        (
+            command::authenticate(0x0104, KeyKind::B, 7),
+            &[0xFF, 0x86, 0, 0, 5, 1, 0x01, 0x04, 0x61, 7],
+        ),
+        (command::read_binary(0x0104, 16), &[0xFF, 0xB0, 1, 4, 16]),
+        (
+            command::update_binary(4, &[9; 4]),
+            &[0xFF, 0xD6, 0, 4, 4, 9, 9, 9, 9],
+        ),
+        (
+            command::increment(5, 100),
+            &[
+                0xFF, 0xC2, 0, 3, 11, 0xA0, 9, 0x80, 1, 5, 0x81, 4, 100, 0, 0, 0, 0,
+            ],
+        ),
+        (command::decrement(5, 0x0102_0304), &value),
+    ] {
+        assert_eq!(**command.unwrap().to_bytes(), *expected);
+    }
 }
 
 #[test]
 fn lengths_are_kept_to() {
     for (len, le) in [(1, 1), (255, 255), (256, 0)] {
-        assert_eq!(command::read_binary(0, len).unwrap()[4], le);
+        let read = command::read_binary(0, len).unwrap();
+        assert_eq!(*read.to_bytes(), [0xFF, 0xB0, 0, 0, le]);
     }
     for len in [0, 257, usize::MAX] {
         let read = command::read_binary(0, len);

@@ -6,6 +6,7 @@ use super::command;
 use super::error::ContactlessError;
 use super::key::{Key, KeyKind, KeyPlace};
 use super::status::{Request, Status};
+use crate::apdu::Command;
 use crate::card::Card;
 use crate::error::Result as CallResult;
 use crate::session::SessionCard;
@@ -13,7 +14,7 @@ use crate::transaction::Transaction;
 
 /// What takes commands.
 trait Transmit: Send {
-    fn transmit(&mut self, command: &[u8]) -> CallResult<&[u8]>;
+    fn transmit(&mut self, command: &Command) -> CallResult<&[u8]>;
 }
 
 /// A contactless card: [`contactless`](crate::contactless).
@@ -37,7 +38,7 @@ impl Contactless<'_> {
     /// [`Meaning::Unsupported`](super::Meaning::Unsupported) with a card that has none, and with
     /// readers for contacts.
     pub fn uid(&mut self) -> Result<Vec<u8>> {
-        self.send(Request::GetData, &command::get_uid())
+        self.send(Request::GetData, &command::get_uid()?)
     }
 
     /// The historical bytes of the ATS, which ISO 14443-4 A cards have.
@@ -46,7 +47,7 @@ impl Contactless<'_> {
     ///
     /// [`Meaning::Unsupported`](super::Meaning::Unsupported) with a card that has none.
     pub fn historical_bytes(&mut self) -> Result<Vec<u8>> {
-        self.send(Request::GetData, &command::get_historical_bytes())
+        self.send(Request::GetData, &command::get_historical_bytes()?)
     }
 
     /// Loads a key into the reader, in a place with a number, for
@@ -73,7 +74,7 @@ impl Contactless<'_> {
     /// [`Meaning::NotAuthenticated`](super::Meaning::NotAuthenticated) with a wrong key,
     /// depending on the reader.
     pub fn authenticate(&mut self, address: u16, kind: KeyKind, number: u8) -> Result<()> {
-        let command = command::authenticate(address, kind, number);
+        let command = command::authenticate(address, kind, number)?;
         self.send(Request::Authenticate, &command).map(drop)
     }
 
@@ -109,7 +110,7 @@ impl Contactless<'_> {
     ///
     /// [`Meaning::Unsupported`](super::Meaning::Unsupported) where there is none.
     pub fn increment(&mut self, block: u8, by: u32) -> Result<()> {
-        let command = command::increment(block, by);
+        let command = command::increment(block, by)?;
         self.send(Request::ChangeValue, &command).map(drop)
     }
 
@@ -119,11 +120,11 @@ impl Contactless<'_> {
     ///
     /// [`Meaning::Unsupported`](super::Meaning::Unsupported) where there is none.
     pub fn decrement(&mut self, block: u8, by: u32) -> Result<()> {
-        let command = command::decrement(block, by);
+        let command = command::decrement(block, by)?;
         self.send(Request::ChangeValue, &command).map(drop)
     }
 
-    fn send(&mut self, request: Request, command: &[u8]) -> Result<Vec<u8>> {
+    fn send(&mut self, request: Request, command: &Command) -> Result<Vec<u8>> {
         let answer = self.card.transmit(command)?;
         Status::check(request, answer).map(<[u8]>::to_vec)
     }
@@ -138,8 +139,8 @@ impl fmt::Debug for Contactless<'_> {
 macro_rules! contactless {
     ($type:ty) => {
         impl Transmit for $type {
-            fn transmit(&mut self, command: &[u8]) -> CallResult<&[u8]> {
-                self.transmit_ref(command)
+            fn transmit(&mut self, command: &Command) -> CallResult<&[u8]> {
+                self.transmit_shown(&command.to_bytes(), command.is_secret())
             }
         }
 

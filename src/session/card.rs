@@ -137,7 +137,7 @@ impl<'a> SessionCard<'a> {
     }
 
     /// With `is_secret`, neither command nor answer is shown anywhere.
-    fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
         let answer = self.transaction.transmit_shown(command, is_secret);
         self.progress.note_command(answer)
     }

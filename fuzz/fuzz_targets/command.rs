@@ -1,0 +1,18 @@
+//! Any bytes are a command or an error, and a command has one encoding.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use scard::apdu::Command;
+
+fuzz_target!(|bytes: &[u8]| {
+    for command in [Command::parse(bytes), Command::parse_pseudo(bytes)] {
+        match command {
+            Ok(command) => {
+                let again = command.to_bytes();
+                assert_eq!(**again, *bytes);
+                let _ = format!("{command} {command:?} {command:#?}");
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+});

@@ -1,0 +1,20 @@
+//! Any bytes are what a reader tells of its features.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use scard::features::{PinPadAnswer, ReaderFeatures, ReaderProperties};
+
+fuzz_target!(|bytes: &[u8]| {
+    let features = ReaderFeatures::from_bytes(bytes);
+    for (feature, code) in features.iter() {
+        assert_eq!(
+            features.control_code(feature).is_some(),
+            features.has(feature)
+        );
+        let _ = (feature.name(), code);
+    }
+    let properties = ReaderProperties::from_bytes(bytes);
+    let _ = format!("{features:?} {properties:?}");
+    let _ = (properties.max_apdu_data_size(), properties.firmware());
+    let _ = PinPadAnswer::from_bytes(bytes).outcome().to_string();
+});
