@@ -158,7 +158,8 @@ impl<'c> Exchange<'c> {
     ///   chaining and secure messaging, because the answer is protected as a whole.
     ///   Proprietary classes are kept, but 8X and EX lose secure messaging as GlobalPlatform
     ///   and ETSI have it.
-    /// - 6CXX: the command is sent again with this Le, once, if it had one.
+    /// - 6CXX: the command is sent again with this Le, once, if it had one. Not the last part
+    ///   of a chain: a card that has dropped the parts before would take it for the whole.
     /// - 9000 for a part of a chain: the next part follows. Anything else ends the exchange.
     ///
     /// # Errors
@@ -179,7 +180,11 @@ impl<'c> Exchange<'c> {
                 return self.done(data, status);
             }
         }
-        if let (Some(le), Some(_), false) = (status.correct_le(), self.expected, self.corrected) {
+        let le = match self.step {
+            Step::Part { .. } => None,
+            Step::Command | Step::GetResponse { .. } => status.correct_le(),
+        };
+        if let (Some(le), Some(_), false) = (le, self.expected, self.corrected) {
             self.one_more_round()?;
             self.expected = Some(le);
             self.corrected = true;
