@@ -60,7 +60,8 @@ pub struct Exchange<'c> {
     max_size: usize,
     /// The command under way.
     bytes: Zeroizing<Vec<u8>>,
-    data: Vec<u8>,
+    /// The answer so far.
+    data: Zeroizing<Vec<u8>>,
 }
 
 /// What an exchange does next.
@@ -131,7 +132,7 @@ impl<'c> Exchange<'c> {
             max_rounds: options.max_rounds,
             max_size: options.max_size,
             bytes: Zeroizing::default(),
-            data: Vec::new(),
+            data: Zeroizing::default(),
         };
         exchange.write();
         Ok(exchange)
@@ -224,7 +225,7 @@ impl<'c> Exchange<'c> {
     fn done(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
         self.take(data)?;
         Ok(Next::Done(Response {
-            data: self.data,
+            data: std::mem::take(&mut *self.data),
             status,
             command: Some(self.whole.header()),
             step: self.step,
@@ -237,6 +238,13 @@ impl<'c> Exchange<'c> {
         if len > self.max_size {
             let max = self.max_size;
             return Err(self.problem(AnswerProblem::TooMuchData { max }));
+        }
+        if len > self.data.capacity() {
+            // Growing in place would leave a copy behind that nobody overwrites.
+            let capacity = len.max(self.data.capacity().saturating_mul(2));
+            let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
+            grown.extend_from_slice(&self.data);
+            self.data = grown;
         }
         self.data.extend_from_slice(data);
         Ok(())
