@@ -404,6 +404,24 @@ fn a_wrong_le_is_corrected_once() {
 }
 
 #[test]
+fn the_last_part_of_a_chain_is_not_sent_twice() {
+    let put = Command::new(0x00, 0xDB, 0x3F, 0xFF).unwrap();
+    let put = put.with_data(body(600)).unwrap().expecting_all();
+    let chains = ExchangeOptions::new().chaining(true);
+    let answers = ["9000", "9000", "6C02"];
+    let (response, sent) = exchange(&put, Some(Protocol::T1), &chains, script(&answers));
+    let response = response.unwrap();
+    assert_eq!(response.status(), StatusWord(0x6C02));
+    assert_eq!(response.step(), Step::Part { number: 3, of: 3 });
+    assert_eq!(sent.len(), 3);
+    assert!(response.accept_warnings().is_err());
+    // GET RESPONSE after a chain is a command of its own.
+    let answers = ["9000", "9000", "6104", "6C01", "AA9000"];
+    let (response, _) = exchange(&put, Some(Protocol::T1), &chains, script(&answers));
+    assert_eq!(response.unwrap().ok().unwrap(), [0xAA]);
+}
+
+#[test]
 fn t0_sends_no_le_with_a_body_and_gives_the_same() {
     let select = command("00A4040002CAFE00");
     let t0 = |sent: &[u8]| match sent {

@@ -60,7 +60,8 @@ pub struct Exchange<'c> {
     max_size: usize,
     /// The command under way.
     bytes: Zeroizing<Vec<u8>>,
-    data: Vec<u8>,
+    /// The answer so far.
+    data: Zeroizing<Vec<u8>>,
 }
 
 /// What an exchange does next.
@@ -131,7 +132,7 @@ impl<'c> Exchange<'c> {
             max_rounds: options.max_rounds,
             max_size: options.max_size,
             bytes: Zeroizing::default(),
-            data: Vec::new(),
+            data: Zeroizing::default(),
         };
         exchange.write();
         Ok(exchange)
@@ -158,7 +159,8 @@ impl<'c> Exchange<'c> {
     ///   chaining and secure messaging, because the answer is protected as a whole.
     ///   Proprietary classes are kept, but 8X and EX lose secure messaging as GlobalPlatform
     ///   and ETSI have it.
-    /// - 6CXX: the command is sent again with this Le, once, if it had one.
+    /// - 6CXX: the command is sent again with this Le, once, if it had one. Not the last part
+    ///   of a chain: a card that has dropped the parts before would take it for the whole.
     /// - 9000 for a part of a chain: the next part follows. Anything else ends the exchange.
     ///
     /// # Errors
@@ -179,7 +181,11 @@ impl<'c> Exchange<'c> {
                 return self.done(data, status);
             }
         }
-        if let (Some(le), Some(_), false) = (status.correct_le(), self.expected, self.corrected) {
+        let le = match self.step {
+            Step::Part { .. } => None,
+            Step::Command | Step::GetResponse { .. } => status.correct_le(),
+        };
+        if let (Some(le), Some(_), false) = (le, self.expected, self.corrected) {
             self.one_more_round()?;
             self.expected = Some(le);
             self.corrected = true;
@@ -219,7 +225,7 @@ impl<'c> Exchange<'c> {
     fn done(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
         self.take(data)?;
         Ok(Next::Done(Response {
-            data: self.data,
+            data: std::mem::take(&mut *self.data),
             status,
             command: Some(self.whole.header()),
             step: self.step,
@@ -232,6 +238,13 @@ impl<'c> Exchange<'c> {
         if len > self.max_size {
             let max = self.max_size;
             return Err(self.problem(AnswerProblem::TooMuchData { max }));
+        }
+        if len > self.data.capacity() {
+            // Growing in place would leave a copy behind that nobody overwrites.
+            let capacity = len.max(self.data.capacity().saturating_mul(2));
+            let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
+            grown.extend_from_slice(&self.data);
+            self.data = grown;
         }
         self.data.extend_from_slice(data);
         Ok(())

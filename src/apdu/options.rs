@@ -11,7 +11,8 @@ use crate::features::ReaderProperties;
 ///
 /// 1. with extended length, if that is [known to be possible](Self::extended_length);
 /// 2. if only the expected answer is too long for a short command: asking for as much as one
-///    can; the card tells when there is more to be fetched;
+///    can, 256 bytes. More is fetched if the card tells by 61XX that there is more; one that
+///    takes the 256 for all that was wanted, as with READ BINARY, gives no more;
 /// 3. as a [chain](Self::chaining) of short commands, if the card is known to understand one;
 /// 4. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).
 ///

@@ -48,7 +48,7 @@ impl PinPadAnswer {
 pub enum PinOutcome {
     /// 9000: the card has verified or changed the PIN.
     Done,
-    /// 63xx: the PIN was wrong.
+    /// 6300 and 63Cx: the PIN was wrong.
     Wrong {
         /// 63Cx: how many tries are left; `None` if the card does not say.
         tries_left: Option<u8>,
