@@ -314,8 +314,9 @@ impl Command {
     /// Whether the body is shown nowhere: because the command was marked
     /// [`sensitive`](Command::sensitive), or because it is one of VERIFY, CHANGE REFERENCE
     /// DATA, RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT (20, 21, 24 to
-    /// 29, 2C, 2D), ENVELOPE (C2, C3), which can carry one of them, and the PC/SC command LOAD
-    /// KEYS (FF 82).
+    /// 29, 2C, 2D), ENVELOPE (C2, C3), which can carry one of them, and the PC/SC commands LOAD
+    /// KEYS (FF 82) and UPDATE BINARY (FF D6), which can write keys. Others that carry keys,
+    /// such as PUT KEY and commands of a maker, are for the program to mark.
     pub fn is_secret(&self) -> bool {
         self.sensitive || self.header.is_secret()
     }

@@ -79,7 +79,13 @@ impl<'c> Exchange<'c> {
     /// Over T=0 a command with a body goes without Le, and the card says by 61XX that there is
     /// an answer: that protocol carries data in one direction at a time. PC/SC does not say
     /// who is to leave Le out; of drivers, some do, and others fail (GemCCID on Windows
-    /// reports a mute card). A command without body and Le stays four bytes.
+    /// reports a mute card). A command without body and Le stays four bytes. What differs for
+    /// the caller: 61XX has all there is fetched, which can be more than was expected; and a
+    /// card that answers 9000 at once has no answer to give.
+    ///
+    /// Commands of class FF are treated no differently, although the reader answers them: over
+    /// T=0, one with body and Le is better sent as it is, with
+    /// [`transmit`](crate::Card::transmit).
     ///
     /// The options know nothing of the card's ATR here:
     /// [`extended_length`](ExchangeOptions::extended_length) and

@@ -38,12 +38,12 @@ impl Header {
 
     /// Whether commands with this header carry secrets in their body: VERIFY, CHANGE REFERENCE
     /// DATA, RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT; ENVELOPE, in
-    /// which there can be any of them; and PC/SC's LOAD KEYS. In every class, since
-    /// proprietary ones use the same numbers.
+    /// which there can be any of them. In every class, since proprietary ones use the same
+    /// numbers. And PC/SC's LOAD KEYS and UPDATE BINARY: the trailer of a sector is two keys.
     pub(crate) fn is_secret(self) -> bool {
         match self.instruction {
             0x20 | 0x21 | 0x24..=0x29 | 0x2C | 0x2D | 0xC2 | 0xC3 => true,
-            0x82 => self.class == class::PSEUDO,
+            0x82 | 0xD6 => self.class == class::PSEUDO,
             _ => false,
         }
     }

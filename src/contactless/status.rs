@@ -36,7 +36,8 @@ impl Status {
         Status { request, word }
     }
 
-    /// The data of an answer, if its status word is 9000.
+    /// The data of an answer, if its status word is 9000; that of READ BINARY also if it ends
+    /// early (6282) and there is any.
     ///
     /// # Errors
     ///
@@ -53,6 +54,9 @@ impl Status {
         };
         match StatusWord(u16::from_be_bytes(*word)) {
             StatusWord::SUCCESS => Ok(data),
+            StatusWord::END_OF_FILE if request == Request::ReadBinary && !data.is_empty() => {
+                Ok(data)
+            }
             word => Err(ContactlessError::Status(Status::new(request, word))),
         }
     }

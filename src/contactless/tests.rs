@@ -6,6 +6,7 @@ fn commands_are_those_of_part_3() {
     let key = Key::new([1, 2, 3, 4, 5, 6]);
     let load_key = command::load_key(KeyPlace::NonVolatile, 7, &key);
     assert!(load_key.as_ref().unwrap().is_secret());
+    assert!(command::update_binary(7, &[0xFF; 16]).unwrap().is_secret());
     let value = [
         0xFF, 0xC2, 0, 3, 11, 0xA1, 9, 0x80, 1, 5, 0x81, 4, 4, 3, 2, 1, 0,
     ];
@@ -129,6 +130,10 @@ fn answers_are_data_or_an_error() {
     let check = |answer| Status::check(Request::ReadBinary, answer);
     assert_eq!(check(&[1, 2, 0x90, 0x00]).unwrap(), [1, 2]);
     assert_eq!(check(&[0x90, 0x00]).unwrap(), [0; 0]);
+    // What there is before the end is not lost.
+    assert_eq!(check(&[1, 2, 0x62, 0x82]).unwrap(), [1, 2]);
+    assert!(check(&[0x62, 0x82]).is_err());
+    assert!(Status::check(Request::GetData, &[1, 2, 0x62, 0x82]).is_err());
     for short in [&[][..], &[0x90]] {
         let error = check(short).unwrap_err();
         assert!(matches!(error, ContactlessError::NoStatusWord));
