@@ -116,6 +116,29 @@ fn the_pad_gets_the_bytes_of_part_10() {
 }
 
 #[test]
+fn a_reader_that_was_opened_directly_has_its_pad() {
+    isolated(|| {
+        let fixture = kit();
+        pin_pad(fixture.sandbox.reader(0), || [0x63, 0xC1]);
+        let mut reader = fixture.context.open_reader(&fixture.reader).unwrap();
+        let features = reader.features().unwrap();
+        let answer = reader.verify_pin(&features, &request()).unwrap();
+        let wrong = PinOutcome::Wrong {
+            tries_left: Some(1),
+        };
+        assert_eq!(answer.outcome(), wrong);
+        let change = PinModification::iso(0x80, PinFormat::bcd().block_len(4));
+        let answer = reader.modify_pin(&features, &change).unwrap();
+        assert_eq!(answer.outcome(), wrong);
+        let none = scard::features::ReaderFeatures::default();
+        let error = reader.verify_pin(&none, &request()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.reader(), Some(&fixture.reader));
+        assert_eq!(arrived(&fixture, VERIFY).len(), 1);
+    });
+}
+
+#[test]
 fn what_the_user_does_is_no_error() {
     isolated(|| {
         let fixture = kit();

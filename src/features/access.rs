@@ -45,9 +45,9 @@ macro_rules! bytes {
     };
 }
 
-/// What every handle can ask of its reader.
-macro_rules! reader_calls {
-    ($(#[$gate:meta])* $type:ty, [$($async:tt)?], [$($await:tt)*], $cancel:literal) => {
+/// What every handle can ask of its reader. `$name` gives the reader's name.
+macro_rules! calls {
+    ($(#[$gate:meta])* $type:ty, $name:ident, [$($async:tt)?], [$($await:tt)*], $cancel:literal) => {
         $(#[$gate])*
         impl $type {
             /// The features that the reader has: [`features`](crate::features).
@@ -151,26 +151,20 @@ macro_rules! reader_calls {
             #[doc = $cancel]
             #[doc(alias = "FEATURE_ABORT")]
             pub $($async)? fn abort_pin_entry(&mut self, features: &ReaderFeatures) -> Result<()> {
-                let code = control_code(features, Feature::ABORT, self.name_of_reader())?;
+                let code = control_code(features, Feature::ABORT, self.$name())?;
                 self.control(code, &[])$($await)*.map(drop)
             }
-        }
-    };
-}
 
-/// What those can ask that have a card.
-macro_rules! card_calls {
-    ($(#[$gate:meta])* $type:ty, [$($async:tt)?], [$($await:tt)*], $cancel:literal) => {
-        reader_calls!($(#[$gate])* $type, [$($async)?], [$($await)*], $cancel);
-
-        $(#[$gate])*
-        impl $type {
             /// Has the user enter a PIN at the reader, and the card verify it. The program does
             /// not see the PIN.
             ///
             /// Corresponds to `SCardControl` with
             /// [`FEATURE_VERIFY_PIN_DIRECT`](Feature::VERIFY_PIN_DIRECT). It takes as long as
             /// the user: [PIN pads and time](crate::features#pin-pads-and-time).
+            ///
+            /// With [direct access](Reader) to a reader, somebody else has to have powered the
+            /// card and agreed a protocol with it; what the reader answers otherwise is up to
+            /// it.
             ///
             /// # Errors
             ///
@@ -189,7 +183,7 @@ macro_rules! card_calls {
                 features: &ReaderFeatures,
                 request: &PinVerification,
             ) -> Result<PinPadAnswer> {
-                let reader = self.name_of_reader();
+                let reader = self.$name();
                 let code = control_code(features, Feature::VERIFY_PIN_DIRECT, reader)?;
                 let request = bytes!(request, reader)?;
                 let answer = self.control(code, &request)$($await)*?;
@@ -213,56 +207,40 @@ macro_rules! card_calls {
                 features: &ReaderFeatures,
                 request: &PinModification,
             ) -> Result<PinPadAnswer> {
-                let reader = self.name_of_reader();
+                let reader = self.$name();
                 let code = control_code(features, Feature::MODIFY_PIN_DIRECT, reader)?;
                 let request = bytes!(request, reader)?;
                 let answer = self.control(code, &request)$($await)*?;
                 Ok(PinPadAnswer::from_bytes(answer))
-            }
-
-            fn name_of_reader(&self) -> &ReaderName {
-                self.reader()
-            }
-        }
+            }        }
     };
 }
 
-card_calls!(Card, [], [], "");
-card_calls!(Transaction<'_>, [], [], "");
-card_calls!(SessionCard<'_>, [], [], "");
-reader_calls!(Reader, [], [], "");
-
-impl Reader {
-    fn name_of_reader(&self) -> &ReaderName {
-        self.name()
-    }
-}
-
-card_calls!(
+calls!(Card, reader, [], [], "");
+calls!(Transaction<'_>, reader, [], [], "");
+calls!(SessionCard<'_>, reader, [], [], "");
+calls!(Reader, name, [], [], "");
+calls!(
     #[cfg(feature = "async")]
     AsyncCard,
+    reader,
     [async],
     [.await],
     "# Cancel safety\n\n[Dropping the future](AsyncCard#dropping-a-future) abandons the card."
 );
-card_calls!(
+calls!(
     #[cfg(feature = "async")]
     AsyncTransaction<'_>,
+    reader,
     [async],
     [.await],
     "# Cancel safety\n\n[Dropping the future](AsyncCard#dropping-a-future) abandons the card."
 );
-reader_calls!(
+calls!(
     #[cfg(feature = "async")]
     AsyncReader,
+    name,
     [async],
     [.await],
     "# Cancel safety\n\n[Dropping the future](AsyncCard#dropping-a-future) abandons the reader."
 );
-
-#[cfg(feature = "async")]
-impl AsyncReader {
-    fn name_of_reader(&self) -> &ReaderName {
-        self.name()
-    }
-}
