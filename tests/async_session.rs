@@ -14,24 +14,19 @@ use std::time::{Duration, Instant};
 
 use executor::*;
 use scard::{
-    AbortHandle, AsyncContext, AsyncSession, ConnectOptions, ErrorKind, HookError, Recovery,
-    Result, SessionBuilder, SessionCard, SessionError, SessionEvent,
+    AbortHandle, AsyncContext, AsyncSession, ConnectOptions, ErrorKind, Recovery, Result,
+    SessionBuilder, SessionError, SessionEvent,
 };
-use scard_testkit::{CardHandle, VirtualCard, isolated};
+use scard_testkit::{VirtualCard, isolated};
 use smol::future::FutureExt;
-use support::applet::{Applications, NOT_SELECTED, SERIAL, number_of, numbered, select};
+use support::applet::{Applications, SERIAL, numbered};
+use support::session::*;
 use support::usage::*;
 use support::*;
-
-const APPLICATION: u8 = 7;
 
 /// How long futures are polled that are dropped then, and a deadline that is exceeded.
 const LIMIT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(20);
-
-fn card() -> VirtualCard {
-    Applications::card(b"one")
-}
 
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<SessionEvent>>>);
@@ -49,18 +44,6 @@ impl Told {
             sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-fn set_up(card: &mut SessionCard<'_>) -> Result<(), HookError> {
-    match card.transmit(&select(APPLICATION))?.as_slice() {
-        OK => Ok(()),
-        answer => Err(format!("{answer:02X?}").into()),
-    }
-}
-
-fn serial(card: &mut SessionCard<'_>) -> Result<Vec<u8>, HookError> {
-    let answer = card.transmit(SERIAL)?;
-    Ok(answer.strip_suffix(OK).ok_or("no serial")?.to_vec())
 }
 
 fn builder(fixture: &Fixture, told: &Told) -> SessionBuilder {
@@ -85,17 +68,6 @@ async fn open(fixture: &Fixture) -> (AsyncSession, Told) {
 async fn works(session: &mut AsyncSession, number: u32) {
     let answer = session.run(move |card| card.transmit(&numbered(APPLICATION, number)));
     assert_eq!(answer.await.unwrap(), OK, "command {number}");
-}
-
-/// The numbered commands that reached the card, all of them answered by their application.
-fn numbers(card: &CardHandle) -> Vec<u32> {
-    let log = card.log();
-    let numbers = log.iter().filter_map(|exchange| {
-        let (_, number) = number_of(&exchange.command)?;
-        assert_ne!(exchange.response.as_deref(), Some(NOT_SELECTED), "{number}");
-        Some(number)
-    });
-    numbers.collect()
 }
 
 #[test]

@@ -12,6 +12,7 @@ use scard::{
     MonitorOptions, ReaderName, Recovery, ReturnCode, Usage,
 };
 use scard_testkit::isolated;
+use support::usage::threads;
 use support::*;
 
 /// The next event; there must be one.
@@ -254,10 +255,10 @@ fn a_stop_is_never_lost() {
 /// The threads of this process with names that begin so; waits until they have ended.
 fn threads_named(prefix: &str) -> usize {
     let count = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        tasks
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-            .filter(|name| name.starts_with(prefix))
+        let threads = threads();
+        threads
+            .iter()
+            .filter(|(_, name)| name.starts_with(prefix))
             .count()
     };
     let begun = Instant::now();
@@ -439,15 +440,9 @@ fn an_idle_monitor_is_idle() {
             slot.insert(plain_card()).unwrap();
         }
         state_of(&mut monitor, &fixture.reader);
-        let threads: Vec<u32> = std::fs::read_dir("/proc/self/task")
-            .unwrap()
-            .filter_map(|task| {
-                let path = task.ok()?.path();
-                let name = std::fs::read_to_string(path.join("comm")).ok()?;
-                let is_monitor = name.trim() == "scard-monitor";
-                is_monitor.then(|| path.file_name()?.to_str()?.parse().ok())?
-            })
-            .collect();
+        let mut threads = threads();
+        threads.retain(|(_, name)| name == "scard-monitor");
+        let threads: Vec<u32> = threads.into_iter().map(|(id, _)| id).collect();
         assert_eq!(threads.len(), 1);
         let before = effort(&threads);
         let seconds = 10;

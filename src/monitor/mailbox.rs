@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::event::Event;
 use super::view::View;
+use crate::worker::lock;
 
 /// How many moments are kept apart for one who does not look. Later ones are put together.
 pub(super) const CAPACITY: usize = 256;
@@ -64,7 +65,7 @@ pub(super) struct Closed;
 
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Adds what is known now.

@@ -150,7 +150,7 @@ impl Context {
     /// no thread. A monitor whose abort handle was used before is stopped, which is no error.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
-        let deadline = self.timeout().and_then(|it| Instant::now().checked_add(it));
+        let deadline = wait::end(self.timeout());
         let mut monitor = Monitor::start(self.scope(), options)?;
         match monitor.shared.mailbox.news(None, deadline) {
             Ok(None) => {
@@ -193,7 +193,7 @@ impl Monitor {
     ///
     /// A time-out of zero gives what is there already.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
-        self.next_until(Instant::now().checked_add(timeout))
+        self.next_until(wait::end(Some(timeout)))
     }
 
     fn next_until(&mut self, deadline: Option<Instant>) -> Option<Event> {

@@ -1,7 +1,7 @@
 //! The thread of a monitor: how it waits, and how a wait is ended from outside.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::options::Scope;
 use crate::platform::Platform;
 use crate::sys::{self, ContextHandle, Watched};
 use crate::trace;
-use crate::worker::Wake;
+use crate::worker::{Wake, lock};
 
 /// How often a wait in the service is tried to be ended.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);
@@ -163,10 +163,6 @@ impl Waiting {
         let waited = self.end.wait_timeout_while(ended, limit, |ended| !*ended);
         drop(waited);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The thread has ended, however it did.

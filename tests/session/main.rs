@@ -15,23 +15,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, CardFilter, ConnectOptions, Context, Disposition, Error, ErrorKind, HookError,
+    AbortHandle, CardFilter, ConnectOptions, Context, Disposition, Error, ErrorKind,
     Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard,
     SessionError, SessionEvent, SetUpWhen, ShareMode,
 };
-use scard_testkit::{CardHandle, Reply, isolated, isolated_with_peer};
-use support::applet::{Applications, NOT_SELECTED, SERIAL, number_of, numbered, select};
+use scard_testkit::{Reply, isolated, isolated_with_peer};
+use support::applet::{Applications, numbered, select};
+use support::session::*;
 use support::*;
-
-const APPLICATION: u8 = 7;
 
 /// A deadline that is to be exceeded, and one that is not.
 const LIMIT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(20);
-
-fn card() -> scard_testkit::VirtualCard {
-    Applications::card(b"one")
-}
 
 /// What a session told.
 #[derive(Clone, Default)]
@@ -77,18 +72,6 @@ impl Told {
     }
 }
 
-fn set_up(card: &mut SessionCard<'_>) -> Result<(), HookError> {
-    match card.transmit(&select(APPLICATION))?.as_slice() {
-        OK => Ok(()),
-        answer => Err(format!("{answer:02X?}").into()),
-    }
-}
-
-fn serial(card: &mut SessionCard<'_>) -> Result<Vec<u8>, HookError> {
-    let answer = card.transmit(SERIAL)?;
-    Ok(answer.strip_suffix(OK).ok_or("no serial")?.to_vec())
-}
-
 fn builder(fixture: &Fixture, told: &Told) -> SessionBuilder {
     let told = told.clone();
     Session::builder(&fixture.context)
@@ -111,17 +94,6 @@ fn open(fixture: &Fixture) -> (Session, Told) {
 fn works(session: &mut Session, number: u32) {
     let answer = session.run(|card| card.transmit(&numbered(APPLICATION, number)));
     assert_eq!(answer.unwrap(), OK, "command {number}");
-}
-
-/// The numbered commands that reached the card, all of them answered by their application.
-fn numbers(card: &CardHandle) -> Vec<u32> {
-    let log = card.log();
-    let numbers = log.iter().filter_map(|exchange| {
-        let (_, number) = number_of(&exchange.command)?;
-        assert_ne!(exchange.response.as_deref(), Some(NOT_SELECTED), "{number}");
-        Some(number)
-    });
-    numbers.collect()
 }
 
 /// The error, at the deadline and soon after.

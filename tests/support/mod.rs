@@ -6,6 +6,7 @@ pub mod iso7816;
 pub mod mifare;
 pub mod pin_pad;
 pub mod random;
+pub mod session;
 pub mod usage;
 
 use std::sync::mpsc::{self, Receiver};

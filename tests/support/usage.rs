@@ -30,12 +30,21 @@ pub fn usage(fixture: &Fixture) -> Usage {
 
 /// How many threads make calls here.
 pub fn workers() -> usize {
+    let threads = threads();
+    threads.iter().filter(|(_, name)| name == "scard").count()
+}
+
+/// The threads of this process, with their names.
+pub fn threads() -> Vec<(u32, String)> {
     let threads = std::fs::read_dir("/proc/self/task").expect("a process");
-    let names = threads.filter_map(|thread| {
+    let named = threads.filter_map(|thread| {
+        let path = thread.ok()?.path();
         // It may have ended by now.
-        std::fs::read_to_string(thread.ok()?.path().join("comm")).ok()
+        let name = std::fs::read_to_string(path.join("comm")).ok()?;
+        let id = path.file_name()?.to_str()?.parse().ok()?;
+        Some((id, name.trim_end().to_owned()))
     });
-    names.filter(|name| name.trim_end() == "scard").count()
+    named.collect()
 }
 
 /// What is in use when nothing is going on. The daemon takes a moment to end what is over, so
