@@ -72,6 +72,10 @@
 //! Cards, readers and contexts belong to the process that made them. In a forked child they
 //! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
 //! there.
+//!
+//! A process may end at any time, also while other threads are in a call. On pcsc-lite, calls
+//! that they begin once C's `exit` has come to its handlers fail with
+//! `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
 
 pub mod apdu;
 #[cfg(feature = "async")]

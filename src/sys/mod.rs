@@ -16,9 +16,12 @@ use crate::atr::Atr;
 use crate::options::Disposition;
 use crate::platform::Platform;
 
+mod gate;
 mod multi;
 
 pub(crate) use multi::sized_answer;
+
+use gate::Use;
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
@@ -118,6 +121,12 @@ fn check(returned: LONG) -> Result<(), ReturnCode> {
     }
 }
 
+/// Makes a call. Every call of PC/SC is made here.
+fn call(by: Use, made: impl FnOnce() -> LONG) -> Result<(), ReturnCode> {
+    let _inside = gate::enter(by)?;
+    check(made())
+}
+
 /// A number that PC/SC gave, as 32 bits. Wider values than that mean nothing in PC/SC.
 #[allow(clippy::unnecessary_cast)]
 fn narrow(value: DWORD) -> u32 {
@@ -157,12 +166,12 @@ unsafe extern "system" {
 
 /// Keeps contexts from coming and going while a handle goes.
 ///
-/// pcsc-lite's client library (seen in 1.9.9 and 2.3.3, and still in 2.5.1) looks for the handle that `SCardDisconnect`
-/// has ended in the lists of *all* contexts of the process, without the lock that guards
-/// them (`SCardRemoveHandle` in `winscard_clnt.c`). Where another thread frees its context
-/// at this moment, the process crashes; the soak test saw it. The three calls return at once
-/// while the service runs. A disconnect that resets the card can wait for other programs, and
-/// so would everybody; it is left out.
+/// pcsc-lite's client library (seen in 1.9.9, 2.3.3 and 2.5.1) looks for the handle that
+/// `SCardDisconnect` has ended in the lists of *all* contexts of the process, without the
+/// lock that guards them (`SCardRemoveHandle` in `winscard_clnt.c`). Where another thread
+/// frees its context at this moment, the process crashes; the soak test saw it. The three
+/// calls return at once while the service runs. A disconnect that resets the card can wait
+/// for other programs, and so would everybody; it is left out.
 fn keep_lists() -> Option<MutexGuard<'static, ()>> {
     static LISTS: Mutex<()> = Mutex::new(());
     (Platform::CURRENT == Platform::PcscLite)
@@ -170,10 +179,11 @@ fn keep_lists() -> Option<MutexGuard<'static, ()>> {
 }
 
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
+    gate::watch();
     let _kept = keep_lists();
     let mut handle = 0;
     // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
-    check(unsafe {
+    call(Use::Changes, || unsafe {
         ffi::SCardEstablishContext(widen(scope), ptr::null(), ptr::null(), &mut handle)
     })?;
     Ok(ContextHandle(handle))
@@ -182,12 +192,16 @@ pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode>
 pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
     let _kept = keep_lists();
     // SAFETY: takes a handle by value; the service checks it.
-    check(unsafe { ffi::SCardReleaseContext(context.0) })
+    call(Use::Changes, || unsafe {
+        ffi::SCardReleaseContext(context.0)
+    })
 }
 
 pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
-    check(unsafe { ffi::SCardIsValidContext(context.0) })
+    call(Use::LooksUp, || unsafe {
+        ffi::SCardIsValidContext(context.0)
+    })
 }
 
 /// The multi-string of reader names.
@@ -195,7 +209,7 @@ pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
     sized_answer(|buffer, len| {
         // SAFETY: null asks for all groups; `buffer` has room for `len` bytes, and both
         // outlive the call.
-        check(unsafe {
+        call(Use::LooksUp, || unsafe {
             ffi::SCardListReaders(context.0, ptr::null(), buffer.as_mut_ptr().cast(), len)
         })
     })
@@ -205,7 +219,9 @@ pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
 pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
     sized_answer(|buffer, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
-        check(unsafe { SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len) })
+        call(Use::LooksUp, || unsafe {
+            SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len)
+        })
     })
 }
 
@@ -229,7 +245,7 @@ pub(crate) fn get_status_change(
         .collect();
     // SAFETY: `states` holds as many entries as the call is told, each with a name that
     // `readers` keeps alive, and outlives the call.
-    let answer = check(unsafe {
+    let answer = call(Use::LooksUp, || unsafe {
         ffi::SCardGetStatusChange(
             context.0,
             widen(timeout_ms),
@@ -253,7 +269,7 @@ pub(crate) fn get_status_change(
 /// Ends a wait for a change on this context; one that has not begun yet is not ended.
 pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
-    check(unsafe { ffi::SCardCancel(context.0) })
+    call(Use::LooksUp, || unsafe { ffi::SCardCancel(context.0) })
 }
 
 pub(crate) fn connect(
@@ -265,7 +281,7 @@ pub(crate) fn connect(
     let mut handle = 0;
     let mut protocol = 0;
     // SAFETY: `reader` ends with NUL; the outputs outlive the call.
-    check(unsafe {
+    call(Use::LooksUp, || unsafe {
         ffi::SCardConnect(
             context.0,
             reader.as_ptr(),
@@ -290,7 +306,7 @@ pub(crate) fn reconnect(
 ) -> Result<u32, ReturnCode> {
     let mut protocol = 0;
     // SAFETY: the output outlives the call.
-    check(unsafe {
+    call(Use::LooksUp, || unsafe {
         ffi::SCardReconnect(
             card.0,
             widen(share_mode),
@@ -306,17 +322,23 @@ pub(crate) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), Retur
     let leaves = disposition == Disposition::Leave.raw();
     let _kept = leaves.then(keep_lists);
     // SAFETY: takes a handle by value; the service checks it.
-    check(unsafe { ffi::SCardDisconnect(card.0, widen(disposition)) })
+    call(Use::Changes, || unsafe {
+        ffi::SCardDisconnect(card.0, widen(disposition))
+    })
 }
 
 pub(crate) fn begin_transaction(card: CardHandle) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
-    check(unsafe { ffi::SCardBeginTransaction(card.0) })
+    call(Use::LooksUp, || unsafe {
+        ffi::SCardBeginTransaction(card.0)
+    })
 }
 
 pub(crate) fn end_transaction(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
-    check(unsafe { ffi::SCardEndTransaction(card.0, widen(disposition)) })
+    call(Use::LooksUp, || unsafe {
+        ffi::SCardEndTransaction(card.0, widen(disposition))
+    })
 }
 
 pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
@@ -328,7 +350,7 @@ pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
         atr_len = length(atr.len());
         // SAFETY: `buffer` has room for `len` bytes and `atr` for `atr_len`; all outlive the
         // call.
-        check(unsafe {
+        call(Use::LooksUp, || unsafe {
             ffi::SCardStatus(
                 card.0,
                 buffer.as_mut_ptr().cast(),
@@ -363,7 +385,7 @@ pub(crate) fn transmit(
     let mut answer_len = length(answer.len());
     // SAFETY: `command` and `answer` are as long as the call is told, the receiving PCI may
     // be null, and everything outlives the call.
-    check(unsafe {
+    call(Use::LooksUp, || unsafe {
         ffi::SCardTransmit(
             card.0,
             &pci,
@@ -388,7 +410,7 @@ pub(crate) fn control(
     let mut output_len = 0;
     // SAFETY: `input` and `output` are as long as the call is told, and everything outlives
     // the call.
-    check(unsafe {
+    call(Use::LooksUp, || unsafe {
         ffi::SCardControl(
             card.0,
             widen(code),
@@ -406,13 +428,17 @@ pub(crate) fn control(
 pub(crate) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failure> {
     sized_answer(|buffer, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
-        check(unsafe { ffi::SCardGetAttrib(card.0, widen(id), buffer.as_mut_ptr(), len) })
+        call(Use::LooksUp, || unsafe {
+            ffi::SCardGetAttrib(card.0, widen(id), buffer.as_mut_ptr(), len)
+        })
     })
 }
 
 pub(crate) fn set_attribute(card: CardHandle, id: u32, value: &[u8]) -> Result<(), ReturnCode> {
     // SAFETY: `value` is as long as the call is told and outlives it.
-    check(unsafe { ffi::SCardSetAttrib(card.0, widen(id), value.as_ptr(), length(value.len())) })
+    call(Use::LooksUp, || unsafe {
+        ffi::SCardSetAttrib(card.0, widen(id), value.as_ptr(), length(value.len()))
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,205 @@
+//! Keeps other threads out of pcsc-lite's client library while the process ends.
+//!
+//! When a process ends, the library (seen in 1.9.9, 2.3.3 and 2.5.1) destroys the list of
+//! contexts in which every call looks its handle up, and does not ask whether another thread
+//! is in a call (`destructor` in `winscard_clnt.c`). A worker that cleans up while `main`
+//! returns then crashes a process whose work was done. So the gate is closed before that, as
+//! C's `atexit` allows: calls that are looking up, or that change the lists, are waited for
+//! a moment, and others are refused.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::ReturnCode;
+use crate::platform::Platform;
+
+/// What a call does with the lists of the client library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Looks a handle up at its beginning; then it may wait for a long time.
+    LooksUp,
+    /// Adds or removes an entry, at any time.
+    Changes,
+}
+
+/// Set when the gate is closed.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+/// What a call that changes counts; one that looks up counts 1.
+const CHANGES: usize = 1 << (usize::BITS / 2);
+
+impl Use {
+    const fn weight(self) -> usize {
+        match self {
+            Use::LooksUp => 1,
+            Use::Changes => CHANGES,
+        }
+    }
+}
+
+/// The calls that are in the library, by weight, and [`CLOSED`].
+static GATE: Gate = Gate(AtomicUsize::new(0));
+
+struct Gate(AtomicUsize);
+
+impl Gate {
+    fn enter(&self, by: Use) -> Option<Inside<'_>> {
+        let inside = Inside {
+            gate: self,
+            weight: by.weight(),
+        };
+        let before = self.0.fetch_add(inside.weight, Ordering::Acquire);
+        (before & CLOSED == 0).then_some(inside)
+    }
+
+    fn close(&self) {
+        self.0.fetch_or(CLOSED, Ordering::AcqRel);
+    }
+
+    fn is_anybody_inside(&self) -> bool {
+        self.0.load(Ordering::Acquire) & !CLOSED != 0
+    }
+
+    fn is_anything_changing(&self) -> bool {
+        self.0.load(Ordering::Acquire) & !CLOSED >= CHANGES
+    }
+}
+
+/// Somebody in the library, until this is dropped.
+pub(super) struct Inside<'a> {
+    gate: &'a Gate,
+    weight: usize,
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.gate.0.fetch_sub(self.weight, Ordering::Release);
+    }
+}
+
+/// To be held during a call. Fails while the process ends, with the code for that.
+pub(super) fn enter(by: Use) -> Result<Option<Inside<'static>>, ReturnCode> {
+    if Platform::CURRENT != Platform::PcscLite {
+        return Ok(None);
+    }
+    match GATE.enter(by) {
+        Some(inside) => Ok(Some(inside)),
+        None => refused_or_last(),
+    }
+}
+
+#[cold]
+fn refused_or_last() -> Result<Option<Inside<'static>>, ReturnCode> {
+    // The thread that ends the process may have more to do before the library goes.
+    if end::is_this_thread() {
+        Ok(None)
+    } else {
+        Err(ReturnCode::E_SYSTEM_CANCELLED)
+    }
+}
+
+pub(super) use end::watch;
+
+#[cfg(all(unix, not(target_os = "macos")))]
+mod end {
+    use std::ffi::c_int;
+    use std::process;
+    use std::ptr;
+    use std::sync::Once;
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::GATE;
+
+    /// Looking up takes less than a microsecond; this is for a thread that is not running
+    /// just then. Those that wait in a call, for a card or an event, look the same, so that
+    /// a process in which one does ends this much later.
+    const LOOKING_UP: Duration = Duration::from_millis(5);
+    /// The calls that change the lists return at once while the service runs.
+    const CHANGING: Duration = Duration::from_millis(200);
+    const STEP: Duration = Duration::from_micros(100);
+
+    unsafe extern "C" {
+        fn atexit(handler: extern "C" fn()) -> c_int;
+    }
+
+    /// The process that the handler is for: a forked child has it, too, but none of the
+    /// threads that were inside.
+    static PROCESS: AtomicU32 = AtomicU32::new(0);
+    /// The thread that ends the process; zero as long as none does.
+    static THREAD: AtomicUsize = AtomicUsize::new(0);
+
+    /// Has the gate closed when the process ends. For the first call of all.
+    pub(in crate::sys) fn watch() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            PROCESS.store(process::id(), Ordering::Relaxed);
+            // SAFETY: the handler is a function of this program and does not unwind. Where
+            // it cannot be registered, the process ends as it would without.
+            unsafe { atexit(close) };
+        });
+    }
+
+    pub(super) fn is_this_thread() -> bool {
+        THREAD.load(Ordering::Relaxed) == this_thread()
+    }
+
+    /// A number that no other thread has. Works at any time, also while a thread ends.
+    fn this_thread() -> usize {
+        thread_local! {
+            static HERE: u8 = const { 0 };
+        }
+        HERE.with(|here| ptr::from_ref(here).addr())
+    }
+
+    extern "C" fn close() {
+        THREAD.store(this_thread(), Ordering::Relaxed);
+        GATE.close();
+        if PROCESS.load(Ordering::Relaxed) != process::id() {
+            return;
+        }
+        let begun = Instant::now();
+        while GATE.is_anybody_inside() {
+            let limit = if GATE.is_anything_changing() {
+                CHANGING
+            } else {
+                LOOKING_UP
+            };
+            if begun.elapsed() >= limit {
+                break;
+            }
+            thread::sleep(STEP);
+        }
+    }
+}
+
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+mod end {
+    pub(in crate::sys) fn watch() {}
+
+    pub(super) fn is_this_thread() -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_inside_is_known_and_nobody_comes_after_the_end() {
+        let gate = Gate(AtomicUsize::new(0));
+        let looking = gate.enter(Use::LooksUp).unwrap();
+        assert!(gate.is_anybody_inside() && !gate.is_anything_changing());
+        let changing = gate.enter(Use::Changes).unwrap();
+        gate.close();
+        assert!(gate.is_anything_changing());
+        drop(changing);
+        assert!(gate.is_anybody_inside() && !gate.is_anything_changing());
+        drop(looking);
+        assert!(!gate.is_anybody_inside());
+        for by in [Use::LooksUp, Use::Changes] {
+            assert!(gate.enter(by).is_none());
+        }
+        assert!(!gate.is_anybody_inside(), "who is refused does not count");
+    }
+}
