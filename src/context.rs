@@ -2,6 +2,7 @@
 
 #[cfg(feature = "async")]
 mod detached;
+mod snapshot;
 
 #[cfg(feature = "async")]
 use std::sync::atomic::AtomicBool;
@@ -17,10 +18,12 @@ use crate::name::{ReaderName, split_multi_string};
 use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
 use crate::status::ReaderState;
-use crate::sys::{self, ContextHandle, Failure, Watched};
+use crate::sys::{self, ContextHandle, Failure};
 use crate::trace;
 #[cfg(feature = "async")]
 use crate::worker::drop_elsewhere;
+
+pub(crate) use snapshot::reader_states;
 
 /// How a [`Context`] is established.
 ///
@@ -144,9 +147,6 @@ struct Inner {
     #[cfg(feature = "async")]
     detached: AtomicBool,
 }
-
-/// How often the readers may change while their states are being asked for.
-const MAX_SNAPSHOTS: usize = 16;
 
 impl Context {
     /// Connects to the service, in the scope of the user and without limits of time;
@@ -434,40 +434,6 @@ impl Inner {
         // A context of its own: this call must never meet another one on its context.
         reader_states(&OwnedContext::establish(self.options.scope)?)
     }
-}
-
-/// The readers that a context sees, and what is in them.
-pub(crate) fn reader_states(context: &OwnedContext) -> Result<Vec<ReaderState>> {
-    let mut failed = ReturnCode::E_UNKNOWN_READER;
-    for _ in 0..MAX_SNAPSHOTS {
-        let readers = list_readers(context)?;
-        if readers.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut watched: Vec<Watched<'_>> = readers
-            .iter()
-            .map(|reader| Watched::unaware(reader.as_c_str()))
-            .collect();
-        let look = || sys::get_status_change(context.handle(), 0, &mut watched);
-        match trace::watch(Operation::GetStatusChange, look) {
-            Ok(()) => {
-                let states = readers.iter().zip(watched);
-                return Ok(states
-                    .map(|(reader, seen)| ReaderState {
-                        reader: reader.clone(),
-                        event_state: seen.event_state,
-                        atr: seen.atr,
-                    })
-                    .collect());
-            }
-            // A reader was unplugged since they were listed, or the last one.
-            Err(code @ (ReturnCode::E_UNKNOWN_READER | ReturnCode::E_NO_READERS_AVAILABLE)) => {
-                failed = code
-            }
-            Err(code) => return Err(Error::new(Operation::GetStatusChange, code)),
-        }
-    }
-    Err(Error::new(Operation::GetStatusChange, failed))
 }
 
 /// The readers that a context sees.
