@@ -43,6 +43,11 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// How much longer it may take on a busy machine.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
+/// How long it takes to put a card into a reader. The daemon looks whether the card of a
+/// connection is still there, and then sends the command. On a busy machine much can happen in
+/// between, and a card that is exchanged by then gets a command that was meant for the other.
+const BY_HAND: Duration = Duration::from_millis(250);
+
 /// How long cleaning up may take.
 const CLEAN: Duration = Duration::from_secs(20);
 
@@ -120,6 +125,7 @@ impl World {
         slot.remove_now();
         // Of a daemon that is killed meanwhile nothing is to be heard.
         let _ = slot.wait_until_published();
+        thread::sleep(BY_HAND);
         let _ = slot.insert_now(card);
         let _ = slot.wait_until_published();
     }

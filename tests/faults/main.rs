@@ -291,10 +291,15 @@ fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
             let empty = code == ReturnCode::E_NO_READERS_AVAILABLE;
             gone || empty || code == ReturnCode::E_INSUFFICIENT_BUFFER
         }
-        // A reader was unplugged since they were listed: listed again.
-        Operation::GetStatusChange => {
-            code == ReturnCode::E_UNKNOWN_READER || code == ReturnCode::E_NO_READERS_AVAILABLE
-        }
+        // A reader was unplugged since they were listed: listed again. Too many readers in
+        // one call: asked again for fewer.
+        Operation::GetStatusChange => matches!(
+            code,
+            ReturnCode::E_UNKNOWN_READER
+                | ReturnCode::E_NO_READERS_AVAILABLE
+                | ReturnCode::E_INVALID_PARAMETER
+                | ReturnCode::E_INVALID_VALUE
+        ),
         Operation::Status | Operation::GetAttribute => code == ReturnCode::E_INSUFFICIENT_BUFFER,
         _ => false,
     }

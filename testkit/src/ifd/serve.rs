@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::slot::IfdSlot;
 use super::state::{Link, Look};
@@ -140,35 +141,51 @@ impl IfdSlot {
             Request::SetAttribute { .. } => IfdCall::SetAttribute,
         };
         let (delay, failure) = lock(&self.faults).take(call);
-        let ticket = match &request {
-            // These end when the card leaves.
-            Request::Transmit(_) | Request::Power(_) => match self.begin(id) {
-                Some(ticket) => Some(ticket),
-                None => return Next::Answer(Err(IfdError::COMMUNICATION_ERROR)),
-            },
-            _ => None,
-        };
+        if let Request::Transmit(_) | Request::Power(_) = request {
+            return self.of_card(id, request, delay, failure);
+        }
         if !delay.is_zero() {
             thread::sleep(delay);
         }
         let answer = match (failure, request) {
             (failure, Request::Control { code, input }) => self.control(code, input, failure),
             (Some(error), _) => Err(error),
-            (None, Request::Transmit(command)) => match self.transmit(ticket, command) {
-                Some(answer) => answer,
-                None => return Next::Leave,
-            },
-            (None, Request::Power(action)) => self.power(action),
-            (None, Request::SetProtocol) => Ok(Vec::new()),
             (None, Request::GetAttribute { tag }) => self.attribute(tag).ok_or(IfdError::TAG),
             (None, Request::SetAttribute { tag, value }) => {
                 self.hooks().replace_attribute(tag, value)
             }
-            (None, Request::Presence(_) | Request::Hello { .. } | Request::Close) => Ok(Vec::new()),
+            (None, _) => Ok(Vec::new()),
         };
-        match ticket {
-            Some(ticket) if !self.finish(ticket) => Next::Leave,
-            _ => Next::Answer(answer),
+        Next::Answer(answer)
+    }
+
+    /// What a card does, and what ends when it leaves. Its successor has no part in it,
+    /// however soon it comes.
+    fn of_card(
+        self: &Arc<Self>,
+        id: u64,
+        request: Request,
+        delay: Duration,
+        failure: Option<IfdError>,
+    ) -> Next {
+        let Some((ticket, card)) = self.begin(id) else {
+            return Next::Answer(Err(IfdError::COMMUNICATION_ERROR));
+        };
+        if !delay.is_zero() {
+            thread::sleep(delay);
+        }
+        let answer = match (failure, request) {
+            (Some(error), _) => Err(error),
+            (None, Request::Transmit(command)) => match self.transmit(ticket, &card, command) {
+                Some(answer) => answer,
+                None => return Next::Leave,
+            },
+            (None, Request::Power(action)) => power(&card, action),
+            (None, _) => Ok(Vec::new()),
+        };
+        match self.finish(ticket) {
+            true => Next::Answer(answer),
+            false => Next::Leave,
         }
     }
 
@@ -223,14 +240,15 @@ impl IfdSlot {
     }
 
     /// Begins something that the removal of the card ends.
-    fn begin(&self, id: u64) -> Option<u64> {
+    fn begin(&self, id: u64) -> Option<(u64, CardHandle)> {
         let mut state = lock(&self.state);
-        if state.gone || state.shown.is_none() || !state.is_current(id) {
+        if state.gone || !state.is_current(id) {
             return None;
         }
+        let card = state.shown.clone()?;
         state.commands += 1;
         state.command = Some(state.commands);
-        state.command
+        Some((state.commands, card))
     }
 
     /// Whether it has not been ended in the meantime.
@@ -255,27 +273,13 @@ impl IfdSlot {
         })
     }
 
-    fn power(&self, action: u32) -> Answer {
-        let Some(card) = self.shown() else {
-            return Err(IfdError::COMMUNICATION_ERROR);
-        };
-        match action {
-            wire::POWER_UP => card.power_on(),
-            wire::RESET => card.reset(),
-            wire::POWER_DOWN => {
-                card.power_off();
-                return Ok(Vec::new());
-            }
-            _ => return Err(IfdError::NOT_SUPPORTED),
-        }
-        Ok(card.atr().to_vec())
-    }
-
     /// `None`: it is answered when the card is removed.
-    fn transmit(self: &Arc<Self>, ticket: Option<u64>, command: Vec<u8>) -> Option<Answer> {
-        let Some(card) = self.shown() else {
-            return Some(Err(IfdError::COMMUNICATION_ERROR));
-        };
+    fn transmit(
+        self: &Arc<Self>,
+        ticket: u64,
+        card: &CardHandle,
+        command: Vec<u8>,
+    ) -> Option<Answer> {
         let (number, reply) = card.process(command);
         match reply {
             Reply::Answer(answer) => {
@@ -286,7 +290,7 @@ impl IfdSlot {
             Reply::Mute => None,
             Reply::Drop => {
                 let state = lock(&self.state);
-                if state.command.is_some() && state.command == ticket {
+                if state.command == Some(ticket) {
                     // Answers as well.
                     self.take_out(state);
                 }
@@ -296,10 +300,23 @@ impl IfdSlot {
     }
 }
 
+fn power(card: &CardHandle, action: u32) -> Answer {
+    match action {
+        wire::POWER_UP => card.power_on(),
+        wire::RESET => card.reset(),
+        wire::POWER_DOWN => {
+            card.power_off();
+            return Ok(Vec::new());
+        }
+        _ => return Err(IfdError::NOT_SUPPORTED),
+    }
+    Ok(card.atr().to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use crate::card::VirtualCard;
