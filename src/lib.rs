@@ -108,7 +108,9 @@ mod worker;
 
 pub use apdu::{Command, Response, StatusWord};
 #[cfg(feature = "async")]
-pub use asynchronous::{AsyncCard, AsyncContext, AsyncReader, AsyncSession, AsyncTransaction};
+pub use asynchronous::{
+    AsyncCard, AsyncContext, AsyncLogicalChannel, AsyncReader, AsyncSession, AsyncTransaction,
+};
 pub use atr::{Atr, AtrProblem, AtrReading, CardCapabilities};
 pub use attribute::Attribute;
 pub use card::Card;

@@ -418,3 +418,34 @@ mod futures {
         });
     }
 }
+
+#[cfg(feature = "async")]
+#[test]
+fn logical_channels_over_futures_are_opened_used_and_closed() {
+    use scard::{AsyncContext, Disposition};
+
+    isolated(|| {
+        executor::everywhere(fixture_with(Iso7816::card(T1)), |fixture| async move {
+            let context = AsyncContext::from(fixture.context.clone());
+            let connected = context.connect(&fixture.reader, ConnectOptions::new());
+            let mut card = connected.await.unwrap();
+            let mut transaction = card.transaction().await.unwrap();
+            for _ in 0..2 {
+                let mut channel = transaction.logical_channel().await.unwrap();
+                assert_eq!(channel.number(), 1);
+                let selected = channel.exchange(&select()).await.unwrap();
+                assert_eq!(selected.ok().unwrap(), [0x6F, 0x01, 1], "in the channel");
+                channel.close().await.unwrap();
+            }
+            drop(transaction);
+            // One that is dropped stays open, and nothing is sent.
+            drop(card.logical_channel().await.unwrap());
+            let sent = fixture.card.commands();
+            let second = card.logical_channel().await.unwrap();
+            assert_eq!(second.number(), 2);
+            assert_eq!(fixture.card.commands(), sent + 1);
+            second.close().await.unwrap();
+            card.disconnect(Disposition::Reset).await.unwrap();
+        });
+    });
+}

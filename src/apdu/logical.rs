@@ -5,6 +5,7 @@ use std::fmt;
 use super::carrier::Exchanges;
 use super::error::{AnswerProblem, Step};
 use super::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::name::ReaderName;
 
 /// A logical channel of the card that was opened, for as long as it is used.
 ///
@@ -31,31 +32,20 @@ use super::{Command, ExchangeError, ExchangeOptions, Response};
 #[must_use = "a channel that is dropped stays open"]
 pub struct LogicalChannel<'a> {
     over: &'a mut dyn Exchanges,
-    number: u8,
-    open: bool,
+    channel: OpenChannel,
 }
 
 impl<'a> LogicalChannel<'a> {
     pub(crate) fn open(over: &'a mut dyn Exchanges) -> Result<LogicalChannel<'a>, ExchangeError> {
         let open = Command::open_channel();
-        let number = over.exchange_with(&open, &ExchangeOptions::new())?.ok()?;
-        match *number {
-            [number @ 1..=19] => Ok(LogicalChannel {
-                over,
-                number,
-                open: true,
-            }),
-            _ => Err(ExchangeError::Answer {
-                problem: AnswerProblem::NoChannel,
-                command: open.header(),
-                step: Step::Command,
-            }),
-        }
+        let response = over.exchange_with(&open, &ExchangeOptions::new())?;
+        let channel = OpenChannel::of(&open, response)?;
+        Ok(LogicalChannel { over, channel })
     }
 
     /// The number of the channel, 1 to 19.
     pub fn number(&self) -> u8 {
-        self.number
+        self.channel.number()
     }
 
     /// Exchanges a command on this channel, whichever its class says:
@@ -80,7 +70,7 @@ impl<'a> LogicalChannel<'a> {
         command: &Command,
         options: &ExchangeOptions,
     ) -> Result<Response, ExchangeError> {
-        let command = command.clone().on_channel(self.number)?;
+        let command = command.clone().on_channel(self.number())?;
         self.over.exchange_with(&command, options)
     }
 
@@ -91,8 +81,7 @@ impl<'a> LogicalChannel<'a> {
     /// Those of [`Card::exchange`](crate::Card::exchange), and a status word other than 9000.
     /// Then the channel may still be open on the card.
     pub fn close(mut self) -> Result<(), ExchangeError> {
-        self.open = false;
-        let close = Command::close_channel(self.number);
+        let close = self.channel.close();
         let closed = self.over.exchange_with(&close, &ExchangeOptions::new())?;
         closed.ok()?;
         Ok(())
@@ -101,13 +90,7 @@ impl<'a> LogicalChannel<'a> {
 
 impl Drop for LogicalChannel<'_> {
     fn drop(&mut self) {
-        if self.open {
-            tracing::debug!(
-                reader = ?self.over.reader(),
-                channel = self.number,
-                "a logical channel was dropped and stays open"
-            );
-        }
+        self.channel.dropped(self.over.reader());
     }
 }
 
@@ -115,7 +98,51 @@ impl fmt::Debug for LogicalChannel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogicalChannel")
             .field("reader", self.over.reader())
-            .field("number", &self.number)
+            .field("number", &self.number())
             .finish_non_exhaustive()
+    }
+}
+
+/// A channel that the card has opened, whatever it is used over.
+pub(crate) struct OpenChannel {
+    number: u8,
+    closing: bool,
+}
+
+impl OpenChannel {
+    /// By the answer to the command that opens one.
+    pub(crate) fn of(open: &Command, response: Response) -> Result<OpenChannel, ExchangeError> {
+        match *response.ok()? {
+            [number @ 1..=19] => Ok(OpenChannel {
+                number,
+                closing: false,
+            }),
+            _ => Err(ExchangeError::Answer {
+                problem: AnswerProblem::NoChannel,
+                command: open.header(),
+                step: Step::Command,
+            }),
+        }
+    }
+
+    pub(crate) fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// The command that closes it, which is going to be sent.
+    pub(crate) fn close(&mut self) -> Command {
+        self.closing = true;
+        Command::close_channel(self.number)
+    }
+
+    /// Nobody uses it any more.
+    pub(crate) fn dropped(&self, reader: &ReaderName) {
+        if !self.closing {
+            tracing::debug!(
+                ?reader,
+                channel = self.number,
+                "a logical channel was dropped and stays open"
+            );
+        }
     }
 }

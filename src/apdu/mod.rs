@@ -45,6 +45,8 @@ pub use error::{AnswerProblem, ExchangeError, InvalidCommand, StatusError, Step,
 pub use exchange::{Exchange, Next};
 pub use header::Header;
 pub use logical::LogicalChannel;
+#[cfg(feature = "async")]
+pub(crate) use logical::OpenChannel;
 pub use options::ExchangeOptions;
 pub use response::Response;
 pub use status::{StatusClass, StatusWord};

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::logical::AsyncLogicalChannel;
 use super::reader::AsyncReader;
 use super::transaction::AsyncTransaction;
 use crate::Protocols;
@@ -215,6 +216,19 @@ impl AsyncCard {
     ) -> Result<Response, ExchangeError> {
         let mut transaction = self.transaction().await?;
         transaction.exchange_with(command, options).await
+    }
+
+    /// Opens a logical channel. See [`Card::logical_channel`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::logical_channel`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`exchange`](AsyncCard::exchange); a channel may stay open.
+    pub async fn logical_channel(&mut self) -> Result<AsyncLogicalChannel<'_>, ExchangeError> {
+        AsyncLogicalChannel::open(self).await
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the card,

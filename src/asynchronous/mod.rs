@@ -5,12 +5,14 @@
 
 mod card;
 mod context;
+mod logical;
 mod reader;
 mod session;
 mod transaction;
 
 pub use card::AsyncCard;
 pub use context::AsyncContext;
+pub use logical::AsyncLogicalChannel;
 pub use reader::AsyncReader;
 pub use session::AsyncSession;
 pub use transaction::AsyncTransaction;
@@ -20,6 +22,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::apdu::Command;
     use crate::attributes;
     use crate::features::{PinFormat, PinVerification, ReaderFeatures};
     use crate::{
@@ -88,6 +91,11 @@ mod tests {
             transaction.transmit(&[]).await?;
             transaction.reconnect(shared, any, leave).await?;
             transaction.end(Disposition::Leave).await
+        });
+        goes(async {
+            let mut channel = card.logical_channel().await?;
+            channel.exchange(&Command::open_channel()).await?;
+            channel.close().await
         });
         goes(card.within(Duration::MAX, async |card| card.status().await));
         goes(card.within(Duration::MAX, async |card| {

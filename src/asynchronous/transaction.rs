@@ -3,6 +3,7 @@
 use tracing::Instrument;
 
 use super::card::AsyncCard;
+use super::logical::AsyncLogicalChannel;
 use crate::Protocols;
 use crate::apdu::{Command, Exchange, ExchangeError, ExchangeOptions, Next, Response};
 use crate::attribute::Attribute;
@@ -107,6 +108,19 @@ impl<'card> AsyncTransaction<'card> {
         self.exchange_in_span(command, *options)
             .instrument(span)
             .await
+    }
+
+    /// Opens a logical channel. See [`Card::logical_channel`](crate::Card::logical_channel).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::logical_channel`](crate::Card::logical_channel).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`exchange`](AsyncTransaction::exchange); a channel may stay open.
+    pub async fn logical_channel(&mut self) -> Result<AsyncLogicalChannel<'_>, ExchangeError> {
+        AsyncLogicalChannel::open(self).await
     }
 
     /// What the calls that wait on their thread do in `apdu::exchange`.
