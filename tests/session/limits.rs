@@ -74,7 +74,7 @@ fn deadlines_hold_whatever_is_waited_for() {
 #[test]
 fn a_deadline_in_the_middle_of_the_work_interrupts_it() {
     isolated(|| {
-        let slow = Applications::card(b"one").delay(LIMIT / 4);
+        let slow = Applications::card(b"one").delay(LIMIT / 10);
         let fixture = fixture_with(slow);
         let told = Told::default();
         let builder = builder(&fixture, &told).identity(|_| Ok(Vec::new()));
@@ -90,7 +90,7 @@ fn a_deadline_in_the_middle_of_the_work_interrupts_it() {
                 error, completed, ..
             } => {
                 assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
-                assert!((1..4).contains(&completed), "{completed}");
+                assert!((1..10).contains(&completed), "{completed}");
             }
             error => panic!("{error:?}"),
         }
