@@ -7,6 +7,9 @@
 mod executor;
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use scard::{Context, ErrorKind, Operation};
 use scard_testkit::isolated;
 use support::*;
@@ -76,6 +79,29 @@ fn a_forked_child_gets_a_context_of_its_own() {
         assert_eq!(status, 0);
         assert_eq!(fixture.context.readers().unwrap().len(), 2);
         assert_works(&mut fixture.connect());
+    });
+}
+
+/// The library and pcsc-lite's have locks that another thread may have at this moment.
+#[test]
+fn a_fork_waits_until_nobody_connects() {
+    isolated(|| {
+        let fixture = fixture();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        drop(Context::establish().unwrap());
+                    }
+                });
+            }
+            for _ in 0..50 {
+                let status = in_child(|| fixture.connect().transmit(COMMAND).is_ok());
+                assert_eq!(status, 0);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     });
 }
 

@@ -1,16 +1,35 @@
-//! Keeps other threads out of pcsc-lite's client library while the process ends.
+//! Who may be in pcsc-lite's client library, and when: what it does not guard itself.
 //!
-//! When a process ends, the library (seen in 1.9.9, 2.3.3 and 2.5.1) destroys the list of
-//! contexts in which every call looks its handle up, and does not ask whether another thread
-//! is in a call (`destructor` in `winscard_clnt.c`). A worker that cleans up while `main`
-//! returns then crashes a process whose work was done. So the gate is closed before that, as
-//! C's `atexit` allows: calls that are looking up, or that change the lists, are waited for
-//! a moment, and others are refused.
+//! Seen in 1.9.9, 2.3.3 and 2.5.1, in `winscard_clnt.c`:
+//!
+//! - `SCardDisconnect` looks for the handle that it has ended in the lists of *all* contexts of
+//!   the process, without the lock that guards them (`SCardRemoveHandle`). Where another thread
+//!   frees its context at this moment, the process crashes; the soak test saw it. So contexts
+//!   do not come and go meanwhile: [`keep_lists`].
+//! - When the process ends, the library destroys the list of contexts in which every call looks
+//!   its handle up, and does not ask whether another thread is in a call (`destructor`). A
+//!   worker that cleans up while `main` returns then crashes a process whose work was done. So
+//!   the gate is closed before that, as C's `atexit` allows: calls that are looking up, or that
+//!   change the lists, are waited for a moment, and others are refused.
+//! - A forked child has a copy of the library's lock, and nobody to unlock it if another thread
+//!   had it. It has it for long only while contexts come and go, so a fork waits for that.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ReturnCode;
 use crate::platform::Platform;
+
+static LISTS: Mutex<()> = Mutex::new(());
+
+/// Keeps contexts from coming and going while a handle goes.
+///
+/// The calls that do so return at once while the service runs. A disconnect that resets the
+/// card can wait for other programs, and so would everybody; it is left out.
+pub(super) fn keep_lists() -> Option<MutexGuard<'static, ()>> {
+    (Platform::CURRENT == Platform::PcscLite)
+        .then(|| LISTS.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// What a call does with the lists of the client library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,26 +108,27 @@ pub(super) fn enter(by: Use) -> Result<Option<Inside<'static>>, ReturnCode> {
 #[cold]
 fn refused_or_last() -> Result<Option<Inside<'static>>, ReturnCode> {
     // The thread that ends the process may have more to do before the library goes.
-    if end::is_this_thread() {
+    if process::ends_by_this_thread() {
         Ok(None)
     } else {
         Err(ReturnCode::E_SYSTEM_CANCELLED)
     }
 }
 
-pub(super) use end::watch;
+pub(super) use process::watch;
 
 #[cfg(all(unix, not(target_os = "macos")))]
-mod end {
+mod process {
+    use std::cell::RefCell;
     use std::ffi::c_int;
     use std::process;
     use std::ptr;
-    use std::sync::Once;
     use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    use std::sync::{MutexGuard, Once, TryLockError};
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use super::GATE;
+    use super::{GATE, LISTS};
 
     /// Looking up takes less than a microsecond; this is for a thread that is not running
     /// just then. Those that wait in a call, for a card or an event, look the same, so that
@@ -120,6 +140,11 @@ mod end {
 
     unsafe extern "C" {
         fn atexit(handler: extern "C" fn()) -> c_int;
+        fn pthread_atfork(
+            prepare: Option<extern "C" fn()>,
+            parent: Option<extern "C" fn()>,
+            child: Option<extern "C" fn()>,
+        ) -> c_int;
     }
 
     /// The process that the handler is for: a forked child has it, too, but none of the
@@ -128,7 +153,13 @@ mod end {
     /// The thread that ends the process; zero as long as none does.
     static THREAD: AtomicUsize = AtomicUsize::new(0);
 
-    /// Has the gate closed when the process ends. For the first call of all.
+    thread_local! {
+        /// What the thread that forks has locked, in the parent and in the child.
+        static KEPT: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+    }
+
+    /// Has the gate closed when the process ends, and the lists kept when it forks. For the
+    /// first call of all.
     pub(in crate::sys) fn watch() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -136,10 +167,12 @@ mod end {
             // SAFETY: the handler is a function of this program and does not unwind. Where
             // it cannot be registered, the process ends as it would without.
             unsafe { atexit(close) };
+            // SAFETY: as above.
+            unsafe { pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
         });
     }
 
-    pub(super) fn is_this_thread() -> bool {
+    pub(super) fn ends_by_this_thread() -> bool {
         THREAD.load(Ordering::Relaxed) == this_thread()
     }
 
@@ -149,6 +182,33 @@ mod end {
             static HERE: u8 = const { 0 };
         }
         HERE.with(|here| ptr::from_ref(here).addr())
+    }
+
+    /// Waits, for a moment, until nobody changes the lists.
+    extern "C" fn before_fork() {
+        let begun = Instant::now();
+        let kept = loop {
+            match LISTS.try_lock() {
+                Ok(kept) => break kept,
+                Err(TryLockError::Poisoned(kept)) => break kept.into_inner(),
+                Err(TryLockError::WouldBlock) if begun.elapsed() >= CHANGING => return,
+                Err(TryLockError::WouldBlock) => thread::sleep(STEP),
+            }
+        };
+        // Without room for it, it is unlocked here.
+        let _ = KEPT.try_with(|place| place.borrow_mut().replace(kept));
+    }
+
+    extern "C" fn after_fork() {
+        let _ = KEPT.try_with(|place| place.borrow_mut().take());
+    }
+
+    extern "C" fn in_child() {
+        let kept = KEPT.try_with(|place| place.borrow_mut().take());
+        if !matches!(kept, Ok(Some(_))) {
+            // Somebody was in the library, and will never leave it here.
+            GATE.close();
+        }
     }
 
     extern "C" fn close() {
@@ -173,10 +233,10 @@ mod end {
 }
 
 #[cfg(not(all(unix, not(target_os = "macos"))))]
-mod end {
+mod process {
     pub(in crate::sys) fn watch() {}
 
-    pub(super) fn is_this_thread() -> bool {
+    pub(super) fn ends_by_this_thread() -> bool {
         false
     }
 }

@@ -7,21 +7,19 @@
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pcsc::ffi::{self, DWORD, LONG};
 
 use crate::ReturnCode;
 use crate::atr::Atr;
 use crate::options::Disposition;
-use crate::platform::Platform;
 
 mod gate;
 mod multi;
 
 pub(crate) use multi::sized_answer;
 
-use gate::Use;
+use gate::{Use, keep_lists};
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
@@ -162,20 +160,6 @@ unsafe extern "system" {
         groups: *mut c_char,
         groups_len: *mut DWORD,
     ) -> LONG;
-}
-
-/// Keeps contexts from coming and going while a handle goes.
-///
-/// pcsc-lite's client library (seen in 1.9.9, 2.3.3 and 2.5.1) looks for the handle that
-/// `SCardDisconnect` has ended in the lists of *all* contexts of the process, without the
-/// lock that guards them (`SCardRemoveHandle` in `winscard_clnt.c`). Where another thread
-/// frees its context at this moment, the process crashes; the soak test saw it. The three
-/// calls return at once while the service runs. A disconnect that resets the card can wait
-/// for other programs, and so would everybody; it is left out.
-fn keep_lists() -> Option<MutexGuard<'static, ()>> {
-    static LISTS: Mutex<()> = Mutex::new(());
-    (Platform::CURRENT == Platform::PcscLite)
-        .then(|| LISTS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
