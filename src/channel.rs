@@ -3,6 +3,8 @@
 
 #[cfg(feature = "async")]
 mod detached;
+#[cfg(all(test, model))]
+mod model;
 
 #[cfg(feature = "async")]
 pub(crate) use detached::begin;
@@ -15,6 +17,7 @@ use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Scope};
+use crate::sync::now;
 use crate::trace;
 use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, Worker};
 
@@ -48,9 +51,7 @@ impl Limits {
     /// When a call that begins now has to be over. A time-out that goes past the end of the
     /// clock is none.
     fn deadline(&self) -> Option<Instant> {
-        let of_call = self
-            .timeout
-            .and_then(|timeout| Instant::now().checked_add(timeout));
+        let of_call = self.timeout.and_then(|timeout| now().checked_add(timeout));
         match (of_call, self.until) {
             (Some(of_call), Some(until)) => Some(of_call.min(until)),
             (of_call, until) => of_call.or(until),
@@ -62,7 +63,7 @@ impl Limits {
         if self.abort.as_ref().is_some_and(AbortHandle::is_aborted) {
             return Some(GivenUp::Aborted);
         }
-        let over = self.until.is_some_and(|until| until <= Instant::now());
+        let over = self.until.is_some_and(|until| until <= now());
         let never = self.timeout.is_some_and(|timeout| timeout.is_zero());
         (over || never).then_some(GivenUp::Deadline)
     }
@@ -188,7 +189,7 @@ impl Channel {
     /// is given back for [`Channel::set_end`].
     pub(crate) fn end_within(&mut self, limit: Duration) -> Option<Instant> {
         let before = self.limits.until;
-        let end = Instant::now().checked_add(limit);
+        let end = now().checked_add(limit);
         self.limits.until = match (before, end) {
             (Some(before), Some(end)) => Some(before.min(end)),
             (before, end) => before.or(end),

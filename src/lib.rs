@@ -101,6 +101,11 @@ mod platform;
 mod reader;
 mod session;
 mod status;
+mod sync;
+#[cfg(not(all(test, model)))]
+mod sys;
+#[cfg(all(test, model))]
+#[path = "sys/model.rs"]
 mod sys;
 pub mod trace;
 mod transaction;

@@ -11,14 +11,17 @@
 mod clock;
 #[cfg(feature = "async")]
 mod future;
+#[cfg(all(test, model))]
+mod model;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
-use std::thread;
 use std::time::Instant;
+
+use crate::sync::mpsc::{self, Sender};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, now, thread};
 
 #[cfg(feature = "async")]
 pub(crate) use clock::Alarm;
@@ -50,11 +53,6 @@ impl Abandoned {
             permitted: false,
         }
     }
-}
-
-/// Locks, also what a panic has left locked.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stops the calls of a card, or a [`Monitor`](crate::Monitor), from any thread.
@@ -262,7 +260,7 @@ impl<T> Meeting<T> {
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = deadline.saturating_duration_since(now());
                     self.changed
                         .wait_timeout(state, left)
                         .unwrap_or_else(PoisonError::into_inner)
@@ -289,7 +287,7 @@ impl<T> MeetingState<T> {
         if abort.is_some_and(AbortHandle::is_aborted) {
             return Some(Err(self.leave(GivenUp::Aborted)));
         }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if deadline.is_some_and(|deadline| deadline <= now()) {
             return Some(Err(self.leave(GivenUp::Deadline)));
         }
         None
@@ -430,7 +428,7 @@ impl<T> Drop for Lost<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;

@@ -710,6 +710,34 @@ fn with_a_stopped_daemon_calls_end_at_their_deadlines() {
     });
 }
 
+/// The PC/SC context that a call was left in ends with that call. The next call gets one of its
+/// own, and does not wait in the one that is stuck.
+#[test]
+fn a_context_whose_call_was_left_is_replaced() {
+    isolated(|| {
+        everywhere(fixture(), |fixture| async move {
+            let unused = usage_at_rest(&fixture);
+            let context = AsyncContext::establish().await.unwrap();
+            let with_context = usage_at_rest(&fixture);
+            for _ in 0..3 {
+                assert_eq!(context.readers().await.unwrap().len(), 2);
+                assert_becomes(&fixture, &with_context);
+                fixture.sandbox.pause().unwrap();
+                give_up(context.readers(), LIMIT / 4).await;
+                fixture.sandbox.resume().unwrap();
+                // What was left is released although the context is still there.
+                assert_becomes(&fixture, &unused);
+            }
+            // One whose answer is there stays.
+            context.readers().await.unwrap();
+            drop(context.readers());
+            assert_eq!(context.reader_states().await.unwrap().len(), 2);
+            drop(context);
+            assert_becomes(&fixture, &unused);
+        });
+    });
+}
+
 #[test]
 fn a_daemon_that_dies_is_told() {
     isolated(|| {

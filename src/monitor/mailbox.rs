@@ -1,17 +1,17 @@
 //! Where the one who watches and the one who is told meet.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 #[cfg(feature = "async")]
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::event::Event;
 use super::view::View;
-use crate::worker::lock;
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, now};
 
 /// How many moments are kept apart for one who does not look. Later ones are put together.
-pub(super) const CAPACITY: usize = 256;
+pub(super) const CAPACITY: usize = if cfg!(all(test, model)) { 2 } else { 256 };
 
 /// What is known of the readers, moment by moment.
 ///
@@ -170,7 +170,7 @@ impl Mailbox {
 
     /// Waits so long, or until the end.
     pub(super) fn pause(&self, pause: Duration) {
-        let deadline = Instant::now().checked_add(pause);
+        let deadline = now().checked_add(pause);
         let _ = self.wait(deadline, |_| None::<()>);
     }
 
@@ -193,7 +193,7 @@ impl Mailbox {
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = deadline.saturating_duration_since(now());
                     if left.is_zero() {
                         return Ok(None);
                     }
@@ -207,7 +207,20 @@ impl Mailbox {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, model))]
+impl Mailbox {
+    /// What the events that were made so far lead to.
+    pub(super) fn told(&self) -> View {
+        self.lock().told.clone()
+    }
+
+    /// Whether some of them were not taken yet.
+    pub(super) fn has_events(&self) -> bool {
+        !self.lock().events.is_empty()
+    }
+}
+
+#[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
     use crate::atr::Atr;

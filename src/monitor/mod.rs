@@ -3,6 +3,8 @@
 mod event;
 mod filter;
 mod mailbox;
+#[cfg(all(test, model))]
+mod model;
 #[cfg(feature = "async")]
 mod stream;
 mod thread;

@@ -18,6 +18,7 @@ use super::{Event, Monitor, MonitorOptions, given_up};
 use crate::asynchronous::AsyncContext;
 use crate::error::Result;
 use crate::status::ReaderState;
+use crate::sync::now;
 use crate::worker::{AbortHandle, Alarm, GivenUp, Wake};
 
 /// A [`Monitor`] as a [`Stream`]. Needs the feature `async`.
@@ -195,7 +196,7 @@ impl EventStream {
                         }
                     }
                     Poll::Ready(Err(Closed)) => {}
-                    Poll::Pending if deadline.is_some_and(|it| it <= Instant::now()) => {
+                    Poll::Pending if deadline.is_some_and(|it| it <= now()) => {
                         return Poll::Ready(Ok(None));
                     }
                     Poll::Pending => return Poll::Pending,

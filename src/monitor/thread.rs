@@ -1,8 +1,7 @@
 //! The thread of a monitor: how it waits, and how a wait is ended from outside.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
@@ -15,9 +14,10 @@ use crate::error::{Error, Operation, Result};
 use crate::name::ReaderName;
 use crate::options::Scope;
 use crate::platform::Platform;
+use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::sys::{self, ContextHandle, Watched};
 use crate::trace;
-use crate::worker::{Wake, lock};
+use crate::worker::Wake;
 
 /// How often a wait in the service is tried to be ended.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);
@@ -204,7 +204,7 @@ impl Host for Arc<Shared> {
     }
 
     fn now(&self) -> Instant {
-        Instant::now()
+        now()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::status::ReaderState;
+use crate::sync::now;
 use crate::worker::GivenUp;
 
 impl Context {
@@ -173,7 +174,7 @@ pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<Result<()>>
 
 /// A time-out that goes past the end of the clock is none.
 pub(super) fn end(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    timeout.and_then(|timeout| now().checked_add(timeout))
 }
 
 pub(super) fn no_card() -> Error {

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Wake, lock};
+use super::Wake;
+use crate::sync::{Condvar, Mutex, global, lock, now, thread};
 
 /// How long the thread stays when nobody has a deadline.
 const LINGER: Duration = Duration::from_secs(5);
@@ -27,13 +27,17 @@ struct Clock {
     runs_in: Option<u32>,
 }
 
-static CLOCK: Mutex<Clock> = Mutex::new(Clock {
-    alarms: BTreeMap::new(),
-    next: 0,
-    sleeps_until: None,
-    runs_in: None,
-});
-static CHANGED: Condvar = Condvar::new();
+global! {
+    static CLOCK: Mutex<Clock> = Mutex::new(Clock {
+        alarms: BTreeMap::new(),
+        next: 0,
+        sleeps_until: None,
+        runs_in: None,
+    });
+}
+global! {
+    static CHANGED: Condvar = Condvar::new();
+}
 
 /// A time at which somebody is woken, unless this is dropped before.
 pub(crate) struct Alarm {
@@ -68,6 +72,16 @@ impl Alarm {
     }
 }
 
+#[cfg(all(test, model))]
+impl Alarm {
+    /// Lets time pass until the thread has ended.
+    pub(crate) fn outlast() {
+        while lock(&CLOCK).runs_in.is_some() {
+            crate::sync::model::pass_until_somebody_wakes();
+        }
+    }
+}
+
 impl Drop for Alarm {
     fn drop(&mut self) {
         let caller = lock(&CLOCK).alarms.remove(&(self.at, self.number));
@@ -80,7 +94,7 @@ fn run() {
     let mut clock = lock(&CLOCK);
     loop {
         clock.sleeps_until = None;
-        let now = Instant::now();
+        let now = now();
         let later = clock.alarms.split_off(&(now, u64::MAX));
         let due = std::mem::replace(&mut clock.alarms, later);
         if !due.is_empty() {
@@ -106,7 +120,7 @@ fn run() {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests {
     use std::sync::mpsc::{Sender, channel};
 

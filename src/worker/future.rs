@@ -3,14 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::clock::Alarm;
-use super::{
-    Abandoned, AbortHandle, Call, GivenUp, Job, Meeting, Permit, Registration, Worker, lock,
-};
+use super::{Abandoned, AbortHandle, Call, GivenUp, Job, Meeting, Permit, Registration, Worker};
+use crate::sync::lock;
+use crate::sync::mpsc::Sender;
 
 /// A call on a worker. Dropping it leaves the call to itself, as a deadline does.
 pub(crate) struct UnderWay<T: Send + 'static> {
@@ -170,7 +169,7 @@ pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Receiver, channel};

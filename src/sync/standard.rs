@@ -1,0 +1,21 @@
+//! The standard library's.
+
+pub(crate) use std::sync::atomic::AtomicBool;
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, mpsc};
+pub(crate) use std::thread;
+use std::time::Instant;
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A variable of the whole program; in a model, of one run of it.
+#[cfg(feature = "async")]
+macro_rules! global {
+    ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
+        $(#[$meta])*
+        static $name: $type = $value;
+    };
+}
+#[cfg(feature = "async")]
+pub(crate) use global;
