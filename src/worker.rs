@@ -353,10 +353,37 @@ type Job = Box<dyn FnOnce() + Send>;
 /// that is under way has returned.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    jobs: Sender<Job>,
+    jobs: Jobs,
+}
+
+/// The way to the thread of a worker.
+#[derive(Debug, Clone)]
+struct Jobs {
+    /// Always there, until this is dropped.
+    sender: Option<Sender<Job>>,
     /// A forked child does not have the thread.
-    #[cfg(feature = "async")]
     process: u32,
+}
+
+impl Jobs {
+    /// Says whether the thread is there.
+    fn send(&self, job: Job) -> bool {
+        let sent = self.sender.as_ref().map(|sender| sender.send(job));
+        sent.is_some_and(|sent| sent.is_ok())
+    }
+
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            // The thread may have been in it at that moment, and have locked it.
+            std::mem::forget(self.sender.take());
+        }
+    }
 }
 
 impl Worker {
@@ -367,9 +394,10 @@ impl Worker {
             .spawn(move || todo.into_iter().for_each(|job| job()))
             .ok()?;
         Some(Worker {
-            jobs,
-            #[cfg(feature = "async")]
-            process: std::process::id(),
+            jobs: Jobs {
+                sender: Some(jobs),
+                process: std::process::id(),
+            },
         })
     }
 
@@ -391,8 +419,10 @@ impl Worker {
             // Nobody waits: dropped here, on this thread.
             drop(there.0.return_with((subject, given)));
         });
-        let sent = self.jobs.send(job);
-        sent.map_err(|_| Abandoned::before_it_began(GivenUp::NoThread))
+        match self.jobs.send(job) {
+            true => Ok(()),
+            false => Err(Abandoned::before_it_began(GivenUp::NoThread)),
+        }
     }
 
     /// Makes a call and waits for it. What the call works on moves there and back; if the

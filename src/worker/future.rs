@@ -7,9 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::clock::Alarm;
-use super::{Abandoned, AbortHandle, Call, GivenUp, Job, Meeting, Permit, Registration, Worker};
+use super::{Abandoned, AbortHandle, Call, GivenUp, Jobs, Meeting, Permit, Registration, Worker};
 use crate::sync::lock;
-use crate::sync::mpsc::Sender;
 
 /// A call on a worker. Dropping it leaves the call to itself, as a deadline does.
 pub(crate) struct UnderWay<T: Send + 'static> {
@@ -18,8 +17,7 @@ pub(crate) struct UnderWay<T: Send + 'static> {
     abort: Option<AbortHandle>,
     /// Where an answer that nobody takes is dropped: what the call worked on ends with it,
     /// and that can take its time.
-    jobs: Sender<Job>,
-    process: u32,
+    jobs: Jobs,
     /// The caller has its answer, or has left.
     over: bool,
     registration: Option<Registration>,
@@ -44,7 +42,6 @@ impl Worker {
             deadline: None,
             abort: None,
             jobs: self.jobs.clone(),
-            process: self.process,
             over: false,
             registration: None,
             alarm: None,
@@ -56,12 +53,12 @@ impl Worker {
 
     /// Whether this process is a child of the one that has the thread.
     pub(crate) fn is_forked(&self) -> bool {
-        self.process != std::process::id()
+        self.jobs.is_forked()
     }
 
     /// Drops something on the thread.
     pub(crate) fn dispose_of<T: Send + 'static>(&self, value: T) {
-        let _ = self.jobs.send(Box::new(move || drop(value)));
+        self.jobs.send(Box::new(move || drop(value)));
     }
 }
 
@@ -86,7 +83,7 @@ impl<T: Send + 'static> UnderWay<T> {
 
     /// Whether this process is a child of the one that makes the call: it will not return here.
     pub(crate) fn is_forked(&self) -> bool {
-        self.process != std::process::id()
+        self.jobs.is_forked()
     }
 
     /// Leaves, unless the call has returned: then here is what it gave.
@@ -143,11 +140,16 @@ impl<T: Send + 'static> Unpin for UnderWay<T> {}
 
 impl<T: Send + 'static> Drop for UnderWay<T> {
     fn drop(&mut self) {
-        if self.over || self.is_forked() {
+        if self.is_forked() {
+            // Other threads may have been in what these lock.
+            std::mem::forget((self.registration.take(), self.alarm.take()));
+            return;
+        }
+        if self.over {
             return;
         }
         if let Some(value) = self.leave() {
-            let _ = self.jobs.send(Box::new(move || drop(value)));
+            self.jobs.send(Box::new(move || drop(value)));
         }
     }
 }
@@ -172,7 +174,7 @@ pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
 #[cfg(all(test, not(model)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::task::{Wake, Waker};
     use std::thread::{self, Thread, ThreadId};
     use std::time::Duration;
