@@ -393,12 +393,16 @@ impl Worker {
         thread
             .spawn(move || todo.into_iter().for_each(|job| job()))
             .ok()?;
-        Some(Worker {
+        Some(Worker::with(jobs))
+    }
+
+    fn with(jobs: Sender<Job>) -> Worker {
+        Worker {
             jobs: Jobs {
                 sender: Some(jobs),
                 process: std::process::id(),
             },
-        })
+        }
     }
 
     /// Gives a call to the thread. If that has ended, in a panic, what the call was to work on

@@ -229,11 +229,7 @@ fn a_call_that_is_lost_wakes_its_caller() {
 fn a_thread_that_ends_leaves_nobody_waiting() {
     check(|| {
         let (jobs, todo) = mpsc::channel::<Job>();
-        let worker = Worker {
-            jobs,
-            #[cfg(feature = "async")]
-            process: std::process::id(),
-        };
+        let worker = Worker::with(jobs);
         let ends = thread::spawn(move || drop(todo));
         let (subject, dropped) = witness();
         let lost = worker.run(subject, None, None, |_, _| ());
@@ -358,8 +354,7 @@ mod futures {
     fn a_call_that_is_lost_wakes_its_task() {
         check(|| {
             let (jobs, todo) = mpsc::channel::<Job>();
-            let process = std::process::id();
-            let worker = Worker { jobs, process };
+            let worker = Worker::with(jobs);
             let (subject, dropped) = witness();
             let Ok(call) = worker.begin(subject, None, None, |_, _| ()) else {
                 unreachable!("there is somebody who receives");
