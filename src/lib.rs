@@ -23,6 +23,10 @@
 //! }
 //! ```
 //!
+//! New to smart cards? [PC/SC in ten minutes](guide::pcsc). In a hurry? The
+//! [cookbook](guide::cookbook). Coming from [the `pcsc` crate](guide::from_pcsc_crate) or from
+//! [pyscard](guide::from_pyscard)? And what [reconnect](guide::reconnect) really does.
+//!
 //! # The parts
 //!
 //! - [`Context`]: the service. Lists readers, connects to cards.
@@ -73,6 +77,8 @@
 //! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
 //! there.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod apdu;
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -89,6 +95,7 @@ mod context;
 mod control;
 mod error;
 pub mod features;
+pub mod guide;
 mod monitor;
 mod name;
 mod options;
