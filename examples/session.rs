@@ -45,9 +45,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut seen = 0;
     while badges.is_none_or(|badges| seen < badges) {
         match session.run(|card| card.transmit(GET_UID)) {
-            Ok(uid) => {
+            Ok(answer) => {
                 seen += 1;
-                println!("badge {seen}: {uid:02X?}");
+                println!("badge {seen}: {}", number(&answer));
             }
             Err(error @ SessionError::Interrupted { .. }) => {
                 // Gone too soon. The command is not sent again for this badge.
@@ -67,6 +67,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     }
     Ok(())
+}
+
+fn number(answer: &[u8]) -> String {
+    match answer {
+        [number @ .., 0x90, 0x00] => format!("{number:02X?}"),
+        refusal => format!("has no number, answers {refusal:02X?}"),
+    }
 }
 
 fn select(card: &mut SessionCard<'_>) -> Result<(), HookError> {

@@ -26,13 +26,8 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: transmit [--reader NAME] HEX-APDU... | --script FILE";
 
-/// A command, and what is expected.
-struct Line {
-    /// Where it is from, for messages.
-    place: String,
-    command: Vec<u8>,
-    status: Option<String>,
-}
+/// A command, the status word that is expected, and where both are from.
+type Line = (Vec<u8>, Option<String>, String);
 
 fn main() -> ExitCode {
     match transmit() {
@@ -50,18 +45,23 @@ fn transmit() -> Result<()> {
     if arguments.next_if_eq("--reader").is_some() {
         reader = Some(ReaderName::new(arguments.next().ok_or(USAGE)?)?);
     }
-    let lines = if arguments.next_if_eq("--script").is_some() {
+    let texts: Vec<(String, String)> = if arguments.next_if_eq("--script").is_some() {
         let file = arguments.next().ok_or(USAGE)?;
         let script = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
-        let numbered = script.lines().zip(1..);
-        let lines = numbered.map(|(line, number)| read(line, format!("{file}, line {number}")));
-        lines.filter_map(Result::transpose).collect()
-    } else {
-        let lines = arguments.map(|argument| read(&argument, format!("{argument:?}")));
+        let lines = script.lines().zip(1..);
+        let place = |number| format!("{file}, line {number}");
         lines
-            .filter_map(Result::transpose)
-            .collect::<Result<Vec<_>>>()
-    }?;
+            .map(|(line, number)| (line.into(), place(number)))
+            .collect()
+    } else {
+        arguments
+            .map(|it| (it.clone(), format!("{it:?}")))
+            .collect()
+    };
+    let lines = texts
+        .into_iter()
+        .filter_map(|(text, place)| read(&text, place).transpose());
+    let lines: Vec<Line> = lines.collect::<Result<_>>()?;
     if lines.is_empty() {
         return Err(USAGE.into());
     }
@@ -76,14 +76,13 @@ fn transmit() -> Result<()> {
     };
     let mut card = context.connect(&reader, ConnectOptions::new())?;
     let mut transaction = card.transaction()?;
-    for line in &lines {
-        println!("> {}", hex::encode_upper(&line.command));
-        let answer = transaction.transmit(&line.command)?;
-        let response = Response::parse(&answer)?;
-        let (data, status) = (hex::encode_upper(response.data()), response.status());
-        println!("< {data} [{status:04X}]");
-        if let Some(expected) = line.status.as_deref().filter(|it| !fits(status, it)) {
-            return Err(format!("{}: {expected} was expected, not {status}", line.place).into());
+    for (command, expected, place) in &lines {
+        println!("> {}", hex::encode_upper(command));
+        let response = Response::parse(&transaction.transmit(command)?)?;
+        let status = response.status();
+        println!("< {} [{status:04X}]", hex::encode_upper(response.data()));
+        if let Some(expected) = expected.as_deref().filter(|it| !fits(status, it)) {
+            return Err(format!("{place}: {expected} was expected, not {status}").into());
         }
     }
     transaction.end(Disposition::Leave)?;
@@ -102,19 +101,13 @@ fn read(line: &str, place: String) -> Result<Option<Line>> {
         None => (code, None),
     };
     let digit = |it: char| it == 'x' || it.is_ascii_hexdigit();
-    if let Some(status) = status
-        .iter()
-        .find(|it| it.len() != 4 || !it.chars().all(digit))
-    {
+    let is_wrong = |it: &&String| it.len() != 4 || !it.chars().all(digit);
+    if let Some(status) = status.iter().find(is_wrong) {
         return Err(format!("{place}: {status:?} is no status word").into());
     }
     let digits: String = command.trim().split([' ', ':']).collect();
     let command = hex::decode(&digits).map_err(|error| format!("{place}: {error}"))?;
-    Ok(Some(Line {
-        place,
-        command,
-        status,
-    }))
+    Ok(Some((command, status, place)))
 }
 
 /// Whether a status word is the expected one, in which `x` is any digit.

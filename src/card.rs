@@ -455,6 +455,7 @@ impl Card {
     /// # Errors
     ///
     /// Those of [`reconnect`](Card::reconnect); the card comes back with the error.
+    #[doc(alias = "SCardReconnect")]
     pub fn into_reader(
         mut self,
         initialization: Initialization,

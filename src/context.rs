@@ -74,6 +74,7 @@ impl ContextOptions {
     /// # Errors
     ///
     /// Those of [`Context::establish`].
+    #[doc(alias = "SCardEstablishContext")]
     pub fn establish(self) -> Result<Context> {
         let establish = self.establishing();
         let context = within(self.timeout, Operation::EstablishContext, establish)?;

@@ -23,6 +23,10 @@
 //! }
 //! ```
 //!
+//! New to smart cards? [PC/SC in ten minutes](guide::pcsc). In a hurry? The
+//! [cookbook](guide::cookbook). Coming from [the `pcsc` crate](guide::from_pcsc_crate) or from
+//! [pyscard](guide::from_pyscard)? And what [reconnect](guide::reconnect) really does.
+//!
 //! # The parts
 //!
 //! - [`Context`]: the service. Lists readers, connects to cards.
@@ -77,6 +81,8 @@
 //! that they begin once C's `exit` has come to its handlers fail with
 //! `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod apdu;
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -93,6 +99,7 @@ mod context;
 mod control;
 mod error;
 pub mod features;
+pub mod guide;
 mod monitor;
 mod name;
 mod options;

@@ -100,6 +100,7 @@ impl Reader {
     /// of it. [`Initialization::Leave`] does not bring the power back; take
     /// [`Initialization::Reset`] or [`Initialization::Unpower`] unless another connection
     /// keeps the card in use.
+    #[doc(alias = "SCardReconnect")]
     pub fn into_card(
         mut self,
         share_mode: ShareMode,

@@ -243,6 +243,29 @@ fn a_removed_card_is_reported_until_a_reconnect_finds_another_one() {
 }
 
 #[test]
+fn control_calls_are_for_the_reader_and_not_stopped_by_what_happens_to_the_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        // Whether the driver knows the code or not, it is asked.
+        let request = scard::ControlCode::GET_FEATURE_REQUEST;
+        let before = card.control(request, &[]).map_err(|error| error.code());
+        let same = |card: &mut scard::Card| {
+            let answer = card.control(request, &[]).map_err(|error| error.code());
+            assert_eq!(answer, before);
+        };
+        fixture.reset_by_another();
+        same(&mut card);
+        let reset = ReturnCode::W_RESET_CARD;
+        assert_fails(card.transmit(COMMAND), Operation::Transmit, reset);
+        fixture.sandbox.reader(0).remove().unwrap();
+        same(&mut card);
+        let removed = ReturnCode::W_REMOVED_CARD;
+        assert_fails(card.transmit(COMMAND), Operation::Transmit, removed);
+    });
+}
+
+#[test]
 fn exclusive_access_is_given_when_no_other_connection_is_left() {
     isolated(|| {
         let fixture = fixture();

@@ -72,8 +72,8 @@ impl Response {
         self.step
     }
 
-    /// The data, if the status word is 9000. Not 61XX either: then some of the answer was not fetched, which
-    /// happens only without an [exchange](crate::Card::exchange).
+    /// The data, if the status word is 9000. Not 61XX either: then some of the answer was not
+    /// fetched, which happens only without an [exchange](crate::Card::exchange).
     ///
     /// # Errors
     ///

@@ -371,6 +371,7 @@ impl AsyncCard {
     /// # Cancel safety
     ///
     /// Dropping the future drops the card: the connection ends.
+    #[doc(alias = "SCardReconnect")]
     pub async fn into_reader(
         mut self,
         initialization: Initialization,

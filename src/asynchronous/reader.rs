@@ -82,6 +82,7 @@ impl AsyncReader {
     /// # Cancel safety
     ///
     /// Dropping the future drops the reader: the connection ends.
+    #[doc(alias = "SCardReconnect")]
     pub async fn into_card(
         mut self,
         share_mode: ShareMode,

@@ -259,10 +259,11 @@ pub(super) const fn may_have_run(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fmt::Write;
 
     use super::*;
+    use crate::error::Refusal;
     use crate::platform::Platform::{MacOs, PcscLite, Windows};
 
     const OPERATIONS: [Operation; 16] = [
@@ -488,6 +489,49 @@ mod tests {
         if written.as_str() != include_str!("kinds.md") {
             println!("{written}");
             panic!("src/error/kinds.md is not what is printed above");
+        }
+    }
+
+    /// The table in the documentation of [`Recovery`].
+    fn documentation_of_recovery() -> String {
+        let mut helps: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut note = |kind: ErrorKind, recovery: Recovery| {
+            let recoveries = helps.entry(format!("{kind:?}")).or_default();
+            recoveries.insert(format!("[`{recovery:?}`](Recovery::{recovery:?})"));
+        };
+        let unknown = ReturnCode::from_raw(0x1234);
+        let codes = ReturnCode::known().filter(|code| *code != ReturnCode::S_SUCCESS);
+        for code in codes.chain([unknown]) {
+            for platform in [PcscLite, MacOs, Windows] {
+                for operation in OPERATIONS {
+                    let (kind, recovery) = classify(platform, operation, code);
+                    note(kind, recovery);
+                }
+            }
+        }
+        for refusal in Refusal::all() {
+            note(refusal.kind, refusal.recovery);
+        }
+        let mut text = String::from(
+            "\n# What helps against what\n\n\
+             Where there are several, [`Error::recovery`](crate::Error::recovery) knows which.\n\n\
+             | | |\n|---|---|\n",
+        );
+        for (kind, recoveries) in helps {
+            let recoveries: Vec<String> = recoveries.into_iter().collect();
+            let recoveries = recoveries.join(", ");
+            writeln!(text, "| [`{kind}`](ErrorKind::{kind}) | {recoveries} |").unwrap();
+        }
+        text
+    }
+
+    /// As above, in `recoveries.md`.
+    #[test]
+    fn the_documentation_shows_what_helps() {
+        let written = documentation_of_recovery();
+        if written.as_str() != include_str!("recoveries.md") {
+            println!("{written}");
+            panic!("src/error/recoveries.md is not what is printed above");
         }
     }
 }

@@ -72,6 +72,7 @@ pub enum ErrorKind {
 }
 
 /// What helps after an [`Error`](crate::Error).
+#[doc = include_str!("recoveries.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Recovery {

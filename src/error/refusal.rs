@@ -136,4 +136,23 @@ impl Refusal {
             command_may_have_run: false,
         }
     }
+
+    /// Each of them.
+    #[cfg(test)]
+    pub(super) fn all() -> Vec<Refusal> {
+        let given_up = [GivenUp::Deadline, GivenUp::Aborted, GivenUp::NoThread];
+        let given_up = given_up.map(|why| Refusal::given_up(Abandoned::before_it_began(why)));
+        let mut all = vec![
+            Refusal::ABANDONED,
+            Refusal::TRANSACTION_LOST,
+            Refusal::NO_PROTOCOL,
+            Refusal::FORKED,
+            Refusal::NO_CARD,
+            Refusal::NO_CARD_IN_TIME,
+            Refusal::CARD_STILL_THERE,
+            Refusal::NO_FEATURE,
+        ];
+        all.extend(given_up);
+        all
+    }
 }

@@ -212,7 +212,8 @@ macro_rules! calls {
                 let request = bytes!(request, reader)?;
                 let answer = self.control(code, &request)$($await)*?;
                 Ok(PinPadAnswer::from_bytes(answer))
-            }        }
+            }
+        }
     };
 }
 

@@ -35,9 +35,10 @@ Options:
                     and the daemon's log at the end
   -h, --help        this text
 
-The cards answer SELECT by AID, GET CHALLENGE, VERIFY (PIN 1234) and READ
-BINARY. The exit status is the command's; 128 + N if signal N ended it; 125 if
-the readers could not be made, 126 or 127 if the command could not be run.
+The cards answer SELECT by AID, GET CHALLENGE, VERIFY (reference 01, PIN 1234)
+and READ BINARY. The exit status is the command's; 128 + N if signal N ended
+it; 125 if the readers could not be made, 126 or 127 if the command could not
+be run.
 
   with-virtual-readers --readers 2 -- pcsc_scan -r
 ";

@@ -1,0 +1,44 @@
+//! PC/SC and this library, explained. Nothing but documentation.
+//!
+//! - [`pcsc`]: PC/SC in ten minutes, for those who are new to it.
+//! - [`reconnect`]: the states of a connection, and how to get from one to the other.
+//! - [`cookbook`]: short programs for what is needed often.
+//! - [`from_pcsc_crate`]: from the `pcsc` crate, item by item.
+//! - [`from_pyscard`]: from Python's pyscard, call by call.
+
+pub mod cookbook {
+    #![doc = include_str!("cookbook.md")]
+    #![cfg_attr(feature = "async", doc = include_str!("cookbook_async.md"))]
+
+    #[cfg(doc)]
+    use crate::*;
+}
+
+pub mod from_pcsc_crate {
+    #![doc = include_str!("from_pcsc_crate.md")]
+
+    #[cfg(doc)]
+    use crate::*;
+}
+
+pub mod from_pyscard {
+    #![doc = include_str!("from_pyscard.md")]
+
+    #[cfg(doc)]
+    use crate::*;
+}
+
+pub mod pcsc {
+    #![doc = include_str!("pcsc.md")]
+    #![cfg_attr(feature = "async", doc = include_str!("pcsc_async.md"))]
+
+    #[cfg(doc)]
+    use crate::*;
+}
+
+pub mod reconnect {
+    #![doc = include_str!("reconnect.md")]
+
+    #[cfg(doc)]
+    use crate::*;
+}
