@@ -16,8 +16,10 @@ use crate::atr::Atr;
 use crate::options::Disposition;
 use crate::platform::Platform;
 
+mod fork;
 mod multi;
 
+pub(crate) use fork::Lineage;
 pub(crate) use multi::sized_answer;
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
@@ -31,6 +33,18 @@ pub(crate) struct ContextHandle(ffi::SCARDCONTEXT);
 /// A connected card or reader.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CardHandle(ffi::SCARDHANDLE);
+
+/// What commands are sent with.
+pub(crate) struct ProtocolInfo(ffi::SCARD_IO_REQUEST);
+
+impl ProtocolInfo {
+    pub(crate) fn of(protocol: u32) -> ProtocolInfo {
+        ProtocolInfo(ffi::SCARD_IO_REQUEST {
+            dwProtocol: widen(protocol),
+            cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
+        })
+    }
+}
 
 /// A new connection and the protocol the service reports for it.
 #[derive(Debug)]
@@ -350,23 +364,20 @@ pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
 }
 
 /// Gives the length of the answer in `answer`.
+#[inline]
 pub(crate) fn transmit(
     card: CardHandle,
-    protocol: u32,
+    protocol: &ProtocolInfo,
     command: &[u8],
     answer: &mut [u8],
 ) -> Result<usize, Failure> {
-    let pci = ffi::SCARD_IO_REQUEST {
-        dwProtocol: widen(protocol),
-        cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
-    };
     let mut answer_len = length(answer.len());
     // SAFETY: `command` and `answer` are as long as the call is told, the receiving PCI may
     // be null, and everything outlives the call.
     check(unsafe {
         ffi::SCardTransmit(
             card.0,
-            &pci,
+            &protocol.0,
             command.as_ptr(),
             length(command.len()),
             ptr::null_mut(),
