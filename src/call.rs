@@ -29,6 +29,8 @@ pub(crate) struct About {
 }
 
 impl About {
+    pub(crate) const TRANSMIT: About = About::new(Operation::Transmit);
+
     pub(crate) const fn new(operation: Operation) -> About {
         About {
             operation,

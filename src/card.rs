@@ -236,6 +236,8 @@ impl Card {
 
     /// Like [`Card::transmit_ref`]. With `is_secret`, neither command nor answer is shown
     /// anywhere; otherwise the header decides.
+    // Always: see `Channel::transmit`.
+    #[inline(always)]
     pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
         self.channel.transmit(command, is_secret)
     }

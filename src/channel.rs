@@ -28,24 +28,33 @@ const GRACE: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limits {
     /// Each call.
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
     /// All calls together.
     until: Option<Instant>,
-    pub(crate) abort: Option<AbortHandle>,
+    abort: Option<AbortHandle>,
+    /// Whether there is any of these: every command wants to know.
+    are_any: bool,
 }
 
 impl Limits {
     pub(crate) fn new(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Limits {
-        Limits {
-            timeout,
-            until: None,
-            abort,
-        }
+        let mut limits = Limits::default();
+        limits.change(|limits| {
+            limits.timeout = timeout;
+            limits.abort = abort;
+        });
+        limits
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&mut Limits) -> T) -> T {
+        let given = change(self);
+        self.are_any = self.timeout.is_some() || self.until.is_some() || self.abort.is_some();
+        given
     }
 
     /// Without limits, calls are made on the caller's thread.
     fn are_none(&self) -> bool {
-        self.timeout.is_none() && self.until.is_none() && self.abort.is_none()
+        !self.are_any
     }
 
     /// When a call that begins now has to be over. A time-out that goes past the end of the
@@ -168,21 +177,19 @@ impl Channel {
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.limits.timeout = timeout;
+        self.limits.change(|limits| limits.timeout = timeout);
     }
 
     /// The handle that stops this connection's calls; from the first one on, they can be.
     pub(crate) fn abort_handle(&mut self) -> AbortHandle {
         self.limits
-            .abort
-            .get_or_insert_with(AbortHandle::new)
-            .clone()
+            .change(|limits| limits.abort.get_or_insert_with(AbortHandle::new).clone())
     }
 
     /// Sets what stops its calls.
     #[cfg(feature = "async")]
     pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
-        self.limits.abort = abort;
+        self.limits.change(|limits| limits.abort = abort);
     }
 
     /// Sets the end of all calls together, if it is sooner than the one that there is, which
@@ -190,15 +197,15 @@ impl Channel {
     pub(crate) fn end_within(&mut self, limit: Duration) -> Option<Instant> {
         let before = self.limits.until;
         let end = now().checked_add(limit);
-        self.limits.until = match (before, end) {
+        self.set_end(match (before, end) {
             (Some(before), Some(end)) => Some(before.min(end)),
             (before, end) => before.or(end),
-        };
+        });
         before
     }
 
     pub(crate) fn set_end(&mut self, before: Option<Instant>) {
-        self.limits.until = before;
+        self.limits.change(|limits| limits.until = before);
     }
 
     fn refuse(&self, about: About, refusal: Refusal) -> Error {
@@ -278,25 +285,49 @@ impl Channel {
 
     /// Sends a command and gives the answer in the connection's own buffer. With `is_secret`,
     /// neither is shown; otherwise the header decides.
+    // Always, because the compiler counts what is rare, too: few instructions are made of it.
+    #[inline(always)]
     pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        let len = if self.limits.are_none() {
-            // Not by a call: that would own the command.
-            let about = About::new(Operation::Transmit);
-            if let Some(refusal) = Refusal::of_command(command) {
-                return Err(self.refuse(about, refusal));
-            }
-            self.usable(about)?.transmit_noted(command, is_secret)?
-        } else {
-            self.call(Call::transmit(command, is_secret))?
-        };
+        if !self.limits.are_none() {
+            return self.transmit_within_limits(command, is_secret);
+        }
+        // Not by a call: that would own the command.
+        if Refusal::of_command(command).is_some() {
+            return self.refuse_command(command);
+        }
+        match &self.connection {
+            Some(connection) if connection.is_ready() && !trace::may_tell() => {}
+            _ => return self.transmit_with_care(command, is_secret),
+        }
+        match &mut self.connection {
+            Some(connection) => connection.send(command),
+            None => Err(About::TRANSMIT.refuse(&self.reader, Refusal::ABANDONED)),
+        }
+    }
+
+    #[cold]
+    fn transmit_within_limits(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        let len = self.call(Call::transmit(command, is_secret))?;
         self.received(len)
+    }
+
+    #[cold]
+    fn refuse_command(&self, command: &[u8]) -> Result<&[u8]> {
+        let refusal = Refusal::of_command(command).unwrap_or(Refusal::ABANDONED);
+        Err(self.refuse(About::TRANSMIT, refusal))
+    }
+
+    /// Whatever is more than to send and receive.
+    #[cold]
+    fn transmit_with_care(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        self.usable(About::TRANSMIT)?.transmit(command, is_secret)
     }
 
     /// The answer to the last command.
     fn received(&self, len: usize) -> Result<&[u8]> {
         match &self.connection {
             Some(connection) => Ok(connection.received(len)),
-            None => Err(self.refuse(About::new(Operation::Transmit), Refusal::ABANDONED)),
+            None => Err(self.refuse(About::TRANSMIT, Refusal::ABANDONED)),
         }
     }
 }

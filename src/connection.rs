@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
-
 use crate::attribute::Attribute;
 use crate::control::ControlCode;
 use crate::error::{CardCondition, Error, ErrorKind, Operation, Result};
@@ -12,7 +10,7 @@ use crate::name::{ReaderName, split_multi_string};
 use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::platform::Platform;
 use crate::status::CardStatus;
-use crate::sys::{self, CardHandle, ContextHandle, Failure};
+use crate::sys::{self, CardHandle, ContextHandle, Failure, Process, ProtocolInfo};
 use crate::trace;
 use crate::worker::Permit;
 use crate::{Protocols, ReturnCode};
@@ -24,17 +22,19 @@ use crate::{Protocols, ReturnCode};
 #[derive(Debug)]
 pub(crate) struct OwnedContext {
     handle: ContextHandle,
-    process: u32,
+    process: Process,
     released: bool,
 }
 
 impl OwnedContext {
     pub(crate) fn establish(scope: Scope) -> Result<OwnedContext> {
+        // First: it has the library know of the end of the process.
+        let process = Process::current();
         let establish = || sys::establish_context(scope.raw());
         match trace::call(Operation::EstablishContext, None, establish) {
             Ok(handle) => Ok(OwnedContext {
                 handle,
-                process: std::process::id(),
+                process,
                 released: false,
             }),
             Err(code) => Err(Error::new(Operation::EstablishContext, code)),
@@ -47,7 +47,7 @@ impl OwnedContext {
 
     /// Whether this process is a child of the one that established it.
     pub(crate) fn is_forked(&self) -> bool {
-        self.process != std::process::id()
+        self.process.is_forked()
     }
 
     fn release_handle(&self) -> Result<(), ReturnCode> {
@@ -149,6 +149,34 @@ fn ends_protocol(error: &Error) -> bool {
     )
 }
 
+/// The error of a command, of which `agreed` takes what it says about the protocol. What else
+/// there is of the connection may be lent to the caller of a command that succeeds.
+#[cold]
+fn transmit_error(failure: Failure, reader: &ReaderName, agreed: &mut Agreed) -> Error {
+    let error = Error::on_reader(Operation::Transmit, failure, reader);
+    agreed.note(&error);
+    error
+}
+
+/// Room for the longest answer, or nothing. The whole of it is overwritten when it is dropped:
+/// not byte by byte as by `Zeroizing`, which takes long for so many.
+#[derive(Default)]
+struct ReceiveBuffer(Vec<u8>);
+
+impl ReceiveBuffer {
+    fn new() -> ReceiveBuffer {
+        ReceiveBuffer(vec![0; sys::MAX_APDU_LEN])
+    }
+}
+
+impl Drop for ReceiveBuffer {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // Without it the compiler could leave that out, as nobody reads it.
+        zeroize::optimization_barrier(self.0.as_slice());
+    }
+}
+
 /// A connected handle in a context of its own. Dropping it disconnects.
 pub(crate) struct Connection {
     handle: CardHandle,
@@ -157,15 +185,20 @@ pub(crate) struct Connection {
     reader: ReaderName,
     exclusive: bool,
     agreed: Agreed,
+    /// Its protocol, as commands are sent with it.
+    protocol_info: ProtocolInfo,
     disposition_on_drop: Disposition,
     connected: bool,
     in_transaction: bool,
     /// A reset that had to be acknowledged to the service before the caller learned of it.
     /// Until the caller reconnects, calls answer with it as the service would.
     unacknowledged: Option<ReturnCode>,
+    /// That of the context; none while there is no buffer, and while a reset waits to be
+    /// acknowledged: one look instead of three for each command.
+    ready: Process,
     /// Where answers are received: always the full size, because an answer that does not
     /// fit is lost although its command ran. Allocated at the first command.
-    received: Zeroizing<Vec<u8>>,
+    received: ReceiveBuffer,
 }
 
 /// Without the buffer: it has the last answer in it.
@@ -221,11 +254,13 @@ impl Connection {
             reader: reader.clone(),
             exclusive: access.is_exclusive(),
             agreed,
+            protocol_info: ProtocolInfo::of(connected.protocol),
             disposition_on_drop,
             connected: true,
             in_transaction: false,
             unacknowledged: None,
-            received: Zeroizing::default(),
+            ready: Process::NONE,
+            received: ReceiveBuffer::default(),
         })
     }
 
@@ -300,12 +335,13 @@ impl Connection {
         let protocol = self
             .make_reconnect(access, protocols, initialization)
             .map_err(|code| self.error(Operation::Reconnect, code))?;
-        self.unacknowledged = None;
+        self.set_unacknowledged(None);
         self.in_transaction &= Platform::CURRENT.reconnect_keeps_transaction();
         if self.exclusive && !access.is_exclusive() && !self.in_transaction {
             self.release_exclusive_lock();
         }
         self.exclusive = access.is_exclusive();
+        self.protocol_info = ProtocolInfo::of(protocol);
         let protocol = Platform::CURRENT.protocol(protocol);
         self.agreed.set(access, protocol);
         Ok(protocol)
@@ -352,7 +388,7 @@ impl Connection {
         }
         let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
         if acknowledged.is_ok() {
-            self.unacknowledged = Some(ReturnCode::W_RESET_CARD);
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
             if let Err(code) = self.make_end_transaction(Disposition::Leave) {
                 tracing::debug!(%code, reader = %self.reader, "SCardEndTransaction failed again");
             }
@@ -375,37 +411,62 @@ impl Connection {
         })
     }
 
-    /// Sends a command and gives the length of the answer, which [`Connection::received`]
-    /// has.
-    ///
-    /// With `is_secret`, neither command nor answer is shown; otherwise the header decides.
-    pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<usize> {
-        if self.received.is_empty() {
-            self.received = Zeroizing::new(vec![0; sys::MAX_APDU_LEN]);
-        }
-        let protocol = Platform::CURRENT.protocol_value(self.agreed.protocol);
-        let (handle, received) = (self.handle, &mut self.received);
-        let sent = match self.unacknowledged {
-            None => trace::transmit(&self.reader, command, is_secret, received, |received| {
-                sys::transmit(handle, protocol, command, received)
-            }),
-            Some(code) => Err(code.into()),
-        };
-        sent.map_err(|failure| self.error(Operation::Transmit, failure))
+    /// Whether [`send`](Connection::send) is all that a command needs.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_forked()
     }
 
-    /// Like [`Connection::transmit`], as a call of its own.
-    pub(crate) fn transmit_noted(&mut self, command: &[u8], is_secret: bool) -> Result<usize> {
-        let sent = self.transmit(command, is_secret);
-        if let Err(error) = &sent {
-            self.note(error);
+    fn get_ready(&mut self) {
+        self.ready = match self.received.0.is_empty() || self.unacknowledged.is_some() {
+            true => Process::NONE,
+            false => self.context.process,
+        };
+    }
+
+    fn set_unacknowledged(&mut self, code: Option<ReturnCode>) {
+        self.unacknowledged = code;
+        self.get_ready();
+    }
+
+    /// Sends a command and gives the answer. For a connection that is ready, if nobody is to
+    /// be told.
+    #[inline]
+    pub(crate) fn send(&mut self, command: &[u8]) -> Result<&[u8]> {
+        let (handle, received) = (self.handle, self.received.0.as_mut_slice());
+        match sys::transmit(handle, &self.protocol_info, command, received) {
+            Ok(len) => Ok(received.get(..len).unwrap_or_default()),
+            Err(failure) => Err(transmit_error(failure, &self.reader, &mut self.agreed)),
         }
-        sent
+    }
+
+    /// Sends a command and gives the answer. With `is_secret`, neither is shown; otherwise
+    /// the header decides.
+    pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        if self.received.0.is_empty() {
+            self.received = ReceiveBuffer::new();
+            self.get_ready();
+        }
+        let (handle, protocol) = (self.handle, &self.protocol_info);
+        let sent = match self.unacknowledged {
+            None => trace::transmit(
+                &self.reader,
+                command,
+                is_secret,
+                &mut self.received.0,
+                |received| sys::transmit(handle, protocol, command, received),
+            ),
+            Some(code) => Err(code.into()),
+        };
+        match sent {
+            Ok(len) => Ok(self.received(len)),
+            Err(failure) => Err(transmit_error(failure, &self.reader, &mut self.agreed)),
+        }
     }
 
     /// The answer to the last command.
     pub(crate) fn received(&self, len: usize) -> &[u8] {
-        self.received.get(..len).unwrap_or_default()
+        self.received.0.get(..len).unwrap_or_default()
     }
 
     /// Sends a command, unless the caller has left by the time that nobody else holds a
@@ -418,7 +479,7 @@ impl Connection {
     ) -> Result<usize> {
         let began = self.wait_for_others()?;
         let sent = if permit.grant() {
-            self.transmit(command, is_secret)
+            self.transmit(command, is_secret).map(<[u8]>::len)
         } else {
             Err(self.left(Operation::Transmit))
         };
@@ -491,7 +552,7 @@ impl Connection {
         let (direct, leave) = (Access::Direct, Initialization::Leave);
         if self.make_reconnect(direct, 0, leave).is_ok() {
             self.exclusive = false;
-            self.unacknowledged = Some(ReturnCode::W_RESET_CARD);
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
             if !self.in_transaction {
                 self.release_exclusive_lock();
             }

@@ -57,17 +57,6 @@ impl Platform {
         }
     }
 
-    /// The value of `dwProtocol` for an active protocol.
-    pub(crate) const fn protocol_value(self, protocol: Protocol) -> u32 {
-        match protocol {
-            Protocol::T0 => 1,
-            Protocol::T1 => 2,
-            Protocol::Raw => self.raw_protocol(),
-            Protocol::T15 => 8,
-            Protocol::Other(value) => value,
-        }
-    }
-
     /// The protocol that the service reported.
     pub(crate) const fn protocol(self, value: u32) -> Protocol {
         match value {
@@ -150,16 +139,6 @@ mod tests {
         assert_eq!(Windows.protocol(4), Protocol::Other(4));
         assert_eq!(PcscLite.protocol(4), Protocol::Raw);
         assert_eq!(PcscLite.protocol(0x1_0000), Protocol::Other(0x1_0000));
-    }
-
-    #[test]
-    fn every_protocol_value_comes_back() {
-        for platform in [Windows, MacOs, PcscLite] {
-            for value in [0, 1, 2, 3, 4, 7, 8, 15, 0x1_0000, u32::MAX] {
-                let protocol = platform.protocol(value);
-                assert_eq!(platform.protocol_value(protocol), value);
-            }
-        }
     }
 
     #[test]

@@ -122,8 +122,14 @@ pub(crate) fn watch<T, F: Code>(
     returned
 }
 
-/// Sends a command and tells of it. The answer is at the beginning of `received`.
+/// Whether somebody may want to be told of a command: the least that can be asked.
 #[inline]
+pub(crate) fn may_tell() -> bool {
+    // Calls are at this level, and whole commands need a finer one.
+    tracing::level_enabled!(Level::DEBUG)
+}
+
+/// Sends a command and tells of it. The answer is at the beginning of `received`.
 pub(crate) fn transmit<F: Code>(
     reader: &ReaderName,
     command: &[u8],

@@ -28,11 +28,17 @@ impl Hold {
     };
 
     /// Fails if the transaction does not protect the card any more.
+    #[inline]
     pub(crate) fn check(&self, operation: Operation, reader: &ReaderName) -> Result<()> {
         match self.held {
             true => Ok(()),
-            false => Err(Error::refused(operation, reader, Refusal::TRANSACTION_LOST)),
+            false => Err(Hold::lost(operation, reader)),
         }
+    }
+
+    #[cold]
+    fn lost(operation: Operation, reader: &ReaderName) -> Error {
+        Error::refused(operation, reader, Refusal::TRANSACTION_LOST)
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -131,7 +137,8 @@ impl<'card> Transaction<'card> {
     /// Those of [`Card::transmit`].
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        self.transmit_shown(command, false)
+        let card = self.card(Operation::Transmit)?;
+        card.transmit_shown(command, false)
     }
 
     /// See [`Card::transmit_shown`].
@@ -270,6 +277,7 @@ impl<'card> Transaction<'card> {
     }
 
     /// The card, if the transaction still protects it.
+    #[inline]
     fn card(&mut self, operation: Operation) -> Result<&mut Card> {
         self.hold.check(operation, self.card.reader())?;
         Ok(self.card)

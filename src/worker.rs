@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use crate::sync::mpsc::{self, Sender};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, now, thread};
+use crate::sys::Process;
 
 #[cfg(feature = "async")]
 pub(crate) use clock::Alarm;
@@ -362,7 +363,7 @@ struct Jobs {
     /// Always there, until this is dropped.
     sender: Option<Sender<Job>>,
     /// A forked child does not have the thread.
-    process: u32,
+    process: Process,
 }
 
 impl Jobs {
@@ -373,7 +374,7 @@ impl Jobs {
     }
 
     fn is_forked(&self) -> bool {
-        self.process != std::process::id()
+        self.process.is_forked()
     }
 }
 
@@ -400,7 +401,7 @@ impl Worker {
         Worker {
             jobs: Jobs {
                 sender: Some(jobs),
-                process: std::process::id(),
+                process: Process::current(),
             },
         }
     }

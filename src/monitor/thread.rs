@@ -15,7 +15,7 @@ use crate::name::ReaderName;
 use crate::options::Scope;
 use crate::platform::Platform;
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
-use crate::sys::{self, ContextHandle, Watched};
+use crate::sys::{self, ContextHandle, Process, Watched};
 use crate::trace;
 use crate::worker::Wake;
 
@@ -31,7 +31,7 @@ const LONGEST: u32 = u32::MAX - 1;
 pub(super) struct Shared {
     scope: Scope,
     /// The process that the thread runs in. A forked child has none.
-    process: u32,
+    process: Process,
     pub(super) mailbox: Mailbox,
     waiting: Arc<Waiting>,
 }
@@ -59,7 +59,7 @@ impl Shared {
     pub(super) fn start(scope: Scope, use_changes: bool) -> Option<Arc<Shared>> {
         let shared = Arc::new(Shared {
             scope,
-            process: std::process::id(),
+            process: Process::current(),
             mailbox: Mailbox::default(),
             waiting: Arc::default(),
         });
@@ -75,7 +75,7 @@ impl Shared {
 
     /// Whether this process is a child of the one that started the thread.
     pub(super) fn is_forked(&self) -> bool {
-        self.process != std::process::id()
+        self.process.is_forked()
     }
 
     /// Stops for good, and never blocks.

@@ -13,12 +13,26 @@
 //!   change the lists, are waited for a moment, and others are refused.
 //! - A forked child has a copy of the library's lock, and nobody to unlock it if another thread
 //!   had it. It has it for long only while contexts come and go, so a fork waits for that.
+//!
+//! On other platforms everybody may be in at any time.
 
+use std::cell::RefCell;
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::ReturnCode;
 use crate::platform::Platform;
+
+/// Looking up takes less than a microsecond; this is for a thread that is not running just
+/// then. Those that wait in a call, for a card or an event, look the same, so that a process
+/// in which one does ends this much later.
+const LOOKING_UP: Duration = Duration::from_millis(5);
+/// The calls that change the lists return at once while the service runs.
+const CHANGING: Duration = Duration::from_millis(200);
+const STEP: Duration = Duration::from_micros(100);
 
 static LISTS: Mutex<()> = Mutex::new(());
 
@@ -60,6 +74,7 @@ static GATE: Gate = Gate(AtomicUsize::new(0));
 struct Gate(AtomicUsize);
 
 impl Gate {
+    #[inline]
     fn enter(&self, by: Use) -> Option<Inside<'_>> {
         let inside = Inside {
             gate: self,
@@ -71,6 +86,10 @@ impl Gate {
 
     fn close(&self) {
         self.0.fetch_or(CLOSED, Ordering::AcqRel);
+    }
+
+    fn empty(&self) {
+        self.0.fetch_and(CLOSED, Ordering::AcqRel);
     }
 
     fn is_anybody_inside(&self) -> bool {
@@ -89,12 +108,14 @@ pub(super) struct Inside<'a> {
 }
 
 impl Drop for Inside<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.gate.0.fetch_sub(self.weight, Ordering::Release);
     }
 }
 
 /// To be held during a call. Fails while the process ends, with the code for that.
+#[inline]
 pub(super) fn enter(by: Use) -> Result<Option<Inside<'static>>, ReturnCode> {
     if Platform::CURRENT != Platform::PcscLite {
         return Ok(None);
@@ -108,136 +129,74 @@ pub(super) fn enter(by: Use) -> Result<Option<Inside<'static>>, ReturnCode> {
 #[cold]
 fn refused_or_last() -> Result<Option<Inside<'static>>, ReturnCode> {
     // The thread that ends the process may have more to do before the library goes.
-    if process::ends_by_this_thread() {
+    if LAST_THREAD.load(Ordering::Relaxed) == this_thread() {
         Ok(None)
     } else {
         Err(ReturnCode::E_SYSTEM_CANCELLED)
     }
 }
 
-pub(super) use process::watch;
+/// The thread that ends the process; zero as long as none does.
+static LAST_THREAD: AtomicUsize = AtomicUsize::new(0);
 
-#[cfg(all(unix, not(target_os = "macos")))]
-mod process {
-    use std::cell::RefCell;
-    use std::ffi::c_int;
-    use std::process;
-    use std::ptr;
-    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-    use std::sync::{MutexGuard, Once, TryLockError};
-    use std::thread;
-    use std::time::{Duration, Instant};
-
-    use super::{GATE, LISTS};
-
-    /// Looking up takes less than a microsecond; this is for a thread that is not running
-    /// just then. Those that wait in a call, for a card or an event, look the same, so that
-    /// a process in which one does ends this much later.
-    const LOOKING_UP: Duration = Duration::from_millis(5);
-    /// The calls that change the lists return at once while the service runs.
-    const CHANGING: Duration = Duration::from_millis(200);
-    const STEP: Duration = Duration::from_micros(100);
-
-    unsafe extern "C" {
-        fn atexit(handler: extern "C" fn()) -> c_int;
-        fn pthread_atfork(
-            prepare: Option<extern "C" fn()>,
-            parent: Option<extern "C" fn()>,
-            child: Option<extern "C" fn()>,
-        ) -> c_int;
-    }
-
-    /// The process that the handler is for: a forked child has it, too, but none of the
-    /// threads that were inside.
-    static PROCESS: AtomicU32 = AtomicU32::new(0);
-    /// The thread that ends the process; zero as long as none does.
-    static THREAD: AtomicUsize = AtomicUsize::new(0);
-
+/// A number that no other thread has. Works at any time, also while a thread ends.
+fn this_thread() -> usize {
     thread_local! {
-        /// What the thread that forks has locked, in the parent and in the child.
-        static KEPT: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+        static HERE: u8 = const { 0 };
     }
+    HERE.with(|here| ptr::from_ref(here).addr())
+}
 
-    /// Has the gate closed when the process ends, and the lists kept when it forks. For the
-    /// first call of all.
-    pub(in crate::sys) fn watch() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            PROCESS.store(process::id(), Ordering::Relaxed);
-            // SAFETY: the handler is a function of this program and does not unwind. Where
-            // it cannot be registered, the process ends as it would without.
-            unsafe { atexit(close) };
-            // SAFETY: as above.
-            unsafe { pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
-        });
-    }
-
-    pub(super) fn ends_by_this_thread() -> bool {
-        THREAD.load(Ordering::Relaxed) == this_thread()
-    }
-
-    /// A number that no other thread has. Works at any time, also while a thread ends.
-    fn this_thread() -> usize {
-        thread_local! {
-            static HERE: u8 = const { 0 };
-        }
-        HERE.with(|here| ptr::from_ref(here).addr())
-    }
-
-    /// Waits, for a moment, until nobody changes the lists.
-    extern "C" fn before_fork() {
-        let begun = Instant::now();
-        let kept = loop {
-            match LISTS.try_lock() {
-                Ok(kept) => break kept,
-                Err(TryLockError::Poisoned(kept)) => break kept.into_inner(),
-                Err(TryLockError::WouldBlock) if begun.elapsed() >= CHANGING => return,
-                Err(TryLockError::WouldBlock) => thread::sleep(STEP),
-            }
+/// The process ends: lets nobody in any more but this thread, and waits a moment for those who
+/// are in.
+pub(super) fn close_for_good() {
+    LAST_THREAD.store(this_thread(), Ordering::Relaxed);
+    GATE.close();
+    let begun = Instant::now();
+    while GATE.is_anybody_inside() {
+        let limit = if GATE.is_anything_changing() {
+            CHANGING
+        } else {
+            LOOKING_UP
         };
-        // Without room for it, it is unlocked here.
-        let _ = KEPT.try_with(|place| place.borrow_mut().replace(kept));
-    }
-
-    extern "C" fn after_fork() {
-        let _ = KEPT.try_with(|place| place.borrow_mut().take());
-    }
-
-    extern "C" fn in_child() {
-        let kept = KEPT.try_with(|place| place.borrow_mut().take());
-        if !matches!(kept, Ok(Some(_))) {
-            // Somebody was in the library, and will never leave it here.
-            GATE.close();
+        if begun.elapsed() >= limit {
+            break;
         }
-    }
-
-    extern "C" fn close() {
-        THREAD.store(this_thread(), Ordering::Relaxed);
-        GATE.close();
-        if PROCESS.load(Ordering::Relaxed) != process::id() {
-            return;
-        }
-        let begun = Instant::now();
-        while GATE.is_anybody_inside() {
-            let limit = if GATE.is_anything_changing() {
-                CHANGING
-            } else {
-                LOOKING_UP
-            };
-            if begun.elapsed() >= limit {
-                break;
-            }
-            thread::sleep(STEP);
-        }
+        thread::sleep(STEP);
     }
 }
 
-#[cfg(not(all(unix, not(target_os = "macos"))))]
-mod process {
-    pub(in crate::sys) fn watch() {}
+thread_local! {
+    /// What the thread that forks has locked, in the parent and in the child.
+    static KEPT: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+}
 
-    pub(super) fn ends_by_this_thread() -> bool {
-        false
+/// The process is about to fork: waits, for a moment, until nobody changes the lists.
+pub(super) fn before_fork() {
+    let begun = Instant::now();
+    let kept = loop {
+        match LISTS.try_lock() {
+            Ok(kept) => break kept,
+            Err(TryLockError::Poisoned(kept)) => break kept.into_inner(),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= CHANGING => return,
+            Err(TryLockError::WouldBlock) => thread::sleep(STEP),
+        }
+    };
+    // Without room for it, it is unlocked here.
+    let _ = KEPT.try_with(|place| place.borrow_mut().replace(kept));
+}
+
+pub(super) fn after_fork_in_parent() {
+    let _ = KEPT.try_with(|place| place.borrow_mut().take());
+}
+
+/// Of those who were inside, none is here.
+pub(super) fn after_fork_in_child() {
+    let kept = KEPT.try_with(|place| place.borrow_mut().take());
+    GATE.empty();
+    if !matches!(kept, Ok(Some(_))) {
+        // Somebody had the lock of the library, and will never unlock it here.
+        GATE.close();
     }
 }
 

@@ -16,8 +16,10 @@ use crate::options::Disposition;
 
 mod gate;
 mod multi;
+mod process;
 
 pub(crate) use multi::sized_answer;
+pub(crate) use process::Process;
 
 use gate::{Use, keep_lists};
 
@@ -32,6 +34,18 @@ pub(crate) struct ContextHandle(ffi::SCARDCONTEXT);
 /// A connected card or reader.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CardHandle(ffi::SCARDHANDLE);
+
+/// What commands are sent with.
+pub(crate) struct ProtocolInfo(ffi::SCARD_IO_REQUEST);
+
+impl ProtocolInfo {
+    pub(crate) fn of(protocol: u32) -> ProtocolInfo {
+        ProtocolInfo(ffi::SCARD_IO_REQUEST {
+            dwProtocol: widen(protocol),
+            cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
+        })
+    }
+}
 
 /// A new connection and the protocol the service reports for it.
 #[derive(Debug)]
@@ -163,7 +177,6 @@ unsafe extern "system" {
 }
 
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
-    gate::watch();
     let _kept = keep_lists();
     let mut handle = 0;
     // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
@@ -356,23 +369,20 @@ pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
 }
 
 /// Gives the length of the answer in `answer`.
+#[inline]
 pub(crate) fn transmit(
     card: CardHandle,
-    protocol: u32,
+    protocol: &ProtocolInfo,
     command: &[u8],
     answer: &mut [u8],
 ) -> Result<usize, Failure> {
-    let pci = ffi::SCARD_IO_REQUEST {
-        dwProtocol: widen(protocol),
-        cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
-    };
     let mut answer_len = length(answer.len());
     // SAFETY: `command` and `answer` are as long as the call is told, the receiving PCI may
     // be null, and everything outlives the call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardTransmit(
             card.0,
-            &pci,
+            &protocol.0,
             command.as_ptr(),
             length(command.len()),
             ptr::null_mut(),

@@ -27,6 +27,22 @@ pub(crate) struct ContextHandle(u64);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CardHandle(u64);
 
+/// There is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process(bool);
+
+impl Process {
+    pub(crate) const NONE: Process = Process(false);
+
+    pub(crate) fn current() -> Process {
+        Process(true)
+    }
+
+    pub(crate) fn is_forked(self) -> bool {
+        !self.0
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) handle: CardHandle,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Wake;
 use crate::sync::{Condvar, Mutex, global, lock, now, thread};
+use crate::sys::Process;
 
 /// How long the thread stays when nobody has a deadline.
 const LINGER: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ struct Clock {
     /// When the thread looks up by itself; `None` while it is awake or waits to be told.
     sleeps_until: Option<Instant>,
     /// The process that the thread runs in. A forked child has none.
-    runs_in: Option<u32>,
+    runs_in: Option<Process>,
 }
 
 global! {
@@ -49,7 +50,7 @@ impl Alarm {
     /// `None` if there is no thread for it.
     pub(crate) fn set(at: Instant, caller: Arc<dyn Wake>) -> Option<Alarm> {
         let mut clock = lock(&CLOCK);
-        let process = std::process::id();
+        let process = Process::current();
         if clock.runs_in != Some(process) {
             if clock.runs_in.is_some() {
                 // Those of the process that this one was forked from.

@@ -1,0 +1,72 @@
+//! What it costs to build the library, and the `pcsc` crate, with what they depend on.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use scard_testkit::Driver;
+
+use super::measure::{median, ratio, shown};
+use super::{Answer, Effort};
+
+const PACKAGES: [&str; 2] = ["pcsc", "scard"];
+
+pub(super) fn run(_: Driver, effort: Effort) -> Answer {
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    for _ in 0..effort.rounds(3) {
+        for (package, times) in PACKAGES.iter().zip(&mut times) {
+            times.push(clean_build(package)?);
+        }
+    }
+    let mut base = None;
+    for (package, times) in PACKAGES.iter().zip(&mut times) {
+        let time = median(times);
+        let base = *base.get_or_insert(time);
+        let (crates, ratio) = (crates(package)?, ratio(time, Some(base)));
+        println!("| `{package}` | {crates} | {} | {ratio} |", shown(time));
+    }
+    Ok(())
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
+}
+
+/// How many crates are built, itself included.
+fn crates(package: &str) -> Answer<usize> {
+    let tree = cargo()
+        .args(["tree", "--locked", "--package", package])
+        .args(["--edges", "normal,build", "--prefix", "none"])
+        .args(["--format", "{p}"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !tree.status.success() {
+        return Err(format!("cargo tree: {}", tree.status).into());
+    }
+    let lines = String::from_utf8(tree.stdout)?;
+    // What occurs a second time is marked.
+    let crates: BTreeSet<_> = lines
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)"))
+        .collect();
+    Ok(crates.len())
+}
+
+fn clean_build(package: &str) -> Answer<Duration> {
+    let target = tempfile::tempdir()?;
+    let begun = Instant::now();
+    let build = cargo()
+        .args(["build", "--locked", "--package", package])
+        .arg("--target-dir")
+        .arg(target.path())
+        .stderr(Stdio::null())
+        .status()?;
+    let time = begun.elapsed();
+    match build.success() {
+        true => Ok(time),
+        false => Err(format!("cargo build --package {package}: {build}").into()),
+    }
+}

@@ -1,0 +1,245 @@
+//! How many instructions a command takes in this process, and how many allocations.
+//!
+//! The process that sends the commands runs under callgrind, twice, with different numbers of
+//! commands: the difference has nothing of the start in it. Daemon and card are outside.
+
+use std::env;
+use std::ffi::CString;
+use std::process::Command as Process;
+use std::time::Duration;
+
+use scard::{AsyncCard, Card, Command, ConnectOptions, Context, Disposition, ReaderName};
+use scard_testkit::Driver;
+use smol::future::block_on;
+use tracing::dispatcher::with_default;
+
+use super::stage::{COMMAND, Stage, plain_card};
+use super::{Answer, Effort, allocations, raw, subscriber};
+
+struct Side {
+    name: &'static str,
+    /// Whether it is held to [`LIMITS`].
+    limited: bool,
+    /// Sends so many commands to the card in a reader.
+    send: fn(&str, u32) -> Answer,
+}
+
+const fn side(name: &'static str, send: fn(&str, u32) -> Answer) -> Side {
+    Side {
+        name,
+        limited: false,
+        send,
+    }
+}
+
+const fn limited(name: &'static str, send: fn(&str, u32) -> Answer) -> Side {
+    Side {
+        name,
+        limited: true,
+        send,
+    }
+}
+
+/// The first is what the others are compared with.
+const SIDES: &[Side] = &[
+    side("C: `SCardTransmit`", c),
+    side("`pcsc`: `transmit`", pcsc),
+    limited("`transmit_ref`", transmit_ref),
+    limited("`transmit_ref` in a transaction", in_transaction),
+    side(
+        "`transmit_ref`, subscriber of something else",
+        |reader, n| with_default(&subscriber::of_others(), || transmit_ref(reader, n)),
+    ),
+    side("`transmit_ref`, every call written down", |reader, n| {
+        with_default(&subscriber::of_calls(), || transmit_ref(reader, n))
+    }),
+    side("`transmit`", transmit),
+    side("`exchange` in a transaction", exchange),
+    side(
+        "`transmit_ref` in a transaction, with a time-out",
+        limited_in_time,
+    ),
+    side("future of `transmit`, in a transaction", future),
+];
+
+const MOST_INSTRUCTIONS: i64 = 50;
+
+pub(super) const LIMITS: &str = "50 instructions over C and no allocation for `transmit_ref`";
+
+const WARM_UP: u32 = 20;
+
+pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
+    let stage = Stage::new(driver, plain_card())?;
+    let valgrind = Process::new("valgrind").arg("--version").output();
+    let has_valgrind = valgrind.is_ok_and(|version| version.status.success());
+    if !has_valgrind {
+        eprintln!("instructions are not counted: valgrind is missing (apt-get install valgrind)");
+    }
+    let (few, many) = match effort.smoke {
+        true => (20, 120),
+        false => (100, 1_100),
+    };
+    let mut c = None;
+    for Side { name, .. } in SIDES {
+        let count = |commands| run_count(&stage, name, commands, has_valgrind);
+        let (first, second) = (count(few)?, count(many)?);
+        let commands = i64::from(many - few);
+        let each = |more: u64, less: u64| (more as i64 - less as i64) as f64 / commands as f64;
+        let allocated = each(second.allocations, first.allocations);
+        let (instructions, over) = match (second.instructions, first.instructions) {
+            (Some(more), Some(less)) => {
+                let instructions = each(more, less);
+                let c = *c.get_or_insert(instructions);
+                (
+                    format!("{instructions:.0}"),
+                    format!("{:.0}", instructions - c),
+                )
+            }
+            _ => ("?".to_owned(), "?".to_owned()),
+        };
+        println!("{name}\t{instructions}\t{over}\t{allocated:.0}");
+        stage.virtual_card.clear_log();
+    }
+    Ok(())
+}
+
+/// Whether the rows keep [`LIMITS`]. What was not counted does not.
+pub(super) fn is_within(rows: &[Vec<String>]) -> bool {
+    SIDES.iter().zip(rows).all(|(side, row)| {
+        let number = |at: usize| row.get(at).and_then(|cell| cell.parse::<i64>().ok());
+        let few = number(2).is_some_and(|over| over <= MOST_INSTRUCTIONS);
+        !side.limited || (few && number(3) == Some(0))
+    })
+}
+
+struct Counts {
+    instructions: Option<u64>,
+    allocations: u64,
+}
+
+fn run_count(stage: &Stage, side: &str, commands: u32, has_valgrind: bool) -> Answer<Counts> {
+    let this = env::current_exe()?;
+    let mut process = match has_valgrind {
+        true => {
+            let mut valgrind = Process::new("valgrind");
+            valgrind
+                .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+                .arg(this);
+            valgrind
+        }
+        false => Process::new(this),
+    };
+    let output = process
+        .args(["of-count", side, stage.sandbox.reader(0).name()])
+        .arg(commands.to_string())
+        .env("PCSCLITE_CSOCK_NAME", stage.sandbox.socket_path())
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("counting {side}: {told}").into());
+    }
+    let collected = told.lines().find_map(|line| line.split_once("Collected :"));
+    Ok(Counts {
+        instructions: match collected {
+            Some((_, number)) => Some(number.trim().parse()?),
+            None if has_valgrind => return Err(format!("valgrind says: {told}").into()),
+            None => None,
+        },
+        allocations: String::from_utf8(output.stdout)?.trim().parse()?,
+    })
+}
+
+/// Sends commands, and prints how many allocations they took.
+pub(super) fn count(name: &str, reader: &str, commands: u32) -> Answer {
+    let side = SIDES.iter().find(|side| side.name == name);
+    (side.ok_or("no such side")?.send)(reader, commands)
+}
+
+fn repeat(commands: u32, mut send: impl FnMut() -> Answer) -> Answer {
+    for _ in 0..WARM_UP {
+        send()?;
+    }
+    let before = allocations::count();
+    for _ in 0..commands {
+        send()?;
+    }
+    println!("{}", allocations::count() - before);
+    Ok(())
+}
+
+fn c(reader: &str, commands: u32) -> Answer {
+    let context = raw::Context::establish()?;
+    let card = context.connect(&CString::new(reader)?)?;
+    let mut buffer = vec![0; raw::BUFFER];
+    repeat(commands, || card.transmit(COMMAND, &mut buffer).map(drop))
+}
+
+fn pcsc(reader: &str, commands: u32) -> Answer {
+    let context = pcsc::Context::establish(pcsc::Scope::User)?;
+    let (mode, any) = (pcsc::ShareMode::Shared, pcsc::Protocols::ANY);
+    let card = context.connect(&CString::new(reader)?, mode, any)?;
+    let mut buffer = vec![0; raw::BUFFER];
+    repeat(commands, || {
+        card.transmit(COMMAND, &mut buffer)?;
+        Ok(())
+    })
+}
+
+fn connect(reader: &str) -> Answer<Card> {
+    let reader = ReaderName::new(reader)?;
+    Ok(Context::establish()?.connect(&reader, ConnectOptions::new())?)
+}
+
+fn transmit_ref(reader: &str, commands: u32) -> Answer {
+    let mut card = connect(reader)?;
+    repeat(commands, || {
+        card.transmit_ref(COMMAND)?;
+        Ok(())
+    })
+}
+
+fn send_in_transaction(mut card: Card, commands: u32) -> Answer {
+    let mut transaction = card.transaction()?;
+    repeat(commands, || {
+        transaction.transmit_ref(COMMAND)?;
+        Ok(())
+    })
+}
+
+fn in_transaction(reader: &str, commands: u32) -> Answer {
+    send_in_transaction(connect(reader)?, commands)
+}
+
+fn limited_in_time(reader: &str, commands: u32) -> Answer {
+    let mut card = connect(reader)?;
+    card.set_timeout(Some(Duration::from_secs(60)));
+    send_in_transaction(card, commands)
+}
+
+fn transmit(reader: &str, commands: u32) -> Answer {
+    let mut card = connect(reader)?;
+    repeat(commands, || {
+        card.transmit(COMMAND)?;
+        Ok(())
+    })
+}
+
+fn exchange(reader: &str, commands: u32) -> Answer {
+    let mut card = connect(reader)?;
+    let command = Command::parse(COMMAND)?;
+    let mut transaction = card.transaction()?;
+    repeat(commands, || {
+        let _ = transaction.exchange(&command)?;
+        Ok(())
+    })
+}
+
+fn future(reader: &str, commands: u32) -> Answer {
+    let mut card = AsyncCard::from(connect(reader)?);
+    let mut transaction = block_on(card.transaction())?;
+    repeat(commands, || {
+        block_on(transaction.transmit(COMMAND))?;
+        Ok(())
+    })?;
+    Ok(block_on(transaction.end(Disposition::Leave))?)
+}

@@ -1,0 +1,261 @@
+//! How long after the driver's change an event is told, and what a monitor costs.
+//!
+//! A card goes in and out of a virtual reader whose driver tells the daemon of it at once.
+//! All wait for the same changes at the same time, each in a thread.
+
+use std::ffi::CString;
+use std::fs;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pcsc::ffi;
+use scard::{Context, Event, MonitorOptions};
+use scard_testkit::{CardHandle, Driver, Sandbox, VirtualCard};
+
+use super::measure::{median, row, shown};
+use super::stage::start;
+use super::{Answer, Effort, raw};
+
+const CHANGES: usize = 2_000;
+/// A monitor slows down when it is told of more than a thousand changes a second.
+const PAUSE: Duration = Duration::from_millis(3);
+const SOON: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(5);
+/// More than there are readers for.
+const MANY: usize = 16;
+
+/// One of those that wait.
+struct Waiter {
+    name: &'static str,
+    /// When it was told of each change.
+    told: Receiver<Instant>,
+    /// Its threads.
+    threads: Vec<String>,
+    delays: Vec<Duration>,
+}
+
+pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
+    measure(driver, 1, effort)
+}
+
+pub(super) fn run_with_many(driver: Driver, effort: Effort) -> Answer {
+    measure(driver, MANY, effort)
+}
+
+fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
+    let sandbox = start(Sandbox::builder().readers(readers), driver)?;
+    let mut names = Vec::new();
+    for reader in sandbox.readers() {
+        names.push(CString::new(reader.name())?);
+    }
+    let last = readers - 1;
+    let mut waiters = [by_c(names.clone())?, by_pcsc(names)?, by_monitor()?];
+    let card = CardHandle::from(VirtualCard::iso());
+    let slot = sandbox.reader(last);
+    let changes = effort.rounds(CHANGES);
+    let mut cost = Vec::new();
+    for round in 0..changes + 20 {
+        // The first ones warm up.
+        if round == 20 {
+            cost = costs(&waiters)?;
+        }
+        let changed = Instant::now();
+        match round % 2 {
+            0 => drop(slot.insert_now(&card)?),
+            _ => slot.remove_now(),
+        }
+        for waiter in &mut waiters {
+            let at = waiter.told.recv_timeout(SOON)?;
+            if round >= 20 {
+                waiter.delays.push(at - changed);
+            }
+        }
+        slot.wait_until_published()?;
+        thread::sleep(PAUSE);
+    }
+    let each = u32::try_from(changes)?;
+    let spent: Vec<Cost> = costs(&waiters)?
+        .iter()
+        .zip(&cost)
+        .map(|(after, before)| after.since(before))
+        .collect();
+    let [c, pcsc, ours] = &mut waiters;
+    let (of_c, of_pcsc) = (median(&mut c.delays), median(&mut pcsc.delays));
+    row(c.name, of_c, Some(of_c), Some(of_pcsc));
+    row(pcsc.name, of_pcsc, Some(of_c), Some(of_pcsc));
+    let of_ours = median(&mut ours.delays);
+    row(ours.name, of_ours, Some(of_c), Some(of_pcsc));
+    let worst = |waiter: &Waiter| waiter.delays.get(waiter.delays.len() * 99 / 100).copied();
+    row(
+        "the slowest of a hundred, `Monitor`",
+        worst(ours).unwrap_or_default(),
+        worst(c),
+        worst(pcsc),
+    );
+    let processor = |at: usize| spent.get(at).map(|cost| cost.processor / each);
+    row(
+        "processor time for an event, `Monitor`",
+        processor(2).unwrap_or_default(),
+        processor(0),
+        processor(1),
+    );
+    if !effort.smoke {
+        let before = costs(&waiters)?;
+        thread::sleep(IDLE);
+        let after = costs(&waiters)?;
+        for ((waiter, before), after) in waiters.iter().zip(&before).zip(&after) {
+            let spent = after.since(before);
+            println!(
+                "nothing happens for {} s, {}\t\t\t{} (sleeps {} times)",
+                IDLE.as_secs(),
+                waiter.name,
+                shown(spent.processor),
+                spent.sleeps
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What threads have used so far.
+#[derive(Default)]
+struct Cost {
+    processor: Duration,
+    sleeps: u64,
+}
+
+impl Cost {
+    fn since(&self, before: &Cost) -> Cost {
+        Cost {
+            processor: self.processor.saturating_sub(before.processor),
+            sleeps: self.sleeps - before.sleeps,
+        }
+    }
+}
+
+fn costs(waiters: &[Waiter]) -> Answer<Vec<Cost>> {
+    let mut costs = Vec::new();
+    for waiter in waiters {
+        let mut cost = Cost::default();
+        for thread in &waiter.threads {
+            let spent = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat"))?;
+            let nanos = spent.split_whitespace().next().ok_or("no time")?;
+            cost.processor += Duration::from_nanos(nanos.parse()?);
+            let status = fs::read_to_string(format!("/proc/self/task/{thread}/status"))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            cost.sleeps += line.ok_or("no count")?.trim().parse::<u64>()?;
+        }
+        costs.push(cost);
+    }
+    Ok(costs)
+}
+
+fn this_thread() -> Answer<String> {
+    let path = fs::read_link("/proc/thread-self")?;
+    let number = path.file_name().ok_or("a thread has a number")?;
+    Ok(number.to_string_lossy().into_owned())
+}
+
+/// Runs a loop in a thread, and waits until it has told that it knows what is there. It is
+/// given what it tells by, and does not return.
+fn wait(
+    name: &'static str,
+    work: impl FnOnce(&Sender<Instant>) -> Answer + Send + 'static,
+) -> Answer<Waiter> {
+    let (tell, told) = mpsc::channel();
+    let (begin, begun) = mpsc::channel();
+    thread::spawn(move || {
+        let begun = this_thread().map_err(|error| error.to_string());
+        let _ = begin.send(begun);
+        // It ends with the daemon, or with those who listen.
+        let _ = work(&tell);
+    });
+    let threads = vec![begun.recv_timeout(SOON)??];
+    told.recv_timeout(SOON)?;
+    Ok(Waiter {
+        name,
+        told,
+        threads,
+        delays: Vec::new(),
+    })
+}
+
+/// What programs write without a library.
+fn by_c(names: Vec<CString>) -> Answer<Waiter> {
+    let context = raw::Context::establish()?;
+    wait("C: a loop of `SCardGetStatusChange`", move |told| {
+        let mut states: Vec<_> = names.iter().map(|name| raw::state(name)).collect();
+        let presence = ffi::SCARD_STATE_PRESENT | ffi::SCARD_STATE_EMPTY;
+        let mut is_first = true;
+        loop {
+            context.status_change(&mut states)?;
+            for state in &mut states {
+                let changed = (state.dwCurrentState ^ state.dwEventState) & presence != 0;
+                if changed && !is_first {
+                    told.send(Instant::now())?;
+                }
+                state.dwCurrentState = state.dwEventState & !ffi::SCARD_STATE_CHANGED;
+            }
+            if is_first {
+                told.send(Instant::now())?;
+                is_first = false;
+            }
+        }
+    })
+}
+
+fn by_pcsc(names: Vec<CString>) -> Answer<Waiter> {
+    let context = pcsc::Context::establish(pcsc::Scope::User)?;
+    wait("`pcsc`: the same loop", move |told| {
+        let unaware = pcsc::State::UNAWARE;
+        let mut states: Vec<_> = names
+            .into_iter()
+            .map(|name| pcsc::ReaderState::new(name, unaware))
+            .collect();
+        let presence = pcsc::State::PRESENT | pcsc::State::EMPTY;
+        let mut is_first = true;
+        loop {
+            context.get_status_change(None, &mut states)?;
+            for state in &mut states {
+                let before = state.current_state() & presence;
+                if before != state.event_state() & presence && !is_first {
+                    told.send(Instant::now())?;
+                }
+                state.sync_current_state();
+            }
+            if is_first {
+                told.send(Instant::now())?;
+                is_first = false;
+            }
+        }
+    })
+}
+
+fn by_monitor() -> Answer<Waiter> {
+    let mut monitor = Context::establish()?.monitor(MonitorOptions::new())?;
+    while monitor.next_timeout(Duration::ZERO).is_some() {}
+    let mut waiter = wait("`Monitor`", move |told| {
+        // It knew when it was made.
+        told.send(Instant::now())?;
+        for event in monitor {
+            if matches!(
+                event,
+                Event::CardInserted { .. } | Event::CardRemoved { .. }
+            ) {
+                told.send(Instant::now())?;
+            }
+        }
+        Ok(())
+    })?;
+    for thread in fs::read_dir("/proc/self/task")? {
+        let thread = thread?.file_name().to_string_lossy().into_owned();
+        let name = fs::read_to_string(format!("/proc/self/task/{thread}/comm"))?;
+        if name.trim() == "scard-monitor" {
+            waiter.threads.push(thread);
+        }
+    }
+    Ok(waiter)
+}

@@ -1,0 +1,176 @@
+//! Connecting, and going on after another program has reset the card.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use pcsc::ffi;
+use scard::{Initialization, Protocols, ReturnCode, Session, ShareMode};
+use scard_testkit::Driver;
+
+use super::measure::{Side, compare, each};
+use super::stage::{COMMAND, Stage, plain_card};
+use super::{Answer, Effort, raw};
+
+pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
+    let stage = Stage::new(driver, plain_card())?;
+    connections(&stage, effort)?;
+    resets(&stage, effort)
+}
+
+fn connections(stage: &Stage, effort: Effort) -> Answer {
+    // Keeps the card powered.
+    let of_other = raw::Context::establish()?;
+    let _other = of_other.connect(&stage.name)?;
+    let in_context_of_its_own = || {
+        each(1, || {
+            let context = raw::Context::establish()?;
+            drop(context.connect(&stage.name)?);
+            drop(context);
+            Ok(())
+        })
+    };
+    let sides = vec![
+        Side::c(
+            "connect and disconnect, C: with a context of its own",
+            in_context_of_its_own,
+        ),
+        Side::other("the same once more", in_context_of_its_own),
+        Side::other("C: in a context that there is", || {
+            each(1, || stage.connect_raw().map(drop))
+        }),
+        Side::pcsc("`pcsc`: in a context that there is", || {
+            each(1, || {
+                let left = stage
+                    .connect_pcsc()?
+                    .disconnect(pcsc::Disposition::LeaveCard);
+                Ok(left.map_err(|(_, error)| error)?)
+            })
+        }),
+        Side::other("`Context::connect`, and dropping it", || {
+            each(1, || stage.connect().map(drop))
+        }),
+    ];
+    compare(effort, 1_000, sides, stage.tidy())?;
+    let mut buffer = vec![0; raw::BUFFER];
+    let mut of_pcsc = vec![0; raw::BUFFER];
+    let sides = vec![
+        Side::c(
+            "connect, a command, disconnect, C: with a context of its own",
+            || {
+                each(1, || {
+                    let context = raw::Context::establish()?;
+                    context
+                        .connect(&stage.name)?
+                        .transmit(COMMAND, &mut buffer)?;
+                    Ok(())
+                })
+            },
+        ),
+        Side::pcsc("`pcsc`: with a context of its own", || {
+            each(1, || {
+                let context = pcsc::Context::establish(pcsc::Scope::User)?;
+                let (mode, any) = (pcsc::ShareMode::Shared, pcsc::Protocols::ANY);
+                let card = context.connect(&stage.name, mode, any)?;
+                card.transmit(COMMAND, &mut of_pcsc)?;
+                let left = card.disconnect(pcsc::Disposition::LeaveCard);
+                Ok(left.map_err(|(_, error)| error)?)
+            })
+        }),
+        Side::other(
+            "`Context::connect`, `transmit_ref`, and dropping it",
+            || {
+                each(1, || {
+                    stage.connect()?.transmit_ref(COMMAND)?;
+                    Ok(())
+                })
+            },
+        ),
+    ];
+    compare(effort, 1_000, sides, stage.tidy())
+}
+
+/// Resets the card from another connection, and measures what follows.
+fn after_reset(other: &mut raw::Card, mut work: impl FnMut() -> Answer) -> Answer<Duration> {
+    other.reconnect(ffi::SCARD_RESET_CARD)?;
+    let begun = Instant::now();
+    work()?;
+    Ok(begun.elapsed())
+}
+
+/// A command that fails, a reconnect, the command again.
+fn by_c(card: &mut raw::Card, buffer: &mut [u8]) -> Answer {
+    match card.try_transmit(COMMAND, buffer) {
+        Err(code) if code == ReturnCode::W_RESET_CARD.raw() => {
+            card.reconnect(ffi::SCARD_LEAVE_CARD)?;
+            card.transmit(COMMAND, buffer)?;
+            Ok(())
+        }
+        other => Err(format!("no reset seen: {other:X?}").into()),
+    }
+}
+
+fn resets(stage: &Stage, effort: Effort) -> Answer {
+    // Each side is connected for its turn alone: a reset is one for all that are.
+    // The one who resets is another program to all of them: not in a context of theirs.
+    let of_other = raw::Context::establish()?;
+    let other = RefCell::new(of_other.connect(&stage.name)?);
+    let mut buffer = vec![0; raw::BUFFER];
+    let mut of_again = vec![0; raw::BUFFER];
+    let mut of_pcsc = vec![0; raw::BUFFER];
+    let mut session = Session::builder(&stage.context)
+        .reader(&stage.reader)
+        .open()?;
+    let sides = vec![
+        Side::c("after another's reset, C: fail, reconnect, command", || {
+            let mut card = stage.connect_raw()?;
+            after_reset(&mut other.borrow_mut(), || by_c(&mut card, &mut buffer))
+        }),
+        Side::other("the same once more", || {
+            let mut card = stage.connect_raw()?;
+            after_reset(&mut other.borrow_mut(), || by_c(&mut card, &mut of_again))
+        }),
+        Side::pcsc("`pcsc`: the same", || {
+            let mut card = stage.connect_pcsc()?;
+            let time = after_reset(&mut other.borrow_mut(), || {
+                match card.transmit(COMMAND, &mut of_pcsc) {
+                    Err(pcsc::Error::ResetCard) => {
+                        let (mode, any) = (pcsc::ShareMode::Shared, pcsc::Protocols::ANY);
+                        card.reconnect(mode, any, pcsc::Disposition::LeaveCard)?;
+                        card.transmit(COMMAND, &mut of_pcsc)?;
+                        Ok(())
+                    }
+                    other => Err(format!("no reset seen: {other:?}").into()),
+                }
+            });
+            card.disconnect(pcsc::Disposition::LeaveCard)
+                .map_err(|(_, error)| error)?;
+            time
+        }),
+        Side::other("`Card`: the same", || {
+            let mut card = stage.connect()?;
+            // A buffer from the start, as the others have it.
+            card.transmit_ref(COMMAND)?;
+            after_reset(&mut other.borrow_mut(), || {
+                match card.transmit_ref(COMMAND) {
+                    Err(error) if error.code() == ReturnCode::W_RESET_CARD => {
+                        let (mode, any) = (ShareMode::Shared, Protocols::ANY);
+                        card.reconnect(mode, any, Initialization::Leave)?;
+                        card.transmit_ref(COMMAND)?;
+                        Ok(())
+                    }
+                    other => Err(format!("no reset seen: {other:?}").into()),
+                }
+            })
+        }),
+        Side::other(
+            "`Session::run`, which does it by itself, in a transaction",
+            || {
+                after_reset(&mut other.borrow_mut(), || {
+                    session.run(|card| card.transmit(COMMAND).map(drop))?;
+                    Ok(())
+                })
+            },
+        ),
+    ];
+    compare(effort, 300, sides, stage.tidy())
+}

@@ -1,0 +1,43 @@
+//! How long a command takes while somebody listens to `tracing`.
+//!
+//! A table, and so a process, of its own: once there has been a subscriber, `tracing` looks
+//! more closely for the rest of the process.
+
+use scard_testkit::Driver;
+use tracing::dispatcher::with_default;
+
+use super::measure::{Side, compare, each};
+use super::stage::{COMMAND, Stage, plain_card};
+use super::{Answer, Effort, raw, subscriber};
+
+const TURN: u32 = 8;
+
+pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
+    let stage = Stage::new(driver, plain_card())?;
+    let c = stage.connect_raw()?;
+    let (mut quiet, mut told) = (stage.connect()?, stage.connect()?);
+    let (of_others, of_calls) = (subscriber::of_others(), subscriber::of_calls());
+    let mut buffer = vec![0; raw::BUFFER];
+    let sides = vec![
+        Side::c("C: `SCardTransmit`", || {
+            each(TURN, || c.transmit(COMMAND, &mut buffer).map(drop))
+        }),
+        Side::other("`transmit_ref`, subscriber of something else", || {
+            with_default(&of_others, || {
+                each(TURN, || {
+                    quiet.transmit_ref(COMMAND)?;
+                    Ok(())
+                })
+            })
+        }),
+        Side::other("`transmit_ref`, every call written down", || {
+            with_default(&of_calls, || {
+                each(TURN, || {
+                    told.transmit_ref(COMMAND)?;
+                    Ok(())
+                })
+            })
+        }),
+    ];
+    compare(effort, 1_000, sides, stage.tidy())
+}
