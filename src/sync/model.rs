@@ -35,7 +35,8 @@ pub(crate) fn check(test: impl Fn() + Send + Sync + 'static) {
         }
     };
     explore(counted);
-    println!("{} runs", runs.load(Ordering::Relaxed));
+    let (test, runs) = (std::thread::current(), runs.load(Ordering::Relaxed));
+    println!("{}: {runs} orders", test.name().unwrap_or_default());
 }
 
 /// A number from the environment.
@@ -47,7 +48,7 @@ fn setting(name: &str, default: usize) -> usize {
 #[cfg(model = "loom")]
 fn explore(test: impl Fn() + Send + Sync + 'static) {
     let mut builder = checker::model::Builder::new();
-    builder.preemption_bound = Some(setting("SCARD_MODEL_PREEMPTIONS", 2));
+    builder.preemption_bound = Some(setting("SCARD_MODEL_PREEMPTIONS", 3));
     builder.max_branches = 20_000;
     builder.check(test);
 }
@@ -55,7 +56,7 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
 /// Half of them by chance at every step, half with few changes at chosen steps.
 #[cfg(not(model = "loom"))]
 fn explore(test: impl Fn() + Send + Sync + 'static) {
-    let rounds = setting("SCARD_MODEL_ROUNDS", 4000);
+    let rounds = setting("SCARD_MODEL_ROUNDS", 8000);
     let test = Arc::new(test);
     let again = Arc::clone(&test);
     checker::check_random(move || test(), rounds / 2);
