@@ -330,6 +330,7 @@ fn sixteen_readers() {
             .readers(count - 2)
             .hot_plug(NAMES[0])
             .hot_plug(NAMES[1])
+            .hot_plug(NAMES[2])
             .start()
             .unwrap();
         let context = Context::establish().unwrap();
