@@ -17,8 +17,8 @@
 //! | transactions | go on after a reconnect, as with pcsc-lite, where Windows ends them | `Transaction::reconnect` |
 //! | handles that never were | crash it | only handles that were closed |
 //!
-//! The numbers of Windows in these places have unit tests that run on every platform, in
-//! `src/platform.rs`, `src/connection.rs`, `src/error` and `src/transaction.rs`.
+//! What is different on Windows in these places has unit tests that run on every platform, in
+//! `src/platform.rs`, `src/transaction.rs`, `src/error/classify.rs` and `src/codes/scard.rs`.
 #![cfg(windows)]
 
 use std::sync::mpsc::{self, Receiver};
@@ -96,6 +96,18 @@ impl World {
         let context = Context::establish().expect("a context");
         let connected = context.connect(&self.reader, ConnectOptions::new());
         connected.expect("a second connection")
+    }
+
+    /// What was given up is closed in the end, on threads of its own: nobody else is
+    /// connected any more.
+    #[track_caller]
+    fn assert_becomes_unused(&self) {
+        let begun = Instant::now();
+        while let Err(error) = self.try_connect(exclusive()) {
+            assert_eq!(error.kind(), ErrorKind::SharingViolation, "{error}");
+            assert!(begun.elapsed() < SOON, "{error}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn reset_by_another(&self, initialization: Initialization) {
@@ -499,9 +511,12 @@ fn calls_on_a_card_that_another_holds_end_at_their_deadline() {
         assert_works(&mut world.connect());
         assert_works(&mut holder);
     }
-    let _transaction = holder.transaction().unwrap();
+    let transaction = holder.transaction().unwrap();
     let limited = ConnectOptions::new().timeout(Some(LIMIT));
     assert_given_up(|| world.try_connect(limited).map(drop), Operation::Connect);
+    drop(transaction);
+    drop(holder);
+    world.assert_becomes_unused();
 }
 
 #[test]
@@ -524,6 +539,8 @@ fn a_card_is_stopped_from_another_thread() {
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     drop(transaction);
     assert_works(&mut holder);
+    drop((holder, card));
+    world.assert_becomes_unused();
 }
 
 #[test]
@@ -570,7 +587,7 @@ fn a_session_goes_on_after_a_reset_and_sends_no_command_twice() {
 fn a_session_ends_at_its_deadline_while_another_holds_the_card() {
     let world = world();
     let mut holder = world.other();
-    let _transaction = holder.transaction().unwrap();
+    let transaction = holder.transaction().unwrap();
     let begun = Instant::now();
     let opened = Session::builder(&world.context)
         .reader(&world.reader)
@@ -578,6 +595,9 @@ fn a_session_ends_at_its_deadline_while_another_holds_the_card() {
         .open();
     assert!(matches!(opened, Err(SessionError::Deadline { .. })));
     assert!(begun.elapsed() < LIMIT + SOON / 4);
+    drop(transaction);
+    drop(holder);
+    world.assert_becomes_unused();
 }
 
 #[test]
