@@ -159,6 +159,34 @@ mod tests {
     }
 
     #[test]
+    fn windows_counts_the_states_from_0_to_6() {
+        let powered = CardState::PRESENT | CardState::POWERED;
+        let named = [
+            CardState::UNKNOWN,
+            CardState::ABSENT,
+            CardState::PRESENT,
+            CardState::PRESENT | CardState::SWALLOWED,
+            powered,
+            powered | CardState::NEGOTIABLE,
+            powered | CardState::SPECIFIC,
+        ];
+        for (ordinal, state) in (0..).zip(named) {
+            assert_eq!(Windows.card_state(ordinal), (state, None));
+        }
+        // Nothing is read into what is no such number, the bits of pcsc-lite among them.
+        for value in [7, 0x34, 0x1_0002, u32::MAX] {
+            assert_eq!(Windows.card_state(value), (CardState::UNKNOWN, None));
+        }
+    }
+
+    #[test]
+    fn a_transaction_outlives_a_reconnect_with_pcsc_lite_alone() {
+        assert!(PcscLite.reconnect_keeps_transaction());
+        assert!(!Windows.reconnect_keeps_transaction());
+        assert!(!MacOs.reconnect_keeps_transaction());
+    }
+
+    #[test]
     fn events_are_counted_but_for_macos() {
         assert_eq!(PcscLite.event_count(0xFFFF_0022), Some(0xFFFF));
         assert_eq!(Windows.event_count(0x22), Some(0));

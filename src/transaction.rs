@@ -52,7 +52,11 @@ impl Hold {
     /// Where the platform ends a transaction with a reconnect, it is not held until it was
     /// [begun again](Hold::begun_again). Says whether it is to be begun again.
     pub(crate) fn reconnected(&mut self) -> bool {
-        let is_lost = !Platform::CURRENT.reconnect_keeps_transaction();
+        self.reconnected_on(Platform::CURRENT)
+    }
+
+    fn reconnected_on(&mut self, platform: Platform) -> bool {
+        let is_lost = !platform.reconnect_keeps_transaction();
         if is_lost {
             self.interrupted = true;
             self.held = false;
@@ -324,5 +328,30 @@ impl Drop for Transaction<'_> {
         if let Err(error) = self.finish(Disposition::Leave) {
             tracing::debug!(%error, "a transaction was dropped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_macos_end_a_transaction_with_a_reconnect() {
+        let reader = ReaderName::new("Reader").expect("a name");
+        for platform in [Platform::Windows, Platform::MacOs] {
+            let mut hold = Hold::BEGUN;
+            assert!(hold.reconnected_on(platform));
+            // Where it cannot be begun again, nothing goes on as if it were held, and what is
+            // not held is not ended.
+            assert!(!hold.is_held());
+            let lost = hold.check(Operation::Transmit, &reader).unwrap_err();
+            assert_eq!(lost.kind(), crate::ErrorKind::NotInTransaction);
+            hold.begun_again();
+            assert!(hold.is_held() && hold.interrupted());
+            hold.check(Operation::Transmit, &reader).expect("held");
+        }
+        let mut hold = Hold::BEGUN;
+        assert!(!hold.reconnected_on(Platform::PcscLite));
+        assert!(hold.is_held() && !hold.interrupted());
     }
 }

@@ -396,6 +396,29 @@ mod tests {
     }
 
     #[test]
+    fn system_codes_of_windows_mean_what_their_twins_mean() {
+        for (system, twin) in [
+            (6, ReturnCode::E_INVALID_HANDLE),
+            (0x109, ReturnCode::E_NO_SERVICE),
+            (87, ReturnCode::E_INVALID_PARAMETER),
+            (8, ReturnCode::E_NO_MEMORY),
+            (122, ReturnCode::E_INSUFFICIENT_BUFFER),
+            (1, ReturnCode::E_UNSUPPORTED_FEATURE),
+            (31, ReturnCode::E_COMM_DATA_LOST),
+            (1167, ReturnCode::E_READER_UNAVAILABLE),
+            (1617, ReturnCode::E_READER_UNAVAILABLE),
+        ] {
+            let system = ReturnCode::from_raw(system);
+            let own = classify(Windows, Operation::Transmit, system);
+            let of_twin = classify(Windows, Operation::Transmit, twin);
+            assert_eq!(own, of_twin, "{system} and {twin}");
+        }
+        // A handle that is closed is known before anything is sent.
+        let closed = ReturnCode::from_raw(6);
+        assert!(!may_have_run(Windows, Operation::Transmit, closed));
+    }
+
+    #[test]
     fn commands_that_were_not_sent_are_known() {
         for platform in [Windows, MacOs, PcscLite] {
             for code in [
