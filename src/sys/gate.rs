@@ -23,6 +23,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pcsc::ffi::LONG;
+
 use crate::ReturnCode;
 use crate::platform::Platform;
 
@@ -74,14 +76,29 @@ static GATE: Gate = Gate(AtomicUsize::new(0));
 struct Gate(AtomicUsize);
 
 impl Gate {
+    /// Whoever is let in has to [leave](Gate::leave).
     #[inline]
-    fn enter(&self, by: Use) -> Option<Inside<'_>> {
-        let inside = Inside {
-            gate: self,
-            weight: by.weight(),
-        };
-        let before = self.0.fetch_add(inside.weight, Ordering::Acquire);
-        (before & CLOSED == 0).then_some(inside)
+    fn enter(&self, by: Use) -> Result<(), ReturnCode> {
+        let before = self.0.fetch_add(by.weight(), Ordering::Acquire);
+        match before & CLOSED {
+            0 => Ok(()),
+            _ => self.enter_at_the_end(by),
+        }
+    }
+
+    /// The thread that ends the process may have more to do before the library goes.
+    #[cold]
+    fn enter_at_the_end(&self, by: Use) -> Result<(), ReturnCode> {
+        if LAST_THREAD.load(Ordering::Relaxed) == this_thread() {
+            return Ok(());
+        }
+        self.leave(by);
+        Err(ReturnCode::E_SYSTEM_CANCELLED)
+    }
+
+    #[inline]
+    fn leave(&self, by: Use) {
+        self.0.fetch_sub(by.weight(), Ordering::Release);
     }
 
     fn close(&self) {
@@ -101,39 +118,17 @@ impl Gate {
     }
 }
 
-/// Somebody in the library, until this is dropped.
-pub(super) struct Inside<'a> {
-    gate: &'a Gate,
-    weight: usize,
-}
-
-impl Drop for Inside<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.gate.0.fetch_sub(self.weight, Ordering::Release);
-    }
-}
-
-/// To be held during a call. Fails while the process ends, with the code for that.
+/// Makes a call in the library, which does not unwind. While the process ends it is not made,
+/// and answered with the code for that.
 #[inline]
-pub(super) fn enter(by: Use) -> Result<Option<Inside<'static>>, ReturnCode> {
+pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnCode> {
     if Platform::CURRENT != Platform::PcscLite {
-        return Ok(None);
+        return Ok(call());
     }
-    match GATE.enter(by) {
-        Some(inside) => Ok(Some(inside)),
-        None => refused_or_last(),
-    }
-}
-
-#[cold]
-fn refused_or_last() -> Result<Option<Inside<'static>>, ReturnCode> {
-    // The thread that ends the process may have more to do before the library goes.
-    if LAST_THREAD.load(Ordering::Relaxed) == this_thread() {
-        Ok(None)
-    } else {
-        Err(ReturnCode::E_SYSTEM_CANCELLED)
-    }
+    GATE.enter(by)?;
+    let returned = call();
+    GATE.leave(by);
+    Ok(returned)
 }
 
 /// The thread that ends the process; zero as long as none does.
@@ -207,17 +202,17 @@ mod tests {
     #[test]
     fn who_is_inside_is_known_and_nobody_comes_after_the_end() {
         let gate = Gate(AtomicUsize::new(0));
-        let looking = gate.enter(Use::LooksUp).unwrap();
+        gate.enter(Use::LooksUp).unwrap();
         assert!(gate.is_anybody_inside() && !gate.is_anything_changing());
-        let changing = gate.enter(Use::Changes).unwrap();
+        gate.enter(Use::Changes).unwrap();
         gate.close();
         assert!(gate.is_anything_changing());
-        drop(changing);
+        gate.leave(Use::Changes);
         assert!(gate.is_anybody_inside() && !gate.is_anything_changing());
-        drop(looking);
+        gate.leave(Use::LooksUp);
         assert!(!gate.is_anybody_inside());
         for by in [Use::LooksUp, Use::Changes] {
-            assert!(gate.enter(by).is_none());
+            assert_eq!(gate.enter(by), Err(ReturnCode::E_SYSTEM_CANCELLED));
         }
         assert!(!gate.is_anybody_inside(), "who is refused does not count");
     }

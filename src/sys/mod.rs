@@ -134,9 +134,9 @@ fn check(returned: LONG) -> Result<(), ReturnCode> {
 }
 
 /// Makes a call. Every call of PC/SC is made here.
+#[inline]
 fn call(by: Use, made: impl FnOnce() -> LONG) -> Result<(), ReturnCode> {
-    let _inside = gate::enter(by)?;
-    check(made())
+    check(gate::pass(by, made)?)
 }
 
 /// A number that PC/SC gave, as 32 bits. Wider values than that mean nothing in PC/SC.
