@@ -442,21 +442,42 @@ fn within_is_long_enough_for_a_pad_with_a_time_of_its_own() {
 }
 
 #[test]
-fn the_pad_is_refused_at_once_while_another_has_the_card() {
+fn the_pad_waits_until_nobody_else_has_the_card() {
+    isolated(|| {
+        let fixture = kit();
+        pin_pad(fixture.sandbox.reader(0), || [0x90, 0x00]);
+        let mut card = fixture.connect();
+        let mut direct = fixture.context.open_reader(&fixture.reader).unwrap();
+        let features = card.features().unwrap();
+        let mut other = fixture.connect();
+        let transaction = other.transaction().unwrap();
+        // With direct access it is refused instead.
+        let error = direct.verify_pin(&features, &request()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SharingViolation);
+        let entry = in_background(move || card.verify_pin(&features, &request()));
+        assert_blocked(&entry);
+        assert!(arrived(&fixture, VERIFY).is_empty());
+        drop(transaction);
+        assert!(finish(&entry).unwrap().outcome().is_done());
+        assert_eq!(arrived(&fixture, VERIFY).len(), 1);
+    });
+}
+
+/// The reader would ask: it is not stopped by what has happened to the card.
+#[test]
+fn nobody_is_asked_for_a_pin_for_a_card_that_was_reset() {
     isolated(|| {
         let fixture = kit();
         pin_pad(fixture.sandbox.reader(0), || [0x90, 0x00]);
         let mut card = fixture.connect();
         let features = card.features().unwrap();
-        let mut other = fixture.connect();
-        let transaction = other.transaction().unwrap();
+        fixture.reset_by_another();
         let error = card.verify_pin(&features, &request()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::SharingViolation);
+        assert_eq!(error.kind(), ErrorKind::CardReset);
+        assert!(!error.command_may_have_run());
         assert!(arrived(&fixture, VERIFY).is_empty());
-        drop(transaction);
-        // A transaction of its own waits for its turn.
-        let mut transaction = card.transaction().unwrap();
-        let answer = transaction.verify_pin(&features, &request()).unwrap();
+        reconnect(&mut card, scard::Initialization::Leave).unwrap();
+        let answer = card.verify_pin(&features, &request()).unwrap();
         assert!(answer.outcome().is_done());
     });
 }

@@ -162,9 +162,14 @@ macro_rules! calls {
             /// [`FEATURE_VERIFY_PIN_DIRECT`](Feature::VERIFY_PIN_DIRECT). It takes as long as
             /// the user: [PIN pads and time](crate::features#pin-pads-and-time).
             ///
-            /// With [direct access](Reader) to a reader, somebody else has to have powered the
-            /// card and agreed a protocol with it; what the reader answers otherwise is up to
-            /// it.
+            /// On a [`Card`] that is done in a transaction of its own: nobody else gets at the
+            /// card meanwhile, and nobody is asked for a PIN for a card that was reset or
+            /// exchanged. What the PIN is needed for belongs into the same transaction: begin
+            /// it first, and call its own `verify_pin`.
+            ///
+            /// With [direct access](Reader) to a reader there is none, and somebody else has to
+            /// have powered the card and agreed a protocol with it; what the reader answers
+            /// otherwise is up to it.
             ///
             /// # Errors
             ///
@@ -175,6 +180,7 @@ macro_rules! calls {
             /// have the feature, and
             /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the request
             /// cannot be put into bytes; nothing is sent then. Otherwise those of
+            /// [`Card::transaction`](crate::Card::transaction) and
             /// [`Card::control`](crate::Card::control).
             #[doc = $cancel]
             #[doc(alias = "FEATURE_VERIFY_PIN_DIRECT")]
@@ -186,7 +192,9 @@ macro_rules! calls {
                 let reader = self.$name();
                 let code = control_code(features, Feature::VERIFY_PIN_DIRECT, reader)?;
                 let request = bytes!(request, reader)?;
-                let answer = self.control(code, &request)$($await)*?;
+                #[allow(unused_mut)]
+                let mut entry = self.pin_entry()$($await)*?;
+                let answer = entry.control(code, &request)$($await)*?;
                 Ok(PinPadAnswer::from_bytes(answer))
             }
 
@@ -210,12 +218,55 @@ macro_rules! calls {
                 let reader = self.$name();
                 let code = control_code(features, Feature::MODIFY_PIN_DIRECT, reader)?;
                 let request = bytes!(request, reader)?;
-                let answer = self.control(code, &request)$($await)*?;
+                #[allow(unused_mut)]
+                let mut entry = self.pin_entry()$($await)*?;
+                let answer = entry.control(code, &request)$($await)*?;
                 Ok(PinPadAnswer::from_bytes(answer))
             }
         }
     };
 }
+
+/// What the entry of a PIN goes over. A control code is for the reader: pcsc-lite passes it on
+/// whatever has happened to the card, but begins no transaction then.
+impl Card {
+    fn pin_entry(&mut self) -> Result<Transaction<'_>> {
+        self.transaction()
+    }
+}
+
+#[cfg(feature = "async")]
+impl AsyncCard {
+    async fn pin_entry(&mut self) -> Result<AsyncTransaction<'_>> {
+        self.transaction().await
+    }
+}
+
+/// What is in a transaction already, or cannot be in one.
+macro_rules! entry_by_itself {
+    ($(#[$gate:meta])* $type:ty, [$($async:tt)?]) => {
+        $(#[$gate])*
+        impl $type {
+            $($async)? fn pin_entry(&mut self) -> Result<&mut Self> {
+                Ok(self)
+            }
+        }
+    };
+}
+
+entry_by_itself!(Transaction<'_>, []);
+entry_by_itself!(SessionCard<'_>, []);
+entry_by_itself!(Reader, []);
+entry_by_itself!(
+    #[cfg(feature = "async")]
+    AsyncTransaction<'_>,
+    [async]
+);
+entry_by_itself!(
+    #[cfg(feature = "async")]
+    AsyncReader,
+    [async]
+);
 
 calls!(Card, reader, [], [], "");
 calls!(Transaction<'_>, reader, [], [], "");

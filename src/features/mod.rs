@@ -48,9 +48,9 @@
 //!   card is abandoned. So give the reader less time than the call has, and leave the ends of
 //!   the program for readers that do not keep to theirs.
 //! - **The session's**: in a [`Session`](crate::Session) the deadline of the run counts.
-//! - **Other programs'**: a control call does not wait for another program's transaction, it
-//!   fails at once with `SCARD_E_SHARING_VIOLATION` (pcsc-lite). Take a
-//!   [transaction](crate::Card::transaction), which waits.
+//! - **Other programs'**: the transaction that the entry is made in waits for theirs. With
+//!   direct access there is none, and a control call fails at once with
+//!   `SCARD_E_SHARING_VIOLATION` while another program has one (pcsc-lite).
 //!
 //! [`FEATURE_ABORT`](Feature::ABORT) ends an entry that was begun with
 //! [`FEATURE_VERIFY_PIN_START`](Feature::VERIFY_PIN_START). It does not reach a reader that is
