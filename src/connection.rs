@@ -10,6 +10,7 @@ use crate::name::{ReaderName, split_multi_string};
 use crate::options::{Disposition, Initialization, Protocol, Scope, ShareMode};
 use crate::platform::Platform;
 use crate::status::CardStatus;
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::sys::{self, CardHandle, ContextHandle, Failure, Process, ProtocolInfo};
 use crate::trace;
 use crate::worker::Permit;
@@ -24,6 +25,9 @@ pub(crate) struct OwnedContext {
     handle: ContextHandle,
     process: Process,
     released: bool,
+    /// Whose turn it is, where several threads use it. In pcsc-lite the second one would keep
+    /// every thread of the process out of the library while it waits.
+    turn: Mutex<()>,
 }
 
 impl OwnedContext {
@@ -36,6 +40,7 @@ impl OwnedContext {
                 handle,
                 process,
                 released: false,
+                turn: Mutex::new(()),
             }),
             Err(code) => Err(Error::new(Operation::EstablishContext, code)),
         }
@@ -43,6 +48,11 @@ impl OwnedContext {
 
     pub(crate) fn handle(&self) -> ContextHandle {
         self.handle
+    }
+
+    /// To be held during a call where other threads may make one, too.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.turn)
     }
 
     /// Whether this process is a child of the one that established it.

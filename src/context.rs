@@ -184,8 +184,9 @@ impl Context {
     #[doc(alias = "SCardIsValidContext")]
     pub fn is_valid(&self) -> Result<()> {
         self.call(Operation::IsValidContext, |inner| {
-            let handle = inner.current()?.handle();
-            let asked = || sys::is_valid_context(handle);
+            let current = inner.current()?;
+            let _turn = current.turn();
+            let asked = || sys::is_valid_context(current.handle());
             trace::call(Operation::IsValidContext, None, asked)
                 .map_err(|code| Error::new(Operation::IsValidContext, code))
         })
@@ -407,8 +408,11 @@ impl Inner {
         operation: Operation,
         call: impl Fn(ContextHandle) -> Result<T, Failure>,
     ) -> Result<T> {
-        let call = |handle| trace::call(operation, None, || call(handle));
-        let error = match call(self.current()?.handle()) {
+        let call = |context: &OwnedContext| {
+            let _turn = context.turn();
+            trace::call(operation, None, || call(context.handle()))
+        };
+        let error = match call(&*self.current()?) {
             Ok(answer) => return Ok(answer),
             Err(failure) => Error::new(operation, failure),
         };
@@ -416,7 +420,7 @@ impl Inner {
             return Err(error);
         }
         match self.renew() {
-            Ok(renewed) => call(renewed.handle()).map_err(|failure| Error::new(operation, failure)),
+            Ok(renewed) => call(&renewed).map_err(|failure| Error::new(operation, failure)),
             Err(_) => Err(error),
         }
     }

@@ -24,8 +24,8 @@
 //! ```
 //!
 //! New to smart cards? [PC/SC in ten minutes](guide::pcsc). In a hurry? The
-//! [cookbook](guide::cookbook). Coming from [the `pcsc` crate](guide::from_pcsc_crate) or from
-//! [pyscard](guide::from_pyscard)? And what [reconnect](guide::reconnect) really does.
+//! [cookbook](guide::cookbook). Coming from [the `pcsc` crate](guide::from_pcsc_crate), from
+//! [pyscard](guide::from_pyscard), from [Java or .NET](guide::from_others)? And what [reconnect](guide::reconnect) really does.
 //!
 //! # The parts
 //!
@@ -34,7 +34,8 @@
 //!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
 //! - [`Transaction`]: keeps others away from the card while commands belong together.
 //! - [`apdu`]: commands, answers and status words of ISO 7816-4. [`exchange`](Card::exchange)
-//!   sends a [`Command`] and fetches the whole answer.
+//!   sends a [`Command`] and fetches the whole answer; [`logical_channel`](Card::logical_channel)
+//!   opens a channel of its own.
 //! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
 //!   command twice.
 //! - [`Monitor`]: tells when readers and cards come and go;
@@ -53,7 +54,7 @@
 )]
 #![cfg_attr(
     feature = "async",
-    doc = "  [`AsyncSession`], [`EventStream`]: the same as futures, for every executor."
+    doc = "  [`AsyncLogicalChannel`], [`AsyncSession`], [`EventStream`]: the same as futures, for every executor."
 )]
 #![cfg_attr(
     not(feature = "async"),
@@ -75,11 +76,17 @@
 //!
 //! Cards, readers and contexts belong to the process that made them. In a forked child they
 //! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
-//! there.
+//! there. Children are those of C's `fork`.
 //!
-//! A process may end at any time, also while other threads are in a call. On pcsc-lite, calls
-//! that they begin once C's `exit` has come to its handlers fail with
-//! `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
+//! A process may fork and end at any time, also while other threads are in a call. On pcsc-lite:
+//!
+//! - A fork takes 2 ms more while another thread is in a call, and up to a second more while one
+//!   connects to a service that hangs. The child can make no call then: they fail with
+//!   `SCARD_E_SYSTEM_CANCELLED`.
+//! - The end of the process takes 20 ms more while another thread is in a call (a [`Monitor`]
+//!   always is), and up to a second more while one connects to a service that hangs or
+//!   disconnects with a reset. Calls that others begin once C's `exit` has come to its handlers
+//!   fail with `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

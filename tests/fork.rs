@@ -10,7 +10,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use scard::{Context, ErrorKind, Operation};
+use scard::{Context, ErrorKind, Operation, ReturnCode};
 use scard_testkit::isolated;
 use support::*;
 
@@ -83,25 +83,48 @@ fn a_forked_child_gets_a_context_of_its_own() {
 }
 
 /// The library and pcsc-lite's have locks that another thread may have at this moment.
+fn forks_while(fixture: &Fixture, busy: impl Fn() + Sync) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    busy();
+                }
+            });
+        }
+        for _ in 0..50 {
+            let status = in_child(|| fixture.connect().transmit(COMMAND).is_ok());
+            assert_eq!(status, 0);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
 #[test]
-fn a_fork_waits_until_nobody_connects() {
+fn children_have_the_library_to_themselves() {
     isolated(|| {
         let fixture = fixture();
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        drop(Context::establish().unwrap());
-                    }
-                });
-            }
-            for _ in 0..50 {
-                let status = in_child(|| fixture.connect().transmit(COMMAND).is_ok());
-                assert_eq!(status, 0);
-            }
-            stop.store(true, Ordering::Relaxed);
+        forks_while(&fixture, || drop(Context::establish().unwrap()));
+        forks_while(&fixture, || drop(fixture.context.readers().unwrap()));
+    });
+}
+
+#[test]
+fn a_child_is_refused_if_a_thread_of_its_parent_was_stuck() {
+    isolated(|| {
+        let fixture = fixture();
+        fixture.sandbox.pause().unwrap();
+        let stuck = in_background(Context::establish);
+        assert_blocked(&stuck);
+        let status = in_child(|| {
+            let refused = |error: scard::Error| error.code() == ReturnCode::E_SYSTEM_CANCELLED;
+            Context::establish().is_err_and(refused)
         });
+        assert_eq!(status, 0);
+        fixture.sandbox.resume().unwrap();
+        finish(&stuck).unwrap();
+        assert_works(&mut fixture.connect());
     });
 }
 

@@ -16,7 +16,7 @@ use scard_testkit::{Link, isolated, isolated_with_peer};
 use support::*;
 
 /// Without a lock around the calls that change pcsc-lite's lists, the process crashes here
-/// sooner or later: see `sys::keep_lists`. `SCARD_THREADS_SECONDS` makes it run longer.
+/// sooner or later: see `sys::gate::keep_lists`. `SCARD_THREADS_SECONDS` makes it run longer.
 #[test]
 fn cards_come_and_go_in_many_threads() {
     isolated(|| {

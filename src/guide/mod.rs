@@ -5,10 +5,18 @@
 //! - [`cookbook`]: short programs for what is needed often.
 //! - [`from_pcsc_crate`]: from the `pcsc` crate, item by item.
 //! - [`from_pyscard`]: from Python's pyscard, call by call.
+//! - [`from_others`]: from Java's `javax.smartcardio` and .NET's PCSC-sharp.
 
 pub mod cookbook {
     #![doc = include_str!("cookbook.md")]
     #![cfg_attr(feature = "async", doc = include_str!("cookbook_async.md"))]
+
+    #[cfg(doc)]
+    use crate::*;
+}
+
+pub mod from_others {
+    #![doc = include_str!("from_others.md")]
 
     #[cfg(doc)]
     use crate::*;

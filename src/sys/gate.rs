@@ -10,16 +10,19 @@
 //!   its handle up, and does not ask whether another thread is in a call (`destructor`). A
 //!   worker that cleans up while `main` returns then crashes a process whose work was done. So
 //!   the gate is closed before that, as C's `atexit` allows: calls that are looking up, or that
-//!   change the lists, are waited for a moment, and others are refused.
+//!   change the list, are waited for a moment, and others are refused.
 //! - A forked child has a copy of the library's lock, and nobody to unlock it if another thread
-//!   had it. It has it for long only while contexts come and go, so a fork waits for that.
+//!   had it: while contexts come and go, and for a moment in every call. (A call that waits for
+//!   another one on the same context has it, too, and so there are none: a context is used by
+//!   one thread at a time.) So a fork lets nobody in, and waits for those who may have it.
 //!
 //! On other platforms everybody may be in at any time.
+#![cfg_attr(not(unix), allow(dead_code))]
 
 use std::cell::RefCell;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,33 +34,40 @@ use crate::platform::Platform;
 /// Looking up takes less than a microsecond; this is for a thread that is not running just
 /// then. Those that wait in a call, for a card or an event, look the same, so that a process
 /// in which one does ends this much later.
-const LOOKING_UP: Duration = Duration::from_millis(5);
-/// The calls that change the lists return at once while the service runs.
-const CHANGING: Duration = Duration::from_millis(200);
+const LOOKING_UP: Duration = Duration::from_millis(20);
+/// The calls that change the lists return at once while the service runs; this is for one that
+/// hangs, and a busy machine.
+const CHANGING: Duration = Duration::from_secs(1);
+/// As [`LOOKING_UP`], and nothing breaks if it is too short for once.
+const AT_A_FORK: Duration = Duration::from_millis(2);
 const STEP: Duration = Duration::from_micros(100);
 
 static LISTS: Mutex<()> = Mutex::new(());
 
 /// Keeps contexts from coming and going while a handle goes.
 ///
-/// The calls that do so return at once while the service runs. A disconnect that resets the
-/// card can wait for other programs, and so would everybody; it is left out.
+/// To be taken inside the gate. The calls that do so return at once while the service runs. A
+/// disconnect that resets the card can wait for other programs, and so would everybody; it is
+/// left out.
 pub(super) fn keep_lists() -> Option<MutexGuard<'static, ()>> {
     (Platform::CURRENT == Platform::PcscLite)
         .then(|| LISTS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What a call does with the lists of the client library.
+/// What a call does with the library's list of contexts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Looks a handle up at its beginning; then it may wait for a long time.
+    /// Looks a handle up at its beginning. Then it may wait for a long time, and where that is
+    /// for another program, look it up again from time to time.
     LooksUp,
     /// Adds or removes an entry, at any time.
     Changes,
 }
 
-/// Set when the gate is closed.
+/// Set when the gate is closed, for good.
 const CLOSED: usize = 1 << (usize::BITS - 1);
+/// Set while nobody is let in.
+const HELD: usize = 1 << (usize::BITS - 2);
 /// What a call that changes counts; one that looks up counts 1.
 const CHANGES: usize = 1 << (usize::BITS / 2);
 
@@ -80,20 +90,29 @@ impl Gate {
     #[inline]
     fn enter(&self, by: Use) -> Result<(), ReturnCode> {
         let before = self.0.fetch_add(by.weight(), Ordering::Acquire);
-        match before & CLOSED {
+        match before & (CLOSED | HELD) {
             0 => Ok(()),
-            _ => self.enter_at_the_end(by),
+            _ => self.enter_with_care(by),
         }
     }
 
-    /// The thread that ends the process may have more to do before the library goes.
     #[cold]
-    fn enter_at_the_end(&self, by: Use) -> Result<(), ReturnCode> {
-        if LAST_THREAD.load(Ordering::Relaxed) == this_thread() {
-            return Ok(());
+    fn enter_with_care(&self, by: Use) -> Result<(), ReturnCode> {
+        loop {
+            let state = self.0.load(Ordering::Acquire);
+            // The thread that ends the process may have more to do before the library goes.
+            if state & CLOSED != 0 && LAST_THREAD.load(Ordering::Relaxed) != this_thread() {
+                self.leave(by);
+                return Err(ReturnCode::E_SYSTEM_CANCELLED);
+            }
+            if state & HELD == 0 {
+                return Ok(());
+            }
+            // Another thread forks.
+            self.leave(by);
+            thread::sleep(STEP);
+            self.0.fetch_add(by.weight(), Ordering::Acquire);
         }
-        self.leave(by);
-        Err(ReturnCode::E_SYSTEM_CANCELLED)
     }
 
     #[inline]
@@ -105,16 +124,40 @@ impl Gate {
         self.0.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
+    fn hold(&self) {
+        self.0.fetch_or(HELD, Ordering::AcqRel);
+    }
+
+    fn release(&self) {
+        self.0.fetch_and(!HELD, Ordering::AcqRel);
+    }
+
+    /// Forgets those who are inside.
     fn empty(&self) {
-        self.0.fetch_and(CLOSED, Ordering::AcqRel);
+        self.0.fetch_and(CLOSED | HELD, Ordering::AcqRel);
     }
 
     fn is_anybody_inside(&self) -> bool {
-        self.0.load(Ordering::Acquire) & !CLOSED != 0
+        self.0.load(Ordering::Acquire) & !(CLOSED | HELD) != 0
     }
 
     fn is_anything_changing(&self) -> bool {
-        self.0.load(Ordering::Acquire) & !CLOSED >= CHANGES
+        self.0.load(Ordering::Acquire) & !(CLOSED | HELD) >= CHANGES
+    }
+
+    /// Waits for those who are inside, but for those who may be so for long.
+    fn wait(&self, looking_up: Duration) {
+        let begun = Instant::now();
+        while self.is_anybody_inside() {
+            let limit = match self.is_anything_changing() {
+                true => CHANGING,
+                false => looking_up,
+            };
+            if begun.elapsed() >= limit {
+                break;
+            }
+            thread::sleep(STEP);
+        }
     }
 }
 
@@ -147,52 +190,40 @@ fn this_thread() -> usize {
 pub(super) fn close_for_good() {
     LAST_THREAD.store(this_thread(), Ordering::Relaxed);
     GATE.close();
-    let begun = Instant::now();
-    while GATE.is_anybody_inside() {
-        let limit = if GATE.is_anything_changing() {
-            CHANGING
-        } else {
-            LOOKING_UP
-        };
-        if begun.elapsed() >= limit {
-            break;
-        }
-        thread::sleep(STEP);
-    }
+    GATE.wait(LOOKING_UP);
 }
+
+/// One fork at a time.
+static FORKING: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// What the thread that forks has locked, in the parent and in the child.
-    static KEPT: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+    static FORKS: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
 }
 
-/// The process is about to fork: waits, for a moment, until nobody changes the lists.
+/// The process is about to fork.
 pub(super) fn before_fork() {
-    let begun = Instant::now();
-    let kept = loop {
-        match LISTS.try_lock() {
-            Ok(kept) => break kept,
-            Err(TryLockError::Poisoned(kept)) => break kept.into_inner(),
-            Err(TryLockError::WouldBlock) if begun.elapsed() >= CHANGING => return,
-            Err(TryLockError::WouldBlock) => thread::sleep(STEP),
-        }
-    };
+    let forking = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
     // Without room for it, it is unlocked here.
-    let _ = KEPT.try_with(|place| place.borrow_mut().replace(kept));
+    let _ = FORKS.try_with(|place| place.borrow_mut().replace(forking));
+    GATE.hold();
+    GATE.wait(AT_A_FORK);
 }
 
 pub(super) fn after_fork_in_parent() {
-    let _ = KEPT.try_with(|place| place.borrow_mut().take());
+    GATE.release();
+    let _ = FORKS.try_with(|place| place.borrow_mut().take());
 }
 
 /// Of those who were inside, none is here.
 pub(super) fn after_fork_in_child() {
-    let kept = KEPT.try_with(|place| place.borrow_mut().take());
-    GATE.empty();
-    if !matches!(kept, Ok(Some(_))) {
-        // Somebody had the lock of the library, and will never unlock it here.
+    if GATE.is_anything_changing() {
+        // It has the lock of the library, and ours, and will never unlock them here.
         GATE.close();
     }
+    GATE.empty();
+    GATE.release();
+    let _ = FORKS.try_with(|place| place.borrow_mut().take());
 }
 
 #[cfg(test)]
@@ -215,5 +246,26 @@ mod tests {
             assert_eq!(gate.enter(by), Err(ReturnCode::E_SYSTEM_CANCELLED));
         }
         assert!(!gate.is_anybody_inside(), "who is refused does not count");
+    }
+
+    #[test]
+    fn who_comes_during_a_fork_waits() {
+        let gate = Gate(AtomicUsize::new(0));
+        gate.hold();
+        thread::scope(|scope| {
+            let late = scope.spawn(|| gate.enter(Use::Changes));
+            while !gate.is_anybody_inside() && !late.is_finished() {
+                thread::yield_now();
+            }
+            assert!(!late.is_finished());
+            gate.release();
+            late.join().unwrap().unwrap();
+        });
+        assert!(gate.is_anything_changing());
+        gate.hold();
+        gate.empty();
+        gate.release();
+        assert!(!gate.is_anybody_inside());
+        gate.enter(Use::LooksUp).unwrap();
     }
 }

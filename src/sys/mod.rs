@@ -1,4 +1,5 @@
-//! The PC/SC calls: one function each, and the only unsafe code of the library.
+//! The PC/SC calls, one function each, and what has to be known of the process: the only unsafe
+//! code of the library.
 //!
 //! What goes in and comes out is safe Rust: handles that only this module makes, `u32`
 //! instead of `DWORD` (64 bits wide on 64-bit Unix), [`ReturnCode`] instead of `LONG`. Who
@@ -177,20 +178,20 @@ unsafe extern "system" {
 }
 
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
-    let _kept = keep_lists();
     let mut handle = 0;
-    // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
-    call(Use::Changes, || unsafe {
-        ffi::SCardEstablishContext(widen(scope), ptr::null(), ptr::null(), &mut handle)
+    call(Use::Changes, || {
+        let _kept = keep_lists();
+        // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
+        unsafe { ffi::SCardEstablishContext(widen(scope), ptr::null(), ptr::null(), &mut handle) }
     })?;
     Ok(ContextHandle(handle))
 }
 
 pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
-    let _kept = keep_lists();
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::Changes, || unsafe {
-        ffi::SCardReleaseContext(context.0)
+    call(Use::Changes, || {
+        let _kept = keep_lists();
+        // SAFETY: takes a handle by value; the service checks it.
+        unsafe { ffi::SCardReleaseContext(context.0) }
     })
 }
 
@@ -317,10 +318,10 @@ pub(crate) fn reconnect(
 
 pub(crate) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
     let leaves = disposition == Disposition::Leave.raw();
-    let _kept = leaves.then(keep_lists);
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::Changes, || unsafe {
-        ffi::SCardDisconnect(card.0, widen(disposition))
+    call(Use::Changes, || {
+        let _kept = leaves.then(keep_lists);
+        // SAFETY: takes a handle by value; the service checks it.
+        unsafe { ffi::SCardDisconnect(card.0, widen(disposition)) }
     })
 }
 

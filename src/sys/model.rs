@@ -27,6 +27,16 @@ pub(crate) struct ContextHandle(u64);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CardHandle(u64);
 
+/// That is all the same here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProtocolInfo;
+
+impl ProtocolInfo {
+    pub(crate) fn of(_protocol: u32) -> ProtocolInfo {
+        ProtocolInfo
+    }
+}
+
 /// There is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(bool);
@@ -377,7 +387,7 @@ pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
 
 pub(crate) fn transmit(
     card: CardHandle,
-    _protocol: u32,
+    _protocol: &ProtocolInfo,
     command: &[u8],
     answer: &mut [u8],
 ) -> Result<usize, Failure> {

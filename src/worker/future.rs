@@ -89,6 +89,10 @@ impl<T: Send + 'static> UnderWay<T> {
     /// Leaves, unless the call has returned: then here is what it gave.
     pub(crate) fn leave(&mut self) -> Option<T> {
         self.over = true;
+        if self.is_forked() {
+            // The thread may have locked what is looked at here.
+            return None;
+        }
         let mut state = lock(&self.meeting.state);
         let call = std::mem::replace(&mut state.call, Call::UnderWay);
         state.left = true;

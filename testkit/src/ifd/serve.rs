@@ -154,7 +154,9 @@ impl IfdSlot {
             (None, Request::SetAttribute { tag, value }) => {
                 self.hooks().replace_attribute(tag, value)
             }
-            (None, _) => Ok(Vec::new()),
+            (None, Request::SetProtocol) => Ok(Vec::new()),
+            // Answered above.
+            (None, _) => Err(IfdError::NOT_SUPPORTED),
         };
         Next::Answer(answer)
     }
@@ -173,6 +175,10 @@ impl IfdSlot {
         };
         if !delay.is_zero() {
             thread::sleep(delay);
+            if lock(&self.state).command != Some(ticket) {
+                // The card has left, and whoever took it has answered.
+                return Next::Leave;
+            }
         }
         let answer = match (failure, request) {
             (Some(error), _) => Err(error),
@@ -181,7 +187,7 @@ impl IfdSlot {
                 None => return Next::Leave,
             },
             (None, Request::Power(action)) => power(&card, action),
-            (None, _) => Ok(Vec::new()),
+            (None, _) => Err(IfdError::NOT_SUPPORTED),
         };
         match self.finish(ticket) {
             true => Next::Answer(answer),
