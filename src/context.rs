@@ -23,7 +23,7 @@ use crate::trace;
 #[cfg(feature = "async")]
 use crate::worker::drop_elsewhere;
 
-pub(crate) use snapshot::reader_states;
+pub(crate) use snapshot::{may_be_too_many, reader_states};
 
 /// How a [`Context`] is established.
 ///

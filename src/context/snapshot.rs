@@ -13,6 +13,15 @@ use super::list_readers;
 /// How often the readers may have changed between the list and the look.
 const MAX_SNAPSHOTS: usize = 16;
 
+/// Whether this can say that there were too many readers in one call of
+/// `SCardGetStatusChange`. pcsc-lite before 2.4 takes 16, Windows 10.
+pub(crate) fn may_be_too_many(code: ReturnCode) -> bool {
+    matches!(
+        code,
+        ReturnCode::E_INVALID_PARAMETER | ReturnCode::E_INVALID_VALUE
+    )
+}
+
 /// The readers that a context sees, and what is in them.
 pub(crate) fn reader_states(context: &OwnedContext) -> Result<Vec<ReaderState>> {
     let list = || list_readers(context);
@@ -27,7 +36,6 @@ fn snapshot(
     mut look: impl FnMut(&mut [Watched<'_>]) -> Result<(), ReturnCode>,
 ) -> Result<Vec<ReaderState>> {
     let mut failed = ReturnCode::E_UNKNOWN_READER;
-    // How many entries the service takes in one call: pcsc-lite before 2.4 takes 16, Windows 10.
     let mut capacity = usize::MAX;
     let mut tries = 0;
     while tries < MAX_SNAPSHOTS {
@@ -59,10 +67,7 @@ fn snapshot(
                 failed = code;
                 tries += 1;
             }
-            // Too many?
-            Some((ReturnCode::E_INVALID_PARAMETER | ReturnCode::E_INVALID_VALUE, asked))
-                if asked > 1 =>
-            {
+            Some((code, asked)) if asked > 1 && may_be_too_many(code) => {
                 capacity = asked.div_ceil(2);
             }
             Some((code, _)) => return Err(Error::new(Operation::GetStatusChange, code)),

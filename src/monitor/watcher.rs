@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::view::View;
 use super::watch::Watch;
 use crate::ReturnCode;
+use crate::context::may_be_too_many;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::ReaderName;
 use crate::pause::Pause;
@@ -256,13 +257,10 @@ impl<'a, H: Host> Watcher<'a, H> {
             ReturnCode::E_UNKNOWN_READER | ReturnCode::E_NO_READERS_AVAILABLE => {
                 self.unknown = self.unknown.saturating_add(1).min(2);
             }
-            // Too many? pcsc-lite before 2.4 takes 16 entries, and has as many readers.
-            ReturnCode::E_INVALID_PARAMETER | ReturnCode::E_INVALID_VALUE
-                if readers > 0 && plug_and_play =>
-            {
+            code if may_be_too_many(code) && readers > 0 && plug_and_play => {
                 self.capacity = Some(readers);
             }
-            ReturnCode::E_INVALID_PARAMETER | ReturnCode::E_INVALID_VALUE if readers > 1 => {
+            code if may_be_too_many(code) && readers > 1 => {
                 self.capacity = Some(readers.div_ceil(2));
             }
             // That it is closed is seen before the next round.
