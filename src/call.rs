@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::Attribute;
 use crate::Protocols;
-use crate::attribute::Attribute;
 use crate::connection::{Access, Connection};
 use crate::control::ControlCode;
 use crate::error::{Error, Operation, Refusal, Result};

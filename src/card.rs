@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::Attribute;
 use crate::Protocols;
 use crate::apdu::{Command, ExchangeError, ExchangeOptions, Exchanges, LogicalChannel, Response};
-use crate::attribute::Attribute;
 use crate::call::Call;
 use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::attribute::Attribute;
+use crate::Attribute;
 use crate::control::ControlCode;
 use crate::error::{CardCondition, Error, ErrorKind, Operation, Result};
 use crate::name::{ReaderName, split_multi_string};

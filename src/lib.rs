@@ -94,7 +94,6 @@ pub mod apdu;
 #[cfg(feature = "async")]
 mod asynchronous;
 pub mod atr;
-mod attribute;
 pub mod attributes;
 mod call;
 mod card;
@@ -131,7 +130,7 @@ pub use asynchronous::{
     AsyncCard, AsyncContext, AsyncLogicalChannel, AsyncReader, AsyncSession, AsyncTransaction,
 };
 pub use atr::{Atr, AtrProblem, AtrReading, CardCapabilities};
-pub use attribute::Attribute;
+pub use attributes::number::Attribute;
 pub use card::Card;
 pub use codes::{ReturnCode, Severity};
 pub use context::{Context, ContextOptions};

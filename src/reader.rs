@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Attribute;
 use crate::Protocols;
-use crate::attribute::Attribute;
 use crate::call::Call;
 use crate::card::Card;
 use crate::channel::{Channel, Limits, Opening};

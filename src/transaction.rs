@@ -1,11 +1,11 @@
 //! Transactions.
 
+use crate::Attribute;
 use crate::Protocols;
 use crate::apdu::{
     Carrier, Command, ExchangeError, ExchangeOptions, Exchanges, LogicalChannel, Response, exchange,
 };
 use crate::atr::Atr;
-use crate::attribute::Attribute;
 use crate::card::Card;
 use crate::control::ControlCode;
 use crate::error::{Error, Operation, Refusal, Result};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::card::AsyncCard;
+use crate::Attribute;
 use crate::Protocols;
-use crate::attribute::Attribute;
 use crate::call::Call;
 use crate::channel::Channel;
 use crate::connection::Access;

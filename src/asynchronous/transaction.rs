@@ -4,9 +4,9 @@ use tracing::Instrument;
 
 use super::card::AsyncCard;
 use super::logical::AsyncLogicalChannel;
+use crate::Attribute;
 use crate::Protocols;
 use crate::apdu::{Command, Exchange, ExchangeError, ExchangeOptions, Next, Response};
-use crate::attribute::Attribute;
 use crate::call::Call;
 use crate::control::ControlCode;
 use crate::error::{Operation, Result};

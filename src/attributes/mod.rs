@@ -34,14 +34,15 @@
 
 mod access;
 mod decode;
+pub(crate) mod number;
 mod value;
 
 use std::fmt;
 
 use self::decode::{atr, bool, byte, channel, number, presence, protocol, text, version};
 pub use self::value::{CardPresence, CardType, Channel, ChannelId, IfdVersion};
+use crate::Attribute;
 use crate::atr::Atr;
-use crate::attribute::Attribute;
 use crate::error::Error;
 use crate::options::Protocol;
 

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::Attribute;
 use crate::apdu::{
     Carrier, Command, ExchangeError, ExchangeOptions, Exchanges, LogicalChannel, Response, exchange,
 };
 use crate::atr::Atr;
-use crate::attribute::Attribute;
 use crate::control::ControlCode;
 use crate::error::{Error, Result};
 use crate::name::ReaderName;
