@@ -1,0 +1,78 @@
+//! A PC/SC context, which ends with its owner.
+
+use crate::ReturnCode;
+use crate::error::{Error, Operation, Result};
+use crate::options::Scope;
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sys::{self, ContextHandle, Process};
+use crate::trace;
+
+/// An established context that is released when it is dropped.
+///
+/// It belongs to the process that established it. A forked child shares the connection to
+/// the service with its parent, and would break it for the parent by using it.
+#[derive(Debug)]
+pub(crate) struct OwnedContext {
+    handle: ContextHandle,
+    pub(super) process: Process,
+    released: bool,
+    /// Whose turn it is, where several threads use it. In pcsc-lite the second one would keep
+    /// every thread of the process out of the library while it waits.
+    turn: Mutex<()>,
+}
+
+impl OwnedContext {
+    pub(crate) fn establish(scope: Scope) -> Result<OwnedContext> {
+        // First: it has the library know of the end of the process.
+        let process = Process::current();
+        let establish = || sys::establish_context(scope.raw());
+        match trace::call(Operation::EstablishContext, None, establish) {
+            Ok(handle) => Ok(OwnedContext {
+                handle,
+                process,
+                released: false,
+                turn: Mutex::new(()),
+            }),
+            Err(code) => Err(Error::new(Operation::EstablishContext, code)),
+        }
+    }
+
+    pub(crate) fn handle(&self) -> ContextHandle {
+        self.handle
+    }
+
+    /// To be held during a call where other threads may make one, too.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.turn)
+    }
+
+    /// Whether this process is a child of the one that established it.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process.is_forked()
+    }
+
+    fn release_handle(&self) -> Result<(), ReturnCode> {
+        trace::call(Operation::ReleaseContext, None, || {
+            sys::release_context(self.handle)
+        })
+    }
+
+    pub(crate) fn release(mut self) -> Result<()> {
+        self.released = true;
+        if self.is_forked() {
+            return Ok(());
+        }
+        self.release_handle()
+            .map_err(|code| Error::new(Operation::ReleaseContext, code))
+    }
+}
+
+impl Drop for OwnedContext {
+    fn drop(&mut self) {
+        if !self.released && !self.is_forked() {
+            if let Err(code) = self.release_handle() {
+                tracing::debug!(%code, "SCardReleaseContext failed in a drop");
+            }
+        }
+    }
+}
