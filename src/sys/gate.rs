@@ -80,7 +80,7 @@ impl Use {
     }
 }
 
-/// The calls that are in the library, by weight, and [`CLOSED`].
+/// The calls that are in the library, by weight, [`CLOSED`] and [`HELD`].
 static GATE: Gate = Gate(AtomicUsize::new(0));
 
 struct Gate(AtomicUsize);
@@ -110,7 +110,9 @@ impl Gate {
             }
             // Another thread forks.
             self.leave(by);
-            thread::sleep(STEP);
+            while self.0.load(Ordering::Acquire) & HELD != 0 {
+                thread::sleep(STEP);
+            }
             self.0.fetch_add(by.weight(), Ordering::Acquire);
         }
     }
@@ -132,9 +134,9 @@ impl Gate {
         self.0.fetch_and(!HELD, Ordering::AcqRel);
     }
 
-    /// Forgets those who are inside.
+    /// Forgets those who are inside, and lets others in.
     fn empty(&self) {
-        self.0.fetch_and(CLOSED | HELD, Ordering::AcqRel);
+        self.0.fetch_and(CLOSED, Ordering::AcqRel);
     }
 
     fn is_anybody_inside(&self) -> bool {
@@ -145,19 +147,20 @@ impl Gate {
         self.0.load(Ordering::Acquire) & !(CLOSED | HELD) >= CHANGES
     }
 
-    /// Waits for those who are inside, but for those who may be so for long.
-    fn wait(&self, looking_up: Duration) {
+    /// Waits for those who are inside, but for those who may be so for long. Says whether
+    /// nobody changes anything any more. (Of those who come now and are not let in, the count
+    /// knows for a moment: what it says later is not to be asked.)
+    fn wait(&self, looking_up: Duration) -> bool {
         let begun = Instant::now();
         while self.is_anybody_inside() {
-            let limit = match self.is_anything_changing() {
-                true => CHANGING,
-                false => looking_up,
-            };
+            let changing = self.is_anything_changing();
+            let limit = if changing { CHANGING } else { looking_up };
             if begun.elapsed() >= limit {
-                break;
+                return !changing;
             }
             thread::sleep(STEP);
         }
+        true
     }
 }
 
@@ -196,34 +199,48 @@ pub(super) fn close_for_good() {
 /// One fork at a time.
 static FORKING: Mutex<()> = Mutex::new(());
 
+/// A fork that the thread is about to make.
+struct Fork {
+    /// Unlocked by this thread in the parent, and by its copy in the child.
+    _one_at_a_time: MutexGuard<'static, ()>,
+    /// Whether the library can be used in the child.
+    is_clean: bool,
+}
+
 thread_local! {
-    /// What the thread that forks has locked, in the parent and in the child.
-    static FORKS: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+    static FORK: RefCell<Option<Fork>> = const { RefCell::new(None) };
 }
 
 /// The process is about to fork.
 pub(super) fn before_fork() {
-    let forking = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Without room for it, it is unlocked here.
-    let _ = FORKS.try_with(|place| place.borrow_mut().replace(forking));
+    let one_at_a_time = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
     GATE.hold();
-    GATE.wait(AT_A_FORK);
+    let fork = Fork {
+        _one_at_a_time: one_at_a_time,
+        is_clean: GATE.wait(AT_A_FORK),
+    };
+    // Without room for it, it is unlocked here.
+    let _ = FORK.try_with(|place| place.borrow_mut().replace(fork));
+}
+
+fn take_fork() -> Option<Fork> {
+    let taken = FORK.try_with(|place| place.borrow_mut().take());
+    taken.ok().flatten()
 }
 
 pub(super) fn after_fork_in_parent() {
     GATE.release();
-    let _ = FORKS.try_with(|place| place.borrow_mut().take());
+    drop(take_fork());
 }
 
 /// Of those who were inside, none is here.
 pub(super) fn after_fork_in_child() {
-    if GATE.is_anything_changing() {
-        // It has the lock of the library, and ours, and will never unlock them here.
+    let fork = take_fork();
+    if !fork.is_some_and(|fork| fork.is_clean) {
+        // Somebody has the lock of the library, and ours, and will never unlock them here.
         GATE.close();
     }
     GATE.empty();
-    GATE.release();
-    let _ = FORKS.try_with(|place| place.borrow_mut().take());
 }
 
 #[cfg(test)]
@@ -264,7 +281,6 @@ mod tests {
         assert!(gate.is_anything_changing());
         gate.hold();
         gate.empty();
-        gate.release();
         assert!(!gate.is_anybody_inside());
         gate.enter(Use::LooksUp).unwrap();
     }
