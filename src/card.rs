@@ -57,7 +57,9 @@ use crate::worker::AbortHandle;
 /// ```
 ///
 /// Dropping it disconnects and leaves the card as it is, unless
-/// [`ConnectOptions::disposition_on_drop`] says otherwise.
+/// [`ConnectOptions::disposition_on_drop`] says otherwise. The [limits](Card::set_timeout) of its
+/// calls hold for the drop, too: what takes longer is left to end by itself, and leaves the card
+/// as it is.
 ///
 /// While another program holds a transaction on the card, calls wait until it ends, or until
 /// a [limit](Card::set_timeout) is over.
@@ -115,7 +117,8 @@ impl Card {
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and the card is
     /// *abandoned*: every later call fails at once. Whatever the call was doing goes on
     /// behind the scenes until the service answers, and is undone then: a transaction that is
-    /// won too late ends, the connection is closed. A command that still waited for another
+    /// won too late ends, the connection is closed, and the card is left as it is, whatever
+    /// [`ConnectOptions::disposition_on_drop`] says. A command that still waited for another
     /// program's transaction is not sent any more, and
     /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
     ///
@@ -185,7 +188,8 @@ impl Card {
         self.channel.abort_handle()
     }
 
-    /// Whether a call was given up, and the card with it: every call fails now.
+    /// Whether the connection has ended before its owner: with a call that was given up, or with
+    /// an answer that could not be received as a whole. Every call fails now.
     pub fn is_abandoned(&self) -> bool {
         self.channel.is_abandoned()
     }
@@ -218,6 +222,7 @@ impl Card {
     /// | `SCARD_E_PROTO_MISMATCH` | another protocol has become active |
     /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
     /// | `SCARD_F_COMM_ERROR`, `SCARD_E_NO_SERVICE` | the service ended |
+    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the service claims an answer that is longer than PC/SC can carry. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of it would be taken for the next answer |
     #[doc(alias = "SCardTransmit")]
     pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         self.transmit_ref(command).map(<[u8]>::to_vec)
@@ -338,6 +343,8 @@ impl Card {
     ///   `SCARD_W_RESET_CARD` until a reconnect succeeds;
     ///   [`Error::card_condition`](crate::Error::card_condition) tells.
     /// - No protocol at all is refused before anything is done.
+    /// - pcsc-lite can report success with a protocol that is not among `protocols`, where the
+    ///   reader does not support those. That is `SCARD_E_PROTO_MISMATCH` here, as on Windows.
     ///
     /// # Errors
     ///
@@ -471,18 +478,33 @@ impl Card {
 
     /// Ends the connection and does with the card what `disposition` says.
     ///
-    /// Corresponds to `SCardDisconnect`. With anything but [`Disposition::Leave`] it waits
-    /// without limit while another program holds a transaction.
+    /// Corresponds to `SCardDisconnect`. With anything but [`Disposition::Leave`] it waits while
+    /// another program holds a transaction, until a [limit](Card::set_timeout) is over. A card
+    /// or reader that is gone is no error.
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service ended. The card comes back with the error.
+    /// `SCARD_E_NO_SERVICE` or `SCARD_F_COMM_ERROR` if the service ended. The card comes back
+    /// with the error.
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite's client library is not thread-safe in `SCardDisconnect` before version 2.4, so
+    /// the connection ends there with `SCardReleaseContext`, after an `SCardReconnect` for
+    /// [`Disposition::Reset`] and [`Disposition::Unpower`] or an `SCardEndTransaction` for
+    /// [`Disposition::Eject`]. After [`Disposition::Unpower`] the card has been powered down and
+    /// up again; the service powers it down for good when nobody uses it.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
         match self.channel.call(Call::disconnect(disposition)) {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }
+    }
+
+    /// From now on, its end is waited for a moment only.
+    pub(crate) fn hurry(&mut self) {
+        self.channel.hurry();
     }
 
     /// Sets the end of all calls together; `None` for no end.

@@ -19,7 +19,7 @@ use crate::name::ReaderName;
 use crate::options::{Disposition, Scope};
 use crate::sync::now;
 use crate::trace;
-use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, Worker};
+use crate::worker::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
 
 /// How long the end of a transaction or connection is waited for when there is no time left.
 const GRACE: Duration = Duration::from_millis(10);
@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     abort: Option<AbortHandle>,
     /// Whether there is any of these: every command wants to know.
     are_any: bool,
+    /// Where a call is counted that goes on past them.
+    pending: Pending,
 }
 
 impl Limits {
@@ -46,6 +48,24 @@ impl Limits {
         limits
     }
 
+    /// For the end of something that nobody wants to wait for.
+    pub(crate) fn of_a_moment() -> Limits {
+        Limits::new(Some(GRACE), None)
+    }
+
+    /// Counted together with those.
+    pub(crate) fn counted_with(self, others: &Limits) -> Limits {
+        self.counted_by(&others.pending)
+    }
+
+    /// Counted there.
+    pub(crate) fn counted_by(self, pending: &Pending) -> Limits {
+        Limits {
+            pending: pending.clone(),
+            ..self
+        }
+    }
+
     fn change<T>(&mut self, change: impl FnOnce(&mut Limits) -> T) -> T {
         let given = change(self);
         self.are_any = self.timeout.is_some() || self.until.is_some() || self.abort.is_some();
@@ -53,7 +73,7 @@ impl Limits {
     }
 
     /// Without limits, calls are made on the caller's thread.
-    fn are_none(&self) -> bool {
+    pub(crate) fn are_none(&self) -> bool {
         !self.are_any
     }
 
@@ -65,6 +85,21 @@ impl Limits {
             (Some(of_call), Some(until)) => Some(of_call.min(until)),
             (of_call, until) => of_call.or(until),
         }
+    }
+
+    /// Those of something that has to be done in any case, or others would go on waiting: when
+    /// there is no time left, there is a moment.
+    fn of_clean_up(&self) -> Limits {
+        match self.are_exceeded() {
+            None => self.clone(),
+            Some(_) => Limits::of_a_moment().counted_by(&self.pending),
+        }
+    }
+
+    /// Whether no call is begun any more because too many were given up.
+    pub(crate) fn refuse_more(&self) -> Option<Refusal> {
+        let refused = self.are_any && self.pending.is_full();
+        refused.then_some(Refusal::TOO_MANY_PENDING)
     }
 
     /// Whether there is no time left to begin a call.
@@ -95,7 +130,8 @@ impl Opening {
             return Some(Refusal::NO_PROTOCOL);
         }
         let exceeded = self.limits.are_exceeded();
-        exceeded.map(|why| Refusal::given_up(Abandoned::before_it_began(why)))
+        let exceeded = exceeded.map(|why| Refusal::given_up(Abandoned::before_it_began(why)));
+        exceeded.or_else(|| self.limits.refuse_more())
     }
 
     fn refuse(&self, refusal: Refusal) -> Error {
@@ -105,8 +141,8 @@ impl Opening {
     /// `SCardConnect`, in a new context.
     fn job(&self) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + 'static {
         let (scope, reader, access) = (self.scope, self.reader.clone(), self.access);
-        let (protocols, on_drop) = (self.protocols, self.disposition_on_drop);
-        move |(), _| Connection::open(scope, &reader, access, protocols, on_drop)
+        let protocols = self.protocols;
+        move |(), permit| Connection::open(permit, scope, &reader, access, protocols)
     }
 
     fn channel(self, connection: Connection, worker: Option<Worker>) -> Channel {
@@ -115,6 +151,7 @@ impl Opening {
             connection: Some(Box::new(connection)),
             reader: self.reader,
             limits: self.limits,
+            disposition_on_drop: self.disposition_on_drop,
             worker,
             #[cfg(feature = "async")]
             detached: None,
@@ -148,6 +185,7 @@ pub(crate) struct Channel {
     agreed: Agreed,
     reader: ReaderName,
     limits: Limits,
+    disposition_on_drop: Disposition,
     /// Started by the first call with a limit.
     worker: Option<Worker>,
     /// Of a channel that never keeps the thread of its owner waiting.
@@ -167,17 +205,22 @@ impl Channel {
         }
     }
 
-    /// Whether a call was given up, and the connection with it.
+    /// Whether the connection has ended, because a call was given up or has failed.
     pub(crate) fn is_abandoned(&self) -> bool {
         #[cfg(feature = "async")]
         if self.is_on_its_way_back() {
             return false;
         }
-        self.connection.is_none()
+        self.connection.as_ref().is_none_or(|it| it.is_over())
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.limits.change(|limits| limits.timeout = timeout);
+    }
+
+    /// From now on, its end is waited for a moment only.
+    pub(crate) fn hurry(&mut self) {
+        self.limits = Limits::of_a_moment().counted_with(&self.limits);
     }
 
     /// The handle that stops this connection's calls; from the first one on, they can be.
@@ -215,8 +258,9 @@ impl Channel {
     /// The connection, if it was not given up and is this process's own.
     fn usable(&mut self, about: About) -> Result<&mut Connection> {
         let refusal = match &mut self.connection {
-            Some(connection) if !connection.is_forked() => return Ok(connection),
-            Some(_) => Refusal::FORKED,
+            Some(connection) if connection.is_forked() => Refusal::FORKED,
+            Some(connection) if connection.is_over() => Refusal::ENDED,
+            Some(connection) => return Ok(connection),
             None => Refusal::ABANDONED,
         };
         Err(about.refuse(&self.reader, refusal))
@@ -238,8 +282,7 @@ impl Channel {
     fn limits_of(&self, about: About) -> Result<Limits> {
         match self.limits.are_exceeded() {
             None => Ok(self.limits.clone()),
-            // What ends something is done all the same, or others would go on waiting.
-            Some(_) if about.ends_something() => Ok(Limits::new(Some(GRACE), None)),
+            Some(_) if about.ends_something() => Ok(self.limits.of_clean_up()),
             Some(why) => {
                 // Nothing was begun, so nothing is abandoned.
                 let abandoned = Abandoned::before_it_began(why);
@@ -333,22 +376,33 @@ impl Channel {
 }
 
 impl Drop for Channel {
-    /// With a time-out, the end of the connection has one, too.
+    /// The end of the connection has the limits of its calls.
     fn drop(&mut self) {
         #[cfg(feature = "async")]
         if self.detached.is_some() {
             return self.end_later();
         }
-        let Some(connection) = self.connection.take() else {
+        let Some(mut connection) = self.connection.take() else {
             return;
         };
         // A forked child has no worker; the connection knows what to do.
-        if self.limits.timeout.is_some() && !connection.is_forked() {
-            let limits = Limits::new(self.limits.timeout, None);
-            // If it takes too long, it goes on by itself.
-            let drop_it = |connection: &mut Option<_>, _: &Permit<'_>| drop(connection.take());
-            let _ = run(&mut self.worker, Some(connection), &limits, drop_it);
+        if connection.is_forked() || connection.is_over() {
+            return;
         }
+        let disposition = self.disposition_on_drop;
+        if self.limits.are_none() {
+            return connection.end(&Permit::GRANTED, disposition);
+        }
+        let end = move |connection: &mut Box<Connection>, permit: &Permit<'_>| {
+            connection.end(permit, disposition);
+        };
+        // If it takes too long, it goes on by itself.
+        let _ = run(
+            &mut self.worker,
+            connection,
+            &self.limits.of_clean_up(),
+            end,
+        );
     }
 }
 
@@ -364,8 +418,9 @@ pub(crate) fn run<S: Send + 'static, T: Send + 'static>(
     if worker.is_none() {
         *worker = Worker::start();
     }
+    let abort = limits.abort.as_ref();
     match worker {
-        Some(worker) => worker.run(subject, deadline, limits.abort.as_ref(), call),
+        Some(worker) => worker.run(subject, deadline, abort, &limits.pending, call),
         None => Err(Abandoned::before_it_began(GivenUp::NoThread)),
     }
 }

@@ -37,6 +37,12 @@ impl Access {
     fn is_exclusive(self) -> bool {
         self == Access::Card(ShareMode::Exclusive)
     }
+
+    /// Whether a connection with this protocol is one that was asked for. pcsc-lite answers with
+    /// success, and another protocol, where the reader does not support an accepted one.
+    fn accepts(self, protocol: u32, accepted: u32) -> bool {
+        self == Access::Direct || (protocol.is_power_of_two() && protocol & accepted != 0)
+    }
 }
 
 /// What was agreed on with the card and the service.
@@ -92,12 +98,41 @@ fn ends_protocol(error: &Error) -> bool {
     )
 }
 
-/// The error of a command, of which `agreed` takes what it says about the protocol. What else
-/// there is of the connection may be lent to the caller of a command that succeeds.
+/// Whether the answers of a context can no longer be told apart after this failure.
+///
+/// pcsc-lite's client library does not read an answer that claims more than its caller has room
+/// for: the rest of it would be taken for the answer of the next call.
+fn is_out_of_step(operation: Operation, failure: Failure) -> bool {
+    Platform::CURRENT == Platform::PcscLite
+        && matches!(operation, Operation::Transmit | Operation::Control)
+        && failure.needed_len.is_some()
+}
+
+/// Whether a call that failed with this has done nothing, so that a disconnect has failed, too.
+/// What is wrong with the card or the reader does not keep a connection from ending.
+fn prevents_disconnect(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ServiceGone | ErrorKind::SharingViolation
+    )
+}
+
+/// The error of a command, and what it does to the connection. What else there is of that may be
+/// lent to the caller of a command that succeeds.
 #[cold]
-fn transmit_error(failure: Failure, reader: &ReaderName, agreed: &mut Agreed) -> Error {
+fn failed_transmit(
+    failure: Failure,
+    reader: &ReaderName,
+    agreed: &mut Agreed,
+    ready: &mut Process,
+    context: &mut OwnedContext,
+) -> Error {
     let error = Error::on_reader(Operation::Transmit, failure, reader);
     agreed.note(&error);
+    if is_out_of_step(Operation::Transmit, failure) {
+        *ready = Process::NONE;
+        context.end_out_of_step();
+    }
     error
 }
 
@@ -120,18 +155,18 @@ impl Drop for ReceiveBuffer {
     }
 }
 
-/// A connected handle in a context of its own. Dropping it disconnects.
+/// A connected handle in a context of its own.
+///
+/// Dropping it ends the connection and leaves the card as it is: what is dropped without its
+/// owner, after a call that was given up, must have no effect on the card.
 pub(crate) struct Connection {
     handle: CardHandle,
-    /// Released after the handle is disconnected.
     context: OwnedContext,
     reader: ReaderName,
-    exclusive: bool,
     agreed: Agreed,
-    /// Its protocol, as commands are sent with it.
+    access: Access,
+    /// The protocol, as commands are sent with it.
     protocol_info: ProtocolInfo,
-    disposition_on_drop: Disposition,
-    connected: bool,
     in_transaction: bool,
     /// A reset that had to be acknowledged to the service before the caller learned of it.
     /// Until the caller reconnects, calls answer with it as the service would.
@@ -149,8 +184,8 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("reader", &self.reader)
-            .field("exclusive", &self.exclusive)
-            .field("connected", &self.connected)
+            .field("access", &self.access)
+            .field("is_over", &self.is_over())
             .field("in_transaction", &self.in_transaction)
             .finish_non_exhaustive()
     }
@@ -162,29 +197,40 @@ impl Connection {
         self.context.is_forked()
     }
 
+    /// Whether the connection has ended: no call can be made.
+    pub(crate) fn is_over(&self) -> bool {
+        self.context.is_released()
+    }
+
     #[cfg(feature = "async")]
     pub(crate) fn in_transaction(&self) -> bool {
         self.in_transaction
     }
 
-    /// `SCardConnect`, in a new context.
+    /// `SCardConnect`, in a new context. It is not begun for a caller that has left.
     pub(crate) fn open(
+        permit: &Permit<'_>,
         scope: Scope,
         reader: &ReaderName,
         access: Access,
         protocols: Protocols,
-        disposition_on_drop: Disposition,
     ) -> Result<Connection> {
+        let error = |code| Error::on_reader(Operation::Connect, code, reader);
+        if permit.is_void() {
+            return Err(error(ReturnCode::E_CANCELLED));
+        }
         let context = OwnedContext::establish(scope).map_err(|error| error.with_reader(reader))?;
+        if permit.is_void() {
+            return Err(error(ReturnCode::E_CANCELLED));
+        }
+        let accepted = Platform::CURRENT.preferred_protocols(protocols);
         let connected = trace::call(Operation::Connect, Some(reader), || {
-            sys::connect(
-                context.handle(),
-                reader.as_c_str(),
-                access.raw(),
-                Platform::CURRENT.preferred_protocols(protocols),
-            )
+            sys::connect(context.handle(), reader.as_c_str(), access.raw(), accepted)
         })
-        .map_err(|code| Error::on_reader(Operation::Connect, code, reader))?;
+        .map_err(error)?;
+        if !access.accepts(connected.protocol, accepted) {
+            return Err(error(ReturnCode::E_PROTO_MISMATCH));
+        }
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
             protocol: Platform::CURRENT.protocol(connected.protocol),
@@ -195,11 +241,9 @@ impl Connection {
             handle: connected.handle,
             context,
             reader: reader.clone(),
-            exclusive: access.is_exclusive(),
             agreed,
+            access,
             protocol_info: ProtocolInfo::of(connected.protocol),
-            disposition_on_drop,
-            connected: true,
             in_transaction: false,
             unacknowledged: None,
             ready: Process::NONE,
@@ -257,12 +301,6 @@ impl Connection {
         })
     }
 
-    fn make_disconnect(&self, disposition: Disposition) -> Result<(), ReturnCode> {
-        self.make(Operation::Disconnect, |handle| {
-            sys::disconnect(handle, disposition.raw())
-        })
-    }
-
     #[cold]
     fn error(&self, operation: Operation, failure: impl Into<Failure>) -> Error {
         Error::on_reader(operation, failure, &self.reader)
@@ -274,20 +312,40 @@ impl Connection {
         protocols: Protocols,
         initialization: Initialization,
     ) -> Result<Protocol> {
-        let protocols = Platform::CURRENT.preferred_protocols(protocols);
+        let accepted = Platform::CURRENT.preferred_protocols(protocols);
         let protocol = self
-            .make_reconnect(access, protocols, initialization)
+            .make_reconnect(access, accepted, initialization)
             .map_err(|code| self.error(Operation::Reconnect, code))?;
         self.set_unacknowledged(None);
         self.in_transaction &= Platform::CURRENT.reconnect_keeps_transaction();
-        if self.exclusive && !access.is_exclusive() && !self.in_transaction {
+        if self.access.is_exclusive() && !access.is_exclusive() && !self.in_transaction {
             self.release_exclusive_lock();
         }
-        self.exclusive = access.is_exclusive();
+        let before = std::mem::replace(&mut self.access, access);
+        if !access.accepts(protocol, accepted) {
+            self.refuse_protocol(before);
+            return Err(self.error(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH));
+        }
         self.protocol_info = ProtocolInfo::of(protocol);
         let protocol = Platform::CURRENT.protocol(protocol);
         self.agreed.set(access, protocol);
         Ok(protocol)
+    }
+
+    /// Goes back to what a service leaves that refuses the protocol, after one that did not: no
+    /// access to the card if there was none before, and no command until the caller has
+    /// reconnected. (Only a card that was reset, by this call or another program, gets another
+    /// protocol.)
+    fn refuse_protocol(&mut self, before: Access) {
+        self.agreed.forget();
+        if before != Access::Direct {
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+        } else if self
+            .make_reconnect(before, 0, Initialization::Leave)
+            .is_ok()
+        {
+            self.access = before;
+        }
     }
 
     /// pcsc-lite implements exclusive access as a lock, the same one that a transaction
@@ -326,7 +384,7 @@ impl Connection {
     /// and goes on to exclude everybody else. A reconnect with direct access acknowledges
     /// without negotiating a protocol in the caller's place; the caller still gets to know.
     fn release_transaction_of_reset_card(&mut self) {
-        if Platform::CURRENT != Platform::PcscLite || self.exclusive {
+        if Platform::CURRENT != Platform::PcscLite || self.access.is_exclusive() {
             return;
         }
         let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
@@ -379,7 +437,17 @@ impl Connection {
         let (handle, received) = (self.handle, self.received.0.as_mut_slice());
         match sys::transmit(handle, &self.protocol_info, command, received) {
             Ok(len) => Ok(received.get(..len).unwrap_or_default()),
-            Err(failure) => Err(transmit_error(failure, &self.reader, &mut self.agreed)),
+            Err(failure) => {
+                let (agreed, ready) = (&mut self.agreed, &mut self.ready);
+                let context = &mut self.context;
+                Err(failed_transmit(
+                    failure,
+                    &self.reader,
+                    agreed,
+                    ready,
+                    context,
+                ))
+            }
         }
     }
 
@@ -403,7 +471,17 @@ impl Connection {
         };
         match sent {
             Ok(len) => Ok(self.received(len)),
-            Err(failure) => Err(transmit_error(failure, &self.reader, &mut self.agreed)),
+            Err(failure) => {
+                let (agreed, ready) = (&mut self.agreed, &mut self.ready);
+                let context = &mut self.context;
+                Err(failed_transmit(
+                    failure,
+                    &self.reader,
+                    agreed,
+                    ready,
+                    context,
+                ))
+            }
         }
     }
 
@@ -440,8 +518,8 @@ impl Connection {
         initialization: Initialization,
     ) -> Result<Protocol> {
         let resets = initialization != Initialization::Leave;
-        let becomes_exclusive = access.is_exclusive() && !self.exclusive;
-        let mut began = false;
+        let becomes_exclusive = access.is_exclusive() && !self.access.is_exclusive();
+        let (before, mut began) = (self.access, false);
         if resets && becomes_exclusive {
             self.wait_for_exclusive_access();
         } else if resets && permit.is_conditional() {
@@ -455,7 +533,7 @@ impl Connection {
         };
         self.let_others(began);
         if reconnected.is_err() && resets && becomes_exclusive {
-            self.give_up_exclusive_access();
+            self.give_up_exclusive_access(before);
         }
         reconnected
     }
@@ -477,7 +555,7 @@ impl Connection {
             let protocols = Platform::CURRENT.preferred_protocols(protocols);
             match self.make_reconnect(exclusive, protocols, leave) {
                 Ok(_) => {
-                    self.exclusive = true;
+                    self.access = exclusive;
                     return;
                 }
                 Err(ReturnCode::E_PROTO_MISMATCH) => {}
@@ -488,13 +566,13 @@ impl Connection {
 
     /// Goes back to what was before [`Connection::wait_for_exclusive_access`], after the card
     /// was, or may have been, reset.
-    fn give_up_exclusive_access(&mut self) {
-        if !self.exclusive {
+    fn give_up_exclusive_access(&mut self, before: Access) {
+        if !self.access.is_exclusive() {
             return;
         }
         let (direct, leave) = (Access::Direct, Initialization::Leave);
         if self.make_reconnect(direct, 0, leave).is_ok() {
-            self.exclusive = false;
+            self.access = before;
             self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
             if !self.in_transaction {
                 self.release_exclusive_lock();
@@ -520,9 +598,17 @@ impl Connection {
         }
     }
 
+    /// Ends the connection of an owner who does not want to know how. If the disposition cannot
+    /// be done, the drop that follows leaves the card as it is.
+    pub(crate) fn end(&mut self, permit: &Permit<'_>, disposition: Disposition) {
+        if let Err(error) = self.disconnect_permitted(permit, disposition) {
+            tracing::debug!(%error, "the end of a connection that was dropped");
+        }
+    }
+
     /// Begins a transaction if there is none and others could hold one. Says whether it did.
     fn wait_for_others(&mut self) -> Result<bool> {
-        if self.in_transaction || self.exclusive {
+        if self.in_transaction || self.access.is_exclusive() {
             return Ok(false);
         }
         self.begin_transaction()?;
@@ -543,15 +629,23 @@ impl Connection {
         self.error(operation, ReturnCode::E_CANCELLED)
     }
 
-    pub(crate) fn control(&self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
         // A reset of the card is no matter for the reader: the service does not report it
         // here.
         let mut output = vec![0; sys::MAX_APDU_LEN];
-        let len = self
-            .make(Operation::Control, |handle| {
-                sys::control(handle, code.raw(), input, &mut output)
-            })
-            .map_err(|failure| self.error(Operation::Control, failure))?;
+        let made = self.make(Operation::Control, |handle| {
+            sys::control(handle, code.raw(), input, &mut output)
+        });
+        let len = match made {
+            Ok(len) => len,
+            Err(failure) => {
+                if is_out_of_step(Operation::Control, failure) {
+                    self.ready = Process::NONE;
+                    self.context.end_out_of_step();
+                }
+                return Err(self.error(Operation::Control, failure));
+            }
+        };
         output.truncate(len);
         output.shrink_to_fit();
         Ok(output)
@@ -569,22 +663,88 @@ impl Connection {
         })
     }
 
-    /// Disconnects; on failure the connection is as it was.
+    /// Ends the connection, after it has done with the card what `disposition` says.
+    ///
+    /// On failure the connection is as it was, or over.
     pub(crate) fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
-        self.make_disconnect(disposition)
-            .map_err(|code| self.error(Operation::Disconnect, code))?;
-        self.connected = false;
+        let done = match Platform::CURRENT {
+            Platform::PcscLite => self.prepare_release(disposition),
+            _ => self.make(Operation::Disconnect, |handle| {
+                sys::disconnect(handle, disposition.raw())
+            }),
+        };
+        done.and_then(|()| self.context.end())
+            .map_err(|code| self.error(Operation::Disconnect, code))
+    }
+
+    /// What is to be done before the context is released, where that is how a connection ends.
+    ///
+    /// In pcsc-lite's client library before 2.4, `SCardDisconnect` looks through the lists of all
+    /// contexts of the process without their lock, and crashes where another thread makes or
+    /// releases one. Releasing the context ends the connection as well. The service then resets
+    /// the card of a connection that holds a transaction or has exclusive access: both end first.
+    fn prepare_release(&mut self, disposition: Disposition) -> Result<(), ReturnCode> {
+        let done = match disposition {
+            Disposition::Leave => Ok(()),
+            // Direct access needs no protocol, and not even a card.
+            Disposition::Reset => self.reset_directly(Initialization::Reset),
+            Disposition::Unpower => self.reset_directly(Initialization::Unpower),
+            Disposition::Eject => self.eject(),
+        };
+        if let Err(code) = done {
+            if prevents_disconnect(&self.error(Operation::Disconnect, code)) {
+                return Err(code);
+            }
+        }
+        if self.access.is_exclusive() {
+            let left = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
+            if left.is_ok() {
+                self.access = Access::Direct;
+            }
+            self.release_exclusive_lock();
+        } else if self.in_transaction {
+            // A reset that is not acknowledged yet keeps it from ending. The service does not
+            // reset the card once more then.
+            let _ = self.make_end_transaction(Disposition::Leave);
+        }
+        self.in_transaction = false;
         Ok(())
+    }
+
+    fn reset_directly(&mut self, initialization: Initialization) -> Result<(), ReturnCode> {
+        self.make_reconnect(Access::Direct, 0, initialization)?;
+        if self.access.is_exclusive() {
+            self.release_exclusive_lock();
+        }
+        self.access = Access::Direct;
+        Ok(())
+    }
+
+    /// The end of a transaction ejects the card as `SCardDisconnect` does.
+    fn eject(&mut self) -> Result<(), ReturnCode> {
+        let begin = |connection: &Connection| {
+            connection.make(Operation::BeginTransaction, sys::begin_transaction)
+        };
+        if !self.in_transaction && !self.access.is_exclusive() {
+            let mut begun = begin(self);
+            if begun == Err(ReturnCode::W_RESET_CARD) {
+                self.make_reconnect(Access::Direct, 0, Initialization::Leave)?;
+                begun = begin(self);
+            }
+            begun?;
+        }
+        self.in_transaction = false;
+        self.make_end_transaction(Disposition::Eject)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.connected || self.context.is_forked() {
+        if self.is_over() || self.is_forked() {
             return;
         }
-        if let Err(code) = self.make_disconnect(self.disposition_on_drop) {
-            tracing::debug!(%code, reader = %self.reader, "SCardDisconnect failed in a drop");
+        if let Err(error) = self.disconnect(Disposition::Leave) {
+            tracing::debug!(%error, "the end of a connection that was dropped");
         }
     }
 }

@@ -4,9 +4,8 @@
 mod detached;
 mod snapshot;
 
-#[cfg(feature = "async")]
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::ReturnCode;
@@ -18,10 +17,10 @@ use crate::name::{ReaderName, split_multi_string};
 use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
 use crate::status::ReaderState;
+use crate::sync::{Mutex, lock};
 use crate::sys::{self, ContextHandle, Failure};
 use crate::trace;
-#[cfg(feature = "async")]
-use crate::worker::drop_elsewhere;
+use crate::worker::{Pending, Permit, do_elsewhere};
 
 pub(crate) use snapshot::{may_be_too_many, reader_states};
 
@@ -61,7 +60,13 @@ impl ContextOptions {
     ///
     /// A call that takes longer fails with
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). The context stays
-    /// usable; for cards and readers see [`Card::set_timeout`].
+    /// usable; for cards and readers see [`Card::set_timeout`]. Dropping the context takes no
+    /// longer either.
+    ///
+    /// A call that was given up keeps a thread until the service answers. When 32 calls of a
+    /// context and its cards have been given up and not returned, further ones that would have
+    /// a limit fail at once with [`ErrorKind::ServiceBusy`](crate::ErrorKind::ServiceBusy); the
+    /// same holds for 32 calls of [`establish`](ContextOptions::establish) in one process.
     pub fn timeout(mut self, timeout: Option<Duration>) -> ContextOptions {
         self.timeout = timeout;
         self
@@ -76,37 +81,48 @@ impl ContextOptions {
     /// Those of [`Context::establish`].
     #[doc(alias = "SCardEstablishContext")]
     pub fn establish(self) -> Result<Context> {
-        let establish = self.establishing();
-        let context = within(self.timeout, Operation::EstablishContext, establish)?;
+        let (limits, establish) = self.establishing();
+        let context = within(&limits, Operation::EstablishContext, establish)?;
         Ok(self.context(context))
     }
 
-    fn establishing(&self) -> impl FnOnce() -> Result<OwnedContext> + Send + use<> {
+    fn establishing(
+        &self,
+    ) -> (
+        Limits,
+        impl FnOnce(&Permit<'_>) -> Result<OwnedContext> + Send + use<>,
+    ) {
+        let limits = Limits::new(self.timeout, None).counted_by(&Pending::OfProcess);
         let scope = self.scope;
-        move || OwnedContext::establish(scope)
+        (limits, move |_| OwnedContext::establish(scope))
     }
 
     fn context(self, context: OwnedContext) -> Context {
+        let limits = Limits::new(self.timeout, None).counted_by(&Pending::of_new_context());
         Context(Arc::new(Inner {
             options: self,
+            limits,
             current: Mutex::new(Some(Arc::new(context))),
+            is_hurried: AtomicBool::new(false),
             #[cfg(feature = "async")]
             detached: AtomicBool::new(false),
         }))
     }
 }
 
-/// Makes a call that is not on a card, on a thread of its own if it has a limit.
-fn within<T: Send + 'static>(
-    timeout: Option<Duration>,
+/// Makes a call that is not on a card, on a thread of its own if it has limits.
+pub(crate) fn within<T: Send + 'static>(
+    limits: &Limits,
     operation: Operation,
-    call: impl FnOnce() -> Result<T> + Send + 'static,
+    call: impl FnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    if timeout.is_none() {
-        return call();
+    if limits.are_none() {
+        return call(&Permit::GRANTED);
     }
-    let limits = Limits::new(timeout, None);
-    match run(&mut None, (), &limits, |_, _| call()) {
+    if let Some(refusal) = limits.refuse_more() {
+        return Err(Error::given_up(operation, refusal));
+    }
+    match run(&mut None, (), limits, |_, permit| call(permit)) {
         Ok(((), answer)) => answer,
         Err(abandoned) => {
             tracing::debug!(%operation, ?abandoned, "a call was given up");
@@ -142,8 +158,11 @@ pub struct Context(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: ContextOptions,
+    limits: Limits,
     /// `None` after a call was given up, which may go on to block it.
     current: Mutex<Option<Arc<OwnedContext>>>,
+    /// Whether the one who drops it waits for a moment only.
+    is_hurried: AtomicBool,
     /// Whether the thread that drops it must not be kept waiting.
     #[cfg(feature = "async")]
     detached: AtomicBool,
@@ -183,8 +202,8 @@ impl Context {
     /// `SCARD_E_INVALID_HANDLE` if it is not valid.
     #[doc(alias = "SCardIsValidContext")]
     pub fn is_valid(&self) -> Result<()> {
-        self.call(Operation::IsValidContext, |inner| {
-            let current = inner.current()?;
+        self.call(Operation::IsValidContext, |inner, permit| {
+            let current = inner.current(permit)?;
             let _turn = current.turn();
             let asked = || sys::is_valid_context(current.handle());
             trace::call(Operation::IsValidContext, None, asked)
@@ -265,7 +284,8 @@ impl Context {
     /// | `SCARD_E_NO_SMARTCARD` | there is no card |
     /// | `SCARD_E_UNKNOWN_READER` | there is no such reader |
     /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, or exclusive access was asked for and another program is connected |
-    /// | `SCARD_E_PROTO_MISMATCH` | the card talks none of the protocols; or another protocol is active already |
+    /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols; or another protocol is active already |
+    /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were given up](ContextOptions::timeout) and have not returned |
     /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card |
     /// | `SCARD_E_NO_SERVICE` | the service does not run |
     #[doc(alias = "SCardConnect")]
@@ -276,7 +296,9 @@ impl Context {
 
     fn connecting(&self, reader: &ReaderName, options: ConnectOptions) -> Opening {
         let inherited = options.timeout.unwrap_or(self.0.options.timeout);
-        Card::opening(self.0.options.scope, reader, options.timeout(inherited))
+        let mut opening = Card::opening(self.0.options.scope, reader, options.timeout(inherited));
+        opening.limits = opening.limits.counted_with(&self.0.limits);
+        opening
     }
 
     /// Opens a reader for direct access, whether there is a card or not.
@@ -295,8 +317,7 @@ impl Context {
     }
 
     fn opening(&self, reader: &ReaderName) -> Opening {
-        let limits = Limits::new(self.0.options.timeout, None);
-        Reader::opening(self.0.options.scope, reader, limits)
+        Reader::opening(self.0.options.scope, reader, self.0.limits.clone())
     }
 
     /// Releases the PC/SC context if this is the last clone, and says if that failed.
@@ -309,11 +330,11 @@ impl Context {
     /// `SCARD_E_NO_SERVICE` if the service is gone; nothing is left to release then.
     #[doc(alias = "SCardReleaseContext")]
     pub fn release(self) -> Result<()> {
-        let timeout = self.timeout();
+        let limits = self.0.limits.clone();
         let Some(last) = self.into_last() else {
             return Ok(());
         };
-        within(timeout, Operation::ReleaseContext, || last.release())
+        within(&limits, Operation::ReleaseContext, |_| last.release())
     }
 
     /// The PC/SC context, if this is the last clone and there is one.
@@ -337,67 +358,92 @@ impl Context {
     fn call<T: Send + 'static>(
         &self,
         operation: Operation,
-        call: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+        call: impl FnOnce(&Inner, &Permit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let timeout = self.0.options.timeout;
-        if timeout.is_none() {
-            return call(&self.0);
+        if self.0.limits.are_none() {
+            return call(&self.0, &Permit::GRANTED);
         }
         let inner = Arc::clone(&self.0);
-        let answer = within(timeout, operation, move || call(&inner));
+        let answer = within(&self.0.limits, operation, move |permit| {
+            call(&inner, permit)
+        });
         if let Err(error) = &answer {
             if error.kind() == ErrorKind::DeadlineExceeded {
-                // The call may be stuck in it.
-                self.0.replace(None);
+                self.0.abandon_current();
             }
         }
         answer
+    }
+
+    /// The limits of each call.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// The last clone waits for a moment only when it is dropped, if it has no limit of its own.
+    pub(crate) fn hurry_if_last(&self) {
+        if self.0.limits.are_none() && Arc::strong_count(&self.0) == 1 {
+            self.0.is_hurried.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Inner {
     /// With a time-out, the end of the context has one, too.
     fn drop(&mut self) {
-        let timeout = self.options.timeout;
         let current = self.current.get_mut();
         let current = current.unwrap_or_else(PoisonError::into_inner).take();
-        let is_own = current.as_ref().is_some_and(|current| !current.is_forked());
-        #[cfg(feature = "async")]
-        if is_own && *self.detached.get_mut() {
-            return drop_elsewhere(current);
+        if current.as_ref().is_none_or(|current| current.is_forked()) {
+            return;
         }
-        if timeout.is_some() && is_own {
+        #[cfg(feature = "async")]
+        if *self.detached.get_mut() {
+            return do_elsewhere(move || drop(current));
+        }
+        let limits = match *self.is_hurried.get_mut() {
+            true => Limits::of_a_moment(),
+            false => self.limits.clone(),
+        };
+        if !limits.are_none() {
             // If it takes too long, it goes on by itself.
-            let _ = within(timeout, Operation::ReleaseContext, move || {
-                drop(current);
-                Ok(())
+            let _ = run(&mut None, current, &limits, |current, _| {
+                drop(current.take())
             });
         }
     }
 }
 
 impl Inner {
-    fn replace(&self, context: Option<Arc<OwnedContext>>) {
-        let current = self.current.lock();
-        let before = std::mem::replace(
-            &mut *current.unwrap_or_else(PoisonError::into_inner),
-            context,
-        );
-        drop(before);
+    /// Gives the context that was the current one before, to be dropped unlocked: its release
+    /// can take its time.
+    fn replace(&self, context: Option<Arc<OwnedContext>>) -> Option<Arc<OwnedContext>> {
+        let mut current = lock(&self.current);
+        std::mem::replace(&mut *current, context)
     }
 
-    fn current(&self) -> Result<Arc<OwnedContext>> {
-        let current = self.current.lock();
-        let current = current.unwrap_or_else(PoisonError::into_inner).clone();
-        match current {
-            Some(current) if !current.is_forked() => Ok(current),
-            _ => self.renew(),
+    /// Leaves the current context to a call that was given up, which may be stuck in it: the next
+    /// call gets another one.
+    fn abandon_current(&self) {
+        if let Some(last) = self.replace(None).and_then(Arc::into_inner) {
+            do_elsewhere(move || drop(last));
         }
     }
 
-    fn renew(&self) -> Result<Arc<OwnedContext>> {
+    fn current(&self, permit: &Permit<'_>) -> Result<Arc<OwnedContext>> {
+        let current = lock(&self.current).clone();
+        match current {
+            Some(current) if !current.is_forked() => Ok(current),
+            _ => self.renew(permit),
+        }
+    }
+
+    fn renew(&self, permit: &Permit<'_>) -> Result<Arc<OwnedContext>> {
+        if permit.is_void() {
+            let operation = Operation::EstablishContext;
+            return Err(Error::new(operation, ReturnCode::E_CANCELLED));
+        }
         let renewed = Arc::new(OwnedContext::establish(self.options.scope)?);
-        self.replace(Some(Arc::clone(&renewed)));
+        drop(self.replace(Some(Arc::clone(&renewed))));
         Ok(renewed)
     }
 
@@ -405,6 +451,7 @@ impl Inner {
     /// one belonged to is gone.
     fn ask<T>(
         &self,
+        permit: &Permit<'_>,
         operation: Operation,
         call: impl Fn(ContextHandle) -> Result<T, Failure>,
     ) -> Result<T> {
@@ -412,30 +459,30 @@ impl Inner {
             let _turn = context.turn();
             trace::call(operation, None, || call(context.handle()))
         };
-        let error = match call(&*self.current()?) {
+        let error = match call(&*self.current(permit)?) {
             Ok(answer) => return Ok(answer),
             Err(failure) => Error::new(operation, failure),
         };
         if error.recovery() != Recovery::ConnectAgain {
             return Err(error);
         }
-        match self.renew() {
+        match self.renew(permit) {
             Ok(renewed) => call(&renewed).map_err(|failure| Error::new(operation, failure)),
             Err(_) => Err(error),
         }
     }
 
-    fn reader_groups(&self) -> Result<Vec<String>> {
-        let names = self.ask(Operation::ListReaderGroups, sys::list_reader_groups)?;
+    fn reader_groups(&self, permit: &Permit<'_>) -> Result<Vec<String>> {
+        let names = self.ask(permit, Operation::ListReaderGroups, sys::list_reader_groups)?;
         let names = split_multi_string(&names);
         Ok(names.iter().map(ReaderName::to_string).collect())
     }
 
-    fn readers(&self) -> Result<Vec<ReaderName>> {
-        readers_of(self.ask(Operation::ListReaders, sys::list_readers))
+    fn readers(&self, permit: &Permit<'_>) -> Result<Vec<ReaderName>> {
+        readers_of(self.ask(permit, Operation::ListReaders, sys::list_readers))
     }
 
-    fn reader_states(&self) -> Result<Vec<ReaderState>> {
+    fn reader_states(&self, _: &Permit<'_>) -> Result<Vec<ReaderState>> {
         // A context of its own: this call must never meet another one on its context.
         reader_states(&OwnedContext::establish(self.options.scope)?)
     }

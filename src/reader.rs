@@ -178,7 +178,8 @@ impl Reader {
 
     /// Ends the connection and does with a card what `disposition` says.
     ///
-    /// Corresponds to `SCardDisconnect`.
+    /// Corresponds to `SCardDisconnect`; see the platform notes of
+    /// [`Card::disconnect`](crate::Card::disconnect).
     ///
     /// # Errors
     ///

@@ -16,6 +16,7 @@ mod model;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -27,7 +28,7 @@ use crate::sys::Process;
 #[cfg(feature = "async")]
 pub(crate) use clock::Alarm;
 #[cfg(feature = "async")]
-pub(crate) use future::{UnderWay, drop_elsewhere};
+pub(crate) use future::UnderWay;
 
 /// Why a call was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,54 @@ impl Abandoned {
         Abandoned {
             why,
             permitted: false,
+        }
+    }
+}
+
+/// Counts calls that their callers gave up and that have not returned yet: each of them keeps a
+/// thread and a connection to the service.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Pending {
+    #[default]
+    NotCounted,
+    /// Those that establish a context.
+    OfProcess,
+    /// Those of a context and its cards.
+    OfContext(Arc<AtomicUsize>),
+}
+
+impl Pending {
+    /// How many there may be before another call is refused.
+    const LIMIT: usize = 32;
+
+    pub(crate) fn of_new_context() -> Pending {
+        Pending::OfContext(Arc::default())
+    }
+
+    fn count(&self) -> Option<&AtomicUsize> {
+        static OF_PROCESS: AtomicUsize = AtomicUsize::new(0);
+        match self {
+            Pending::NotCounted => None,
+            Pending::OfProcess => Some(&OF_PROCESS),
+            Pending::OfContext(count) => Some(count),
+        }
+    }
+
+    /// Whether no further call is to be begun.
+    pub(crate) fn is_full(&self) -> bool {
+        let count = self.count().map(|count| count.load(Ordering::Relaxed));
+        count.is_some_and(|count| count >= Pending::LIMIT)
+    }
+
+    fn add(&self) {
+        if let Some(count) = self.count() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self) {
+        if let Some(count) = self.count() {
+            count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -205,6 +254,9 @@ struct MeetingState<T> {
     call: Call<T>,
     /// The task of a caller that does not wait on its thread.
     waker: Option<Waker>,
+    pending: Pending,
+    /// The caller has left the call under way, which is counted until it is over.
+    is_pending: bool,
 }
 
 enum Call<T> {
@@ -215,13 +267,15 @@ enum Call<T> {
 }
 
 impl<T> Meeting<T> {
-    fn new() -> Meeting<T> {
+    fn new(pending: &Pending) -> Meeting<T> {
         Meeting {
             state: Mutex::new(MeetingState {
                 left: false,
                 permitted: false,
                 call: Call::UnderWay,
                 waker: None,
+                pending: pending.clone(),
+                is_pending: false,
             }),
             changed: Condvar::new(),
         }
@@ -281,21 +335,28 @@ impl<T> MeetingState<T> {
     ) -> Option<Result<T, Abandoned>> {
         match std::mem::replace(&mut self.call, Call::UnderWay) {
             Call::Returned(value) => return Some(Ok(value)),
-            Call::Lost => return Some(Err(self.leave(GivenUp::NoThread))),
+            Call::Lost => return Some(Err(self.abandoned(GivenUp::NoThread))),
             Call::UnderWay => {}
         }
         // Looked at with the state locked: an abort that comes later wakes us.
-        if abort.is_some_and(AbortHandle::is_aborted) {
-            return Some(Err(self.leave(GivenUp::Aborted)));
-        }
-        if deadline.is_some_and(|deadline| deadline <= now()) {
-            return Some(Err(self.leave(GivenUp::Deadline)));
-        }
-        None
+        let why = if abort.is_some_and(AbortHandle::is_aborted) {
+            GivenUp::Aborted
+        } else if deadline.is_some_and(|deadline| deadline <= now()) {
+            GivenUp::Deadline
+        } else {
+            return None;
+        };
+        self.leave_under_way();
+        Some(Err(self.abandoned(why)))
     }
 
-    fn leave(&mut self, why: GivenUp) -> Abandoned {
+    fn leave_under_way(&mut self) {
         self.left = true;
+        self.is_pending = true;
+        self.pending.add();
+    }
+
+    fn abandoned(&self, why: GivenUp) -> Abandoned {
         Abandoned {
             why,
             permitted: self.permitted,
@@ -315,10 +376,15 @@ impl<T: Send> Wake for Meeting<T> {
 pub(crate) struct Permit<'a>(Option<&'a dyn Grant>);
 
 trait Grant {
+    fn has_left(&self) -> bool;
     fn grant(&self) -> bool;
 }
 
 impl<T> Grant for Meeting<T> {
+    fn has_left(&self) -> bool {
+        lock(&self.state).left
+    }
+
     fn grant(&self) -> bool {
         let mut state = lock(&self.state);
         state.permitted |= !state.left;
@@ -333,6 +399,11 @@ impl Permit<'_> {
     /// Whether the caller can leave at all.
     pub(crate) fn is_conditional(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether the caller has left already, so that all that is done now has to be undone.
+    pub(crate) fn is_void(&self) -> bool {
+        self.0.is_some_and(|caller| caller.has_left())
     }
 
     /// Whether the caller still waits. If so, and if it gives up later, it will know that
@@ -406,6 +477,11 @@ impl Worker {
         }
     }
 
+    /// Does something on the thread, after what is under way there.
+    pub(crate) fn do_later(&self, job: impl FnOnce() + Send + 'static) {
+        self.jobs.send(Box::new(job));
+    }
+
     /// Gives a call to the thread. If that has ended, in a panic, what the call was to work on
     /// is dropped.
     fn send<S, T>(
@@ -421,8 +497,9 @@ impl Worker {
         let there = Lost(Arc::clone(meeting));
         let job: Job = Box::new(move || {
             let given = call(&mut subject, &Permit(Some(&*there.0)));
-            // Nobody waits: dropped here, on this thread.
+            // If nobody waits: dropped here, on this thread.
             drop(there.0.return_with((subject, given)));
+            drop(there);
         });
         match self.jobs.send(job) {
             true => Ok(()),
@@ -437,29 +514,41 @@ impl Worker {
         subject: S,
         deadline: Option<Instant>,
         abort: Option<&AbortHandle>,
+        pending: &Pending,
         call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
     ) -> Result<(S, T), Abandoned>
     where
         S: Send + 'static,
         T: Send + 'static,
     {
-        let meeting = Arc::new(Meeting::new());
+        let meeting = Arc::new(Meeting::new(pending));
         let _registration = abort.map(|abort| abort.register(Arc::clone(&meeting) as Arc<_>));
         self.send(&meeting, subject, call)?;
         meeting.wait(deadline, abort)
     }
 }
 
-/// Tells the caller if the call ends without returning.
+/// Ends a call, and tells the caller if it has not returned.
 struct Lost<T>(Arc<Meeting<T>>);
 
 impl<T> Drop for Lost<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
+        if std::mem::take(&mut state.is_pending) {
+            state.pending.remove();
+        }
         if !state.left && matches!(state.call, Call::UnderWay) {
             state.call = Call::Lost;
             self.0.notify(state);
         }
+    }
+}
+
+/// Does something on a thread of its own, because it can take its time. Without a thread, here.
+pub(crate) fn do_elsewhere(job: impl FnOnce() + Send + 'static) {
+    match Worker::start() {
+        Some(worker) => worker.do_later(job),
+        None => job(),
     }
 }
 
@@ -495,10 +584,16 @@ mod tests {
         let worker = Worker::start().unwrap();
         for deadline in [None, Some(Instant::now() + LONG)] {
             let (subject, given) = worker
-                .run(vec![1], deadline, None, |subject, permit| {
-                    subject.push(2);
-                    permit.grant()
-                })
+                .run(
+                    vec![1],
+                    deadline,
+                    None,
+                    &Pending::NotCounted,
+                    |subject, permit| {
+                        subject.push(2);
+                        permit.grant()
+                    },
+                )
                 .unwrap();
             assert_eq!(subject, [1, 2]);
             assert!(given);
@@ -511,10 +606,16 @@ mod tests {
         let (subject, dropped) = witness();
         let (go_on, wait) = channel::<()>();
         let (late_permit, asked) = channel();
-        let left = worker.run(subject, in_a_moment(), None, move |_, permit| {
-            let _ = wait.recv();
-            let _ = late_permit.send(permit.grant());
-        });
+        let left = worker.run(
+            subject,
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            move |_, permit| {
+                let _ = wait.recv();
+                let _ = late_permit.send(permit.grant());
+            },
+        );
         let abandoned = left.err().unwrap();
         assert_eq!(abandoned.why, GivenUp::Deadline);
         assert!(!abandoned.permitted);
@@ -529,10 +630,16 @@ mod tests {
     fn a_caller_knows_what_it_permitted_before_it_left() {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
-        let left = worker.run((), in_a_moment(), None, move |_, permit| {
-            assert!(permit.grant());
-            let _ = wait.recv();
-        });
+        let left = worker.run(
+            (),
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            move |_, permit| {
+                assert!(permit.grant());
+                let _ = wait.recv();
+            },
+        );
         assert!(left.err().unwrap().permitted);
         drop(go_on);
     }
@@ -548,7 +655,7 @@ mod tests {
             if before {
                 aborter.join().unwrap();
             }
-            let left = worker.run((), None, Some(&abort), move |_, _| {
+            let left = worker.run((), None, Some(&abort), &Pending::NotCounted, move |_, _| {
                 let _ = wait.recv();
             });
             assert_eq!(left.err().unwrap().why, GivenUp::Aborted);
@@ -561,11 +668,13 @@ mod tests {
     #[test]
     fn a_panic_in_a_call_is_told_and_not_waited_for() {
         let worker = Worker::start().unwrap();
-        let lost = worker.run((), None, None, |_, _| panic!("on purpose"));
+        let lost = worker.run((), None, None, &Pending::NotCounted, |_, _| {
+            panic!("on purpose")
+        });
         assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
         // Sooner or later the thread is gone, and that is told, too.
         let (subject, dropped) = witness();
-        let lost = worker.run(subject, None, None, |_, _| ());
+        let lost = worker.run(subject, None, None, &Pending::NotCounted, |_, _| ());
         assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
         dropped.recv_timeout(LONG).unwrap();
     }

@@ -11,19 +11,23 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use scard::{Context, ReturnCode};
+use scard::{ConnectOptions, Context, Disposition, ReturnCode};
 use scard_testkit::{Link, isolated, isolated_with_peer};
 use support::*;
 
-/// Without a lock around the calls that change pcsc-lite's lists, the process crashes here
-/// sooner or later: see `sys::gate::keep_lists`. `SCARD_THREADS_SECONDS` makes it run longer.
+/// When a test that runs until it is stopped is over; `SCARD_THREADS_SECONDS` says when.
+fn end() -> Instant {
+    let seconds = std::env::var("SCARD_THREADS_SECONDS").ok();
+    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(2);
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+/// With `SCardDisconnect`, the process crashes here sooner or later: see `sys::gate`.
 #[test]
 fn cards_come_and_go_in_many_threads() {
     isolated(|| {
         let fixture = fixture();
-        let seconds = std::env::var("SCARD_THREADS_SECONDS").ok();
-        let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(2);
-        let end = Instant::now() + Duration::from_secs(seconds);
+        let end = end();
         let connects: usize = thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
@@ -46,8 +50,52 @@ fn cards_come_and_go_in_many_threads() {
     });
 }
 
-/// The lock is held for as long as a disconnect takes, which must not be as long as a slow
-/// card does.
+/// The same with disconnects that do something to the card.
+#[test]
+fn cards_are_reset_and_ejected_while_contexts_come_and_go() {
+    isolated(|| {
+        let fixture = fixture();
+        let end = end();
+        // The client library keeps contexts in a list: the longer it is, the sooner it happens.
+        let held: Vec<_> = (0..100).map(|_| Context::establish()).collect();
+        let disconnects: usize = thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while Instant::now() < end {
+                        drop(Context::establish());
+                    }
+                });
+            }
+            let dispositions = [
+                Disposition::Reset,
+                Disposition::Unpower,
+                Disposition::Eject,
+                Disposition::Leave,
+            ];
+            let threads = dispositions.map(|disposition| {
+                let fixture = &fixture;
+                scope.spawn(move || {
+                    let mut disconnects = 0;
+                    while Instant::now() < end {
+                        // A reset by another thread may come at any moment.
+                        if let Ok(card) = fixture.try_connect(ConnectOptions::new()) {
+                            card.disconnect(disposition).unwrap();
+                            disconnects += 1;
+                        }
+                    }
+                    disconnects
+                })
+            });
+            let threads = threads.into_iter().map(|thread| thread.join().unwrap());
+            threads.sum()
+        });
+        drop(held);
+        println!("{disconnects} disconnects");
+        assert!(disconnects > 0);
+        assert_works(&mut fixture.connect());
+    });
+}
+
 #[test]
 fn a_slow_card_delays_nobody_elses_coming_and_going() {
     isolated(|| {

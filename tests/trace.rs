@@ -315,7 +315,6 @@ fn every_call_is_told_with_reader_code_and_duration() {
         for operation in [
             "SCardConnect",
             "SCardReconnect",
-            "SCardDisconnect",
             "SCardBeginTransaction",
             "SCardEndTransaction",
             "SCardStatus",

@@ -13,7 +13,7 @@ use crate::channel::{Limits, begin};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::session::{Session, SessionBuilder, SessionCard, SessionError};
-use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, drop_elsewhere};
+use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, do_elsewhere};
 
 /// A [`Session`] whose runs are futures. Needs the feature `async`.
 ///
@@ -318,8 +318,8 @@ impl Drop for AsyncSession {
             std::mem::replace(&mut self.place, Place::Away),
             &self.worker,
         ) {
-            (Place::Here(session), Some(worker)) => worker.dispose_of(session),
-            (Place::Here(session), None) => drop_elsewhere(session),
+            (Place::Here(session), Some(worker)) => worker.do_later(move || drop(session)),
+            (Place::Here(session), None) => do_elsewhere(move || drop(session)),
             // It ends there when it has wound up.
             (Place::OnItsWayBack(_) | Place::Away, _) => {}
         }

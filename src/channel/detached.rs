@@ -12,7 +12,9 @@ use crate::connection::Connection;
 use crate::error::{Operation, Refusal, Result};
 use crate::options::Disposition;
 use crate::trace;
-use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, drop_elsewhere};
+use crate::worker::{
+    Abandoned, AbortHandle, GivenUp, Pending, Permit, UnderWay, Worker, do_elsewhere,
+};
 
 /// What a channel has that never keeps the thread of its owner waiting.
 #[derive(Debug, Default)]
@@ -86,8 +88,8 @@ impl Channel {
         let connection = self.take(about)?;
         let job =
             |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
-        let abort = limits.abort.as_ref();
-        match begin_until(&mut self.worker, connection, deadline, abort, job) {
+        let (abort, pending) = (limits.abort.as_ref(), &limits.pending);
+        match begin_until(&mut self.worker, connection, deadline, abort, pending, job) {
             Ok(under_way) => {
                 let away = Away {
                     channel: self,
@@ -161,7 +163,8 @@ impl Channel {
         let call = Call::end_transaction(Disposition::Leave);
         let job =
             |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
-        match begin_until(&mut self.worker, connection, None, None, job) {
+        let pending = &self.limits.pending;
+        match begin_until(&mut self.worker, connection, None, None, pending, job) {
             Ok(under_way) => {
                 let detached = self.detached.get_or_insert_default();
                 detached.on_its_way_back = Some(Box::new(under_way));
@@ -173,12 +176,18 @@ impl Channel {
 
     /// Has the connection ended, without waiting for it.
     pub(super) fn end_later(&mut self) {
-        match (self.connection.take(), &self.worker) {
-            // A forked child has no worker; the connection knows what to do.
-            (Some(connection), _) if connection.is_forked() => drop(connection),
-            (Some(connection), Some(worker)) => worker.dispose_of(connection),
-            (Some(connection), None) => drop_elsewhere(connection),
-            (None, _) => {}
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        // A forked child has no worker; the connection knows what to do.
+        if connection.is_forked() {
+            return;
+        }
+        let disposition = self.disposition_on_drop;
+        let end = move || connection.end(&Permit::GRANTED, disposition);
+        match &self.worker {
+            Some(worker) => worker.do_later(end),
+            None => do_elsewhere(end),
         }
     }
 }
@@ -240,7 +249,7 @@ pub(crate) fn begin<S: Send + 'static, T: Send + 'static>(
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> Result<UnderWay<(S, T)>, Abandoned> {
     let (deadline, abort) = (limits.deadline(), limits.abort.as_ref());
-    begin_until(worker, subject, deadline, abort, call)
+    begin_until(worker, subject, deadline, abort, &limits.pending, call)
 }
 
 fn begin_until<S: Send + 'static, T: Send + 'static>(
@@ -248,6 +257,7 @@ fn begin_until<S: Send + 'static, T: Send + 'static>(
     subject: S,
     deadline: Option<Instant>,
     abort: Option<&AbortHandle>,
+    pending: &Pending,
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> Result<UnderWay<(S, T)>, Abandoned> {
     let call = trace::in_span(call);
@@ -255,7 +265,7 @@ fn begin_until<S: Send + 'static, T: Send + 'static>(
         *worker = Worker::start();
     }
     match worker {
-        Some(worker) => worker.begin(subject, deadline, abort, call),
+        Some(worker) => worker.begin(subject, deadline, abort, pending, call),
         None => Err(Abandoned::before_it_began(GivenUp::NoThread)),
     }
 }

@@ -51,28 +51,42 @@ impl OwnedContext {
         self.process.is_forked()
     }
 
-    fn release_handle(&self) -> Result<(), ReturnCode> {
+    /// Whether it has ended.
+    pub(crate) fn is_released(&self) -> bool {
+        self.released
+    }
+
+    /// Releases the context, unless it is released or another process's. It is over then, also if
+    /// the service says that this failed.
+    pub(super) fn end(&mut self) -> Result<(), ReturnCode> {
+        if self.released || self.is_forked() {
+            return Ok(());
+        }
+        self.released = true;
         trace::call(Operation::ReleaseContext, None, || {
             sys::release_context(self.handle)
         })
     }
 
+    /// Releases the context because the answers to later calls could be those to earlier ones.
+    pub(super) fn end_out_of_step(&mut self) {
+        let released = self.end();
+        tracing::debug!(
+            ?released,
+            "a context whose answers are out of step has ended"
+        );
+    }
+
     pub(crate) fn release(mut self) -> Result<()> {
-        self.released = true;
-        if self.is_forked() {
-            return Ok(());
-        }
-        self.release_handle()
+        self.end()
             .map_err(|code| Error::new(Operation::ReleaseContext, code))
     }
 }
 
 impl Drop for OwnedContext {
     fn drop(&mut self) {
-        if !self.released && !self.is_forked() {
-            if let Err(code) = self.release_handle() {
-                tracing::debug!(%code, "SCardReleaseContext failed in a drop");
-            }
+        if let Err(code) = self.end() {
+            tracing::debug!(%code, "SCardReleaseContext failed in a drop");
         }
     }
 }

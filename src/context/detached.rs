@@ -1,25 +1,26 @@
 //! Contexts whose owner does not wait on its thread.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::{Context, ContextOptions, Inner};
 use crate::channel::{Channel, Limits, begin};
-use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::options::ConnectOptions;
 use crate::status::ReaderState;
-use crate::worker::drop_elsewhere;
+use crate::worker::Permit;
 
 /// Makes a call that is not on a card, on a thread of its own.
 async fn within<T: Send + 'static>(
-    options: &ContextOptions,
+    limits: &Limits,
     operation: Operation,
-    call: impl FnOnce() -> Result<T> + Send + 'static,
+    call: impl FnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let limits = Limits::new(options.timeout, None);
-    let answer = match begin(&mut None, (), &limits, |(), _| call()) {
+    if let Some(refusal) = limits.refuse_more() {
+        return Err(Error::given_up(operation, refusal));
+    }
+    let answer = match begin(&mut None, (), limits, |(), permit| call(permit)) {
         Ok(under_way) => under_way.await,
         Err(abandoned) => Err(abandoned),
     };
@@ -35,8 +36,8 @@ async fn within<T: Send + 'static>(
 impl ContextOptions {
     /// Like [`ContextOptions::establish`].
     pub(crate) async fn establish_detached(self) -> Result<Context> {
-        let establish = self.establishing();
-        let context = within(&self, Operation::EstablishContext, establish).await?;
+        let (limits, establish) = self.establishing();
+        let context = within(&limits, Operation::EstablishContext, establish).await?;
         let context = self.context(context);
         context.detach();
         Ok(context)
@@ -77,22 +78,23 @@ impl Context {
     }
 
     pub(crate) async fn release_detached(self) -> Result<()> {
-        let options = self.0.options.clone();
+        let limits = self.0.limits.clone();
         let Some(last) = self.into_last() else {
             return Ok(());
         };
-        within(&options, Operation::ReleaseContext, || last.release()).await
+        within(&limits, Operation::ReleaseContext, |_| last.release()).await
     }
 
     /// Makes a call, within the time-out.
     async fn call_detached<T: Send + 'static>(
         &self,
         operation: Operation,
-        call: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+        call: impl FnOnce(&Inner, &Permit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let mut stuck = Stuck(Some(&self.0));
         let inner = Arc::clone(&self.0);
-        let answer = within(&self.0.options, operation, move || call(&inner)).await;
+        let limits = &self.0.limits;
+        let answer = within(limits, operation, move |permit| call(&inner, permit)).await;
         if !matches!(&answer, Err(error) if error.kind() == ErrorKind::DeadlineExceeded) {
             stuck.0 = None;
         }
@@ -105,14 +107,8 @@ struct Stuck<'a>(Option<&'a Inner>);
 
 impl Drop for Stuck<'_> {
     fn drop(&mut self) {
-        let Some(inner) = self.0 else {
-            return;
-        };
-        let current = inner.current.lock();
-        let before = current.unwrap_or_else(PoisonError::into_inner).take();
-        let last: Option<OwnedContext> = before.and_then(Arc::into_inner);
-        if let Some(last) = last {
-            drop_elsewhere(last);
+        if let Some(inner) = self.0 {
+            inner.abandon_current();
         }
     }
 }

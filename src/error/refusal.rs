@@ -27,6 +27,21 @@ impl Refusal {
         command_may_have_run: false,
     };
 
+    /// A call on a connection that ended with an earlier call.
+    pub(crate) const ENDED: Refusal = Refusal {
+        why: "the connection ended with an earlier call",
+        ..Refusal::ABANDONED
+    };
+
+    /// A call that could hang as earlier ones do.
+    pub(crate) const TOO_MANY_PENDING: Refusal = Refusal {
+        code: ReturnCode::E_SERVER_TOO_BUSY,
+        kind: ErrorKind::ServiceBusy,
+        recovery: Recovery::RetryLater,
+        why: "too many calls were given up and have not returned yet",
+        command_may_have_run: false,
+    };
+
     pub(crate) const TRANSACTION_LOST: Refusal = Refusal {
         code: ReturnCode::E_NOT_TRANSACTED,
         kind: ErrorKind::NotInTransaction,
@@ -144,6 +159,8 @@ impl Refusal {
         let given_up = given_up.map(|why| Refusal::given_up(Abandoned::before_it_began(why)));
         let mut all = vec![
             Refusal::ABANDONED,
+            Refusal::ENDED,
+            Refusal::TOO_MANY_PENDING,
             Refusal::TRANSACTION_LOST,
             Refusal::NO_PROTOCOL,
             Refusal::FORKED,

@@ -190,6 +190,11 @@ impl Monitor {
         })
     }
 
+    /// From now on, the one who drops it does not wait for the end of its thread.
+    pub(crate) fn is_not_waited_for(&mut self) {
+        self.patient = false;
+    }
+
     /// Waits for the next event, no longer than this. Gives nothing if there was none in time
     /// or the monitor [is stopped](Monitor::is_stopped).
     ///

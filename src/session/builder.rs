@@ -179,7 +179,9 @@ impl SessionBuilder {
     /// [30 seconds](SessionBuilder::DEFAULT_DEADLINE).
     ///
     /// It is kept inside of calls, too: what does not return in time is given up, as
-    /// [`Card::set_timeout`](crate::Card::set_timeout) says. It cannot interrupt the work
+    /// [`Card::set_timeout`](crate::Card::set_timeout) says. The end of a transaction or connection
+    /// is waited for 10 ms more. With a deadline, dropping the session takes no longer than that
+    /// either; what takes longer ends by itself. The deadline cannot interrupt the work
     /// while that does something else than call the card.
     pub fn deadline(mut self, deadline: Option<Duration>) -> SessionBuilder {
         self.config.deadline = deadline;

@@ -16,7 +16,6 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
 use crate::name::ReaderName;
 use crate::options::Initialization;
-#[cfg(feature = "async")]
 use crate::worker::AbortHandle;
 
 use builder::{Config, Events, Hooks};
@@ -502,9 +501,18 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// With a deadline, the end of the connection has one, too.
+    /// With a deadline, and once it was aborted, a session waits for a moment only until
+    /// connection and context have ended; what takes longer goes on by itself.
     fn drop(&mut self) {
-        self.let_go();
+        let abort = self.config.options.abort.as_ref();
+        if self.config.deadline.is_none() && !abort.is_some_and(AbortHandle::is_aborted) {
+            return;
+        }
+        if let Some(card) = &mut self.card {
+            card.hurry();
+        }
+        self.card = None;
+        self.config.context.hurry_if_last();
     }
 }
 

@@ -1,7 +1,5 @@
 //! The steps of an attempt: find a card and connect, identify, set up, work.
 
-use std::time::Instant;
-
 use super::State;
 use super::builder::{Config, Events, Hook, Hooks, SetUpWhen};
 use super::card::SessionCard;
@@ -9,9 +7,9 @@ use super::error::SessionError;
 use super::event::SessionEvent;
 use super::recovery::{Trial, action};
 use crate::card::Card;
-use crate::channel::{Limits, run};
+use crate::channel::Limits;
 use crate::connection::OwnedContext;
-use crate::context::reader_states;
+use crate::context::{reader_states, within};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::monitor::{CardFilter, Monitor, MonitorOptions};
 use crate::name::ReaderName;
@@ -37,7 +35,7 @@ pub(super) fn can_recover(error: &Error, trial: &Trial) -> bool {
 pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderName>> {
     let (wanted, preferred) = (wanted(config, state), state.reader.clone());
     let scope = config.context.scope();
-    limited(config, trial, move |_| {
+    limited(config, trial, move || {
         let states = reader_states(&OwnedContext::establish(scope)?)?;
         let found = wanted.choose(&states, preferred.as_ref());
         Ok(found.map(|state| state.reader().clone()))
@@ -50,7 +48,8 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderNa
     if let Some(abort) = &config.options.abort {
         options = options.abort_handle(abort);
     }
-    let monitor = Monitor::start(config.context.scope(), options)?;
+    let mut monitor = Monitor::start(config.context.scope(), options)?;
+    monitor.is_not_waited_for();
     let wanted = wanted(config, state);
     let found = monitor.card_until(&wanted, state.reader.as_ref(), trial.end)?;
     Ok(found.map(|state| state.reader().clone()))
@@ -109,20 +108,11 @@ pub(super) fn connect<E>(
 pub(super) fn limited<T: Send + 'static>(
     config: &Config,
     trial: &Trial,
-    call: impl FnOnce(Option<Instant>) -> Result<T> + Send + 'static,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let (end, left, abort) = (trial.end, trial.left(), config.options.abort.clone());
-    if left.is_none() && abort.is_none() {
-        return call(None);
-    }
-    let limits = Limits::new(left, abort);
-    match run(&mut None, (), &limits, move |(), _| call(end)) {
-        Ok(((), answer)) => answer,
-        Err(abandoned) => Err(Error::given_up(
-            Operation::GetStatusChange,
-            Refusal::given_up(abandoned),
-        )),
-    }
+    let (left, abort) = (trial.left(), config.options.abort.clone());
+    let limits = Limits::new(left, abort).counted_with(config.context.limits());
+    within(&limits, Operation::GetStatusChange, move |_| call())
 }
 
 /// Identifies the card if it could be another one, and sets it up if that is due.

@@ -3,9 +3,9 @@
 //! Seen in 1.9.9, 2.3.3 and 2.5.1, in `winscard_clnt.c`:
 //!
 //! - `SCardDisconnect` looks for the handle that it has ended in the lists of *all* contexts of
-//!   the process, without the lock that guards them (`SCardRemoveHandle`). Where another thread
-//!   frees its context at this moment, the process crashes; the soak test saw it. So contexts
-//!   do not come and go meanwhile: [`keep_lists`].
+//!   the process, without the lock that guards them (`SCardRemoveHandle`; 2.4 has it). Where
+//!   another thread frees its context at this moment, the process crashes; the soak test saw it.
+//!   So it is never called: the handle ends with its context.
 //! - When the process ends, the library destroys the list of contexts in which every call looks
 //!   its handle up, and does not ask whether another thread is in a call (`destructor`). A
 //!   worker that cleans up while `main` returns then crashes a process whose work was done. So
@@ -41,18 +41,6 @@ const CHANGING: Duration = Duration::from_secs(1);
 /// As [`LOOKING_UP`], and nothing breaks if it is too short for once.
 const AT_A_FORK: Duration = Duration::from_millis(2);
 const STEP: Duration = Duration::from_micros(100);
-
-static LISTS: Mutex<()> = Mutex::new(());
-
-/// Keeps contexts from coming and going while a handle goes.
-///
-/// To be taken inside the gate. The calls that do so return at once while the service runs. A
-/// disconnect that resets the card can wait for other programs, and so would everybody; it is
-/// left out.
-pub(super) fn keep_lists() -> Option<MutexGuard<'static, ()>> {
-    (Platform::CURRENT == Platform::PcscLite)
-        .then(|| LISTS.lock().unwrap_or_else(PoisonError::into_inner))
-}
 
 /// What a call does with the library's list of contexts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

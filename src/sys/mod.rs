@@ -13,16 +13,16 @@ use pcsc::ffi::{self, DWORD, LONG};
 
 use crate::ReturnCode;
 use crate::atr::Atr;
-use crate::options::Disposition;
 
 mod gate;
 mod multi;
+mod numbers;
 mod process;
 
 pub(crate) use multi::sized_answer;
 pub(crate) use process::Process;
 
-use gate::{Use, keep_lists};
+use gate::Use;
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
@@ -179,20 +179,22 @@ unsafe extern "system" {
 
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
     let mut handle = 0;
-    call(Use::Changes, || {
-        let _kept = keep_lists();
-        // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
-        unsafe { ffi::SCardEstablishContext(widen(scope), ptr::null(), ptr::null(), &mut handle) }
+    // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
+    call(Use::Changes, || unsafe {
+        ffi::SCardEstablishContext(widen(scope), ptr::null(), ptr::null(), &mut handle)
     })?;
+    numbers::add_context(handle)?;
     Ok(ContextHandle(handle))
 }
 
 pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
-    call(Use::Changes, || {
-        let _kept = keep_lists();
-        // SAFETY: takes a handle by value; the service checks it.
-        unsafe { ffi::SCardReleaseContext(context.0) }
-    })
+    // SAFETY: takes a handle by value; the service checks it.
+    let released = call(Use::Changes, || unsafe {
+        ffi::SCardReleaseContext(context.0)
+    });
+    // It is released also where the service could not be told.
+    numbers::remove_context(context.0);
+    released
 }
 
 pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode> {
@@ -289,6 +291,7 @@ pub(crate) fn connect(
             &mut protocol,
         )
     })?;
+    numbers::add_card(handle, context.0)?;
     Ok(Connected {
         handle: CardHandle(handle),
         protocol: narrow(protocol),
@@ -316,12 +319,11 @@ pub(crate) fn reconnect(
     Ok(narrow(protocol))
 }
 
+/// Not for pcsc-lite: see [`gate`].
 pub(crate) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
-    let leaves = disposition == Disposition::Leave.raw();
-    call(Use::Changes, || {
-        let _kept = leaves.then(keep_lists);
-        // SAFETY: takes a handle by value; the service checks it.
-        unsafe { ffi::SCardDisconnect(card.0, widen(disposition)) }
+    // SAFETY: takes a handle by value; the service checks it.
+    call(Use::Changes, || unsafe {
+        ffi::SCardDisconnect(card.0, widen(disposition))
     })
 }
 

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::clock::Alarm;
-use super::{Abandoned, AbortHandle, Call, GivenUp, Jobs, Meeting, Permit, Registration, Worker};
+use super::{
+    Abandoned, AbortHandle, Call, GivenUp, Jobs, Meeting, Pending, Permit, Registration, Worker,
+};
 use crate::sync::lock;
 
 /// A call on a worker. Dropping it leaves the call to itself, as a deadline does.
@@ -31,6 +33,7 @@ impl Worker {
         subject: S,
         deadline: Option<Instant>,
         abort: Option<&AbortHandle>,
+        pending: &Pending,
         call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
     ) -> Result<UnderWay<(S, T)>, Abandoned>
     where
@@ -38,7 +41,7 @@ impl Worker {
         T: Send + 'static,
     {
         let mut under_way = UnderWay {
-            meeting: Arc::new(Meeting::new()),
+            meeting: Arc::new(Meeting::new(pending)),
             deadline: None,
             abort: None,
             jobs: self.jobs.clone(),
@@ -54,11 +57,6 @@ impl Worker {
     /// Whether this process is a child of the one that has the thread.
     pub(crate) fn is_forked(&self) -> bool {
         self.jobs.is_forked()
-    }
-
-    /// Drops something on the thread.
-    pub(crate) fn dispose_of<T: Send + 'static>(&self, value: T) {
-        self.jobs.send(Box::new(move || drop(value)));
     }
 }
 
@@ -95,7 +93,10 @@ impl<T: Send + 'static> UnderWay<T> {
         }
         let mut state = lock(&self.meeting.state);
         let call = std::mem::replace(&mut state.call, Call::UnderWay);
-        state.left = true;
+        match call {
+            Call::UnderWay => state.leave_under_way(),
+            Call::Returned(_) | Call::Lost => state.left = true,
+        }
         let waker = state.waker.take();
         drop(state);
         // With the state unlocked: what a waker does is not ours.
@@ -167,14 +168,6 @@ impl<T: Send + 'static> std::fmt::Debug for UnderWay<T> {
     }
 }
 
-/// Drops something on a thread of its own, because it can take its time. Without a thread,
-/// here.
-pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
-    if let Some(worker) = Worker::start() {
-        worker.dispose_of(value);
-    }
-}
-
 #[cfg(all(test, not(model)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -243,7 +236,9 @@ mod tests {
         let worker = Worker::start().unwrap();
         for number in 0..10_000_u32 {
             let limit = (number % 2 == 0).then(|| Instant::now() + LONG);
-            let call = worker.begin(number, limit, None, |number, _| *number + 1);
+            let call = worker.begin(number, limit, None, &Pending::NotCounted, |number, _| {
+                *number + 1
+            });
             assert_eq!(block_on(call.unwrap()).unwrap(), (number, number + 1));
         }
     }
@@ -258,7 +253,13 @@ mod tests {
             let parent = AbortHandle::new();
             let abort = AbortHandle::within(Some(parent.clone()));
             let (go_on, wait) = channel::<()>();
-            let call = worker.begin((), None, Some(&abort), move |(), _| wait.recv());
+            let call = worker.begin(
+                (),
+                None,
+                Some(&abort),
+                &Pending::NotCounted,
+                move |(), _| wait.recv(),
+            );
             let stops = if number % 2 == 0 { &abort } else { &parent };
             aborts.send(stops.clone()).unwrap();
             let abandoned = block_on(call.unwrap()).unwrap_err();
@@ -281,7 +282,9 @@ mod tests {
         for number in 0..10_000_u32 {
             let (subject, dropped) = witness();
             let (go_on, wait) = channel::<()>();
-            let call = worker.begin(subject, None, None, move |_, _| wait.recv());
+            let call = worker.begin(subject, None, None, &Pending::NotCounted, move |_, _| {
+                wait.recv()
+            });
             let mut call = call.unwrap();
             if number % 3 == 0 {
                 assert!(poll(&mut call, &waker).is_pending());
@@ -306,7 +309,7 @@ mod tests {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
         let (late_permit, asked) = channel();
-        let call = worker.begin((), None, None, move |(), permit| {
+        let call = worker.begin((), None, None, &Pending::NotCounted, move |(), permit| {
             let _ = wait.recv();
             let _ = late_permit.send(permit.grant());
         });
@@ -319,7 +322,9 @@ mod tests {
     fn what_had_returned_can_still_be_taken() {
         let worker = Worker::start().unwrap();
         let (waker, unpark) = waker();
-        let mut call = worker.begin(1, None, None, |one, _| *one + 1).unwrap();
+        let mut call = worker
+            .begin(1, None, None, &Pending::NotCounted, |one, _| *one + 1)
+            .unwrap();
         if poll(&mut call, &waker).is_pending() {
             while unpark.1.load(Ordering::SeqCst) == 0 {
                 thread::park_timeout(LONG);
@@ -328,7 +333,7 @@ mod tests {
         }
         // And what has not, cannot.
         let (go_on, wait) = channel::<()>();
-        let call = worker.begin(1, None, None, move |_, _| wait.recv());
+        let call = worker.begin(1, None, None, &Pending::NotCounted, move |_, _| wait.recv());
         assert!(call.unwrap().leave().is_none());
         drop(go_on);
     }
@@ -338,10 +343,16 @@ mod tests {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
         let deadline = Instant::now() + Duration::from_millis(20);
-        let call = worker.begin((), Some(deadline), None, move |(), permit| {
-            assert!(permit.grant());
-            wait.recv()
-        });
+        let call = worker.begin(
+            (),
+            Some(deadline),
+            None,
+            &Pending::NotCounted,
+            move |(), permit| {
+                assert!(permit.grant());
+                wait.recv()
+            },
+        );
         let abandoned = block_on(call.unwrap()).unwrap_err();
         assert!(Instant::now() >= deadline);
         assert_eq!(abandoned.why, GivenUp::Deadline);
@@ -352,7 +363,9 @@ mod tests {
     #[test]
     fn a_panic_in_a_call_wakes_the_caller() {
         let worker = Worker::start().unwrap();
-        let call = worker.begin((), None, None, |(), _| panic!("on purpose"));
+        let call = worker.begin((), None, None, &Pending::NotCounted, |(), _| {
+            panic!("on purpose")
+        });
         let lost: Result<((), ()), _> = block_on(call.unwrap());
         assert_eq!(lost.unwrap_err().why, GivenUp::NoThread);
     }
@@ -362,7 +375,9 @@ mod tests {
     fn the_last_waker_is_woken() {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
-        let mut call = worker.begin((), None, None, move |(), _| wait.recv().is_ok());
+        let mut call = worker.begin((), None, None, &Pending::NotCounted, move |(), _| {
+            wait.recv().is_ok()
+        });
         let call = call.as_mut().unwrap();
         let ((first, woken), (second, woken_later)) = (waker(), waker());
         assert!(poll(call, &first).is_pending());

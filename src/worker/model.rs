@@ -67,7 +67,11 @@ impl Gate {
 
 /// The calls that were given to it before have returned, and what they left is dropped.
 fn assert_idle(worker: &Worker) {
-    assert!(worker.run((), None, None, |(), _| ()).is_ok());
+    assert!(
+        worker
+            .run((), None, None, &Pending::NotCounted, |(), _| ())
+            .is_ok()
+    );
 }
 
 /// Dropped once: by the caller if it has it, and on the thread of the call if it has left.
@@ -88,7 +92,13 @@ fn a_call_that_returns_and_a_caller_that_leaves_agree_who_has_the_subject() {
         let worker = Worker::start().unwrap();
         let (subject, dropped) = witness();
         let clock = thread::spawn(|| pass(MOMENT));
-        let answer = worker.run(subject, in_a_moment(), None, |_, _| ());
+        let answer = worker.run(
+            subject,
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            |_, _| (),
+        );
         let kept = match answer {
             Ok((subject, ())) => Some(subject),
             Err(abandoned) => {
@@ -109,11 +119,17 @@ fn a_caller_knows_of_a_permit_and_none_is_granted_after_it_left() {
         let (granted, seen) = (Note::default(), Note::default());
         let (grant, left) = (granted.clone(), seen.clone());
         let clock = thread::spawn(|| pass(MOMENT));
-        let answer = worker.run((), in_a_moment(), None, move |(), permit| {
-            let had_left = left.get();
-            grant.set(permit.grant());
-            assert!(!(had_left && grant.get()), "permitted too late");
-        });
+        let answer = worker.run(
+            (),
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            move |(), permit| {
+                let had_left = left.get();
+                grant.set(permit.grant());
+                assert!(!(had_left && grant.get()), "permitted too late");
+            },
+        );
         seen.set(answer.is_err());
         if let Err(abandoned) = answer {
             assert_idle(&worker);
@@ -135,7 +151,13 @@ fn an_abort_ends_a_call(handles: fn() -> (AbortHandle, AbortHandle)) {
         let wait = has_left.clone();
         let aborter = thread::spawn(move || stops.abort());
         let (subject, dropped) = witness();
-        let answer = worker.run(subject, None, Some(&abort), move |_, _| wait.pass());
+        let answer = worker.run(
+            subject,
+            None,
+            Some(&abort),
+            &Pending::NotCounted,
+            move |_, _| wait.pass(),
+        );
         assert_eq!(answer.err().unwrap().why, GivenUp::Aborted);
         assert!(seen(&dropped).is_empty(), "it is still in use");
         has_left.open();
@@ -191,7 +213,7 @@ fn an_abort_wakes_everybody() {
 fn whatever_ends_a_wait_first_there_is_one_answer() {
     check(|| {
         let abort = AbortHandle::new();
-        let meeting = Arc::new(Meeting::new());
+        let meeting = Arc::new(Meeting::new(&Pending::NotCounted));
         let (subject, dropped) = witness();
         let there = Arc::clone(&meeting);
         let call = thread::spawn(move || {
@@ -232,7 +254,7 @@ fn a_thread_that_ends_leaves_nobody_waiting() {
         let worker = Worker::with(jobs);
         let ends = thread::spawn(move || drop(todo));
         let (subject, dropped) = witness();
-        let lost = worker.run(subject, None, None, |_, _| ());
+        let lost = worker.run(subject, None, None, &Pending::NotCounted, |_, _| ());
         assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
         ends.join().unwrap();
         assert_eq!(seen(&dropped).len(), 1);
@@ -247,7 +269,13 @@ fn a_worker_ends_when_its_last_call_has_returned() {
         let ended = Gate::default();
         let returns = ended.clone();
         let clock = thread::spawn(|| pass(MOMENT));
-        let _ = worker.run((), in_a_moment(), None, move |(), _| returns.open());
+        let _ = worker.run(
+            (),
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            move |(), _| returns.open(),
+        );
         // The checker does not let a thread wait for ever.
         drop(worker);
         ended.pass();
@@ -265,7 +293,9 @@ mod futures {
     fn no_wake_up_is_lost() {
         check(|| {
             let worker = Worker::start().unwrap();
-            let call = worker.begin(1, None, None, |one, _| *one + 1).unwrap();
+            let call = worker
+                .begin(1, None, None, &Pending::NotCounted, |one, _| *one + 1)
+                .unwrap();
             assert_eq!(block_on(call), Ok((1, 2)));
         });
     }
@@ -280,7 +310,13 @@ mod futures {
                 let stops = if of_parent { parent } else { abort.clone() };
                 let has_left = Gate::default();
                 let wait = has_left.clone();
-                let call = worker.begin((), None, Some(&abort), move |(), _| wait.pass());
+                let call = worker.begin(
+                    (),
+                    None,
+                    Some(&abort),
+                    &Pending::NotCounted,
+                    move |(), _| wait.pass(),
+                );
                 let aborter = thread::spawn(move || stops.abort());
                 let left = block_on(call.unwrap());
                 assert_eq!(left.unwrap_err().why, GivenUp::Aborted);
@@ -298,11 +334,17 @@ mod futures {
                 let (subject, dropped) = witness();
                 let (granted, left) = (Note::default(), Note::default());
                 let (grant, has_left) = (granted.clone(), left.clone());
-                let call = worker.begin(subject, None, None, move |_, permit| {
-                    let had_left = has_left.get();
-                    grant.set(permit.grant());
-                    assert!(!(had_left && grant.get()), "permitted too late");
-                });
+                let call = worker.begin(
+                    subject,
+                    None,
+                    None,
+                    &Pending::NotCounted,
+                    move |_, permit| {
+                        let had_left = has_left.get();
+                        grant.set(permit.grant());
+                        assert!(!(had_left && grant.get()), "permitted too late");
+                    },
+                );
                 let mut call = call.unwrap();
                 let task = Task::new();
                 let mut kept = None;
@@ -325,7 +367,9 @@ mod futures {
         check(|| {
             let worker = Worker::start().unwrap();
             let (subject, dropped) = witness();
-            let mut call = worker.begin(subject, None, None, |_, _| ()).unwrap();
+            let mut call = worker
+                .begin(subject, None, None, &Pending::NotCounted, |_, _| ())
+                .unwrap();
             let kept = call.leave().map(|(subject, ())| subject);
             if kept.is_none() {
                 assert_idle(&worker);
@@ -339,7 +383,9 @@ mod futures {
     fn the_last_waker_is_woken() {
         check(|| {
             let worker = Worker::start().unwrap();
-            let mut call = worker.begin((), None, None, |(), _| ()).unwrap();
+            let mut call = worker
+                .begin((), None, None, &Pending::NotCounted, |(), _| ())
+                .unwrap();
             let (first, second) = (Task::new(), Task::new());
             if first.poll(&mut call).is_ready() {
                 return;
@@ -356,7 +402,8 @@ mod futures {
             let (jobs, todo) = mpsc::channel::<Job>();
             let worker = Worker::with(jobs);
             let (subject, dropped) = witness();
-            let Ok(call) = worker.begin(subject, None, None, |_, _| ()) else {
+            let Ok(call) = worker.begin(subject, None, None, &Pending::NotCounted, |_, _| ())
+            else {
                 unreachable!("there is somebody who receives");
             };
             let ends = thread::spawn(move || drop(todo));
@@ -461,7 +508,13 @@ mod alarms {
         check(|| {
             let worker = Worker::start().unwrap();
             let (subject, dropped) = witness();
-            let call = worker.begin(subject, in_a_moment(), None, |_, _| ());
+            let call = worker.begin(
+                subject,
+                in_a_moment(),
+                None,
+                &Pending::NotCounted,
+                |_, _| (),
+            );
             let clock = thread::spawn(|| pass(MOMENT));
             let answer = block_on(call.unwrap());
             if let Err(abandoned) = &answer {
