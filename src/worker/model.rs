@@ -195,7 +195,7 @@ fn an_abort_wakes_everybody() {
             .map(|_| {
                 let abort = abort.clone();
                 thread::spawn(move || {
-                    let meeting = Arc::new(Meeting::<()>::new());
+                    let meeting = Arc::new(Meeting::<()>::new(&Pending::NotCounted));
                     let _registration = abort.register(Arc::clone(&meeting) as Arc<_>);
                     let left = meeting.wait(None, Some(&abort));
                     assert_eq!(left.unwrap_err().why, GivenUp::Aborted);
@@ -237,7 +237,7 @@ fn whatever_ends_a_wait_first_there_is_one_answer() {
 #[test]
 fn a_call_that_is_lost_wakes_its_caller() {
     check(|| {
-        let meeting = Arc::new(Meeting::<()>::new());
+        let meeting = Arc::new(Meeting::<()>::new(&Pending::NotCounted));
         let there = Lost(Arc::clone(&meeting));
         let call = thread::spawn(move || drop(there));
         let lost = meeting.wait(None, None);
