@@ -8,7 +8,10 @@
 //! SCARD_TESTKIT_TIMEOUT=3600 SCARD_CHAOS_FAULTS=10000 \
 //!     cargo test --test chaos -- --nocapture
 //! ```
+//!
+//! With `SCARD_TESTKIT_DRIVER=kit`, readers are plugged in and unplugged as well.
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,8 +25,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use scard::{ConnectOptions, Context, ReaderName};
-use scard_testkit::{CardHandle, Sandbox, VirtualCard, isolated_with_peer};
+use scard::{ConnectOptions, Context, MonitorOptions, ReaderName};
+use scard_testkit::{CardHandle, Sandbox, TestkitError, VirtualCard, isolated_with_peer};
 
 use support::applet::{NOT_SELECTED, number_of};
 use support::random::Random;
@@ -48,6 +51,9 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// between, and a card that is exchanged by then gets a command that was meant for the other.
 const BY_HAND: Duration = Duration::from_millis(250);
 
+/// A reader that comes and goes, with a name that makes the list of readers much longer.
+const PLUGGED: &str = "Reader That Comes And Goes [With a Long Name] (0123456789ABCDEF)";
+
 /// How long cleaning up may take.
 const CLEAN: Duration = Duration::from_secs(20);
 
@@ -59,8 +65,11 @@ struct World {
     right: Vec<CardHandle>,
     /// A card that does not, for the readers that see one.
     wrong: Vec<Option<CardHandle>>,
+    /// Whether readers can be plugged in.
+    has_hot_plug: bool,
     stop: AtomicBool,
     faults: Mutex<BTreeMap<&'static str, usize>>,
+    violations: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -68,11 +77,18 @@ impl World {
         let right: Vec<CardHandle> = (0..READERS)
             .map(|reader| worker::Shaky::card(&[reader as u8], random.fork()).into())
             .collect();
-        let mut builder = Sandbox::builder().readers(READERS);
-        for (reader, card) in right.iter().enumerate() {
-            builder = builder.card(reader, card);
-        }
-        let sandbox = builder.start().expect("the sandbox");
+        let builder = || {
+            let builder = Sandbox::builder().readers(READERS);
+            let cards = right.iter().enumerate();
+            cards.fold(builder, |builder, (reader, card)| {
+                builder.card(reader, card)
+            })
+        };
+        let (sandbox, has_hot_plug) = match builder().hot_plug(PLUGGED).start() {
+            Err(TestkitError::NeedsKitDriver { .. }) => (builder().start(), false),
+            sandbox => (sandbox, true),
+        };
+        let sandbox = sandbox.expect("the sandbox");
         let wrong = |reader: usize| {
             let serial = [0x80 | reader as u8];
             let card: VirtualCard = worker::Shaky::card(&serial, Random::new(0));
@@ -85,8 +101,10 @@ impl World {
             wrong: (0..READERS).map(wrong).collect(),
             right,
             sandbox,
+            has_hot_plug,
             stop: AtomicBool::new(false),
             faults: Mutex::default(),
+            violations: Mutex::default(),
         }
     }
 
@@ -96,6 +114,10 @@ impl World {
 
     fn count(&self, fault: &'static str) {
         *self.faults.lock().unwrap().entry(fault).or_default() += 1;
+    }
+
+    fn violation(&self, violation: String) {
+        self.violations.lock().unwrap().push(violation);
     }
 
     fn faults(&self) -> usize {
@@ -188,12 +210,18 @@ fn chaos(seconds: u64, faults: u64) {
                     })
                     .collect();
                 let (a, b, c) = (random.fork(), random.fork(), random.fork());
+                let (d, e) = (random.fork(), random.fork());
                 let (world, context) = (&world, &context);
                 let mut saboteurs = vec![
                     scope.spawn(move || saboteur::serve(world, context, a)),
                     scope.spawn(move || saboteur::swap(world, b)),
                     scope.spawn(move || saboteur::die(world, peers, c)),
+                    scope.spawn(move || saboteur::fork(world, context, d)),
+                    scope.spawn(move || saboteur::list(world, context)),
                 ];
+                if world.has_hot_plug {
+                    saboteurs.push(scope.spawn(move || saboteur::plug(world, e)));
+                }
                 saboteurs.extend((0..READERS).map(|reader| {
                     let random = random.fork();
                     scope.spawn(move || saboteur::disturb(world, context, reader, random))
@@ -248,8 +276,14 @@ fn chaos(seconds: u64, faults: u64) {
                     continue;
                 };
                 let _ = transaction.transmit(&support::applet::select(0xFF));
+                // Another thread is in a call when the process ends.
+                let _monitor = context.monitor(MonitorOptions::new());
                 link.send("held");
-                link.recv();
+                match link.recv().as_str() {
+                    "exit" => std::process::exit(0),
+                    // SAFETY: ends this process.
+                    _ => unsafe { libc::_exit(0) },
+                }
             }
         },
     );
@@ -257,7 +291,7 @@ fn chaos(seconds: u64, faults: u64) {
 
 /// Compares what the callers know with what the cards know.
 fn check(world: &World, reports: &[Report]) {
-    let mut wrong = Vec::new();
+    let mut wrong = world.violations.lock().unwrap().clone();
     for (application, report) in reports.iter().enumerate() {
         for violation in &report.violations {
             wrong.push(format!("session {application}: {violation}"));

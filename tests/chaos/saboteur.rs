@@ -1,14 +1,17 @@
 //! What can happen to cards.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use scard::{Card, ConnectOptions, Context, Disposition, Initialization, ShareMode};
-use scard_testkit::Peers;
+use scard::{Card, ConnectOptions, Context, Disposition, ErrorKind, Initialization, ShareMode};
+use scard_testkit::{Peers, ReaderModel};
 
 use crate::support::random::Random;
 use crate::support::{applet::select, reconnect};
-use crate::{READERS, World};
+use crate::{PLUGGED, READERS, World};
+
+/// How long a forked child may take for what it does, on a busy machine.
+const CHILD: Duration = Duration::from_secs(20);
 
 fn pause(random: &mut Random, below: u64) {
     thread::sleep(Duration::from_millis(random.below(below)));
@@ -145,7 +148,7 @@ pub(crate) fn swap(world: &World, mut random: Random) {
     }
 }
 
-/// Processes that die while they hold a transaction.
+/// Processes that end, in each way, while they hold a transaction.
 pub(crate) fn die(world: &World, peers: &Peers, mut random: Random) {
     while !world.stopped() {
         pause(&mut random, 2_000);
@@ -154,8 +157,91 @@ pub(crate) fn die(world: &World, peers: &Peers, mut random: Random) {
         peer.send(&world.names[reader].to_string());
         if peer.recv_timeout(Duration::from_secs(5)).is_some() {
             pause(&mut random, 20);
-            world.count("process died in a transaction");
+            match random.below(3) {
+                0 => peer.send("exit"),
+                1 => peer.send("_exit"),
+                _ => peer.kill(),
+            }
+            world.count("process ended in a transaction");
         }
         peer.kill();
+    }
+}
+
+/// The process forks, and the child uses cards as any other process does.
+pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
+    while !world.stopped() {
+        pause(&mut random, 300);
+        let reader = random.below(READERS as u64) as usize;
+        let options = || ConnectOptions::new().timeout(Some(Duration::from_secs(2)));
+        // SAFETY: the child makes calls and ends; that this must work is what is tried.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let worked = (|| {
+                let mut card = context.connect(&world.names[reader], options())?;
+                card.transmit(&select(0xFC))?;
+                context.readers().map(drop)
+            })();
+            drop(worked);
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(0) }
+        }
+        assert!(child > 0, "fork failed");
+        let begun = Instant::now();
+        let mut status = 0;
+        // SAFETY: waits for our own child; the output outlives the call.
+        while unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } != child {
+            if begun.elapsed() > CHILD {
+                world.violation("a forked child hangs".to_owned());
+                // SAFETY: our own child, which was not waited for yet.
+                unsafe { libc::kill(child, libc::SIGKILL) };
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        world.count("process forked");
+    }
+}
+
+/// A reader that comes and goes, with a number of slots.
+pub(crate) fn plug(world: &World, mut random: Random) {
+    while !world.stopped() {
+        pause(&mut random, 100);
+        let slots = 1 + random.below(8) as u8;
+        let Ok(reader) = world
+            .sandbox
+            .plug_now(ReaderModel::new(PLUGGED).slots(slots))
+        else {
+            continue;
+        };
+        pause(&mut random, 100);
+        // A daemon that hangs has room for few changes.
+        while reader.unplug_now().is_err() {
+            pause(&mut random, 100);
+        }
+        world.count("reader plugged in and unplugged");
+    }
+}
+
+/// Looks at the readers all the time: every name is one that there is.
+pub(crate) fn list(world: &World, context: &Context) {
+    while !world.stopped() {
+        let readers = context.readers();
+        let states = context.reader_states();
+        let names = readers.into_iter().flatten();
+        let names = names.chain(states.into_iter().flatten().map(|it| it.reader().clone()));
+        for name in names {
+            let is_known = world.names.contains(&name) || name.to_string().starts_with(PLUGGED);
+            if !is_known {
+                world.violation(format!("there is no reader {name:?}"));
+            }
+        }
+        if let Err(error) = Context::establish() {
+            if !matches!(
+                error.kind(),
+                ErrorKind::ServiceGone | ErrorKind::AccessDenied
+            ) {
+                world.violation(format!("{error:?}"));
+            }
+        }
     }
 }
