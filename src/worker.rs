@@ -380,6 +380,18 @@ trait Grant {
     fn grant(&self) -> bool;
 }
 
+/// A caller that has gone on already and has set a time.
+#[cfg(feature = "async")]
+impl Grant for Instant {
+    fn has_left(&self) -> bool {
+        *self <= now()
+    }
+
+    fn grant(&self) -> bool {
+        !self.has_left()
+    }
+}
+
 impl<T> Grant for Meeting<T> {
     fn has_left(&self) -> bool {
         lock(&self.state).left
@@ -395,6 +407,12 @@ impl<T> Grant for Meeting<T> {
 impl Permit<'_> {
     /// For a call on the caller's own thread.
     pub(crate) const GRANTED: Permit<'static> = Permit(None);
+
+    /// For a call that is not waited for, and not to have effects after this time.
+    #[cfg(feature = "async")]
+    pub(crate) fn until(end: Option<&Instant>) -> Permit<'_> {
+        Permit(end.map(|end| end as &dyn Grant))
+    }
 
     /// Whether the caller can leave at all.
     pub(crate) fn is_conditional(&self) -> bool {

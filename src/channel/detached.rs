@@ -184,7 +184,8 @@ impl Channel {
             return;
         }
         let disposition = self.disposition_on_drop;
-        let end = move || connection.end(&Permit::GRANTED, disposition);
+        let deadline = self.limits.of_clean_up().deadline();
+        let end = move || connection.end(&Permit::until(deadline.as_ref()), disposition);
         match &self.worker {
             Some(worker) => worker.do_later(end),
             None => do_elsewhere(end),
