@@ -233,6 +233,8 @@ pub(super) fn after_fork_in_child() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[test]
@@ -256,12 +258,18 @@ mod tests {
     #[test]
     fn who_comes_during_a_fork_waits() {
         let gate = Gate(AtomicUsize::new(0));
+        let arrived = AtomicBool::new(false);
         gate.hold();
         thread::scope(|scope| {
-            let late = scope.spawn(|| gate.enter(Use::Changes));
-            while !gate.is_anybody_inside() && !late.is_finished() {
+            let late = scope.spawn(|| {
+                arrived.store(true, Ordering::Relaxed);
+                gate.enter(Use::Changes)
+            });
+            while !arrived.load(Ordering::Relaxed) {
                 thread::yield_now();
             }
+            // Time to come in, if it were let in: that it waits cannot be seen.
+            thread::sleep(STEP * 20);
             assert!(!late.is_finished());
             gate.release();
             late.join().unwrap().unwrap();
