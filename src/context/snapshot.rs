@@ -14,7 +14,7 @@ use super::list_readers;
 const MAX_SNAPSHOTS: usize = 16;
 
 /// Whether this can say that there were too many readers in one call of
-/// `SCardGetStatusChange`. pcsc-lite before 2.4 takes 16, Windows 10.
+/// `SCardGetStatusChange`. pcsc-lite before 2.5 takes 16, Windows 10.
 pub(crate) fn may_be_too_many(code: ReturnCode) -> bool {
     matches!(
         code,
