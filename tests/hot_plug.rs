@@ -305,26 +305,31 @@ fn a_card_without_an_answer_is_mute_and_a_reader_without_one_unavailable() {
 #[test]
 fn a_reader_for_which_the_daemon_has_no_place_is_not_plugged_in() {
     isolated(|| {
+        let mut count = Sandbox::max_readers().unwrap().min(16);
         let sandbox = Sandbox::builder()
             .driver(Driver::Kit)
-            .readers(Sandbox::max_readers().unwrap())
+            .readers(count)
             .hot_plug(NAMES[0])
             // Nothing else is waited for here.
             .timeout(Duration::from_secs(1))
             .start()
             .unwrap();
-        let error = sandbox.plug(NAMES[0]).unwrap_err();
-        assert!(matches!(error, TestkitError::Timeout { .. }), "{error}");
+        match sandbox.plug(NAMES[0]) {
+            // pcsc-lite 2.5 makes a place.
+            Ok(_) => count += 1,
+            Err(error) => assert!(matches!(error, TestkitError::Timeout { .. }), "{error}"),
+        }
         let context = Context::establish().unwrap();
-        assert_eq!(context.readers().unwrap().len(), sandbox.readers().len());
+        assert_eq!(context.readers().unwrap().len(), count);
     });
 }
 
-/// As many readers as the daemon can have: one more entry than one call takes.
+/// More entries than one call takes before pcsc-lite 2.5: 16 readers, which is as many as the
+/// daemon can have then, and the one for plug and play.
 #[test]
-fn sixteen_readers() {
+fn many_readers() {
     isolated(|| {
-        let count = Sandbox::max_readers().unwrap().min(16);
+        let count = Sandbox::max_readers().unwrap().min(20);
         let sandbox = Sandbox::builder()
             .driver(Driver::Kit)
             .readers(count - 2)

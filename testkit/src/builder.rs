@@ -81,7 +81,7 @@ impl SandboxBuilder {
     /// Readers without a [`reader`](Self::reader) name of their own are called
     /// `Virtual Reader A 00 00`, `Virtual Reader B 00 00` and so on; with `vpcd`
     /// `Virtual Reader A 00 00` and `Virtual Reader A 00 01` are a pair, then
-    /// comes B. Most daemons can have 16 readers: [`Sandbox::max_readers`].
+    /// comes B. [`Sandbox::max_readers`] is how many there can be.
     pub fn readers(mut self, count: usize) -> Self {
         self.readers = Some(count);
         self

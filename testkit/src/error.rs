@@ -108,7 +108,7 @@ pub enum TestkitError {
 
     /// More readers than this build of the daemon can have.
     #[error(
-        "{wanted} readers were asked for (with vpcd they come in pairs), but this pcscd is built for {limit} at most"
+        "{wanted} readers were asked for (with vpcd they come in pairs), but this pcscd can have {limit} at most"
     )]
     TooManyReaders {
         /// Readers asked for, with `vpcd` rounded up to whole pairs.

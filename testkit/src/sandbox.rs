@@ -165,7 +165,9 @@ impl Sandbox {
         command
     }
 
-    /// How many readers the installed daemon can have: 16, as most are built.
+    /// How many readers a sandbox can have: as many as the installed daemon is
+    /// built for, usually 16, and 200 where it has no limit (pcsc-lite 2.5 and
+    /// newer).
     ///
     /// # Errors
     /// [`PcscdNotFound`](TestkitError::PcscdNotFound), or

@@ -3,24 +3,28 @@
 //! A client learns of cards through the daemon's published reader states, so
 //! these are the proof that an insertion or a removal is visible. They are read
 //! the way the client library reads them, without the library: its socket path
-//! is one per process, ours is one per sandbox. The messages are the same in
+//! is one per process, ours is one per sandbox. The messages are those of
 //! pcsc-lite 1.8 to 2.5 (`winscard_msg.h`, `eventhandler.h`); where a daemon
 //! answers otherwise, the caller falls back to what the driver does on the wire.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 const CMD_VERSION: u32 = 0x11;
 const CMD_GET_READERS_STATE: u32 = 0x12;
+const CMD_GET_READERS_STATE_ARRAY: u32 = 0x17;
 const PROTOCOL_MAJOR: i32 = 4;
 /// The oldest minor version that current daemons still serve.
 const PROTOCOL_MINOR: i32 = 4;
+/// The first minor version in which the number of readers has no limit. The
+/// older question still gets the first 16 of them there.
+const MINOR_WITH_ARRAY: i32 = 6;
 
-/// Entries of the daemon's answer, each a `READER_STATE` structure.
-const ENTRIES: usize = 16;
+/// An entry of the daemon's answer is a `READER_STATE` structure.
 const ENTRY_LEN: usize = 184;
 const NAME_LEN: usize = 128;
 const STATE_AT: usize = 132;
@@ -53,19 +57,26 @@ impl DaemonStatus {
 
     /// The published readers; `Unsupported` when this daemon speaks otherwise.
     pub(crate) fn readers(&self) -> io::Result<Vec<Published>> {
-        self.session()?.readers()
+        for _ in 0..2 {
+            let asked = self.minor.load(Ordering::Relaxed);
+            let (stream, minor) = open(&self.socket, asked)?;
+            if minor == asked {
+                return ask(stream, minor);
+            }
+            self.minor.store(minor, Ordering::Relaxed);
+        }
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Whether the daemon comes to publish that `reader` has a card (or has
     /// none) within a moment. `None`: it cannot be asked.
     pub(crate) fn confirm(&self, reader: &str, card: bool) -> Option<bool> {
         let started = Instant::now();
-        let mut session = self.session().ok()?;
         // The daemon changes the state, then counts the event: a second look
         // sees both.
         let mut seen = 0;
         while seen < 2 {
-            let readers = session.readers().ok()?;
+            let readers = self.readers().ok()?;
             if readers.iter().find(|r| r.name == reader)?.card == card {
                 seen += 1;
             } else if started.elapsed() > PATIENCE {
@@ -74,49 +85,44 @@ impl DaemonStatus {
         }
         Some(true)
     }
-
-    fn session(&self) -> io::Result<Session> {
-        for _ in 0..2 {
-            let asked = self.minor.load(Ordering::Relaxed);
-            let (session, minor) = Session::open(&self.socket, asked)?;
-            if minor == asked {
-                return Ok(session);
-            }
-            self.minor.store(minor, Ordering::Relaxed);
-        }
-        Err(io::ErrorKind::Unsupported.into())
-    }
 }
 
-struct Session(UnixStream);
-
-impl Session {
-    /// Says hello, and returns the daemon's minor version.
-    fn open(socket: &std::path::Path, minor: i32) -> io::Result<(Self, i32)> {
-        let mut stream = UnixStream::connect(socket)?;
-        // A stopped daemon never answers.
-        stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-        let mut hello = request(CMD_VERSION, 12);
-        for field in [PROTOCOL_MAJOR, minor, 0] {
-            hello.extend_from_slice(&field.to_ne_bytes());
-        }
-        stream.write_all(&hello)?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer)?;
-        let major = i32::from_ne_bytes([answer[0], answer[1], answer[2], answer[3]]);
-        if major != PROTOCOL_MAJOR {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let minor = i32::from_ne_bytes([answer[4], answer[5], answer[6], answer[7]]);
-        Ok((Self(stream), minor))
+/// Says hello, and returns the daemon's minor version.
+fn open(socket: &Path, minor: i32) -> io::Result<(UnixStream, i32)> {
+    let mut stream = UnixStream::connect(socket)?;
+    // A stopped daemon never answers.
+    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let mut hello = request(CMD_VERSION, 12);
+    for field in [PROTOCOL_MAJOR, minor, 0] {
+        hello.extend_from_slice(&field.to_ne_bytes());
     }
-
-    fn readers(&mut self) -> io::Result<Vec<Published>> {
-        self.0.write_all(&request(CMD_GET_READERS_STATE, 0))?;
-        let mut answer = vec![0; ENTRIES * ENTRY_LEN];
-        self.0.read_exact(&mut answer)?;
-        Ok(parse(&answer))
+    stream.write_all(&hello)?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    let major = i32::from_ne_bytes([answer[0], answer[1], answer[2], answer[3]]);
+    if major != PROTOCOL_MAJOR {
+        return Err(io::ErrorKind::Unsupported.into());
     }
+    let minor = i32::from_ne_bytes([answer[4], answer[5], answer[6], answer[7]]);
+    Ok((stream, minor))
+}
+
+fn ask(mut stream: UnixStream, minor: i32) -> io::Result<Vec<Published>> {
+    let command = match minor < MINOR_WITH_ARRAY {
+        true => CMD_GET_READERS_STATE,
+        false => CMD_GET_READERS_STATE_ARRAY,
+    };
+    stream.write_all(&request(command, 0))?;
+    // The daemon hangs up after its answer, which therefore is what comes until
+    // then. (The array can grow between a question for its size and the answer.)
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    // It always has entries, free ones at least.
+    if answer.is_empty() || answer.len() % ENTRY_LEN != 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(parse(&answer))
 }
 
 /// The header of a message: `struct rxHeader`.
@@ -145,10 +151,11 @@ fn parse(answer: &[u8]) -> Vec<Published> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::Sandbox;
 
     #[test]
     fn states_are_parsed() {
-        let mut answer = vec![0; ENTRIES * ENTRY_LEN];
+        let mut answer = vec![0; 16 * ENTRY_LEN];
         answer[..6].copy_from_slice(b"Reader");
         answer[STATE_AT..STATE_AT + 4].copy_from_slice(&0x0003_0034u32.to_ne_bytes());
         answer[ENTRY_LEN] = b'B';
@@ -162,5 +169,15 @@ mod tests {
             [expected("Reader", true), expected("B", false)]
         );
         assert_eq!(parse(&[]), []);
+    }
+
+    #[test]
+    fn all_readers_of_a_daemon_are_asked_for() {
+        let count = Sandbox::max_readers().unwrap().min(20);
+        let sandbox = Sandbox::builder().readers(count).start().unwrap();
+        let published = sandbox.status.readers().unwrap();
+        let names: Vec<_> = sandbox.readers().iter().map(|r| r.name()).collect();
+        assert_eq!(names.len(), count);
+        assert_eq!(published.iter().map(|p| &p.name).collect::<Vec<_>>(), names);
     }
 }
