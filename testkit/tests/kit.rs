@@ -7,7 +7,7 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{SELECT, connect, context, name, sees_card, transmit};
+use common::{SELECT, connect, context, name, sees_card, transmit, until_a_client_waits};
 use pcsc::{Context, Error, ReaderState, State};
 use scard_testkit::{
     CardHandle, Driver, ReaderModel, Reply, Sandbox, SandboxBuilder, TestkitError, VirtualCard,
@@ -150,7 +150,7 @@ fn insertions_are_seen_at_once() {
 #[test]
 fn a_client_that_waits_is_woken() {
     isolated(|| {
-        let sandbox = builder().start().unwrap();
+        let sandbox = builder().debug_log(true).start().unwrap();
         let reader = sandbox.reader(0);
         let context = context();
         let mut states = [ReaderState::new(name(reader), State::EMPTY)];
@@ -159,12 +159,11 @@ fn a_client_that_waits_is_woken() {
                 context.get_status_change(SOON, &mut states).unwrap();
                 Instant::now()
             });
+            until_a_client_waits(&sandbox, || woken.is_finished());
             let start = Instant::now();
             reader.insert(VirtualCard::iso()).unwrap();
-            match woken.join().unwrap().checked_duration_since(start) {
-                Some(after) => println!("woken {after:?} after the insertion began"),
-                None => println!("woken before"),
-            }
+            let after = woken.join().unwrap() - start;
+            println!("woken {after:?} after the insertion began");
         });
         assert!(states[0].event_state().contains(State::PRESENT));
     });

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use pcsc::{Card, Context, Error, Protocols, ReaderState, Scope, ShareMode, State};
-use scard_testkit::VirtualReader;
+use scard_testkit::{Sandbox, VirtualReader};
 
 pub(crate) const SELECT: &[u8] = &[0x00, 0xA4, 0x04, 0x00, 0x05, 0xA0, 0x00, 0x00, 0x00, 0x01];
 
@@ -33,4 +33,23 @@ pub(crate) fn sees_card(context: &Context, reader: &VirtualReader) -> bool {
     let state = states[0].event_state();
     assert_ne!(state.contains(State::PRESENT), state.contains(State::EMPTY));
     state.contains(State::PRESENT)
+}
+
+/// Returns once a client waits for a change, or the closure says that it will
+/// not. The sandbox has a [debug log](scard_testkit::SandboxBuilder::debug_log).
+///
+/// What happens while a client begins to wait, the libraries of pcsc-lite 2.5
+/// take for an answer.
+#[allow(dead_code)] // The tests of some files do not wait.
+pub(crate) fn until_a_client_waits(sandbox: &Sandbox, is_over: impl Fn() -> bool) {
+    let waits = |log: String| {
+        let then = log.rsplit_once("CMD_WAIT_READER_STATE_CHANGE");
+        then.is_some_and(|(_, then)| {
+            let ends = ["CMD_STOP_WAITING", "Signal client"];
+            then.contains("Send reader states") && !ends.iter().any(|end| then.contains(end))
+        })
+    };
+    while !waits(sandbox.daemon_log()) && !is_over() {
+        std::thread::yield_now();
+    }
 }
