@@ -36,7 +36,6 @@ const COMMUNICATION_ERROR: ResponseCode = 612;
 const NO_SUCH_DEVICE: ResponseCode = 617;
 const INSUFFICIENT_BUFFER: ResponseCode = 618;
 
-const TAG_SLOT_THREAD_SAFE: Dword = 0x0FAC;
 const TAG_THREAD_SAFE: Dword = 0x0FAD;
 const TAG_SIMULTANEOUS_ACCESS: Dword = 0x0FAF;
 const TAG_POLLING_THREAD_KILLABLE: Dword = 0x0FB1;
@@ -351,7 +350,7 @@ pub(crate) unsafe extern "C" fn IFDHGetCapabilities(
     // SAFETY: the daemon's own variable.
     let room = unsafe { room(length) };
     let (code, data) = match tag {
-        TAG_THREAD_SAFE | TAG_SLOT_THREAD_SAFE | TAG_DEVICE_REMOVED => (SUCCESS, vec![1]),
+        TAG_THREAD_SAFE | TAG_DEVICE_REMOVED => (SUCCESS, vec![1]),
         TAG_SIMULTANEOUS_ACCESS => (SUCCESS, vec![u8::MAX]),
         TAG_POLLING_THREAD_WITH_TIMEOUT => {
             let function: extern "C" fn(Dword, c_int) -> ResponseCode = wait_for_event;

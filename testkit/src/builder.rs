@@ -24,6 +24,9 @@ use crate::usb_reader::HotPlug;
 /// Chooses the driver of the builders that do not.
 const DRIVER_VARIABLE: &str = "SCARD_TESTKIT_DRIVER";
 
+/// Whether the slots of all readers of the kit's driver take turns.
+const SLOTS_VARIABLE: &str = "SCARD_TESTKIT_SLOTS";
+
 /// The driver of a sandbox's readers: the library by which the daemon talks to
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,7 +156,11 @@ impl SandboxBuilder {
             });
         }
         // Only now: a name for each of the readers, of whatever number.
-        let models = self.all_models(default_slots);
+        let mut models = self.all_models(default_slots);
+        let take_turns = slots_take_turns()?;
+        for model in &mut models {
+            model.slots_take_turns |= take_turns;
+        }
         let dir = Directory::for_sandbox()?;
         let socket = dir.socket()?;
         let status = Arc::new(DaemonStatus::new(socket.clone()));
@@ -195,6 +202,7 @@ impl SandboxBuilder {
                     Arc::clone(server),
                     Arc::clone(&status),
                     self.timeout,
+                    take_turns,
                 )))
             }
             _ => None,
@@ -231,7 +239,11 @@ impl SandboxBuilder {
             None => match env::var(DRIVER_VARIABLE).as_deref() {
                 Err(_) | Ok("" | "vpcd") => Ok((Driver::Vpcd, 2)),
                 Ok("kit") => Ok((Driver::Kit, 2)),
-                Ok(name) => Err(TestkitError::UnknownDriver { name: name.into() }),
+                Ok(value) => Err(TestkitError::UnknownSetting {
+                    variable: DRIVER_VARIABLE,
+                    value: value.into(),
+                    known: "\"vpcd\" or \"kit\"",
+                }),
             },
         }
     }
@@ -263,6 +275,11 @@ impl SandboxBuilder {
             if driver == Driver::Vpcd && model.slots.is_some_and(|slots| slots != 2) {
                 return Err(TestkitError::NeedsKitDriver {
                     what: "a reader with other than two slots",
+                });
+            }
+            if driver == Driver::Vpcd && model.slots_take_turns {
+                return Err(TestkitError::NeedsKitDriver {
+                    what: "a reader whose slots take turns",
                 });
             }
         }
@@ -309,6 +326,19 @@ impl SandboxBuilder {
             model.slots.get_or_insert(default_slots);
         }
         models
+    }
+}
+
+/// Whether the environment says that all slots of a reader take turns.
+fn slots_take_turns() -> Result<bool, TestkitError> {
+    match env::var(SLOTS_VARIABLE).as_deref() {
+        Err(_) | Ok("") => Ok(false),
+        Ok("take-turns") => Ok(true),
+        Ok(value) => Err(TestkitError::UnknownSetting {
+            variable: SLOTS_VARIABLE,
+            value: value.into(),
+            known: "\"take-turns\"",
+        }),
     }
 }
 
@@ -372,7 +402,11 @@ impl Made {
                 .map(|name| Arc::new(IfdSlot::new(name, 0)))
                 .collect();
             slots.extend(own.iter().cloned().map(Backend::Kit));
-            server.add(device, Arc::new(Device { slots: own }));
+            let reader = Device {
+                slots: own,
+                slots_take_turns: model.slots_take_turns,
+            };
+            server.add(device, Arc::new(reader));
         }
         configure(dir, &config)?;
         Ok(Self {
@@ -472,9 +506,12 @@ mod tests {
 
     #[test]
     fn slots_need_the_kits_driver() {
-        let builder = Sandbox::builder().reader(ReaderModel::new("a").slots(3));
-        let error = builder.check_models(Driver::Vpcd).unwrap_err();
-        assert!(matches!(error, TestkitError::NeedsKitDriver { .. }));
-        assert!(builder.check_models(Driver::Kit).is_ok());
+        let model = ReaderModel::new("a");
+        for model in [model.clone().slots(3), model.slots_take_turns()] {
+            let builder = Sandbox::builder().reader(model);
+            let error = builder.check_models(Driver::Vpcd).unwrap_err();
+            assert!(matches!(error, TestkitError::NeedsKitDriver { .. }));
+            assert!(builder.check_models(Driver::Kit).is_ok());
+        }
     }
 }

@@ -92,11 +92,15 @@ pub enum TestkitError {
         reader: String,
     },
 
-    /// The environment variable `SCARD_TESTKIT_DRIVER` names no driver.
-    #[error("SCARD_TESTKIT_DRIVER is {name:?}: it can be \"vpcd\" or \"kit\"")]
-    UnknownDriver {
+    /// An environment variable of the kit has a value that it cannot have.
+    #[error("{variable} is {value:?}: it can be {known}")]
+    UnknownSetting {
+        /// The variable.
+        variable: &'static str,
         /// Its value.
-        name: String,
+        value: String,
+        /// The values that it can have.
+        known: &'static str,
     },
 
     /// Something that `vpcd` cannot do.

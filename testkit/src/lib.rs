@@ -84,6 +84,10 @@
 //! not choose use the kit's driver, with readers in pairs as `vpcd` has them: so
 //! the same tests run with both.
 //!
+//! The slots of a reader work at the same time, unless
+//! [`ReaderModel::slots_take_turns`] says otherwise, or for all readers of the
+//! kit's driver `SCARD_TESTKIT_SLOTS=take-turns` in the environment.
+//!
 //! ```no_run
 //! use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, VirtualCard};
 //!

@@ -20,6 +20,7 @@ pub struct ReaderModel {
     pub(crate) interface: Option<String>,
     pub(crate) serial: Option<String>,
     pub(crate) slots: Option<u8>,
+    pub(crate) slots_take_turns: bool,
 }
 
 impl ReaderModel {
@@ -31,6 +32,7 @@ impl ReaderModel {
             interface: None,
             serial: None,
             slots: None,
+            slots_take_turns: false,
         }
     }
 
@@ -58,6 +60,19 @@ impl ReaderModel {
     #[must_use]
     pub fn slots(mut self, slots: u8) -> Self {
         self.slots = Some(slots.max(1));
+        self
+    }
+
+    /// Its slots cannot be used at the same time: while one of them is busy, the
+    /// daemon holds up calls to the others. Most real readers with several slots
+    /// are like this (their driver answers `TAG_IFD_SLOT_THREAD_SAFE` with 0).
+    /// Needs [`Driver::Kit`](crate::Driver::Kit).
+    ///
+    /// With `SCARD_TESTKIT_SLOTS=take-turns` in the environment, the slots of all
+    /// readers of the kit's driver take turns.
+    #[must_use]
+    pub fn slots_take_turns(mut self) -> Self {
+        self.slots_take_turns = true;
         self
     }
 

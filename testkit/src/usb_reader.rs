@@ -22,6 +22,7 @@ pub(crate) struct HotPlug {
     server: Arc<Server>,
     status: Arc<DaemonStatus>,
     timeout: Duration,
+    slots_take_turns: bool,
     plugged: Mutex<Vec<Arc<Plugged>>>,
 }
 
@@ -41,6 +42,7 @@ impl HotPlug {
         server: Arc<Server>,
         status: Arc<DaemonStatus>,
         timeout: Duration,
+        slots_take_turns: bool,
     ) -> Self {
         Self {
             bus: Mutex::new(bus),
@@ -48,6 +50,7 @@ impl HotPlug {
             server,
             status,
             timeout,
+            slots_take_turns,
             plugged: Mutex::default(),
         }
     }
@@ -99,7 +102,10 @@ impl HotPlug {
         let reader = Arc::new(Plugged {
             name: model.name.clone(),
             address: bus.next_address(),
-            device: Arc::new(Device { slots }),
+            device: Arc::new(Device {
+                slots,
+                slots_take_turns: self.slots_take_turns || model.slots_take_turns,
+            }),
             here: AtomicBool::new(true),
         });
         self.server

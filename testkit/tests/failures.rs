@@ -79,6 +79,14 @@ fn an_unknown_driver_is_named() {
 }
 
 #[test]
+fn an_unknown_kind_of_slots_is_named() {
+    start_fails(
+        &[("SCARD_TESTKIT_SLOTS", "serial")],
+        &["SCARD_TESTKIT_SLOTS", "serial", "take-turns"],
+    );
+}
+
+#[test]
 fn start_with_usb() {
     if is_rerun() {
         let builder = Sandbox::builder().driver(Driver::Kit).hot_plug("Reader");

@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::env;
+use std::process::Command;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,6 +56,64 @@ fn readers_are_single_and_in_any_number() {
             assert_eq!(seen.to_str(), Ok(name));
         }
     });
+}
+
+/// Whether a command to the second slot waits for one to the first.
+fn take_turns(slots: &[VirtualReader]) -> bool {
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let slow = VirtualCard::new(move |_: &[u8]| {
+        begun.send(()).unwrap();
+        released.recv().unwrap();
+        [0x90, 0x00]
+    });
+    slots[0].insert(slow).unwrap();
+    slots[1].insert(VirtualCard::iso()).unwrap();
+    thread::scope(|scope| {
+        let clients = [0, 1].map(|slot| connect(&context(), &slots[slot]).unwrap());
+        let [first, second] = clients;
+        let first = scope.spawn(move || transmit(&first, SELECT));
+        begins.recv().unwrap();
+        let (answered, answer) = mpsc::channel();
+        scope.spawn(move || answered.send(transmit(&second, SELECT)));
+        let early = answer.recv_timeout(Duration::from_millis(500)).is_ok();
+        release.send(()).unwrap();
+        first.join().unwrap().unwrap();
+        if !early {
+            answer.recv_timeout(SOON).unwrap().unwrap();
+        }
+        !early
+    })
+}
+
+#[test]
+fn slots_work_at_the_same_time_or_take_turns() {
+    let all_do = env::var_os("SCARD_TESTKIT_SLOTS").is_some();
+    isolated(|| {
+        let twin = |name| ReaderModel::new(name).slots(2);
+        let builder = builder()
+            .reader(twin("Twin"))
+            .reader(twin("In Turn").slots_take_turns())
+            .hot_plug("USB Twin")
+            .hot_plug("USB In Turn");
+        let sandbox = builder.start().unwrap();
+        assert_eq!(take_turns(&sandbox.readers()[..2]), all_do);
+        assert!(take_turns(&sandbox.readers()[2..]));
+        let plugged = sandbox.plug(twin("USB Twin")).unwrap();
+        assert_eq!(take_turns(plugged.slots()), all_do);
+        let plugged = sandbox.plug(twin("USB In Turn").slots_take_turns());
+        assert!(take_turns(plugged.unwrap().slots()));
+    });
+}
+
+#[test]
+fn the_environment_makes_all_slots_take_turns() {
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["slots_work_at_the_same_time_or_take_turns", "--exact"])
+        .env("SCARD_TESTKIT_SLOTS", "take-turns")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

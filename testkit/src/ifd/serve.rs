@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::slot::IfdSlot;
 use super::state::{Link, Look};
 use super::wire::{self, Answer, Request, Round};
-use super::{IfdCall, IfdError};
+use super::{Device, IfdCall, IfdError};
 use crate::card::{CardHandle, Reply};
 use crate::sync::lock;
 
@@ -23,7 +23,7 @@ enum Next {
 
 impl IfdSlot {
     /// The daemon has opened the slot: serves its requests.
-    pub(super) fn open(self: &Arc<Self>, stream: UnixStream, slots: u8, lun: u32) {
+    pub(super) fn open(self: &Arc<Self>, stream: UnixStream, device: &Device, lun: u32) {
         // The daemon numbers readers in the upper half and slots in the lower.
         self.name.number(lun >> 16);
         let stream = Arc::new(stream);
@@ -35,7 +35,8 @@ impl IfdSlot {
             state.added = lun & 0xFFFF != 0;
             state.link = Some(Link {
                 id: state.links,
-                slots,
+                slots: u8::try_from(device.slots.len()).unwrap_or(u8::MAX),
+                slots_take_turns: device.slots_take_turns,
                 requests: Arc::clone(&stream),
                 events: None,
             });
@@ -126,6 +127,9 @@ impl IfdSlot {
             Request::GetAttribute {
                 tag: wire::TAG_SLOTS_NUMBER,
             } => return Next::Answer(self.added(id)),
+            Request::GetAttribute {
+                tag: wire::TAG_SLOT_THREAD_SAFE,
+            } => return Next::Answer(self.slot_thread_safe()),
             // Tells of what we know.
             Request::SetAttribute {
                 tag: wire::TAG_DEVICE_REMOVED,
@@ -216,6 +220,15 @@ impl IfdSlot {
         let slots = state.link.as_ref().map_or(1, |link| link.slots);
         self.changed.notify_all();
         Ok(vec![slots])
+    }
+
+    fn slot_thread_safe(&self) -> Answer {
+        let state = lock(&self.state);
+        let turns = state
+            .link
+            .as_ref()
+            .is_some_and(|link| link.slots_take_turns);
+        Ok(vec![u8::from(!turns)])
     }
 
     fn presence(&self, id: u64, round: Round) -> (IfdError, u64) {
@@ -346,7 +359,13 @@ mod tests {
             };
             slot.daemon_starts();
             Self {
-                requests: connect(|slot, stream| slot.open(stream, 1, 0)),
+                requests: connect(|slot, stream| {
+                    let device = Device {
+                        slots: vec![Arc::clone(slot)],
+                        slots_take_turns: false,
+                    };
+                    slot.open(stream, &device, 0);
+                }),
                 events: connect(|slot, stream| slot.watch(stream)),
             }
         }

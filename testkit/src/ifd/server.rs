@@ -16,6 +16,8 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) slots: Vec<Arc<IfdSlot>>,
+    /// One slot can be used at a time.
+    pub(crate) slots_take_turns: bool,
 }
 
 /// The readers, by the names by which the daemon opens them.
@@ -102,15 +104,14 @@ fn greet(devices: &Devices, stream: UnixStream) {
     let device = lock(devices).get(name).cloned();
     let slot = device.as_ref().and_then(|device| {
         let slot = device.slots.get((lun & 0xFFFF) as usize);
-        slot.map(|slot| (slot, device.slots.len()))
+        slot.map(|slot| (slot, device))
     });
-    let Some((slot, slots)) = slot else {
+    let Some((slot, device)) = slot else {
         let _ = wire::send(&stream, &Err(IfdError::NO_SUCH_DEVICE));
         return;
     };
-    let slots = u8::try_from(slots).unwrap_or(u8::MAX);
     match purpose {
-        wire::REQUESTS => slot.open(stream, slots, lun),
+        wire::REQUESTS => slot.open(stream, device, lun),
         wire::EVENTS => slot.watch(stream),
         _ => {}
     }

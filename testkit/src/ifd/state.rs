@@ -96,6 +96,7 @@ pub(super) struct Link {
     pub(super) id: u64,
     /// Slots of the reader, all together.
     pub(super) slots: u8,
+    pub(super) slots_take_turns: bool,
     pub(super) requests: Arc<UnixStream>,
     pub(super) events: Option<Arc<UnixStream>>,
 }

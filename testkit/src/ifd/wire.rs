@@ -63,6 +63,10 @@ pub(crate) const ABSENT: IfdError = IfdError::ICC_NOT_PRESENT;
 pub(crate) const ATTRIBUTE_ATR: u32 = 0x0009_0303;
 pub(crate) const TAG_ATR: u32 = 0x0303;
 
+/// Asked by the daemon for each slot after the first: can it be used while another
+/// of its reader is?
+pub(crate) const TAG_SLOT_THREAD_SAFE: u32 = 0x0FAC;
+
 /// Asked by the daemon when it has added a reader: how many slots are there?
 pub(crate) const TAG_SLOTS_NUMBER: u32 = 0x0FAE;
 
