@@ -15,6 +15,8 @@
 //!   and every reset.
 //! - The daemon can be killed, paused and restarted on the same socket path
 //!   ([`Sandbox::kill`], [`Sandbox::pause`], [`Sandbox::restart`]).
+//! - A [`fake::Service`] in place of the daemon gives answers that no real one
+//!   gives: wrong, late, cut or none.
 //! - Any number of sandboxes run at the same time, each in a few milliseconds.
 //! - [`isolated`] gives a test that uses PC/SC in its own process a process of
 //!   its own; [`isolated_with_peer`] adds second programs to it.
@@ -150,6 +152,7 @@ mod card;
 mod daemon;
 mod directory;
 mod error;
+pub mod fake;
 mod ifd;
 mod iso;
 mod isolate;
