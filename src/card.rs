@@ -58,8 +58,8 @@ use crate::worker::AbortHandle;
 ///
 /// Dropping it disconnects and leaves the card as it is, unless
 /// [`ConnectOptions::disposition_on_drop`] says otherwise. The [limits](Card::set_timeout) of its
-/// calls hold for the drop, too: what takes longer is left to end by itself, and leaves the card
-/// as it is.
+/// calls hold for the drop, too, and a drop that leaves the card takes 100 ms at most then: what
+/// takes longer ends by itself, and leaves the card as it is.
 ///
 /// While another program holds a transaction on the card, calls wait until it ends, or until
 /// a [limit](Card::set_timeout) is over.

@@ -24,6 +24,10 @@ use crate::worker::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
 /// How long the end of a transaction or connection is waited for when there is no time left.
 const GRACE: Duration = Duration::from_millis(10);
 
+/// How long at most a drop that does nothing to the card waits until the connection has ended.
+/// The service can need the driver for that, which may be busy with the card in another slot.
+const DROP: Duration = Duration::from_millis(100);
+
 /// How long calls may take.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limits {
@@ -376,7 +380,8 @@ impl Channel {
 }
 
 impl Drop for Channel {
-    /// The end of the connection has the limits of its calls.
+    /// The end of the connection has the limits of its calls, and a shorter one if nothing is to
+    /// be done to the card.
     fn drop(&mut self) {
         #[cfg(feature = "async")]
         if self.detached.is_some() {
@@ -396,13 +401,12 @@ impl Drop for Channel {
         let end = move |connection: &mut Box<Connection>, permit: &Permit<'_>| {
             connection.end(permit, disposition);
         };
+        let mut limits = self.limits.of_clean_up();
+        if disposition == Disposition::Leave {
+            limits.timeout = Some(limits.timeout.map_or(DROP, |timeout| timeout.min(DROP)));
+        }
         // If it takes too long, it goes on by itself.
-        let _ = run(
-            &mut self.worker,
-            connection,
-            &self.limits.of_clean_up(),
-            end,
-        );
+        let _ = run(&mut self.worker, connection, &limits, end);
     }
 }
 

@@ -84,6 +84,22 @@ impl Service {
     /// [`Io`](TestkitError::Io),
     /// [`SocketPathTooLong`](TestkitError::SocketPathTooLong).
     pub fn start() -> Result<Self, TestkitError> {
+        Self::begin([Reader::new("Fake Reader 00 00")].into(), None)
+    }
+
+    /// Starts a service with these readers and this [script](Self::script), which
+    /// has the first message already.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        readers: impl IntoIterator<Item = Reader>,
+        script: impl FnMut(&Request) -> Answer + Send + 'static,
+    ) -> Result<Self, TestkitError> {
+        Self::begin(readers.into_iter().collect(), Some(Box::new(script)))
+    }
+
+    fn begin(readers: Vec<Reader>, script: Option<Script>) -> Result<Self, TestkitError> {
         let dir = Directory::for_sandbox()?;
         let socket = dir.socket()?;
         let listen = || {
@@ -97,7 +113,8 @@ impl Service {
             socket.display()
         )))?);
         let shared = Arc::<Shared>::default();
-        shared.show(&mut shared.state(), vec![Reader::new("Fake Reader 00 00")]);
+        shared.show(&mut shared.state(), readers);
+        *lock(&shared.script) = script;
         let thread = thread::Builder::new()
             .name("fake service".into())
             .spawn({
