@@ -79,15 +79,16 @@ pub fn assert_becomes(fixture: &Fixture, expected: &Usage) {
 /// The other process: holds a transaction from "hold" to "release".
 pub fn holder(link: &mut Link) {
     let reader = ReaderName::new(link.recv()).unwrap();
-    let context = Context::establish().unwrap();
     loop {
         assert_eq!(link.recv(), "hold");
+        // Not before, nor until later: what is in use otherwise may be looked at then.
+        let context = Context::establish().unwrap();
         let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
         let transaction = card.transaction().unwrap();
         link.send("held");
         assert_eq!(link.recv(), "release");
         drop(transaction);
-        drop(card);
+        drop((card, context));
         link.send("released");
     }
 }
