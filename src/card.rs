@@ -518,6 +518,10 @@ impl Card {
         self.channel.set_abort(abort);
     }
 
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.channel.in_transaction()
+    }
+
     pub(crate) fn begin_transaction_again(&mut self) -> Result<()> {
         self.channel.call(Call::begin_transaction())
     }

@@ -218,6 +218,13 @@ impl Channel {
         self.connection.as_ref().is_none_or(|it| it.is_over())
     }
 
+    /// Whether the connection holds a transaction.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(|it| it.in_transaction())
+    }
+
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.limits.change(|limits| limits.timeout = timeout);
     }

@@ -202,7 +202,6 @@ impl Connection {
         self.context.is_released()
     }
 
-    #[cfg(feature = "async")]
     pub(crate) fn in_transaction(&self) -> bool {
         self.in_transaction
     }
@@ -517,6 +516,8 @@ impl Connection {
         protocols: Protocols,
         initialization: Initialization,
     ) -> Result<Protocol> {
+        let has_lost_lock = self.has_lost_lock();
+        self.in_transaction &= !has_lost_lock;
         let resets = initialization != Initialization::Leave;
         let becomes_exclusive = access.is_exclusive() && !self.access.is_exclusive();
         let (before, mut began) = (self.access, false);
@@ -535,7 +536,22 @@ impl Connection {
         if reconnected.is_err() && resets && becomes_exclusive {
             self.give_up_exclusive_access(before);
         }
+        if reconnected.is_ok() && has_lost_lock && before.is_exclusive() && access.is_exclusive() {
+            // Without it, the end of the next transaction would be refused.
+            let _ = self.make(Operation::BeginTransaction, sys::begin_transaction);
+        }
         reconnected
+    }
+
+    /// Whether the service has unlocked the card, as pcsc-lite does when it is taken out. It keeps
+    /// that to itself at a reconnect.
+    fn has_lost_lock(&self) -> bool {
+        let had_lock = self.in_transaction || self.access.is_exclusive();
+        Platform::CURRENT == Platform::PcscLite
+            && had_lock
+            && self
+                .make(Operation::Status, sys::status)
+                .is_err_and(|failure| failure.code == ReturnCode::W_REMOVED_CARD)
     }
 
     /// Waits until no other connection to the card is left, without doing anything to it.

@@ -11,7 +11,6 @@ use crate::control::ControlCode;
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Initialization, Protocol, ShareMode};
-use crate::platform::Platform;
 use crate::status::CardStatus;
 
 /// Whether a transaction is still what its owner takes it for.
@@ -49,19 +48,11 @@ impl Hold {
         self.interrupted
     }
 
-    /// Where the platform ends a transaction with a reconnect, it is not held until it was
-    /// [begun again](Hold::begun_again). Says whether it is to be begun again.
-    pub(crate) fn reconnected(&mut self) -> bool {
-        self.reconnected_on(Platform::CURRENT)
-    }
-
-    fn reconnected_on(&mut self, platform: Platform) -> bool {
-        let is_lost = !platform.reconnect_keeps_transaction();
-        if is_lost {
-            self.interrupted = true;
-            self.held = false;
-        }
-        is_lost
+    /// The card was reconnected. Where the transaction has ended by that or before, it is not
+    /// held until it was [begun again](Hold::begun_again).
+    pub(crate) fn reconnected(&mut self, is_held: bool) {
+        self.held = is_held;
+        self.interrupted |= !is_held;
     }
 
     pub(crate) fn begun_again(&mut self) {
@@ -232,9 +223,9 @@ impl<'card> Transaction<'card> {
     ///
     /// # Platform notes
     ///
-    /// With pcsc-lite the transaction goes on. Windows and macOS end it with the reconnect,
-    /// so it is begun again: others may have used the card in between, and
-    /// [`interrupted`](Transaction::interrupted) says so.
+    /// With pcsc-lite the transaction goes on, unless the card was taken out, which ends it.
+    /// Windows and macOS end it with the reconnect. What has ended is begun again: others may have
+    /// used the card in between, and [`interrupted`](Transaction::interrupted) says so.
     #[doc(alias = "SCardReconnect")]
     pub fn reconnect(
         &mut self,
@@ -245,15 +236,16 @@ impl<'card> Transaction<'card> {
         let protocol =
             self.card(Operation::Reconnect)?
                 .reconnect(share_mode, protocols, initialization)?;
-        if self.hold.reconnected() {
+        self.hold.reconnected(self.card.in_transaction());
+        if !self.hold.is_held() {
             self.card.begin_transaction_again()?;
             self.hold.begun_again();
         }
         Ok(protocol)
     }
 
-    /// Whether others may have used the card since the transaction began: where the
-    /// platform ends a transaction at a [`reconnect`](Transaction::reconnect).
+    /// Whether others may have used the card since the transaction began, because it had to be
+    /// begun again by [`reconnect`](Transaction::reconnect).
     pub fn interrupted(&self) -> bool {
         self.hold.interrupted()
     }
@@ -336,22 +328,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_and_macos_end_a_transaction_with_a_reconnect() {
+    fn a_transaction_that_a_reconnect_has_ended_protects_nothing_until_it_is_begun_again() {
         let reader = ReaderName::new("Reader").expect("a name");
-        for platform in [Platform::Windows, Platform::MacOs] {
-            let mut hold = Hold::BEGUN;
-            assert!(hold.reconnected_on(platform));
-            // Where it cannot be begun again, nothing goes on as if it were held, and what is
-            // not held is not ended.
-            assert!(!hold.is_held());
-            let lost = hold.check(Operation::Transmit, &reader).unwrap_err();
-            assert_eq!(lost.kind(), crate::ErrorKind::NotInTransaction);
-            hold.begun_again();
-            assert!(hold.is_held() && hold.interrupted());
-            hold.check(Operation::Transmit, &reader).expect("held");
-        }
         let mut hold = Hold::BEGUN;
-        assert!(!hold.reconnected_on(Platform::PcscLite));
+        hold.reconnected(true);
         assert!(hold.is_held() && !hold.interrupted());
+        hold.reconnected(false);
+        // Where it cannot be begun again, nothing goes on as if it were held, and what is not
+        // held is not ended.
+        assert!(!hold.is_held());
+        let lost = hold.check(Operation::Transmit, &reader).unwrap_err();
+        assert_eq!(lost.kind(), crate::ErrorKind::NotInTransaction);
+        hold.begun_again();
+        assert!(hold.is_held() && hold.interrupted());
+        hold.check(Operation::Transmit, &reader).expect("held");
     }
 }

@@ -238,6 +238,27 @@ const CALLS: &[(Operation, Call)] = &[
     }),
 ];
 
+/// pcsc-lite ends a transaction when the card is taken out.
+#[test]
+fn a_transaction_is_begun_again_for_the_next_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = block_on(connect(&fixture));
+        let mut transaction = block_on(card.transaction()).unwrap();
+        let slot = fixture.sandbox.reader(0);
+        slot.remove().unwrap();
+        slot.insert(plain_card()).unwrap();
+        let any = Protocols::ANY;
+        let again = transaction.reconnect(ShareMode::Shared, any, Initialization::Leave);
+        block_on(again).unwrap();
+        assert!(transaction.interrupted());
+        let other = fixture.use_by_another();
+        assert_blocked(&other);
+        block_on(transaction.end(Disposition::Leave)).unwrap();
+        assert_eq!(finish(&other).unwrap(), OK);
+    });
+}
+
 /// What is given up leaves nothing behind, and nothing is done late.
 #[test]
 fn calls_on_a_card_that_another_process_holds_can_be_dropped_and_end_at_deadlines() {

@@ -271,3 +271,56 @@ fn exclusive_access_and_transactions_go_together() {
         assert_works(&mut fixture.connect());
     });
 }
+
+/// pcsc-lite ends a transaction when the card is taken out, and does not tell of it later.
+#[test]
+fn a_transaction_is_begun_again_for_the_next_card() {
+    isolated(|| {
+        let fixture = fixture();
+        for noticed in [true, false] {
+            let mut card = fixture.connect();
+            let mut transaction = card.transaction().unwrap();
+            let slot = fixture.sandbox.reader(0);
+            slot.remove().unwrap();
+            slot.insert(plain_card()).unwrap();
+            if noticed {
+                let removed = ReturnCode::W_REMOVED_CARD;
+                assert_fails(transaction.transmit(COMMAND), Operation::Transmit, removed);
+            }
+            transaction
+                .reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
+                .unwrap();
+            assert!(transaction.interrupted());
+            let other = fixture.use_by_another();
+            assert_blocked(&other);
+            transaction.end(Disposition::Leave).unwrap();
+            assert_eq!(finish(&other).unwrap(), OK);
+        }
+    });
+}
+
+#[test]
+fn exclusive_access_goes_on_with_the_next_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect_exclusive();
+        let slot = fixture.sandbox.reader(0);
+        for initialization in [Initialization::Leave, Initialization::Reset] {
+            slot.remove().unwrap();
+            slot.insert(plain_card()).unwrap();
+            card.reconnect(ShareMode::Exclusive, Protocols::ANY, initialization)
+                .unwrap();
+            for _ in 0..2 {
+                let transaction = card.transaction().unwrap();
+                transaction.end(Disposition::Leave).unwrap();
+            }
+            assert_fails(
+                fixture.try_connect(ConnectOptions::new()),
+                Operation::Connect,
+                ReturnCode::E_SHARING_VIOLATION,
+            );
+        }
+        drop(card);
+        assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK);
+    });
+}

@@ -222,8 +222,8 @@ impl<'card> AsyncTransaction<'card> {
     ///
     /// # Cancel safety
     ///
-    /// That of [`AsyncCard::reconnect`]. Where the platform ends the transaction with the
-    /// reconnect, it is lost if the future is dropped, and calls on it fail with
+    /// That of [`AsyncCard::reconnect`]. The transaction is lost if the future is dropped, and
+    /// calls on it fail with
     /// [`ErrorKind::NotInTransaction`](crate::ErrorKind::NotInTransaction) if the card is not
     /// abandoned.
     #[doc(alias = "SCardReconnect")]
@@ -236,16 +236,13 @@ impl<'card> AsyncTransaction<'card> {
         self.card(Operation::Reconnect)?;
         // Before it is known, for the case that this future is dropped.
         let before = self.hold;
-        let is_lost = self.hold.reconnected();
+        self.hold.reconnected(false);
         let reconnected = self.card.reconnect(share_mode, protocols, initialization);
-        let protocol = match reconnected.await {
-            Ok(protocol) => protocol,
-            Err(error) => {
-                self.hold = before;
-                return Err(error);
-            }
-        };
-        if is_lost {
+        let reconnected = reconnected.await;
+        self.hold = before;
+        let protocol = reconnected?;
+        self.hold.reconnected(self.card.channel().in_transaction());
+        if !self.hold.is_held() {
             let again = Call::begin_transaction();
             self.card.channel().call_detached(again).await?;
             self.hold.begun_again();
