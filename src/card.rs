@@ -60,6 +60,8 @@ use crate::worker::AbortHandle;
 /// [`ConnectOptions::disposition_on_drop`] says otherwise. The [limits](Card::set_timeout) of its
 /// calls hold for the drop, too, and a drop that leaves the card takes 100 ms at most then: what
 /// takes longer ends by itself, and leaves the card as it is.
+/// [Every way that a connection can end](crate::guide::endings), and what becomes of the card,
+/// has a page of its own.
 ///
 /// While another program holds a transaction on the card, calls wait until it ends, or until
 /// a [limit](Card::set_timeout) is over.

@@ -25,7 +25,8 @@
 //!
 //! New to smart cards? [PC/SC in ten minutes](guide::pcsc). In a hurry? The
 //! [cookbook](guide::cookbook). Coming from [the `pcsc` crate](guide::from_pcsc_crate), from
-//! [pyscard](guide::from_pyscard), from [Java or .NET](guide::from_others)? And what [reconnect](guide::reconnect) really does.
+//! [pyscard](guide::from_pyscard), from [Java or .NET](guide::from_others)? And what
+//! [reconnect](guide::reconnect) really does, and [how connections end](guide::endings).
 //!
 //! # The parts
 //!
@@ -76,7 +77,8 @@
 //!
 //! Cards, readers and contexts belong to the process that made them. In a forked child they
 //! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
-//! there. Children are those of C's `fork`.
+//! there. Children are those of C's `fork`. [What becomes of the card](guide::endings) when one of
+//! these processes ends has a page of its own.
 //!
 //! A process may fork and end at any time, also while other threads are in a call. On pcsc-lite:
 //!
@@ -84,8 +86,7 @@
 //!   connects to a service that hangs. The child can make no call then: they fail with
 //!   `SCARD_E_SYSTEM_CANCELLED`.
 //! - The end of the process takes 20 ms more while another thread is in a call (a [`Monitor`]
-//!   always is), and up to a second more while one connects to a service that hangs or
-//!   disconnects with a reset. Calls that others begin once C's `exit` has come to its handlers
+//!   always is), and up to a second more while one connects to a service that hangs. Calls that others begin once C's `exit` has come to its handlers
 //!   fail with `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -153,6 +153,8 @@ impl Initialization {
 }
 
 /// What happens to the card when a connection or a transaction ends: `dwDisposition`.
+///
+/// What ends either, and what other programs notice: [`guide::endings`](crate::guide::endings).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Disposition {
     /// `SCARD_LEAVE_CARD`: nothing.
@@ -162,7 +164,8 @@ pub enum Disposition {
     Reset,
     /// `SCARD_UNPOWER_CARD`: the card loses its power.
     Unpower,
-    /// `SCARD_EJECT_CARD`: the reader ejects the card, if it is one that can.
+    /// `SCARD_EJECT_CARD`: the reader ejects the card, if it is one that can. pcsc-lite has that
+    /// done by drivers for version 2.0 of its interface only, as hardly any are.
     Eject,
 }
 

@@ -78,8 +78,9 @@ impl Hold {
 /// # }
 /// ```
 ///
-/// Ends when it is dropped, in a panic, too, and when the process ends. The card is left as
-/// it is then; [`end`](Transaction::end) can do more and says what failed.
+/// Ends when it is dropped, also by a panic, and leaves the card as it is;
+/// [`end`](Transaction::end) can do more and says what failed. The card of a process that ends
+/// inside a transaction is reset: [every way that it can end](crate::guide::endings).
 ///
 /// # Platform notes
 ///

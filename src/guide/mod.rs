@@ -2,6 +2,7 @@
 //!
 //! - [`pcsc`]: PC/SC in ten minutes, for those who are new to it.
 //! - [`reconnect`]: the states of a connection, and how to get from one to the other.
+//! - [`endings`]: what ends a transaction or a connection, and what becomes of the card.
 //! - [`cookbook`]: short programs for what is needed often.
 //! - [`from_pcsc_crate`]: from the `pcsc` crate, item by item.
 //! - [`from_pyscard`]: from Python's pyscard, call by call.
@@ -10,6 +11,13 @@
 pub mod cookbook {
     #![doc = include_str!("cookbook.md")]
     #![cfg_attr(feature = "async", doc = include_str!("cookbook_async.md"))]
+
+    #[cfg(doc)]
+    use crate::*;
+}
+
+pub mod endings {
+    #![doc = include_str!("endings.md")]
 
     #[cfg(doc)]
     use crate::*;
