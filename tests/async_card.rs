@@ -540,16 +540,20 @@ fn cards_do_not_wait_for_each_other() {
     isolated(|| {
         const TIME: Duration = Duration::from_millis(200);
         let slow = || VirtualCard::new(|_: &[u8]| OK).delay(TIME);
-        everywhere(fixture_with(slow()), move |fixture| async move {
-            let second = fixture.sandbox.reader(1);
+        // Two slots of one reader may have to take turns.
+        let sandbox = Sandbox::builder().readers(3).card(0, slow());
+        let fixture = Fixture::of(sandbox.start().unwrap());
+        everywhere(fixture, move |fixture| async move {
+            let second = fixture.sandbox.reader(2);
             let (card, other) = match second.card() {
                 Some(card) => (fixture.card.clone(), card),
                 None => (fixture.card.clone(), second.insert(slow()).unwrap()),
             };
             let context = context(&fixture);
             let connect = |name| context.connect(name, ConnectOptions::new());
+            let second_name = ReaderName::new(second.name()).unwrap();
             let (mut one, mut two) =
-                tokio::try_join!(connect(&fixture.reader), connect(&fixture.empty_reader)).unwrap();
+                tokio::try_join!(connect(&fixture.reader), connect(&second_name)).unwrap();
             for seen in [&card, &other] {
                 seen.clear_log();
             }

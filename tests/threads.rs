@@ -11,8 +11,8 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use scard::{ConnectOptions, Context, Disposition, ReturnCode};
-use scard_testkit::{Link, isolated, isolated_with_peer};
+use scard::{ConnectOptions, Context, Disposition, ReaderName, ReturnCode};
+use scard_testkit::{Link, Sandbox, isolated, isolated_with_peer};
 use support::*;
 
 /// When a test that runs until it is stopped is over; `SCARD_THREADS_SECONDS` says when.
@@ -100,14 +100,18 @@ fn cards_are_reset_and_ejected_while_contexts_come_and_go() {
 fn a_slow_card_delays_nobody_elses_coming_and_going() {
     isolated(|| {
         let slow = Duration::from_secs(2);
-        let fixture = fixture_with(plain_card().delay(slow));
+        // Another slot of the same reader may have to wait.
+        let sandbox = Sandbox::builder().readers(3);
+        let sandbox = sandbox.card(0, plain_card().delay(slow)).start().unwrap();
+        let another = ReaderName::new(sandbox.reader(2).name()).unwrap();
+        let fixture = Fixture::of(sandbox);
         let mut card = fixture.connect();
         let idle = fixture.connect();
         let begun = Instant::now();
         let answer = in_background(move || card.transmit(COMMAND));
         fixture.card.wait_for_commands(1, SOON).unwrap();
         drop(idle);
-        drop(fixture.context.open_reader(&fixture.empty_reader).unwrap());
+        drop(fixture.context.open_reader(&another).unwrap());
         assert!(begun.elapsed() < slow, "after {:?}", begun.elapsed());
         assert_eq!(finish(&answer).unwrap(), OK);
     });
