@@ -329,6 +329,21 @@ fn it_ends_with_its_handle_whatever_it_does() {
 }
 
 #[test]
+fn a_script_can_have_the_first_message() {
+    isolated(|| {
+        let refused = |request: &Request| match request.message {
+            Message::Version => Answer::code(0x8010_001E),
+            _ => Answer::normal(),
+        };
+        let service = Service::start_with([Reader::new("R")], refused).unwrap();
+        let error = Context::establish(pcsc::Scope::User).err();
+        assert_eq!(error, Some(Error::ServiceStopped));
+        service.script(|_| Answer::normal());
+        assert_eq!(context().list_readers_owned().unwrap(), [c"R".to_owned()]);
+    });
+}
+
+#[test]
 fn a_script_that_panics_closes_the_connection() {
     isolated(|| {
         let service = Service::start().unwrap();
