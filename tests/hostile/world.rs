@@ -1,0 +1,198 @@
+//! What holds whatever happens: calls end in time, and get answers of their own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::moods::Moods;
+
+/// How long a call may take.
+pub(crate) const LIMIT: Duration = Duration::from_millis(100);
+
+/// How much later it may be on a busy machine.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A call that takes so much longer does not return any more.
+const HANG: Duration = Duration::from_secs(10);
+
+/// Marks what is in the answer to one command alone.
+const MARK: &[u8] = b"TAG!";
+
+/// Marks what belongs into no answer.
+pub(crate) const FORGED: &[u8] = b"FORGED";
+
+pub(crate) struct World {
+    moods: Moods,
+    stopped: AtomicBool,
+    done: AtomicBool,
+    numbers: AtomicU64,
+    under_way: Mutex<HashMap<u64, UnderWay>>,
+    times: Mutex<BTreeMap<&'static str, Times>>,
+    violations: Mutex<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    name: &'static str,
+    begun: Instant,
+    limit: Duration,
+}
+
+/// Of the calls of a function.
+#[derive(Debug, Default)]
+struct Times {
+    calls: usize,
+    slowest: Duration,
+}
+
+/// A call for as long as it takes.
+pub(crate) struct Call<'a> {
+    world: &'a World,
+    number: u64,
+}
+
+/// What is in a command, and so in its answer.
+pub(crate) struct Tag([u8; 12]);
+
+impl World {
+    pub(crate) fn new(moods: &Moods) -> World {
+        World {
+            moods: moods.clone(),
+            stopped: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            numbers: AtomicU64::new(1),
+            under_way: Mutex::default(),
+            times: Mutex::default(),
+            violations: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub(crate) fn violated(&self, violation: String) {
+        println!("{violation}");
+        self.violations.lock().unwrap().push(violation);
+    }
+
+    /// Begins a call, which lasts until what is returned is dropped.
+    pub(crate) fn begin(&self, name: &'static str, limit: Duration) -> Call<'_> {
+        let number = self.number();
+        let begun = Instant::now();
+        let under_way = UnderWay { name, begun, limit };
+        self.under_way.lock().unwrap().insert(number, under_way);
+        Call {
+            world: self,
+            number,
+        }
+    }
+
+    /// Drops something, which takes no longer than a call.
+    pub(crate) fn drop<T>(&self, name: &'static str, value: T) {
+        let _call = self.begin(name, LIMIT);
+        drop(value);
+    }
+
+    /// Ends the process if a call does not return.
+    pub(crate) fn watch(&self) {
+        while !self.done.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(50));
+            let calls = self.under_way.lock().unwrap();
+            if calls
+                .values()
+                .any(|it| it.begun.elapsed() > it.limit + HANG)
+            {
+                println!("hangs: {calls:#?}");
+                println!("{:#?}", self.violations.lock().unwrap());
+                std::process::exit(1);
+            }
+        }
+    }
+
+    /// Ends [`watch`](World::watch).
+    pub(crate) fn watched(&self) {
+        self.done.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn tag(&self) -> Tag {
+        let mut tag = [0; 12];
+        tag[..4].copy_from_slice(MARK);
+        tag[4..].copy_from_slice(&self.number().to_be_bytes());
+        Tag(tag)
+    }
+
+    /// The answer is no other command's.
+    pub(crate) fn check(&self, tag: &Tag, answer: &[u8]) {
+        let marked = answer.windows(tag.0.len());
+        let foreign = marked.filter(|part| part.starts_with(MARK) && **part != tag.0);
+        let forged = answer.windows(FORGED.len()).any(|part| part == FORGED);
+        if forged || foreign.count() > 0 {
+            let shown = &answer[..answer.len().min(64)];
+            let history = self.moods.history(&tag.0).join("\n");
+            self.violated(format!(
+                "{:02X?} was answered with {shown:02X?}, after\n{history}",
+                tag.0
+            ));
+        }
+    }
+
+    /// The name is one that the service has shown.
+    pub(crate) fn check_name(&self, name: &[u8]) {
+        if !super::moods::may_be_shown(name) {
+            self.violated(format!("there is no reader {}", name.escape_ascii()));
+        }
+    }
+
+    /// Fails if anything was wrong.
+    pub(crate) fn report(&self) {
+        for (name, times) in &*self.times.lock().unwrap() {
+            println!("{:>7} {name}: at most {:?}", times.calls, times.slowest);
+        }
+        let violations = self.violations.lock().unwrap();
+        assert!(
+            violations.is_empty(),
+            "{} violations:\n{}",
+            violations.len(),
+            violations[..violations.len().min(40)].join("\n")
+        );
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let call = self.world.under_way.lock().unwrap().remove(&self.number);
+        let UnderWay { name, begun, limit } = call.expect("a call");
+        let took = begun.elapsed();
+        {
+            let mut times = self.world.times.lock().unwrap();
+            let times = times.entry(name).or_default();
+            times.calls += 1;
+            times.slowest = times.slowest.max(took);
+        }
+        if took > limit + GRACE {
+            self.world.violated(format!("{name} took {took:?}"));
+        }
+    }
+}
+
+impl Tag {
+    /// A command that has it.
+    pub(crate) fn command(&self) -> Vec<u8> {
+        [&[0x80, 0x10, 0x00, 0x00, 0x0C][..], &self.0].concat()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
