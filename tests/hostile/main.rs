@@ -14,6 +14,7 @@
 mod support;
 
 mod calls;
+mod cases;
 mod futures;
 mod moods;
 mod world;

@@ -1,0 +1,171 @@
+//! Single things that a service can do wrong.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use scard::{Card, ConnectOptions, Context, ContextOptions, ControlCode, ReaderName, Session};
+use scard_testkit::fake::{Answer, Gate, Message, Reader, Request, Service};
+use scard_testkit::isolated;
+
+use crate::moods::{may_be_shown, name};
+use crate::world::FORGED;
+
+/// The answer to it claims more than there can be.
+const LONG: &[u8] = &[0xBA, 0, 0, 0];
+const PLAIN: &[u8] = &[0, 0x20, 0, 1];
+
+type Call = fn(&mut Card) -> scard::Result<Vec<u8>>;
+
+/// How long an end hangs.
+const HANGS: Duration = Duration::from_secs(8);
+
+/// The commands that have arrived, with their connections.
+fn commands(service: &Service) -> Vec<(usize, Vec<u8>)> {
+    let log = service.log().into_iter();
+    let commands = log.filter(|it| matches!(it.message, Message::Transmit | Message::Control));
+    commands.map(|it| (it.connection, it.data)).collect()
+}
+
+/// The client library leaves the rest of it to be taken for the next answer.
+#[test]
+fn after_an_answer_that_is_too_long_the_connection_is_not_used_any_more() {
+    isolated(|| {
+        let service = Service::start().unwrap();
+        service.script(|request: &Request| match request.data.starts_with(LONG) {
+            true => {
+                let mut next = vec![0; 32];
+                next[24] = FORGED.len() as u8;
+                Answer::data([]).length(65_549).then(next).then(FORGED)
+            }
+            false => Answer::normal(),
+        });
+        let context = Context::establish().unwrap();
+        let reader = context.readers().unwrap().remove(0);
+        let calls: [(&str, Call); 4] = [
+            ("transmit", |card| card.transmit(LONG)),
+            ("control", |card| {
+                card.control(ControlCode::from_function(1), LONG)
+            }),
+            ("within", |card| {
+                card.within(Duration::from_secs(5), |card| card.transmit(LONG))
+            }),
+            ("in a transaction", |card| {
+                card.transaction()?.transmit(LONG)
+            }),
+        ];
+        for (name, call) in calls {
+            let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
+            call(&mut card).expect_err(name);
+            let next = card.transmit(PLAIN);
+            assert!(next.is_err(), "{name}, and then {next:02X?}");
+            let last = commands(&service).pop().unwrap();
+            assert_eq!(last.1, LONG, "{name}");
+        }
+
+        let mut session = Session::builder(&context).open().unwrap();
+        let long = session.run(|card| card.transmit(LONG));
+        assert!(long.is_err(), "{long:02X?}");
+        let next = session.run(|card| card.transmit(PLAIN)).unwrap();
+        assert_eq!(next, [PLAIN, &[0x90, 0x00]].concat());
+        let [.., long, plain] = &commands(&service)[..] else {
+            panic!("two commands");
+        };
+        assert_ne!(long.0, plain.0);
+    });
+}
+
+/// What ends a connection that has a card.
+fn is_end(request: &Request, with_card: &mut Vec<usize>) -> bool {
+    match request.message {
+        Message::Connect => with_card.push(request.connection),
+        Message::Disconnect => return true,
+        Message::Release => return with_card.contains(&request.connection),
+        _ => {}
+    }
+    false
+}
+
+#[test]
+fn the_end_of_a_connection_that_hangs_delays_nothing_else() {
+    isolated(|| {
+        let service = Service::start().unwrap();
+        // It counts those that come.
+        let gate = Gate::new();
+        gate.open();
+        let mut with_card = Vec::new();
+        service.script({
+            let gate = gate.clone();
+            move |request: &Request| match request.message {
+                // SCARD_E_READER_UNAVAILABLE: the session connects again.
+                Message::Transmit => Answer::code(0x8010_0017),
+                _ if is_end(request, &mut with_card) => Answer::normal().stall(&gate).delay(HANGS),
+                _ => Answer::normal(),
+            }
+        });
+        let context = Context::establish().unwrap();
+        let limit = Duration::from_millis(200);
+        let session = Session::builder(&context).deadline(Some(limit));
+        let mut session = session.open().unwrap();
+        let begun = Instant::now();
+        let run = session.run(|card| card.transmit(PLAIN));
+        let ran = begun.elapsed();
+        assert!(run.is_err());
+
+        let options = ContextOptions::new().timeout(Some(Duration::from_secs(2)));
+        let another = options.establish().map(drop).map_err(|e| e.code());
+        let begun = Instant::now();
+        drop((session, context));
+        let dropped = begun.elapsed();
+        gate.wait_for(1, limit).expect("an end that hangs");
+        assert_eq!(another, Ok(()));
+        assert!(
+            ran < 2 * limit && dropped < limit,
+            "the run took {ran:?}, the drop {dropped:?}"
+        );
+    });
+}
+
+/// The client library of pcsc-lite before 2.0.1 keeps one list for all threads.
+#[test]
+fn lists_of_readers_that_come_and_go_are_whole() {
+    isolated(|| {
+        let all = || (0..16).map(|number| Reader::new(name(number)));
+        let mut turns = 0;
+        let _service = Service::start_with(all(), move |request| match request.message {
+            Message::ReaderStates | Message::StatesSize => {
+                turns += 1;
+                Answer::readers(all().take([1, 16][turns % 2]))
+            }
+            Message::StatesArray => Answer::readers(all().take([1, 16][turns % 2])),
+            _ => Answer::normal(),
+        })
+        .unwrap();
+        let end = Instant::now() + Duration::from_secs(5);
+        let list = || {
+            let context = Context::establish().unwrap();
+            let mut seen = BTreeMap::<String, usize>::new();
+            while Instant::now() < end {
+                let answer = match context.readers() {
+                    Ok(names) => {
+                        let whole = |name: &ReaderName| may_be_shown(name.as_bytes());
+                        let whole = names.iter().all(whole);
+                        format!("{} names, whole: {whole}", names.len())
+                    }
+                    Err(error) => error.to_string(),
+                };
+                *seen.entry(answer).or_default() += 1;
+            }
+            seen
+        };
+        let seen = thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(list));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let answers = seen.iter().flat_map(|seen| seen.keys());
+        for answer in answers {
+            let right = ["1 names, whole: true", "16 names, whole: true"];
+            assert!(right.contains(&answer.as_str()), "{seen:#?}");
+        }
+    });
+}
