@@ -6,10 +6,10 @@ mod support;
 use std::thread;
 
 use scard::{
-    ConnectOptions, Disposition, Operation, Protocol, Protocols, ReaderFlags, ReaderName,
-    ReturnCode, ShareMode,
+    ConnectOptions, Disposition, Event, MonitorOptions, Operation, Protocol, Protocols,
+    ReaderFlags, ReaderName, ReturnCode, ShareMode,
 };
-use scard_testkit::{atr, isolated};
+use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, atr, isolated};
 use support::*;
 
 #[test]
@@ -45,6 +45,51 @@ fn the_protocol_is_the_cards_choice_among_the_accepted_ones() {
             ReturnCode::E_INVALID_PARAMETER,
         );
         assert_eq!(error.origin(), scard::Origin::Library);
+    });
+}
+
+/// What was agreed with the card stays, for everybody, until the card is reset.
+#[test]
+fn a_second_connection_has_to_accept_the_protocol_of_the_first() {
+    isolated(|| {
+        let fixture = fixture_with(plain_card().atr(atr::T0_T1));
+        let only = |protocols| fixture.try_connect(ConnectOptions::new().protocols(protocols));
+        let mut first = only(Protocols::T1).unwrap();
+        let mismatch = ReturnCode::E_PROTO_MISMATCH;
+        assert_fails(only(Protocols::T0), Operation::Connect, mismatch);
+        assert_eq!(fixture.connect().protocol(), Some(Protocol::T1));
+        assert_works(&mut first);
+        fixture.connect().disconnect(Disposition::Reset).unwrap();
+        assert_eq!(only(Protocols::T0).unwrap().protocol(), Some(Protocol::T0));
+    });
+}
+
+#[test]
+fn a_card_that_does_not_answer_is_not_connected_and_can_be_lost_by_a_reset() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, plain_card()).start().unwrap());
+        let slot = fixture.sandbox.reader(0);
+        let mut card = fixture.connect();
+        slot.fail_every(IfdCall::Reset, IfdError::COMMUNICATION_ERROR)
+            .unwrap();
+        assert_fails(
+            reconnect(&mut card, scard::Initialization::Reset),
+            Operation::Reconnect,
+            ReturnCode::W_UNRESPONSIVE_CARD,
+        );
+        drop(card);
+        slot.remove().unwrap();
+        slot.fail_every(IfdCall::PowerOn, IfdError::COMMUNICATION_ERROR)
+            .unwrap();
+        let mut monitor = fixture.context.monitor(MonitorOptions::new()).unwrap();
+        slot.insert_now(plain_card()).unwrap();
+        assert!(monitor.any(|event| matches!(event, Event::CardMute { .. })));
+        assert_fails(
+            fixture.try_connect(ConnectOptions::new()),
+            Operation::Connect,
+            ReturnCode::W_UNPOWERED_CARD,
+        );
     });
 }
 

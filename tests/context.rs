@@ -3,7 +3,10 @@
 
 mod support;
 
-use scard::{Context, ErrorKind, Operation, ReaderFlags, ReaderName, ReturnCode};
+use scard::{
+    Context, ContextOptions, ErrorKind, MonitorOptions, Operation, ReaderFlags, ReaderName,
+    ReturnCode, Scope,
+};
 use scard_testkit::{Sandbox, isolated};
 use support::*;
 
@@ -82,6 +85,38 @@ fn states_tell_what_is_in_the_readers() {
             card.event_count().map(|count| count.wrapping_add(2)),
             "a removal and an insertion"
         );
+    });
+}
+
+#[test]
+fn watching_disturbs_no_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        assert_works(&mut card);
+        let before = fixture.card.stats();
+        let mut monitor = fixture.context.monitor(MonitorOptions::new()).unwrap();
+        while monitor.next_timeout(NEVER).is_some() {}
+        for _ in 0..10 {
+            fixture.context.reader_states().unwrap();
+        }
+        // Comes after everything that was done to the card before.
+        assert_works(&mut card);
+        let mut after = fixture.card.stats();
+        after.commands -= 1;
+        assert_eq!(after, before);
+    });
+}
+
+#[test]
+fn every_scope_is_the_same_to_pcsc_lite() {
+    isolated(|| {
+        let fixture = fixture();
+        let options = ContextOptions::new().scope(Scope::System);
+        let context = options.establish().unwrap();
+        assert_eq!(context.readers(), fixture.context.readers());
+        let options = scard::ConnectOptions::new();
+        assert_works(&mut context.connect(&fixture.reader, options).unwrap());
     });
 }
 

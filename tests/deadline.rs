@@ -286,6 +286,30 @@ fn a_limit_that_is_kept_changes_nothing() {
 }
 
 #[test]
+fn a_command_with_a_limit_takes_a_transaction_for_itself() {
+    isolated(|| {
+        let (release, released) = std::sync::mpsc::channel();
+        let fixture = fixture_with(VirtualCard::new(move |_: &[u8]| {
+            let _ = released.recv_timeout(SOON);
+            OK
+        }));
+        let mut other = fixture.connect();
+        let mut card = fixture.connect();
+        card.set_timeout(Some(SOON));
+        let answer = in_background(move || card.transmit(COMMAND));
+        fixture.card.wait_for_commands(1, SOON).unwrap();
+        // What others do is refused while there is a transaction.
+        let refused = other.attribute(Attribute::ATR_STRING).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::SharingViolation);
+        release.send(()).unwrap();
+        assert_eq!(finish(&answer).unwrap(), OK);
+        // It has ended.
+        release.send(()).unwrap();
+        assert_works(&mut other);
+    });
+}
+
+#[test]
 fn no_time_at_all_is_refused_and_abandons_nothing() {
     isolated(|| {
         let fixture = fixture();

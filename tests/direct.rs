@@ -121,6 +121,36 @@ fn direct_access_resets_the_card_without_a_protocol() {
 }
 
 #[test]
+fn a_reader_is_told_what_happens_to_the_card_until_it_acknowledges_it() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut reader = fixture.context.open_reader(&fixture.reader).unwrap();
+        fixture.reset_by_another();
+        let reset = ReturnCode::W_RESET_CARD;
+        for _ in 0..2 {
+            assert_fails(reader.status(), Operation::Status, reset);
+        }
+        reader.reconnect(Initialization::Leave).unwrap();
+        assert!(reader.status().is_ok());
+
+        let slot = fixture.sandbox.reader(0);
+        slot.remove().unwrap();
+        let removed = ReturnCode::W_REMOVED_CARD;
+        assert_fails(reader.status(), Operation::Status, removed);
+        let acknowledged = reader.reconnect(Initialization::Leave);
+        assert_fails(
+            acknowledged,
+            Operation::Reconnect,
+            ReturnCode::E_NO_SMARTCARD,
+        );
+        slot.insert(plain_card()).unwrap();
+        assert_fails(reader.status(), Operation::Status, removed);
+        reader.reconnect(Initialization::Leave).unwrap();
+        assert!(reader.status().is_ok());
+    });
+}
+
+#[test]
 fn a_refused_move_to_the_card_leaves_a_usable_reader() {
     isolated(|| {
         let fixture = fixture();

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use scard::{
-    Atr, CardFilter, ConnectOptions, Context, ErrorKind, Event, Monitor, MonitorOptions,
-    ReaderName, Session,
+    Atr, CardFilter, ConnectOptions, Context, Disposition, ErrorKind, Event, Monitor,
+    MonitorOptions, ReaderName, Session,
 };
 use scard_testkit::{
     Driver, IfdCall, IfdError, Sandbox, SandboxBuilder, TestkitError, UsbReader, VirtualCard,
@@ -246,8 +246,11 @@ fn calls_on_an_unplugged_reader_say_that_it_is_gone() {
         let connect = || context.connect(&name(&reader), ConnectOptions::new());
         let mut card = connect().unwrap();
         let mut direct = context.open_reader(&name(&reader)).unwrap();
+        let mut held = connect().unwrap();
+        let transaction = held.transaction().unwrap();
         reader.unplug().unwrap();
         let mut errors = vec![
+            transaction.end(Disposition::Leave).unwrap_err(),
             card.transmit(COMMAND).map(drop).unwrap_err(),
             card.status().map(drop).unwrap_err(),
             card.transaction().map(drop).unwrap_err(),

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, Atr, CardFilter, Context, ContextOptions, ErrorKind, Event, Monitor,
-    MonitorOptions, ReaderName, Recovery, ReturnCode, Usage,
+    AbortHandle, Atr, CardFilter, Context, ContextOptions, ErrorKind, Event, Initialization,
+    Monitor, MonitorOptions, ReaderName, Recovery, ReturnCode, Usage,
 };
 use scard_testkit::isolated;
 use support::usage::threads;
@@ -340,6 +340,43 @@ fn waiting_for_a_card_and_for_its_removal() {
         let error = context.wait_for_removal(&any, Some(NEVER)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         assert!(error.to_string().contains("was not removed"), "{error}");
+    });
+}
+
+#[test]
+fn a_reset_makes_no_other_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let found = fixture.context.reader_states().unwrap().swap_remove(0);
+        let same = CardFilter::new().same_card(&found);
+        let mut monitor = watch(&fixture.context);
+        pending(&mut monitor);
+        for initialization in [Initialization::Reset, Initialization::Unpower] {
+            reconnect(&mut card, initialization).unwrap();
+            let now = fixture.context.reader_states().unwrap();
+            assert!(same.matches(&now[0]), "{now:?}");
+        }
+        assert_eq!(monitor.next_timeout(NEVER), None);
+    });
+}
+
+#[test]
+fn a_transaction_delays_no_event() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut monitor = watch(&fixture.context);
+        pending(&mut monitor);
+        let mut card = fixture.connect();
+        let transaction = card.transaction().unwrap();
+        let slot = fixture.sandbox.reader(1);
+        slot.insert(plain_card()).unwrap();
+        assert_eq!(next(&mut monitor), inserted(&fixture.empty_reader));
+        fixture.sandbox.reader(0).remove().unwrap();
+        assert_eq!(next(&mut monitor), removed(&fixture.reader));
+        // Nor does it keep a monitor from its begin.
+        assert_eq!(pending(&mut watch(&fixture.context)).len(), 3);
+        drop(transaction);
     });
 }
 

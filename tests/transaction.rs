@@ -212,11 +212,14 @@ fn a_failed_reset_inside_a_transaction_does_not_lock_others_out() {
                 transaction.reconnect(ShareMode::Shared, Protocols::T0, Initialization::Reset);
             assert_fails(refused, Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
             if explicit {
+                // It is not reset once more.
+                let resets = fixture.card.resets();
                 assert_fails(
-                    transaction.end(Disposition::Leave),
+                    transaction.end(Disposition::Reset),
                     Operation::EndTransaction,
                     ReturnCode::W_RESET_CARD,
                 );
+                assert_eq!(fixture.card.resets(), resets);
             } else {
                 drop(transaction);
             }

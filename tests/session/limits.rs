@@ -15,11 +15,13 @@ fn deadlines_hold_whatever_is_waited_for() {
         let mut session = limited().unwrap();
 
         // Another program's transaction, for a run and for an open.
+        let mut kept = limited().unwrap();
         let mut other = fixture.connect();
         let transaction = other.transaction().unwrap();
         let cause = assert_deadline(|| no_op(&mut session)).unwrap();
         assert_eq!(cause.kind(), ErrorKind::DeadlineExceeded);
         assert_deadline(limited);
+        assert_deadline(|| kept.keep_alive());
         transaction.end(Disposition::Leave).unwrap();
         drop(other);
         works(&mut session, 0);

@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, CardFilter, ConnectOptions, Context, Disposition, Error, ErrorKind,
+    AbortHandle, CardFilter, ConnectOptions, Context, ControlCode, Disposition, Error, ErrorKind,
     Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard,
     SessionError, SessionEvent, SetUpWhen, ShareMode,
 };
-use scard_testkit::{Reply, isolated, isolated_with_peer};
+use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, isolated, isolated_with_peer};
 use support::applet::{Applications, numbered, select};
 use support::session::*;
 use support::*;

@@ -166,6 +166,23 @@ fn a_session_waits_for_a_program_that_has_the_card_to_itself() {
     });
 }
 
+#[test]
+fn a_session_waits_until_it_can_have_the_card_to_itself() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let other = fixture.connect();
+        let told = Told::default();
+        let exclusive = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+        let builder = builder(&fixture, &told).connect_options(exclusive);
+        let opening = in_background(move || builder.open().unwrap());
+        told.wait(|event| matches!(event, SessionEvent::Recovering { attempt: 2, .. }));
+        drop(other);
+        works(&mut finish(&opening), 0);
+        let recoveries = told.recoveries();
+        assert!(recoveries.iter().all(|it| *it == Recovery::RetryLater));
+    });
+}
+
 /// pcsc-lite resets the card of a process that ends inside a transaction.
 #[test]
 fn a_session_survives_a_process_that_dies_in_a_transaction() {
@@ -212,6 +229,29 @@ fn open_later(fixture: &Fixture, release: impl FnOnce()) -> (Session, Told) {
     assert_blocked(&opening);
     release();
     (finish(&opening), told)
+}
+
+#[test]
+fn a_session_resets_a_card_whose_reader_has_failed() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, card()).start().unwrap());
+        let (mut session, told) = open(&fixture);
+        let resets = fixture.card.resets();
+        let reader = fixture.sandbox.reader(0);
+        let failed = session.run(|card| {
+            let error = IfdError::COMMUNICATION_ERROR;
+            reader.fail_next(IfdCall::Transmit, error).unwrap();
+            card.transmit(&numbered(APPLICATION, 0))
+        });
+        let interrupted = matches!(failed, Err(SessionError::Interrupted { .. }));
+        assert!(interrupted, "{failed:?}");
+        assert_eq!(fixture.card.resets(), resets);
+        works(&mut session, 1);
+        assert_eq!(told.recoveries(), [Recovery::ResetCard]);
+        assert_eq!(fixture.card.resets(), resets + 1);
+        assert_eq!((told.setups(), told.connects()), (2, 0));
+    });
 }
 
 /// RAW stays active until the card loses its power or is reset.

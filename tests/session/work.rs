@@ -63,6 +63,36 @@ fn interrupted_work_is_not_repeated() {
     });
 }
 
+/// A control code may have a command sent to the card.
+#[test]
+fn control_counts_as_a_command_and_a_status_does_not() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, card()).start().unwrap());
+        let reader = fixture.sandbox.reader(0);
+        reader.on_control(|_, _| Ok(Vec::new())).unwrap();
+        let (mut session, _) = open(&fixture);
+        for (controls, expected) in [(false, 2), (true, 1)] {
+            let mut calls = 0;
+            let answer = session.run(|card| {
+                calls += 1;
+                card.status()?;
+                if controls {
+                    card.control(ControlCode::GET_FEATURE_REQUEST, &[])?;
+                    assert_eq!(card.completed(), 1);
+                }
+                if calls == 1 {
+                    fixture.sandbox.restart().unwrap();
+                }
+                card.transmit(&numbered(APPLICATION, 0))
+            });
+            assert_eq!(calls, expected, "{answer:?}");
+            let interrupted = matches!(answer, Err(SessionError::Interrupted { .. }));
+            assert_eq!(interrupted, controls, "{answer:?}");
+        }
+    });
+}
+
 #[test]
 fn work_that_fails_by_itself_is_told_apart() {
     isolated(|| {
