@@ -64,7 +64,8 @@ use crate::worker::AbortHandle;
 /// has a page of its own.
 ///
 /// While another program holds a transaction on the card, calls wait until it ends, or until
-/// a [limit](Card::set_timeout) is over.
+/// a [limit](Card::set_timeout) is over; with pcsc-lite, those for control codes and attributes
+/// fail at once instead.
 #[derive(Debug)]
 #[must_use = "dropping a card disconnects it"]
 pub struct Card {

@@ -71,7 +71,8 @@
 //! - No call panics, whatever the service, the driver or the card answers.
 //! - One card never waits for another: each has a PC/SC context of its own.
 //! - Bodies of commands that carry secrets are shown nowhere, and overwritten after use.
-//! - Dropping never resets a card, and so never waits for another program.
+//! - Dropping resets no card, unless [the program chose so](ConnectOptions::disposition_on_drop),
+//!   and so waits for no other program.
 //!
 //! # Processes
 //!

@@ -236,8 +236,9 @@ impl ConnectOptions {
     /// What happens to the card when the [`Card`](crate::Card) is dropped without
     /// [`disconnect`](crate::Card::disconnect).
     ///
-    /// Anything but [`Disposition::Leave`] makes the drop wait for as long as another
-    /// program holds a transaction on the card.
+    /// Anything but [`Disposition::Leave`] makes the drop wait while another program holds a
+    /// transaction on the card, until a [limit](ConnectOptions::timeout) is over: the card is left
+    /// as it is then, as after every call that was given up.
     pub fn disposition_on_drop(mut self, disposition: Disposition) -> ConnectOptions {
         self.disposition_on_drop = disposition;
         self

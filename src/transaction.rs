@@ -259,9 +259,9 @@ impl<'card> Transaction<'card> {
     /// # Errors
     ///
     /// `SCARD_W_REMOVED_CARD` or `SCARD_W_RESET_CARD` if the card was removed or reset
-    /// meanwhile, `SCARD_E_INVALID_VALUE` if the reader was unplugged. The transaction is
-    /// over all the same, and `disposition` was not carried out: a card that had been reset
-    /// is not reset again.
+    /// meanwhile, `SCARD_E_INVALID_VALUE` if the reader was unplugged, 0x8010001F with pcsc-lite
+    /// if the reader cannot [eject](Disposition::Eject). The transaction is over anyway, and
+    /// `disposition` was not carried out: a card that had been reset is not reset again.
     #[doc(alias = "SCardEndTransaction")]
     pub fn end(mut self, disposition: Disposition) -> Result<()> {
         self.finish(disposition)
