@@ -801,6 +801,19 @@ fn a_removed_card_ends_its_transaction_and_no_connection() {
 }
 
 #[test]
+fn disconnecting_with_reset_resets_the_next_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let card = fixture.connect();
+        let slot = fixture.sandbox.reader(0);
+        slot.remove().unwrap();
+        let next = slot.insert(plain_card()).unwrap();
+        card.disconnect(Disposition::Reset).unwrap();
+        next.wait_until(SOON, |stats| stats.resets == 1).unwrap();
+    });
+}
+
+#[test]
 fn the_last_connection_takes_the_power_with_it() {
     isolated(|| {
         let fixture = fixture();
