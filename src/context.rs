@@ -2,7 +2,6 @@
 
 #[cfg(feature = "async")]
 mod detached;
-mod snapshot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -13,6 +12,7 @@ use crate::card::Card;
 use crate::channel::{Limits, Opening, run};
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
+use crate::look::{reader_states, readers_of};
 use crate::name::{ReaderName, split_multi_string};
 use crate::options::{ConnectOptions, Scope};
 use crate::reader::Reader;
@@ -21,8 +21,6 @@ use crate::sync::{Mutex, lock};
 use crate::sys::{self, ContextHandle, Failure};
 use crate::trace;
 use crate::worker::{Pending, Permit, do_elsewhere};
-
-pub(crate) use snapshot::{may_be_too_many, reader_states};
 
 /// How a [`Context`] is established.
 ///
@@ -217,7 +215,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run.
+    /// `SCARD_E_NO_SERVICE` if the service does not run, and
+    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
         self.call(Operation::ListReaders, Inner::readers)
@@ -255,7 +254,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run.
+    /// `SCARD_E_NO_SERVICE` if the service does not run, and
+    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
     #[doc(alias = "SCardGetStatusChange")]
     pub fn reader_states(&self) -> Result<Vec<ReaderState>> {
         self.call(Operation::GetStatusChange, Inner::reader_states)
@@ -484,22 +484,6 @@ impl Inner {
 
     fn reader_states(&self, _: &Permit<'_>) -> Result<Vec<ReaderState>> {
         // A context of its own: this call must never meet another one on its context.
-        reader_states(&OwnedContext::establish(self.options.scope)?)
-    }
-}
-
-/// The readers that a context sees.
-pub(crate) fn list_readers(context: &OwnedContext) -> Result<Vec<ReaderName>> {
-    let list = || sys::list_readers(context.handle());
-    let listed = trace::watch(Operation::ListReaders, list);
-    readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
-}
-
-/// The names in a list; that there is none is no error.
-fn readers_of(listed: Result<Vec<u8>>) -> Result<Vec<ReaderName>> {
-    match listed {
-        Ok(names) => Ok(split_multi_string(&names)),
-        Err(error) if error.code() == ReturnCode::E_NO_READERS_AVAILABLE => Ok(Vec::new()),
-        Err(error) => Err(error),
+        reader_states(self.options.scope)
     }
 }

@@ -108,6 +108,7 @@ mod control;
 mod error;
 pub mod features;
 pub mod guide;
+mod look;
 mod monitor;
 mod name;
 mod options;

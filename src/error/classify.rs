@@ -95,6 +95,7 @@ const fn by_call(
     use Operation as Op;
     use {ErrorKind as Kind, Recovery as Way};
     let on_windows = matches!(platform, Platform::Windows);
+    let on_pcsc_lite = matches!(platform, Platform::PcscLite);
     let on_connection = is_on_connection(operation);
     // Calls on a card that was there when it was connected.
     let on_card = on_connection && !matches!(operation, Op::Reconnect);
@@ -145,6 +146,22 @@ const fn by_call(
             Kind::AccessDenied,
             Way::AskAdministrator,
             Some("access was denied by a security rule, or the service has no context left"),
+        ),
+        // The client library of pcsc-lite 2.5 takes no table of readers that is smaller than
+        // the largest one it has had, and reads events as answers while it registers for them.
+        ReturnCode::E_UNEXPECTED
+            if on_pcsc_lite && matches!(operation, Op::ListReaders | Op::Status) =>
+        {
+            (
+                Kind::StaleProcess,
+                Way::RestartProcess,
+                Some("the PC/SC library of this process cannot read the list of readers any more"),
+            )
+        }
+        ReturnCode::E_UNEXPECTED if on_pcsc_lite && matches!(operation, Op::GetStatusChange) => (
+            Kind::Internal,
+            Way::RetryLater,
+            Some("the PC/SC library misread an answer of the service"),
         ),
         ReturnCode::E_UNEXPECTED if !on_windows => (Kind::Unsupported, Way::FixCall, None),
         // The daemon hangs up on a client for which it has no context. Whether the client
@@ -393,6 +410,19 @@ mod tests {
         assert_eq!(kind(MacOs, control, unexpected), ErrorKind::Unsupported);
         assert_eq!(kind(Windows, control, unsupported), ErrorKind::Unsupported);
         assert_eq!(kind(Windows, control, unexpected), ErrorKind::Communication);
+    }
+
+    #[test]
+    fn a_library_that_cannot_read_the_list_is_one_situation() {
+        let code = ReturnCode::E_UNEXPECTED;
+        for operation in [Operation::ListReaders, Operation::Status] {
+            let meaning = classify(PcscLite, operation, code);
+            let stale = (ErrorKind::StaleProcess, Recovery::RestartProcess);
+            assert_eq!(meaning, stale);
+            assert_eq!(kind(MacOs, operation, code), ErrorKind::Unsupported);
+        }
+        let misread = classify(PcscLite, Operation::GetStatusChange, code);
+        assert_eq!(misread, (ErrorKind::Internal, Recovery::RetryLater));
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub enum ErrorKind {
     ServiceGone,
     /// The service has no resources left.
     ServiceBusy,
+    /// The PC/SC library in this process cannot list the readers any more; a new process can.
+    /// This happens with pcsc-lite 2.5 when its service is restarted with fewer readers than
+    /// before. Connecting to a reader by name, and commands, still work.
+    StaleProcess,
     /// The system does not let this program use the service, the reader or the file.
     AccessDenied,
     /// The protocols that were asked for are not possible now.
@@ -92,6 +96,8 @@ pub enum Recovery {
     ConnectAgain,
     /// The same call later.
     RetryLater,
+    /// The process has to be restarted. Until then, whatever needs no list of readers works.
+    RestartProcess,
     /// The user has to act: enter another PIN, or answer.
     AskUser,
     /// The administrator has to act: permissions, installation, configuration.
@@ -118,6 +124,7 @@ impl Recovery {
             Recovery::AttachReader => "Attach the reader, and connect again.",
             Recovery::ConnectAgain => "Connect again; the old connection is lost.",
             Recovery::RetryLater => "Try again later.",
+            Recovery::RestartProcess => "Restart the program: its PC/SC library cannot recover.",
             Recovery::AskUser => "Ask the user: for another PIN, or to go on.",
             Recovery::AskAdministrator => {
                 "Ask the administrator: for permission, installation or configuration."

@@ -87,7 +87,7 @@ impl Error {
             operation,
             code: failure.code,
             reader: None,
-            refusal: None,
+            refusal: failure.is_contradictory.then_some(Refusal::CONTRADICTORY),
             needed_len: failure.needed_len,
             initialization: None,
         }))

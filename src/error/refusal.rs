@@ -63,6 +63,15 @@ impl Refusal {
         command_may_have_run: false,
     };
 
+    /// Answers that other threads' calls have mixed up, every time.
+    pub(crate) const CONTRADICTORY: Refusal = Refusal {
+        code: ReturnCode::F_INTERNAL_ERROR,
+        kind: ErrorKind::Internal,
+        recovery: Recovery::RetryLater,
+        why: "the answers of the PC/SC library contradict each other",
+        command_may_have_run: false,
+    };
+
     /// There is no reader to connect to.
     pub(crate) const NO_CARD: Refusal = Refusal {
         code: ReturnCode::E_NO_SMARTCARD,
@@ -164,6 +173,7 @@ impl Refusal {
             Refusal::TRANSACTION_LOST,
             Refusal::NO_PROTOCOL,
             Refusal::FORKED,
+            Refusal::CONTRADICTORY,
             Refusal::NO_CARD,
             Refusal::NO_CARD_IN_TIME,
             Refusal::CARD_STILL_THERE,

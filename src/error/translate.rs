@@ -55,6 +55,7 @@ impl Error {
             ErrorKind::SharingViolation
             | ErrorKind::ServiceGone
             | ErrorKind::ServiceBusy
+            | ErrorKind::StaleProcess
             | ErrorKind::AccessDenied
             | ErrorKind::InvalidArgument
             | ErrorKind::Unsupported
@@ -134,6 +135,7 @@ impl Error {
             ErrorKind::CardReset
             | ErrorKind::SharingViolation
             | ErrorKind::ServiceBusy
+            | ErrorKind::StaleProcess
             | ErrorKind::ProtocolMismatch
             | ErrorKind::Communication
             | ErrorKind::NotInTransaction

@@ -85,7 +85,9 @@ pub enum Event {
         /// How it is used now.
         usage: Usage,
     },
-    /// The service ended, or refuses to answer. All readers go with it: that is told next.
+    /// The service ended, or refuses to answer, or this process cannot read its answers
+    /// ([`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess)). All readers are reported
+    /// detached next.
     ServiceLost {
         /// What it answered last.
         error: Error,

@@ -23,6 +23,7 @@ use crate::status::ReaderState;
 #[derive(Clone, Default)]
 #[must_use]
 pub struct CardFilter {
+    reader: Option<ReaderName>,
     conditions: Vec<Condition>,
 }
 
@@ -35,9 +36,29 @@ impl CardFilter {
     }
 
     /// Only cards in this reader.
-    pub fn reader(self, name: &ReaderName) -> CardFilter {
+    pub fn reader(mut self, name: &ReaderName) -> CardFilter {
         let name = name.clone();
-        self.matching(move |state| *state.reader() == name)
+        match &self.reader {
+            Some(before) if *before != name => self.matching(|_| false),
+            _ => {
+                self.reader = Some(name);
+                self
+            }
+        }
+    }
+
+    /// Whether every card in this reader matches, whatever it is.
+    pub(crate) fn takes_any_card_in(&self, name: &ReaderName) -> bool {
+        self.conditions.is_empty() && self.is_about(name)
+    }
+
+    /// The only reader that is meant, if there is one.
+    pub(crate) fn only_reader(&self) -> Option<&ReaderName> {
+        self.reader.as_ref()
+    }
+
+    fn is_about(&self, name: &ReaderName) -> bool {
+        self.reader.as_ref().is_none_or(|reader| reader == name)
     }
 
     /// Only cards with exactly this answer to reset.
@@ -94,7 +115,9 @@ impl CardFilter {
 
     /// Whether there is a card, and it is one of those that are meant.
     pub fn matches(&self, state: &ReaderState) -> bool {
-        state.has_card() && self.conditions.iter().all(|condition| condition(state))
+        state.has_card()
+            && self.is_about(state.reader())
+            && self.conditions.iter().all(|condition| condition(state))
     }
 
     /// The first of these cards that answers and is meant, or the one in the reader that is
@@ -118,6 +141,7 @@ impl CardFilter {
 impl fmt::Debug for CardFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CardFilter")
+            .field("reader", &self.reader)
             .field("conditions", &self.conditions.len())
             .finish()
     }
@@ -150,7 +174,14 @@ mod tests {
         let both = a.clone().atr(&[0x3B, 1, 2]);
         assert!(both.matches(&card));
         assert!(!both.matches(&state("A", 0x20, 1, &[0x3B, 1])));
-        assert!(!a.matching(|_| false).matches(&card));
+        assert!(!a.clone().matching(|_| false).matches(&card));
+        let b = ReaderName::new("B").unwrap();
+        assert!(!a.clone().reader(&b).matches(&card));
+        assert!(a.clone().reader(card.reader()).matches(&card));
+        // What can be said without a look at the card.
+        assert!(a.takes_any_card_in(card.reader()) && !a.takes_any_card_in(&b));
+        assert!(CardFilter::new().takes_any_card_in(&b));
+        assert!(!both.takes_any_card_in(card.reader()));
     }
 
     #[test]

@@ -6,25 +6,21 @@ use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use super::view::View;
-use super::watcher::{Host, Service, Watcher};
+use super::watcher::{Host, Watcher};
 use crate::ReturnCode;
 use crate::connection::OwnedContext;
-use crate::context::list_readers;
 use crate::error::{Error, Operation, Result};
+use crate::look::{Service, Source};
 use crate::name::ReaderName;
 use crate::options::Scope;
 use crate::platform::Platform;
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::sys::{self, ContextHandle, Process, Watched};
-use crate::trace;
 use crate::worker::Wake;
 
 /// How often a wait in the service is tried to be ended.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);
 const LAST_CANCEL: Duration = Duration::from_millis(50);
-
-/// The longest limit that is one, in milliseconds.
-const LONGEST: u32 = u32::MAX - 1;
 
 /// What the monitor and its thread have in common.
 #[derive(Debug)]
@@ -181,7 +177,7 @@ pub(super) struct WatchedContext {
     waiting: Arc<Waiting>,
 }
 
-impl Host for Arc<Shared> {
+impl Source for Arc<Shared> {
     type Service = WatchedContext;
 
     fn establish(&self) -> Result<WatchedContext> {
@@ -190,7 +186,9 @@ impl Host for Arc<Shared> {
             waiting: Arc::clone(&self.waiting),
         })
     }
+}
 
+impl Host for Arc<Shared> {
     fn post(&self, view: &View) {
         self.mailbox.post(view);
     }
@@ -210,29 +208,19 @@ impl Host for Arc<Shared> {
 
 impl Service for WatchedContext {
     fn list_readers(&self) -> Result<Vec<ReaderName>> {
-        list_readers(&self.context)
+        self.context.list_readers()
     }
 
     fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
-        let context = self.context.handle();
-        let waits = limit.is_none_or(|limit| !limit.is_zero());
-        let answer = if waits && !self.waiting.enter(context) {
-            Err(ReturnCode::E_CANCELLED)
-        } else {
-            let limit = limit.map_or(u32::MAX, |it| {
-                u32::try_from(it.as_millis()).unwrap_or(LONGEST)
-            });
-            trace::watch(Operation::GetStatusChange, || {
-                sys::get_status_change(context, limit, readers)
-            })
-        };
-        if waits {
-            self.waiting.leave();
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            return self.context.status_change(limit, readers);
         }
-        match answer {
-            Ok(()) => Ok(true),
-            Err(ReturnCode::E_TIMEOUT) => Ok(false),
-            Err(code) => Err(Error::new(Operation::GetStatusChange, code)),
+        if !self.waiting.enter(self.context.handle()) {
+            let (operation, code) = (Operation::GetStatusChange, ReturnCode::E_CANCELLED);
+            return Err(Error::new(operation, code));
         }
+        let answer = self.context.status_change(limit, readers);
+        self.waiting.leave();
+        answer
     }
 }

@@ -127,6 +127,11 @@ impl Watch {
         self.view.service.lost = None;
     }
 
+    /// Whether these are the readers that are known.
+    pub(super) fn is_list(&self, names: &[ReaderName]) -> bool {
+        names.len() == self.readers.len() && names.iter().all(|it| self.readers.contains_key(it))
+    }
+
     /// The service has these readers and no others. Says if that is new.
     pub(super) fn list(&mut self, names: Vec<ReaderName>) -> bool {
         let before = self.readers.len();

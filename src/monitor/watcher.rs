@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::view::View;
 use super::watch::Watch;
 use crate::ReturnCode;
-use crate::context::may_be_too_many;
 use crate::error::{Error, ErrorKind, Result};
+use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};
 use crate::name::ReaderName;
 use crate::pause::Pause;
 use crate::platform::Platform;
@@ -14,9 +14,6 @@ use crate::sys::Watched;
 
 /// How long a wait may be where the service does not tell everything.
 const ROUND: Duration = Duration::from_secs(1);
-
-/// The name under which PC/SC tells that readers come and go; macOS does not know it.
-const PLUG_AND_PLAY: &std::ffi::CStr = c"\\\\?PnP?\\Notification";
 
 /// How long the service must have answered to be taken for one that stays.
 const STEADY: Duration = Duration::from_secs(5);
@@ -30,21 +27,8 @@ const BURST: u32 = 256;
 /// How fast they may follow each other on average.
 const PACE: Duration = Duration::from_millis(1);
 
-/// A context of the service, as far as it is needed here.
-pub(super) trait Service {
-    /// `SCardListReaders`.
-    fn list_readers(&self) -> Result<Vec<ReaderName>>;
-
-    /// `SCardGetStatusChange`, without limit or within one. Says whether it returned before
-    /// that.
-    fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool>;
-}
-
 /// Where the service is found, and where what is known goes to.
-pub(super) trait Host {
-    type Service: Service;
-
-    fn establish(&self) -> Result<Self::Service>;
+pub(super) trait Host: Source + Sized {
     /// Takes what is known now.
     fn post(&self, view: &View);
     fn is_closed(&self) -> bool;
@@ -91,8 +75,8 @@ impl<'a, H: Host> Watcher<'a, H> {
         let mut pause = Pause::default();
         while !self.host.is_closed() {
             let begun = self.host.now();
-            let error = match self.host.establish() {
-                Ok(service) => self.attend(&service),
+            let error = match Lookout::establish(self.host, self.platform) {
+                Ok(mut lookout) => self.attend(&mut lookout),
                 Err(error) => Some(error),
             };
             let Some(error) = error else {
@@ -115,16 +99,14 @@ impl<'a, H: Host> Watcher<'a, H> {
     /// Watches until the service is lost. Ends without that if nobody wants to know any more,
     /// or if another context is to be tried.
     ///
-    /// A failure that does not say that the service is gone may be one of the context alone:
-    /// pcsc-lite 2.5 can read an event in the place of an answer, and misreads everything in
-    /// this context from then on. The service is lost if another context fails, too.
-    fn attend(&mut self, service: &H::Service) -> Option<Error> {
+    /// A failure that does not say that the service is gone may be one of the context alone. The
+    /// service is lost if another context fails, too.
+    fn attend(&mut self, lookout: &mut Lookout<'_, H>) -> Option<Error> {
         self.is_first = true;
         self.watch.begin_anew();
         while !self.host.is_closed() {
             let before = self.watch.view().clone();
-            let unknown = self.unknown;
-            let timed_out = match self.round(service) {
+            let timed_out = match self.round(lookout) {
                 Ok(timed_out) => timed_out,
                 // What was waited for when it was closed.
                 Err(_) if self.host.is_closed() => return None,
@@ -138,16 +120,13 @@ impl<'a, H: Host> Watcher<'a, H> {
                 }
             };
             self.take_it_slowly(!timed_out && *self.watch.view() == before);
-            if self.unknown > unknown {
-                return None;
-            }
         }
         None
     }
 
     /// Lists the readers, and waits until one of them changes; says if none did in time.
-    fn round(&mut self, service: &H::Service) -> Result<bool> {
-        let listed = self.list(service)?;
+    fn round(&mut self, lookout: &mut Lookout<'_, H>) -> Result<bool> {
+        let listed = self.list(lookout)?;
         if self.watch.list(listed) && !self.is_first {
             // Those that are gone; of what has come nothing is known yet.
             self.host.post(self.watch.view());
@@ -165,13 +144,13 @@ impl<'a, H: Host> Watcher<'a, H> {
         // Where there are too many for one call, all but the first ones are asked only.
         let (waiting, asking) = known.split_at(known.len().min(capacity));
         for part in asking.chunks(capacity) {
-            match self.ask(service, Some(Duration::ZERO), part, false) {
+            match self.ask(lookout, Some(Duration::ZERO), part, false) {
                 Ok(true) => limit = Some(Duration::ZERO),
                 Ok(false) => {}
                 Err(error) => return self.go_on(error, part.len(), false),
             }
         }
-        let in_time = match self.ask(service, limit, waiting, plug_and_play) {
+        let in_time = match self.ask(lookout, limit, waiting, plug_and_play) {
             Ok(in_time) => in_time,
             Err(error) => return self.go_on(error, waiting.len(), plug_and_play),
         };
@@ -196,13 +175,13 @@ impl<'a, H: Host> Watcher<'a, H> {
     }
 
     /// The readers; without those that the service lists and does not know all the same.
-    fn list(&mut self, service: &H::Service) -> Result<Vec<ReaderName>> {
-        let mut listed = service.list_readers()?;
+    fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
+        let mut listed = lookout.list(|names| self.watch.is_list(names))?;
         if self.unknown > 1 {
             let before = listed.len();
-            let is_known = |name: &std::ffi::CStr| {
+            let mut is_known = |name: &std::ffi::CStr| {
                 let asked = &mut [Watched::unaware(name)];
-                let answer = service.status_change(Some(Duration::ZERO), asked);
+                let answer = lookout.look(Some(Duration::ZERO), asked);
                 !answer.is_err_and(|error| error.code() == ReturnCode::E_UNKNOWN_READER)
             };
             listed.retain(|name| is_known(name.as_c_str()));
@@ -217,7 +196,7 @@ impl<'a, H: Host> Watcher<'a, H> {
     /// One call for these readers; says whether it returned before its limit.
     fn ask(
         &mut self,
-        service: &H::Service,
+        lookout: &mut Lookout<'_, H>,
         limit: Option<Duration>,
         readers: &[(ReaderName, u32)],
         plug_and_play: bool,
@@ -235,7 +214,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             self.host.pause(limit.unwrap_or(ROUND));
             return Ok(false);
         }
-        let in_time = service.status_change(limit, &mut watched)?;
+        let in_time = lookout.look(limit, &mut watched)?;
         if let (true, Some(seen)) = (plug_and_play, watched.get(readers.len())) {
             // A count comes also with an answer that says that nothing has changed.
             if in_time || seen.event_state >> 16 != 0 {

@@ -108,6 +108,10 @@ impl SessionBuilder {
 
     /// Uses only cards in this reader. Without this, any reader is fine: the one that the
     /// session has used before, if it has a card, or else the first that has one.
+    ///
+    /// Where readers cannot be listed any more
+    /// ([`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess)), the session goes on with
+    /// this reader or the one that it has used before, unless it has other conditions.
     pub fn reader(self, name: &ReaderName) -> SessionBuilder {
         self.cards(CardFilter::new().reader(name))
     }

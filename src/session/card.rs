@@ -9,7 +9,7 @@ use crate::apdu::{
 };
 use crate::atr::Atr;
 use crate::control::ControlCode;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::ReaderName;
 use crate::options::{Disposition, Protocol, ShareMode};
 use crate::status::CardStatus;
@@ -247,7 +247,11 @@ impl<'a> SessionCard<'a> {
             if let Some(found) = wait(slice(self.keep_alive, self.end)) {
                 return Ok(found);
             }
-            self.status()?;
+            match self.transaction.status() {
+                // Says nothing about the card.
+                Err(error) if error.kind() == ErrorKind::StaleProcess => {}
+                answer => drop(self.progress.note(answer)?),
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::card::Card;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
 use crate::name::ReaderName;
-use crate::options::Initialization;
+use crate::options::{Disposition, Initialization};
 use crate::worker::AbortHandle;
 
 use builder::{Config, Events, Hooks};
@@ -236,10 +236,16 @@ impl Session {
         let mut trial = Trial::new(self.config.deadline, Some(limit), false);
         if let (Some(card), None) = (&mut self.card, &self.state.pending) {
             card.set_end(trial.end);
-            let status = card.status();
+            let status = match card.status().map(drop) {
+                // A transaction finds out what a status would.
+                Err(error) if error.kind() == ErrorKind::StaleProcess => card
+                    .transaction()
+                    .and_then(|transaction| transaction.end(Disposition::Leave)),
+                status => status,
+            };
             card.set_end(None);
             match status {
-                Ok(_) => return Ok(()),
+                Ok(()) => return Ok(()),
                 Err(error) => match self.recover(error, &mut trial) {
                     Ok(()) => {}
                     Err(Stop::Recover(error)) => self.remember(error),

@@ -30,7 +30,11 @@ pub(super) fn action(recovery: Recovery) -> Option<Action> {
             Some(Action::ConnectAgain)
         }
         Recovery::RetryLater => Some(Action::Retry),
-        Recovery::AskUser | Recovery::AskAdministrator | Recovery::FixCall | Recovery::None => None,
+        Recovery::RestartProcess
+        | Recovery::AskUser
+        | Recovery::AskAdministrator
+        | Recovery::FixCall
+        | Recovery::None => None,
     }
 }
 

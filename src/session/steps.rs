@@ -8,9 +8,9 @@ use super::event::SessionEvent;
 use super::recovery::{Trial, action};
 use crate::card::Card;
 use crate::channel::Limits;
-use crate::connection::OwnedContext;
-use crate::context::{reader_states, within};
-use crate::error::{Error, Operation, Refusal, Result};
+use crate::context::within;
+use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
+use crate::look::reader_states;
 use crate::monitor::{CardFilter, Monitor, MonitorOptions};
 use crate::name::ReaderName;
 use crate::options::ShareMode;
@@ -31,15 +31,26 @@ pub(super) fn can_recover(error: &Error, trial: &Trial) -> bool {
     action(error.recovery()).is_some() && trial.over().is_none()
 }
 
-/// Looks for the card, and does not wait for it.
+/// Looks for the card, and does not wait for it. If the readers cannot be listed any more, the
+/// card may be in the reader that was chosen or used before.
 pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderName>> {
     let (wanted, preferred) = (wanted(config, state), state.reader.clone());
     let scope = config.context.scope();
-    limited(config, trial, move || {
-        let states = reader_states(&OwnedContext::establish(scope)?)?;
+    let found = limited(config, trial, move || {
+        let states = reader_states(scope)?;
         let found = wanted.choose(&states, preferred.as_ref());
         Ok(found.map(|state| state.reader().clone()))
-    })
+    });
+    match found {
+        Err(error) if error.kind() == ErrorKind::StaleProcess => {
+            let known = config.wanted.only_reader().or(state.reader.as_ref());
+            let known = known.filter(|name| {
+                config.wanted.takes_any_card_in(name) && !state.refused.contains(name)
+            });
+            known.cloned().map(Some).ok_or(error)
+        }
+        found => found,
+    }
 }
 
 /// Waits for the card: none at the deadline.

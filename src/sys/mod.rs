@@ -18,11 +18,14 @@ mod gate;
 mod multi;
 mod numbers;
 mod process;
+mod table;
 
 pub(crate) use multi::sized_answer;
 pub(crate) use process::Process;
 
 use gate::Use;
+use multi::{FIRST_LEN, LIST_LEN, LIST_OVERRUN, is_too_small};
+use table::{READERS, Worth, worth_of_list};
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
@@ -56,7 +59,7 @@ pub(crate) struct Connected {
 }
 
 /// The outputs of `SCardStatus`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Status {
     pub(crate) names: Vec<u8>,
     pub(crate) state: u32,
@@ -95,17 +98,26 @@ impl<'a> Watched<'a> {
 pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
+    /// Whether the service answered, but no answer could be believed. The code is ours then.
+    pub(crate) is_contradictory: bool,
 }
 
 impl Failure {
+    pub(crate) const CONTRADICTORY: Failure = Failure {
+        code: ReturnCode::F_INTERNAL_ERROR,
+        needed_len: None,
+        is_contradictory: true,
+    };
+
     /// `needed_len` is what the call gave as the length of its answer.
     #[cold]
     fn of_answer(code: ReturnCode, needed_len: DWORD, capacity: usize) -> Failure {
         let needed_len = usize::try_from(needed_len).unwrap_or(usize::MAX);
-        let too_small = code == ReturnCode::E_INSUFFICIENT_BUFFER && needed_len > capacity;
+        let too_small = is_too_small(code) && needed_len > capacity;
         Failure {
             code,
             needed_len: too_small.then_some(needed_len),
+            is_contradictory: false,
         }
     }
 }
@@ -115,6 +127,7 @@ impl From<ReturnCode> for Failure {
         Failure {
             code,
             needed_len: None,
+            is_contradictory: false,
         }
     }
 }
@@ -206,18 +219,21 @@ pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode>
 
 /// The multi-string of reader names.
 pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
-    sized_answer(|buffer, len| {
-        // SAFETY: null asks for all groups; `buffer` has room for `len` bytes, and both
-        // outlive the call.
-        call(Use::LooksUp, || unsafe {
-            ffi::SCardListReaders(context.0, ptr::null(), buffer.as_mut_ptr().cast(), len)
+    let list = || {
+        sized_answer(LIST_LEN, LIST_OVERRUN, |buffer, len| {
+            // SAFETY: null asks for all groups; `buffer` has room for `len` bytes and for any
+            // list that the call can write past them; both outlive the call.
+            call(Use::LooksUp, || unsafe {
+                ffi::SCardListReaders(context.0, ptr::null(), buffer.as_mut_ptr().cast(), len)
+            })
         })
-    })
+    };
+    READERS.ask(list, |list| worth_of_list(list))
 }
 
 /// The multi-string of group names.
 pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
-    sized_answer(|buffer, len| {
+    sized_answer(FIRST_LEN, 0, |buffer, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
         call(Use::LooksUp, || unsafe {
             SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len)
@@ -231,39 +247,87 @@ pub(crate) fn get_status_change(
     context: ContextHandle,
     timeout_ms: u32,
     readers: &mut [Watched<'_>],
-) -> Result<(), ReturnCode> {
-    let mut states: Vec<ffi::SCARD_READERSTATE> = readers
-        .iter()
-        .map(|reader| ffi::SCARD_READERSTATE {
-            szReader: reader.name.as_ptr(),
-            pvUserData: ptr::null_mut(),
-            dwCurrentState: widen(reader.current_state),
-            dwEventState: 0,
-            cbAtr: 0,
-            rgbAtr: [0; ffi::ATR_BUFFER_SIZE],
-        })
-        .collect();
-    // SAFETY: `states` holds as many entries as the call is told, each with a name that
-    // `readers` keeps alive, and outlives the call.
-    let answer = call(Use::LooksUp, || unsafe {
-        ffi::SCardGetStatusChange(
-            context.0,
-            widen(timeout_ms),
-            states.as_mut_ptr(),
-            length(states.len()),
-        )
-    });
-    if !matches!(answer, Ok(()) | Err(ReturnCode::E_TIMEOUT)) {
-        return answer;
+) -> Result<(), Failure> {
+    let mut limit = timeout_ms;
+    let look = || {
+        let looked = Looked::now(context, limit, readers);
+        // A second look is for what the first one has found.
+        limit = 0;
+        looked
+    };
+    let looked = READERS.ask(look, Looked::worth)?;
+    for (reader, state) in readers.iter_mut().zip(&looked.states) {
+        (reader.event_state, reader.atr) = read_state(state);
     }
-    for (reader, state) in readers.iter_mut().zip(states) {
-        // Copies: the structure is packed on macOS.
-        let (event_state, atr_len, atr) = (state.dwEventState, state.cbAtr, state.rgbAtr);
-        let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);
-        reader.event_state = narrow(event_state);
-        reader.atr = Atr::new(atr.get(..atr_len).unwrap_or(&atr));
+    match looked.in_time {
+        true => Ok(()),
+        false => Err(ReturnCode::E_TIMEOUT.into()),
     }
-    answer
+}
+
+/// The outputs of `SCardGetStatusChange`.
+struct Looked {
+    states: Vec<ffi::SCARD_READERSTATE>,
+    in_time: bool,
+}
+
+impl Looked {
+    fn now(
+        context: ContextHandle,
+        timeout_ms: u32,
+        readers: &[Watched<'_>],
+    ) -> Result<Looked, Failure> {
+        let mut states: Vec<ffi::SCARD_READERSTATE> = readers
+            .iter()
+            .map(|reader| ffi::SCARD_READERSTATE {
+                szReader: reader.name.as_ptr(),
+                pvUserData: ptr::null_mut(),
+                dwCurrentState: widen(reader.current_state),
+                dwEventState: 0,
+                cbAtr: 0,
+                rgbAtr: [0; ffi::ATR_BUFFER_SIZE],
+            })
+            .collect();
+        // SAFETY: `states` holds as many entries as the call is told, each with a name that
+        // `readers` keeps alive, and outlives the call.
+        let answer = call(Use::LooksUp, || unsafe {
+            ffi::SCardGetStatusChange(
+                context.0,
+                widen(timeout_ms),
+                states.as_mut_ptr(),
+                length(states.len()),
+            )
+        });
+        let in_time = match answer {
+            Ok(()) => true,
+            Err(ReturnCode::E_TIMEOUT) => false,
+            Err(code) => return Err(code.into()),
+        };
+        Ok(Looked { states, in_time })
+    }
+
+    /// Without a change nothing is claimed: the next look compares again.
+    fn worth(&self) -> Worth {
+        match self.in_time {
+            true => Worth::Doubtful,
+            false => Worth::Sure,
+        }
+    }
+}
+
+impl PartialEq for Looked {
+    fn eq(&self, other: &Looked) -> bool {
+        let states = |looked: &Looked| looked.states.iter().map(read_state).collect::<Vec<_>>();
+        self.in_time == other.in_time && states(self) == states(other)
+    }
+}
+
+fn read_state(state: &ffi::SCARD_READERSTATE) -> (u32, Atr) {
+    // Copies: the structure is packed on macOS.
+    let (event_state, atr_len, atr) = (state.dwEventState, state.cbAtr, state.rgbAtr);
+    let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);
+    let atr = Atr::new(atr.get(..atr_len).unwrap_or(&atr));
+    (narrow(event_state), atr)
 }
 
 /// Ends a wait for a change on this context; one that has not begun yet is not ended.
@@ -342,11 +406,15 @@ pub(crate) fn end_transaction(card: CardHandle, disposition: u32) -> Result<(), 
 }
 
 pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
+    READERS.ask(|| status_now(card), |_| Worth::Doubtful)
+}
+
+fn status_now(card: CardHandle) -> Result<Status, Failure> {
     let mut state = 0;
     let mut protocol = 0;
     let mut atr = [0u8; ffi::ATR_BUFFER_SIZE];
     let mut atr_len = 0;
-    let names = sized_answer(|buffer, len| {
+    let names = sized_answer(FIRST_LEN, 0, |buffer, len| {
         atr_len = length(atr.len());
         // SAFETY: `buffer` has room for `len` bytes and `atr` for `atr_len`; all outlive the
         // call.
@@ -423,7 +491,7 @@ pub(crate) fn control(
 }
 
 pub(crate) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failure> {
-    sized_answer(|buffer, len| {
+    sized_answer(FIRST_LEN, 0, |buffer, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
         call(Use::LooksUp, || unsafe {
             ffi::SCardGetAttrib(card.0, widen(id), buffer.as_mut_ptr(), len)

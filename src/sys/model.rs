@@ -94,6 +94,7 @@ impl<'a> Watched<'a> {
 pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
+    pub(crate) is_contradictory: bool,
 }
 
 impl From<ReturnCode> for Failure {
@@ -101,6 +102,7 @@ impl From<ReturnCode> for Failure {
         Failure {
             code,
             needed_len: None,
+            is_contradictory: false,
         }
     }
 }
@@ -269,7 +271,7 @@ pub(crate) fn get_status_change(
     context: ContextHandle,
     timeout_ms: u32,
     readers: &mut [Watched<'_>],
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     let mut service = service();
     service.enter(context.0);
     let waits = timeout_ms > 0;
@@ -306,7 +308,7 @@ pub(crate) fn get_status_change(
     let waited_in = service.contexts.get_mut(&context.0).expect("released");
     waited_in.waits = false;
     service.leave(context.0);
-    answer
+    Ok(answer?)
 }
 
 /// Lost if the wait has not begun.

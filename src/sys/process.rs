@@ -34,7 +34,7 @@ mod hooks {
     use std::sync::atomic::Ordering;
 
     use super::FORKS;
-    use crate::sys::gate;
+    use crate::sys::{gate, table};
 
     unsafe extern "C" {
         fn atexit(handler: extern "C" fn()) -> c_int;
@@ -60,6 +60,7 @@ mod hooks {
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
         gate::after_fork_in_child();
+        table::READERS.forget_others();
     }
 
     /// Has all of that done, from the first call on. Where it cannot be, the process ends and

@@ -265,12 +265,23 @@ fn every_operation_reports_every_code() {
             for returned in returned_values() {
                 let code = code_of(returned);
                 let outcome = run(case, &mut objects, fault(case.operation, returned));
+                // Asked again with a larger buffer, which pcsc-lite refuses for attributes.
+                let code = match case.operation {
+                    Operation::GetAttribute if is_too_small(code) => {
+                        ReturnCode::E_INSUFFICIENT_BUFFER
+                    }
+                    _ => code,
+                };
                 match outcome {
                     Err(error) => {
                         check(case, code, &error, &objects.reader);
                         reported += 1;
                     }
-                    Ok(()) => assert!(is_no_error(case.operation, code), "{code:?}"),
+                    Ok(()) => assert!(
+                        is_no_error(case.operation, code),
+                        "{} {code:?}",
+                        case.operation
+                    ),
                 }
                 // The card works at once, or it says that it was reset and knows no protocol.
                 if let Err(error) = objects.card.transmit(COMMAND) {
@@ -285,6 +296,14 @@ fn every_operation_reports_every_code() {
     });
 }
 
+/// The codes for an answer that does not fit.
+fn is_too_small(code: ReturnCode) -> bool {
+    matches!(
+        code,
+        ReturnCode::E_INSUFFICIENT_BUFFER | ReturnCode::INSUFFICIENT_BUFFER | ReturnCode::MORE_DATA
+    )
+}
+
 /// Codes after which the library has something better to give than an error.
 fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
     match operation {
@@ -293,18 +312,21 @@ fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
         Operation::ListReaders | Operation::ListReaderGroups => {
             let gone = documented(operation, code).1 == "ConnectAgain";
             let empty = code == ReturnCode::E_NO_READERS_AVAILABLE;
-            gone || empty || code == ReturnCode::E_INSUFFICIENT_BUFFER
+            gone || empty || is_too_small(code)
         }
         // A reader was unplugged since they were listed: listed again. Too many readers in
-        // one call: asked again for fewer.
+        // one call: asked again for fewer. Misread: asked again in another context.
+        // What is no code of PC/SC is one that was misread.
+        Operation::GetStatusChange if code.raw() >> 16 != 0x8010 => true,
         Operation::GetStatusChange => matches!(
             code,
             ReturnCode::E_UNKNOWN_READER
                 | ReturnCode::E_NO_READERS_AVAILABLE
                 | ReturnCode::E_INVALID_PARAMETER
                 | ReturnCode::E_INVALID_VALUE
+                | ReturnCode::E_UNEXPECTED
         ),
-        Operation::Status | Operation::GetAttribute => code == ReturnCode::E_INSUFFICIENT_BUFFER,
+        Operation::Status | Operation::GetAttribute => is_too_small(code),
         _ => false,
     }
 }
@@ -535,7 +557,8 @@ fn unknown_protocols_and_states_are_values_like_any_other() {
         }
 
         let mut card = fixture.connect();
-        for state in [0, 0xFFFF_FFFF, DWORD::MAX, 0x7000_0000] {
+        // Without the bit of an unknown reader, about which another context is asked.
+        for state in [0, 0xFFFF_FFFB, DWORD::MAX - 4, 0x7000_0000] {
             let odd = |operation| Fault {
                 after_the_call: true,
                 state: Some(state),

@@ -1,0 +1,179 @@
+//! Looking: which readers there are, and what is in them.
+//!
+//! Since 2.5.0, pcsc-lite's client library registers for events in `SCardGetStatusChange` and
+//! asks for the size and the contents of its table of readers in two further messages. An event
+//! that arrives in between is read as an answer. The call then fails with `0x8010001F`, or all
+//! names are shifted and readers that exist are reported as unknown, also to other threads that
+//! use the shared table at that moment.
+//!
+//! So no reader is gone, or new, unless a context that has never registered for events lists it
+//! so, and a context that may have been misread is not used again.
+
+mod snapshot;
+
+use std::ffi::CStr;
+use std::time::Duration;
+
+use crate::ReturnCode;
+use crate::connection::OwnedContext;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::name::{ReaderName, split_multi_string};
+use crate::options::Scope;
+use crate::platform::Platform;
+use crate::status::ReaderFlags;
+use crate::sys::{self, Watched};
+use crate::trace;
+
+pub(crate) use snapshot::{may_be_too_many, reader_states};
+
+/// The name under which PC/SC reports that readers come and go; macOS does not know it.
+pub(crate) const PLUG_AND_PLAY: &CStr = c"\\\\?PnP?\\Notification";
+
+/// How often one look is repeated at most. At worst, every fifth look was seen to be misread.
+const MAX_LOOKS: usize = 16;
+
+/// The longest limit that is one, in milliseconds.
+const LONGEST: u32 = u32::MAX - 1;
+
+/// Where contexts come from.
+pub(crate) trait Source {
+    type Service: Service;
+
+    fn establish(&self) -> Result<Self::Service>;
+}
+
+/// The calls of a context that look.
+pub(crate) trait Service {
+    /// `SCardListReaders`.
+    fn list_readers(&self) -> Result<Vec<ReaderName>>;
+
+    /// `SCardGetStatusChange`, with or without a limit. Returns whether something changed
+    /// within it.
+    fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool>;
+}
+
+impl Source for Scope {
+    type Service = OwnedContext;
+
+    fn establish(&self) -> Result<OwnedContext> {
+        OwnedContext::establish(*self)
+    }
+}
+
+impl Service for OwnedContext {
+    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+        let list = || sys::list_readers(self.handle());
+        let listed = trace::watch(Operation::ListReaders, list);
+        readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
+    }
+
+    fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
+        let limit = limit.map_or(u32::MAX, |it| {
+            u32::try_from(it.as_millis()).unwrap_or(LONGEST)
+        });
+        let look = || sys::get_status_change(self.handle(), limit, readers);
+        match trace::watch(Operation::GetStatusChange, look) {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.code == ReturnCode::E_TIMEOUT => Ok(false),
+            Err(failure) => Err(Error::new(Operation::GetStatusChange, failure)),
+        }
+    }
+}
+
+/// The names in a list. An empty list is not an error.
+pub(crate) fn readers_of(listed: Result<Vec<u8>>) -> Result<Vec<ReaderName>> {
+    match listed {
+        Ok(names) => Ok(split_multi_string(&names)),
+        Err(error) if error.code() == ReturnCode::E_NO_READERS_AVAILABLE => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks at the readers, in a new context after each answer that may have been misread.
+pub(crate) struct Lookout<'a, S: Source> {
+    source: &'a S,
+    service: S::Service,
+    may_misread: bool,
+    /// Whether this context has ever registered for events.
+    has_looked: bool,
+}
+
+impl<'a, S: Source> Lookout<'a, S> {
+    pub(crate) fn establish(source: &'a S, platform: Platform) -> Result<Lookout<'a, S>> {
+        Ok(Lookout {
+            source,
+            service: source.establish()?,
+            may_misread: platform == Platform::PcscLite,
+            has_looked: false,
+        })
+    }
+
+    fn renew(&mut self) -> Result<()> {
+        self.service = self.source.establish()?;
+        self.has_looked = false;
+        Ok(())
+    }
+
+    /// The readers. A list that is not expected is confirmed by a new context.
+    pub(crate) fn list(
+        &mut self,
+        is_expected: impl FnOnce(&[ReaderName]) -> bool,
+    ) -> Result<Vec<ReaderName>> {
+        let listed = self.service.list_readers();
+        let is_credible = match &listed {
+            Ok(names) => is_expected(names),
+            Err(error) => error.kind() == ErrorKind::ServiceGone,
+        };
+        if is_credible || !self.may_misread || !self.has_looked || self.renew().is_err() {
+            return listed;
+        }
+        self.service.list_readers()
+    }
+
+    /// Waits until a reader differs from what is known of it, with or without a limit. Returns
+    /// whether one did. If one of the readers does not exist, the error is
+    /// `SCARD_E_UNKNOWN_READER`.
+    pub(crate) fn look(
+        &mut self,
+        limit: Option<Duration>,
+        readers: &mut [Watched<'_>],
+    ) -> Result<bool> {
+        let mut looks = 0;
+        loop {
+            self.has_looked = true;
+            let answer = self.service.status_change(limit, readers);
+            if !self.may_misread || !is_doubtful(&answer, readers) {
+                return answer;
+            }
+            looks += 1;
+            self.renew()?;
+            let listed = self.service.list_readers()?;
+            let is_there = |name: &CStr| listed.iter().any(|listed| listed.as_c_str() == name);
+            let mut names = readers.iter().map(|reader| reader.name);
+            let unknown = || Error::new(Operation::GetStatusChange, ReturnCode::E_UNKNOWN_READER);
+            if names.any(|name| name != PLUG_AND_PLAY && !is_there(name)) {
+                return Err(unknown());
+            }
+            if looks == MAX_LOOKS {
+                return Err(answer.err().unwrap_or_else(unknown));
+            }
+            tracing::debug!("the readers are looked at in another context");
+        }
+    }
+}
+
+/// Whether this may be an event that was read as an answer.
+fn is_doubtful(answer: &Result<bool>, readers: &[Watched<'_>]) -> bool {
+    let unknown = ReaderFlags::UNKNOWN.bits();
+    match answer {
+        Ok(in_time) => *in_time && readers.iter().any(|it| it.event_state & unknown != 0),
+        Err(error) => match error.code() {
+            ReturnCode::E_UNEXPECTED | ReturnCode::E_UNKNOWN_READER => true,
+            // A part of a reader's state that was read as the code.
+            code => code.raw() >> 16 != ReturnCode::E_UNEXPECTED.raw() >> 16,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The defence against misread answers, against services that misread on purpose.
+
+use std::cell::{Cell, RefCell};
+
+use super::snapshot::{MAX_SNAPSHOTS, snapshot};
+use super::*;
+use crate::ReturnCode as Code;
+use crate::platform::Platform::{PcscLite, Windows};
+
+fn names(count: usize) -> Vec<ReaderName> {
+    let names = (0..count).map(|number| ReaderName::new(format!("Reader {number}")));
+    names.map(Result::unwrap).collect()
+}
+
+type List<'a> = dyn Fn(usize) -> Result<Vec<ReaderName>> + 'a;
+type Look<'a> = dyn FnMut(usize, &mut [Watched<'_>]) -> Result<bool> + 'a;
+
+/// A service whose contexts have numbers, from 1.
+struct Fake<'a> {
+    contexts: Cell<usize>,
+    list: Box<List<'a>>,
+    look: RefCell<Box<Look<'a>>>,
+}
+
+struct Numbered<'f, 'a>(usize, &'f Fake<'a>);
+
+impl<'a> Fake<'a> {
+    fn new(
+        list: impl Fn(usize) -> Result<Vec<ReaderName>> + 'a,
+        look: impl FnMut(usize, &mut [Watched<'_>]) -> Result<bool> + 'a,
+    ) -> Fake<'a> {
+        Fake {
+            contexts: Cell::new(0),
+            list: Box::new(list),
+            look: RefCell::new(Box::new(look)),
+        }
+    }
+
+    /// One that knows its readers, unless what it does first says something else.
+    fn with_readers(
+        count: usize,
+        mut look: impl FnMut(usize) -> Option<Result<u32, Code>> + 'a,
+    ) -> Fake<'a> {
+        Fake::new(
+            move |_| Ok(names(count)),
+            move |context, readers| {
+                let state = look(context).unwrap_or(Ok(0x22));
+                let state = state.map_err(|code| Error::new(Operation::GetStatusChange, code))?;
+                readers.iter_mut().for_each(|it| it.event_state = state);
+                Ok(true)
+            },
+        )
+    }
+}
+
+impl<'f, 'a> Source for &'f Fake<'a> {
+    type Service = Numbered<'f, 'a>;
+
+    fn establish(&self) -> Result<Numbered<'f, 'a>> {
+        self.contexts.set(self.contexts.get() + 1);
+        Ok(Numbered(self.contexts.get(), self))
+    }
+}
+
+impl Service for Numbered<'_, '_> {
+    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+        (self.1.list)(self.0)
+    }
+
+    fn status_change(&self, _: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
+        (self.1.look.borrow_mut())(self.0, readers)
+    }
+}
+
+const MISREAD: Code = Code::E_UNEXPECTED;
+/// `SCARD_STATE_UNKNOWN`, `SCARD_STATE_UNAVAILABLE` and `SCARD_STATE_CHANGED`.
+const UNKNOWN: u32 = 0xE;
+
+/// Looks at two readers after these answers have been given, one in each context. Says what
+/// the state is, and how many contexts that took.
+fn look_after(misread: &[Result<u32, Code>]) -> (Result<u32, Code>, usize) {
+    let fake = Fake::with_readers(2, |context| misread.get(context - 1).copied());
+    let source = &fake;
+    let states = snapshot(&source, PcscLite);
+    let state = states.map_err(|error| error.code()).map(|states| {
+        assert_eq!(states.len(), 2);
+        assert_eq!(states[0].event_state, states[1].event_state);
+        states[0].event_state
+    });
+    (state, fake.contexts.get())
+}
+
+#[test]
+fn a_misread_look_is_repeated_in_another_context() {
+    assert_eq!(look_after(&[]), (Ok(0x22), 1));
+    for misread in [
+        Err(MISREAD),
+        Err(Code::E_UNKNOWN_READER),
+        Ok(UNKNOWN),
+        Err(Code::from_raw(2)),
+    ] {
+        assert_eq!(look_after(&[misread]), (Ok(0x22), 2));
+        assert_eq!(look_after(&[misread; MAX_LOOKS - 1]), (Ok(0x22), MAX_LOOKS));
+    }
+    for code in [Code::E_NO_SERVICE, Code::F_COMM_ERROR, Code::E_CANCELLED] {
+        assert_eq!(look_after(&[Err(code)]), (Err(code), 1));
+    }
+}
+
+#[test]
+fn what_is_misread_for_ever_ends() {
+    for misread in [Err(MISREAD), Err(Code::E_UNKNOWN_READER), Ok(UNKNOWN)] {
+        let (state, contexts) = look_after(&[misread; 1000]);
+        let code = misread.err().unwrap_or(Code::E_UNKNOWN_READER);
+        assert_eq!(state, Err(code));
+        assert!(contexts <= 1 + MAX_LOOKS * MAX_SNAPSHOTS, "{contexts}");
+    }
+}
+
+/// A library that refuses every list says so in the first context that has not looked yet.
+#[test]
+fn a_refused_list_is_told_at_once() {
+    let refused = || Error::new(Operation::ListReaders, MISREAD);
+    let fake = Fake::new(|_| Err(refused()), |_, _| unreachable!());
+    assert_eq!(snapshot(&&fake, PcscLite), Err(refused()));
+    assert_eq!(fake.contexts.get(), 1);
+    let fake = Fake::new(
+        |context| {
+            if context == 1 {
+                Ok(names(1))
+            } else {
+                Err(refused())
+            }
+        },
+        |_, _| Err(Error::new(Operation::GetStatusChange, MISREAD)),
+    );
+    assert_eq!(snapshot(&&fake, PcscLite), Err(refused()));
+    assert_eq!(fake.contexts.get(), 2);
+}
+
+#[test]
+fn a_reader_is_gone_if_another_context_does_not_list_it() {
+    for misread in [Ok(UNKNOWN), Err(MISREAD), Err(Code::E_UNKNOWN_READER)] {
+        let fake = Fake::new(
+            |context| Ok(names(if context == 1 { 2 } else { 1 })),
+            |_, readers| {
+                let state = misread.map_err(|code| Error::new(Operation::GetStatusChange, code))?;
+                readers.iter_mut().for_each(|it| it.event_state = state);
+                Ok(true)
+            },
+        );
+        let source = &fake;
+        let mut lookout = Lookout::establish(&source, PcscLite).unwrap();
+        let names = names(2);
+        let mut both = [0, 1].map(|at| Watched::unaware(names[at].as_c_str()));
+        let error = lookout.look(None, &mut both).unwrap_err();
+        assert_eq!(error.code(), Code::E_UNKNOWN_READER);
+        assert_eq!(fake.contexts.get(), 2);
+    }
+}
+
+/// After a look, the context may be misread.
+#[test]
+fn a_list_that_differs_is_asked_for_in_another_context() {
+    let misread = Cell::new(Ok(5));
+    let fake = Fake::new(
+        |context| match context {
+            1 => misread
+                .get()
+                .map(names)
+                .map_err(|code| Error::new(Operation::ListReaders, code)),
+            _ => Ok(names(2)),
+        },
+        |_, _| Ok(false),
+    );
+    let list = |platform, looks| {
+        fake.contexts.set(0);
+        let source = &fake;
+        let mut lookout = Lookout::establish(&source, platform).unwrap();
+        if looks {
+            assert_eq!(lookout.look(None, &mut []), Ok(false));
+        }
+        let listed = lookout.list(|names| names.len() == 2);
+        let listed = listed
+            .map(|names| names.len())
+            .map_err(|error| error.code());
+        (listed, fake.contexts.get())
+    };
+    assert_eq!(list(PcscLite, false), (Ok(5), 1));
+    assert_eq!(list(PcscLite, true), (Ok(2), 2));
+    assert_eq!(list(Windows, true), (Ok(5), 1));
+    misread.set(Ok(2));
+    assert_eq!(list(PcscLite, true), (Ok(2), 1));
+    misread.set(Err(MISREAD));
+    assert_eq!(list(PcscLite, true), (Ok(2), 2));
+    misread.set(Err(Code::E_NO_SERVICE));
+    assert_eq!(list(PcscLite, true), (Err(Code::E_NO_SERVICE), 1));
+}
+
+#[test]
+fn readers_are_asked_in_as_many_calls_as_the_service_wants() {
+    for platform in [PcscLite, Windows] {
+        for (count, taken) in [(0, 1), (1, 1), (10, 10), (25, 10), (25, 1), (16, 16)] {
+            let calls = Cell::new(0);
+            let fake = Fake::new(
+                |_| Ok(names(count)),
+                |_, part| {
+                    calls.set(calls.get() + 1);
+                    if part.len() > taken {
+                        let code = Code::E_INVALID_PARAMETER;
+                        return Err(Error::new(Operation::GetStatusChange, code));
+                    }
+                    part.iter_mut().for_each(|it| it.event_state = 0x22);
+                    Ok(true)
+                },
+            );
+            let states = snapshot(&&fake, platform).unwrap();
+            let found: Vec<_> = states.iter().map(|it| it.reader().clone()).collect();
+            assert_eq!(found, names(count));
+            assert!(states.iter().all(|it| it.has_card()));
+            assert!(calls.get() <= count + 5, "{calls:?} calls");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_that_fewer_readers_do_not_cure_is_told() {
+    let code = Code::E_INVALID_PARAMETER;
+    let fake = Fake::with_readers(5, |_| Some(Err(code)));
+    assert_eq!(snapshot(&&fake, PcscLite).unwrap_err().code(), code);
+}
+
+#[test]
+fn readers_that_go_meanwhile_are_not_waited_for_for_ever() {
+    let code = Code::E_UNKNOWN_READER;
+    let calls = Cell::new(0);
+    let fake = Fake::with_readers(5, |_| {
+        calls.set(calls.get() + 1);
+        Some(Err(code))
+    });
+    assert_eq!(snapshot(&&fake, Windows).unwrap_err().code(), code);
+    assert_eq!(calls.get(), MAX_SNAPSHOTS);
+}
