@@ -81,14 +81,18 @@
 //! there. Children are those of C's `fork`. [What becomes of the card](guide::endings) when one of
 //! these processes ends has a page of its own.
 //!
-//! A process may fork and end at any time, also while other threads are in a call. On pcsc-lite:
+//! A process may fork and end at any time, also while other threads are in a call: a child never
+//! waits for a thread that only its parent has, and an [`AbortHandle`] that is used in it stops
+//! nothing of its parent. On pcsc-lite:
 //!
-//! - A fork takes 2 ms more while another thread is in a call, and up to a second more while one
-//!   connects to a service that hangs. The child can make no call then: they fail with
-//!   `SCARD_E_SYSTEM_CANCELLED`.
-//! - The end of the process takes 20 ms more while another thread is in a call (a [`Monitor`]
-//!   always is), and up to a second more while one connects to a service that hangs. Calls that others begin once C's `exit` has come to its handlers
-//!   fail with `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
+//! - A fork takes 2 ms more while another thread is in a call that may wait (a [`Monitor`] always
+//!   is), and up to a second more while one waits for a service that hangs. Then the first call
+//!   of the child finds out whether pcsc-lite's library can be used there. If it cannot, calls
+//!   fail with `SCARD_E_SYSTEM_CANCELLED`, after a second.
+//! - The end of the process takes 20 ms more while another thread is in a call that may wait, and
+//!   up to a second more while one waits fX.
+//!   Calls that others begin once C's `exit` has come to its handlers fail with
+//!   `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -139,9 +139,18 @@ struct Stop {
 #[derive(Default)]
 struct StopState {
     aborted: bool,
-    /// The callers that wait, each with a number of its own.
-    waiting: Vec<(u64, Arc<dyn Wake>)>,
+    waiting: Vec<Waiting>,
     next: u64,
+}
+
+/// A caller that waits.
+#[derive(Clone)]
+struct Waiting {
+    /// Its own.
+    number: u64,
+    /// It waits in no other: neither is it in a forked child, nor is what wakes it.
+    process: Process,
+    caller: Arc<dyn Wake>,
 }
 
 /// A caller that can be told to look up.
@@ -167,7 +176,8 @@ impl AbortHandle {
         };
         // A waker of an executor that panics keeps nobody else from being woken.
         let mut panic = None;
-        for (_, caller) in waiting {
+        let here = waiting.iter().filter(|it| !it.process.is_forked());
+        for Waiting { caller, .. } in here {
             if let Err(reason) = catch_unwind(AssertUnwindSafe(|| caller.wake())) {
                 panic = Some(reason);
             }
@@ -199,7 +209,11 @@ impl AbortHandle {
         let mut state = lock(&self.0.state);
         let number = state.next;
         state.next += 1;
-        state.waiting.push((number, caller));
+        state.waiting.push(Waiting {
+            number,
+            process: Process::current(),
+            caller,
+        });
         Registration {
             handle: self.clone(),
             number,
@@ -236,7 +250,11 @@ pub(crate) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = lock(&self.handle.0.state);
-        state.waiting.retain(|(number, _)| *number != self.number);
+        let place = state.waiting.iter().position(|it| it.number == self.number);
+        let caller = place.map(|place| state.waiting.remove(place));
+        // With the state unlocked: this can be the end of what the caller waited for.
+        drop(state);
+        drop(caller);
     }
 }
 
@@ -458,6 +476,9 @@ struct Jobs {
 impl Jobs {
     /// Says whether the thread is there.
     fn send(&self, job: Job) -> bool {
+        if self.is_forked() {
+            return false;
+        }
         let sent = self.sender.as_ref().map(|sender| sender.send(job));
         sent.is_some_and(|sent| sent.is_ok())
     }

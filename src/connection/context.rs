@@ -3,7 +3,7 @@
 use crate::ReturnCode;
 use crate::error::{Error, Operation, Result};
 use crate::options::Scope;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Turn, TurnGuard};
 use crate::sys::{self, ContextHandle, Process};
 use crate::trace;
 
@@ -18,7 +18,7 @@ pub(crate) struct OwnedContext {
     released: bool,
     /// Whose turn it is, where several threads use it. In pcsc-lite the second one would keep
     /// every thread of the process out of the library while it waits.
-    turn: Mutex<()>,
+    turn: Turn,
 }
 
 impl OwnedContext {
@@ -31,7 +31,7 @@ impl OwnedContext {
                 handle,
                 process,
                 released: false,
-                turn: Mutex::new(()),
+                turn: Turn::default(),
             }),
             Err(code) => Err(Error::new(Operation::EstablishContext, code)),
         }
@@ -42,8 +42,8 @@ impl OwnedContext {
     }
 
     /// To be held during a call where other threads may make one, too.
-    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
-        lock(&self.turn)
+    pub(crate) fn turn(&self) -> TurnGuard<'_> {
+        self.turn.take()
     }
 
     /// Whether this process is a child of the one that established it.

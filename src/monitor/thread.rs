@@ -36,12 +36,18 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     stopped: AtomicBool,
-    /// The context that it waits in. Once stopped, the one who ends the wait can hold this for
-    /// as long as a call takes: nobody but the thread may want it then.
-    context: Mutex<Option<ContextHandle>>,
-    left: Condvar,
+    wait: Mutex<Wait>,
+    changed: Condvar,
     ended: Mutex<bool>,
     end: Condvar,
+}
+
+/// A wait, or that there is none.
+#[derive(Debug, Default)]
+struct Wait {
+    context: Option<ContextHandle>,
+    /// The one who ends the wait is in a call with the context, which has to be there as long.
+    is_cancelling: bool,
 }
 
 impl Wake for Shared {
@@ -104,18 +110,23 @@ impl Drop for CancelOnDrop<'_> {
 impl Waiting {
     /// The thread is about to wait in this context; not any more if it was stopped.
     fn enter(&self, context: ContextHandle) -> bool {
-        let mut waiting = lock(&self.context);
+        let mut wait = lock(&self.wait);
         let stopped = self.stopped.load(Ordering::SeqCst);
         if !stopped {
-            *waiting = Some(context);
+            wait.context = Some(context);
         }
         !stopped
     }
 
     /// The thread waits no longer. From now on the context may end: nobody uses it.
     fn leave(&self) {
-        *lock(&self.context) = None;
-        self.left.notify_all();
+        let mut wait = lock(&self.wait);
+        wait.context = None;
+        self.changed.notify_all();
+        while wait.is_cancelling {
+            let woken = self.changed.wait(wait);
+            wait = woken.unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Ends the wait, and has none begin.
@@ -124,7 +135,7 @@ impl Waiting {
     /// and it can block, as any call. So it has a thread of its own. Without one, the wait goes
     /// on to its end, and nobody waits for that.
     fn cancel(self: &Arc<Self>) {
-        if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.context).is_none() {
+        if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.wait).context.is_none() {
             return;
         }
         let waiting = Arc::clone(self);
@@ -136,15 +147,20 @@ impl Waiting {
 
     fn cancel_until_left(&self) {
         let mut pause = FIRST_CANCEL;
-        let mut waiting = lock(&self.context);
-        while let Some(context) = *waiting {
-            // The lock keeps the context alive.
+        let mut wait = lock(&self.wait);
+        while let Some(context) = wait.context {
+            wait.is_cancelling = true;
+            drop(wait);
             // It is repeated, so that it does not matter if one fails.
             if let Err(code) = sys::cancel(context) {
                 tracing::trace!(%code, "SCardCancel");
             }
-            let waited = self.left.wait_timeout(waiting, pause);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+            wait = lock(&self.wait);
+            wait.is_cancelling = false;
+            self.changed.notify_all();
+            let is_waiting = |wait: &mut Wait| wait.context.is_some();
+            let waited = self.changed.wait_timeout_while(wait, pause, is_waiting);
+            wait = waited.unwrap_or_else(PoisonError::into_inner).0;
             pause = pause.saturating_mul(2).min(LAST_CANCEL);
         }
     }

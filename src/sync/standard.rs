@@ -1,9 +1,14 @@
-//! The standard library's.
+//! The standard library's, but for the locks where processes fork.
 
 pub(crate) use std::sync::atomic::AtomicBool;
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, mpsc};
+pub(crate) use std::sync::mpsc;
+#[cfg(not(unix))]
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use std::thread;
 use std::time::Instant;
+
+#[cfg(unix)]
+pub(crate) use super::locks::{Condvar, Mutex, MutexGuard};
 
 pub(crate) fn now() -> Instant {
     Instant::now()

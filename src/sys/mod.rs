@@ -14,12 +14,16 @@ use pcsc::ffi::{self, DWORD, LONG};
 use crate::ReturnCode;
 use crate::atr::Atr;
 
+mod fork;
 mod gate;
+mod locks;
 mod multi;
 mod numbers;
 mod process;
 mod table;
 
+#[cfg(unix)]
+pub(crate) use locks::Inside;
 pub(crate) use multi::sized_answer;
 pub(crate) use process::Process;
 
@@ -193,7 +197,7 @@ unsafe extern "system" {
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
     let mut handle = 0;
     // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
-    call(Use::Changes, || unsafe {
+    call(Use::IsBrief, || unsafe {
         ffi::SCardEstablishContext(widen(scope), ptr::null(), ptr::null(), &mut handle)
     })?;
     numbers::add_context(handle)?;
@@ -201,8 +205,10 @@ pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode>
 }
 
 pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
+    // It changes the list of contexts at its end, which the end of the process has to wait for,
+    // even where a connection ends with it and the driver takes its time.
     // SAFETY: takes a handle by value; the service checks it.
-    let released = call(Use::Changes, || unsafe {
+    let released = call(Use::IsBrief, || unsafe {
         ffi::SCardReleaseContext(context.0)
     });
     // It is released also where the service could not be told.
@@ -212,9 +218,25 @@ pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> 
 
 pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
-    call(Use::LooksUp, || unsafe {
+    call(Use::IsBrief, || unsafe {
         ffi::SCardIsValidContext(context.0)
     })
+}
+
+/// Takes each lock that pcsc-lite's library has for all of its threads, and says whether it did:
+/// without the service, only one of them. See [`gate`].
+fn take_locks_of_library() -> bool {
+    let (mut context, mut len) = (0, 0);
+    let scope = ffi::SCARD_SCOPE_SYSTEM;
+    // SAFETY: the reserved pointers may be null, and `context` outlives the call.
+    if unsafe { ffi::SCardEstablishContext(scope, ptr::null(), ptr::null(), &mut context) } != 0 {
+        return false;
+    }
+    // SAFETY: null asks for the length, which outlives the call, of the names of all groups.
+    unsafe { ffi::SCardListReaders(context, ptr::null(), ptr::null_mut(), &mut len) };
+    // SAFETY: takes a handle by value; the service checks it.
+    unsafe { ffi::SCardReleaseContext(context) };
+    true
 }
 
 /// The multi-string of reader names.
@@ -223,7 +245,7 @@ pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
         sized_answer(LIST_LEN, LIST_OVERRUN, |buffer, len| {
             // SAFETY: null asks for all groups; `buffer` has room for `len` bytes and for any
             // list that the call can write past them; both outlive the call.
-            call(Use::LooksUp, || unsafe {
+            call(Use::IsBrief, || unsafe {
                 ffi::SCardListReaders(context.0, ptr::null(), buffer.as_mut_ptr().cast(), len)
             })
         })
@@ -235,7 +257,7 @@ pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
 pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
     sized_answer(FIRST_LEN, 0, |buffer, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
-        call(Use::LooksUp, || unsafe {
+        call(Use::IsBrief, || unsafe {
             SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len)
         })
     })
@@ -333,7 +355,7 @@ fn read_state(state: &ffi::SCARD_READERSTATE) -> (u32, Atr) {
 /// Ends a wait for a change on this context; one that has not begun yet is not ended.
 pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
-    call(Use::LooksUp, || unsafe { ffi::SCardCancel(context.0) })
+    call(Use::IsBrief, || unsafe { ffi::SCardCancel(context.0) })
 }
 
 pub(crate) fn connect(
@@ -386,7 +408,7 @@ pub(crate) fn reconnect(
 /// Not for pcsc-lite: see [`gate`].
 pub(crate) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
-    call(Use::Changes, || unsafe {
+    call(Use::IsBrief, || unsafe {
         ffi::SCardDisconnect(card.0, widen(disposition))
     })
 }

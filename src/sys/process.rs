@@ -16,7 +16,7 @@ impl Process {
 
     /// This one.
     pub(crate) fn current() -> Process {
-        hooks::set();
+        watch();
         Process(FORKS.load(Ordering::Relaxed))
     }
 
@@ -27,14 +27,21 @@ impl Process {
     }
 }
 
+/// Has forks and the end of the process known, from the first call on. Where they cannot be, the
+/// process ends and forks as it would without.
+#[inline]
+pub(super) fn watch() {
+    #[cfg(unix)]
+    hooks::set();
+}
+
 #[cfg(unix)]
 mod hooks {
     use std::ffi::c_int;
-    use std::sync::Once;
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::FORKS;
-    use crate::sys::{gate, table};
+    use crate::sys::{fork, gate, table};
 
     unsafe extern "C" {
         fn atexit(handler: extern "C" fn()) -> c_int;
@@ -50,33 +57,36 @@ mod hooks {
     }
 
     extern "C" fn before_fork() {
-        gate::before_fork();
+        fork::before();
     }
 
     extern "C" fn in_parent() {
-        gate::after_fork_in_parent();
+        fork::after_in_parent();
     }
 
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
-        gate::after_fork_in_child();
+        fork::after_in_child();
         table::READERS.forget_others();
     }
 
-    /// Has all of that done, from the first call on. Where it cannot be, the process ends and
-    /// forks as it would without.
+    #[inline]
     pub(super) fn set() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            // SAFETY: the handler is a function of this program and does not unwind.
-            unsafe { atexit(at_exit) };
-            // SAFETY: as above; what the handlers do, a child may do.
-            unsafe { pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
-        });
+        /// Not a `Once`: where another thread forked the process while this one was in it, it
+        /// would be waited for without end in the child.
+        static ARE_SET: AtomicBool = AtomicBool::new(false);
+        if !ARE_SET.load(Ordering::Acquire) {
+            register();
+            ARE_SET.store(true, Ordering::Release);
+        }
     }
-}
 
-#[cfg(not(unix))]
-mod hooks {
-    pub(super) fn set() {}
+    /// More than one thread may come here: the handlers know that they may run twice.
+    #[cold]
+    fn register() {
+        // SAFETY: the handler is a function of this program and does not unwind.
+        unsafe { atexit(at_exit) };
+        // SAFETY: as above; what the handlers do, a child may do.
+        unsafe { pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
+    }
 }

@@ -121,21 +121,21 @@ impl<T: Send + 'static> Future for UnderWay<T> {
                 permitted: true,
             }));
         }
+        // With the state unlocked, as below: what a waker does is not ours.
+        let waker = context.waker().clone();
         let mut state = lock(&this.meeting.state);
         let outcome = state.look(this.deadline, this.abort.as_ref());
-        let waker = match outcome {
-            Some(_) => {
-                this.over = true;
-                None
-            }
-            None => Some(context.waker().clone()),
+        let before = match outcome {
+            Some(_) => state.waker.take(),
+            None => state.waker.replace(waker),
         };
-        let before = std::mem::replace(&mut state.waker, waker);
         drop(state);
-        // With the state unlocked: what a waker does is not ours.
         drop(before);
         match outcome {
-            Some(outcome) => Poll::Ready(outcome),
+            Some(outcome) => {
+                this.over = true;
+                Poll::Ready(outcome)
+            }
             None => Poll::Pending,
         }
     }

@@ -1,0 +1,81 @@
+//! What is done at a fork, on the thread that forks: a child is to miss nobody who is inside of a
+//! lock, be it one of this library or of pcsc-lite's.
+//!
+//! Two gates are held, first that of pcsc-lite's library, then that of the locks:
+//!
+//! - Those who are in pcsc-lite's library take no lock of ours there, and those who are inside of
+//!   a lock of ours make no call. So both come out whatever the other gate does, and the order
+//!   does not matter for that. The locks are last because everybody needs them, and they are free
+//!   within microseconds.
+//! - Those who wait at a gate are not inside, so that no fork waits for them, nor do forks wait
+//!   for each other.
+//! - Other handlers of the program may run between ours and the fork, and wait for a lock of the
+//!   program whose owner waits here. Then it is let in after a second, and the child is told by
+//!   the count whether it misses anybody.
+//!
+//! The handlers are registered without a lock, because a fork can come in between, so that they
+//! may be registered, and run, more than once. Then the first and the last count.
+#![cfg_attr(not(unix), allow(dead_code))]
+
+use std::cell::Cell;
+
+use super::{gate, locks};
+
+/// A fork that this thread is about to make.
+#[derive(Clone, Copy)]
+struct Forking {
+    /// How many of the handlers have run.
+    handlers: u32,
+    library_is_empty: bool,
+    locks_are_free: bool,
+}
+
+thread_local! {
+    static FORKING: Cell<Forking> = const {
+        Cell::new(Forking {
+            handlers: 0,
+            library_is_empty: false,
+            locks_are_free: false,
+        })
+    };
+}
+
+pub(super) fn is_forking() -> bool {
+    FORKING.get().handlers > 0
+}
+
+pub(super) fn before() {
+    let mut fork = FORKING.get();
+    fork.handlers += 1;
+    if fork.handlers == 1 {
+        fork.library_is_empty = gate::hold();
+        fork.locks_are_free = locks::hold();
+    }
+    FORKING.set(fork);
+}
+
+/// The fork, if this is the last handler of it.
+fn end() -> Option<Forking> {
+    let mut fork = FORKING.get();
+    fork.handlers = fork.handlers.checked_sub(1)?;
+    FORKING.set(fork);
+    (fork.handlers == 0).then_some(fork)
+}
+
+pub(super) fn after_in_parent() {
+    if end().is_some() {
+        locks::release();
+        gate::release();
+    }
+}
+
+pub(super) fn after_in_child() {
+    let Some(fork) = end() else {
+        return;
+    };
+    gate::begin_anew(fork.library_is_empty);
+    if !(locks::begin_anew() && fork.locks_are_free) {
+        // Which lock, is not known. Calls are refused rather than made on what it guards.
+        gate::give_up();
+    }
+}
