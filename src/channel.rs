@@ -100,6 +100,10 @@ impl Limits {
         }
     }
 
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
     /// Whether no call is begun any more because too many were given up.
     pub(crate) fn refuse_more(&self) -> Option<Refusal> {
         let refused = self.are_any && self.pending.is_full();

@@ -90,9 +90,9 @@
 //!   of the child finds out whether pcsc-lite's library can be used there. If it cannot, calls
 //!   fail with `SCARD_E_SYSTEM_CANCELLED`, after a second.
 //! - The end of the process takes 20 ms more while another thread is in a call that may wait, and
-//!   up to a second more while one waits fX.
-//!   Calls that others begin once C's `exit` has come to its handlers fail with
-//!   `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
+//!   up to a second more while one waits for a service that hangs, or for a driver that takes its
+//!   time when a connection ends. Calls that others begin once C's `exit` has come to its handlers
+//!   fail with `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -92,13 +92,13 @@ impl Pending {
         count.is_some_and(|count| count >= Pending::LIMIT)
     }
 
-    fn add(&self) {
+    pub(crate) fn add(&self) {
         if let Some(count) = self.count() {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn remove(&self) {
+    pub(crate) fn remove(&self) {
         if let Some(count) = self.count() {
             count.fetch_sub(1, Ordering::Relaxed);
         }

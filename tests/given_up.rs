@@ -7,11 +7,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, Card, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind,
+    AbortHandle, Card, CardFilter, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind,
     Initialization, Protocols, ReaderName, Result, Session, ShareMode,
 };
 use scard_testkit::{Driver, Sandbox, VirtualCard, isolated};
-use support::usage::workers;
+use support::usage::{threads, workers};
 use support::*;
 
 /// The limit that is exceeded here.
@@ -150,6 +150,40 @@ fn calls_to_a_service_that_hangs_do_not_pile_up() {
             .connect(&fixture.reader, ConnectOptions::new())
             .map(drop)
             .unwrap();
+    });
+}
+
+/// Neither do waits for cards.
+#[test]
+fn waits_for_a_service_that_hangs_do_not_pile_up() {
+    isolated(|| {
+        let fixture = fixture();
+        let filter = CardFilter::new().reader(&fixture.empty_reader);
+        let moment = Some(Duration::from_millis(2));
+        fixture.sandbox.pause().unwrap();
+        let mut kinds = Vec::new();
+        for _ in 0..100 {
+            let waited = fixture.context.wait_for_card(&filter, moment);
+            kinds.push(waited.unwrap_err().kind());
+        }
+        let waiting = threads()
+            .iter()
+            .filter(|(_, name)| name == "scard-monitor")
+            .count();
+        assert!((1..=64).contains(&waiting), "{waiting}");
+        assert_eq!(kinds.first(), Some(&ErrorKind::DeadlineExceeded));
+        assert_eq!(kinds.last(), Some(&ErrorKind::ServiceBusy));
+
+        fixture.sandbox.resume().unwrap();
+        let begun = Instant::now();
+        loop {
+            let waited = fixture.context.wait_for_card(&filter, moment);
+            match waited.unwrap_err().kind() {
+                ErrorKind::DeadlineExceeded => break,
+                kind => assert_eq!(kind, ErrorKind::ServiceBusy),
+            }
+            assert!(begun.elapsed() < SOON);
+        }
     });
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::context::Context;
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::options::Scope;
-use crate::worker::{Abandoned, AbortHandle, GivenUp, Registration, Wake};
+use crate::worker::{Abandoned, AbortHandle, GivenUp, Pending, Registration, Wake};
 
 pub use event::{Event, Usage};
 pub use filter::CardFilter;
@@ -136,6 +136,8 @@ pub struct Monitor {
     _registration: Registration,
     /// Whether its end is waited for.
     patient: bool,
+    /// Where its thread is counted if not.
+    pending: Pending,
 }
 
 impl Context {
@@ -153,7 +155,7 @@ impl Context {
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
         let deadline = wait::end(self.timeout());
-        let mut monitor = Monitor::start(self.scope(), options)?;
+        let mut monitor = Monitor::start(self.scope(), options, self.limits().pending())?;
         match monitor.shared.mailbox.news(None, deadline) {
             Ok(None) => {
                 // Who is late already does not wait for the end, too.
@@ -172,7 +174,11 @@ fn given_up(why: GivenUp) -> Error {
 
 impl Monitor {
     /// Starts the thread, and does not wait for it.
-    pub(crate) fn start(scope: Scope, options: MonitorOptions) -> Result<Monitor> {
+    pub(crate) fn start(
+        scope: Scope,
+        options: MonitorOptions,
+        pending: &Pending,
+    ) -> Result<Monitor> {
         let Some(shared) = Shared::start(scope, options.use_changes) else {
             return Err(given_up(GivenUp::NoThread));
         };
@@ -187,6 +193,7 @@ impl Monitor {
             abort,
             _registration: registration,
             patient: true,
+            pending: pending.clone(),
         })
     }
 
@@ -237,8 +244,9 @@ impl Drop for Monitor {
     fn drop(&mut self) {
         if !self.shared.is_forked() {
             self.shared.stop();
-            if self.patient {
-                self.shared.wait_for_end(GRACE);
+            match self.patient {
+                true => self.shared.wait_for_end(GRACE),
+                false => self.shared.count_until_end(&self.pending),
             }
         }
     }

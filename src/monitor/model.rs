@@ -178,7 +178,7 @@ mod whole {
     }
 
     fn start(options: MonitorOptions) -> Monitor {
-        Monitor::start(Scope::User, options).unwrap()
+        Monitor::start(Scope::User, options, &Pending::NotCounted).unwrap()
     }
 
     /// At whatever moment: the wait ends, the thread ends, its context is released, and none

@@ -57,7 +57,12 @@ impl AsyncContext {
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be no thread.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<EventStream> {
-        Ok(Monitor::start(self.context().scope(), options)?.into_stream())
+        Ok(Monitor::start(
+            self.context().scope(),
+            options,
+            self.context().limits().pending(),
+        )?
+        .into_stream())
     }
 
     /// Waits for a card that answers. See

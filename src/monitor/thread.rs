@@ -16,7 +16,7 @@ use crate::options::Scope;
 use crate::platform::Platform;
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::sys::{self, ContextHandle, Process, Watched};
-use crate::worker::Wake;
+use crate::worker::{Pending, Wake};
 
 /// How often a wait in the service is tried to be ended.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);
@@ -38,8 +38,15 @@ struct Waiting {
     stopped: AtomicBool,
     wait: Mutex<Wait>,
     changed: Condvar,
-    ended: Mutex<bool>,
+    ended: Mutex<End>,
     end: Condvar,
+}
+
+/// Whether the thread has ended, and where it is counted until then.
+#[derive(Debug, Default)]
+struct End {
+    is_there: bool,
+    counted: Option<Pending>,
 }
 
 /// A wait, or that there is none.
@@ -96,6 +103,15 @@ impl Shared {
     /// Waits until the thread has released its context, but no longer than this.
     pub(super) fn wait_for_end(&self, limit: Duration) {
         self.waiting.wait_for_end(limit);
+    }
+
+    /// Counts the thread among the calls that were given up, until it has ended.
+    pub(super) fn count_until_end(&self, pending: &Pending) {
+        let mut end = lock(&self.waiting.ended);
+        if !end.is_there && end.counted.is_none() {
+            pending.add();
+            end.counted = Some(pending.clone());
+        }
     }
 }
 
@@ -166,13 +182,20 @@ impl Waiting {
     }
 
     fn end(&self) {
-        *lock(&self.ended) = true;
+        let mut end = lock(&self.ended);
+        end.is_there = true;
+        if let Some(pending) = end.counted.take() {
+            pending.remove();
+        }
+        drop(end);
         self.end.notify_all();
     }
 
     fn wait_for_end(&self, limit: Duration) {
         let ended = lock(&self.ended);
-        let waited = self.end.wait_timeout_while(ended, limit, |ended| !*ended);
+        let waited = self
+            .end
+            .wait_timeout_while(ended, limit, |end| !end.is_there);
         drop(waited);
     }
 }

@@ -46,7 +46,7 @@ impl Context {
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
         let deadline = end(timeout);
-        let mut monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
+        let mut monitor = self.monitor_for(timeout)?;
         let found = monitor.card_until(filter, None, deadline)?;
         // Who is late already does not wait for the end, too.
         monitor.patient = found.is_some();
@@ -63,10 +63,22 @@ impl Context {
     /// such as `SCARD_W_SECURITY_VIOLATION`.
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
         let deadline = end(timeout);
-        let mut monitor = Monitor::start(self.scope(), MonitorOptions::new())?;
+        let mut monitor = self.monitor_for(timeout)?;
         let answer = monitor.removal_until(filter, deadline);
         monitor.patient = answer.is_ok();
         answer
+    }
+}
+
+impl Context {
+    /// A monitor for one wait.
+    fn monitor_for(&self, timeout: Option<Duration>) -> Result<Monitor> {
+        let pending = self.limits().pending();
+        if timeout.is_some() && pending.is_full() {
+            let refusal = Refusal::TOO_MANY_PENDING;
+            return Err(Error::given_up(Operation::GetStatusChange, refusal));
+        }
+        Monitor::start(self.scope(), MonitorOptions::new(), pending)
     }
 }
 

@@ -59,7 +59,11 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderNa
     if let Some(abort) = &config.options.abort {
         options = options.abort_handle(abort);
     }
-    let mut monitor = Monitor::start(config.context.scope(), options)?;
+    let mut monitor = Monitor::start(
+        config.context.scope(),
+        options,
+        config.context.limits().pending(),
+    )?;
     monitor.is_not_waited_for();
     let wanted = wanted(config, state);
     let found = monitor.card_until(&wanted, state.reader.as_ref(), trial.end)?;

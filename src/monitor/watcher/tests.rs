@@ -338,8 +338,7 @@ impl Service for Simulation {
                     2 => return Err(error(Code::E_UNKNOWN_READER)),
                     3 => {
                         let unknown = Flags::UNKNOWN | Flags::UNAVAILABLE | Flags::CHANGED;
-                        let mut of_readers =
-                            watched.iter_mut().filter(|it| it.name != PLUG_AND_PLAY);
+                        let of_readers = watched.iter_mut().filter(|it| it.name != PLUG_AND_PLAY);
                         of_readers.for_each(|it| it.event_state = unknown.bits());
                         return Ok(true);
                     }
