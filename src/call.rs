@@ -91,7 +91,12 @@ impl<J> Call<J> {
     where
         J: Job<T>,
     {
-        (self.job)(connection, permit).map_err(|error| {
+        // What ends something is done in any case.
+        let given = match permit.is_void() && !self.about.ends_something() {
+            true => Err(connection.left(self.about.operation)),
+            false => (self.job)(connection, permit),
+        };
+        given.map_err(|error| {
             let error = self.about.complete(error);
             connection.note(&error);
             error
@@ -126,7 +131,12 @@ impl Call<()> {
     }
 
     pub(crate) fn end_transaction(disposition: Disposition) -> Call<impl Job<()>> {
-        Call::new(Operation::EndTransaction, move |connection, _| {
+        Call::new(Operation::EndTransaction, move |connection, permit| {
+            // What was given up leaves the card as it is.
+            let disposition = match permit.grant() {
+                true => disposition,
+                false => Disposition::Leave,
+            };
             connection.end_transaction(disposition)
         })
     }
@@ -155,8 +165,10 @@ impl Call<()> {
         let input = Zeroizing::new(input.to_vec());
         Call::new(Operation::Control, move |connection, permit| {
             // Does not wait for other programs' transactions.
-            permit.grant();
-            connection.control(code, &input)
+            match permit.grant() {
+                true => connection.control(code, &input),
+                false => Err(connection.left(Operation::Control)),
+            }
         })
     }
 
@@ -168,9 +180,13 @@ impl Call<()> {
 
     pub(crate) fn set_attribute(attribute: Attribute, value: &[u8]) -> Call<impl Job<()> + use<>> {
         let value = Zeroizing::new(value.to_vec());
-        Call::new(Operation::SetAttribute, move |connection, _| {
-            connection.set_attribute(attribute, &value)
-        })
+        Call::new(
+            Operation::SetAttribute,
+            move |connection, permit| match permit.grant() {
+                true => connection.set_attribute(attribute, &value),
+                false => Err(connection.left(Operation::SetAttribute)),
+            },
+        )
     }
 
     /// On failure the connection is as it was, unless it was given up.

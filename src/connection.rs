@@ -227,16 +227,13 @@ impl Connection {
             sys::connect(context.handle(), reader.as_c_str(), access.raw(), accepted)
         })
         .map_err(error)?;
-        if !access.accepts(connected.protocol, accepted) {
-            return Err(error(ReturnCode::E_PROTO_MISMATCH));
-        }
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
             protocol: Platform::CURRENT.protocol(connected.protocol),
             is_current: true,
         };
         agreed.set(access, agreed.protocol);
-        Ok(Connection {
+        let connection = Connection {
             handle: connected.handle,
             context,
             reader: reader.clone(),
@@ -247,7 +244,12 @@ impl Connection {
             unacknowledged: None,
             ready: Process::NONE,
             received: ReceiveBuffer::default(),
-        })
+        };
+        // If not, it ends as every connection does.
+        match access.accepts(connected.protocol, accepted) {
+            true => Ok(connection),
+            false => Err(error(ReturnCode::E_PROTO_MISMATCH)),
+        }
     }
 
     pub(crate) fn agreed(&self) -> Agreed {
@@ -305,8 +307,10 @@ impl Connection {
         Error::on_reader(operation, failure, &self.reader)
     }
 
-    pub(crate) fn reconnect(
+    /// `before` is what access there was before the caller asked for another one.
+    fn reconnect(
         &mut self,
+        before: Access,
         access: Access,
         protocols: Protocols,
         initialization: Initialization,
@@ -320,7 +324,7 @@ impl Connection {
         if self.access.is_exclusive() && !access.is_exclusive() && !self.in_transaction {
             self.release_exclusive_lock();
         }
-        let before = std::mem::replace(&mut self.access, access);
+        self.access = access;
         if !access.accepts(protocol, accepted) {
             self.refuse_protocol(before);
             return Err(self.error(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH));
@@ -339,11 +343,16 @@ impl Connection {
         self.agreed.forget();
         if before != Access::Direct {
             self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
-        } else if self
-            .make_reconnect(before, 0, Initialization::Leave)
-            .is_ok()
-        {
-            self.access = before;
+        }
+        let became_exclusive = self.access.is_exclusive() && !before.is_exclusive();
+        if became_exclusive || before == Access::Direct {
+            let (direct, leave) = (Access::Direct, Initialization::Leave);
+            if self.make_reconnect(direct, 0, leave).is_ok() {
+                self.access = before;
+                if became_exclusive && !self.in_transaction {
+                    self.release_exclusive_lock();
+                }
+            }
         }
     }
 
@@ -528,7 +537,7 @@ impl Connection {
             began = self.wait_for_others().unwrap_or(false);
         }
         let reconnected = if permit.grant() {
-            self.reconnect(access, protocols, initialization)
+            self.reconnect(before, access, protocols, initialization)
         } else {
             Err(self.left(Operation::Reconnect))
         };
@@ -632,7 +641,7 @@ impl Connection {
     }
 
     fn let_others(&mut self, began: bool) {
-        if !began {
+        if !began || self.is_over() {
             return;
         }
         if let Err(error) = self.end_transaction(Disposition::Leave) {
@@ -641,7 +650,8 @@ impl Connection {
     }
 
     /// What a call gives that nobody waits for.
-    fn left(&self, operation: Operation) -> Error {
+    #[cold]
+    pub(crate) fn left(&self, operation: Operation) -> Error {
         self.error(operation, ReturnCode::E_CANCELLED)
     }
 
@@ -689,8 +699,15 @@ impl Connection {
                 sys::disconnect(handle, disposition.raw())
             }),
         };
-        done.and_then(|()| self.context.end())
-            .map_err(|code| self.error(Operation::Disconnect, code))
+        let ended = done.and_then(|()| {
+            self.ready = Process::NONE;
+            match (Platform::CURRENT, self.context.end()) {
+                (Platform::PcscLite, ended) => ended,
+                // The connection has ended before.
+                _ => Ok(()),
+            }
+        });
+        ended.map_err(|code| self.error(Operation::Disconnect, code))
     }
 
     /// What is to be done before the context is released, where that is how a connection ends.
@@ -738,19 +755,25 @@ impl Connection {
 
     /// The end of a transaction ejects the card as `SCardDisconnect` does.
     fn eject(&mut self) -> Result<(), ReturnCode> {
-        let begin = |connection: &Connection| {
-            connection.make(Operation::BeginTransaction, sys::begin_transaction)
-        };
         if !self.in_transaction && !self.access.is_exclusive() {
-            let mut begun = begin(self);
-            if begun == Err(ReturnCode::W_RESET_CARD) {
-                self.make_reconnect(Access::Direct, 0, Initialization::Leave)?;
-                begun = begin(self);
-            }
-            begun?;
+            self.acknowledging(|it| it.make(Operation::BeginTransaction, sys::begin_transaction))?;
         }
         self.in_transaction = false;
-        self.make_end_transaction(Disposition::Eject)
+        self.acknowledging(|it| it.make_end_transaction(Disposition::Eject))
+    }
+
+    /// Makes a call, and once more after a reset that it is refused for.
+    fn acknowledging(
+        &self,
+        call: impl Fn(&Connection) -> Result<(), ReturnCode>,
+    ) -> Result<(), ReturnCode> {
+        match call(self) {
+            Err(ReturnCode::W_RESET_CARD) => {
+                self.make_reconnect(Access::Direct, 0, Initialization::Leave)?;
+                call(self)
+            }
+            answer => answer,
+        }
     }
 }
 

@@ -86,9 +86,10 @@
 //! nothing of its parent. On pcsc-lite:
 //!
 //! - A fork takes 2 ms more while another thread is in a call that may wait (a [`Monitor`] always
-//!   is), and up to a second more while one waits for a service that hangs. Then the first call
-//!   of the child finds out whether pcsc-lite's library can be used there. If it cannot, calls
-//!   fail with `SCARD_E_SYSTEM_CANCELLED`, after a second.
+//!   is), and up to 250 ms more while one waits for a service that hangs, or for a driver that
+//!   takes its time when a connection ends. Then the first call of the child finds out whether
+//!   pcsc-lite's library can be used there. If it cannot, calls fail with
+//!   `SCARD_E_SYSTEM_CANCELLED`, after a second.
 //! - The end of the process takes 20 ms more while another thread is in a call that may wait, and
 //!   up to a second more while one waits for a service that hangs, or for a driver that takes its
 //!   time when a connection ends. Calls that others begin once C's `exit` has come to its handlers

@@ -73,6 +73,9 @@ impl Pending {
     /// How many there may be before another call is refused.
     const LIMIT: usize = 32;
 
+    /// The half of a count that is a number.
+    const MASK: usize = (1 << (usize::BITS / 2)) - 1;
+
     pub(crate) fn of_new_context() -> Pending {
         Pending::OfContext(Arc::default())
     }
@@ -86,22 +89,42 @@ impl Pending {
         }
     }
 
+    /// How many of this process there are, from a count. The upper half says which process it is
+    /// of: those of the process that this one was forked from will not return here.
+    fn of_this_process(count: usize) -> usize {
+        match count & !Pending::MASK == Pending::this_process() {
+            true => count & Pending::MASK,
+            false => 0,
+        }
+    }
+
+    fn this_process() -> usize {
+        let number = usize::try_from(Process::current().number()).unwrap_or_default();
+        number << (usize::BITS / 2)
+    }
+
     /// Whether no further call is to be begun.
     pub(crate) fn is_full(&self) -> bool {
         let count = self.count().map(|count| count.load(Ordering::Relaxed));
-        count.is_some_and(|count| count >= Pending::LIMIT)
+        count.is_some_and(|count| Pending::of_this_process(count) >= Pending::LIMIT)
+    }
+
+    fn change(&self, change: impl Fn(usize) -> usize) {
+        let Some(count) = self.count() else {
+            return;
+        };
+        let changed =
+            |count| Some(change(Pending::of_this_process(count)) | Pending::this_process());
+        // It always says what the count becomes.
+        let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
     }
 
     pub(crate) fn add(&self) {
-        if let Some(count) = self.count() {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.change(|count| count + 1);
     }
 
     pub(crate) fn remove(&self) {
-        if let Some(count) = self.count() {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.change(|count| count.saturating_sub(1));
     }
 }
 

@@ -6,8 +6,8 @@ mod support;
 use std::thread;
 
 use scard::{
-    ConnectOptions, Disposition, Event, MonitorOptions, Operation, Protocol, Protocols,
-    ReaderFlags, ReaderName, ReturnCode, ShareMode,
+    ConnectOptions, Disposition, Event, Initialization, MonitorOptions, Operation, Protocol,
+    Protocols, ReaderFlags, ReaderName, ReturnCode, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, atr, isolated};
 use support::*;
@@ -328,4 +328,49 @@ impl Fixture {
             call: in_background(move || context.connect(&reader, ConnectOptions::new()).map(drop)),
         }
     }
+}
+
+/// A card of two protocols in a reader that supports one, which pcsc-lite reports as a success with
+/// the wrong one.
+#[test]
+fn a_protocol_that_was_not_accepted_is_refused_and_leaves_no_exclusive_access() {
+    isolated(|| {
+        let card = plain_card().atr(scard_testkit::atr::T0_T1);
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, card).start().unwrap());
+        let slot = fixture.sandbox.reader(0);
+        let refuse_t1 = || {
+            // The protocol is negotiated anew.
+            let card = fixture.connect();
+            card.disconnect(Disposition::Reset).unwrap();
+            let refused = IfdError::PROTOCOL_NOT_SUPPORTED;
+            slot.fail_next(IfdCall::SetProtocol, refused).unwrap();
+            fixture.card.resets()
+        };
+        let exclusive = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+
+        let resets = refuse_t1();
+        let refused = fixture.try_connect(exclusive.protocols(Protocols::T1));
+        let code = refused.map(drop).unwrap_err().code();
+        assert_eq!(code, ReturnCode::E_PROTO_MISMATCH);
+        assert_eq!(fixture.card.resets(), resets);
+
+        let resets = refuse_t1();
+        let reader = fixture.context.open_reader(&fixture.reader).unwrap();
+        let (mode, leave) = (ShareMode::Exclusive, Initialization::Leave);
+        let refused = reader.into_card(mode, Protocols::T1, leave).unwrap_err();
+        assert_eq!(refused.error().code(), ReturnCode::E_PROTO_MISMATCH);
+        let reader = refused.into_handle();
+        // Others are not kept out.
+        assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK);
+        drop(reader);
+        assert_eq!(fixture.card.resets(), resets);
+
+        let mut card = fixture.connect();
+        let _ = refuse_t1();
+        let refused = card.reconnect(mode, Protocols::T1, leave).unwrap_err();
+        assert_eq!(refused.code(), ReturnCode::E_PROTO_MISMATCH);
+        assert_eq!(card.share_mode(), ShareMode::Shared);
+        assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK);
+    });
 }

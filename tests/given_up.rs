@@ -200,7 +200,7 @@ fn assert_in_time(disturb: impl Fn(&Sandbox)) {
     {
         let sandbox = Sandbox::builder().driver(Driver::Kit).readers(1);
         let sandbox = sandbox.start().unwrap();
-        let options = ContextOptions::new().timeout(Some(LIMIT));
+        let options = ContextOptions::new().timeout(Some(5 * LIMIT));
         let context = options.establish().unwrap();
         context.readers().unwrap();
         disturb(&sandbox);

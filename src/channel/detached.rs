@@ -180,7 +180,7 @@ impl Channel {
             return;
         };
         // A forked child has no worker; the connection knows what to do.
-        if connection.is_forked() {
+        if connection.is_forked() || connection.is_over() {
             return;
         }
         let disposition = self.disposition_on_drop;

@@ -243,7 +243,9 @@ impl Session {
                     .and_then(|transaction| transaction.end(Disposition::Leave)),
                 status => status,
             };
-            card.set_end(None);
+            if status.is_ok() {
+                card.set_end(None);
+            }
             match status {
                 Ok(()) => return Ok(()),
                 Err(error) => match self.recover(error, &mut trial) {

@@ -43,7 +43,10 @@ const AT_THE_END: Duration = Duration::from_millis(20);
 const AT_A_FORK: Duration = Duration::from_millis(2);
 /// What takes no time while the service runs, and no longer than a moment on a busy machine:
 /// this is for a service that hangs.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// The same at a fork, which keeps all others waiting, too: for a connection, say, whose end waits
+/// for the driver.
+const PATIENCE_AT_A_FORK: Duration = Duration::from_millis(250);
 const STEP: Duration = Duration::from_micros(100);
 
 /// What a call does with the library's locks.
@@ -163,11 +166,11 @@ impl Gate {
     /// Waits for those who are inside, but for those who may be so for long no longer than this.
     /// Says whether all but `own` have left. (Of those who come now and are not let in, the count
     /// knows for a moment: what it says later is not to be asked.)
-    pub(super) fn wait(&self, own: usize, may_wait: Duration) -> bool {
+    pub(super) fn wait(&self, own: usize, may_wait: Duration, brief: Duration) -> bool {
         let begun = Instant::now();
         loop {
             let inside = self.inside().saturating_sub(own);
-            let limit = if inside >= BRIEF { PATIENCE } else { may_wait };
+            let limit = if inside >= BRIEF { brief } else { may_wait };
             if inside == 0 || begun.elapsed() >= limit {
                 return inside == 0;
             }
@@ -229,14 +232,14 @@ fn this_thread() -> usize {
 pub(super) fn close_for_good() {
     LAST_THREAD.store(this_thread(), Ordering::Relaxed);
     if LIBRARY.close() {
-        LIBRARY.wait(0, AT_THE_END);
+        LIBRARY.wait(0, AT_THE_END, PATIENCE);
     }
 }
 
 /// Lets nobody in while the process forks. Says whether nobody is inside.
 pub(super) fn hold() -> bool {
     LIBRARY.hold();
-    LIBRARY.wait(0, AT_A_FORK)
+    LIBRARY.wait(0, AT_A_FORK, PATIENCE_AT_A_FORK)
 }
 
 pub(super) fn release() {
@@ -303,10 +306,10 @@ mod tests {
         assert!(!gate.close(), "it was closed before");
         assert_eq!(gate.inside(), 1 + BRIEF);
         gate.leave(Use::IsBrief);
-        assert!(!gate.wait(0, Duration::ZERO));
-        assert!(gate.wait(1, Duration::ZERO));
+        assert!(!gate.wait(0, Duration::ZERO, PATIENCE));
+        assert!(gate.wait(1, Duration::ZERO, PATIENCE));
         gate.leave(Use::LooksUp);
-        assert!(gate.wait(0, Duration::ZERO));
+        assert!(gate.wait(0, Duration::ZERO, PATIENCE));
         for by in [Use::LooksUp, Use::IsBrief] {
             assert_eq!(gate.enter(by), Err(ReturnCode::E_SYSTEM_CANCELLED));
         }

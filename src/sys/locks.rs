@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::gate::{Gate, Use};
+use super::gate::{Gate, PATIENCE, Use};
 use super::process;
 
 static LOCKS: Gate = Gate::new();
@@ -59,7 +59,7 @@ fn own() -> usize {
 /// Lets nobody in while the process forks. Says whether no other thread is inside.
 pub(super) fn hold() -> bool {
     LOCKS.hold();
-    LOCKS.wait(own(), Duration::ZERO)
+    LOCKS.wait(own(), Duration::ZERO, PATIENCE)
 }
 
 pub(super) fn release() {

@@ -205,8 +205,7 @@ pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode>
 }
 
 pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
-    // It changes the list of contexts at its end, which the end of the process has to wait for,
-    // even where a connection ends with it and the driver takes its time.
+    // It is brief unless a connection ends with it, and the driver takes its time.
     // SAFETY: takes a handle by value; the service checks it.
     let released = call(Use::IsBrief, || unsafe {
         ffi::SCardReleaseContext(context.0)

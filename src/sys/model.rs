@@ -48,6 +48,10 @@ impl Process {
         Process(true)
     }
 
+    pub(crate) fn number(self) -> u32 {
+        0
+    }
+
     pub(crate) fn is_forked(self) -> bool {
         !self.0
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pcsc::ffi;
 
 use crate::ReturnCode;
+use crate::platform::Platform;
 use crate::sync::{Mutex, lock};
 
 static IN_USE: Mutex<Numbers> = Mutex::new(Numbers {
@@ -51,14 +52,23 @@ impl Numbers {
     }
 }
 
+fn are_looked_up() -> bool {
+    Platform::CURRENT == Platform::PcscLite
+}
+
 /// A context that was established. One that is refused must not be used, and not be released.
 pub(super) fn add_context(context: ffi::SCARDCONTEXT) -> Result<(), ReturnCode> {
-    lock(&IN_USE).add_context(context)
+    match are_looked_up() {
+        true => lock(&IN_USE).add_context(context),
+        false => Ok(()),
+    }
 }
 
 /// A context that was released, and its handles with it.
 pub(super) fn remove_context(context: ffi::SCARDCONTEXT) {
-    lock(&IN_USE).remove_context(context);
+    if are_looked_up() {
+        lock(&IN_USE).remove_context(context);
+    }
 }
 
 /// A handle of a card or reader. One that is refused must not be used; it ends with its context.
@@ -66,7 +76,10 @@ pub(super) fn add_card(
     card: ffi::SCARDHANDLE,
     context: ffi::SCARDCONTEXT,
 ) -> Result<(), ReturnCode> {
-    lock(&IN_USE).add_card(card, context)
+    match are_looked_up() {
+        true => lock(&IN_USE).add_card(card, context),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,11 @@ impl Process {
         Process(FORKS.load(Ordering::Relaxed))
     }
 
+    /// The number of forks before it.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
     /// Whether this is another process than that.
     #[inline]
     pub(crate) fn is_forked(self) -> bool {

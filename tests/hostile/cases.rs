@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use scard::{Card, ConnectOptions, Context, ContextOptions, ControlCode, ReaderName, Session};
+use scard::{
+    Attribute, Card, ConnectOptions, Context, ContextOptions, ControlCode, Disposition, ErrorKind,
+    ReaderName, Session,
+};
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Request, Service};
 use scard_testkit::isolated;
 
 use crate::moods::{may_be_shown, name};
+use crate::support::{SOON, finish, in_background};
 use crate::world::FORGED;
 
 /// The answer to it claims more than there can be.
@@ -167,5 +171,141 @@ fn lists_of_readers_that_come_and_go_are_whole() {
             let right = ["1 names, whole: true", "16 names, whole: true"];
             assert!(right.contains(&answer.as_str()), "{seen:#?}");
         }
+    });
+}
+
+/// A number that the service gives to every card: a connection that is over must not use it.
+const NUMBER: u32 = 7;
+
+/// A service whose cards have one number, and that hangs up on the first card's release.
+fn one_number() -> Service {
+    let service = Service::start().unwrap();
+    let mut first = None;
+    service.script(move |request: &Request| match request.message {
+        Message::Connect => {
+            first.get_or_insert(request.connection);
+            Answer::normal().handle(NUMBER)
+        }
+        Message::Release if first == Some(request.connection) => Answer::hang_up(),
+        Message::Transmit if request.data.starts_with(&[0xBA]) => Answer::data([]).length(65_549),
+        _ => Answer::normal(),
+    });
+    service
+}
+
+#[test]
+fn a_card_whose_disconnect_failed_reaches_no_other_card() {
+    isolated(|| {
+        let service = one_number();
+        let context = Context::establish().unwrap();
+        let reader = context.readers().unwrap().remove(0);
+        let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
+        card.transmit(&[0, 0x20, 0, 0]).unwrap();
+        let failed = card.disconnect(Disposition::Leave).unwrap_err();
+        let mut card = failed.into_handle();
+        let other = context.connect(&reader, ConnectOptions::new()).unwrap();
+        service.clear_log();
+        let error = card.transmit(&[0, 0x20, 0, 1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Abandoned);
+        card.set_timeout(Some(SOON));
+        let error = card.status().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Abandoned);
+        drop(card);
+        assert_eq!(service.log().len(), 0);
+        drop(other);
+    });
+}
+
+#[test]
+fn a_card_whose_answer_was_too_long_reaches_no_other_card() {
+    isolated(|| {
+        let service = one_number();
+        let context = Context::establish().unwrap();
+        let reader = context.readers().unwrap().remove(0);
+        for timeout in [None, Some(SOON)] {
+            let options = ConnectOptions::new()
+                .disposition_on_drop(Disposition::Reset)
+                .timeout(timeout);
+            let mut card = context.connect(&reader, options).unwrap();
+            card.transmit(&[0xBA, 0, 0, 0]).unwrap_err();
+            assert!(card.is_abandoned());
+            let other = context.connect(&reader, ConnectOptions::new()).unwrap();
+            service.clear_log();
+            drop(card);
+            assert_eq!(service.log().len(), 0, "{timeout:?}");
+            drop(other);
+        }
+    });
+}
+
+/// What was given up before it began is not done.
+#[test]
+fn controls_and_attributes_that_are_given_up_are_not_sent() {
+    isolated(|| {
+        let service = Service::start().unwrap();
+        let context = Context::establish().unwrap();
+        let reader = context.readers().unwrap().remove(0);
+        let mut sent = [0, 0];
+        for number in 0..100 {
+            let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
+            card.set_timeout(Some(Duration::from_nanos(1)));
+            let error = match number % 2 {
+                0 => card
+                    .control(ControlCode::from_function(1), b"x")
+                    .unwrap_err(),
+                _ => card
+                    .set_attribute(Attribute::VENDOR_NAME, b"x")
+                    .unwrap_err(),
+            };
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+            sent[number % 2] += usize::from(error.command_may_have_run());
+        }
+        // When the connections are over, nothing is under way any more.
+        service.wait_for(Message::Release, 100, SOON).unwrap();
+        assert_eq!(service.count(Message::Control), sent[0]);
+        assert!(service.count(Message::SetAttribute) < 50);
+    });
+}
+
+/// A fork does not keep others waiting for a release that takes its time.
+#[test]
+fn a_fork_beside_a_slow_release_delays_no_card() {
+    isolated(|| {
+        let service = Service::start().unwrap();
+        let gate = Gate::new();
+        let (mut slow, at_gate) = (None, gate.clone());
+        service.script(move |request: &Request| match request.message {
+            Message::Connect => {
+                slow.get_or_insert(request.connection);
+                Answer::normal()
+            }
+            Message::Release if slow == Some(request.connection) => {
+                Answer::normal().stall(&at_gate)
+            }
+            _ => Answer::normal(),
+        });
+        let context = Context::establish().unwrap();
+        let reader = context.readers().unwrap().remove(0);
+        let slow = context.connect(&reader, ConnectOptions::new()).unwrap();
+        let mut other = context.connect(&reader, ConnectOptions::new()).unwrap();
+        let dropped = in_background(move || drop(slow));
+        gate.wait_for(1, SOON).unwrap();
+        let begun = Instant::now();
+        // SAFETY: the child ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(0) }
+        }
+        other.transmit(&[0, 0x84, 0, 0]).unwrap();
+        assert!(
+            begun.elapsed() < Duration::from_millis(900),
+            "{:?}",
+            begun.elapsed()
+        );
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        gate.open();
+        finish(&dropped);
     });
 }

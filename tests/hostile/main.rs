@@ -9,6 +9,7 @@
 //!     cargo test --test hostile the_whole_api -- --nocapture
 //! ```
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code)]
 
 #[path = "../support/mod.rs"]
 mod support;
