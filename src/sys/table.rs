@@ -6,7 +6,7 @@
 //! longer or shorter than its stated length, and a state can be that of another reader.
 //!
 //! So the calls that use the table are counted. An answer is believed if no other call
-//! overlapped with its own, or if the answer before was the same; a list must be whole as well.
+//! overlapped with its own, or if an earlier answer was the same; a list must be whole as well.
 //! A program with one thread pays for two atomic operations. Calls that bypass this library are
 //! not seen.
 
@@ -20,8 +20,9 @@ use crate::platform::Platform;
 /// The one of this process.
 pub(super) static READERS: Table = Table::new();
 
-/// How often one question is asked at most. Two answers in a row nearly always agree.
-const MAX_CALLS: usize = 512;
+/// How often one question is asked at most. Two answers nearly always agree, and two of three if
+/// readers come and go in step with the calls.
+const MAX_CALLS: usize = 64;
 
 /// pcsc-lite has 128 bytes for a name and its NUL.
 const MAX_NAME_LEN: usize = 127;
@@ -75,7 +76,7 @@ impl Table {
         if Platform::CURRENT != Platform::PcscLite {
             return call();
         }
-        let mut before = None;
+        let mut before = Vec::new();
         for _ in 0..MAX_CALLS {
             let (answer, alone) = self.visit(&mut call);
             let worth = match &answer {
@@ -84,9 +85,9 @@ impl Table {
             };
             match worth {
                 Worth::Sure => return answer,
-                Worth::Doubtful if alone || before.as_ref() == Some(&answer) => return answer,
-                Worth::Doubtful => before = Some(answer),
-                Worth::Torn => before = None,
+                Worth::Doubtful if alone || before.contains(&answer) => return answer,
+                Worth::Doubtful => before.push(answer),
+                Worth::Torn => {}
             }
         }
         Err(Failure::CONTRADICTORY)
@@ -159,13 +160,7 @@ mod tests {
     fn two_answers_have_to_agree_if_calls_overlap() {
         assert_eq!(ask(&[(Ok(A), true), (Ok(A), true)]), Ok(A.to_vec()));
         assert_eq!(ask(&[(Ok(A), true), (Ok(AB), false)]), Ok(AB.to_vec()));
-        let restless = [
-            (Ok(A), true),
-            (NONE, true),
-            (Ok(AB), true),
-            (Ok(A), true),
-            (Ok(A), true),
-        ];
+        let restless = [(Ok(A), true), (NONE, true), (Ok(AB), true), (Ok(A), true)];
         assert_eq!(ask(&restless), Ok(A.to_vec()));
         let gone = ask(&[(Ok(A), true), (NONE, true), (NONE, true)]);
         assert_eq!(gone, Err(ReturnCode::E_NO_READERS_AVAILABLE.into()));
@@ -182,9 +177,6 @@ mod tests {
             ask(&[(Ok(CUT), false); MAX_CALLS]),
             Err(Failure::CONTRADICTORY)
         );
-        // Not even between two that agree.
-        let between = [(Ok(A), true), (Ok(CUT), true), (Ok(A), true), (Ok(A), true)];
-        assert_eq!(ask(&between), Ok(A.to_vec()));
     }
 
     #[test]
