@@ -28,6 +28,8 @@ pub(crate) struct World {
     stopped: AtomicBool,
     done: AtomicBool,
     numbers: AtomicU64,
+    /// Answers of which it is known whose they are.
+    checked: AtomicU64,
     under_way: Mutex<HashMap<u64, UnderWay>>,
     times: Mutex<BTreeMap<&'static str, Times>>,
     violations: Mutex<Vec<String>>,
@@ -63,6 +65,7 @@ impl World {
             stopped: AtomicBool::new(false),
             done: AtomicBool::new(false),
             numbers: AtomicU64::new(1),
+            checked: AtomicU64::new(0),
             under_way: Mutex::default(),
             times: Mutex::default(),
             violations: Mutex::default(),
@@ -135,9 +138,14 @@ impl World {
     /// The answer is no other command's.
     pub(crate) fn check(&self, tag: &Tag, answer: &[u8]) {
         let marked = answer.windows(tag.0.len());
-        let foreign = marked.filter(|part| part.starts_with(MARK) && **part != tag.0);
+        let (own, foreign): (Vec<_>, Vec<_>) = marked
+            .filter(|part| part.starts_with(MARK))
+            .partition(|part| *part == tag.0);
+        if !own.is_empty() {
+            self.checked.fetch_add(1, Ordering::SeqCst);
+        }
         let forged = answer.windows(FORGED.len()).any(|part| part == FORGED);
-        if forged || foreign.count() > 0 {
+        if forged || !foreign.is_empty() {
             let shown = &answer[..answer.len().min(64)];
             let history = self.moods.history(&tag.0).join("\n");
             self.violated(format!(
@@ -159,6 +167,9 @@ impl World {
         for (name, times) in &*self.times.lock().unwrap() {
             println!("{:>7} {name}: at most {:?}", times.calls, times.slowest);
         }
+        let checked = self.checked.load(Ordering::SeqCst);
+        println!("{checked} answers had the tag of their command");
+        assert!(checked > 0);
         let violations = self.violations.lock().unwrap();
         assert!(
             violations.is_empty(),
