@@ -91,8 +91,10 @@ struct Signal {
     given: std::sync::Condvar,
 }
 
+#[cfg_attr(not(feature = "async"), allow(dead_code))]
 pub(crate) struct WaitTimeoutResult(bool);
 
+#[cfg_attr(not(feature = "async"), allow(dead_code))]
 impl WaitTimeoutResult {
     pub(crate) fn timed_out(&self) -> bool {
         self.0

@@ -13,6 +13,7 @@ use pcsc::ffi::{self, DWORD, LONG};
 
 use crate::ReturnCode;
 use crate::atr::Atr;
+use crate::platform::Platform;
 
 mod fork;
 mod gate;
@@ -347,8 +348,7 @@ fn read_state(state: &ffi::SCARD_READERSTATE) -> (u32, Atr) {
     // Copies: the structure is packed on macOS.
     let (event_state, atr_len, atr) = (state.dwEventState, state.cbAtr, state.rgbAtr);
     let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);
-    let atr = Atr::new(atr.get(..atr_len).unwrap_or(&atr));
-    (narrow(event_state), atr)
+    (narrow(event_state), atr_of(&atr, atr_len))
 }
 
 /// Ends a wait for a change on this context; one that has not begun yet is not ended.
@@ -433,7 +433,8 @@ pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
 fn status_now(card: CardHandle) -> Result<Status, Failure> {
     let mut state = 0;
     let mut protocol = 0;
-    let mut atr = [0u8; ffi::ATR_BUFFER_SIZE];
+    // One more than an ATR has: pcsc-lite's length of one that was not looked at yet.
+    let mut atr = [0u8; ffi::ATR_BUFFER_SIZE + 1];
     let mut atr_len = 0;
     let names = sized_answer(FIRST_LEN, 0, |buffer, len| {
         atr_len = length(atr.len());
@@ -456,8 +457,17 @@ fn status_now(card: CardHandle) -> Result<Status, Failure> {
         names,
         state: narrow(state),
         protocol: narrow(protocol),
-        atr: Atr::new(atr.get(..atr_len).unwrap_or(&atr)),
+        atr: atr_of(&atr, atr_len),
     })
+}
+
+/// The ATR in a buffer. pcsc-lite states one byte more than there can be for a card that it has
+/// not looked at yet.
+fn atr_of(buffer: &[u8], len: usize) -> Atr {
+    match len == ffi::ATR_BUFFER_SIZE + 1 && Platform::CURRENT == Platform::PcscLite {
+        true => Atr::new(&[]),
+        false => Atr::new(buffer.get(..len).unwrap_or(buffer)),
+    }
 }
 
 /// Gives the length of the answer in `answer`.

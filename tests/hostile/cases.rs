@@ -308,3 +308,21 @@ fn a_fork_beside_a_slow_release_delays_no_card() {
         finish(&dropped);
     });
 }
+
+/// pcsc-lite's length of an ATR that it has not looked at yet.
+#[test]
+fn a_card_that_was_not_looked_at_yet_has_no_atr() {
+    isolated(|| {
+        let service = Service::start().unwrap();
+        let mut reader = Reader::new("Fake Reader 00 00");
+        reader.atr_length = 34;
+        service.set_readers([reader]);
+        let context = Context::establish().unwrap();
+        let states = context.reader_states().unwrap();
+        assert_eq!(states[0].atr().as_bytes(), b"");
+        let mut card = context
+            .connect(states[0].reader(), ConnectOptions::new())
+            .unwrap();
+        assert_eq!(card.status().unwrap().atr().as_bytes(), b"");
+    });
+}
