@@ -121,7 +121,8 @@ impl Card {
     /// *abandoned*: every later call fails at once. Whatever the call was doing goes on
     /// behind the scenes until the service answers, and is undone then: a transaction that is
     /// won too late ends, the connection is closed, and the card is left as it is, whatever
-    /// [`ConnectOptions::disposition_on_drop`] says. A command that still waited for another
+    /// [`ConnectOptions::disposition_on_drop`] says. A command or reset that the driver is at work
+    /// on runs to its end; one that had not begun is not begun any more. A command that still waited for another
     /// program's transaction is not sent any more, and
     /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
     ///
@@ -482,13 +483,17 @@ impl Card {
     /// Ends the connection and does with the card what `disposition` says.
     ///
     /// Corresponds to `SCardDisconnect`. With anything but [`Disposition::Leave`] it waits while
-    /// another program holds a transaction, until a [limit](Card::set_timeout) is over. A card
-    /// or reader that is gone is no error.
+    /// another program holds a transaction, until a [limit](Card::set_timeout) is over. That the
+    /// card was taken out or the reader unplugged is not an error.
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` or `SCARD_F_COMM_ERROR` if the service ended. The card comes back
-    /// with the error.
+    /// `SCARD_E_NO_SERVICE` or `SCARD_F_COMM_ERROR` if the service ended;
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) and
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the call was given up, the card
+    /// being left as it is; [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned) if the connection
+    /// had ended before. The card comes back with the error; unless it
+    /// [has ended](Card::is_abandoned), the call can be repeated.
     ///
     /// # Platform notes
     ///

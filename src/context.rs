@@ -59,12 +59,15 @@ impl ContextOptions {
     /// A call that takes longer fails with
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). The context stays
     /// usable; for cards and readers see [`Card::set_timeout`]. Dropping the context takes no
-    /// longer either.
+    /// longer than a call. Without a limit, calls and drops wait as long as the service hangs.
     ///
-    /// A call that was given up keeps a thread until the service answers. When 32 calls of a
-    /// context and its cards have been given up and not returned, further ones that would have
-    /// a limit fail at once with [`ErrorKind::ServiceBusy`](crate::ErrorKind::ServiceBusy); the
-    /// same holds for 32 calls of [`establish`](ContextOptions::establish) in one process.
+    /// A call that was given up keeps a thread until the service answers, and a loop that connects
+    /// again would make more and more. So while 32 calls of a context and its cards are under way
+    /// that were given up, further calls of the context that have a limit fail at once with
+    /// [`ErrorKind::ServiceBusy`](crate::ErrorKind::ServiceBusy): connecting, listing, and waiting
+    /// for cards. Calls on cards that are connected, and [`Context::monitor`], go on. It ends when
+    /// the service answers again or is restarted. [`establish`](ContextOptions::establish) has a
+    /// limit of its own, 32 calls in a process.
     pub fn timeout(mut self, timeout: Option<Duration>) -> ContextOptions {
         self.timeout = timeout;
         self

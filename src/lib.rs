@@ -76,9 +76,9 @@
 //!
 //! # Processes
 //!
-//! Cards, readers and contexts belong to the process that made them. In a forked child they
-//! cannot be used, and dropping them does nothing; a [`Context`] gets a new PC/SC context
-//! there. Children are those of C's `fork`. [What becomes of the card](guide::endings) when one of
+//! Cards and readers belong to the process that opened them. In a forked child their calls fail
+//! with [`ErrorKind::Abandoned`], and dropping them does nothing. A [`Context`] and a [`Session`]
+//! can be used there: they connect anew. A [`Monitor`] is stopped. Children are those of C's `fork`. [What becomes of the card](guide::endings) when one of
 //! these processes ends has a page of its own.
 //!
 //! A process may fork and end at any time, also while other threads are in a call: a child never
@@ -87,9 +87,9 @@
 //!
 //! - A fork takes 2 ms more while another thread is in a call that may wait (a [`Monitor`] always
 //!   is), and up to 250 ms more while one waits for a service that hangs, or for a driver that
-//!   takes its time when a connection ends. Then the first call of the child finds out whether
-//!   pcsc-lite's library can be used there. If it cannot, calls fail with
-//!   `SCARD_E_SYSTEM_CANCELLED`, after a second.
+//!   takes its time when a connection ends. The first call of such a child finds out whether
+//!   pcsc-lite's library can be used there, which can take a second. If it cannot, all calls of
+//!   the child fail with `SCARD_E_SYSTEM_CANCELLED`.
 //! - The end of the process takes 20 ms more while another thread is in a call that may wait, and
 //!   up to a second more while one waits for a service that hangs, or for a driver that takes its
 //!   time when a connection ends. Calls that others begin once C's `exit` has come to its handlers

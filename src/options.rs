@@ -162,7 +162,8 @@ pub enum Disposition {
     Leave,
     /// `SCARD_RESET_CARD`: a warm reset.
     Reset,
-    /// `SCARD_UNPOWER_CARD`: the card loses its power.
+    /// `SCARD_UNPOWER_CARD`: the card loses its power. With pcsc-lite it gets it back at once, as
+    /// other connections need it, and loses it for good when nobody uses the card any more.
     Unpower,
     /// `SCARD_EJECT_CARD`: the reader ejects the card, if it is one that can. pcsc-lite has that
     /// done by drivers for version 2.0 of its interface only, as hardly any are.

@@ -28,7 +28,8 @@ pub enum ErrorKind {
     SharingViolation,
     /// The smart-card service is not running, ended, or does not know this connection.
     ServiceGone,
-    /// The service has no resources left.
+    /// The service has no resources left, or does not answer: too many calls were given up
+    /// ([`ContextOptions::timeout`](crate::ContextOptions::timeout)).
     ServiceBusy,
     /// The PC/SC library in this process cannot list the readers any more; a new process can.
     /// This happens with pcsc-lite 2.5 when its service is restarted with fewer readers than
@@ -45,9 +46,11 @@ pub enum ErrorKind {
     /// A time limit of the service or the driver passed.
     Timeout,
     /// The deadline that the program had set for the call passed, and the call was given up;
-    /// or it had passed before the call was begun.
+    /// or it had passed before the call was begun. Only in the first case the connection has ended:
+    /// [`Card::is_abandoned`](crate::Card::is_abandoned).
     DeadlineExceeded,
-    /// The connection was given up with an earlier call.
+    /// The connection has ended: with an earlier call that was given up or failed, or because it
+    /// belongs to the process that this one was forked from.
     Abandoned,
     /// The program, the user or the system cancelled the operation.
     Cancelled,

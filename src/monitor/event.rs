@@ -87,7 +87,11 @@ pub enum Event {
     },
     /// The service ended, or refuses to answer, or this process cannot read its answers
     /// ([`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess)). All readers are reported
-    /// detached next.
+    /// detached next. Connections that are open work on in a stale process: finish what is under
+    /// way, and restart the program.
+    ///
+    /// A service that hangs is not noticed. [`Context::readers`](crate::Context::readers) within a
+    /// time-out finds out.
     ServiceLost {
         /// What it answered last.
         error: Error,

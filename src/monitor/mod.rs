@@ -148,7 +148,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// None of the service: one that does not answer is [`Event::ServiceLost`].
+    /// None of the service: one that ended or refuses to answer is [`Event::ServiceLost`].
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if nothing is known
     /// within the time-out, [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be
     /// no thread. A monitor whose abort handle was used before is stopped, which is no error.
