@@ -393,7 +393,7 @@ fn the_clock_is_free_in_a_child() {
         let look = |own: &mut Option<EventStream>| {
             let begin = || context.monitor(MonitorOptions::new()).unwrap();
             let own = own.get_or_insert_with(begin);
-            block_on(own.wait_for_card(&any, Some(SOON))).is_ok()
+            comes_back(block_on(own.wait_for_card(&any, Some(SOON))))
         };
         thread_local! {
             static OWN: RefCell<Option<EventStream>> = const { RefCell::new(None) };
