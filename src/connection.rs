@@ -117,19 +117,20 @@ fn prevents_disconnect(error: &Error) -> bool {
     )
 }
 
-/// The error of a command, and what it does to the connection. What else there is of that may be
-/// lent to the caller of a command that succeeds.
+/// The error of a call whose answer has a length, and what it does to the connection. What else
+/// there is of that may be lent to the caller of a command that succeeds.
 #[cold]
-fn failed_transmit(
+fn failed_call(
+    operation: Operation,
     failure: Failure,
     reader: &ReaderName,
     agreed: &mut Agreed,
     ready: &mut Process,
     context: &mut OwnedContext,
 ) -> Error {
-    let error = Error::on_reader(Operation::Transmit, failure, reader);
+    let error = Error::on_reader(operation, failure, reader);
     agreed.note(&error);
-    if is_out_of_step(Operation::Transmit, failure) {
+    if is_out_of_step(operation, failure) {
         *ready = Process::NONE;
         context.end_out_of_step();
     }
@@ -448,7 +449,8 @@ impl Connection {
             Err(failure) => {
                 let (agreed, ready) = (&mut self.agreed, &mut self.ready);
                 let context = &mut self.context;
-                Err(failed_transmit(
+                Err(failed_call(
+                    Operation::Transmit,
                     failure,
                     &self.reader,
                     agreed,
@@ -479,18 +481,15 @@ impl Connection {
         };
         match sent {
             Ok(len) => Ok(self.received(len)),
-            Err(failure) => {
-                let (agreed, ready) = (&mut self.agreed, &mut self.ready);
-                let context = &mut self.context;
-                Err(failed_transmit(
-                    failure,
-                    &self.reader,
-                    agreed,
-                    ready,
-                    context,
-                ))
-            }
+            Err(failure) => Err(self.failed(Operation::Transmit, failure)),
         }
+    }
+
+    #[cold]
+    fn failed(&mut self, operation: Operation, failure: Failure) -> Error {
+        let (agreed, ready) = (&mut self.agreed, &mut self.ready);
+        let context = &mut self.context;
+        failed_call(operation, failure, &self.reader, agreed, ready, context)
     }
 
     /// The answer to the last command.
@@ -664,13 +663,7 @@ impl Connection {
         });
         let len = match made {
             Ok(len) => len,
-            Err(failure) => {
-                if is_out_of_step(Operation::Control, failure) {
-                    self.ready = Process::NONE;
-                    self.context.end_out_of_step();
-                }
-                return Err(self.error(Operation::Control, failure));
-            }
+            Err(failure) => return Err(self.failed(Operation::Control, failure)),
         };
         output.truncate(len);
         output.shrink_to_fit();
