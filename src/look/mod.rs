@@ -8,6 +8,10 @@
 //!
 //! So no reader is gone, or new, unless a context that has never registered for events lists it
 //! so, and a context that may have been misread is not used again.
+//!
+//! The service of pcsc-lite changes its table while it sends it: a card can have its count and
+//! the ATR of the card before it, or none, or not be counted yet. So what has changed is believed
+//! if two looks in a row agree.
 
 mod snapshot;
 
@@ -31,6 +35,9 @@ pub(crate) const PLUG_AND_PLAY: &CStr = c"\\\\?PnP?\\Notification";
 
 /// How often one look is repeated at most. At worst, every fifth look was seen to be misread.
 const MAX_LOOKS: usize = 16;
+
+/// How many looks follow one that has found a change, at most, until two in a row agree.
+const MAX_AGREEING: usize = 4;
 
 /// The longest limit that is one, in milliseconds.
 const LONGEST: u32 = u32::MAX - 1;
@@ -138,6 +145,41 @@ impl<'a, S: Source> Lookout<'a, S> {
         limit: Option<Duration>,
         readers: &mut [Watched<'_>],
     ) -> Result<bool> {
+        let in_time = self.look_once(limit, readers)?;
+        if in_time && self.may_misread {
+            self.agree(readers)?;
+        }
+        Ok(in_time)
+    }
+
+    /// Looks until two looks in a row agree on each reader. If they never do, the last one
+    /// counts.
+    fn agree(&mut self, readers: &mut [Watched<'_>]) -> Result<()> {
+        let can_be_asked = |it: &Watched<'_>| it.name != PLUG_AND_PLAY && !is_mute(it);
+        let readers = readers.iter_mut();
+        let mut left: Vec<&mut Watched<'_>> = readers.filter(|it| can_be_asked(it)).collect();
+        let mut looks = 0;
+        while !left.is_empty() && looks < MAX_AGREEING {
+            looks += 1;
+            let unaware = left.iter().map(|it| Watched::unaware(it.name));
+            let mut again: Vec<Watched<'_>> = unaware.collect();
+            self.look_once(Some(Duration::ZERO), &mut again)?;
+            let changed = ReaderFlags::CHANGED.bits();
+            let seen = |it: &Watched<'_>| (it.event_state | changed, it.atr);
+            let mut again = again.iter().map(seen);
+            left.retain_mut(|it| match again.next() {
+                Some(new) if new != seen(it) => {
+                    (it.event_state, it.atr) = new;
+                    can_be_asked(it)
+                }
+                _ => false,
+            });
+        }
+        Ok(())
+    }
+
+    /// Looks in another context after each answer that may have been misread.
+    fn look_once(&mut self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
         let mut looks = 0;
         loop {
             self.has_looked = true;
@@ -160,6 +202,11 @@ impl<'a, S: Source> Lookout<'a, S> {
             tracing::debug!("the readers are looked at in another context");
         }
     }
+}
+
+/// Whether this is a mute card. To look at one again takes pcsc-lite 0.4 seconds.
+fn is_mute(seen: &Watched<'_>) -> bool {
+    seen.event_state & ReaderFlags::MUTE.bits() != 0
 }
 
 /// Whether this may be an event that was read as an answer.

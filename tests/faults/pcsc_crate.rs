@@ -36,6 +36,7 @@ fn answer(operation: Operation, returned: LONG) -> Fault {
     Fault {
         function: operation.function_name(),
         returned,
+        lasts: false,
         after_the_call: false,
         length: None,
         protocol: None,

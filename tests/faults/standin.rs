@@ -16,13 +16,15 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use libloading::Library;
 use pcsc::ffi::{DWORD, LONG, SCARD_IO_REQUEST, SCARD_READERSTATE, SCARDCONTEXT, SCARDHANDLE};
 
-/// What the next call of a function does.
+/// What the next call of a function does, or every one.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
     /// The C function, such as `SCardTransmit`.
     pub function: &'static str,
     /// What it returns.
     pub returned: LONG,
+    /// Whether every call does so until [`disarm`].
+    pub lasts: bool,
     /// Whether the real function is called before, so that the call has its effect.
     pub after_the_call: bool,
     /// What is written over every length that it gives out.
@@ -35,7 +37,7 @@ pub struct Fault {
 
 static NEXT: Mutex<Option<Fault>> = Mutex::new(None);
 
-/// Arms a fault for the next call of its function.
+/// Arms a fault for the next call of its function, or for all that follow.
 pub fn inject(fault: Fault) {
     *NEXT.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
 }
@@ -48,7 +50,10 @@ pub fn disarm() -> bool {
 
 fn take(function: &str) -> Option<Fault> {
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
-    next.take_if(|fault| fault.function == function)
+    match *next {
+        Some(fault) if fault.function == function && fault.lasts => *next,
+        _ => next.take_if(|fault| fault.function == function),
+    }
 }
 
 static REAL: LazyLock<Library> = LazyLock::new(|| {

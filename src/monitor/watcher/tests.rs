@@ -270,7 +270,7 @@ impl Simulation {
     fn call(&self) -> Result<()> {
         let mut world = self.0.borrow_mut();
         world.calls += 1;
-        assert!(world.calls < 200_000, "a busy loop");
+        assert!(world.calls < 500_000, "a busy loop");
         match world.failing {
             Some(code) => Err(error(code)),
             None => Ok(()),
@@ -505,7 +505,7 @@ fn a_service_without_the_entry_for_readers_is_looked_at_once_a_second() {
                 let late = told.saturating_sub(Duration::from_secs(second));
                 assert!(late <= ROUND, "{platform}: {event} {told:?}");
             }
-            assert!(simulation.calls() < 400, "{}", simulation.calls());
+            assert!(simulation.calls() < 500, "{}", simulation.calls());
         }
     }
 }
@@ -539,7 +539,7 @@ fn more_readers_than_one_call_takes() {
                 let late = told.saturating_sub(Duration::from_secs(second));
                 assert!(late <= ROUND, "{kind:?} {expected} {told:?}");
             }
-            let each_time = 3 * count.div_ceil(capacity) + 4;
+            let each_time = 5 * count.div_ceil(capacity) + 4;
             let calls = simulation.calls() as usize;
             assert!(
                 calls < 60 * each_time,
@@ -586,11 +586,11 @@ fn an_exchange_in_a_wait_is_told_at_once() {
 
 #[test]
 fn nothing_wakes_up_while_nothing_happens_where_the_service_tells_everything() {
-    for kind in [Kind::NewLite, Kind::Windows] {
+    for (kind, calls) in [(Kind::NewLite, 6), (Kind::Windows, 5)] {
         let simulation = Simulation::new(kind, &["A"]).set(|world| world.readers[0].count = 7);
         simulation.run();
-        // Establish, list, ask; list, wait.
-        assert_eq!(simulation.calls(), 5, "{kind:?}");
+        // Establish, list, ask (twice, of pcsc-lite); list, wait.
+        assert_eq!(simulation.calls(), calls, "{kind:?}");
     }
     // No reader, no count of them: what this is cannot be told.
     let simulation = Simulation::new(Kind::NewLite, &[]);
@@ -602,8 +602,8 @@ fn nothing_wakes_up_while_nothing_happens_where_the_service_tells_everything() {
 fn elsewhere_it_looks_once_a_second() {
     for (kind, count, calls_each_time) in [
         (Kind::OldLite, 7, 2),
-        (Kind::OldLite, 0, 4),
-        (Kind::NewLite, 0, 4),
+        (Kind::OldLite, 0, 5),
+        (Kind::NewLite, 0, 5),
         (Kind::MacOs, 0, 4),
     ] {
         let simulation = Simulation::new(kind, &["A"]).set(|world| world.readers[0].count = count);
@@ -628,7 +628,7 @@ fn a_service_that_never_waits_is_asked_once_a_second() {
             .later(30.0, &[Op::Insert("A")]);
         let events = simulation.run();
         assert_eq!(events.last().unwrap().1, "A: card inserted (3B)");
-        assert!(simulation.calls() < 200, "{kind:?}: {}", simulation.calls());
+        assert!(simulation.calls() < 250, "{kind:?}: {}", simulation.calls());
     }
 }
 
@@ -699,9 +699,9 @@ fn a_service_that_fails_from_the_beginning_is_lost_once() {
 fn a_restless_reader_does_not_make_it_busy() {
     let simulation = Simulation::new(Kind::NewLite, &["A"]).set(|world| world.restless = true);
     let events = simulation.run();
-    // A minute: no more than 1,000 rounds of up to three calls a second.
+    // A minute: no more than 1,000 rounds of up to seven calls a second.
     assert!(
-        simulation.calls() < 60 * 1_000 * 3,
+        simulation.calls() < 60 * 1_000 * 7,
         "{}",
         simulation.calls()
     );
