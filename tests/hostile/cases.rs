@@ -248,16 +248,18 @@ fn controls_and_attributes_that_are_given_up_are_not_sent() {
         for number in 0..100 {
             let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
             card.set_timeout(Some(Duration::from_nanos(1)));
-            let error = match number % 2 {
-                0 => card
-                    .control(ControlCode::from_function(1), b"x")
-                    .unwrap_err(),
-                _ => card
-                    .set_attribute(Attribute::VENDOR_NAME, b"x")
-                    .unwrap_err(),
+            let answer = match number % 2 {
+                0 => card.control(ControlCode::from_function(1), b"x").map(drop),
+                _ => card.set_attribute(Attribute::VENDOR_NAME, b"x"),
             };
-            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
-            sent[number % 2] += usize::from(error.command_may_have_run());
+            // The answer can be there before the caller sees that it is late.
+            sent[number % 2] += match answer {
+                Ok(()) => 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+                    usize::from(error.command_may_have_run())
+                }
+            };
         }
         // When the connections are over, nothing is under way any more.
         service.wait_for(Message::Release, 100, SOON).unwrap();

@@ -14,6 +14,9 @@ pub(crate) const LIMIT: Duration = Duration::from_millis(100);
 /// How much later it may be on a busy machine.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether the machine stands still.
+const TICK: Duration = Duration::from_millis(10);
+
 /// A call that takes so much longer does not return any more.
 const HANG: Duration = Duration::from_secs(10);
 
@@ -32,7 +35,17 @@ pub(crate) struct World {
     checked: AtomicU64,
     under_way: Mutex<HashMap<u64, UnderWay>>,
     times: Mutex<BTreeMap<&'static str, Times>>,
+    late: Mutex<Vec<Late>>,
+    /// When the machine stood still, and for how long: no thread that only sleeps is late
+    /// otherwise.
+    standstills: Mutex<Vec<(Instant, Duration)>>,
     violations: Mutex<Vec<String>>,
+}
+
+/// A call that took too long, unless the machine did.
+struct Late {
+    call: UnderWay,
+    took: Duration,
 }
 
 #[derive(Debug)]
@@ -68,6 +81,8 @@ impl World {
             checked: AtomicU64::new(0),
             under_way: Mutex::default(),
             times: Mutex::default(),
+            late: Mutex::default(),
+            standstills: Mutex::default(),
             violations: Mutex::default(),
         }
     }
@@ -110,7 +125,12 @@ impl World {
     /// Ends the process if a call does not return.
     pub(crate) fn watch(&self) {
         while !self.done.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(50));
+            let begun = Instant::now();
+            thread::sleep(TICK);
+            let late = begun.elapsed().saturating_sub(TICK);
+            if late > TICK {
+                self.standstills.lock().unwrap().push((begun, late));
+            }
             let calls = self.under_way.lock().unwrap();
             if calls
                 .values()
@@ -162,8 +182,28 @@ impl World {
         }
     }
 
+    /// How long the machine stood still in this time.
+    fn standstill(&self, begun: Instant, took: Duration) -> Duration {
+        let standstills = self.standstills.lock().unwrap();
+        let meanwhile =
+            |(at, late): &&(Instant, Duration)| *at + TICK + *late > begun && *at < begun + took;
+        let meanwhile = standstills.iter().filter(meanwhile);
+        meanwhile.map(|(_, late)| *late).sum()
+    }
+
     /// Fails if anything was wrong.
     pub(crate) fn report(&self) {
+        for Late { call, took } in &*self.late.lock().unwrap() {
+            let standstill = self.standstill(call.begun, *took);
+            let text = format!(
+                "{} took {took:?}, the machine {standstill:?} of it",
+                call.name
+            );
+            match *took > call.limit + GRACE + standstill {
+                true => self.violated(text),
+                false => println!("{text}"),
+            }
+        }
         for (name, times) in &*self.times.lock().unwrap() {
             println!("{:>7} {name}: at most {:?}", times.calls, times.slowest);
         }
@@ -183,16 +223,16 @@ impl World {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         let call = self.world.under_way.lock().unwrap().remove(&self.number);
-        let UnderWay { name, begun, limit } = call.expect("a call");
-        let took = begun.elapsed();
+        let call = call.expect("a call");
+        let took = call.begun.elapsed();
         {
             let mut times = self.world.times.lock().unwrap();
-            let times = times.entry(name).or_default();
+            let times = times.entry(call.name).or_default();
             times.calls += 1;
             times.slowest = times.slowest.max(took);
         }
-        if took > limit + GRACE {
-            self.world.violated(format!("{name} took {took:?}"));
+        if took > call.limit + GRACE {
+            self.world.late.lock().unwrap().push(Late { call, took });
         }
     }
 }
