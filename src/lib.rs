@@ -102,65 +102,55 @@ pub mod apdu;
 mod asynchronous;
 pub mod atr;
 pub mod attributes;
-mod call;
 mod card;
 mod channel;
 pub mod codes;
 mod connection;
 pub mod contactless;
 mod context;
-mod control;
 mod error;
+mod exchange;
 pub mod features;
 pub mod guide;
+mod limits;
 mod look;
 mod monitor;
-mod name;
-mod options;
-mod pause;
-mod platform;
-mod reader;
-mod session;
-mod status;
-mod sync;
+mod requests;
 #[cfg(not(all(test, model)))]
-mod sys;
+mod service;
 #[cfg(all(test, model))]
-#[path = "sys/model.rs"]
-mod sys;
+#[path = "../tests/models/service.rs"]
+mod service;
+mod session;
+mod sync;
 pub mod trace;
-mod transaction;
-mod worker;
+mod values;
 
 pub use apdu::{Command, Response, StatusWord};
 #[cfg(feature = "async")]
 pub use asynchronous::{
     AsyncCard, AsyncContext, AsyncLogicalChannel, AsyncReader, AsyncSession, AsyncTransaction,
 };
-pub use atr::{Atr, AtrProblem, AtrReading, CardCapabilities};
-pub use attributes::number::Attribute;
-pub use card::Card;
-pub use codes::{ReturnCode, Severity};
+pub use atr::{AtrProblem, AtrReading, CardCapabilities};
+pub use card::{Card, ConnectOptions, Reader, Transaction};
+pub use codes::{Platform, ReturnCode, Severity};
 pub use context::{Context, ContextOptions};
-pub use control::ControlCode;
 pub use error::{
     CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };
+pub use exchange::LogicalChannel;
+pub use limits::AbortHandle;
 #[cfg(feature = "async")]
 pub use monitor::EventStream;
 pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
-pub use name::{InvalidReaderName, ReaderName};
-pub use options::{
-    ConnectOptions, Disposition, Initialization, Protocol, Protocols, Scope, ShareMode,
-};
-pub use platform::Platform;
-pub use reader::Reader;
+pub use requests::Contactless;
 pub use session::{
     HookError, Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen,
 };
-pub use status::{CardState, CardStatus, ReaderFlags, ReaderState};
-pub use transaction::Transaction;
-pub use worker::AbortHandle;
+pub use values::{
+    Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization,
+    InvalidReaderName, Protocol, Protocols, ReaderFlags, ReaderName, ReaderState, Scope, ShareMode,
+};
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +159,7 @@ mod tests {
     #[test]
     fn commands_and_what_becomes_of_them_can_go_to_other_threads() {
         fn is_shared<T: Send + Sync + 'static>() {}
-        fn goes_borrowed<'a>(channel: apdu::LogicalChannel<'a>) -> impl Send + 'a {
+        fn goes_borrowed<'a>(channel: LogicalChannel<'a>) -> impl Send + 'a {
             channel
         }
         is_shared::<Command>();
@@ -195,7 +185,7 @@ mod tests {
         is_shared::<features::ReaderFeatures>();
         is_shared::<attributes::AttributeError>();
         is_shared::<contactless::ContactlessError>();
-        fn goes_for_a_time<'a>(card: contactless::Contactless<'a>) -> impl Send + 'a {
+        fn goes_for_a_time<'a>(card: Contactless<'a>) -> impl Send + 'a {
             card
         }
         let _ = (goes_borrowed, goes_for_a_time);
@@ -207,8 +197,8 @@ mod tests {
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod fuzzing {
-    pub fn split_multi_string(bytes: &[u8]) -> Vec<crate::ReaderName> {
-        crate::name::split_multi_string(bytes)
+    pub fn split_multi_string(bytes: &[u8]) -> Vec<crate::values::ReaderName> {
+        crate::values::split_multi_string(bytes)
     }
 }
 

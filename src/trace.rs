@@ -29,12 +29,12 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::ReturnCode;
 use crate::apdu::{Command, Header, StatusWord, hex};
+use crate::codes::ReturnCode;
 use crate::error::Operation;
-use crate::name::ReaderName;
-use crate::sys::Failure;
-use crate::worker::Permit;
+use crate::limits::Permit;
+use crate::service::Failure;
+use crate::values::ReaderName;
 
 static APDUS_ARE_SHOWN: AtomicBool = AtomicBool::new(false);
 

@@ -22,7 +22,7 @@ fn end() -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-/// With `SCardDisconnect`, the process crashes here sooner or later: see `sys::gate`.
+/// With `SCardDisconnect`, the process crashes here sooner or later: see `service::gate`.
 #[test]
 fn cards_come_and_go_in_many_threads() {
     isolated(|| {

@@ -18,7 +18,7 @@
 //! | handles that never were | crash it | only handles that were closed |
 //!
 //! What is different on Windows in these places has unit tests that run on every platform, in
-//! `src/platform.rs`, `src/transaction.rs`, `src/error/classify.rs` and `src/codes/scard.rs`.
+//! `src/values/platforms.rs`, `src/card/transaction.rs`, `src/error/classify.rs` and `src/codes/scard.rs`.
 #![cfg(windows)]
 
 use std::sync::mpsc::{self, Receiver};

@@ -388,4 +388,4 @@ impl fmt::Debug for Command {
     }
 }
 
-const _: () = assert!(crate::Card::MAX_APDU_LEN >= 4 + 3 + encoding::EXTENDED_DATA + 2);
+const _: () = assert!(crate::service::MAX_APDU_LEN >= 4 + 3 + encoding::EXTENDED_DATA + 2);

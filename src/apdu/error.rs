@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::header::Header;
-use super::status::StatusWord;
+use super::status_word::StatusWord;
 use crate::error::Error;
 
 /// Why bytes or values are no command.
@@ -333,8 +333,8 @@ impl From<Error> for ExchangeError {
     }
 }
 
-impl<H> From<crate::HandleError<H>> for ExchangeError {
-    fn from(error: crate::HandleError<H>) -> ExchangeError {
+impl<H> From<crate::error::HandleError<H>> for ExchangeError {
+    fn from(error: crate::error::HandleError<H>) -> ExchangeError {
         Error::from(error).into()
     }
 }

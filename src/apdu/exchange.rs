@@ -11,9 +11,9 @@ use super::error::{AnswerProblem, ExchangeError, Step, TooLong};
 use super::header::Header;
 use super::options::ExchangeOptions;
 use super::response::{Response, split};
-use super::status::StatusWord;
+use super::status_word::StatusWord;
 use crate::error::Error;
-use crate::options::Protocol;
+use crate::values::Protocol;
 
 /// An exchange under way, for programs that reach their cards by other ways than PC/SC:
 /// [`Card::exchange`](crate::Card::exchange) is this and

@@ -25,31 +25,25 @@
 //!
 //! [`Card::transmit`](crate::Card::transmit) sends bytes as they are, and nothing else.
 
-mod carrier;
 mod class;
 mod command;
 mod encoding;
 mod error;
 mod exchange;
 mod header;
-mod logical;
 mod options;
 mod response;
-mod status;
+mod status_word;
 
 use std::fmt;
 
-pub(crate) use carrier::{Carrier, Exchanges, exchange};
 pub use command::{Command, Expected, Form};
 pub use error::{AnswerProblem, ExchangeError, InvalidCommand, StatusError, Step, TooLong};
 pub use exchange::{Exchange, Next};
 pub use header::Header;
-pub use logical::LogicalChannel;
-#[cfg(feature = "async")]
-pub(crate) use logical::OpenChannel;
 pub use options::ExchangeOptions;
 pub use response::Response;
-pub use status::{StatusClass, StatusWord};
+pub use status_word::{StatusClass, StatusWord};
 
 /// Bytes as hex: `00 A4 04 00`.
 pub(crate) fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {

@@ -2,8 +2,7 @@
 
 use super::command::{Command, Expected, Form};
 use super::encoding::{SHORT_DATA, SHORT_EXPECTED};
-use crate::atr::Atr;
-use crate::features::ReaderProperties;
+use crate::values::Atr;
 
 /// What an [exchange](crate::Card::exchange) may do, and where it ends.
 ///
@@ -66,23 +65,6 @@ impl ExchangeOptions {
     /// 10. Up to 256 is a reader without extended length.
     pub const fn reader_max_data(mut self, max: u32) -> ExchangeOptions {
         self.reader_max_data = Some(max);
-        self
-    }
-
-    /// [`reader_max_data`](Self::reader_max_data) as the reader tells it, if it does.
-    ///
-    /// ```no_run
-    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
-    /// use scard::apdu::ExchangeOptions;
-    ///
-    /// let features = card.features()?;
-    /// let properties = card.reader_properties(&features)?;
-    /// let options = ExchangeOptions::new().of_reader(&properties);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn of_reader(mut self, properties: &ReaderProperties) -> ExchangeOptions {
-        self.reader_max_data = properties.max_apdu_data_size().or(self.reader_max_data);
         self
     }
 
@@ -169,16 +151,6 @@ fn capabilities(atr: &Atr) -> Capabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_reader_tells_is_taken() {
-        let properties = ReaderProperties::from_bytes(&[0x0A, 4, 0, 0, 1, 0]);
-        let options = ExchangeOptions::new().of_reader(&properties);
-        assert_eq!(options.reader_max_data, Some(0x1_0000));
-        // Nothing told is nothing new.
-        let silent = ReaderProperties::from_bytes(&[]);
-        assert_eq!(options.of_reader(&silent), options);
-    }
 
     #[test]
     fn capabilities_are_read_from_the_historical_bytes() {

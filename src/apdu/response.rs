@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::error::{AnswerProblem, StatusError, Step};
 use super::header::Header;
-use super::status::StatusWord;
+use super::status_word::StatusWord;
 
 /// The answer to a command: data and status word.
 ///

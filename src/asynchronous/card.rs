@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 use super::logical::AsyncLogicalChannel;
 use super::reader::AsyncReader;
 use super::transaction::AsyncTransaction;
-use crate::Attribute;
-use crate::Protocols;
 use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
-use crate::call::Call;
 use crate::card::Card;
 use crate::channel::Channel;
+use crate::channel::call::Call;
 use crate::connection::Access;
-use crate::control::ControlCode;
 use crate::error::{HandleError, Result};
-use crate::name::ReaderName;
-use crate::options::{Disposition, Initialization, Protocol, ShareMode};
-use crate::status::CardStatus;
-use crate::worker::AbortHandle;
+use crate::limits::AbortHandle;
+use crate::values::Attribute;
+use crate::values::CardStatus;
+use crate::values::ControlCode;
+use crate::values::Protocols;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Initialization, Protocol, ShareMode};
 
 /// A [`Card`] whose calls are futures. Needs the feature `async`.
 ///

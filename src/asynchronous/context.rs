@@ -2,11 +2,14 @@
 
 use super::card::AsyncCard;
 use super::reader::AsyncReader;
+use std::time::Duration;
+
+use crate::card::ConnectOptions;
 use crate::context::{Context, ContextOptions};
 use crate::error::Result;
-use crate::name::ReaderName;
-use crate::options::ConnectOptions;
-use crate::status::ReaderState;
+use crate::monitor::{CardFilter, EventStream, MonitorOptions};
+use crate::values::ReaderName;
+use crate::values::ReaderState;
 
 /// A [`Context`] whose calls are futures. Needs the feature `async`.
 ///
@@ -207,5 +210,56 @@ impl ContextOptions {
     pub async fn establish_async(self) -> Result<AsyncContext> {
         let context = self.establish_detached().await?;
         Ok(AsyncContext { context })
+    }
+}
+
+impl AsyncContext {
+    /// Begins to watch the readers. See [`Context::monitor`](crate::Context::monitor); this
+    /// does not wait for what is there already, so that there is no error of time.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be no thread.
+    #[doc(alias = "SCardGetStatusChange")]
+    pub fn monitor(&self, options: MonitorOptions) -> Result<EventStream> {
+        EventStream::start(&self.context, options)
+    }
+
+    /// Waits for a card that answers. See
+    /// [`Context::wait_for_card`](crate::Context::wait_for_card).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_card`](crate::Context::wait_for_card).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the wait, and nothing else.
+    pub async fn wait_for_card(
+        &self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<ReaderState> {
+        let mut events = self.monitor(MonitorOptions::new())?;
+        events.wait_for_card(filter, timeout).await
+    }
+
+    /// Waits until no reader has such a card. See
+    /// [`Context::wait_for_removal`](crate::Context::wait_for_removal).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_removal`](crate::Context::wait_for_removal).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the wait, and nothing else.
+    pub async fn wait_for_removal(
+        &self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let mut events = self.monitor(MonitorOptions::new())?;
+        events.wait_for_removal(filter, timeout).await
     }
 }

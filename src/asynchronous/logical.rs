@@ -6,8 +6,9 @@ use std::pin::Pin;
 
 use super::card::AsyncCard;
 use super::transaction::AsyncTransaction;
-use crate::apdu::{Command, ExchangeError, ExchangeOptions, OpenChannel, Response};
-use crate::name::ReaderName;
+use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::exchange::OpenChannel;
+use crate::values::ReaderName;
 
 type Exchanged<'a> = Pin<Box<dyn Future<Output = Result<Response, ExchangeError>> + Send + 'a>>;
 
@@ -50,7 +51,7 @@ impl AsyncExchanges for AsyncTransaction<'_> {
     }
 }
 
-/// A [`LogicalChannel`](crate::apdu::LogicalChannel) whose calls are futures. Needs the
+/// A [`LogicalChannel`](crate::LogicalChannel) whose calls are futures. Needs the
 /// feature `async`.
 ///
 /// Made by [`AsyncCard::logical_channel`] and [`AsyncTransaction::logical_channel`].
@@ -68,7 +69,7 @@ impl AsyncExchanges for AsyncTransaction<'_> {
 ///
 /// # Dropping
 ///
-/// As with [`LogicalChannel`](crate::apdu::LogicalChannel#dropping), nothing is sent: the
+/// As with [`LogicalChannel`](crate::LogicalChannel#dropping), nothing is sent: the
 /// channel stays open until the card is reset.
 #[must_use = "a channel that is dropped stays open"]
 pub struct AsyncLogicalChannel<'a> {
@@ -92,11 +93,11 @@ impl<'a> AsyncLogicalChannel<'a> {
     }
 
     /// Exchanges a command on this channel. See
-    /// [`LogicalChannel::exchange`](crate::apdu::LogicalChannel::exchange).
+    /// [`LogicalChannel::exchange`](crate::LogicalChannel::exchange).
     ///
     /// # Errors
     ///
-    /// Those of [`LogicalChannel::exchange`](crate::apdu::LogicalChannel::exchange).
+    /// Those of [`LogicalChannel::exchange`](crate::LogicalChannel::exchange).
     ///
     /// # Cancel safety
     ///
@@ -127,7 +128,7 @@ impl<'a> AsyncLogicalChannel<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`LogicalChannel::close`](crate::apdu::LogicalChannel::close).
+    /// Those of [`LogicalChannel::close`](crate::LogicalChannel::close).
     ///
     /// # Cancel safety
     ///

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use super::card::AsyncCard;
-use crate::Attribute;
-use crate::Protocols;
-use crate::call::Call;
+use crate::card::Reader;
 use crate::channel::Channel;
+use crate::channel::call::Call;
 use crate::connection::Access;
-use crate::control::ControlCode;
 use crate::error::{HandleError, Result};
-use crate::name::ReaderName;
-use crate::options::{Disposition, Initialization, ShareMode};
-use crate::reader::Reader;
-use crate::status::CardStatus;
-use crate::worker::AbortHandle;
+use crate::limits::AbortHandle;
+use crate::values::Attribute;
+use crate::values::CardStatus;
+use crate::values::ControlCode;
+use crate::values::Protocols;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Initialization, ShareMode};
 
 /// A [`Reader`] whose calls are futures: direct access, with or without a card. Needs the
 /// feature `async`.

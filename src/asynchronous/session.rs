@@ -11,9 +11,9 @@ use std::thread;
 use super::context::AsyncContext;
 use crate::channel::{Limits, begin};
 use crate::error::{Error, Operation, Refusal, Result};
-use crate::name::ReaderName;
+use crate::limits::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, do_elsewhere};
 use crate::session::{Session, SessionBuilder, SessionCard, SessionError};
-use crate::worker::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, do_elsewhere};
+use crate::values::ReaderName;
 
 /// A [`Session`] whose runs are futures. Needs the feature `async`.
 ///

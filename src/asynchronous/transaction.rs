@@ -4,17 +4,17 @@ use tracing::Instrument;
 
 use super::card::AsyncCard;
 use super::logical::AsyncLogicalChannel;
-use crate::Attribute;
-use crate::Protocols;
 use crate::apdu::{Command, Exchange, ExchangeError, ExchangeOptions, Next, Response};
-use crate::call::Call;
-use crate::control::ControlCode;
+use crate::card::Hold;
+use crate::channel::call::Call;
 use crate::error::{Operation, Result};
-use crate::name::ReaderName;
-use crate::options::{Disposition, Initialization, Protocol, ShareMode};
-use crate::status::CardStatus;
 use crate::trace;
-use crate::transaction::Hold;
+use crate::values::Attribute;
+use crate::values::CardStatus;
+use crate::values::ControlCode;
+use crate::values::Protocols;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Initialization, Protocol, ShareMode};
 
 /// Exclusive use of an [`AsyncCard`] for as long as commands belong together: a
 /// [`Transaction`](crate::Transaction) whose calls are futures.

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::capabilities::CardCapabilities;
+use super::card_service::CardServiceData;
+use super::life_cycle::StatusInformation;
 use super::problem::AtrProblem;
-use super::service::CardServiceData;
-use super::status::StatusInformation;
 
 /// The historical bytes of an ATR, at most 15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::Atr;
 use super::capabilities::CardCapabilities;
 use super::contactless::{ContactlessAtr, StorageCard};
 use super::global::{BitRate, ClockStop, ContactC6, ExtraGuardTime, Mode, OperatingClasses};
@@ -11,7 +10,7 @@ use super::historical::HistoricalBytes;
 use super::interface::{Chain, InterfaceByte, InterfaceMeaning};
 use super::problem::AtrProblem;
 use super::protocol::{T0Parameters, T1Parameters};
-use crate::options::Protocols;
+use crate::values::{Atr, Protocols};
 
 /// What the bytes of an ATR say: see [`Atr::parse`].
 ///

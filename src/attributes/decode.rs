@@ -1,9 +1,9 @@
 //! Bytes as values. `None` for what is no such value.
 
 use super::value::{CardPresence, ChannelId, IfdVersion};
-use crate::atr::Atr;
-use crate::options::Protocol;
-use crate::platform::Platform;
+use crate::codes::Platform;
+use crate::values::Atr;
+use crate::values::Protocol;
 
 /// A `DWORD`: of 32 bits, or of the 64 that it has with pcsc-lite.
 pub(super) fn number(bytes: &[u8]) -> Option<u32> {

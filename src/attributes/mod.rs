@@ -32,19 +32,17 @@
 //! Numbers are in the byte order of the machine. pcsc-lite has drivers that give a number as
 //! the 64-bit `DWORD` of that platform, which is taken for what it says if it fits.
 
-mod access;
 mod decode;
-pub(crate) mod number;
 mod value;
 
 use std::fmt;
 
 use self::decode::{atr, bool, byte, channel, number, presence, protocol, text, version};
 pub use self::value::{CardPresence, CardType, Channel, ChannelId, IfdVersion};
-use crate::Attribute;
-use crate::atr::Atr;
 use crate::error::Error;
-use crate::options::Protocol;
+use crate::values::Atr;
+use crate::values::Attribute;
+use crate::values::Protocol;
 
 /// An attribute and what its value is read as.
 #[derive(Clone, Copy)]

@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::{Channel, Limits, Opening};
-use crate::call::{About, Call, Job};
+use crate::channel::call::{About, Call, Job};
 use crate::connection::Connection;
 use crate::error::{Operation, Refusal, Result};
-use crate::options::Disposition;
-use crate::trace;
-use crate::worker::{
+use crate::limits::{
     Abandoned, AbortHandle, GivenUp, Pending, Permit, UnderWay, Worker, do_elsewhere,
 };
+use crate::trace;
+use crate::values::Disposition;
 
 /// What a channel has that never keeps the thread of its owner waiting.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::fmt;
 use super::table::{Row, Table};
 use super::text::{Identity, Mention};
 use super::{CryptokiRv, ReturnCode, Severity, SspiStatus, WlanReason};
-use crate::Platform;
+use crate::codes::Platform;
 
 /// A set of codes that belong together. The same number can have a meaning in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,13 +56,13 @@ impl Meaning {
     }
 
     /// The number as the family has it: without the wrapping of an `HRESULT`.
-    pub(super) fn value(&self) -> u32 {
+    pub(crate) fn value(&self) -> u32 {
         self.row.value
     }
 
     /// A platform that gives the number this meaning. Windows gives all meanings that are
     /// not marked as another's.
-    pub(super) fn platform(&self) -> Platform {
+    pub(crate) fn platform(&self) -> Platform {
         self.row
             .platforms
             .first()

@@ -15,9 +15,9 @@
 //! Numbers and names are those of the C headers; a test compares them with the constants of
 //! `pcsc-sys`, `windows-sys` and `cryptoki-sys`. The descriptions are this library's own.
 
-mod advice;
 mod cryptoki;
 mod lookup;
+mod platform;
 mod scard;
 mod severity;
 mod sspi;
@@ -27,6 +27,7 @@ mod wlan;
 
 pub use cryptoki::CryptokiRv;
 pub use lookup::{Family, Meaning, lookup, lookup_name, parse};
+pub use platform::Platform;
 pub use scard::ReturnCode;
 pub use severity::Severity;
 pub use sspi::SspiStatus;

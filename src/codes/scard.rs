@@ -1,7 +1,7 @@
 //! The return codes of the SCard functions.
 
 use super::table::{c_name, code_table};
-use crate::Platform;
+use crate::codes::Platform;
 
 code_table! {
     /// The exact 32-bit code that an SCard function returned.
@@ -207,7 +207,7 @@ impl ReturnCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Severity;
+    use crate::codes::Severity;
 
     #[test]
     fn severity_is_the_letter_of_the_name() {

@@ -1,7 +1,7 @@
 //! The one macro that turns a table of codes into a type, and what all tables can be asked.
 
 use super::Severity;
-use crate::Platform;
+use crate::codes::Platform;
 
 /// One row of a code table: what a number means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +163,7 @@ macro_rules! code_table {
                         name: c_name!($konst $($name)?),
                         short: stringify!($konst),
                         aliases: &[$($alias),*],
-                        platforms: &[$($($crate::Platform::$platform),+)?],
+                        platforms: &[$($($crate::codes::Platform::$platform),+)?],
                         description: $description,
                     }, )+
                 ],
@@ -173,7 +173,7 @@ macro_rules! code_table {
                         name: $oname,
                         short: $oshort,
                         aliases: &[],
-                        platforms: &[$($($crate::Platform::$oplatform),+)?],
+                        platforms: &[$($($crate::codes::Platform::$oplatform),+)?],
                         description: $odescription,
                     },
                 )+)?],
@@ -198,14 +198,14 @@ macro_rules! code_table {
             /// or that of the constant. What else stands for a code, such as a number, is
             /// read by [`str::parse`].
             pub fn from_name(name: &str) -> Option<$Type> {
-                let row = Self::TABLE.named_on(name, $crate::Platform::CURRENT)?;
+                let row = Self::TABLE.named_on(name, $crate::codes::Platform::CURRENT)?;
                 Some($Type(row.value))
             }
 
             /// The name in the C headers of this platform, or else in those of the platform
             /// that has the code; `None` for an unknown code.
             pub fn name(self) -> Option<&'static str> {
-                let row = Self::TABLE.meaning_on(self.0, $crate::Platform::CURRENT)?;
+                let row = Self::TABLE.meaning_on(self.0, $crate::codes::Platform::CURRENT)?;
                 Some(row.name)
             }
 
@@ -213,15 +213,15 @@ macro_rules! code_table {
             /// can stand after "failed:".
             pub fn description(self) -> &'static str {
                 Self::TABLE
-                    .meaning_on(self.0, $crate::Platform::CURRENT)
+                    .meaning_on(self.0, $crate::codes::Platform::CURRENT)
                     .map_or("unknown code", |row| row.description)
             }
 
             /// The severity that the code's name carries; `None` for unknown codes and for
             /// names that carry none.
-            pub fn severity(self) -> Option<$crate::Severity> {
+            pub fn severity(self) -> Option<$crate::codes::Severity> {
                 Self::TABLE
-                    .meaning_on(self.0, $crate::Platform::CURRENT)?
+                    .meaning_on(self.0, $crate::codes::Platform::CURRENT)?
                     .severity()
             }
 

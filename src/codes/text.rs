@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::table::Table;
-use crate::Platform;
+use crate::codes::Platform;
 
 /// A text that stands for no code: neither a name of the family nor a number of 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! A PC/SC context, which ends with its owner.
 
-use crate::ReturnCode;
+use super::numbers;
+use crate::codes::ReturnCode;
 use crate::error::{Error, Operation, Result};
-use crate::options::Scope;
+use crate::service::{self, ContextHandle, Process};
 use crate::sync::{Turn, TurnGuard};
-use crate::sys::{self, ContextHandle, Process};
 use crate::trace;
+use crate::values::Scope;
 
 /// An established context that is released when it is dropped.
 ///
@@ -25,7 +26,11 @@ impl OwnedContext {
     pub(crate) fn establish(scope: Scope) -> Result<OwnedContext> {
         // First: it has the library know of the end of the process.
         let process = Process::current();
-        let establish = || sys::establish_context(scope.raw());
+        let establish = || {
+            let handle = service::establish_context(scope.raw())?;
+            numbers::add_context(handle)?;
+            Ok::<_, ReturnCode>(handle)
+        };
         match trace::call(Operation::EstablishContext, None, establish) {
             Ok(handle) => Ok(OwnedContext {
                 handle,
@@ -63,9 +68,12 @@ impl OwnedContext {
             return Ok(());
         }
         self.released = true;
-        trace::call(Operation::ReleaseContext, None, || {
-            sys::release_context(self.handle)
-        })
+        let released = trace::call(Operation::ReleaseContext, None, || {
+            service::release_context(self.handle)
+        });
+        // It is released also where the service could not be told.
+        numbers::remove_context(self.handle);
+        released
     }
 
     /// Releases the context because the answers to later calls could be those to earlier ones.

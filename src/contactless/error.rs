@@ -1,6 +1,6 @@
 //! What can go wrong with contactless cards.
 
-use super::status::Status;
+use super::answer::Status;
 use crate::error::Error;
 
 /// Why a command for a contactless card did not do what it was to do.

@@ -40,16 +40,14 @@
 //! antenna or to scan again after a failed authentication: the card has to be
 //! [reset](crate::Card::reconnect) then.
 
+mod answer;
 pub mod command;
 mod error;
 mod key;
-mod status;
-mod view;
 
+pub use answer::{Meaning, Request, Status};
 pub use error::ContactlessError;
 pub use key::{Key, KeyKind, KeyPlace};
-pub use status::{Meaning, Request, Status};
-pub use view::Contactless;
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Context, ContextOptions, Inner};
+use crate::card::ConnectOptions;
 use crate::channel::{Channel, Limits, begin};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
-use crate::name::ReaderName;
-use crate::options::ConnectOptions;
-use crate::status::ReaderState;
-use crate::worker::Permit;
+use crate::limits::Permit;
+use crate::values::ReaderName;
+use crate::values::ReaderState;
 
 /// Makes a call that is not on a card, on a thread of its own.
 async fn within<T: Send + 'static>(

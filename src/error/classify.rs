@@ -1,8 +1,8 @@
 //! Which code means what, in which call, on which platform.
 
 use super::{ErrorKind, Operation, Recovery};
-use crate::ReturnCode;
-use crate::platform::Platform;
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
 
 /// Kind and recovery of a code that means the same in every call.
 macro_rules! classification {
@@ -280,8 +280,8 @@ mod tests {
     use std::fmt::Write;
 
     use super::*;
+    use crate::codes::Platform::{MacOs, PcscLite, Windows};
     use crate::error::Refusal;
-    use crate::platform::Platform::{MacOs, PcscLite, Windows};
 
     const OPERATIONS: [Operation; 16] = [
         Operation::EstablishContext,

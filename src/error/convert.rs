@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Error, ErrorKind, HandleError, Operation};
-use crate::ReturnCode;
+use crate::codes::ReturnCode;
 
 impl From<pcsc::Error> for ReturnCode {
     /// The code that the error stands for. `pcsc::Error::UnknownError` is what the `pcsc`
@@ -158,7 +158,7 @@ const PCSC_ERRORS: &[pcsc::Error] = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ReaderName;
+    use crate::values::ReaderName;
 
     #[test]
     fn every_error_of_the_pcsc_crate_comes_back() {

@@ -1,6 +1,6 @@
 //! What an error means for the program: its kind, and what helps.
 
-use crate::options::Initialization;
+use crate::values::Initialization;
 
 /// The situation that an [`Error`](crate::Error) reports: what programs branch on.
 ///

@@ -1,5 +1,6 @@
 //! Errors: which call failed, on which reader, the exact code, what it means, what helps.
 
+mod advice;
 mod classify;
 mod convert;
 mod handle;
@@ -10,10 +11,11 @@ mod translate;
 
 use std::fmt;
 
-use crate::options::Initialization;
-use crate::platform::Platform;
-use crate::sys::Failure;
-use crate::{ReaderName, ReturnCode};
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
+use crate::service::Failure;
+use crate::values::Initialization;
+use crate::values::ReaderName;
 
 pub use handle::HandleError;
 pub use kind::{CardCondition, ErrorKind, Recovery};

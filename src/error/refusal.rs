@@ -2,9 +2,9 @@
 //! gave up.
 
 use super::{ErrorKind, Recovery};
-use crate::ReturnCode;
-use crate::sys;
-use crate::worker::{Abandoned, GivenUp};
+use crate::codes::ReturnCode;
+use crate::limits::{Abandoned, GivenUp};
+use crate::service;
 
 /// Why a call was not made, or given up. The code is the nearest that PC/SC has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Refusal {
     pub(crate) fn of_command(command: &[u8]) -> Option<Refusal> {
         if command.is_empty() {
             Some(Refusal::argument("the command is empty"))
-        } else if command.len() > sys::MAX_APDU_LEN {
+        } else if command.len() > service::MAX_APDU_LEN {
             let why = "the command is longer than the 65,548 bytes that PC/SC can carry";
             Some(Refusal::argument(why))
         } else {

@@ -1,7 +1,7 @@
 //! What a PKCS #11 module and a Windows credential provider should say of an error.
 
 use super::{Error, ErrorKind, Operation, Recovery};
-use crate::ReturnCode;
+use crate::codes::ReturnCode;
 use crate::codes::{CryptokiRv, SspiStatus};
 
 impl Error {

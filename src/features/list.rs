@@ -1,7 +1,7 @@
 //! The features that a reader has.
 
 use super::feature::Feature;
-use crate::control::ControlCode;
+use crate::values::ControlCode;
 
 /// The features that a reader has, and their control codes.
 ///

@@ -66,7 +66,6 @@
 //! Those of Windows that come with the system have no PIN pad at all: it takes the maker's
 //! driver.
 
-mod access;
 mod answer;
 mod entry;
 mod feature;

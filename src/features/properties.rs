@@ -3,6 +3,7 @@
 use super::entry::EntryValidation;
 use super::feature::Property;
 use super::list::Entries;
+use crate::apdu::ExchangeOptions;
 
 bitflags::bitflags! {
     /// The ways that pseudo-APDUs for the reader itself take: `bPPDUSupport`.
@@ -154,5 +155,26 @@ impl ReaderProperties {
             .rev()
             .fold(0_u32, |number, &byte| number << 8 | u32::from(byte));
         T::try_from(number).ok()
+    }
+}
+
+impl ExchangeOptions {
+    /// [`reader_max_data`](Self::reader_max_data) as the reader tells it, if it does.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::apdu::ExchangeOptions;
+    ///
+    /// let features = card.features()?;
+    /// let properties = card.reader_properties(&features)?;
+    /// let options = ExchangeOptions::new().of_reader(&properties);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of_reader(self, properties: &ReaderProperties) -> ExchangeOptions {
+        match properties.max_apdu_data_size() {
+            Some(max) => self.reader_max_data(max),
+            None => self,
+        }
     }
 }

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::ControlCode;
+use crate::apdu::ExchangeOptions;
 use crate::apdu::StatusWord;
-use crate::platform::Platform;
+use crate::codes::Platform;
 
 /// A request for an eight-byte ASCII PIN, as most cards have it.
 fn verification() -> PinVerification {
@@ -404,4 +405,14 @@ fn every_list_that_is_well_formed_comes_back() {
             .collect();
         assert_eq!(back, entries);
     }
+}
+
+#[test]
+fn what_the_reader_reports_is_an_option_of_exchanges() {
+    let properties = ReaderProperties::from_bytes(&[0x0A, 4, 0, 0, 1, 0]);
+    let options = ExchangeOptions::new().of_reader(&properties);
+    assert_eq!(options, ExchangeOptions::new().reader_max_data(0x1_0000));
+    // Nothing reported is nothing new.
+    let silent = ReaderProperties::from_bytes(&[]);
+    assert_eq!(options.of_reader(&silent), options);
 }

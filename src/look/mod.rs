@@ -18,15 +18,15 @@ mod snapshot;
 use std::ffi::CStr;
 use std::time::Duration;
 
-use crate::ReturnCode;
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::name::{ReaderName, split_multi_string};
-use crate::options::Scope;
-use crate::platform::Platform;
-use crate::status::ReaderFlags;
-use crate::sys::{self, Watched};
+use crate::service::{self, Watched};
 use crate::trace;
+use crate::values::ReaderFlags;
+use crate::values::Scope;
+use crate::values::{ReaderName, split_multi_string};
 
 pub(crate) use snapshot::{may_be_too_many, reader_states};
 
@@ -69,7 +69,7 @@ impl Source for Scope {
 
 impl Service for OwnedContext {
     fn list_readers(&self) -> Result<Vec<ReaderName>> {
-        let list = || sys::list_readers(self.handle());
+        let list = || service::list_readers(self.handle());
         let listed = trace::watch(Operation::ListReaders, list);
         readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
     }
@@ -78,7 +78,7 @@ impl Service for OwnedContext {
         let limit = limit.map_or(u32::MAX, |it| {
             u32::try_from(it.as_millis()).unwrap_or(LONGEST)
         });
-        let look = || sys::get_status_change(self.handle(), limit, readers);
+        let look = || service::get_status_change(self.handle(), limit, readers);
         match trace::watch(Operation::GetStatusChange, look) {
             Ok(()) => Ok(true),
             Err(failure) if failure.code == ReturnCode::E_TIMEOUT => Ok(false),

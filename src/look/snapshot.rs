@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{Lookout, Source};
-use crate::ReturnCode;
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
 use crate::error::{Error, Operation, Result};
-use crate::options::Scope;
-use crate::platform::Platform;
-use crate::status::ReaderState;
-use crate::sys::Watched;
+use crate::service::Watched;
+use crate::values::ReaderState;
+use crate::values::Scope;
 
 /// How often the readers may have changed between the list and the look.
 pub(super) const MAX_SNAPSHOTS: usize = 16;

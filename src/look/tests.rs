@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use super::snapshot::{MAX_SNAPSHOTS, snapshot};
 use super::*;
-use crate::ReturnCode as Code;
-use crate::atr::Atr;
-use crate::platform::Platform::{PcscLite, Windows};
+use crate::codes::Platform::{PcscLite, Windows};
+use crate::codes::ReturnCode as Code;
+use crate::values::Atr;
 
 fn names(count: usize) -> Vec<ReaderName> {
     let names = (0..count).map(|number| ReaderName::new(format!("Reader {number}")));

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::atr::Atr;
 use crate::error::Error;
-use crate::name::ReaderName;
+use crate::values::Atr;
+use crate::values::ReaderName;
 
 /// Something that has changed at the readers.
 ///

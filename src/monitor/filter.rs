@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::ReaderName;
-use crate::status::ReaderState;
+use crate::values::ReaderName;
+use crate::values::ReaderState;
 
 /// Says which cards are waited for, by [`Context::wait_for_card`](crate::Context::wait_for_card)
 /// and the like. All conditions must be met; without any, every card is fine.
@@ -150,7 +150,7 @@ impl fmt::Debug for CardFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::atr::Atr;
+    use crate::values::Atr;
 
     fn state(reader: &str, flags: u32, count: u32, atr: &[u8]) -> ReaderState {
         ReaderState {

@@ -223,10 +223,10 @@ impl Mailbox {
 #[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
-    use crate::atr::Atr;
+    use crate::codes::Platform;
     use crate::monitor::watch::Watch;
-    use crate::name::ReaderName;
-    use crate::platform::Platform;
+    use crate::values::Atr;
+    use crate::values::ReaderName;
 
     const NOW: Option<Duration> = Some(Duration::ZERO);
 

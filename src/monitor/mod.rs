@@ -4,6 +4,7 @@ mod event;
 mod filter;
 mod mailbox;
 #[cfg(all(test, model))]
+#[path = "../../tests/models/monitor.rs"]
 mod model;
 #[cfg(feature = "async")]
 mod stream;
@@ -19,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::error::{Error, Operation, Refusal, Result};
-use crate::options::Scope;
-use crate::worker::{Abandoned, AbortHandle, GivenUp, Pending, Registration, Wake};
+use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Registration, Wake};
+use crate::values::Scope;
 
 pub use event::{Event, Usage};
 pub use filter::CardFilter;

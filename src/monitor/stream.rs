@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll};
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
@@ -15,11 +15,11 @@ use super::thread::Shared;
 use super::view::View;
 use super::wait::{card_in, end, no_card, no_card_in, still_there};
 use super::{Event, Monitor, MonitorOptions, given_up};
-use crate::asynchronous::AsyncContext;
+use crate::context::Context;
 use crate::error::Result;
-use crate::status::ReaderState;
+use crate::limits::{AbortHandle, Alarm, GivenUp, Wake};
 use crate::sync::now;
-use crate::worker::{AbortHandle, Alarm, GivenUp, Wake};
+use crate::values::ReaderState;
 
 /// A [`Monitor`] as a [`Stream`]. Needs the feature `async`.
 ///
@@ -48,59 +48,10 @@ pub struct EventStream {
     monitor: Monitor,
 }
 
-impl AsyncContext {
-    /// Begins to watch the readers. See [`Context::monitor`](crate::Context::monitor); this
-    /// does not wait for what is there already, so that there is no error of time.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be no thread.
-    #[doc(alias = "SCardGetStatusChange")]
-    pub fn monitor(&self, options: MonitorOptions) -> Result<EventStream> {
-        Ok(Monitor::start(
-            self.context().scope(),
-            options,
-            self.context().limits().pending(),
-        )?
-        .into_stream())
-    }
-
-    /// Waits for a card that answers. See
-    /// [`Context::wait_for_card`](crate::Context::wait_for_card).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Context::wait_for_card`](crate::Context::wait_for_card).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends the wait, and nothing else.
-    pub async fn wait_for_card(
-        &self,
-        filter: &CardFilter,
-        timeout: Option<Duration>,
-    ) -> Result<ReaderState> {
-        let mut events = self.monitor(MonitorOptions::new())?;
-        events.wait_for_card(filter, timeout).await
-    }
-
-    /// Waits until no reader has such a card. See
-    /// [`Context::wait_for_removal`](crate::Context::wait_for_removal).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Context::wait_for_removal`](crate::Context::wait_for_removal).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends the wait, and nothing else.
-    pub async fn wait_for_removal(
-        &self,
-        filter: &CardFilter,
-        timeout: Option<Duration>,
-    ) -> Result<()> {
-        let mut events = self.monitor(MonitorOptions::new())?;
-        events.wait_for_removal(filter, timeout).await
+impl EventStream {
+    pub(crate) fn start(context: &Context, options: MonitorOptions) -> Result<EventStream> {
+        let pending = context.limits().pending();
+        Ok(Monitor::start(context.scope(), options, pending)?.into_stream())
     }
 }
 
@@ -125,14 +76,14 @@ impl EventStream {
         poll_fn(|task| self.poll_event(task)).await
     }
 
-    fn poll_event(&self, task: &mut Task<'_>) -> Poll<Option<Event>> {
+    fn poll_event(&self, task: &mut task::Context<'_>) -> Poll<Option<Event>> {
         if self.monitor.is_stopped() {
             return Poll::Ready(None);
         }
         self.monitor.shared.mailbox.poll_next(task).map(Result::ok)
     }
 
-    /// [`AsyncContext::wait_for_card`] with this monitor. It looks at what is there now, and
+    /// [`AsyncContext::wait_for_card`](crate::AsyncContext::wait_for_card) with this monitor. It looks at what is there now, and
     /// takes no events.
     ///
     /// # Errors
@@ -152,7 +103,7 @@ impl EventStream {
         found.unwrap_or_else(|| Err(no_card()))
     }
 
-    /// [`AsyncContext::wait_for_removal`] with this monitor. It looks at what is there now,
+    /// [`AsyncContext::wait_for_removal`](crate::AsyncContext::wait_for_removal) with this monitor. It looks at what is there now,
     /// and takes no events.
     ///
     /// # Errors
@@ -225,7 +176,7 @@ impl EventStream {
 impl Stream for EventStream {
     type Item = Event;
 
-    fn poll_next(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Event>> {
+    fn poll_next(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Option<Event>> {
         self.poll_event(task)
     }
 }

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use super::mailbox::Mailbox;
 use super::view::View;
 use super::watcher::{Host, Watcher};
-use crate::ReturnCode;
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
 use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
+use crate::limits::{Pending, Wake};
 use crate::look::{Service, Source};
-use crate::name::ReaderName;
-use crate::options::Scope;
-use crate::platform::Platform;
+use crate::service::{self, ContextHandle, Process, Watched};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
-use crate::sys::{self, ContextHandle, Process, Watched};
-use crate::worker::{Pending, Wake};
+use crate::values::ReaderName;
+use crate::values::Scope;
 
 /// How often a wait in the service is tried to be ended.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);
@@ -168,7 +168,7 @@ impl Waiting {
             wait.is_cancelling = true;
             drop(wait);
             // It is repeated, so that it does not matter if one fails.
-            if let Err(code) = sys::cancel(context) {
+            if let Err(code) = service::cancel(context) {
                 tracing::trace!(%code, "SCardCancel");
             }
             wait = lock(&self.wait);

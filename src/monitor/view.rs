@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::event::{Event, Usage};
 use crate::error::{Error, Recovery};
-use crate::name::ReaderName;
-use crate::status::ReaderState;
+use crate::values::ReaderName;
+use crate::values::ReaderState;
 
 /// All readers at one moment. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -8,10 +8,10 @@ use super::view::View;
 use super::{Monitor, MonitorOptions, given_up};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
-use crate::name::ReaderName;
-use crate::status::ReaderState;
+use crate::limits::GivenUp;
 use crate::sync::now;
-use crate::worker::GivenUp;
+use crate::values::ReaderName;
+use crate::values::ReaderState;
 
 impl Context {
     /// Waits for a card that answers; one that is there already is found at once. Of several,
@@ -200,9 +200,9 @@ pub(super) fn still_there() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ReturnCode;
+    use crate::codes::Platform;
+    use crate::codes::ReturnCode;
     use crate::monitor::watch::Watch;
-    use crate::platform::Platform;
 
     #[test]
     fn a_service_that_refuses_does_not_say_that_a_card_is_gone() {

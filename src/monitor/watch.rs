@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::event::Usage;
 use super::view::{BELIEVED, CardView, ReaderView, View};
-use crate::atr::Atr;
+use crate::codes::Platform;
 use crate::error::Error;
-use crate::name::ReaderName;
-use crate::platform::Platform;
-use crate::status::{ReaderFlags, ReaderState};
+use crate::values::Atr;
+use crate::values::ReaderName;
+use crate::values::{ReaderFlags, ReaderState};
 
 /// `SCARD_STATE_UNAWARE`.
 const UNAWARE: u32 = 0;
@@ -501,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_believed_when_it_is_repeated_and_not_after_others() {
-        use crate::ReturnCode;
+        use crate::codes::ReturnCode;
         use crate::error::Operation;
         let mut watch = Watch::new(PcscLite, false);
         let mut lose = |code| {
@@ -521,7 +521,7 @@ mod tests {
 
     #[test]
     fn the_service_takes_its_readers_along() {
-        use crate::ReturnCode;
+        use crate::codes::ReturnCode;
         use crate::error::Operation;
         let error = |code| Error::new(Operation::GetStatusChange, code);
         let mut bench = Bench::new(PcscLite, PRESENT, 1);

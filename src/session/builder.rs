@@ -8,10 +8,10 @@ use super::card::SessionCard;
 use super::error::{HookError, SessionError};
 use super::event::SessionEvent;
 use super::{Session, State};
+use crate::card::ConnectOptions;
 use crate::context::Context;
 use crate::monitor::CardFilter;
-use crate::name::ReaderName;
-use crate::options::ConnectOptions;
+use crate::values::ReaderName;
 
 /// When [`SessionBuilder::setup`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

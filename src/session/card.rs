@@ -3,17 +3,16 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::Attribute;
-use crate::apdu::{
-    Carrier, Command, ExchangeError, ExchangeOptions, Exchanges, LogicalChannel, Response, exchange,
-};
-use crate::atr::Atr;
-use crate::control::ControlCode;
+use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::card::Transaction;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::ReaderName;
-use crate::options::{Disposition, Protocol, ShareMode};
-use crate::status::CardStatus;
-use crate::transaction::Transaction;
+use crate::exchange::{Carrier, Exchanges, LogicalChannel, exchange};
+use crate::values::Atr;
+use crate::values::Attribute;
+use crate::values::CardStatus;
+use crate::values::ControlCode;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Protocol, ShareMode};
 
 /// The longest single wait without keep-alive and deadline.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -107,7 +107,7 @@ impl<E: std::error::Error + 'static> std::error::Error for SessionError<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ReturnCode;
+    use crate::codes::ReturnCode;
     use crate::error::Operation;
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a session tells of itself.
 
 use crate::error::{Error, Recovery};
-use crate::name::ReaderName;
-use crate::options::{Initialization, Protocol};
+use crate::values::ReaderName;
+use crate::values::{Initialization, Protocol};
 
 /// Something that a [`Session`](crate::Session) did by itself:
 /// [`SessionBuilder::on_event`](crate::SessionBuilder::on_event).

@@ -14,9 +14,9 @@ use std::time::Duration;
 use crate::card::Card;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
-use crate::name::ReaderName;
-use crate::options::{Disposition, Initialization};
-use crate::worker::AbortHandle;
+use crate::limits::AbortHandle;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Initialization};
 
 use builder::{Config, Events, Hooks};
 pub use builder::{SessionBuilder, SetUpWhen};

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ReturnCode;
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, Operation, Recovery};
-use crate::pause::Pause;
-use crate::platform::Platform;
-use crate::worker::AbortHandle;
+use crate::limits::AbortHandle;
+use crate::limits::pause::Pause;
 
 /// What a session can do by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use crate::context::within;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::look::reader_states;
 use crate::monitor::{CardFilter, Monitor, MonitorOptions};
-use crate::name::ReaderName;
-use crate::options::ShareMode;
+use crate::values::ReaderName;
+use crate::values::ShareMode;
 
 /// Why an attempt ended without success.
 pub(super) enum Stop<E> {

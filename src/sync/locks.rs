@@ -7,7 +7,7 @@ use std::sync::{Arc, LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::lock;
-use crate::sys::{Inside, Process};
+use crate::service::{Inside, Process};
 
 /// A mutex that no other thread is inside of when the process forks.
 #[derive(Default)]

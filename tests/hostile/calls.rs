@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use scard::apdu::{ExchangeOptions, LogicalChannel};
+use scard::LogicalChannel;
+use scard::apdu::ExchangeOptions;
 use scard::contactless::{Key, KeyKind, KeyPlace};
 use scard::features::{PinFormat, PinModification, PinVerification};
 use scard::{

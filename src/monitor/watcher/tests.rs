@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::*;
-use crate::atr::Atr;
 use crate::codes::ReturnCode as Code;
 use crate::error::Operation;
 use crate::look::Service;
-use crate::status::ReaderFlags as Flags;
+use crate::values::Atr;
+use crate::values::ReaderFlags as Flags;
 
 /// What the services differ in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,563 @@
+//! A connected card.
+
+mod connect_options;
+mod reader;
+mod transaction;
+
+use std::time::{Duration, Instant};
+
+use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::channel::call::Call;
+use crate::channel::{Channel, Limits, Opening};
+use crate::connection::Access;
+use crate::error::{HandleError, Result};
+use crate::exchange::{Exchanges, LogicalChannel};
+use crate::limits::AbortHandle;
+use crate::values::Attribute;
+use crate::values::CardStatus;
+use crate::values::ControlCode;
+use crate::values::Protocols;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Initialization, Protocol, Scope, ShareMode};
+
+pub use connect_options::ConnectOptions;
+pub use reader::Reader;
+#[cfg(feature = "async")]
+pub(crate) use transaction::Hold;
+pub use transaction::Transaction;
+
+/// A connection to the card in a reader.
+///
+/// ```no_run
+/// use scard::{ConnectOptions, Context, Disposition};
+///
+/// let context = Context::establish()?;
+/// if let Some(reader) = context.readers()?.first() {
+///     let mut card = context.connect(reader, ConnectOptions::new())?;
+///     let answer = card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+///     println!("{answer:02X?}");
+///     card.disconnect(Disposition::Leave)?;
+/// }
+/// # Ok::<(), scard::Error>(())
+/// ```
+///
+/// Each card has a PC/SC context of its own. pcsc-lite has 200 of them for all programs.
+///
+/// A card belongs to the process that connected it. A forked child must not use it; dropping
+/// it there does nothing.
+///
+/// Eject is a disposition and no initialization:
+///
+/// ```compile_fail
+/// # fn demo(mut card: scard::Card) {
+/// # use scard::{Disposition, Protocols, ShareMode};
+/// card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::Eject);
+/// # }
+/// ```
+///
+/// A disconnected card is gone:
+///
+/// ```compile_fail
+/// # fn demo(mut card: scard::Card) {
+/// # use scard::Disposition;
+/// card.disconnect(Disposition::Leave);
+/// card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08]);
+/// # }
+/// ```
+///
+/// Dropping it disconnects and leaves the card as it is, unless
+/// [`ConnectOptions::disposition_on_drop`] says otherwise. The [limits](Card::set_timeout) of its
+/// calls hold for the drop, too, and a drop that leaves the card takes 100 ms at most then: what
+/// takes longer ends by itself, and leaves the card as it is.
+/// [Every way that a connection can end](crate::guide::endings), and what becomes of the card,
+/// has a page of its own.
+///
+/// While another program holds a transaction on the card, calls wait until it ends, or until
+/// a [limit](Card::set_timeout) is over; with pcsc-lite, those for control codes and attributes
+/// fail at once instead.
+#[derive(Debug)]
+#[must_use = "dropping a card disconnects it"]
+pub struct Card {
+    channel: Channel,
+}
+
+impl Card {
+    /// The longest command or answer, in bytes: an extended APDU.
+    pub const MAX_APDU_LEN: usize = crate::service::MAX_APDU_LEN;
+
+    pub(crate) fn opening(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Opening {
+        Opening {
+            scope,
+            reader: reader.clone(),
+            access: Access::Card(options.share_mode),
+            protocols: options.protocols,
+            disposition_on_drop: options.disposition_on_drop,
+            limits: Limits::new(options.timeout.flatten(), options.abort),
+        }
+    }
+
+    pub(crate) fn new(channel: Channel) -> Card {
+        Card { channel }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn into_channel(self) -> Channel {
+        self.channel
+    }
+
+    /// The reader that the card is in.
+    pub fn reader(&self) -> &ReaderName {
+        self.channel.reader()
+    }
+
+    /// The share mode of this connection.
+    pub fn share_mode(&self) -> ShareMode {
+        self.channel.agreed().share_mode
+    }
+
+    /// The protocol that was negotiated, or `None` if it is not known any more: after an
+    /// error that says that the card was reset or is gone, a reconnect that failed and may
+    /// have reset the card, or a transaction that ended with a reset. [`Card::reconnect`]
+    /// makes it known again.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.channel.agreed().protocol()
+    }
+
+    /// How long each call on this card may take from now on; `None` is without limit.
+    ///
+    /// When the time is over, the call fails with
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and the card is
+    /// *abandoned*: every later call fails at once. Whatever the call was doing goes on
+    /// behind the scenes until the service answers, and is undone then: a transaction that is
+    /// won too late ends, the connection is closed, and the card is left as it is, whatever
+    /// [`ConnectOptions::disposition_on_drop`] says. A command or reset that the driver is at work
+    /// on runs to its end; one that had not begun is not begun any more. A command that still waited for another
+    /// program's transaction is not sent any more, and
+    /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
+    ///
+    /// A call with a limit runs on a thread that this card keeps for it, and one outside of a
+    /// transaction takes a transaction for itself. Without a limit there is no thread.
+    ///
+    /// [`ConnectOptions::timeout`] sets the time for the connect as well.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use std::time::Duration;
+    /// use scard::ErrorKind;
+    ///
+    /// card.set_timeout(Some(Duration::from_secs(5)));
+    /// match card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08]) {
+    ///     Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+    ///         eprintln!("{error}; sent: {}", error.command_may_have_run());
+    ///     }
+    ///     answer => println!("{:02X?}", answer?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.channel.set_timeout(timeout);
+    }
+
+    /// Does something with the card that has to be over, as a whole, within a time.
+    ///
+    /// What happens at the end is described at [`set_timeout`](Card::set_timeout), whose
+    /// limit for each single call stays in force. A call that is begun when the time is over
+    /// already is not made, and the card is not abandoned.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = card.within(Duration::from_secs(2), |card| {
+    ///     let mut transaction = card.transaction()?;
+    ///     transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    ///     transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn within<T>(&mut self, limit: Duration, f: impl FnOnce(&mut Card) -> T) -> T {
+        /// Takes the limit away again, in a panic, too.
+        struct Within<'a>(&'a mut Card, Option<Instant>);
+
+        impl Drop for Within<'_> {
+            fn drop(&mut self) {
+                self.0.channel.set_end(self.1);
+            }
+        }
+
+        let before = self.channel.end_within(limit);
+        let within = Within(self, before);
+        f(&mut *within.0)
+    }
+
+    /// A handle that stops the calls on this card from any thread, now and later. See
+    /// [`ConnectOptions::abort_handle`] for one that stops the connect, too.
+    ///
+    /// From then on calls run on a thread that this card keeps for them, as they do with a
+    /// [limit](Card::set_timeout).
+    pub fn abort_handle(&mut self) -> AbortHandle {
+        self.channel.abort_handle()
+    }
+
+    /// Whether the connection has ended before its owner: with a call that was given up, or with
+    /// an answer that could not be received as a whole. Every call fails now.
+    pub fn is_abandoned(&self) -> bool {
+        self.channel.is_abandoned()
+    }
+
+    /// Sends a command APDU and gives the answer, status word included.
+    ///
+    /// Corresponds to `SCardTransmit`. The answer is received in a buffer that takes the
+    /// longest there can be, so that none is lost.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// let answer = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
+    /// if let [challenge @ .., 0x90, 0x00] = answer.as_slice() {
+    ///     println!("{challenge:02X?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An empty command, and one longer than [`Card::MAX_APDU_LEN`], is refused before it
+    /// reaches the service.
+    ///
+    /// | Code | |
+    /// |---|---|
+    /// | `SCARD_W_RESET_CARD` | another program reset the card: [`reconnect`](Card::reconnect) |
+    /// | `SCARD_W_REMOVED_CARD`, `SCARD_E_NO_SMARTCARD` | the card was removed |
+    /// | `SCARD_E_NOT_TRANSACTED` | the driver failed; whether the command ran is not known |
+    /// | `SCARD_E_PROTO_MISMATCH` | another protocol has become active |
+    /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
+    /// | `SCARD_F_COMM_ERROR`, `SCARD_E_NO_SERVICE` | the service ended |
+    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the service claims an answer that is longer than PC/SC can carry. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of it would be taken for the next answer |
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.transmit_ref(command).map(<[u8]>::to_vec)
+    }
+
+    /// Like [`transmit`](Card::transmit), without allocating: lends the card's own receive
+    /// buffer until the next call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`transmit`](Card::transmit).
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        self.transmit_shown(command, false)
+    }
+
+    /// Like [`Card::transmit_ref`]. With `is_secret`, neither command nor answer is shown
+    /// anywhere; otherwise the header decides.
+    // Always: see `Channel::transmit`.
+    #[inline(always)]
+    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        self.channel.transmit(command, is_secret)
+    }
+
+    /// Exchanges a command: sends it, fetches the whole answer if the card says that there is
+    /// more (61XX), and repeats it once with the right Le if the card says that (6CXX).
+    ///
+    /// The same over T=0 and T=1. A body of more than 255 bytes is sent with extended length
+    /// or as a chain, where that is known to be possible: [`ExchangeOptions`], which
+    /// [`exchange_with`](Card::exchange_with) takes. [`Exchange`](crate::apdu::Exchange) has
+    /// the rules.
+    ///
+    /// Holds a transaction for as long as it takes: another program's command in between
+    /// would cost the rest of the answer. In a [`Transaction`] of the caller's that is one call
+    /// of PC/SC instead of three.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::Command;
+    ///
+    /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+    /// let file_control_information = card.exchange(&select)?.ok()?;
+    /// println!("{file_control_information:02X?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Every status word that ends the exchange is a [`Response`]; whether it is a success is
+    /// for [`Response::ok`] and its like.
+    ///
+    /// # Errors
+    ///
+    /// [`ExchangeError::Card`] with the errors of [`transaction`](Card::transaction) and
+    /// [`transmit`](Card::transmit), and the step that failed; [`ExchangeError::TooLong`] before
+    /// anything is sent; [`ExchangeError::Answer`] if the card's answer has no status word, or
+    /// if it wants to go on past the limits of the options.
+    pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, &ExchangeOptions::new())
+    }
+
+    /// [`exchange`](Card::exchange) with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`exchange`](Card::exchange).
+    pub fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.transaction()?.exchange_with(command, options)
+    }
+
+    /// Opens a logical channel.
+    ///
+    /// Any program's reset closes it, and others can use the card in between: a
+    /// [`Transaction`] has [the same](Transaction::logical_channel).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`exchange`](Card::exchange); the status word if the card opens none, such as
+    /// [`StatusWord::CHANNEL_NOT_SUPPORTED`](crate::StatusWord::CHANNEL_NOT_SUPPORTED).
+    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
+        LogicalChannel::open(self)
+    }
+
+    /// Re-establishes the connection: acknowledges another program's reset, resets the
+    /// card, or changes share mode and protocol. Gives the protocol that is active now.
+    ///
+    /// Corresponds to `SCardReconnect`.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::{Initialization, Protocols, ReturnCode, ShareMode};
+    ///
+    /// let command = [0x00, 0x84, 0x00, 0x00, 0x08];
+    /// match card.transmit(&command) {
+    ///     Err(error) if error.code() == ReturnCode::W_RESET_CARD => {
+    ///         // Nothing was sent. The card has lost its state: selected application,
+    ///         // verified PIN.
+    ///         card.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)?;
+    ///         card.transmit(&command)?;
+    ///     }
+    ///     answer => {
+    ///         answer?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// - `protocols` must include the active protocol if the card is left as it is: leaving
+    ///   does not negotiate. After a reset the protocol is chosen anew.
+    /// - After [`Initialization::Reset`] and [`Initialization::Unpower`] every *other*
+    ///   connection to the card gets `SCARD_W_RESET_CARD` until it reconnects.
+    /// - A reconnect that fails can have reset the card all the same. Then
+    ///   [`protocol`](Card::protocol) is `None`, and commands are answered with
+    ///   `SCARD_W_RESET_CARD` until a reconnect succeeds;
+    ///   [`Error::card_condition`](crate::Error::card_condition) tells.
+    /// - No protocol at all is refused before anything is done.
+    /// - pcsc-lite can report success with a protocol that is not among `protocols`, where the
+    ///   reader does not support those. That is `SCARD_E_PROTO_MISMATCH` here, as on Windows.
+    ///
+    /// # Errors
+    ///
+    /// | Code | |
+    /// |---|---|
+    /// | `SCARD_E_PROTO_MISMATCH` | `protocols` does not include a possible protocol; with [`Initialization::Leave`] the connection works on as before |
+    /// | `SCARD_E_NO_SMARTCARD`, `SCARD_W_REMOVED_CARD` | there is no card |
+    /// | `SCARD_W_UNRESPONSIVE_CARD` | the card does not answer to the reset |
+    /// | `SCARD_E_SHARING_VIOLATION` | exclusive access is not possible now (not with pcsc-lite, see below) |
+    /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
+    /// | `SCARD_E_NO_SERVICE` | the service ended: connect again |
+    ///
+    /// # Platform notes
+    ///
+    /// With pcsc-lite, a change to [`ShareMode::Exclusive`] waits until no other connection to
+    /// the card is left.
+    ///
+    /// macOS 10.10 was seen to answer the first command after a reset with
+    /// `SCARD_W_RESET_CARD` once more; a second reconnect with [`Initialization::Leave`]
+    /// clears it.
+    #[doc(alias = "SCardReconnect")]
+    pub fn reconnect(
+        &mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let access = Access::Card(share_mode);
+        self.channel
+            .call(Call::reconnect(access, protocols, initialization))
+    }
+
+    /// Begins a transaction: until it ends, no other connection reaches the card.
+    ///
+    /// Corresponds to `SCardBeginTransaction`. Waits while another program holds a transaction.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::Disposition;
+    ///
+    /// let mut transaction = card.transaction()?;
+    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    /// transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")?;
+    /// transaction.end(Disposition::Leave)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_W_RESET_CARD` or `SCARD_W_REMOVED_CARD` after a reset or removal, until
+    /// [`reconnect`](Card::reconnect); otherwise those of [`transmit`](Card::transmit).
+    #[doc(alias = "SCardBeginTransaction")]
+    pub fn transaction(&mut self) -> Result<Transaction<'_>> {
+        self.channel.call(Call::begin_transaction())?;
+        Ok(Transaction::new(self))
+    }
+
+    /// The state of the card, its ATR and the active protocol.
+    ///
+    /// Corresponds to `SCardStatus`.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_W_RESET_CARD` or `SCARD_W_REMOVED_CARD` after a reset or removal, until
+    /// [`reconnect`](Card::reconnect); `SCARD_E_READER_UNAVAILABLE` if the reader was
+    /// unplugged.
+    #[doc(alias = "SCardStatus")]
+    pub fn status(&mut self) -> Result<CardStatus> {
+        self.channel.call(Call::status())
+    }
+
+    /// Sends a control code and input to the reader's driver and gives its output.
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
+    /// (Windows) if the driver does not know the code; `SCARD_E_SHARING_VIOLATION` at once
+    /// while another program holds a transaction (pcsc-lite).
+    #[doc(alias = "SCardControl")]
+    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.channel.call(Call::control(code, input))
+    }
+
+    /// An attribute of the reader or the card, as the driver gives it.
+    ///
+    /// Corresponds to `SCardGetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
+    /// (Windows) if the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` at
+    /// once while another program holds a transaction (pcsc-lite).
+    #[doc(alias = "SCardGetAttrib")]
+    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.channel.call(Call::attribute(attribute))
+    }
+
+    /// Sets an attribute of the reader or the card.
+    ///
+    /// Corresponds to `SCardSetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`attribute`](Card::attribute).
+    #[doc(alias = "SCardSetAttrib")]
+    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.channel.call(Call::set_attribute(attribute, value))
+    }
+
+    /// Gives up the card and keeps direct access to its reader.
+    ///
+    /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reconnect`](Card::reconnect); the card comes back with the error.
+    #[doc(alias = "SCardReconnect")]
+    pub fn into_reader(
+        mut self,
+        initialization: Initialization,
+    ) -> Result<Reader, HandleError<Card>> {
+        let call = Call::reconnect(Access::Direct, Protocols::empty(), initialization);
+        match self.channel.call(call) {
+            Ok(_) => Ok(Reader::new(self.channel)),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// Ends the connection and does with the card what `disposition` says.
+    ///
+    /// Corresponds to `SCardDisconnect`. With anything but [`Disposition::Leave`] it waits while
+    /// another program holds a transaction, until a [limit](Card::set_timeout) is over. That the
+    /// card was taken out or the reader unplugged is not an error.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` or `SCARD_F_COMM_ERROR` if the service ended;
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) and
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the call was given up, the card
+    /// being left as it is; [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned) if the connection
+    /// had ended before. The card comes back with the error; unless it
+    /// [has ended](Card::is_abandoned), the call can be repeated.
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite's client library is not thread-safe in `SCardDisconnect` before version 2.4, so
+    /// the connection ends there with `SCardReleaseContext`, after an `SCardReconnect` for
+    /// [`Disposition::Reset`] and [`Disposition::Unpower`] or an `SCardEndTransaction` for
+    /// [`Disposition::Eject`]. After [`Disposition::Unpower`] the card has been powered down and
+    /// up again; the service powers it down for good when nobody uses it.
+    #[doc(alias = "SCardDisconnect")]
+    pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
+        match self.channel.call(Call::disconnect(disposition)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// From now on, its end is waited for a moment only.
+    pub(crate) fn hurry(&mut self) {
+        self.channel.hurry();
+    }
+
+    /// Sets the end of all calls together; `None` for no end.
+    pub(crate) fn set_end(&mut self, end: Option<Instant>) {
+        self.channel.set_end(end);
+    }
+
+    /// Sets what stops its calls.
+    #[cfg(feature = "async")]
+    pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
+        self.channel.set_abort(abort);
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.channel.in_transaction()
+    }
+
+    pub(crate) fn begin_transaction_again(&mut self) -> Result<()> {
+        self.channel.call(Call::begin_transaction())
+    }
+
+    pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
+        self.channel.call(Call::end_transaction(disposition))
+    }
+}
+
+impl Exchanges for Card {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options)
+    }
+}

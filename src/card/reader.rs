@@ -1,0 +1,194 @@
+//! Direct access to a reader.
+
+use std::time::Duration;
+
+use super::Card;
+use crate::channel::call::Call;
+use crate::channel::{Channel, Limits, Opening};
+use crate::connection::Access;
+use crate::error::{HandleError, Result};
+use crate::limits::AbortHandle;
+use crate::values::Attribute;
+use crate::values::CardStatus;
+use crate::values::ControlCode;
+use crate::values::Protocols;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Initialization, Scope, ShareMode};
+
+/// Direct access to a reader, with or without a card in it (`SCARD_SHARE_DIRECT`).
+///
+/// For control codes and attributes of the reader. No protocol is negotiated, so there is
+/// nothing to transmit with: [`into_card`](Reader::into_card) gets there.
+///
+/// ```no_run
+/// # fn demo(context: &scard::Context, name: &scard::ReaderName) -> scard::Result<()> {
+/// use scard::{Attribute, Initialization, Protocols, ShareMode};
+///
+/// let mut reader = context.open_reader(name)?;
+/// let vendor = reader.attribute(Attribute::VENDOR_NAME)?;
+/// let mut card = reader.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// # fn demo(mut reader: scard::Reader) {
+/// reader.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08]);
+/// # }
+/// ```
+///
+/// Dropping it disconnects and leaves a card as it is.
+#[derive(Debug)]
+#[must_use = "dropping a reader disconnects it"]
+pub struct Reader {
+    channel: Channel,
+}
+
+impl Reader {
+    pub(crate) fn opening(scope: Scope, reader: &ReaderName, limits: Limits) -> Opening {
+        Opening {
+            scope,
+            reader: reader.clone(),
+            access: Access::Direct,
+            protocols: Protocols::empty(),
+            disposition_on_drop: Disposition::Leave,
+            limits,
+        }
+    }
+
+    pub(crate) fn new(channel: Channel) -> Reader {
+        Reader { channel }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn into_channel(self) -> Channel {
+        self.channel
+    }
+
+    /// See [`Card::set_timeout`].
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.channel.set_timeout(timeout);
+    }
+
+    /// See [`Card::abort_handle`].
+    pub fn abort_handle(&mut self) -> AbortHandle {
+        self.channel.abort_handle()
+    }
+
+    /// See [`Card::is_abandoned`].
+    pub fn is_abandoned(&self) -> bool {
+        self.channel.is_abandoned()
+    }
+
+    /// The name of the reader.
+    pub fn name(&self) -> &ReaderName {
+        self.channel.reader()
+    }
+
+    /// Moves on from direct to general access: the card in the reader.
+    ///
+    /// Corresponds to `SCardReconnect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::reconnect`]; the reader comes back with the error. If the card was
+    /// to be reset, that can have happened; [`Reader::reconnect`] acknowledges it.
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite takes the power from a card that nobody uses, and direct access is no use
+    /// of it. [`Initialization::Leave`] does not bring the power back; take
+    /// [`Initialization::Reset`] or [`Initialization::Unpower`] unless another connection
+    /// keeps the card in use.
+    #[doc(alias = "SCardReconnect")]
+    pub fn into_card(
+        mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Card, HandleError<Reader>> {
+        let call = Call::reconnect(Access::Card(share_mode), protocols, initialization);
+        match self.channel.call(call) {
+            Ok(_) => Ok(Card::new(self.channel)),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+
+    /// Acknowledges another program's reset, or resets the card, and keeps direct access.
+    ///
+    /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SMARTCARD` if there is no card, `SCARD_W_UNRESPONSIVE_CARD` if it does
+    /// not answer to the reset.
+    #[doc(alias = "SCardReconnect")]
+    pub fn reconnect(&mut self, initialization: Initialization) -> Result<()> {
+        let call = Call::reconnect(Access::Direct, Protocols::empty(), initialization);
+        self.channel.call(call).map(drop)
+    }
+
+    /// Sends a control code and input to the reader's driver and gives its output.
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`].
+    #[doc(alias = "SCardControl")]
+    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.channel.call(Call::control(code, input))
+    }
+
+    /// An attribute of the reader or the card, as the driver gives it.
+    ///
+    /// Corresponds to `SCardGetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardGetAttrib")]
+    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.channel.call(Call::attribute(attribute))
+    }
+
+    /// Sets an attribute of the reader or the card.
+    ///
+    /// Corresponds to `SCardSetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardSetAttrib")]
+    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.channel.call(Call::set_attribute(attribute, value))
+    }
+
+    /// Whether there is a card, and its ATR.
+    ///
+    /// Corresponds to `SCardStatus`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::status`].
+    #[doc(alias = "SCardStatus")]
+    pub fn status(&mut self) -> Result<CardStatus> {
+        self.channel.call(Call::status())
+    }
+
+    /// Ends the connection and does with a card what `disposition` says.
+    ///
+    /// Corresponds to `SCardDisconnect`; see the platform notes of
+    /// [`Card::disconnect`](crate::Card::disconnect).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::disconnect`]. The reader comes back with the error.
+    #[doc(alias = "SCardDisconnect")]
+    pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Reader>> {
+        match self.channel.call(Call::disconnect(disposition)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(HandleError::new(self, error)),
+        }
+    }
+}

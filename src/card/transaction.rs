@@ -1,0 +1,346 @@
+//! Transactions.
+
+use super::Card;
+use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::error::{Error, Operation, Refusal, Result};
+use crate::exchange::{Carrier, Exchanges, LogicalChannel, exchange};
+use crate::values::Atr;
+use crate::values::Attribute;
+use crate::values::CardStatus;
+use crate::values::ControlCode;
+use crate::values::Protocols;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Initialization, Protocol, ShareMode};
+
+/// Whether a transaction is still what its owner takes it for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hold {
+    held: bool,
+    interrupted: bool,
+}
+
+impl Hold {
+    pub(crate) const BEGUN: Hold = Hold {
+        held: true,
+        interrupted: false,
+    };
+
+    /// Fails if the transaction does not protect the card any more.
+    #[inline]
+    pub(crate) fn check(&self, operation: Operation, reader: &ReaderName) -> Result<()> {
+        match self.held {
+            true => Ok(()),
+            false => Err(Hold::lost(operation, reader)),
+        }
+    }
+
+    #[cold]
+    fn lost(operation: Operation, reader: &ReaderName) -> Error {
+        Error::refused(operation, reader, Refusal::TRANSACTION_LOST)
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// The card was reconnected. Where the transaction has ended by that or before, it is not
+    /// held until it was [begun again](Hold::begun_again).
+    pub(crate) fn reconnected(&mut self, is_held: bool) {
+        self.held = is_held;
+        self.interrupted |= !is_held;
+    }
+
+    pub(crate) fn begun_again(&mut self) {
+        self.held = true;
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.held = false;
+    }
+}
+
+/// Exclusive use of a card for as long as commands belong together.
+///
+/// Made by [`Card::transaction`], whose card it borrows: meanwhile the card is used through
+/// the transaction, and there cannot be two.
+///
+/// ```compile_fail
+/// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+/// let one = card.transaction()?;
+/// let two = card.transaction()?;
+/// drop((one, two));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Ends when it is dropped, also by a panic, and leaves the card as it is;
+/// [`end`](Transaction::end) can do more and says what failed. The card of a process that ends
+/// inside a transaction is reset: [every way that it can end](crate::guide::endings).
+///
+/// # Platform notes
+///
+/// Windows ends a transaction in which nothing happens for five seconds, by resetting the
+/// card.
+#[derive(Debug)]
+#[must_use = "dropping a transaction ends it"]
+pub struct Transaction<'card> {
+    card: &'card mut Card,
+    hold: Hold,
+}
+
+impl<'card> Transaction<'card> {
+    pub(crate) fn new(card: &'card mut Card) -> Transaction<'card> {
+        Transaction {
+            card,
+            hold: Hold::BEGUN,
+        }
+    }
+
+    /// The reader that the card is in.
+    pub fn reader(&self) -> &ReaderName {
+        self.card.reader()
+    }
+
+    /// The share mode of the connection.
+    pub fn share_mode(&self) -> ShareMode {
+        self.card.share_mode()
+    }
+
+    /// See [`Card::protocol`].
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.card.protocol()
+    }
+
+    /// See [`Card::transmit`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`].
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.card(Operation::Transmit)?.transmit(command)
+    }
+
+    /// See [`Card::transmit_ref`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`].
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        let card = self.card(Operation::Transmit)?;
+        card.transmit_shown(command, false)
+    }
+
+    /// See [`Card::transmit_shown`].
+    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        let card = self.card(Operation::Transmit)?;
+        card.transmit_shown(command, is_secret)
+    }
+
+    /// See [`Card::exchange`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`].
+    pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, &ExchangeOptions::new())
+    }
+
+    /// See [`Card::exchange_with`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::exchange`].
+    pub fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        exchange(self, command, options)
+    }
+
+    /// See [`Card::logical_channel`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::logical_channel`].
+    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
+        LogicalChannel::open(self)
+    }
+
+    /// See [`Card::status`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::status`].
+    #[doc(alias = "SCardStatus")]
+    pub fn status(&mut self) -> Result<CardStatus> {
+        self.card(Operation::Status)?.status()
+    }
+
+    /// See [`Card::control`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`].
+    #[doc(alias = "SCardControl")]
+    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.card(Operation::Control)?.control(code, input)
+    }
+
+    /// See [`Card::attribute`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardGetAttrib")]
+    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.card(Operation::GetAttribute)?.attribute(attribute)
+    }
+
+    /// See [`Card::set_attribute`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`].
+    #[doc(alias = "SCardSetAttrib")]
+    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.card(Operation::SetAttribute)?
+            .set_attribute(attribute, value)
+    }
+
+    /// Re-establishes the connection as [`Card::reconnect`] does. The transaction is held
+    /// afterwards on every platform.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::reconnect`] and [`Card::transaction`].
+    ///
+    /// # Platform notes
+    ///
+    /// With pcsc-lite the transaction goes on, unless the card was taken out, which ends it.
+    /// Windows and macOS end it with the reconnect. What has ended is begun again: others may have
+    /// used the card in between, and [`interrupted`](Transaction::interrupted) says so.
+    #[doc(alias = "SCardReconnect")]
+    pub fn reconnect(
+        &mut self,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let protocol =
+            self.card(Operation::Reconnect)?
+                .reconnect(share_mode, protocols, initialization)?;
+        self.hold.reconnected(self.card.in_transaction());
+        if !self.hold.is_held() {
+            self.card.begin_transaction_again()?;
+            self.hold.begun_again();
+        }
+        Ok(protocol)
+    }
+
+    /// Whether others may have used the card since the transaction began, because it had to be
+    /// begun again by [`reconnect`](Transaction::reconnect).
+    pub fn interrupted(&self) -> bool {
+        self.hold.interrupted()
+    }
+
+    /// Ends the transaction and does with the card what `disposition` says.
+    ///
+    /// Corresponds to `SCardEndTransaction`. After anything but [`Disposition::Leave`] this
+    /// connection, too, gets `SCARD_W_RESET_CARD` until it reconnects.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_W_REMOVED_CARD` or `SCARD_W_RESET_CARD` if the card was removed or reset
+    /// meanwhile, `SCARD_E_INVALID_VALUE` if the reader was unplugged, 0x8010001F with pcsc-lite
+    /// if the reader cannot [eject](Disposition::Eject). The transaction is over anyway, and
+    /// `disposition` was not carried out: a card that had been reset is not reset again.
+    #[doc(alias = "SCardEndTransaction")]
+    pub fn end(mut self, disposition: Disposition) -> Result<()> {
+        self.finish(disposition)
+    }
+
+    fn finish(&mut self, disposition: Disposition) -> Result<()> {
+        self.card(Operation::EndTransaction)?;
+        self.hold.end();
+        self.card.end_transaction(disposition)
+    }
+
+    /// The card, if the transaction still protects it.
+    #[inline]
+    fn card(&mut self, operation: Operation) -> Result<&mut Card> {
+        self.hold.check(operation, self.card.reader())?;
+        Ok(self.card)
+    }
+}
+
+impl Carrier for Transaction<'_> {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol()
+    }
+
+    fn atr(&mut self) -> Result<Atr> {
+        Ok(self.status()?.atr())
+    }
+
+    fn send(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        self.transmit_shown(command, is_secret)
+    }
+}
+
+impl Exchanges for Transaction<'_> {
+    fn reader(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.hold.is_held() {
+            return;
+        }
+        if let Err(error) = self.finish(Disposition::Leave) {
+            tracing::debug!(%error, "a transaction was dropped");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_a_reconnect_has_ended_protects_nothing_until_it_is_begun_again() {
+        let reader = ReaderName::new("Reader").expect("a name");
+        let mut hold = Hold::BEGUN;
+        hold.reconnected(true);
+        assert!(hold.is_held() && !hold.interrupted());
+        hold.reconnected(false);
+        // Where it cannot be begun again, nothing goes on as if it were held, and what is not
+        // held is not ended.
+        assert!(!hold.is_held());
+        let lost = hold.check(Operation::Transmit, &reader).unwrap_err();
+        assert_eq!(lost.kind(), crate::ErrorKind::NotInTransaction);
+        hold.begun_again();
+        assert!(hold.is_held() && hold.interrupted());
+        hold.check(Operation::Transmit, &reader).expect("held");
+    }
+}

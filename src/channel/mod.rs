@@ -1,0 +1,443 @@
+//! A connection as its owner uses it: calls within limits of time, on this thread or on one
+//! of their own.
+
+pub(crate) mod call;
+#[cfg(feature = "async")]
+mod detached;
+#[cfg(all(test, model))]
+#[path = "../../tests/models/channel.rs"]
+mod model;
+
+#[cfg(feature = "async")]
+pub(crate) use detached::begin;
+
+use std::time::{Duration, Instant};
+
+use self::call::{About, Call, Job};
+use crate::connection::{Access, Agreed, Connection};
+use crate::error::{Error, Operation, Refusal, Result};
+use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
+use crate::sync::now;
+use crate::trace;
+use crate::values::Protocols;
+use crate::values::ReaderName;
+use crate::values::{Disposition, Scope};
+
+/// How long the end of a transaction or connection is waited for when there is no time left.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// How long at most a drop that does nothing to the card waits until the connection has ended.
+/// The service can need the driver for that, which may be busy with the card in another slot.
+const DROP: Duration = Duration::from_millis(100);
+
+/// How long calls may take.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limits {
+    /// Each call.
+    timeout: Option<Duration>,
+    /// All calls together.
+    until: Option<Instant>,
+    abort: Option<AbortHandle>,
+    /// Whether there is any of these: every command wants to know.
+    are_any: bool,
+    /// Where a call is counted that goes on past them.
+    pending: Pending,
+}
+
+impl Limits {
+    pub(crate) fn new(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Limits {
+        let mut limits = Limits::default();
+        limits.change(|limits| {
+            limits.timeout = timeout;
+            limits.abort = abort;
+        });
+        limits
+    }
+
+    /// For the end of something that nobody wants to wait for.
+    pub(crate) fn of_a_moment() -> Limits {
+        Limits::new(Some(GRACE), None)
+    }
+
+    /// Counted together with those.
+    pub(crate) fn counted_with(self, others: &Limits) -> Limits {
+        self.counted_by(&others.pending)
+    }
+
+    /// Counted there.
+    pub(crate) fn counted_by(self, pending: &Pending) -> Limits {
+        Limits {
+            pending: pending.clone(),
+            ..self
+        }
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&mut Limits) -> T) -> T {
+        let given = change(self);
+        self.are_any = self.timeout.is_some() || self.until.is_some() || self.abort.is_some();
+        given
+    }
+
+    /// Without limits, calls are made on the caller's thread.
+    pub(crate) fn are_none(&self) -> bool {
+        !self.are_any
+    }
+
+    /// When a call that begins now has to be over. A time-out that goes past the end of the
+    /// clock is none.
+    fn deadline(&self) -> Option<Instant> {
+        let of_call = self.timeout.and_then(|timeout| now().checked_add(timeout));
+        match (of_call, self.until) {
+            (Some(of_call), Some(until)) => Some(of_call.min(until)),
+            (of_call, until) => of_call.or(until),
+        }
+    }
+
+    /// Those of something that has to be done in any case, or others would go on waiting: when
+    /// there is no time left, there is a moment.
+    fn of_clean_up(&self) -> Limits {
+        match self.are_exceeded() {
+            None => self.clone(),
+            Some(_) => Limits::of_a_moment().counted_by(&self.pending),
+        }
+    }
+
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// Whether no call is begun any more because too many were given up.
+    pub(crate) fn refuse_more(&self) -> Option<Refusal> {
+        let refused = self.are_any && self.pending.is_full();
+        refused.then_some(Refusal::TOO_MANY_PENDING)
+    }
+
+    /// Whether there is no time left to begin a call.
+    fn are_exceeded(&self) -> Option<GivenUp> {
+        if self.abort.as_ref().is_some_and(AbortHandle::is_aborted) {
+            return Some(GivenUp::Aborted);
+        }
+        let over = self.until.is_some_and(|until| until <= now());
+        let never = self.timeout.is_some_and(|timeout| timeout.is_zero());
+        (over || never).then_some(GivenUp::Deadline)
+    }
+}
+
+/// A connect that was not made yet.
+pub(crate) struct Opening {
+    pub(crate) scope: Scope,
+    pub(crate) reader: ReaderName,
+    pub(crate) access: Access,
+    pub(crate) protocols: Protocols,
+    pub(crate) disposition_on_drop: Disposition,
+    pub(crate) limits: Limits,
+}
+
+impl Opening {
+    /// Why it is not made, if it is not.
+    fn refusal(&self) -> Option<Refusal> {
+        if self.access != Access::Direct && self.protocols.is_empty() {
+            return Some(Refusal::NO_PROTOCOL);
+        }
+        let exceeded = self.limits.are_exceeded();
+        let exceeded = exceeded.map(|why| Refusal::given_up(Abandoned::before_it_began(why)));
+        exceeded.or_else(|| self.limits.refuse_more())
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Error {
+        Error::refused(Operation::Connect, &self.reader, refusal)
+    }
+
+    /// `SCardConnect`, in a new context.
+    fn job(&self) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + 'static {
+        let (scope, reader, access) = (self.scope, self.reader.clone(), self.access);
+        let protocols = self.protocols;
+        move |(), permit| Connection::open(permit, scope, &reader, access, protocols)
+    }
+
+    fn channel(self, connection: Connection, worker: Option<Worker>) -> Channel {
+        Channel {
+            agreed: connection.agreed(),
+            connection: Some(Box::new(connection)),
+            reader: self.reader,
+            limits: self.limits,
+            disposition_on_drop: self.disposition_on_drop,
+            worker,
+            #[cfg(feature = "async")]
+            detached: None,
+        }
+    }
+
+    /// Connects, within the limits.
+    pub(crate) fn open(self) -> Result<Channel> {
+        if let Some(refusal) = self.refusal() {
+            return Err(self.refuse(refusal));
+        }
+        let job = self.job();
+        if self.limits.are_none() {
+            let connection = job(&mut (), &Permit::GRANTED)?;
+            return Ok(self.channel(connection, None));
+        }
+        let mut worker = None;
+        match run(&mut worker, (), &self.limits, job) {
+            Ok(((), opened)) => Ok(self.channel(opened?, worker)),
+            Err(abandoned) => Err(self.refuse(Refusal::given_up(abandoned))),
+        }
+    }
+}
+
+/// A connection, or what is left when a call on it was given up: nothing.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// Moves to the worker for the time of a call and stays there if the call is given up.
+    connection: Option<Box<Connection>>,
+    /// What the connection said when it was last here.
+    agreed: Agreed,
+    reader: ReaderName,
+    limits: Limits,
+    disposition_on_drop: Disposition,
+    /// Started by the first call with a limit.
+    worker: Option<Worker>,
+    /// Of a channel that never keeps the thread of its owner waiting.
+    #[cfg(feature = "async")]
+    detached: Option<detached::Detached>,
+}
+
+impl Channel {
+    pub(crate) fn reader(&self) -> &ReaderName {
+        &self.reader
+    }
+
+    pub(crate) fn agreed(&self) -> Agreed {
+        match &self.connection {
+            Some(connection) => connection.agreed(),
+            None => self.agreed,
+        }
+    }
+
+    /// Whether the connection has ended, because a call was given up or has failed.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        #[cfg(feature = "async")]
+        if self.is_on_its_way_back() {
+            return false;
+        }
+        self.connection.as_ref().is_none_or(|it| it.is_over())
+    }
+
+    /// Whether the connection holds a transaction.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(|it| it.in_transaction())
+    }
+
+    pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.limits.change(|limits| limits.timeout = timeout);
+    }
+
+    /// From now on, its end is waited for a moment only.
+    pub(crate) fn hurry(&mut self) {
+        self.limits = Limits::of_a_moment().counted_with(&self.limits);
+    }
+
+    /// The handle that stops this connection's calls; from the first one on, they can be.
+    pub(crate) fn abort_handle(&mut self) -> AbortHandle {
+        self.limits
+            .change(|limits| limits.abort.get_or_insert_with(AbortHandle::new).clone())
+    }
+
+    /// Sets what stops its calls.
+    #[cfg(feature = "async")]
+    pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
+        self.limits.change(|limits| limits.abort = abort);
+    }
+
+    /// Sets the end of all calls together, if it is sooner than the one that there is, which
+    /// is given back for [`Channel::set_end`].
+    pub(crate) fn end_within(&mut self, limit: Duration) -> Option<Instant> {
+        let before = self.limits.until;
+        let end = now().checked_add(limit);
+        self.set_end(match (before, end) {
+            (Some(before), Some(end)) => Some(before.min(end)),
+            (before, end) => before.or(end),
+        });
+        before
+    }
+
+    pub(crate) fn set_end(&mut self, before: Option<Instant>) {
+        self.limits.change(|limits| limits.until = before);
+    }
+
+    fn refuse(&self, about: About, refusal: Refusal) -> Error {
+        about.refuse(&self.reader, refusal)
+    }
+
+    /// The connection, if it was not given up and is this process's own.
+    fn usable(&mut self, about: About) -> Result<&mut Connection> {
+        let refusal = match &mut self.connection {
+            Some(connection) if connection.is_forked() => Refusal::FORKED,
+            Some(connection) if connection.is_over() => Refusal::ENDED,
+            Some(connection) => return Ok(connection),
+            None => Refusal::ABANDONED,
+        };
+        Err(about.refuse(&self.reader, refusal))
+    }
+
+    /// The connection, for the time of a call.
+    fn take(&mut self, about: About) -> Result<Box<Connection>> {
+        self.usable(about)?;
+        match self.connection.take() {
+            Some(connection) => {
+                self.agreed = connection.agreed();
+                Ok(connection)
+            }
+            None => Err(self.refuse(about, Refusal::ABANDONED)),
+        }
+    }
+
+    /// The limits of a call that begins now. If there is no time left, it is refused.
+    fn limits_of(&self, about: About) -> Result<Limits> {
+        match self.limits.are_exceeded() {
+            None => Ok(self.limits.clone()),
+            Some(_) if about.ends_something() => Ok(self.limits.of_clean_up()),
+            Some(why) => {
+                // Nothing was begun, so nothing is abandoned.
+                let abandoned = Abandoned::before_it_began(why);
+                Err(self.refuse(about, Refusal::given_up(abandoned)))
+            }
+        }
+    }
+
+    /// The connection has stayed with a call that was given up.
+    fn lose_connection(&mut self) {
+        // It ends when the call returns.
+        self.worker = None;
+        self.agreed.forget();
+    }
+
+    #[cold]
+    fn give_up(&mut self, about: About, abandoned: Abandoned) -> Error {
+        self.lose_connection();
+        tracing::debug!(operation = %about.operation, reader = %self.reader, ?abandoned, "a call was given up");
+        self.refuse(about, Refusal::given_up(abandoned))
+    }
+
+    /// Makes a call, within the limits.
+    pub(crate) fn call<T: Send + 'static>(&mut self, call: Call<impl Job<T>>) -> Result<T> {
+        let about = call.about;
+        call.check(&self.reader)?;
+        if self.limits.are_none() {
+            return call.make(self.usable(about)?, &Permit::GRANTED);
+        }
+        self.usable(about)?;
+        let limits = self.limits_of(about)?;
+        let connection = self.take(about)?;
+        let job =
+            |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
+        match run(&mut self.worker, connection, &limits, job) {
+            Ok((connection, given)) => {
+                self.connection = Some(connection);
+                given
+            }
+            Err(abandoned) => Err(self.give_up(about, abandoned)),
+        }
+    }
+
+    /// Sends a command and gives the answer in the connection's own buffer. With `is_secret`,
+    /// neither is shown; otherwise the header decides.
+    // Always, because the compiler counts what is rare, too: few instructions are made of it.
+    #[inline(always)]
+    pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        if !self.limits.are_none() {
+            return self.transmit_within_limits(command, is_secret);
+        }
+        // Not by a call: that would own the command.
+        if Refusal::of_command(command).is_some() {
+            return self.refuse_command(command);
+        }
+        match &self.connection {
+            Some(connection) if connection.is_ready() && !trace::may_tell() => {}
+            _ => return self.transmit_with_care(command, is_secret),
+        }
+        match &mut self.connection {
+            Some(connection) => connection.send(command),
+            None => Err(About::TRANSMIT.refuse(&self.reader, Refusal::ABANDONED)),
+        }
+    }
+
+    #[cold]
+    fn transmit_within_limits(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        let len = self.call(Call::transmit(command, is_secret))?;
+        self.received(len)
+    }
+
+    #[cold]
+    fn refuse_command(&self, command: &[u8]) -> Result<&[u8]> {
+        let refusal = Refusal::of_command(command).unwrap_or(Refusal::ABANDONED);
+        Err(self.refuse(About::TRANSMIT, refusal))
+    }
+
+    /// Whatever is more than to send and receive.
+    #[cold]
+    fn transmit_with_care(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+        self.usable(About::TRANSMIT)?.transmit(command, is_secret)
+    }
+
+    /// The answer to the last command.
+    fn received(&self, len: usize) -> Result<&[u8]> {
+        match &self.connection {
+            Some(connection) => Ok(connection.received(len)),
+            None => Err(self.refuse(About::TRANSMIT, Refusal::ABANDONED)),
+        }
+    }
+}
+
+impl Drop for Channel {
+    /// The end of the connection has the limits of its calls, and a shorter one if nothing is to
+    /// be done to the card.
+    fn drop(&mut self) {
+        #[cfg(feature = "async")]
+        if self.detached.is_some() {
+            return self.end_later();
+        }
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        // A forked child has no worker; the connection knows what to do.
+        if connection.is_forked() || connection.is_over() {
+            return;
+        }
+        let disposition = self.disposition_on_drop;
+        if self.limits.are_none() {
+            return connection.end(&Permit::GRANTED, disposition);
+        }
+        let end = move |connection: &mut Box<Connection>, permit: &Permit<'_>| {
+            connection.end(permit, disposition);
+        };
+        let mut limits = self.limits.of_clean_up();
+        if disposition == Disposition::Leave {
+            limits.timeout = Some(limits.timeout.map_or(DROP, |timeout| timeout.min(DROP)));
+        }
+        // If it takes too long, it goes on by itself.
+        let _ = run(&mut self.worker, connection, &limits, end);
+    }
+}
+
+/// Makes a call on the worker, which is started if there is none.
+pub(crate) fn run<S: Send + 'static, T: Send + 'static>(
+    worker: &mut Option<Worker>,
+    subject: S,
+    limits: &Limits,
+    call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+) -> Result<(S, T), Abandoned> {
+    let call = trace::in_span(call);
+    let deadline = limits.deadline();
+    if worker.is_none() {
+        *worker = Worker::start();
+    }
+    let abort = limits.abort.as_ref();
+    match worker {
+        Some(worker) => worker.run(subject, deadline, abort, &limits.pending, call),
+        None => Err(Abandoned::before_it_began(GivenUp::NoThread)),
+    }
+}

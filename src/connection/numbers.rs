@@ -1,0 +1,99 @@
+//! The numbers that the service has given to the contexts and handles of this process.
+//!
+//! pcsc-lite's client library looks a number up in a list and takes the first that is equal. If
+//! the service gave one number twice, calls on the second context or card would go to the first
+//! one, and its memory would be freed while another thread is in a call. So a number that is in
+//! use is not accepted again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
+use crate::service::{CardHandle, ContextHandle};
+use crate::sync::{Mutex, lock};
+
+static IN_USE: Mutex<Numbers> = Mutex::new(Numbers {
+    contexts: BTreeSet::new(),
+    cards: BTreeMap::new(),
+});
+
+struct Numbers {
+    contexts: BTreeSet<u64>,
+    /// Each with its context.
+    cards: BTreeMap<u64, u64>,
+}
+
+impl Numbers {
+    fn add_context(&mut self, context: u64) -> Result<(), ReturnCode> {
+        match self.contexts.insert(context) {
+            true => Ok(()),
+            false => Err(ReturnCode::F_INTERNAL_ERROR),
+        }
+    }
+
+    fn remove_context(&mut self, context: u64) {
+        self.contexts.remove(&context);
+        self.cards.retain(|_, of| *of != context);
+    }
+
+    fn add_card(&mut self, card: u64, context: u64) -> Result<(), ReturnCode> {
+        match self.cards.contains_key(&card) {
+            true => Err(ReturnCode::F_INTERNAL_ERROR),
+            false => {
+                self.cards.insert(card, context);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn are_looked_up() -> bool {
+    Platform::CURRENT == Platform::PcscLite
+}
+
+/// A context that was established. One that is refused must not be used, and not be released.
+pub(super) fn add_context(context: ContextHandle) -> Result<(), ReturnCode> {
+    match are_looked_up() {
+        true => lock(&IN_USE).add_context(context.number()),
+        false => Ok(()),
+    }
+}
+
+/// A context that was released, and its handles with it.
+pub(super) fn remove_context(context: ContextHandle) {
+    if are_looked_up() {
+        lock(&IN_USE).remove_context(context.number());
+    }
+}
+
+/// A handle of a card or reader. One that is refused must not be used; it ends with its context.
+pub(super) fn add_card(card: CardHandle, context: ContextHandle) -> Result<(), ReturnCode> {
+    match are_looked_up() {
+        true => lock(&IN_USE).add_card(card.number(), context.number()),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_accepted_again_when_it_is_free() {
+        let mut numbers = Numbers {
+            contexts: BTreeSet::new(),
+            cards: BTreeMap::new(),
+        };
+        let refused = Err(ReturnCode::F_INTERNAL_ERROR);
+        assert_eq!(numbers.add_context(1), Ok(()));
+        assert_eq!(numbers.add_context(2), Ok(()));
+        assert_eq!(numbers.add_context(1), refused);
+        assert_eq!(numbers.add_card(7, 1), Ok(()));
+        assert_eq!(numbers.add_card(7, 2), refused);
+        numbers.remove_context(2);
+        assert_eq!(numbers.add_card(7, 2), refused);
+        numbers.remove_context(1);
+        assert_eq!(numbers.add_context(1), Ok(()));
+        assert_eq!(numbers.add_card(7, 1), Ok(()));
+    }
+}

@@ -1,0 +1,496 @@
+//! The handle to the smart-card service.
+
+#[cfg(feature = "async")]
+mod detached;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::card::{Card, ConnectOptions, Reader};
+use crate::channel::{Limits, Opening, run};
+use crate::codes::ReturnCode;
+use crate::connection::OwnedContext;
+use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
+use crate::look::{reader_states, readers_of};
+use crate::values::Scope;
+use crate::values::{ReaderName, split_multi_string};
+
+use crate::limits::{Pending, Permit, do_elsewhere};
+use crate::service::{self, ContextHandle, Failure};
+use crate::sync::{Mutex, lock};
+use crate::trace;
+use crate::values::ReaderState;
+
+/// How a [`Context`] is established.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use scard::{ContextOptions, Scope};
+///
+/// let context = ContextOptions::new()
+///     .scope(Scope::System)
+///     .timeout(Some(Duration::from_secs(5)))
+///     .establish()?;
+/// # Ok::<(), scard::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
+pub struct ContextOptions {
+    scope: Scope,
+    timeout: Option<Duration>,
+}
+
+impl ContextOptions {
+    /// The scope of the user, no limits of time.
+    pub fn new() -> ContextOptions {
+        ContextOptions::default()
+    }
+
+    /// Which resource manager it is.
+    pub fn scope(mut self, scope: Scope) -> ContextOptions {
+        self.scope = scope;
+        self
+    }
+
+    /// How long each call may take: those of the context, and those of every card and reader
+    /// that is opened through it, unless [`ConnectOptions::timeout`] says otherwise.
+    ///
+    /// A call that takes longer fails with
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). The context stays
+    /// usable; for cards and readers see [`Card::set_timeout`]. Dropping the context takes no
+    /// longer than a call. Without a limit, calls and drops wait as long as the service hangs.
+    ///
+    /// A call that was given up keeps a thread until the service answers, and a loop that connects
+    /// again would make more and more. So while 32 calls of a context and its cards are under way
+    /// that were given up, further calls of the context that have a limit fail at once with
+    /// [`ErrorKind::ServiceBusy`](crate::ErrorKind::ServiceBusy): connecting, listing, and waiting
+    /// for cards. Calls on cards that are connected, and [`Context::monitor`], go on. It ends when
+    /// the service answers again or is restarted. [`establish`](ContextOptions::establish) has a
+    /// limit of its own, 32 calls in a process.
+    pub fn timeout(mut self, timeout: Option<Duration>) -> ContextOptions {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects to the service.
+    ///
+    /// Corresponds to `SCardEstablishContext`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::establish`].
+    #[doc(alias = "SCardEstablishContext")]
+    pub fn establish(self) -> Result<Context> {
+        let (limits, establish) = self.establishing();
+        let context = within(&limits, Operation::EstablishContext, establish)?;
+        Ok(self.context(context))
+    }
+
+    fn establishing(
+        &self,
+    ) -> (
+        Limits,
+        impl FnOnce(&Permit<'_>) -> Result<OwnedContext> + Send + use<>,
+    ) {
+        let limits = Limits::new(self.timeout, None).counted_by(&Pending::OfProcess);
+        let scope = self.scope;
+        (limits, move |_| OwnedContext::establish(scope))
+    }
+
+    fn context(self, context: OwnedContext) -> Context {
+        let limits = Limits::new(self.timeout, None).counted_by(&Pending::of_new_context());
+        Context(Arc::new(Inner {
+            options: self,
+            limits,
+            current: Mutex::new(Some(Arc::new(context))),
+            is_hurried: AtomicBool::new(false),
+            #[cfg(feature = "async")]
+            detached: AtomicBool::new(false),
+        }))
+    }
+}
+
+/// Makes a call that is not on a card, on a thread of its own if it has limits.
+pub(crate) fn within<T: Send + 'static>(
+    limits: &Limits,
+    operation: Operation,
+    call: impl FnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if limits.are_none() {
+        return call(&Permit::GRANTED);
+    }
+    if let Some(refusal) = limits.refuse_more() {
+        return Err(Error::given_up(operation, refusal));
+    }
+    match run(&mut None, (), limits, |_, permit| call(permit)) {
+        Ok(((), answer)) => answer,
+        Err(abandoned) => {
+            tracing::debug!(%operation, ?abandoned, "a call was given up");
+            Err(Error::given_up(operation, Refusal::given_up(abandoned)))
+        }
+    }
+}
+
+/// The smart-card service of this computer, as this program sees it.
+///
+/// ```no_run
+/// use scard::{ConnectOptions, Context};
+///
+/// let context = Context::establish()?;
+/// for reader in context.readers()? {
+///     println!("{reader}");
+/// }
+/// # Ok::<(), scard::Error>(())
+/// ```
+///
+/// Cheap to clone and free to share between threads. Every [`Card`] and [`Reader`] that it
+/// opens gets a PC/SC context of its own: PC/SC lets only one call at a time through a
+/// context, so that cards in a shared one would wait for each other.
+///
+/// A forked child that goes on with it gets a PC/SC context of its own.
+///
+/// A `Context` outlives the service: after the service was restarted, the next call
+/// establishes a new PC/SC context. Cards and readers that were open before are gone; they
+/// have to be connected again.
+#[derive(Debug, Clone)]
+pub struct Context(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: ContextOptions,
+    limits: Limits,
+    /// `None` after a call was given up, which may go on to block it.
+    current: Mutex<Option<Arc<OwnedContext>>>,
+    /// Whether the one who drops it waits for a moment only.
+    is_hurried: AtomicBool,
+    /// Whether the thread that drops it must not be kept waiting.
+    #[cfg(feature = "async")]
+    detached: AtomicBool,
+}
+
+impl Context {
+    /// Connects to the service, in the scope of the user and without limits of time;
+    /// [`ContextOptions`] has both.
+    ///
+    /// Corresponds to `SCardEstablishContext`.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` if the service does not run.
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite has 200 contexts at a time for all programs. When they are used up, its
+    /// answer is `SCARD_W_SECURITY_VIOLATION`, as for a program that must not use it, or
+    /// `SCARD_E_NO_SERVICE`.
+    ///
+    /// On Windows the service runs only while there is a reader; without one,
+    /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer.
+    #[doc(alias = "SCardEstablishContext")]
+    pub fn establish() -> Result<Context> {
+        ContextOptions::new().establish()
+    }
+
+    /// Whether the service takes this context for a valid one.
+    ///
+    /// Corresponds to `SCardIsValidContext`, and says as little: pcsc-lite answers from the
+    /// client library's memory, so that the context stays valid when the service is gone.
+    /// [`Context::readers`] tells more.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_INVALID_HANDLE` if it is not valid.
+    #[doc(alias = "SCardIsValidContext")]
+    pub fn is_valid(&self) -> Result<()> {
+        self.call(Operation::IsValidContext, |inner, permit| {
+            let current = inner.current(permit)?;
+            let _turn = current.turn();
+            let asked = || service::is_valid_context(current.handle());
+            trace::call(Operation::IsValidContext, None, asked)
+                .map_err(|code| Error::new(Operation::IsValidContext, code))
+        })
+    }
+
+    /// The names of all readers, in the order of the service; none is no error.
+    ///
+    /// Corresponds to `SCardListReaders`.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` if the service does not run, and
+    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
+    #[doc(alias = "SCardListReaders")]
+    pub fn readers(&self) -> Result<Vec<ReaderName>> {
+        self.call(Operation::ListReaders, Inner::readers)
+    }
+
+    /// The names of the groups that readers are in.
+    ///
+    /// Corresponds to `SCardListReaderGroups`.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` if the service does not run.
+    ///
+    /// # Platform notes
+    ///
+    /// Groups are an idea of Windows. pcsc-lite always has the one group
+    /// `SCard$DefaultReaders`.
+    #[doc(alias = "SCardListReaderGroups")]
+    pub fn reader_groups(&self) -> Result<Vec<String>> {
+        self.call(Operation::ListReaderGroups, Inner::reader_groups)
+    }
+
+    /// All readers and what is in them at this moment.
+    ///
+    /// Corresponds to `SCardGetStatusChange` with a time limit of zero. It does not wait and
+    /// does not disturb any card.
+    ///
+    /// ```no_run
+    /// # fn demo(context: &scard::Context) -> scard::Result<()> {
+    /// let states = context.reader_states()?;
+    /// let with_card = states.iter().find(|state| state.has_card() && !state.is_mute());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` if the service does not run, and
+    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
+    #[doc(alias = "SCardGetStatusChange")]
+    pub fn reader_states(&self) -> Result<Vec<ReaderState>> {
+        self.call(Operation::GetStatusChange, Inner::reader_states)
+    }
+
+    /// Connects to the card in a reader.
+    ///
+    /// Corresponds to `SCardConnect`.
+    ///
+    /// ```no_run
+    /// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
+    /// use scard::ConnectOptions;
+    ///
+    /// let mut card = context.connect(reader, ConnectOptions::new())?;
+    /// let answer = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Waits while another program holds a transaction on the card.
+    ///
+    /// # Errors
+    ///
+    /// | Code | |
+    /// |---|---|
+    /// | `SCARD_E_NO_SMARTCARD` | there is no card |
+    /// | `SCARD_E_UNKNOWN_READER` | there is no such reader |
+    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, or exclusive access was asked for and another program is connected |
+    /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols; or another protocol is active already |
+    /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were given up](ContextOptions::timeout) and have not returned |
+    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card |
+    /// | `SCARD_E_NO_SERVICE` | the service does not run |
+    #[doc(alias = "SCardConnect")]
+    pub fn connect(&self, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
+        let channel = self.connecting(reader, options).open()?;
+        Ok(Card::new(channel))
+    }
+
+    fn connecting(&self, reader: &ReaderName, options: ConnectOptions) -> Opening {
+        let inherited = options.timeout.unwrap_or(self.0.options.timeout);
+        let mut opening = Card::opening(self.0.options.scope, reader, options.timeout(inherited));
+        opening.limits = opening.limits.counted_with(&self.0.limits);
+        opening
+    }
+
+    /// Opens a reader for direct access, whether there is a card or not.
+    ///
+    /// Corresponds to `SCardConnect` with `SCARD_SHARE_DIRECT` and no protocol.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_UNKNOWN_READER` if there is no such reader, `SCARD_E_SHARING_VIOLATION` if
+    /// another program has exclusive access, `SCARD_E_NO_SERVICE` if the service does not
+    /// run.
+    #[doc(alias = "SCARD_SHARE_DIRECT")]
+    pub fn open_reader(&self, reader: &ReaderName) -> Result<Reader> {
+        let channel = self.opening(reader).open()?;
+        Ok(Reader::new(channel))
+    }
+
+    fn opening(&self, reader: &ReaderName) -> Opening {
+        Reader::opening(self.0.options.scope, reader, self.0.limits.clone())
+    }
+
+    /// Releases the PC/SC context if this is the last clone, and says if that failed.
+    ///
+    /// Corresponds to `SCardReleaseContext`. Dropping does the same without saying. Cards
+    /// and readers stay connected.
+    ///
+    /// # Errors
+    ///
+    /// `SCARD_E_NO_SERVICE` if the service is gone; nothing is left to release then.
+    #[doc(alias = "SCardReleaseContext")]
+    pub fn release(self) -> Result<()> {
+        let limits = self.0.limits.clone();
+        let Some(last) = self.into_last() else {
+            return Ok(());
+        };
+        within(&limits, Operation::ReleaseContext, |_| last.release())
+    }
+
+    /// The PC/SC context, if this is the last clone and there is one.
+    fn into_last(self) -> Option<OwnedContext> {
+        let mut inner = Arc::into_inner(self.0)?;
+        let current = inner.current.get_mut();
+        let current = current.unwrap_or_else(PoisonError::into_inner).take();
+        current.and_then(Arc::into_inner)
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        self.0.options.scope
+    }
+
+    /// The limit of each call.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.0.options.timeout
+    }
+
+    /// Makes a call, within the time-out.
+    fn call<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(&Inner, &Permit<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.0.limits.are_none() {
+            return call(&self.0, &Permit::GRANTED);
+        }
+        let inner = Arc::clone(&self.0);
+        let answer = within(&self.0.limits, operation, move |permit| {
+            call(&inner, permit)
+        });
+        if let Err(error) = &answer {
+            if error.kind() == ErrorKind::DeadlineExceeded {
+                self.0.abandon_current();
+            }
+        }
+        answer
+    }
+
+    /// The limits of each call.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// The last clone waits for a moment only when it is dropped, if it has no limit of its own.
+    pub(crate) fn hurry_if_last(&self) {
+        if self.0.limits.are_none() && Arc::strong_count(&self.0) == 1 {
+            self.0.is_hurried.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// With a time-out, the end of the context has one, too.
+    fn drop(&mut self) {
+        let current = self.current.get_mut();
+        let current = current.unwrap_or_else(PoisonError::into_inner).take();
+        if current.as_ref().is_none_or(|current| current.is_forked()) {
+            return;
+        }
+        #[cfg(feature = "async")]
+        if *self.detached.get_mut() {
+            return do_elsewhere(move || drop(current));
+        }
+        let limits = match *self.is_hurried.get_mut() {
+            true => Limits::of_a_moment(),
+            false => self.limits.clone(),
+        };
+        if !limits.are_none() {
+            // If it takes too long, it goes on by itself.
+            let _ = run(&mut None, current, &limits, |current, _| {
+                drop(current.take())
+            });
+        }
+    }
+}
+
+impl Inner {
+    /// Gives the context that was the current one before, to be dropped unlocked: its release
+    /// can take its time.
+    fn replace(&self, context: Option<Arc<OwnedContext>>) -> Option<Arc<OwnedContext>> {
+        let mut current = lock(&self.current);
+        std::mem::replace(&mut *current, context)
+    }
+
+    /// Leaves the current context to a call that was given up, which may be stuck in it: the next
+    /// call gets another one.
+    fn abandon_current(&self) {
+        if let Some(last) = self.replace(None).and_then(Arc::into_inner) {
+            do_elsewhere(move || drop(last));
+        }
+    }
+
+    fn current(&self, permit: &Permit<'_>) -> Result<Arc<OwnedContext>> {
+        let current = lock(&self.current).clone();
+        match current {
+            Some(current) if !current.is_forked() => Ok(current),
+            _ => self.renew(permit),
+        }
+    }
+
+    fn renew(&self, permit: &Permit<'_>) -> Result<Arc<OwnedContext>> {
+        if permit.is_void() {
+            let operation = Operation::EstablishContext;
+            return Err(Error::new(operation, ReturnCode::E_CANCELLED));
+        }
+        let renewed = Arc::new(OwnedContext::establish(self.options.scope)?);
+        drop(self.replace(Some(Arc::clone(&renewed))));
+        Ok(renewed)
+    }
+
+    /// Makes a call that only reads; once more in a new context if the service that the old
+    /// one belonged to is gone.
+    fn ask<T>(
+        &self,
+        permit: &Permit<'_>,
+        operation: Operation,
+        call: impl Fn(ContextHandle) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let call = |context: &OwnedContext| {
+            let _turn = context.turn();
+            trace::call(operation, None, || call(context.handle()))
+        };
+        let error = match call(&*self.current(permit)?) {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => Error::new(operation, failure),
+        };
+        if error.recovery() != Recovery::ConnectAgain {
+            return Err(error);
+        }
+        match self.renew(permit) {
+            Ok(renewed) => call(&renewed).map_err(|failure| Error::new(operation, failure)),
+            Err(_) => Err(error),
+        }
+    }
+
+    fn reader_groups(&self, permit: &Permit<'_>) -> Result<Vec<String>> {
+        let names = self.ask(
+            permit,
+            Operation::ListReaderGroups,
+            service::list_reader_groups,
+        )?;
+        let names = split_multi_string(&names);
+        Ok(names.iter().map(ReaderName::to_string).collect())
+    }
+
+    fn readers(&self, permit: &Permit<'_>) -> Result<Vec<ReaderName>> {
+        readers_of(self.ask(permit, Operation::ListReaders, service::list_readers))
+    }
+
+    fn reader_states(&self, _: &Permit<'_>) -> Result<Vec<ReaderState>> {
+        // A context of its own: this call must never meet another one on its context.
+        reader_states(self.options.scope)
+    }
+}

@@ -1,0 +1,259 @@
+//! What helps, for the codes of every family.
+
+use super::Recovery;
+use crate::codes::{CryptokiRv, Family, Meaning, ReturnCode, SspiStatus, WlanReason};
+
+impl Meaning {
+    /// What helps. For the codes of PC/SC this is what
+    /// [`ReturnCode::recovery`] says, on the platform that gives the number this meaning;
+    /// for the other families it is said in the same words.
+    ///
+    /// ```
+    /// use scard::{Recovery, codes};
+    ///
+    /// let meaning = codes::parse("CKR_PIN_LOCKED").next().unwrap();
+    /// assert_eq!(meaning.recovery(), Recovery::AskUser);
+    /// ```
+    pub fn recovery(&self) -> Recovery {
+        let value = self.value();
+        match self.family() {
+            Family::Scard | Family::System => {
+                ReturnCode::from_raw(value).recovery_on(self.platform())
+            }
+            Family::Sspi => sspi(SspiStatus::from_raw(value)),
+            Family::Cryptoki => cryptoki(CryptokiRv::from_raw(value)),
+            Family::Wlan => wlan(WlanReason::from_raw(value), self.name()),
+        }
+    }
+}
+
+fn sspi(status: SspiStatus) -> Recovery {
+    use SspiStatus as S;
+    match status {
+        S::E_OK
+        | S::I_CONTINUE_NEEDED
+        | S::I_COMPLETE_NEEDED
+        | S::I_COMPLETE_AND_CONTINUE
+        | S::I_LOCAL_LOGON
+        | S::I_GENERIC_EXTENSION_RECEIVED
+        | S::I_CONTEXT_EXPIRED
+        | S::I_RENEGOTIATE
+        | S::I_NO_LSA_CONTEXT
+        | S::I_SIGNATURE_NEEDED
+        | S::I_NO_RENEGOTIATION
+        | S::I_MESSAGE_FRAGMENT
+        | S::I_CONTINUE_NEEDED_MESSAGE_OK
+        | S::I_ASYNC_CALL_PENDING => Recovery::None,
+        S::E_SMARTCARD_LOGON_REQUIRED => Recovery::InsertCard,
+        S::I_INCOMPLETE_CREDENTIALS
+        | S::E_LOGON_DENIED
+        | S::E_UNKNOWN_CREDENTIALS
+        | S::E_NO_CREDENTIALS
+        | S::E_INCOMPLETE_CREDENTIALS
+        | S::E_INVALID_UPN_NAME => Recovery::AskUser,
+        S::E_INSUFFICIENT_MEMORY
+        | S::E_INTERNAL_ERROR
+        | S::E_NO_AUTHENTICATING_AUTHORITY
+        | S::E_NO_IP_ADDRESSES
+        | S::E_SHUTDOWN_IN_PROGRESS
+        | S::E_KDC_UNABLE_TO_REFER
+        | S::E_REVOCATION_OFFLINE_C
+        | S::E_REVOCATION_OFFLINE_KDC => Recovery::RetryLater,
+        S::E_CONTEXT_EXPIRED
+        | S::E_UNFINISHED_CONTEXT_DELETED
+        | S::E_MESSAGE_ALTERED
+        | S::E_OUT_OF_SEQUENCE
+        | S::E_ENCRYPT_FAILURE
+        | S::E_DECRYPT_FAILURE
+        | S::E_ILLEGAL_MESSAGE => Recovery::ConnectAgain,
+        S::E_INVALID_HANDLE
+        | S::E_UNSUPPORTED_FUNCTION
+        | S::E_SECPKG_NOT_FOUND
+        | S::E_BAD_PKGID
+        | S::E_NOT_OWNER
+        | S::E_NO_IMPERSONATION
+        | S::E_INVALID_TOKEN
+        | S::E_CANNOT_PACK
+        | S::E_QOP_NOT_SUPPORTED
+        | S::E_INCOMPLETE_MESSAGE
+        | S::E_BUFFER_TOO_SMALL
+        | S::E_EXT_BUFFER_TOO_SMALL
+        | S::E_INSUFFICIENT_BUFFERS
+        | S::E_WRONG_CREDENTIAL_HANDLE
+        | S::E_BAD_BINDINGS
+        | S::E_INVALID_PARAMETER
+        | S::E_NO_CONTEXT => Recovery::FixCall,
+        // Certificates, accounts, clocks, policies.
+        _ => Recovery::AskAdministrator,
+    }
+}
+
+fn cryptoki(rv: CryptokiRv) -> Recovery {
+    use CryptokiRv as C;
+    match rv {
+        // A bad signature is an answer, not a fault.
+        C::OK | C::NO_EVENT | C::SIGNATURE_INVALID | C::VENDOR_DEFINED => Recovery::None,
+        C::HOST_MEMORY
+        | C::GENERAL_ERROR
+        | C::FUNCTION_FAILED
+        | C::DEVICE_ERROR
+        | C::DEVICE_MEMORY
+        | C::SESSION_COUNT
+        | C::TOKEN_RESOURCE_EXCEEDED
+        | C::OPERATION_CANCEL_FAILED
+        | C::PENDING => Recovery::RetryLater,
+        C::TOKEN_NOT_PRESENT | C::TOKEN_NOT_RECOGNIZED | C::DEVICE_REMOVED => Recovery::InsertCard,
+        C::SLOT_ID_INVALID => Recovery::AttachReader,
+        C::SESSION_HANDLE_INVALID | C::SESSION_CLOSED => Recovery::ConnectAgain,
+        C::CANCEL
+        | C::FUNCTION_CANCELED
+        | C::FUNCTION_REJECTED
+        | C::PIN_INCORRECT
+        | C::PIN_INVALID
+        | C::PIN_LEN_RANGE
+        | C::PIN_EXPIRED
+        | C::PIN_LOCKED
+        | C::PIN_TOO_WEAK
+        | C::USER_NOT_LOGGED_IN
+        | C::USER_PIN_NOT_INITIALIZED
+        | C::NEW_PIN_MODE
+        | C::NEXT_OTP => Recovery::AskUser,
+        C::LIBRARY_LOAD_FAILED
+        | C::FIPS_SELF_TEST_FAILED
+        | C::TOKEN_NOT_INITIALIZED
+        | C::TOKEN_WRITE_PROTECTED => Recovery::AskAdministrator,
+        _ => Recovery::FixCall,
+    }
+}
+
+fn wlan(reason: WlanReason, name: &str) -> Recovery {
+    use WlanReason as W;
+    match reason {
+        W::SUCCESS | W::UNKNOWN | W::MSMSEC_AUTH_WCN_COMPLETED => Recovery::None,
+        W::USER_CANCELLED
+        | W::USER_DENIED
+        | W::USER_NOT_RESPOND
+        | W::KEY_MISMATCH
+        | W::UI_REQUEST_TIMEOUT
+        | W::TOO_MANY_SECURITY_ATTEMPTS
+        | W::MSMSEC_PSK_MISMATCH_SUSPECTED
+        | W::MSMSEC_CANCELLED
+        | W::MSMSEC_UI_REQUEST_FAILURE
+        | W::ONEX_UNABLE_TO_IDENTIFY_USER
+        | W::ONEX_IDENTITY_NOT_FOUND
+        | W::ONEX_EAP_FAILURE_RECEIVED
+        | W::ONEX_UI_CANCELLED
+        | W::ONEX_PROFILE_EXPIRED_EXPLICIT_CREDENTIALS => Recovery::AskUser,
+        W::NOT_VISIBLE
+        | W::NETWORK_NOT_AVAILABLE
+        | W::NO_VISIBLE_AP
+        | W::IN_FAILED_LIST
+        | W::CONNECT_CALL_FAIL
+        | W::SCAN_CALL_FAIL
+        | W::ASSOCIATION_FAILURE
+        | W::ASSOCIATION_TIMEOUT
+        | W::PRE_SECURITY_FAILURE
+        | W::START_SECURITY_FAILURE
+        | W::SECURITY_FAILURE
+        | W::SECURITY_TIMEOUT
+        | W::ROAMING_FAILURE
+        | W::ROAMING_SECURITY_FAILURE
+        | W::ADHOC_SECURITY_FAILURE
+        | W::DRIVER_DISCONNECTED
+        | W::DRIVER_OPERATION_FAILURE
+        | W::IHV_NOT_RESPONDING
+        | W::DISCONNECT_TIMEOUT
+        | W::INTERNAL_FAILURE
+        | W::AP_STARTING_FAILURE
+        | W::MSMSEC_AUTH_START_TIMEOUT
+        | W::MSMSEC_AUTH_SUCCESS_TIMEOUT
+        | W::MSMSEC_KEY_START_TIMEOUT
+        | W::MSMSEC_KEY_SUCCESS_TIMEOUT
+        | W::MSMSEC_NO_AUTHENTICATOR
+        | W::MSMSEC_NIC_FAILURE
+        | W::MSMSEC_TRANSITION_NETWORK
+        | W::ONEX_AUTHENTICATOR_NO_LONGER_PRESENT
+        | W::ONEX_NO_RESPONSE_TO_IDENTITY
+        | W::ONEX_UI_FAILURE => Recovery::RetryLater,
+        // A profile that contradicts itself or its schema.
+        _ if name.contains("PROFILE_INVALID_")
+            || name.contains("_CODE_INVALID_")
+            || name.contains("MSMSEC_PROFILE_") =>
+        {
+            Recovery::FixCall
+        }
+        // What network, adapter and policy allow.
+        _ => Recovery::AskAdministrator,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::codes;
+    use crate::codes::ReturnCode;
+    use crate::error::Recovery;
+
+    fn recovery(name: &str) -> Recovery {
+        let mut meanings = codes::parse(name);
+        meanings.next().expect(name).recovery()
+    }
+
+    #[test]
+    fn the_families_agree_on_the_same_situation() {
+        for (recovery_of_all, names) in [
+            (
+                Recovery::InsertCard,
+                [
+                    "SCARD_E_NO_SMARTCARD",
+                    "CKR_TOKEN_NOT_PRESENT",
+                    "SEC_E_SMARTCARD_LOGON_REQUIRED",
+                ],
+            ),
+            (
+                Recovery::AskUser,
+                [
+                    "SCARD_W_WRONG_CHV",
+                    "CKR_PIN_INCORRECT",
+                    "SEC_E_LOGON_DENIED",
+                ],
+            ),
+            (
+                Recovery::FixCall,
+                [
+                    "SCARD_E_INVALID_PARAMETER",
+                    "CKR_ARGUMENTS_BAD",
+                    "SEC_E_INVALID_PARAMETER",
+                ],
+            ),
+            (
+                Recovery::None,
+                ["SCARD_S_SUCCESS", "CKR_OK", "WLAN_REASON_CODE_SUCCESS"],
+            ),
+        ] {
+            for name in names {
+                assert_eq!(recovery(name), recovery_of_all, "{name}");
+            }
+        }
+        let profile = "WLAN_REASON_CODE_INVALID_PROFILE_SCHEMA";
+        assert_eq!(recovery(profile), Recovery::FixCall);
+        assert_eq!(recovery("ONEX_UI_CANCELLED"), Recovery::AskUser);
+        assert_eq!(
+            recovery("WLAN_REASON_CODE_GP_DENIED"),
+            Recovery::AskAdministrator
+        );
+    }
+
+    #[test]
+    fn a_number_with_two_meanings_has_the_advice_of_each() {
+        let advice: Vec<_> = codes::lookup(ReturnCode::E_UNEXPECTED.raw())
+            .map(|meaning| (meaning.name(), meaning.recovery()))
+            .collect();
+        assert_eq!(
+            advice,
+            [
+                ("SCARD_E_UNEXPECTED", Recovery::ResetCard),
+                ("SCARD_E_UNSUPPORTED_FEATURE", Recovery::FixCall),
+            ]
+        );
+    }
+}

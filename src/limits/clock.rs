@@ -1,0 +1,169 @@
+//! Wakes callers at their deadlines where no thread waits for them.
+//!
+//! One thread for the whole process, which is there only while it is needed. It costs a call
+//! next to nothing: the thread is not told of a deadline that is later than the one it sleeps
+//! until, nor of one that is not needed any more.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Wake;
+use crate::service::Process;
+use crate::sync::{Condvar, Mutex, global, lock, now, thread};
+
+/// How long the thread stays when nobody has a deadline.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// When to wake whom. The numbers tell equal times apart.
+type Alarms = BTreeMap<(Instant, u64), Arc<dyn Wake>>;
+
+struct Clock {
+    alarms: Alarms,
+    next: u64,
+    /// When the thread looks up by itself; `None` while it is awake or waits to be told.
+    sleeps_until: Option<Instant>,
+    /// The process that the thread runs in. A forked child has none.
+    runs_in: Option<Process>,
+}
+
+global! {
+    static CLOCK: Mutex<Clock> = Mutex::new(Clock {
+        alarms: BTreeMap::new(),
+        next: 0,
+        sleeps_until: None,
+        runs_in: None,
+    });
+}
+global! {
+    static CHANGED: Condvar = Condvar::new();
+}
+
+/// A time at which somebody is woken, unless this is dropped before.
+pub(crate) struct Alarm {
+    at: Instant,
+    number: u64,
+}
+
+impl Alarm {
+    /// `None` if there is no thread for it.
+    pub(crate) fn set(at: Instant, caller: Arc<dyn Wake>) -> Option<Alarm> {
+        let mut clock = lock(&CLOCK);
+        let process = Process::current();
+        if clock.runs_in != Some(process) {
+            if clock.runs_in.is_some() {
+                // Those of the process that this one was forked from.
+                std::mem::forget(std::mem::take(&mut clock.alarms));
+            }
+            clock.sleeps_until = None;
+            let thread = thread::Builder::new().name("scard clock".to_owned());
+            clock.runs_in = thread.spawn(run).is_ok().then_some(process);
+            clock.runs_in?;
+        }
+        let number = clock.next;
+        clock.next += 1;
+        clock.alarms.insert((at, number), caller);
+        let is_told = clock.sleeps_until.is_none_or(|until| at < until);
+        drop(clock);
+        if is_told {
+            CHANGED.notify_one();
+        }
+        Some(Alarm { at, number })
+    }
+}
+
+#[cfg(all(test, model))]
+impl Alarm {
+    /// Lets time pass until the thread has ended.
+    pub(crate) fn outlast() {
+        while lock(&CLOCK).runs_in.is_some() {
+            crate::sync::model::pass_until_somebody_wakes();
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let caller = lock(&CLOCK).alarms.remove(&(self.at, self.number));
+        // With the clock unlocked: this can be the end of what the caller waited for.
+        drop(caller);
+    }
+}
+
+fn run() {
+    let mut clock = lock(&CLOCK);
+    loop {
+        clock.sleeps_until = None;
+        let now = now();
+        let later = clock.alarms.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut clock.alarms, later);
+        if !due.is_empty() {
+            drop(clock);
+            for caller in due.into_values() {
+                // The wakers of an executor that panics must not stop everybody else's clock.
+                let _ = catch_unwind(AssertUnwindSafe(|| caller.wake()));
+            }
+            clock = lock(&CLOCK);
+            continue;
+        }
+        let first = clock.alarms.first_key_value().map(|((at, _), _)| *at);
+        clock.sleeps_until = first;
+        let sleep = first.map_or(LINGER, |at| at.saturating_duration_since(now));
+        let (awake, slept) = CHANGED
+            .wait_timeout(clock, sleep)
+            .unwrap_or_else(PoisonError::into_inner);
+        clock = awake;
+        if first.is_none() && slept.timed_out() && clock.alarms.is_empty() {
+            clock.runs_in = None;
+            return;
+        }
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    struct Ring(Mutex<Sender<Instant>>);
+
+    impl Wake for Ring {
+        fn wake(&self) {
+            let _ = lock(&self.0).send(Instant::now());
+        }
+    }
+
+    struct Broken;
+
+    impl Wake for Broken {
+        fn wake(&self) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn everybody_is_woken_in_time_and_nobody_who_has_left() {
+        let now = Instant::now();
+        let in_ms = |ms| now + Duration::from_millis(ms);
+        let mut set = Vec::new();
+        // Not in the order of their times, so that the thread is told and is not told.
+        for ms in [40_u64, 10, 30, 20, 20] {
+            let (sender, woken) = channel();
+            let alarm = Alarm::set(in_ms(ms), Arc::new(Ring(Mutex::new(sender)))).unwrap();
+            set.push((ms, woken, alarm));
+        }
+        let (sender, woken) = channel();
+        let left = Alarm::set(in_ms(15), Arc::new(Ring(Mutex::new(sender)))).unwrap();
+        drop(left);
+        let broken = Alarm::set(in_ms(5), Arc::new(Broken)).unwrap();
+        for (ms, woken, alarm) in set {
+            let at = woken.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert!(at >= in_ms(ms), "{ms} ms: woken too early");
+            drop(alarm);
+        }
+        assert!(woken.recv().is_err(), "the one who left was woken");
+        drop(broken);
+    }
+}

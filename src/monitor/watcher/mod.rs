@@ -1,0 +1,308 @@
+//! Watching: ask the service, wait, ask again. Never without a pause when nothing comes of it.
+
+use std::time::{Duration, Instant};
+
+use super::view::View;
+use super::watch::Watch;
+use crate::codes::Platform;
+use crate::codes::ReturnCode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::pause::Pause;
+use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};
+use crate::service::Watched;
+use crate::values::ReaderName;
+
+/// How long a wait may be where the service does not tell everything.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// How long the service must have answered to be taken for one that stays.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// How many waits that end with nothing new are taken for chance.
+const FRUITLESS: u32 = 3;
+
+/// How many rounds may follow each other at any speed.
+const BURST: u32 = 256;
+
+/// How fast they may follow each other on average.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Where the service is found, and where what is known goes to.
+pub(super) trait Host: Source + Sized {
+    /// Takes what is known now.
+    fn post(&self, view: &View);
+    fn is_closed(&self) -> bool;
+    /// Does nothing for so long, or until it is closed.
+    fn pause(&self, pause: Duration);
+    fn now(&self) -> Instant;
+}
+
+/// Watches until the host is closed.
+pub(super) struct Watcher<'a, H> {
+    host: &'a H,
+    platform: Platform,
+    watch: Watch,
+    /// Whether nothing has been asked in this context yet.
+    is_first: bool,
+    /// Whether the service has the entry that tells of readers that come and go.
+    has_plug_and_play: bool,
+    /// How many entries the service takes in one call, if that was found out.
+    capacity: Option<usize>,
+    /// How often in a row the service did not know a reader that it had listed.
+    unknown: u32,
+    /// How many rounds in a row had no result.
+    fruitless: u32,
+    pace: Pace,
+}
+
+impl<'a, H: Host> Watcher<'a, H> {
+    pub(super) fn new(host: &'a H, platform: Platform, use_changes: bool) -> Watcher<'a, H> {
+        Watcher {
+            host,
+            platform,
+            watch: Watch::new(platform, use_changes),
+            is_first: true,
+            has_plug_and_play: platform.has_plug_and_play(),
+            capacity: None,
+            unknown: 0,
+            fruitless: 0,
+            pace: Pace::new(host.now()),
+        }
+    }
+
+    /// Watches, whatever happens.
+    pub(super) fn run(mut self) {
+        let mut pause = Pause::default();
+        while !self.host.is_closed() {
+            let begun = self.host.now();
+            let error = match Lookout::establish(self.host, self.platform) {
+                Ok(mut lookout) => self.attend(&mut lookout),
+                Err(error) => Some(error),
+            };
+            let Some(error) = error else {
+                continue;
+            };
+            if self.host.now().saturating_duration_since(begun) >= STEADY {
+                pause = Pause::default();
+            }
+            tracing::debug!(%error, "the monitor has lost the service");
+            // The next one may be another one.
+            self.has_plug_and_play = self.platform.has_plug_and_play();
+            self.capacity = None;
+            self.unknown = 0;
+            self.watch.lose(error);
+            self.host.post(self.watch.view());
+            self.host.pause(pause.next());
+        }
+    }
+
+    /// Watches until the service is lost. Ends without that if nobody wants to know any more,
+    /// or if another context is to be tried.
+    ///
+    /// A failure that does not say that the service is gone may be one of the context alone. The
+    /// service is lost if another context fails, too.
+    fn attend(&mut self, lookout: &mut Lookout<'_, H>) -> Option<Error> {
+        self.is_first = true;
+        self.watch.begin_anew();
+        while !self.host.is_closed() {
+            let before = self.watch.view().clone();
+            let timed_out = match self.round(lookout) {
+                Ok(timed_out) => timed_out,
+                // What was waited for when it was closed.
+                Err(_) if self.host.is_closed() => return None,
+                Err(error) if self.is_first || error.kind() == ErrorKind::ServiceGone => {
+                    return Some(error);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the monitor tries another context");
+                    self.take_it_slowly(true);
+                    return None;
+                }
+            };
+            self.take_it_slowly(!timed_out && *self.watch.view() == before);
+        }
+        None
+    }
+
+    /// Lists the readers, and waits until one of them changes; says if none did in time.
+    fn round(&mut self, lookout: &mut Lookout<'_, H>) -> Result<bool> {
+        let listed = self.list(lookout)?;
+        if self.watch.list(listed) && !self.is_first {
+            // Those that are gone; of what has come nothing is known yet.
+            self.host.post(self.watch.view());
+        }
+        let known = self.watch.known_states();
+        let capacity = self.capacity.unwrap_or(usize::MAX).max(1);
+        let plug_and_play = self.has_plug_and_play && known.len() < capacity;
+        let mut limit = if self.is_first || self.watch.is_incomplete() {
+            Some(Duration::ZERO)
+        } else if plug_and_play && self.is_told_everything() {
+            None
+        } else {
+            Some(ROUND)
+        };
+        // Where there are too many for one call, all but the first ones are asked only.
+        let (waiting, asking) = known.split_at(known.len().min(capacity));
+        for part in asking.chunks(capacity) {
+            match self.ask(lookout, Some(Duration::ZERO), part, false) {
+                Ok(true) => limit = Some(Duration::ZERO),
+                Ok(false) => {}
+                Err(error) => return self.go_on(error, part.len(), false),
+            }
+        }
+        let in_time = match self.ask(lookout, limit, waiting, plug_and_play) {
+            Ok(in_time) => in_time,
+            Err(error) => return self.go_on(error, waiting.len(), plug_and_play),
+        };
+        if self.unknown == 1 {
+            self.unknown = 0;
+        }
+        if self.is_first {
+            self.is_first = false;
+            self.watch.found();
+        }
+        self.host.post(self.watch.view());
+        let timed_out = !in_time && limit != Some(Duration::ZERO);
+        if timed_out && !self.watch.is_told_everything() {
+            self.watch.ask_anew();
+        }
+        Ok(timed_out)
+    }
+
+    /// Whether nothing is missed however long the wait is.
+    fn is_told_everything(&self) -> bool {
+        self.watch.counts_readers() && self.watch.is_told_everything() && self.unknown < 2
+    }
+
+    /// The readers; without those that the service lists and does not know all the same.
+    fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
+        let mut listed = lookout.list(|names| self.watch.is_list(names))?;
+        if self.unknown > 1 {
+            let before = listed.len();
+            let mut is_known = |name: &std::ffi::CStr| {
+                let asked = &mut [Watched::unaware(name)];
+                let answer = lookout.look(Some(Duration::ZERO), asked);
+                !answer.is_err_and(|error| error.code() == ReturnCode::E_UNKNOWN_READER)
+            };
+            listed.retain(|name| is_known(name.as_c_str()));
+            if listed.len() == before {
+                self.unknown = 1;
+                self.has_plug_and_play &= is_known(PLUG_AND_PLAY);
+            }
+        }
+        Ok(listed)
+    }
+
+    /// One call for these readers; says whether it returned before its limit.
+    fn ask(
+        &mut self,
+        lookout: &mut Lookout<'_, H>,
+        limit: Option<Duration>,
+        readers: &[(ReaderName, u32)],
+        plug_and_play: bool,
+    ) -> Result<bool> {
+        let mut watched: Vec<Watched<'_>> = readers
+            .iter()
+            .map(|(name, state)| Watched::knowing(name.as_c_str(), *state))
+            .collect();
+        if plug_and_play {
+            let state = self.watch.plug_and_play();
+            watched.push(Watched::knowing(PLUG_AND_PLAY, state));
+        }
+        if watched.is_empty() {
+            // Nothing to wait for.
+            self.host.pause(limit.unwrap_or(ROUND));
+            return Ok(false);
+        }
+        let in_time = lookout.look(limit, &mut watched)?;
+        if let (true, Some(seen)) = (plug_and_play, watched.get(readers.len())) {
+            // A count comes also with an answer that says that nothing has changed.
+            if in_time || seen.event_state >> 16 != 0 {
+                self.watch.see_plug_and_play(seen.event_state);
+            }
+        }
+        if in_time {
+            for ((name, _), seen) in readers.iter().zip(&watched) {
+                self.watch.see(name, seen.event_state, seen.atr);
+            }
+        }
+        Ok(in_time)
+    }
+
+    /// What to do about a call that failed: another round, if that may help.
+    fn go_on(&mut self, error: Error, readers: usize, plug_and_play: bool) -> Result<bool> {
+        match error.code() {
+            // Unplugged since the list was made, or listed by mistake.
+            ReturnCode::E_UNKNOWN_READER | ReturnCode::E_NO_READERS_AVAILABLE => {
+                self.unknown = self.unknown.saturating_add(1).min(2);
+            }
+            code if may_be_too_many(code) && readers > 0 && plug_and_play => {
+                self.capacity = Some(readers);
+            }
+            code if may_be_too_many(code) && readers > 1 => {
+                self.capacity = Some(readers.div_ceil(2));
+            }
+            // That it is closed is seen before the next round.
+            ReturnCode::E_CANCELLED => {}
+            _ => return Err(error),
+        }
+        Ok(false)
+    }
+
+    /// Pauses if nothing came of the last rounds, or if too much comes.
+    fn take_it_slowly(&mut self, was_fruitless: bool) {
+        self.fruitless = match was_fruitless {
+            true => self.fruitless.saturating_add(1),
+            false => 0,
+        };
+        let longer = self.fruitless.saturating_sub(FRUITLESS);
+        let pause = match longer {
+            0 => self.pace.pause(self.host.now()),
+            _ => Pause::after(longer - 1),
+        };
+        if !pause.is_zero() {
+            self.host.pause(pause);
+        }
+    }
+}
+
+/// Lets a burst of rounds pass and slows down what goes on.
+#[derive(Debug)]
+struct Pace {
+    left: u32,
+    since: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Pace {
+        Pace {
+            left: BURST,
+            since: now,
+        }
+    }
+
+    /// How long to wait before the next round.
+    fn pause(&mut self, now: Instant) -> Duration {
+        let passed = now.saturating_duration_since(self.since);
+        let earned = passed.as_millis() / PACE.as_millis();
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(BURST);
+            self.left = self.left.saturating_add(earned).min(BURST);
+            self.since = now;
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Duration::ZERO
+            }
+            None => {
+                // The pause is the price of the next round, and earns nothing.
+                self.since = now + PACE;
+                PACE
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

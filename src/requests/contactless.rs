@@ -1,0 +1,157 @@
+//! A card as a contactless one.
+
+use std::fmt;
+
+use crate::apdu::Command;
+use crate::card::Card;
+use crate::card::Transaction;
+use crate::contactless::command;
+use crate::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Request, Status};
+use crate::error::Result as CallResult;
+use crate::session::SessionCard;
+
+/// What takes commands.
+trait Transmit: Send {
+    fn transmit(&mut self, command: &Command) -> CallResult<&[u8]>;
+}
+
+/// A contactless card: [`contactless`](crate::contactless).
+///
+/// Made by [`Card::contactless`], [`Transaction::contactless`] and
+/// [`SessionCard::contactless`].
+pub struct Contactless<'a> {
+    card: &'a mut dyn Transmit,
+}
+
+type Result<T, E = ContactlessError> = std::result::Result<T, E>;
+
+impl Contactless<'_> {
+    /// The UID of the card. 4, 7 or 10 bytes with ISO 14443 A, 4 with B, 8 with ISO 15693 and
+    /// FeliCa.
+    ///
+    /// It is no proof of anything: cards and phones can have any, and some a new one each time.
+    ///
+    /// # Errors
+    ///
+    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) with a card that has none, and with
+    /// readers for contacts.
+    pub fn uid(&mut self) -> Result<Vec<u8>> {
+        self.send(Request::GetData, &command::get_uid()?)
+    }
+
+    /// The historical bytes of the ATS, which ISO 14443-4 A cards have.
+    ///
+    /// # Errors
+    ///
+    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) with a card that has none.
+    pub fn historical_bytes(&mut self) -> Result<Vec<u8>> {
+        self.send(Request::GetData, &command::get_historical_bytes()?)
+    }
+
+    /// Loads a key into the reader, in a place with a number, for
+    /// [`authenticate`](Contactless::authenticate). The card is not asked.
+    ///
+    /// It stays there for all programs, until it is replaced or, with
+    /// [`KeyPlace::Volatile`], the power is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ContactlessError::Length`] if the key is empty or longer than 255 bytes. Status words
+    /// say what the reader cannot take.
+    pub fn load_key(&mut self, place: KeyPlace, number: u8, key: &Key) -> Result<()> {
+        let command = command::load_key(place, number, key)?;
+        self.send(Request::LoadKeys, &command).map(drop)
+    }
+
+    /// Authenticates to a block with a key that was loaded under this number. With MIFARE
+    /// Classic that holds for all blocks of its sector, until another is authenticated to.
+    ///
+    /// # Errors
+    ///
+    /// [`Meaning::Failed`](super::Meaning::Failed) or
+    /// [`Meaning::NotAuthenticated`](super::Meaning::NotAuthenticated) with a wrong key,
+    /// depending on the reader.
+    pub fn authenticate(&mut self, address: u16, kind: KeyKind, number: u8) -> Result<()> {
+        let command = command::authenticate(address, kind, number)?;
+        self.send(Request::Authenticate, &command).map(drop)
+    }
+
+    /// Reads from an address on, which is the number of a block with most cards. The reader may
+    /// give more or fewer bytes than were asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ContactlessError::Length`] if the length is 0 or more than 256.
+    /// [`Meaning::NotAuthenticated`](super::Meaning::NotAuthenticated) without the right key.
+    pub fn read_binary(&mut self, address: u16, len: usize) -> Result<Vec<u8>> {
+        let command = command::read_binary(address, len)?;
+        self.send(Request::ReadBinary, &command)
+    }
+
+    /// Writes to an address, which is the number of a block with most cards.
+    ///
+    /// The last block of a sector of MIFARE Classic has its keys and what they allow: wrong
+    /// bytes there lock the sector for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`ContactlessError::Length`] if there is no data or more than 255 bytes.
+    /// [`Meaning::NotAuthenticated`](super::Meaning::NotAuthenticated) without the right key.
+    pub fn update_binary(&mut self, address: u16, data: &[u8]) -> Result<()> {
+        let command = command::update_binary(address, data)?;
+        self.send(Request::UpdateBinary, &command).map(drop)
+    }
+
+    /// Adds to a value block. Few readers have this.
+    ///
+    /// # Errors
+    ///
+    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) where there is none.
+    pub fn increment(&mut self, block: u8, by: u32) -> Result<()> {
+        let command = command::increment(block, by)?;
+        self.send(Request::ChangeValue, &command).map(drop)
+    }
+
+    /// Subtracts from a value block. Few readers have this.
+    ///
+    /// # Errors
+    ///
+    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) where there is none.
+    pub fn decrement(&mut self, block: u8, by: u32) -> Result<()> {
+        let command = command::decrement(block, by)?;
+        self.send(Request::ChangeValue, &command).map(drop)
+    }
+
+    fn send(&mut self, request: Request, command: &Command) -> Result<Vec<u8>> {
+        let answer = self.card.transmit(command)?;
+        Status::check(request, answer).map(<[u8]>::to_vec)
+    }
+}
+
+impl fmt::Debug for Contactless<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contactless").finish_non_exhaustive()
+    }
+}
+
+macro_rules! contactless {
+    ($type:ty) => {
+        impl Transmit for $type {
+            fn transmit(&mut self, command: &Command) -> CallResult<&[u8]> {
+                self.transmit_shown(&command.to_bytes(), command.is_secret())
+            }
+        }
+
+        impl $type {
+            /// The card as a contactless one: its UID, and the blocks of storage cards. See
+            /// [`contactless`](crate::contactless).
+            pub fn contactless(&mut self) -> Contactless<'_> {
+                Contactless { card: self }
+            }
+        }
+    };
+}
+
+contactless!(Card);
+contactless!(Transaction<'_>);
+contactless!(SessionCard<'_>);

@@ -1,0 +1,18 @@
+//! The values of PC/SC: names, options, states, numbers. Nothing here makes a call.
+
+mod atr;
+mod attribute;
+mod control_code;
+mod name;
+mod options;
+mod platforms;
+mod states;
+
+pub use atr::Atr;
+pub use attribute::Attribute;
+pub use control_code::ControlCode;
+pub(crate) use name::split_multi_string;
+pub use name::{InvalidReaderName, ReaderName};
+pub(crate) use options::SHARE_DIRECT;
+pub use options::{Disposition, Initialization, Protocol, Protocols, Scope, ShareMode};
+pub use states::{CardState, CardStatus, ReaderFlags, ReaderState};

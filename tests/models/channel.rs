@@ -1,0 +1,203 @@
+//! Channels in many orders that their threads may run in: see [`crate::sync::model`].
+//!
+//! Two of them want the same card. What is given up leaves nothing behind, and what was not
+//! permitted is not sent.
+#![cfg(not(model = "loom"))]
+
+use super::*;
+use crate::ErrorKind;
+use crate::service;
+use crate::sync::model::{check, pass};
+use crate::sync::thread;
+use crate::values::ShareMode;
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+fn opening(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Opening {
+    Opening {
+        scope: Scope::User,
+        reader: ReaderName::new(service::READER).unwrap(),
+        access: Access::Card(ShareMode::Shared),
+        protocols: Protocols::ANY,
+        disposition_on_drop: Disposition::Leave,
+        limits: Limits::new(timeout, abort),
+    }
+}
+
+/// Another one that uses the card in a transaction, without limits.
+fn another() -> thread::JoinHandle<()> {
+    thread::spawn(|| {
+        let mut other = opening(None, None).open().unwrap();
+        other.call(Call::begin_transaction()).unwrap();
+        other.transmit(&[0xEE, 0, 0, 0], false).unwrap();
+        other
+            .call(Call::end_transaction(Disposition::Leave))
+            .unwrap();
+    })
+}
+
+/// When all is over, the command with this first byte was sent once if it was answered, and
+/// not at all if it is said not to have run. (That nothing else is left, the service sees.)
+fn expect(answer: Result<&[u8]>, class: u8) -> Result<()> {
+    let times = match &answer {
+        Ok(_) => 1..=1,
+        Err(error) => {
+            let why = error.kind();
+            use ErrorKind::{Abandoned, Cancelled, DeadlineExceeded};
+            assert!(
+                matches!(why, Abandoned | Cancelled | DeadlineExceeded),
+                "{error}"
+            );
+            0..=usize::from(error.command_may_have_run())
+        }
+    };
+    service::expect(class, times);
+    answer.map(drop)
+}
+
+#[test]
+fn a_call_that_is_given_up_leaves_nothing_behind() {
+    check(|| {
+        let other = another();
+        let clock = thread::spawn(|| pass(MOMENT));
+        match opening(Some(MOMENT), None).open() {
+            Ok(mut channel) => {
+                for class in 1..3 {
+                    let answer = channel.transmit(&[class, 0, 0, 0], false);
+                    let failed = expect(answer, class).is_err();
+                    assert_eq!(channel.is_abandoned(), failed);
+                }
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::DeadlineExceeded),
+        }
+        clock.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_call_that_is_stopped_leaves_nothing_behind() {
+    check(|| {
+        let other = another();
+        let abort = AbortHandle::new();
+        let stops = abort.clone();
+        let stopper = thread::spawn(move || stops.abort());
+        if let Ok(mut channel) = opening(None, Some(abort)).open() {
+            let began = channel.call(Call::begin_transaction()).is_ok();
+            let _ = expect(channel.transmit(&[1, 0, 0, 0], false), 1);
+            if began {
+                // What ends something is done all the same.
+                let _ = channel.call(Call::end_transaction(Disposition::Leave));
+            }
+        }
+        stopper.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[cfg(feature = "async")]
+mod futures {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::sync::model::{Task, block_on};
+
+    /// A future that is polled so often, and dropped; what it gave, if it was over by then.
+    fn polled<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
+        let (mut future, task) = (pin!(future), Task::new());
+        for _ in 0..times {
+            if let Poll::Ready(output) = task.poll(&mut future.as_mut()) {
+                return Some(output);
+            }
+            thread::yield_now();
+        }
+        None
+    }
+
+    fn open() -> Channel {
+        block_on(Box::pin(opening(None, None).open_detached())).unwrap()
+    }
+
+    #[test]
+    fn a_connect_that_is_dropped_leaves_nothing_behind() {
+        for times in 1..4 {
+            check(move || {
+                let other = another();
+                drop(polled(opening(None, None).open_detached(), times));
+                other.join().unwrap();
+            });
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_dropped_runs_once_or_not_at_all() {
+        for times in 0..3 {
+            check(move || {
+                let other = another();
+                let mut channel = open();
+                let answer = polled(channel.transmit_detached(&[1, 0, 0, 0], false), times);
+                match answer {
+                    Some(answer) => expect(answer, 1).unwrap(),
+                    None if times == 0 => service::expect(1, 0..=0),
+                    None => service::expect(1, 0..=1),
+                }
+                let next = Box::pin(channel.transmit_detached(&[2, 0, 0, 0], false));
+                let next = expect(block_on(next), 2);
+                // It had returned, or never began, and the card works on; or it is lost.
+                assert_eq!(next.is_err(), channel.is_abandoned());
+                drop(channel);
+                other.join().unwrap();
+            });
+        }
+    }
+
+    /// The end of a transaction that was dropped is on its way when the next call begins, or
+    /// when the channel is dropped, too.
+    #[test]
+    fn a_transaction_that_is_dropped_ends() {
+        for times in 0..4 {
+            check(move || {
+                let other = another();
+                let mut channel = open();
+                let begin = channel.call_detached(Call::begin_transaction());
+                let began = polled(begin, times);
+                if began.is_some() {
+                    channel.end_transaction_later();
+                }
+                if times % 2 == 0 && !channel.is_abandoned() {
+                    let next = channel.transmit_detached(&[1, 0, 0, 0], false);
+                    block_on(Box::pin(next)).unwrap();
+                }
+                // The other one waits for the end of the transaction, and not for that of the
+                // channel.
+                if times < 3 {
+                    other.join().unwrap();
+                    drop(channel);
+                } else {
+                    drop(channel);
+                    other.join().unwrap();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_deadline_leaves_nothing_behind() {
+        check(|| {
+            let other = another();
+            let clock = thread::spawn(|| pass(MOMENT));
+            let opened = block_on(Box::pin(opening(Some(MOMENT), None).open_detached()));
+            if let Ok(mut channel) = opened {
+                for class in 1..3 {
+                    let command = [class, 0, 0, 0];
+                    let answer = Box::pin(channel.transmit_detached(&command, false));
+                    let _ = expect(block_on(answer), class);
+                }
+            }
+            clock.join().unwrap();
+            other.join().unwrap();
+            crate::limits::Alarm::outlast();
+        });
+    }
+}

@@ -1,0 +1,429 @@
+//! The service of a model: one reader with one card, that does what can be waited for.
+//!
+//! It has the names of the calls and their rules, and fails the test when the library breaks
+//! one that PC/SC does not survive: a handle that is used after its end, a context that is
+//! released while a call is in it.
+#![cfg_attr(model = "loom", allow(dead_code))]
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::ops::RangeInclusive;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::codes::ReturnCode;
+use crate::sync::model::lazy_static;
+use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+use crate::values::Atr;
+
+pub(crate) const MAX_APDU_LEN: usize = 65_548;
+
+/// The only reader.
+pub(crate) const READER: &str = "R";
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ContextHandle(u64);
+
+impl ContextHandle {
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CardHandle(u64);
+
+impl CardHandle {
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// That is all the same here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProtocolInfo;
+
+impl ProtocolInfo {
+    pub(crate) fn of(_protocol: u32) -> ProtocolInfo {
+        ProtocolInfo
+    }
+}
+
+/// There is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process(bool);
+
+impl Process {
+    pub(crate) const NONE: Process = Process(false);
+
+    pub(crate) fn current() -> Process {
+        Process(true)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        0
+    }
+
+    pub(crate) fn is_forked(self) -> bool {
+        !self.0
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) handle: CardHandle,
+    pub(crate) protocol: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) names: Vec<u8>,
+    pub(crate) state: u32,
+    pub(crate) protocol: u32,
+    pub(crate) atr: Atr,
+}
+
+#[derive(Debug)]
+pub(crate) struct Watched<'a> {
+    pub(crate) name: &'a CStr,
+    pub(crate) current_state: u32,
+    pub(crate) event_state: u32,
+    pub(crate) atr: Atr,
+}
+
+impl<'a> Watched<'a> {
+    pub(crate) fn unaware(name: &'a CStr) -> Watched<'a> {
+        Watched::knowing(name, 0)
+    }
+
+    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> Watched<'a> {
+        Watched {
+            name,
+            current_state,
+            event_state: 0,
+            atr: Atr::new(&[]),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: ReturnCode,
+    pub(crate) needed_len: Option<usize>,
+    pub(crate) is_contradictory: bool,
+}
+
+impl From<ReturnCode> for Failure {
+    fn from(code: ReturnCode) -> Failure {
+        Failure {
+            code,
+            needed_len: None,
+            is_contradictory: false,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Service {
+    next: u64,
+    contexts: BTreeMap<u64, InContext>,
+    /// Each with its context.
+    handles: BTreeMap<u64, u64>,
+    /// Who has a transaction.
+    holder: Option<u64>,
+    /// How often a card has come or gone.
+    changes: u32,
+    /// The first bytes of the commands that the card has got.
+    sent: Vec<u8>,
+    /// How often which of them may be there at the end.
+    expected: Vec<(u8, RangeInclusive<usize>)>,
+}
+
+/// At the end of a run, when all threads have ended.
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        assert!(self.handles.is_empty(), "a connection is left");
+        assert!(self.contexts.is_empty(), "a context is left");
+        assert_eq!(self.holder, None, "a transaction is left");
+        for (first, times) in &self.expected {
+            let sent = self.sent.iter().filter(|it| *it == first).count();
+            assert!(times.contains(&sent), "sent {sent} times");
+        }
+    }
+}
+
+#[derive(Default)]
+struct InContext {
+    calls: usize,
+    waits: bool,
+    cancelled: bool,
+}
+
+lazy_static! {
+    static ref SERVICE: Mutex<Service> = Mutex::new(Service::default());
+    static ref CHANGED: Condvar = Condvar::new();
+}
+
+type Guard = MutexGuard<'static, Service>;
+
+fn service() -> Guard {
+    lock(&SERVICE)
+}
+
+fn notify(service: Guard) {
+    drop(service);
+    CHANGED.notify_all();
+}
+
+/// How often the commands with this first byte may have been sent when all is over.
+pub(crate) fn expect(first: u8, times: RangeInclusive<usize>) {
+    service().expected.push((first, times));
+}
+
+/// Waits until no context is left.
+pub(crate) fn wait_until_unused() {
+    let mut service = service();
+    while !service.contexts.is_empty() {
+        service = wait(service);
+    }
+}
+
+/// A card comes or goes.
+pub(crate) fn change() {
+    let mut service = service();
+    service.changes += 1;
+    notify(service);
+}
+
+fn wait(service: Guard) -> Guard {
+    CHANGED
+        .wait(service)
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Service {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn context_of(&self, card: CardHandle) -> u64 {
+        *self.handles.get(&card.0).expect("a handle that has ended")
+    }
+
+    fn enter(&mut self, context: u64) {
+        let context = self.contexts.get_mut(&context);
+        let context = context.expect("a context that was released");
+        context.calls += 1;
+        assert_eq!(context.calls, 1, "two calls at once in a context");
+    }
+
+    fn leave(&mut self, context: u64) {
+        let context = self.contexts.get_mut(&context);
+        context
+            .expect("a context that was released in a call")
+            .calls -= 1;
+    }
+
+    /// Whether it is somebody else's turn.
+    fn is_held(&self, card: Option<u64>) -> bool {
+        self.holder.is_some() && self.holder != card
+    }
+}
+
+/// A call on a card, which begins when nobody else holds a transaction.
+fn on_card<T>(card: CardHandle, call: impl FnOnce(&mut Service) -> T) -> T {
+    let mut service = service();
+    let context = service.context_of(card);
+    service.enter(context);
+    while service.is_held(Some(card.0)) {
+        service = wait(service);
+    }
+    let answer = call(&mut service);
+    service.leave(context);
+    notify(service);
+    answer
+}
+
+pub(crate) fn establish_context(_scope: u32) -> Result<ContextHandle, ReturnCode> {
+    let mut service = service();
+    let number = service.number();
+    service.contexts.insert(number, InContext::default());
+    Ok(ContextHandle(number))
+}
+
+pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
+    let mut service = service();
+    let released = service.contexts.remove(&context.0);
+    let released = released.expect("a context that was released before");
+    assert_eq!(released.calls, 0, "released while a call is in it");
+    // Its handles end with it.
+    let holder = service.holder.and_then(|it| service.handles.get(&it));
+    assert_ne!(holder, Some(&context.0), "the card is reset");
+    service.handles.retain(|_, of| *of != context.0);
+    notify(service);
+    Ok(())
+}
+
+pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode> {
+    let known = service().contexts.contains_key(&context.0);
+    known.then_some(()).ok_or(ReturnCode::E_INVALID_HANDLE)
+}
+
+pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
+    is_valid_context(context)?;
+    Ok(format!("{READER}\0\0").into_bytes())
+}
+
+pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
+    is_valid_context(context)?;
+    Ok(b"G\0\0".to_vec())
+}
+
+pub(crate) fn get_status_change(
+    context: ContextHandle,
+    timeout_ms: u32,
+    readers: &mut [Watched<'_>],
+) -> Result<(), Failure> {
+    let mut service = service();
+    service.enter(context.0);
+    let waits = timeout_ms > 0;
+    let mut timed_out = !waits;
+    let answer = loop {
+        let mut changed = false;
+        for reader in &mut *readers {
+            let is_reader = reader.name.to_bytes() == READER.as_bytes();
+            let count = if is_reader { service.changes + 1 } else { 1 };
+            let card = if count % 2 == 0 { 0x20 } else { 0x10 };
+            let flags = if is_reader { card } else { 0 };
+            reader.event_state = count << 16 | flags;
+            reader.atr = Atr::new(if flags == 0x20 { &[0x3B] } else { &[] });
+            let known = reader.current_state >> 16;
+            changed |= known != count && (is_reader || known != 0);
+        }
+        let context = service.contexts.get_mut(&context.0).expect("released");
+        if std::mem::take(&mut context.cancelled) {
+            break Err(ReturnCode::E_CANCELLED);
+        }
+        context.waits = waits;
+        match (changed, timed_out) {
+            (true, _) => break Ok(()),
+            (false, true) => break Err(ReturnCode::E_TIMEOUT),
+            (false, false) if timeout_ms == u32::MAX => service = wait(service),
+            (false, false) => {
+                let limit = Duration::from_millis(timeout_ms.into());
+                let waited = CHANGED.wait_timeout(service, limit);
+                let (awake, slept) = waited.unwrap_or_else(PoisonError::into_inner);
+                (service, timed_out) = (awake, slept.timed_out());
+            }
+        }
+    };
+    let waited_in = service.contexts.get_mut(&context.0).expect("released");
+    waited_in.waits = false;
+    service.leave(context.0);
+    Ok(answer?)
+}
+
+/// Lost if the wait has not begun.
+pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
+    let mut service = service();
+    let context = service.contexts.get_mut(&context.0);
+    let context = context.expect("a context that was released");
+    context.cancelled |= context.waits;
+    notify(service);
+    Ok(())
+}
+
+pub(crate) fn connect(
+    context: ContextHandle,
+    reader: &CStr,
+    _share_mode: u32,
+    _protocols: u32,
+) -> Result<Connected, ReturnCode> {
+    assert_eq!(reader.to_bytes(), READER.as_bytes());
+    let mut service = service();
+    service.enter(context.0);
+    while service.is_held(None) {
+        service = wait(service);
+    }
+    service.leave(context.0);
+    let number = service.number();
+    service.handles.insert(number, context.0);
+    notify(service);
+    Ok(Connected {
+        handle: CardHandle(number),
+        protocol: 2,
+    })
+}
+
+pub(crate) fn reconnect(
+    card: CardHandle,
+    _share_mode: u32,
+    _protocols: u32,
+    _initialization: u32,
+) -> Result<u32, ReturnCode> {
+    on_card(card, |_| Ok(2))
+}
+
+/// At once: nothing here resets the card.
+pub(crate) fn disconnect(_card: CardHandle, _disposition: u32) -> Result<(), ReturnCode> {
+    panic!("connections end with their contexts")
+}
+
+pub(crate) fn begin_transaction(card: CardHandle) -> Result<(), ReturnCode> {
+    on_card(card, |service| {
+        service.holder = Some(card.0);
+        Ok(())
+    })
+}
+
+pub(crate) fn end_transaction(card: CardHandle, _disposition: u32) -> Result<(), ReturnCode> {
+    on_card(card, |service| {
+        let held = service.holder.take();
+        held.map(drop).ok_or(ReturnCode::E_NOT_TRANSACTED)
+    })
+}
+
+pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
+    on_card(card, |_| {
+        Ok(Status {
+            names: format!("{READER}\0\0").into_bytes(),
+            state: 0x34,
+            protocol: 2,
+            atr: Atr::new(&[0x3B]),
+        })
+    })
+}
+
+pub(crate) fn transmit(
+    card: CardHandle,
+    _protocol: &ProtocolInfo,
+    command: &[u8],
+    answer: &mut [u8],
+) -> Result<usize, Failure> {
+    on_card(card, |service| {
+        service.sent.extend(command.first());
+        answer[..2].copy_from_slice(&[0x90, 0x00]);
+        Ok(2)
+    })
+}
+
+pub(crate) fn control(
+    _card: CardHandle,
+    _code: u32,
+    _input: &[u8],
+    _output: &mut [u8],
+) -> Result<usize, Failure> {
+    Err(ReturnCode::E_UNEXPECTED.into())
+}
+
+pub(crate) fn get_attribute(_card: CardHandle, _id: u32) -> Result<Vec<u8>, Failure> {
+    Err(ReturnCode::E_UNEXPECTED.into())
+}
+
+pub(crate) fn set_attribute(_card: CardHandle, _id: u32, _value: &[u8]) -> Result<(), ReturnCode> {
+    Err(ReturnCode::E_UNEXPECTED)
+}
