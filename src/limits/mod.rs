@@ -164,13 +164,13 @@ struct Stop {
 #[derive(Default)]
 struct StopState {
     aborted: bool,
-    waiting: Vec<Waiting>,
+    waiting: Vec<Waiter>,
     next: u64,
 }
 
 /// A caller that waits.
 #[derive(Clone)]
-struct Waiting {
+struct Waiter {
     /// Its own.
     number: u64,
     /// It waits in no other: neither is it in a forked child, nor is what wakes it.
@@ -202,7 +202,7 @@ impl AbortHandle {
         // A waker of an executor that panics keeps nobody else from being woken.
         let mut panic = None;
         let here = waiting.iter().filter(|it| !it.process.is_forked());
-        for Waiting { caller, .. } in here {
+        for Waiter { caller, .. } in here {
             if let Err(reason) = catch_unwind(AssertUnwindSafe(|| caller.wake())) {
                 panic = Some(reason);
             }
@@ -234,7 +234,7 @@ impl AbortHandle {
         let mut state = lock(&self.0.state);
         let number = state.next;
         state.next += 1;
-        state.waiting.push(Waiting {
+        state.waiting.push(Waiter {
             number,
             process: Process::current(),
             caller,

@@ -1,9 +1,10 @@
 //! Pauses between attempts.
 
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::AbortHandle;
+use super::{AbortHandle, Wake};
+use crate::sync::{Condvar, Mutex, lock};
 
 /// Pauses that grow from 10 ms to a second.
 #[derive(Debug, Default)]
@@ -13,8 +14,6 @@ pub(crate) struct Pause {
 
 impl Pause {
     /// How often a pause looks up.
-    const SLICE: Duration = Duration::from_millis(50);
-
     pub(crate) fn next(&mut self) -> Duration {
         let pause = Pause::after(self.taken);
         self.taken = self.taken.saturating_add(1);
@@ -28,20 +27,42 @@ impl Pause {
             .min(Duration::from_secs(1))
     }
 
-    /// Takes the next one, not past the deadline, and not past an abort.
+    /// Waits for the next pause, but not past the deadline, and no longer than until an abort.
     pub(crate) fn take(&mut self, deadline: Option<Instant>, abort: Option<&AbortHandle>) {
-        let begun = Instant::now();
         let mut pause = self.next();
         if let Some(deadline) = deadline {
-            pause = pause.min(deadline.saturating_duration_since(begun));
+            pause = pause.min(deadline.saturating_duration_since(Instant::now()));
         }
-        loop {
-            let left = pause.saturating_sub(begun.elapsed());
-            if left.is_zero() || abort.is_some_and(AbortHandle::is_aborted) {
-                return;
-            }
-            thread::sleep(left.min(Pause::SLICE));
+        let bell = Arc::new(Bell::default());
+        let _registration = abort.map(|abort| abort.register(Arc::clone(&bell) as Arc<dyn Wake>));
+        // An abort before the registration has rung for nobody.
+        if !abort.is_some_and(AbortHandle::is_aborted) {
+            bell.wait(pause);
         }
+    }
+}
+
+/// Ends a pause.
+#[derive(Default)]
+struct Bell {
+    has_rung: Mutex<bool>,
+    rings: Condvar,
+}
+
+impl Bell {
+    fn wait(&self, limit: Duration) {
+        let has_rung = lock(&self.has_rung);
+        let waited = self
+            .rings
+            .wait_timeout_while(has_rung, limit, |has_rung| !*has_rung);
+        drop(waited);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        *lock(&self.has_rung) = true;
+        self.rings.notify_all();
     }
 }
 
@@ -66,6 +87,15 @@ mod tests {
         let abort = AbortHandle::new();
         abort.abort();
         pause.take(None, Some(&abort));
-        assert!(begun.elapsed() < Duration::from_millis(400));
+        // Of a second each.
+        let abort = AbortHandle::new();
+        let waits = abort.clone();
+        let waiting = std::thread::spawn(move || Pause { taken: 100 }.take(None, Some(&waits)));
+        while lock(&abort.0.state).waiting.is_empty() {
+            std::thread::yield_now();
+        }
+        abort.abort();
+        waiting.join().unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(900));
     }
 }

@@ -22,7 +22,7 @@ use crate::codes::Platform;
 use crate::codes::ReturnCode;
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::service::{self, Watched};
+use crate::service::{self, ReaderQuery};
 use crate::trace;
 use crate::values::ReaderFlags;
 use crate::values::Scope;
@@ -56,7 +56,11 @@ pub(crate) trait Service {
 
     /// `SCardGetStatusChange`, with or without a limit. Returns whether something changed
     /// within it.
-    fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool>;
+    fn status_change(
+        &self,
+        limit: Option<Duration>,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool>;
 }
 
 impl Source for Scope {
@@ -74,7 +78,11 @@ impl Service for OwnedContext {
         readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
     }
 
-    fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
+    fn status_change(
+        &self,
+        limit: Option<Duration>,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         let limit = limit.map_or(u32::MAX, |it| {
             u32::try_from(it.as_millis()).unwrap_or(LONGEST)
         });
@@ -143,7 +151,7 @@ impl<'a, S: Source> Lookout<'a, S> {
     pub(crate) fn look(
         &mut self,
         limit: Option<Duration>,
-        readers: &mut [Watched<'_>],
+        readers: &mut [ReaderQuery<'_>],
     ) -> Result<bool> {
         let in_time = self.look_once(limit, readers)?;
         if in_time && self.may_misread {
@@ -154,18 +162,18 @@ impl<'a, S: Source> Lookout<'a, S> {
 
     /// Looks until two looks in a row agree on each reader. If they never do, the last one
     /// counts.
-    fn agree(&mut self, readers: &mut [Watched<'_>]) -> Result<()> {
-        let can_be_asked = |it: &Watched<'_>| it.name != PLUG_AND_PLAY && !is_mute(it);
+    fn agree(&mut self, readers: &mut [ReaderQuery<'_>]) -> Result<()> {
+        let can_be_asked = |it: &ReaderQuery<'_>| it.name != PLUG_AND_PLAY && !is_mute(it);
         let readers = readers.iter_mut();
-        let mut left: Vec<&mut Watched<'_>> = readers.filter(|it| can_be_asked(it)).collect();
+        let mut left: Vec<&mut ReaderQuery<'_>> = readers.filter(|it| can_be_asked(it)).collect();
         let mut looks = 0;
         while !left.is_empty() && looks < MAX_AGREEING {
             looks += 1;
-            let unaware = left.iter().map(|it| Watched::unaware(it.name));
-            let mut again: Vec<Watched<'_>> = unaware.collect();
+            let unaware = left.iter().map(|it| ReaderQuery::unaware(it.name));
+            let mut again: Vec<ReaderQuery<'_>> = unaware.collect();
             self.look_once(Some(Duration::ZERO), &mut again)?;
             let changed = ReaderFlags::CHANGED.bits();
-            let seen = |it: &Watched<'_>| (it.event_state | changed, it.atr);
+            let seen = |it: &ReaderQuery<'_>| (it.event_state | changed, it.atr);
             let mut again = again.iter().map(seen);
             left.retain_mut(|it| match again.next() {
                 Some(new) if new != seen(it) => {
@@ -179,7 +187,11 @@ impl<'a, S: Source> Lookout<'a, S> {
     }
 
     /// Looks in another context after each answer that may have been misread.
-    fn look_once(&mut self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
+    fn look_once(
+        &mut self,
+        limit: Option<Duration>,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         let mut looks = 0;
         loop {
             self.has_looked = true;
@@ -205,12 +217,12 @@ impl<'a, S: Source> Lookout<'a, S> {
 }
 
 /// Whether this is a mute card. To look at one again takes pcsc-lite 0.4 seconds.
-fn is_mute(seen: &Watched<'_>) -> bool {
+fn is_mute(seen: &ReaderQuery<'_>) -> bool {
     seen.event_state & ReaderFlags::MUTE.bits() != 0
 }
 
 /// Whether this may be an event that was read as an answer.
-fn is_doubtful(answer: &Result<bool>, readers: &[Watched<'_>]) -> bool {
+fn is_doubtful(answer: &Result<bool>, readers: &[ReaderQuery<'_>]) -> bool {
     let unknown = ReaderFlags::UNKNOWN.bits();
     match answer {
         Ok(in_time) => *in_time && readers.iter().any(|it| it.event_state & unknown != 0),

@@ -6,7 +6,7 @@ use super::{Lookout, Source};
 use crate::codes::Platform;
 use crate::codes::ReturnCode;
 use crate::error::{Error, Operation, Result};
-use crate::service::Watched;
+use crate::service::ReaderQuery;
 use crate::values::ReaderState;
 use crate::values::Scope;
 
@@ -34,9 +34,9 @@ pub(super) fn snapshot(source: &impl Source, platform: Platform) -> Result<Vec<R
     let mut tries = 0;
     while tries < MAX_SNAPSHOTS {
         let readers = lookout.list(|_| false)?;
-        let mut watched: Vec<Watched<'_>> = readers
+        let mut watched: Vec<ReaderQuery<'_>> = readers
             .iter()
-            .map(|reader| Watched::unaware(reader.as_c_str()))
+            .map(|reader| ReaderQuery::unaware(reader.as_c_str()))
             .collect();
         let refused = watched.chunks_mut(capacity).find_map(|part| {
             let refusal = match lookout.look(Some(Duration::ZERO), part) {

@@ -14,7 +14,7 @@ fn names(count: usize) -> Vec<ReaderName> {
 }
 
 type List<'a> = dyn Fn(usize) -> Result<Vec<ReaderName>> + 'a;
-type Look<'a> = dyn FnMut(usize, &mut [Watched<'_>]) -> Result<bool> + 'a;
+type Look<'a> = dyn FnMut(usize, &mut [ReaderQuery<'_>]) -> Result<bool> + 'a;
 
 /// A service whose contexts have numbers, from 1.
 struct Fake<'a> {
@@ -28,7 +28,7 @@ struct Numbered<'f, 'a>(usize, &'f Fake<'a>);
 impl<'a> Fake<'a> {
     fn new(
         list: impl Fn(usize) -> Result<Vec<ReaderName>> + 'a,
-        look: impl FnMut(usize, &mut [Watched<'_>]) -> Result<bool> + 'a,
+        look: impl FnMut(usize, &mut [ReaderQuery<'_>]) -> Result<bool> + 'a,
     ) -> Fake<'a> {
         Fake {
             contexts: Cell::new(0),
@@ -68,7 +68,7 @@ impl Service for Numbered<'_, '_> {
         (self.1.list)(self.0)
     }
 
-    fn status_change(&self, _: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
+    fn status_change(&self, _: Option<Duration>, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
         (self.1.look.borrow_mut())(self.0, readers)
     }
 }
@@ -153,7 +153,7 @@ fn a_reader_is_gone_if_another_context_does_not_list_it() {
         let source = &fake;
         let mut lookout = Lookout::establish(&source, PcscLite).unwrap();
         let names = names(2);
-        let mut both = [0, 1].map(|at| Watched::unaware(names[at].as_c_str()));
+        let mut both = [0, 1].map(|at| ReaderQuery::unaware(names[at].as_c_str()));
         let error = lookout.look(None, &mut both).unwrap_err();
         assert_eq!(error.code(), Code::E_UNKNOWN_READER);
         assert_eq!(fake.contexts.get(), 2);

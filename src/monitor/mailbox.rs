@@ -224,7 +224,7 @@ impl Mailbox {
 mod tests {
     use super::*;
     use crate::codes::Platform;
-    use crate::monitor::watch::Watch;
+    use crate::monitor::tracker::Tracker;
     use crate::values::Atr;
     use crate::values::ReaderName;
 
@@ -242,15 +242,15 @@ mod tests {
 
     /// A reader in which cards come and go: each call is one change.
     struct Reader {
-        watch: Watch,
+        tracker: Tracker,
         count: u32,
     }
 
     impl Reader {
         fn new() -> Reader {
-            let mut watch = Watch::new(Platform::PcscLite, false);
-            watch.list(vec![ReaderName::new("R").unwrap()]);
-            let mut reader = Reader { watch, count: 0 };
+            let mut tracker = Tracker::new(Platform::PcscLite, false);
+            tracker.list(vec![ReaderName::new("R").unwrap()]);
+            let mut reader = Reader { tracker, count: 0 };
             reader.see();
             reader
         }
@@ -260,22 +260,22 @@ mod tests {
             let flags = if present { 0x20 } else { 0x10 };
             let state = flags | (self.count << 16);
             let name = ReaderName::new("R").unwrap();
-            self.watch.see(&name, state, Atr::new(&[0x3B]));
+            self.tracker.see(&name, state, Atr::new(&[0x3B]));
         }
 
         fn change(&mut self) -> &View {
             self.count += 1;
             self.see();
-            self.watch.view()
+            self.tracker.view()
         }
     }
 
     #[test]
     fn who_keeps_up_is_told_everything() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
-        mailbox.post(reader.watch.view());
+        mailbox.post(reader.tracker.view());
         mailbox.post(reader.change());
-        mailbox.post(&reader.watch.view().clone());
+        mailbox.post(&reader.tracker.view().clone());
         mailbox.post(reader.change());
         let told = ["reader attached", "card inserted (3B)", "card removed"];
         assert_eq!(all(&mailbox), told);
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn who_does_not_look_is_told_the_sum_in_bounded_memory() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
-        mailbox.post(reader.watch.view());
+        mailbox.post(reader.tracker.view());
         for _ in 0..10_000 {
             mailbox.post(reader.change());
         }
@@ -302,10 +302,10 @@ mod tests {
     #[test]
     fn what_is_no_event_leaves_room_for_what_is() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
-        mailbox.post(reader.watch.view());
+        mailbox.post(reader.tracker.view());
         let mut posted = 1;
         for in_use in (0..10 * CAPACITY).map(|round| round % 2 == 0) {
-            let mut view = reader.watch.view().clone();
+            let mut view = reader.tracker.view().clone();
             let mut changed = view.readers.values_mut();
             let changed = std::sync::Arc::make_mut(changed.next().unwrap());
             changed.state.event_state |= if in_use { 0x100 } else { 0 };
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn what_is_put_together_is_told_as_if_nobody_had_looked_in_between() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
-        mailbox.post(reader.watch.view());
+        mailbox.post(reader.tracker.view());
         for _ in 0..CAPACITY - 1 {
             mailbox.post(reader.change());
         }
@@ -343,7 +343,7 @@ mod tests {
             mailbox.close();
             assert_eq!(waiting.join().unwrap(), Err(Closed));
         });
-        mailbox.post(Reader::new().watch.view());
+        mailbox.post(Reader::new().tracker.view());
         assert_eq!(mailbox.next(until(NOW)), Err(Closed));
         assert_eq!(mailbox.news(None, None), Err(Closed));
         mailbox.pause(Duration::from_secs(3600));
@@ -357,7 +357,7 @@ mod tests {
             Ok(None),
             "nothing was known yet"
         );
-        mailbox.post(reader.watch.view());
+        mailbox.post(reader.tracker.view());
         let (first, view) = mailbox.news(None, None).unwrap().unwrap();
         assert_eq!(view.cards().count(), 0);
         assert_eq!(mailbox.news(Some(first), until(NOW)), Ok(None));

@@ -9,9 +9,9 @@ mod model;
 #[cfg(feature = "async")]
 mod stream;
 mod thread;
+mod tracker;
 mod view;
 mod wait;
-mod watch;
 mod watcher;
 
 use std::fmt;

@@ -13,7 +13,7 @@ use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Pending, Wake};
 use crate::look::{Service, Source};
-use crate::service::{self, ContextHandle, Process, Watched};
+use crate::service::{self, ContextHandle, Process, ReaderQuery};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::values::ReaderName;
 use crate::values::Scope;
@@ -29,14 +29,14 @@ pub(super) struct Shared {
     /// The process that the thread runs in. A forked child has none.
     process: Process,
     pub(super) mailbox: Mailbox,
-    waiting: Arc<Waiting>,
+    waiting: Arc<WaitControl>,
 }
 
 /// The waits of the thread, and its end.
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitControl {
     stopped: AtomicBool,
-    wait: Mutex<Wait>,
+    wait: Mutex<CurrentWait>,
     changed: Condvar,
     ended: Mutex<End>,
     end: Condvar,
@@ -51,7 +51,7 @@ struct End {
 
 /// A wait, or that there is none.
 #[derive(Debug, Default)]
-struct Wait {
+struct CurrentWait {
     context: Option<ContextHandle>,
     /// The one who ends the wait is in a call with the context, which has to be there as long.
     is_cancelling: bool,
@@ -115,7 +115,7 @@ impl Shared {
     }
 }
 
-struct CancelOnDrop<'a>(&'a Arc<Waiting>);
+struct CancelOnDrop<'a>(&'a Arc<WaitControl>);
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
@@ -123,7 +123,7 @@ impl Drop for CancelOnDrop<'_> {
     }
 }
 
-impl Waiting {
+impl WaitControl {
     /// The thread is about to wait in this context; not any more if it was stopped.
     fn enter(&self, context: ContextHandle) -> bool {
         let mut wait = lock(&self.wait);
@@ -174,7 +174,7 @@ impl Waiting {
             wait = lock(&self.wait);
             wait.is_cancelling = false;
             self.changed.notify_all();
-            let is_waiting = |wait: &mut Wait| wait.context.is_some();
+            let is_waiting = |wait: &mut CurrentWait| wait.context.is_some();
             let waited = self.changed.wait_timeout_while(wait, pause, is_waiting);
             wait = waited.unwrap_or_else(PoisonError::into_inner).0;
             pause = pause.saturating_mul(2).min(LAST_CANCEL);
@@ -211,16 +211,16 @@ impl Drop for Ended {
 }
 
 /// A context that a monitor waits in.
-pub(super) struct WatchedContext {
+pub(super) struct StoppableContext {
     context: OwnedContext,
-    waiting: Arc<Waiting>,
+    waiting: Arc<WaitControl>,
 }
 
 impl Source for Arc<Shared> {
-    type Service = WatchedContext;
+    type Service = StoppableContext;
 
-    fn establish(&self) -> Result<WatchedContext> {
-        Ok(WatchedContext {
+    fn establish(&self) -> Result<StoppableContext> {
+        Ok(StoppableContext {
             context: OwnedContext::establish(self.scope)?,
             waiting: Arc::clone(&self.waiting),
         })
@@ -245,12 +245,16 @@ impl Host for Arc<Shared> {
     }
 }
 
-impl Service for WatchedContext {
+impl Service for StoppableContext {
     fn list_readers(&self) -> Result<Vec<ReaderName>> {
         self.context.list_readers()
     }
 
-    fn status_change(&self, limit: Option<Duration>, readers: &mut [Watched<'_>]) -> Result<bool> {
+    fn status_change(
+        &self,
+        limit: Option<Duration>,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         if limit.is_some_and(|limit| limit.is_zero()) {
             return self.context.status_change(limit, readers);
         }

@@ -202,16 +202,16 @@ mod tests {
     use super::*;
     use crate::codes::Platform;
     use crate::codes::ReturnCode;
-    use crate::monitor::watch::Watch;
+    use crate::monitor::tracker::Tracker;
 
     #[test]
     fn a_service_that_refuses_does_not_say_that_a_card_is_gone() {
         let answer = |code, times| {
-            let mut watch = Watch::new(Platform::PcscLite, false);
+            let mut tracker = Tracker::new(Platform::PcscLite, false);
             for _ in 0..times {
-                watch.lose(Error::new(Operation::EstablishContext, code));
+                tracker.lose(Error::new(Operation::EstablishContext, code));
             }
-            let answer = no_card_in(watch.view(), &CardFilter::new());
+            let answer = no_card_in(tracker.view(), &CardFilter::new());
             answer.map(|answer| answer.map_err(|error| error.code()))
         };
         assert_eq!(answer(ReturnCode::E_NO_SERVICE, 1), Some(Ok(())));

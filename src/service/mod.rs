@@ -89,22 +89,22 @@ pub(crate) struct Status {
 
 /// One reader in a call of `SCardGetStatusChange`: what the caller knows, then what is.
 #[derive(Debug)]
-pub(crate) struct Watched<'a> {
+pub(crate) struct ReaderQuery<'a> {
     pub(crate) name: &'a CStr,
     pub(crate) current_state: u32,
     pub(crate) event_state: u32,
     pub(crate) atr: Atr,
 }
 
-impl<'a> Watched<'a> {
+impl<'a> ReaderQuery<'a> {
     /// A reader of which the caller knows nothing.
-    pub(crate) fn unaware(name: &'a CStr) -> Watched<'a> {
-        Watched::knowing(name, 0)
+    pub(crate) fn unaware(name: &'a CStr) -> ReaderQuery<'a> {
+        ReaderQuery::knowing(name, 0)
     }
 
     /// A reader of which the caller knows this.
-    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> Watched<'a> {
-        Watched {
+    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> ReaderQuery<'a> {
+        ReaderQuery {
             name,
             current_state,
             event_state: 0,
@@ -279,7 +279,7 @@ pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Fail
 pub(crate) fn get_status_change(
     context: ContextHandle,
     timeout_ms: u32,
-    readers: &mut [Watched<'_>],
+    readers: &mut [ReaderQuery<'_>],
 ) -> Result<(), Failure> {
     let mut limit = timeout_ms;
     let look = || {
@@ -308,7 +308,7 @@ impl Looked {
     fn now(
         context: ContextHandle,
         timeout_ms: u32,
-        readers: &[Watched<'_>],
+        readers: &[ReaderQuery<'_>],
     ) -> Result<Looked, Failure> {
         let mut states: Vec<ffi::SCARD_READERSTATE> = readers
             .iter()

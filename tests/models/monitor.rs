@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::mailbox::{CAPACITY, Mailbox};
+use super::tracker::Tracker;
 use super::view::View;
-use super::watch::Watch;
 use super::*;
 use crate::codes::Platform;
 use crate::sync::model::check;
@@ -15,12 +15,12 @@ use crate::values::ReaderName;
 /// What is known of a reader in which a card comes and goes, change by change.
 fn views(count: u32) -> Vec<View> {
     let name = ReaderName::new("R").unwrap();
-    let mut watch = Watch::new(Platform::PcscLite, false);
-    watch.list(vec![name.clone()]);
+    let mut tracker = Tracker::new(Platform::PcscLite, false);
+    tracker.list(vec![name.clone()]);
     let seen = (1..=count).map(|number| {
         let flags = if number % 2 == 0 { 0x20 } else { 0x10 };
-        watch.see(&name, flags | (number << 16), Atr::new(&[0x3B]));
-        watch.view().clone()
+        tracker.see(&name, flags | (number << 16), Atr::new(&[0x3B]));
+        tracker.view().clone()
     });
     seen.collect()
 }

@@ -84,20 +84,20 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug)]
-pub(crate) struct Watched<'a> {
+pub(crate) struct ReaderQuery<'a> {
     pub(crate) name: &'a CStr,
     pub(crate) current_state: u32,
     pub(crate) event_state: u32,
     pub(crate) atr: Atr,
 }
 
-impl<'a> Watched<'a> {
-    pub(crate) fn unaware(name: &'a CStr) -> Watched<'a> {
-        Watched::knowing(name, 0)
+impl<'a> ReaderQuery<'a> {
+    pub(crate) fn unaware(name: &'a CStr) -> ReaderQuery<'a> {
+        ReaderQuery::knowing(name, 0)
     }
 
-    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> Watched<'a> {
-        Watched {
+    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> ReaderQuery<'a> {
+        ReaderQuery {
             name,
             current_state,
             event_state: 0,
@@ -286,7 +286,7 @@ pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Fail
 pub(crate) fn get_status_change(
     context: ContextHandle,
     timeout_ms: u32,
-    readers: &mut [Watched<'_>],
+    readers: &mut [ReaderQuery<'_>],
 ) -> Result<(), Failure> {
     let mut service = service();
     service.enter(context.0);

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::tracker::Tracker;
 use super::view::View;
-use super::watch::Watch;
 use crate::codes::Platform;
 use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::pause::Pause;
 use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};
-use crate::service::Watched;
+use crate::service::ReaderQuery;
 use crate::values::ReaderName;
 
 /// How long a wait may be where the service does not tell everything.
@@ -41,7 +41,7 @@ pub(super) trait Host: Source + Sized {
 pub(super) struct Watcher<'a, H> {
     host: &'a H,
     platform: Platform,
-    watch: Watch,
+    tracker: Tracker,
     /// Whether nothing has been asked in this context yet.
     is_first: bool,
     /// Whether the service has the entry that tells of readers that come and go.
@@ -60,7 +60,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         Watcher {
             host,
             platform,
-            watch: Watch::new(platform, use_changes),
+            tracker: Tracker::new(platform, use_changes),
             is_first: true,
             has_plug_and_play: platform.has_plug_and_play(),
             capacity: None,
@@ -90,8 +90,8 @@ impl<'a, H: Host> Watcher<'a, H> {
             self.has_plug_and_play = self.platform.has_plug_and_play();
             self.capacity = None;
             self.unknown = 0;
-            self.watch.lose(error);
-            self.host.post(self.watch.view());
+            self.tracker.lose(error);
+            self.host.post(self.tracker.view());
             self.host.pause(pause.next());
         }
     }
@@ -103,9 +103,9 @@ impl<'a, H: Host> Watcher<'a, H> {
     /// service is lost if another context fails, too.
     fn attend(&mut self, lookout: &mut Lookout<'_, H>) -> Option<Error> {
         self.is_first = true;
-        self.watch.begin_anew();
+        self.tracker.begin_anew();
         while !self.host.is_closed() {
-            let before = self.watch.view().clone();
+            let before = self.tracker.view().clone();
             let timed_out = match self.round(lookout) {
                 Ok(timed_out) => timed_out,
                 // What was waited for when it was closed.
@@ -119,7 +119,7 @@ impl<'a, H: Host> Watcher<'a, H> {
                     return None;
                 }
             };
-            self.take_it_slowly(!timed_out && *self.watch.view() == before);
+            self.take_it_slowly(!timed_out && *self.tracker.view() == before);
         }
         None
     }
@@ -127,14 +127,14 @@ impl<'a, H: Host> Watcher<'a, H> {
     /// Lists the readers, and waits until one of them changes; says if none did in time.
     fn round(&mut self, lookout: &mut Lookout<'_, H>) -> Result<bool> {
         let listed = self.list(lookout)?;
-        if self.watch.list(listed) && !self.is_first {
+        if self.tracker.list(listed) && !self.is_first {
             // Those that are gone; of what has come nothing is known yet.
-            self.host.post(self.watch.view());
+            self.host.post(self.tracker.view());
         }
-        let known = self.watch.known_states();
+        let known = self.tracker.known_states();
         let capacity = self.capacity.unwrap_or(usize::MAX).max(1);
         let plug_and_play = self.has_plug_and_play && known.len() < capacity;
-        let mut limit = if self.is_first || self.watch.is_incomplete() {
+        let mut limit = if self.is_first || self.tracker.is_incomplete() {
             Some(Duration::ZERO)
         } else if plug_and_play && self.is_told_everything() {
             None
@@ -159,28 +159,28 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
         if self.is_first {
             self.is_first = false;
-            self.watch.found();
+            self.tracker.found();
         }
-        self.host.post(self.watch.view());
+        self.host.post(self.tracker.view());
         let timed_out = !in_time && limit != Some(Duration::ZERO);
-        if timed_out && !self.watch.is_told_everything() {
-            self.watch.ask_anew();
+        if timed_out && !self.tracker.is_told_everything() {
+            self.tracker.ask_anew();
         }
         Ok(timed_out)
     }
 
     /// Whether nothing is missed however long the wait is.
     fn is_told_everything(&self) -> bool {
-        self.watch.counts_readers() && self.watch.is_told_everything() && self.unknown < 2
+        self.tracker.counts_readers() && self.tracker.is_told_everything() && self.unknown < 2
     }
 
     /// The readers; without those that the service lists and does not know all the same.
     fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
-        let mut listed = lookout.list(|names| self.watch.is_list(names))?;
+        let mut listed = lookout.list(|names| self.tracker.is_list(names))?;
         if self.unknown > 1 {
             let before = listed.len();
             let mut is_known = |name: &std::ffi::CStr| {
-                let asked = &mut [Watched::unaware(name)];
+                let asked = &mut [ReaderQuery::unaware(name)];
                 let answer = lookout.look(Some(Duration::ZERO), asked);
                 !answer.is_err_and(|error| error.code() == ReturnCode::E_UNKNOWN_READER)
             };
@@ -201,13 +201,13 @@ impl<'a, H: Host> Watcher<'a, H> {
         readers: &[(ReaderName, u32)],
         plug_and_play: bool,
     ) -> Result<bool> {
-        let mut watched: Vec<Watched<'_>> = readers
+        let mut watched: Vec<ReaderQuery<'_>> = readers
             .iter()
-            .map(|(name, state)| Watched::knowing(name.as_c_str(), *state))
+            .map(|(name, state)| ReaderQuery::knowing(name.as_c_str(), *state))
             .collect();
         if plug_and_play {
-            let state = self.watch.plug_and_play();
-            watched.push(Watched::knowing(PLUG_AND_PLAY, state));
+            let state = self.tracker.plug_and_play();
+            watched.push(ReaderQuery::knowing(PLUG_AND_PLAY, state));
         }
         if watched.is_empty() {
             // Nothing to wait for.
@@ -218,12 +218,12 @@ impl<'a, H: Host> Watcher<'a, H> {
         if let (true, Some(seen)) = (plug_and_play, watched.get(readers.len())) {
             // A count comes also with an answer that says that nothing has changed.
             if in_time || seen.event_state >> 16 != 0 {
-                self.watch.see_plug_and_play(seen.event_state);
+                self.tracker.see_plug_and_play(seen.event_state);
             }
         }
         if in_time {
             for ((name, _), seen) in readers.iter().zip(&watched) {
-                self.watch.see(name, seen.event_state, seen.atr);
+                self.tracker.see(name, seen.event_state, seen.atr);
             }
         }
         Ok(in_time)

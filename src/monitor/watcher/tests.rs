@@ -132,7 +132,7 @@ impl World {
     }
 
     /// Fills the answer in, and says if something has changed since.
-    fn compare(&self, watched: &mut [Watched<'_>], readers_at_begin: usize) -> bool {
+    fn compare(&self, watched: &mut [ReaderQuery<'_>], readers_at_begin: usize) -> bool {
         let mut any = false;
         for it in watched {
             let current = it.current_state;
@@ -327,7 +327,11 @@ impl Service for Simulation {
         Ok(names)
     }
 
-    fn status_change(&self, limit: Option<Duration>, watched: &mut [Watched<'_>]) -> Result<bool> {
+    fn status_change(
+        &self,
+        limit: Option<Duration>,
+        watched: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         self.call()?;
         let begin = {
             let mut world = self.0.borrow_mut();

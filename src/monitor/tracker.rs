@@ -18,7 +18,7 @@ const UNAWARE: u32 = 0;
 
 /// Everything that is known of the readers, and what to ask next.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Tracker {
     platform: Platform,
     use_changes: bool,
     view: View,
@@ -39,9 +39,9 @@ struct Known {
     one_late: bool,
 }
 
-impl Watch {
-    pub(super) fn new(platform: Platform, use_changes: bool) -> Watch {
-        Watch {
+impl Tracker {
+    pub(super) fn new(platform: Platform, use_changes: bool) -> Tracker {
+        Tracker {
             platform,
             use_changes,
             view: View::default(),
@@ -287,21 +287,21 @@ mod tests {
     }
 
     struct Bench {
-        watch: Watch,
+        tracker: Tracker,
         before: View,
     }
 
     impl Bench {
         /// One reader, which has answered this.
         fn new(platform: Platform, flags: u32, count: u32) -> Bench {
-            Bench::watching(Watch::new(platform, false), flags, count)
+            Bench::watching(Tracker::new(platform, false), flags, count)
         }
 
-        fn watching(mut watch: Watch, flags: u32, count: u32) -> Bench {
-            assert!(watch.list(vec![name("R")]));
-            assert!(watch.is_incomplete());
+        fn watching(mut tracker: Tracker, flags: u32, count: u32) -> Bench {
+            assert!(tracker.list(vec![name("R")]));
+            assert!(tracker.is_incomplete());
             let before = View::default();
-            let mut bench = Bench { watch, before };
+            let mut bench = Bench { tracker, before };
             bench.see(flags, count, 1);
             bench
         }
@@ -309,12 +309,12 @@ mod tests {
         /// The events that this answer makes; the card's ATR is this byte.
         fn see(&mut self, flags: u32, count: u32, atr: u8) -> Vec<String> {
             let state = flags | CHANGED | (count << 16);
-            self.watch.see(&name("R"), state, Atr::new(&[atr]));
+            self.tracker.see(&name("R"), state, Atr::new(&[atr]));
             self.events()
         }
 
         fn events(&mut self) -> Vec<String> {
-            let view = self.watch.view().clone();
+            let view = self.tracker.view().clone();
             let events = view.events_since(&self.before);
             self.before = view;
             events.iter().map(ToString::to_string).collect()
@@ -378,11 +378,11 @@ mod tests {
         assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
         // At zero nothing tells of an exchange, so that it has to be looked for.
         let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFE);
-        assert!(bench.watch.is_told_everything());
+        assert!(bench.tracker.is_told_everything());
         assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
-        assert!(!bench.watch.is_told_everything());
+        assert!(!bench.tracker.is_told_everything());
         assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
-        assert!(bench.watch.is_told_everything());
+        assert!(bench.tracker.is_told_everything());
     }
 
     /// pcsc-lite changes the state before it counts.
@@ -437,18 +437,18 @@ mod tests {
     #[test]
     fn readers_come_and_go() {
         let mut bench = Bench::new(PcscLite, PRESENT, 1);
-        assert!(!bench.watch.list(vec![name("R")]));
-        assert!(bench.watch.list(vec![name("A"), name("R")]));
+        assert!(!bench.tracker.list(vec![name("R")]));
+        assert!(bench.tracker.list(vec![name("A"), name("R")]));
         assert!(bench.events().is_empty(), "nothing is known of A");
-        bench.watch.see(&name("A"), EMPTY, Atr::new(&[]));
+        bench.tracker.see(&name("A"), EMPTY, Atr::new(&[]));
         assert_eq!(bench.events(), ["reader attached"]);
         // Unplugged during a wait, or between two lists.
         assert_eq!(bench.see(0xE, 0, 0), ["card removed", "reader detached"]);
-        assert!(bench.watch.list(vec![]));
+        assert!(bench.tracker.list(vec![]));
         assert_eq!(bench.events(), ["reader detached"]);
-        let before = bench.watch.view().clone();
-        bench.watch.see(&name("A"), EMPTY, Atr::new(&[]));
-        assert_eq!(*bench.watch.view(), before);
+        let before = bench.tracker.view().clone();
+        bench.tracker.see(&name("A"), EMPTY, Atr::new(&[]));
+        assert_eq!(*bench.tracker.view(), before);
         assert!(bench.events().is_empty());
     }
 
@@ -471,13 +471,13 @@ mod tests {
     fn use_is_told_where_it_is_wanted() {
         let mut bench = Bench::new(PcscLite, PRESENT, 1);
         assert_eq!(bench.see(PRESENT | IN_USE, 1, 1), [""; 0]);
-        let watch = Watch::new(PcscLite, true);
-        let mut bench = Bench::watching(watch, PRESENT | IN_USE, 1);
+        let tracker = Tracker::new(PcscLite, true);
+        let mut bench = Bench::watching(tracker, PRESENT | IN_USE, 1);
         assert_eq!(bench.see(PRESENT | EXCLUSIVE, 1, 1), ["in exclusive use"]);
         assert_eq!(bench.see(PRESENT, 1, 1), ["not in use"]);
-        assert!(!bench.watch.is_told_everything(), "of the beginning");
-        let bench = Bench::watching(Watch::new(Windows, true), PRESENT, 1);
-        assert!(bench.watch.is_told_everything());
+        assert!(!bench.tracker.is_told_everything(), "of the beginning");
+        let bench = Bench::watching(Tracker::new(Windows, true), PRESENT, 1);
+        assert!(bench.tracker.is_told_everything());
     }
 
     #[test]
@@ -486,27 +486,27 @@ mod tests {
         for (platform, expected) in [(PcscLite, 0x0003_0020), (Windows, 0x0003_0120)] {
             let mut bench = Bench::new(platform, PRESENT, 1);
             bench.see(PRESENT | IN_USE, 3, 1);
-            assert_eq!(bench.watch.known_states(), [(name("R"), expected)]);
-            bench.watch.ask_anew();
-            assert_eq!(bench.watch.known_states(), [(name("R"), 0)]);
+            assert_eq!(bench.tracker.known_states(), [(name("R"), expected)]);
+            bench.tracker.ask_anew();
+            assert_eq!(bench.tracker.known_states(), [(name("R"), 0)]);
         }
-        let mut watch = Watch::new(Windows, false);
-        assert!(!watch.counts_readers());
+        let mut tracker = Tracker::new(Windows, false);
+        assert!(!tracker.counts_readers());
         for _ in 0..2 {
-            watch.see_plug_and_play(0x0002_0002);
-            assert_eq!(watch.plug_and_play(), 0x0002_0000);
+            tracker.see_plug_and_play(0x0002_0002);
+            assert_eq!(tracker.plug_and_play(), 0x0002_0000);
         }
-        assert!(watch.counts_readers());
+        assert!(tracker.counts_readers());
     }
 
     #[test]
     fn a_failure_is_believed_when_it_is_repeated_and_not_after_others() {
         use crate::codes::ReturnCode;
         use crate::error::Operation;
-        let mut watch = Watch::new(PcscLite, false);
+        let mut tracker = Tracker::new(PcscLite, false);
         let mut lose = |code| {
-            watch.lose(Error::new(Operation::EstablishContext, code));
-            watch.view().failure().map(Error::code)
+            tracker.lose(Error::new(Operation::EstablishContext, code));
+            tracker.view().failure().map(Error::code)
         };
         let denied = ReturnCode::W_SECURITY_VIOLATION;
         for _ in 0..5 {
@@ -525,20 +525,20 @@ mod tests {
         use crate::error::Operation;
         let error = |code| Error::new(Operation::GetStatusChange, code);
         let mut bench = Bench::new(PcscLite, PRESENT, 1);
-        bench.watch.lose(error(ReturnCode::F_COMM_ERROR));
+        bench.tracker.lose(error(ReturnCode::F_COMM_ERROR));
         let events = bench.events();
         assert!(events[0].starts_with("service lost: SCardGetStatusChange failed"));
         assert_eq!(events[1..], ["card removed", "reader detached"]);
-        bench.watch.lose(error(ReturnCode::E_NO_SERVICE));
+        bench.tracker.lose(error(ReturnCode::E_NO_SERVICE));
         assert!(bench.events().is_empty());
-        bench.watch.list(vec![name("R")]);
-        bench.watch.found();
+        bench.tracker.list(vec![name("R")]);
+        bench.tracker.found();
         let back = ["service restored", "reader attached", "card inserted (01)"];
         assert_eq!(bench.see(PRESENT, 1, 1), back);
         // Lost and found again before anybody looked.
-        bench.watch.lose(error(ReturnCode::E_NO_SERVICE));
-        bench.watch.list(vec![name("R")]);
-        bench.watch.found();
+        bench.tracker.lose(error(ReturnCode::E_NO_SERVICE));
+        bench.tracker.list(vec![name("R")]);
+        bench.tracker.found();
         let events = bench.see(EMPTY, 1, 0);
         assert!(events[0].starts_with("service lost"));
         let rest = [
