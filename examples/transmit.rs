@@ -1,8 +1,10 @@
 //! Sends command APDUs given in hex and prints the answers:
 //!
-//! `transmit [--reader NAME] 00A4040005A000000308 "00 84 00 00 08"`
+//! `transmit [--reader READER] 00A4040005A000000308 "00 84 00 00 08"`
 //!
-//! `transmit [--reader NAME] --script FILE`
+//! `transmit [--reader READER] --script FILE`
+//!
+//! READER is a part of a name, a number or `serial:` and a serial number.
 //!
 //! The commands run in one transaction, on the first reader that gets a card within ten
 //! seconds unless one is named. A script has a command on each line, with the status word
@@ -17,14 +19,16 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use scard::{CardFilter, ConnectOptions, Context, Disposition, ReaderName, Response, StatusWord};
+use scard::{
+    CardFilter, ConnectOptions, Context, Disposition, ReaderSelector, Response, StatusWord,
+};
 
 /// How long to wait for a card.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-const USAGE: &str = "usage: transmit [--reader NAME] HEX-APDU... | --script FILE";
+const USAGE: &str = "usage: transmit [--reader READER] HEX-APDU... | --script FILE";
 
 /// A command, the status word that is expected, and where both are from.
 type Line = (Vec<u8>, Option<String>, String);
@@ -43,7 +47,9 @@ fn transmit() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
     let mut reader = None;
     if arguments.next_if_eq("--reader").is_some() {
-        reader = Some(ReaderName::new(arguments.next().ok_or(USAGE)?)?);
+        reader = Some(ReaderSelector::from(
+            arguments.next().ok_or(USAGE)?.as_str(),
+        ));
     }
     let texts: Vec<(String, String)> = if arguments.next_if_eq("--script").is_some() {
         let file = arguments.next().ok_or(USAGE)?;
@@ -68,7 +74,7 @@ fn transmit() -> Result<()> {
 
     let context = Context::establish()?;
     let reader = match reader {
-        Some(reader) => reader,
+        Some(reader) => context.find_reader(&reader)?,
         None => context
             .wait_for_card(&CardFilter::new(), PATIENCE)?
             .reader()

@@ -134,7 +134,7 @@ pub use asynchronous::{
 pub use atr::{AtrProblem, AtrReading, CardCapabilities};
 pub use card::{Card, ConnectOptions, Reader, Transaction};
 pub use codes::{Platform, ReturnCode, Severity};
-pub use context::{Context, ContextOptions};
+pub use context::{Context, ContextOptions, FindReaderError, ReaderSelector};
 pub use error::{
     CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };

@@ -250,7 +250,7 @@ fn with_a_stopped_daemon_every_call_ends_at_its_deadline() {
         assert_becomes(&fixture, &unused);
         // The context has survived.
         assert_eq!(context.readers().unwrap().len(), 2);
-        context.is_valid().unwrap();
+        assert!(context.is_valid().unwrap());
         assert_works(&mut connect());
     });
 }

@@ -131,7 +131,11 @@ fn children_have_the_library_to_themselves() {
             static OWN: Context = Context::establish().unwrap();
         }
         let child = || comes_back(fixture.try_connect(ConnectOptions::new()));
-        forks_while(150, || OWN.with(|own| own.is_valid().unwrap()), child);
+        forks_while(
+            150,
+            || OWN.with(|own| assert!(own.is_valid().unwrap())),
+            child,
+        );
     });
 }
 
@@ -139,7 +143,7 @@ fn children_have_the_library_to_themselves() {
 fn a_context_is_free_in_a_child() {
     isolated(|| {
         let fixture = fixture();
-        let busy = || fixture.context.is_valid().unwrap();
+        let busy = || assert!(fixture.context.is_valid().unwrap());
         forks_while(200, busy, || comes_back(fixture.context.is_valid()));
     });
 }

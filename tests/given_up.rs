@@ -195,7 +195,7 @@ fn assert_in_time(disturb: impl Fn(&Sandbox)) {
         ("readers", |context| context.readers().map(drop)),
         ("reader_groups", |context| context.reader_groups().map(drop)),
         ("reader_states", |context| context.reader_states().map(drop)),
-        ("is_valid", Context::is_valid),
+        ("is_valid", |context| context.is_valid().map(drop)),
     ] as [(&str, Ask); 4]
     {
         let sandbox = Sandbox::builder().driver(Driver::Kit).readers(1);

@@ -243,9 +243,9 @@ fn calls_on_an_unplugged_reader_say_that_it_is_gone() {
         let context = Context::establish().unwrap();
         let reader = sandbox.plug(NAMES[3]).unwrap();
         reader.insert(plain_card()).unwrap();
-        let connect = || context.connect(&name(&reader), ConnectOptions::new());
+        let connect = || context.connect(name(&reader), ConnectOptions::new());
         let mut card = connect().unwrap();
-        let mut direct = context.open_reader(&name(&reader)).unwrap();
+        let mut direct = context.open_reader(name(&reader)).unwrap();
         let mut held = connect().unwrap();
         let transaction = held.transaction().unwrap();
         reader.unplug().unwrap();

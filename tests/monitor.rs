@@ -429,7 +429,7 @@ fn the_deadlock_of_the_client_library_cannot_be_produced() {
                 in_background(move || {
                     for _ in 0..rounds {
                         assert_eq!(context.readers().unwrap().len(), 2);
-                        context.is_valid().unwrap();
+                        assert!(context.is_valid().unwrap());
                         context.reader_states().unwrap();
                         context.reader_groups().unwrap();
                         let options = scard::ConnectOptions::new();

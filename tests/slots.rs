@@ -35,7 +35,7 @@ fn a_slow_card_delays_no_card_in_another_reader() {
 
         let context = ContextOptions::new().timeout(Some(LIMIT));
         let context = context.establish().unwrap();
-        let connect = |slot| context.connect(&name(slot), ConnectOptions::new());
+        let connect = |slot| context.connect(name(slot), ConnectOptions::new());
         let idle = connect(1).unwrap();
         let mut other = connect(2).unwrap();
         let slot = name(0);

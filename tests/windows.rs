@@ -192,7 +192,7 @@ fn this_is_windows() {
 #[test]
 fn a_context_knows_readers_and_groups() {
     let world = world();
-    world.context.is_valid().unwrap();
+    assert!(world.context.is_valid().unwrap());
     assert_eq!(
         world.context.reader_groups().unwrap(),
         ["SCard$DefaultReaders"]

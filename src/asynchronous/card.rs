@@ -12,12 +12,10 @@ use crate::channel::call::Call;
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::limits::AbortHandle;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization, Protocol, ShareMode};
+use crate::values::{
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    ReaderName, ShareMode,
+};
 
 /// A [`Card`] whose calls are futures. Needs the feature `async`.
 ///

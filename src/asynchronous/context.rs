@@ -5,11 +5,10 @@ use super::reader::AsyncReader;
 use std::time::Duration;
 
 use crate::card::ConnectOptions;
-use crate::context::{Context, ContextOptions};
+use crate::context::{Context, ContextOptions, valid};
 use crate::error::Result;
 use crate::monitor::{CardFilter, EventStream, MonitorOptions};
-use crate::values::ReaderName;
-use crate::values::ReaderState;
+use crate::values::{InvalidReaderName, ReaderName, ReaderState};
 
 /// A [`Context`] whose calls are futures. Needs the feature `async`.
 ///
@@ -133,8 +132,12 @@ impl AsyncContext {
     ///
     /// If the future is dropped, a card that is connected too late is disconnected.
     #[doc(alias = "SCardConnect")]
-    pub async fn connect(&self, reader: &ReaderName, options: ConnectOptions) -> Result<AsyncCard> {
-        let connected = self.context.connect_detached(reader, options).await;
+    pub async fn connect<N>(&self, reader_name: N, options: ConnectOptions) -> Result<AsyncCard>
+    where
+        N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
+    {
+        let name = valid(reader_name)?;
+        let connected = self.context.connect_detached(&name, options).await;
         connected.map(AsyncCard::new)
     }
 
@@ -151,8 +154,12 @@ impl AsyncContext {
     ///
     /// If the future is dropped, a reader that is opened too late is closed.
     #[doc(alias = "SCARD_SHARE_DIRECT")]
-    pub async fn open_reader(&self, reader: &ReaderName) -> Result<AsyncReader> {
-        let opened = self.context.open_reader_detached(reader).await;
+    pub async fn open_reader<N>(&self, reader_name: N) -> Result<AsyncReader>
+    where
+        N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
+    {
+        let name = valid(reader_name)?;
+        let opened = self.context.open_reader_detached(&name).await;
         opened.map(AsyncReader::new)
     }
 

@@ -9,12 +9,10 @@ use crate::channel::call::Call;
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::limits::AbortHandle;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization, ShareMode};
+use crate::values::{
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocols, ReaderName,
+    ShareMode,
+};
 
 /// A [`Reader`] whose calls are futures: direct access, with or without a card. Needs the
 /// feature `async`.

@@ -9,12 +9,10 @@ use crate::card::Hold;
 use crate::channel::call::Call;
 use crate::error::{Operation, Result};
 use crate::trace;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization, Protocol, ShareMode};
+use crate::values::{
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    ReaderName, ShareMode,
+};
 
 /// Exclusive use of an [`AsyncCard`] for as long as commands belong together: a
 /// [`Transaction`](crate::Transaction) whose calls are futures.

@@ -2,8 +2,7 @@
 
 use super::value::{CardPresence, ChannelId, IfdVersion};
 use crate::codes::Platform;
-use crate::values::Atr;
-use crate::values::Protocol;
+use crate::values::{Atr, Protocol};
 
 /// A `DWORD`: of 32 bits, or of the 64 that it has with pcsc-lite.
 pub(super) fn number(bytes: &[u8]) -> Option<u32> {

@@ -40,9 +40,7 @@ use std::fmt;
 use self::decode::{atr, bool, byte, channel, number, presence, protocol, text, version};
 pub use self::value::{CardPresence, CardType, Channel, ChannelId, IfdVersion};
 use crate::error::Error;
-use crate::values::Atr;
-use crate::values::Attribute;
-use crate::values::Protocol;
+use crate::values::{Atr, Attribute, Protocol};
 
 /// An attribute and what its value is read as.
 #[derive(Clone, Copy)]

@@ -13,12 +13,10 @@ use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::exchange::{Exchanges, LogicalChannel};
 use crate::limits::AbortHandle;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization, Protocol, Scope, ShareMode};
+use crate::values::{
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    ReaderName, Scope, ShareMode,
+};
 
 pub use connect_options::ConnectOptions;
 pub use reader::Reader;

@@ -8,12 +8,10 @@ use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::limits::AbortHandle;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization, Scope, ShareMode};
+use crate::values::{
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocols, ReaderName, Scope,
+    ShareMode,
+};
 
 /// Direct access to a reader, with or without a card in it (`SCARD_SHARE_DIRECT`).
 ///

@@ -4,13 +4,10 @@ use super::Card;
 use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::exchange::{Carrier, Exchanges, LogicalChannel, exchange};
-use crate::values::Atr;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization, Protocol, ShareMode};
+use crate::values::{
+    Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    ReaderName, ShareMode,
+};
 
 /// Whether a transaction is still what its owner takes it for.
 #[derive(Debug, Clone, Copy)]

@@ -5,12 +5,10 @@ use zeroize::Zeroizing;
 use crate::connection::{Access, Connection};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::Permit;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization, Protocol};
+use crate::values::{
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    ReaderName,
+};
 
 /// What a call does.
 pub(crate) trait Job<T>:

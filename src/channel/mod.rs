@@ -19,9 +19,7 @@ use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
 use crate::sync::now;
 use crate::trace;
-use crate::values::Protocols;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Scope};
+use crate::values::{Disposition, Protocols, ReaderName, Scope};
 
 /// How long the end of a transaction or connection is waited for when there is no time left.
 const GRACE: Duration = Duration::from_millis(10);

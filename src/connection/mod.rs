@@ -10,18 +10,15 @@ mod numbers;
 
 use std::fmt;
 
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::error::{CardCondition, Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
 use crate::service::{self, CardHandle, Failure, Process, ProtocolInfo};
 use crate::trace;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::Protocols;
-use crate::values::{Disposition, Initialization, Protocol, Scope, ShareMode};
-use crate::values::{ReaderName, split_multi_string};
+use crate::values::{
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    ReaderName, Scope, ShareMode, split_multi_string,
+};
 
 pub(crate) use context::OwnedContext;
 

@@ -7,8 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::service::{CardHandle, ContextHandle};
 use crate::sync::{Mutex, lock};
 

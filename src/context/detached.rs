@@ -8,8 +8,7 @@ use crate::card::ConnectOptions;
 use crate::channel::{Channel, Limits, begin};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::Permit;
-use crate::values::ReaderName;
-use crate::values::ReaderState;
+use crate::values::{ReaderName, ReaderState};
 
 /// Makes a call that is not on a card, on a thread of its own.
 async fn within<T: Send + 'static>(

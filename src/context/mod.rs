@@ -2,6 +2,7 @@
 
 #[cfg(feature = "async")]
 mod detached;
+mod selector;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -13,14 +14,14 @@ use crate::codes::ReturnCode;
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::look::{reader_states, readers_of};
-use crate::values::Scope;
-use crate::values::{ReaderName, split_multi_string};
+use crate::values::{InvalidReaderName, ReaderName, ReaderState, Scope, split_multi_string};
 
 use crate::limits::{Pending, Permit, do_elsewhere};
 use crate::service::{self, ContextHandle, Failure};
 use crate::sync::{Mutex, lock};
 use crate::trace;
-use crate::values::ReaderState;
+
+pub use selector::{FindReaderError, ReaderSelector};
 
 /// How a [`Context`] is established.
 ///
@@ -111,6 +112,19 @@ impl ContextOptions {
     }
 }
 
+/// The name of a reader to connect to.
+pub(crate) fn valid<N>(reader_name: N) -> Result<ReaderName>
+where
+    N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
+{
+    reader_name.try_into().map_err(|invalid| {
+        let invalid: InvalidReaderName = invalid.into();
+        tracing::debug!(%invalid);
+        let refusal = Refusal::argument("there is a NUL in the name of the reader");
+        Error::given_up(Operation::Connect, refusal)
+    })
+}
+
 /// Makes a call that is not on a card, on a thread of its own if it has limits.
 pub(crate) fn within<T: Send + 'static>(
     limits: &Limits,
@@ -194,21 +208,24 @@ impl Context {
 
     /// Whether the service takes this context for a valid one.
     ///
-    /// Corresponds to `SCardIsValidContext`, and says as little: pcsc-lite answers from the
-    /// client library's memory, so that the context stays valid when the service is gone.
-    /// [`Context::readers`] tells more.
+    /// Corresponds to `SCardIsValidContext`, and has the same limitation: pcsc-lite answers from
+    /// the client library's memory, so that the context stays valid when the service is gone.
+    /// Use [`Context::readers`] to find out whether the service is there.
     ///
     /// # Errors
     ///
-    /// `SCARD_E_INVALID_HANDLE` if it is not valid.
+    /// Those of a call that fails otherwise than with `SCARD_E_INVALID_HANDLE`, which is `false`.
     #[doc(alias = "SCardIsValidContext")]
-    pub fn is_valid(&self) -> Result<()> {
+    pub fn is_valid(&self) -> Result<bool> {
         self.call(Operation::IsValidContext, |inner, permit| {
             let current = inner.current(permit)?;
             let _turn = current.turn();
             let asked = || service::is_valid_context(current.handle());
-            trace::call(Operation::IsValidContext, None, asked)
-                .map_err(|code| Error::new(Operation::IsValidContext, code))
+            match trace::call(Operation::IsValidContext, None, asked) {
+                Ok(()) => Ok(true),
+                Err(ReturnCode::E_INVALID_HANDLE) => Ok(false),
+                Err(code) => Err(Error::new(Operation::IsValidContext, code)),
+            }
         })
     }
 
@@ -269,10 +286,11 @@ impl Context {
     /// Corresponds to `SCardConnect`.
     ///
     /// ```no_run
-    /// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
+    /// # fn demo(context: &scard::Context) -> scard::Result<()> {
     /// use scard::ConnectOptions;
     ///
-    /// let mut card = context.connect(reader, ConnectOptions::new())?;
+    /// // By its name, from `readers` or as text:
+    /// let mut card = context.connect("ACS ACR122U 00 00", ConnectOptions::new())?;
     /// let answer = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
     /// # Ok(())
     /// # }
@@ -291,9 +309,13 @@ impl Context {
     /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were given up](ContextOptions::timeout) and have not returned |
     /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card |
     /// | `SCARD_E_NO_SERVICE` | the service does not run |
+    /// | `SCARD_E_INVALID_PARAMETER` | the name [cannot be one](InvalidReaderName) |
     #[doc(alias = "SCardConnect")]
-    pub fn connect(&self, reader: &ReaderName, options: ConnectOptions) -> Result<Card> {
-        let channel = self.connecting(reader, options).open()?;
+    pub fn connect<N>(&self, reader_name: N, options: ConnectOptions) -> Result<Card>
+    where
+        N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
+    {
+        let channel = self.connecting(&valid(reader_name)?, options).open()?;
         Ok(Card::new(channel))
     }
 
@@ -314,8 +336,11 @@ impl Context {
     /// another program has exclusive access, `SCARD_E_NO_SERVICE` if the service does not
     /// run.
     #[doc(alias = "SCARD_SHARE_DIRECT")]
-    pub fn open_reader(&self, reader: &ReaderName) -> Result<Reader> {
-        let channel = self.opening(reader).open()?;
+    pub fn open_reader<N>(&self, reader_name: N) -> Result<Reader>
+    where
+        N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
+    {
+        let channel = self.opening(&valid(reader_name)?).open()?;
         Ok(Reader::new(channel))
     }
 

@@ -1,8 +1,7 @@
 //! Which code means what, in which call, on which platform.
 
 use super::{ErrorKind, Operation, Recovery};
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 
 /// Kind and recovery of a code that means the same in every call.
 macro_rules! classification {

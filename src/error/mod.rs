@@ -11,11 +11,9 @@ mod translate;
 
 use std::fmt;
 
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::service::Failure;
-use crate::values::Initialization;
-use crate::values::ReaderName;
+use crate::values::{Initialization, ReaderName};
 
 pub use handle::HandleError;
 pub use kind::{CardCondition, ErrorKind, Recovery};

@@ -1,8 +1,7 @@
 //! What a PKCS #11 module and a Windows credential provider should say of an error.
 
 use super::{Error, ErrorKind, Operation, Recovery};
-use crate::codes::ReturnCode;
-use crate::codes::{CryptokiRv, SspiStatus};
+use crate::codes::{CryptokiRv, ReturnCode, SspiStatus};
 
 impl Error {
     /// The return value that a PKCS #11 module should give if it cannot go on after this

@@ -3,9 +3,7 @@
 use crate::apdu::{Command, Exchange, ExchangeError, ExchangeOptions, Next, Response};
 use crate::error::Result;
 use crate::trace;
-use crate::values::Atr;
-use crate::values::Protocol;
-use crate::values::ReaderName;
+use crate::values::{Atr, Protocol, ReaderName};
 
 /// What sends one command at a time while nobody else uses the card.
 pub(crate) trait Carrier {

@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ControlCode;
-use crate::apdu::ExchangeOptions;
-use crate::apdu::StatusWord;
+use crate::apdu::{ExchangeOptions, StatusWord};
 use crate::codes::Platform;
 
 /// A request for an eight-byte ASCII PIN, as most cards have it.

@@ -18,15 +18,12 @@ mod snapshot;
 use std::ffi::CStr;
 use std::time::Duration;
 
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::service::{self, ReaderQuery};
 use crate::trace;
-use crate::values::ReaderFlags;
-use crate::values::Scope;
-use crate::values::{ReaderName, split_multi_string};
+use crate::values::{ReaderFlags, ReaderName, Scope, split_multi_string};
 
 pub(crate) use snapshot::{may_be_too_many, reader_states};
 

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::{Lookout, Source};
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
 use crate::service::ReaderQuery;
-use crate::values::ReaderState;
-use crate::values::Scope;
+use crate::values::{ReaderState, Scope};
 
 /// How often the readers may have changed between the list and the look.
 pub(super) const MAX_SNAPSHOTS: usize = 16;

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::values::Atr;
-use crate::values::ReaderName;
+use crate::values::{Atr, ReaderName};
 
 /// Something that has changed at the readers.
 ///

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::values::ReaderName;
-use crate::values::ReaderState;
+use crate::values::{ReaderName, ReaderState};
 
 /// Says which cards are waited for, by [`Context::wait_for_card`](crate::Context::wait_for_card)
 /// and the like. All conditions must be met; without any, every card is fine.

@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 use super::mailbox::Mailbox;
 use super::view::View;
 use super::watcher::{Host, Watcher};
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Pending, Wake};
 use crate::look::{Service, Source};
 use crate::service::{self, ContextHandle, Process, ReaderQuery};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
-use crate::values::ReaderName;
-use crate::values::Scope;
+use crate::values::{ReaderName, Scope};
 
 /// How often a wait in the service is tried to be ended.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);

@@ -9,9 +9,7 @@ use super::event::Usage;
 use super::view::{BELIEVED, CardView, ReaderView, View};
 use crate::codes::Platform;
 use crate::error::Error;
-use crate::values::Atr;
-use crate::values::ReaderName;
-use crate::values::{ReaderFlags, ReaderState};
+use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
 /// `SCARD_STATE_UNAWARE`.
 const UNAWARE: u32 = 0;

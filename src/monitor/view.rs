@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Event, Usage};
 use crate::error::{Error, Recovery};
-use crate::values::ReaderName;
-use crate::values::ReaderState;
+use crate::values::{ReaderName, ReaderState};
 
 /// All readers at one moment. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -10,8 +10,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::GivenUp;
 use crate::sync::now;
-use crate::values::ReaderName;
-use crate::values::ReaderState;
+use crate::values::{ReaderName, ReaderState};
 
 impl Context {
     /// Waits for a card that answers; one that is there already is found at once. Of several,

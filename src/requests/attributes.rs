@@ -3,9 +3,7 @@
 #[cfg(feature = "async")]
 use crate::asynchronous::{AsyncCard, AsyncReader, AsyncTransaction};
 use crate::attributes::{AttributeError, TypedAttribute};
-use crate::card::Card;
-use crate::card::Reader;
-use crate::card::Transaction;
+use crate::card::{Card, Reader, Transaction};
 use crate::session::SessionCard;
 
 macro_rules! attribute_value {

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::apdu::Command;
-use crate::card::Card;
-use crate::card::Transaction;
+use crate::card::{Card, Transaction};
 use crate::contactless::command;
 use crate::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Request, Status};
 use crate::error::Result as CallResult;

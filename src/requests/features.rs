@@ -2,9 +2,7 @@
 
 #[cfg(feature = "async")]
 use crate::asynchronous::{AsyncCard, AsyncReader, AsyncTransaction};
-use crate::card::Card;
-use crate::card::Reader;
-use crate::card::Transaction;
+use crate::card::{Card, Reader, Transaction};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::features::Feature;
 use crate::features::PinModification;
@@ -14,8 +12,7 @@ use crate::features::ReaderFeatures;
 use crate::features::ReaderProperties;
 use crate::features::{DisplayProperties, PinPadProperties};
 use crate::session::SessionCard;
-use crate::values::ControlCode;
-use crate::values::ReaderName;
+use crate::values::{ControlCode, ReaderName};
 
 /// A driver that does not know the question knows no features.
 fn features_of(answer: Result<Vec<u8>>) -> Result<ReaderFeatures> {

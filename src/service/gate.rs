@@ -31,8 +31,7 @@ use std::time::{Duration, Instant};
 use pcsc::ffi::LONG;
 
 use super::fork::is_forking;
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 
 /// How long the end of the process waits for calls that may wait. Looking up takes less than a
 /// microsecond; this is for a thread that is not running just then. Those that wait in a call,

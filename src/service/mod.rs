@@ -11,8 +11,7 @@ use std::ptr;
 
 use pcsc::ffi::{self, DWORD, LONG};
 
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::values::Atr;
 
 mod fork;

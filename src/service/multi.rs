@@ -3,8 +3,7 @@
 use pcsc::ffi::DWORD;
 
 use super::{Failure, length, length_within};
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 
 /// Fits most answers at the first call. pcsc-lite refuses larger buffers for attributes.
 pub(super) const FIRST_LEN: usize = 264;

@@ -14,8 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Failure;
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 
 /// The one of this process.
 pub(super) static READERS: Table = Table::new();

@@ -7,12 +7,9 @@ use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
 use crate::card::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Carrier, Exchanges, LogicalChannel, exchange};
-use crate::values::Atr;
-use crate::values::Attribute;
-use crate::values::CardStatus;
-use crate::values::ControlCode;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Protocol, ShareMode};
+use crate::values::{
+    Atr, Attribute, CardStatus, ControlCode, Disposition, Protocol, ReaderName, ShareMode,
+};
 
 /// The longest single wait without keep-alive and deadline.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);

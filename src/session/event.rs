@@ -1,8 +1,7 @@
 //! What a session tells of itself.
 
 use crate::error::{Error, Recovery};
-use crate::values::ReaderName;
-use crate::values::{Initialization, Protocol};
+use crate::values::{Initialization, Protocol, ReaderName};
 
 /// Something that a [`Session`](crate::Session) did by itself:
 /// [`SessionBuilder::on_event`](crate::SessionBuilder::on_event).

@@ -15,8 +15,7 @@ use crate::card::Card;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
 use crate::limits::AbortHandle;
-use crate::values::ReaderName;
-use crate::values::{Disposition, Initialization};
+use crate::values::{Disposition, Initialization, ReaderName};
 
 use builder::{Config, Events, Hooks};
 pub use builder::{SessionBuilder, SetUpWhen};

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Recovery};
 use crate::limits::AbortHandle;
 use crate::limits::pause::Pause;

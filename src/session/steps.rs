@@ -12,8 +12,7 @@ use crate::context::within;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::look::reader_states;
 use crate::monitor::{CardFilter, Monitor, MonitorOptions};
-use crate::values::ReaderName;
-use crate::values::ShareMode;
+use crate::values::{ReaderName, ShareMode};
 
 /// Why an attempt ended without success.
 pub(super) enum Stop<E> {

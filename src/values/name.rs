@@ -1,5 +1,6 @@
 //! Names of readers.
 
+use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::str::FromStr;
@@ -72,6 +73,28 @@ impl From<&CStr> for ReaderName {
     }
 }
 
+impl From<&ReaderName> for ReaderName {
+    fn from(name: &ReaderName) -> ReaderName {
+        name.clone()
+    }
+}
+
+impl TryFrom<String> for ReaderName {
+    type Error = InvalidReaderName;
+
+    fn try_from(name: String) -> Result<ReaderName, InvalidReaderName> {
+        ReaderName::new(name)
+    }
+}
+
+impl TryFrom<&String> for ReaderName {
+    type Error = InvalidReaderName;
+
+    fn try_from(name: &String) -> Result<ReaderName, InvalidReaderName> {
+        ReaderName::new(name)
+    }
+}
+
 impl FromStr for ReaderName {
     type Err = InvalidReaderName;
 
@@ -118,6 +141,12 @@ impl fmt::Debug for ReaderName {
 pub struct InvalidReaderName {
     position: usize,
     name: String,
+}
+
+impl From<Infallible> for InvalidReaderName {
+    fn from(never: Infallible) -> InvalidReaderName {
+        match never {}
+    }
 }
 
 impl InvalidReaderName {

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::tracker::Tracker;
 use super::view::View;
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::pause::Pause;
 use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};

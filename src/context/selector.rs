@@ -1,0 +1,287 @@
+//! Readers as people name them.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use super::Context;
+use crate::card::Reader;
+use crate::error::Error;
+use crate::values::{Attribute, ReaderName, ReaderState};
+
+/// Which reader is meant, as users say it on a command line or in a configuration. Used by
+/// [`Context::find_reader`].
+///
+/// ```no_run
+/// # fn demo(context: &scard::Context) -> Result<(), Box<dyn std::error::Error>> {
+/// use scard::{ConnectOptions, ReaderSelector};
+///
+/// // "", "1", "serial:0001234" or a part of a name such as "acr122":
+/// let wanted = std::env::args().nth(1).unwrap_or_default();
+/// let reader_name = context.find_reader(&ReaderSelector::from(wanted.as_str()))?;
+/// let card = context.connect(&reader_name, ConnectOptions::new())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReaderSelector {
+    /// The only reader that has a card.
+    #[default]
+    WithCard,
+    /// The reader at this place in [`Context::readers`], from 0.
+    Number(usize),
+    /// The reader whose name is this or, if there is none, the only one whose name contains it.
+    /// ASCII letters match in either case.
+    Name(String),
+    /// The reader with this serial number: in its name between parentheses, as pcsc-lite has it,
+    /// or as [`Attribute::VENDOR_IFD_SERIAL_NO`].
+    Serial(String),
+}
+
+impl From<&str> for ReaderSelector {
+    /// Empty text is [`WithCard`](ReaderSelector::WithCard), digits are a
+    /// [`Number`](ReaderSelector::Number), `serial:` begins a [`Serial`](ReaderSelector::Serial),
+    /// and everything else is a [`Name`](ReaderSelector::Name).
+    fn from(text: &str) -> ReaderSelector {
+        if text.is_empty() {
+            ReaderSelector::WithCard
+        } else if let Some(serial) = text.strip_prefix("serial:") {
+            ReaderSelector::Serial(serial.to_owned())
+        } else if let Ok(number) = text.parse() {
+            ReaderSelector::Number(number)
+        } else {
+            ReaderSelector::Name(text.to_owned())
+        }
+    }
+}
+
+impl FromStr for ReaderSelector {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<ReaderSelector, Infallible> {
+        Ok(ReaderSelector::from(text))
+    }
+}
+
+impl fmt::Display for ReaderSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReaderSelector::WithCard => f.write_str("a reader with a card"),
+            ReaderSelector::Number(number) => write!(f, "reader {number}"),
+            ReaderSelector::Name(name) => write!(f, "a reader named {name:?}"),
+            ReaderSelector::Serial(serial) => write!(f, "a reader with serial number {serial:?}"),
+        }
+    }
+}
+
+/// Why no reader was found.
+///
+/// `Display` lists the readers that there are.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindReaderError {
+    /// The readers could not be listed.
+    #[error("the readers cannot be listed")]
+    Call(#[from] Error),
+    /// No reader matches.
+    #[error("there is no {}{}", text_after_article(wanted), Listed(readers))]
+    #[non_exhaustive]
+    NotFound {
+        /// What was asked for.
+        wanted: ReaderSelector,
+        /// The readers that there are.
+        readers: Vec<ReaderState>,
+    },
+    /// More than one reader matches.
+    #[error("{} readers match {wanted}{}", matches.len(), Listed(readers))]
+    #[non_exhaustive]
+    Ambiguous {
+        /// What was asked for.
+        wanted: ReaderSelector,
+        /// The readers that match.
+        matches: Vec<ReaderName>,
+        /// The readers that there are.
+        readers: Vec<ReaderState>,
+    },
+}
+
+fn text_after_article(wanted: &ReaderSelector) -> String {
+    let text = wanted.to_string();
+    text.strip_prefix("a ").map(str::to_owned).unwrap_or(text)
+}
+
+/// The readers that there are, each on a line with its number.
+struct Listed<'a>(&'a [ReaderState]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("; there are no readers");
+        }
+        f.write_str("; there are:")?;
+        for (number, state) in self.0.iter().enumerate() {
+            let card = if state.has_card() { " (card)" } else { "" };
+            write!(f, "\n{number}: {}{card}", state.reader())?;
+        }
+        Ok(())
+    }
+}
+
+/// The serial number that a driver reported, which may end with NUL.
+fn is_serial(reported: &[u8], wanted: &str) -> bool {
+    let end = reported.iter().position(|&byte| byte == 0);
+    let reported = reported.get(..end.unwrap_or(reported.len()));
+    reported.is_some_and(|it| it.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// The readers that match by what is known without asking them.
+fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<ReaderName> {
+    let name = |state: &ReaderState| state.reader().to_string().to_ascii_lowercase();
+    let with = |matches: &dyn Fn(&ReaderState) -> bool| -> Vec<ReaderName> {
+        let found = readers.iter().filter(|state| matches(state));
+        found.map(|state| state.reader().clone()).collect()
+    };
+    match wanted {
+        ReaderSelector::WithCard => with(&ReaderState::has_card),
+        ReaderSelector::Number(number) => {
+            let found = readers.get(*number);
+            found
+                .map(|state| state.reader().clone())
+                .into_iter()
+                .collect()
+        }
+        ReaderSelector::Name(part) => {
+            let part = part.to_ascii_lowercase();
+            let exact = with(&|state| name(state) == part);
+            match exact.is_empty() {
+                true => with(&|state| name(state).contains(&part)),
+                false => exact,
+            }
+        }
+        ReaderSelector::Serial(serial) => {
+            let in_name = format!("({})", serial.to_ascii_lowercase());
+            with(&|state| name(state).contains(&in_name))
+        }
+    }
+}
+
+/// The one that is meant, if it is clear.
+fn decide(
+    wanted: &ReaderSelector,
+    mut matches: Vec<ReaderName>,
+    readers: Vec<ReaderState>,
+) -> Result<ReaderName, FindReaderError> {
+    let wanted = wanted.clone();
+    match (matches.pop(), matches.is_empty()) {
+        (Some(found), true) => Ok(found),
+        (None, _) => Err(FindReaderError::NotFound { wanted, readers }),
+        (Some(last), false) => {
+            matches.push(last);
+            Err(FindReaderError::Ambiguous {
+                wanted,
+                matches,
+                readers,
+            })
+        }
+    }
+}
+
+impl Context {
+    /// The reader that is meant.
+    ///
+    /// No card is disturbed. For a serial number that no reader has in its name, each reader is
+    /// [opened](Context::open_reader) and asked; one that cannot be opened does not match.
+    ///
+    /// # Errors
+    ///
+    /// [`FindReaderError`], which lists the readers that there are, if none or more than one
+    /// matches, or the readers cannot be listed.
+    pub fn find_reader(&self, wanted: &ReaderSelector) -> Result<ReaderName, FindReaderError> {
+        let readers = self.reader_states()?;
+        let mut matches = matching(wanted, &readers);
+        if let (ReaderSelector::Serial(serial), true) = (wanted, matches.is_empty()) {
+            let has_serial = |reader: &mut Reader| {
+                let reported = reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO);
+                reported.is_ok_and(|it| is_serial(&it, serial))
+            };
+            for state in &readers {
+                let opened = self.open_reader(state.reader());
+                if opened.is_ok_and(|mut reader| has_serial(&mut reader)) {
+                    matches.push(state.reader().clone());
+                }
+            }
+        }
+        decide(wanted, matches, readers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::Atr;
+
+    fn readers() -> Vec<ReaderState> {
+        let state = |name: &str, event_state| ReaderState {
+            reader: ReaderName::new(name).unwrap(),
+            event_state,
+            atr: Atr::new(&[]),
+        };
+        vec![
+            state("ACS ACR122U 00 00", 0x10),
+            state("Yubico YubiKey (0001234) 01 00", 0x20),
+            state("ACS ACR122U", 0x10),
+        ]
+    }
+
+    fn found(text: &str) -> Result<String, String> {
+        let wanted = ReaderSelector::from(text);
+        let readers = readers();
+        let matches = matching(&wanted, &readers);
+        let decided = decide(&wanted, matches, readers);
+        let name = decided.map(|name| name.to_string());
+        name.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn readers_are_found_as_people_name_them() {
+        let yubikey = Ok("Yubico YubiKey (0001234) 01 00".to_owned());
+        for text in [
+            "",
+            "1",
+            "yubi",
+            "serial:0001234",
+            "Yubico YubiKey (0001234) 01 00",
+        ] {
+            assert_eq!(found(text), yubikey, "{text:?}");
+        }
+        // A whole name goes before a part of another one.
+        assert_eq!(found("acs acr122u"), Ok("ACS ACR122U".to_owned()));
+        assert_eq!(found("0"), Ok("ACS ACR122U 00 00".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_found_is_listed() {
+        let list = "; there are:\n0: ACS ACR122U 00 00\n1: Yubico YubiKey (0001234) 01 00 (card)\
+                    \n2: ACS ACR122U";
+        for (text, said) in [
+            ("3", "there is no reader 3"),
+            ("omnikey", "there is no reader named \"omnikey\""),
+            ("serial:1", "there is no reader with serial number \"1\""),
+            ("acr", "2 readers match a reader named \"acr\""),
+        ] {
+            assert_eq!(found(text), Err(format!("{said}{list}")));
+        }
+        let none = decide(&ReaderSelector::WithCard, Vec::new(), Vec::new()).unwrap_err();
+        let said = "there is no reader with a card; there are no readers";
+        assert_eq!(none.to_string(), said);
+    }
+
+    #[test]
+    fn a_serial_number_may_end_with_nul() {
+        assert!(is_serial(b"12AB\0", "12ab"));
+        assert!(is_serial(b"12AB", "12AB"));
+        assert!(!is_serial(b"12AB5", "12AB"));
+        assert!(!is_serial(b"", "12AB"));
+    }
+}
