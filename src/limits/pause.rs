@@ -21,6 +21,11 @@ impl Pause {
     }
 
     /// The pause after so many others.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken
+    }
+
     pub(crate) fn after(taken: u32) -> Duration {
         Duration::from_millis(10)
             .saturating_mul(1 << taken.min(7))

@@ -271,6 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_new_is_not_posted() {
+        let mailbox = Mailbox::default();
+        let view = View::default();
+        mailbox.post(&view);
+        let first = mailbox.news(None, None).unwrap().unwrap().0;
+        mailbox.post(&view);
+        let again = mailbox.news(None, None).unwrap().unwrap().0;
+        assert_eq!(first, again);
+    }
+
+    #[test]
     fn who_keeps_up_is_told_everything() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
         mailbox.post(reader.tracker.view());

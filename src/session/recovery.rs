@@ -290,6 +290,35 @@ mod tests {
         assert!(!is_doubtful(Platform::PcscLite, &reconnect));
     }
 
+    /// Nothing but another protocol is worth a reset, which takes other programs' state.
+    #[test]
+    fn a_reset_follows_a_protocol_that_is_not_accepted_and_nothing_else() {
+        for code in ReturnCode::known() {
+            let error = Error::new(Operation::Reconnect, code);
+            let is_mismatch = code == ReturnCode::E_PROTO_MISMATCH;
+            assert_eq!(wants_reset(&error), is_mismatch, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_first_attempt_comes_at_once_and_pauses_begin_anew_after_a_wait() {
+        let pauses = |trial: &mut Trial, action| {
+            let before = trial.pause.taken();
+            trial.next().unwrap();
+            trial.pause(action, None);
+            trial.pause.taken() - before
+        };
+        let mut trial = Trial::new(None, None, true);
+        assert_eq!(pauses(&mut trial, Action::Acknowledge), 0);
+        assert_eq!(pauses(&mut trial, Action::Acknowledge), 1);
+        assert_eq!(pauses(&mut trial, Action::ConnectAgain), 1);
+        trial.fresh();
+        assert_eq!(trial.pause.taken(), 0);
+        // What is to be later is, also at first.
+        let mut trial = Trial::new(None, None, true);
+        assert_eq!(pauses(&mut trial, Action::Retry), 1);
+    }
+
     #[test]
     fn attempts_and_time_are_limited() {
         let mut trial = Trial::new(None, Some(2), true);

@@ -34,6 +34,16 @@ enum Op {
     Remove(&'static str),
     /// Every call fails with this from now on; or no more.
     Fail(Option<Code>),
+    /// Every look fails with this in the contexts that there are, or also in those to come.
+    Break(Code, Lasting),
+    /// The reader is listed that is not known, and not counted: or is known from now on.
+    Know(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    InThisContext,
+    ForEver,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +62,7 @@ struct World {
     /// Listed, and not known when asked for.
     phantom: Option<ReaderName>,
     failing: Option<Code>,
+    broken: Option<(Code, Lasting)>,
     /// Every wait returns at once.
     never_waits: bool,
     /// How many looks there have been, three of four of which are misread.
@@ -109,6 +120,15 @@ impl World {
                 it.count = it.count.wrapping_add(1);
             }
             Op::Fail(code) => self.failing = *code,
+            Op::Break(code, lasting) => self.broken = Some((*code, *lasting)),
+            Op::Know(of) => {
+                self.phantom = None;
+                self.readers.push(Reader {
+                    name: name(of),
+                    card: false,
+                    count: 7,
+                });
+            }
         }
     }
 
@@ -185,6 +205,7 @@ impl Simulation {
             capacity: usize::MAX,
             phantom: None,
             failing: None,
+            broken: None,
             never_waits: false,
             misread: None,
             restless: false,
@@ -283,6 +304,8 @@ impl Source for Simulation {
 
     fn establish(&self) -> Result<Simulation> {
         self.call()?;
+        let broken = &mut self.0.borrow_mut().broken;
+        *broken = broken.filter(|(_, lasting)| *lasting == Lasting::ForEver);
         Ok(self.clone())
     }
 }
@@ -335,6 +358,9 @@ impl Service for Simulation {
         self.call()?;
         let begin = {
             let mut world = self.0.borrow_mut();
+            if let Some((code, _)) = world.broken {
+                return Err(error(code));
+            }
             if let Some(looks) = &mut world.misread {
                 *looks += 1;
                 match *looks % 4 {
@@ -380,7 +406,8 @@ impl Service for Simulation {
                 return Ok(false);
             }
             self.advance(left, true);
-            if let Some(code) = self.0.borrow().failing {
+            let broken = self.0.borrow().broken.map(|(code, _)| code);
+            if let Some(code) = self.0.borrow().failing.or(broken) {
                 return Err(error(code));
             }
             if self.is_closed() {
@@ -667,6 +694,67 @@ fn no_code_makes_it_busy_or_ends_it() {
             assert!(simulation.calls() < 500, "{code}: {}", simulation.calls());
         }
     }
+}
+
+/// A failure that does not say that the service is gone may be one of the context alone.
+#[test]
+fn another_context_cures_a_broken_one_and_nothing_is_reported() {
+    for code in [Code::E_NO_MEMORY, Code::F_INTERNAL_ERROR] {
+        for kind in KINDS {
+            let simulation = Simulation::new(kind, &["A"])
+                .later(10.0, &[Op::Break(code, Lasting::InThisContext)])
+                .later(10.0, &[Op::Insert("A")]);
+            let events = simulation.events();
+            let expected = ["A: reader attached", "A: card inserted (3B)"];
+            assert_eq!(events, expected, "{kind:?} {code}");
+        }
+    }
+}
+
+/// What lasts in every context is reported once, and not taken for too many readers.
+#[test]
+fn a_failure_of_every_context_is_the_end_of_the_service() {
+    for kind in KINDS {
+        let code = Code::E_NO_MEMORY;
+        let simulation =
+            Simulation::new(kind, &["A"]).later(10.0, &[Op::Break(code, Lasting::ForEver)]);
+        let events = simulation.run();
+        assert_eq!(events.len(), 3, "{kind:?} {events:?}");
+        assert!(events[1].1.starts_with("service lost"), "{events:?}");
+        let late = events[1].0.saturating_sub(Duration::from_secs(10));
+        assert!(late <= 2 * ROUND, "{kind:?} {late:?}");
+    }
+}
+
+/// It is listed all the time and not known; then it is, and no count says so.
+#[test]
+fn a_reader_that_becomes_known_is_told_within_a_second() {
+    for kind in [Kind::NewLite, Kind::Windows] {
+        let mut simulation = Simulation::new(kind, &["A"]).later(30.0, &[Op::Know("B")]);
+        simulation = simulation.set(|world| {
+            world.readers[0].count = 7;
+            world.phantom = Some(name("B"));
+        });
+        let events = simulation.run();
+        let (told, event) = events.last().unwrap();
+        assert_eq!(event, "B: reader attached", "{kind:?}: {events:?}");
+        let late = told.saturating_sub(Duration::from_secs(30));
+        assert!(late <= 2 * ROUND, "{kind:?} {late:?}");
+    }
+}
+
+#[test]
+fn time_fills_the_burst_up_again() {
+    let begun = Instant::now();
+    let mut pace = Pace::new(begun);
+    let mut free = |now| (0..BURST).filter(|_| pace.pause(now).is_zero()).count();
+    assert_eq!(free(begun), BURST as usize);
+    assert_eq!(free(begun), 0);
+    assert_eq!(free(begun + Duration::from_secs(60)), BURST as usize);
+    assert_eq!(free(begun + Duration::from_secs(60)), 0);
+    // No faster than one in a millisecond.
+    let later = begun + Duration::from_secs(60) + 11 * PACE;
+    assert!((9..=11).contains(&free(later)));
 }
 
 /// As pcsc-lite 2.5 does while cards come and go.
