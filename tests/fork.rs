@@ -1,10 +1,9 @@
 //! A forked child does no harm to its parent's cards.
+//!
+//! A program of its own because it defines two of the PC/SC functions, in front of the real ones.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
-#[cfg(feature = "async")]
-#[path = "support/executor.rs"]
-mod executor;
 mod support;
 
 use std::cell::RefCell;
@@ -327,8 +326,8 @@ fn a_child_does_not_wait_for_a_lock_of_the_library() {
 #[cfg(feature = "async")]
 #[test]
 fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
-    use executor::block_on;
     use scard::{AsyncContext, AsyncSession, ConnectOptions, Disposition};
+    use support::executor::block_on;
 
     isolated(|| {
         let fixture = fixture();
@@ -386,8 +385,8 @@ fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
 #[cfg(feature = "async")]
 #[test]
 fn the_clock_is_free_in_a_child() {
-    use executor::block_on;
     use scard::{AsyncContext, CardFilter, EventStream};
+    use support::executor::block_on;
 
     isolated(|| {
         let fixture = fixture();

@@ -1,4 +1,6 @@
 //! What is allocated for a command, and what is left of a secret one in memory.
+//!
+//! A program of its own because it has its own global allocator.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 

@@ -2,9 +2,9 @@
 //! all sides measured in one run.
 //!
 //! ```sh
-//! cargo bench --bench compare                       # everything
-//! cargo bench --bench compare -- commands events    # these tables alone
-//! cargo bench --bench compare -- instructions --check
+//! cargo bench --all-features --bench compare                       # everything
+//! cargo bench --all-features --bench compare -- commands events    # these tables alone
+//! cargo bench --all-features --bench compare -- instructions --check
 //! ```
 //!
 //! The sides take turns, many times, so that what else the machine does hits all alike; what

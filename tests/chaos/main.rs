@@ -1,12 +1,15 @@
 //! Sessions at work while everything that can happen to cards happens, at random.
 //!
+//! A program of its own because it keeps every core busy: cargo runs programs one after the
+//! other, so no test with a deadline runs beside it.
+//!
 //! `SCARD_CHAOS_SEED` repeats the choices of a run, `SCARD_CHAOS_SECONDS` and
 //! `SCARD_CHAOS_FAULTS` say when it ends: at whichever comes last. A run of more than a minute
 //! needs `SCARD_TESTKIT_TIMEOUT` (in seconds), too:
 //!
 //! ```sh
 //! SCARD_TESTKIT_TIMEOUT=3600 SCARD_CHAOS_FAULTS=10000 \
-//!     cargo test --test chaos -- --nocapture
+//!     cargo test --all-features --test chaos -- --nocapture
 //! ```
 //!
 //! With `SCARD_TESTKIT_DRIVER=kit`, readers are plugged in and unplugged as well.

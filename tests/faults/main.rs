@@ -1,6 +1,7 @@
 //! Every operation of the library against every code and absurd outputs, through the real
 //! FFI boundary.
-
+//!
+//! A program of its own because it defines the PC/SC functions, in front of the real ones.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]

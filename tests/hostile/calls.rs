@@ -13,6 +13,7 @@ use scard::{
     ShareMode, Transaction,
 };
 
+#[cfg(feature = "async")]
 use crate::futures;
 use crate::support::random::Random;
 use crate::world::{LIMIT, Tag, World};
@@ -26,6 +27,7 @@ macro_rules! timed {
         answer
     }};
 }
+#[cfg(feature = "async")]
 pub(crate) use timed;
 
 /// A question that all handles can be asked. Its calls have a limit as a whole.
@@ -71,6 +73,7 @@ macro_rules! ask {
         }
     }};
 }
+#[cfg(feature = "async")]
 pub(crate) use ask;
 
 /// What only those that can change something are asked: attributes are set, PINs entered.
@@ -97,6 +100,7 @@ macro_rules! ask_more {
         }
     }};
 }
+#[cfg(feature = "async")]
 pub(crate) use ask_more;
 
 pub(crate) fn pins() -> (PinVerification, PinModification) {
@@ -120,12 +124,13 @@ pub(crate) fn work(world: &World, mut random: Random) {
         // What waits is rare, so that the other calls are many.
         match random.below(30) {
             0..4 => lists(world, &context),
-            4..14 => card(world, &context, &mut random),
             14..17 => reader(world, &context, &mut random),
             17 => waits(world, &context, &mut random),
             18 => aborts(world, &context, &mut random),
             19..22 => session(world, &context, &mut random),
-            _ => futures::work(world, &context, &mut random),
+            #[cfg(feature = "async")]
+            22..30 => futures::work(world, &context, &mut random),
+            _ => card(world, &context, &mut random),
         }
         match random.below(30) {
             0 => {

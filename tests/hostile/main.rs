@@ -1,12 +1,15 @@
 //! The library with a service that does what no real one does.
 //!
+//! A program of its own because it keeps every core busy: cargo runs programs one after the
+//! other, so no test with a deadline runs beside it.
+//!
 //! The whole API is called at random. `SCARD_HOSTILE_SEED` repeats the choices of a run,
 //! `SCARD_HOSTILE_SECONDS` says how long it takes; one of more than half a minute needs
 //! `SCARD_TESTKIT_TIMEOUT` (in seconds), too:
 //!
 //! ```sh
 //! SCARD_TESTKIT_TIMEOUT=180 SCARD_HOSTILE_SECONDS=60 \
-//!     cargo test --test hostile the_whole_api -- --nocapture
+//!     cargo test --all-features --test hostile the_whole_api -- --nocapture
 //! ```
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
@@ -16,6 +19,7 @@ mod support;
 
 mod calls;
 mod cases;
+#[cfg(feature = "async")]
 mod futures;
 mod moods;
 mod world;

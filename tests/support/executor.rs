@@ -1,5 +1,4 @@
 //! The same test under several executors, and one that is written here.
-#![allow(dead_code, unreachable_pub)]
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -9,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::support::{Fixture, SOON};
+use super::{Fixture, SOON};
 
 type Test = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Executor = (&'static str, fn(Test));

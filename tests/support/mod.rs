@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod applet;
+#[cfg(feature = "async")]
+pub mod executor;
 pub mod iso7816;
 pub mod mifare;
 pub mod pin_pad;

@@ -1,0 +1,237 @@
+//! A contactless storage card, on a virtual reader that answers as Part 3 says.
+#![cfg(target_os = "linux")]
+
+use crate::support::mifare::{ATR, FACTORY, Mifare, UID, value_block};
+use crate::support::{Fixture, fixture_with};
+use scard::apdu::StatusWord;
+use scard::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Meaning, Request, Status};
+use scard::{ConnectOptions, Context, ErrorKind, ReaderName, Session};
+use scard_testkit::{Sandbox, VirtualCard, isolated};
+
+const KEY_A: [u8; 6] = *b"\xA0\xA1\xA2\xA3\xA4\xA5";
+const KEY_B: [u8; 6] = *b"\xB0\xB1\xB2\xB3\xB4\xB5";
+
+/// Sector 1 has keys of its own. Its first block is written with key B only, its second is a
+/// purse, and its third is read with key B only.
+fn fixture() -> Fixture {
+    let card = Mifare::new()
+        .sector(1, KEY_A, [0b100, 0b110, 0b011], KEY_B)
+        .block(4, *b"read by both 000")
+        .block(5, value_block(1000, 5));
+    fixture_with(card.card())
+}
+
+#[track_caller]
+fn assert_means<T: std::fmt::Debug>(result: Result<T, ContactlessError>, expected: Meaning) {
+    let status = result.unwrap_err().status().expect("a status word");
+    assert_eq!(status.meaning(), expected, "{status}");
+}
+
+#[test]
+fn uid_and_no_historical_bytes() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        assert_eq!(card.status().unwrap().atr().as_bytes(), ATR);
+        let mut card = card.contactless();
+        assert_eq!(card.uid().unwrap(), UID);
+        assert_means(card.historical_bytes(), Meaning::Unsupported);
+    });
+}
+
+#[test]
+fn a_card_from_the_factory_is_read_and_written() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let mut transaction = card.transaction().unwrap();
+        let mut card = transaction.contactless();
+        let key = Key::new(FACTORY);
+        card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
+        card.authenticate(8, KeyKind::A, 0).unwrap();
+        assert_eq!(card.read_binary(8, 16).unwrap(), [0; 16]);
+        card.update_binary(9, b"sixteen bytes...").unwrap();
+        assert_eq!(card.read_binary(9, 16).unwrap(), b"sixteen bytes...");
+        let trailer = card.read_binary(11, 16).unwrap();
+        assert_eq!(trailer[..6], [0; 6], "key A cannot be read");
+        let log = fixture.card.log();
+        assert_eq!(log[0].command[..5], [0xFF, 0x82, 0x00, 0x00, 0x06]);
+        assert_eq!(log[1].command, b"\xFF\x86\x00\x00\x05\x01\x00\x08\x60\x00");
+        assert_eq!(log[2].command, b"\xFF\xB0\x00\x08\x10");
+    });
+}
+
+#[test]
+fn without_the_right_key_nothing_is_read() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let mut card = card.contactless();
+        // No key at all.
+        assert_means(card.read_binary(4, 16), Meaning::NotAuthenticated);
+        assert_means(card.update_binary(4, &[0; 16]), Meaning::NotAuthenticated);
+        assert_means(card.authenticate(4, KeyKind::A, 0), Meaning::KeyUnusable);
+
+        // The wrong one.
+        let key = Key::new(FACTORY);
+        card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
+        assert_means(card.authenticate(4, KeyKind::A, 0), Meaning::Failed);
+        assert_means(card.read_binary(4, 16), Meaning::NotAuthenticated);
+
+        // That of another sector.
+        card.authenticate(8, KeyKind::A, 0).unwrap();
+        assert_means(card.read_binary(4, 16), Meaning::NotAuthenticated);
+        card.read_binary(8, 16).unwrap();
+
+        // A wrong key costs the authentication there was.
+        assert_means(card.authenticate(4, KeyKind::B, 0), Meaning::Failed);
+        assert_means(card.read_binary(8, 16), Meaning::NotAuthenticated);
+    });
+}
+
+#[test]
+fn keys_allow_what_the_sector_says() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let mut card = card.contactless();
+        let (a, b) = (Key::new(KEY_A), Key::new(KEY_B));
+        card.load_key(KeyPlace::Volatile, 0, &a).unwrap();
+        card.load_key(KeyPlace::Volatile, 1, &b).unwrap();
+
+        card.authenticate(4, KeyKind::A, 0).unwrap();
+        assert_eq!(card.read_binary(4, 16).unwrap(), b"read by both 000");
+        assert_means(card.update_binary(4, &[1; 16]), Meaning::NotAuthenticated);
+        assert_means(card.read_binary(6, 16), Meaning::NotAuthenticated);
+        card.decrement(5, 250).unwrap();
+        assert_means(card.increment(5, 1), Meaning::NotAuthenticated);
+        assert_eq!(card.read_binary(5, 16).unwrap(), value_block(750, 5));
+
+        card.authenticate(4, KeyKind::B, 1).unwrap();
+        card.update_binary(4, &[1; 16]).unwrap();
+        assert_eq!(card.read_binary(4, 16).unwrap(), [1; 16]);
+        card.read_binary(6, 16).unwrap();
+        card.increment(5, 0x0001_0000).unwrap();
+        assert_eq!(
+            card.read_binary(5, 16).unwrap(),
+            value_block(0x0001_0000 + 750, 5)
+        );
+        assert_means(card.decrement(4, 1), Meaning::NotAuthenticated);
+    });
+}
+
+#[test]
+fn what_reader_and_card_do_not_take_has_a_meaning() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let mut card = card.contactless();
+        let key = Key::new(FACTORY);
+        assert_means(
+            card.load_key(KeyPlace::NonVolatile, 0, &key),
+            Meaning::NoNonVolatileMemory,
+        );
+        assert_means(
+            card.load_key(KeyPlace::Volatile, 9, &key),
+            Meaning::NoSuchKeyNumber,
+        );
+        assert_means(
+            card.load_key(KeyPlace::Other(0x40), 0, &key),
+            Meaning::EncryptedKeyUnsupported,
+        );
+        assert_means(
+            card.load_key(KeyPlace::Volatile, 0, &Key::new([0; 5])),
+            Meaning::WrongKeyLength,
+        );
+        card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
+        assert_means(
+            card.authenticate(4, KeyKind::Other(0), 0),
+            Meaning::UnknownKeyKind,
+        );
+        assert_means(
+            card.authenticate(200, KeyKind::A, 0),
+            Meaning::MemoryFailure,
+        );
+        card.authenticate(8, KeyKind::A, 0).unwrap();
+        assert_means(card.read_binary(200, 16), Meaning::NotFound);
+        assert_means(card.read_binary(8, 4), Meaning::LengthIs(16));
+        assert_means(card.update_binary(8, &[0; 4]), Meaning::WrongLength);
+        assert_means(card.increment(8, 1), Meaning::WrongCard);
+
+        // What no command can carry does not get there.
+        let before = fixture.card.log().len();
+        let none = card.update_binary(8, &[]);
+        assert!(matches!(none, Err(ContactlessError::Length)));
+        assert!(card.read_binary(8, 257).is_err());
+        assert_eq!(fixture.card.log().len(), before);
+    });
+}
+
+#[test]
+fn a_reset_of_the_card_is_an_error_of_the_call() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        fixture.reset_by_another();
+        match card.contactless().uid() {
+            Err(ContactlessError::Call(error)) => assert_eq!(error.kind(), ErrorKind::CardReset),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_session_reads_the_uid() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut session = Session::builder(&fixture.context).open().unwrap();
+        let uid = session.run(|card| card.contactless().uid());
+        assert_eq!(uid.unwrap(), UID);
+        // A failure before anything was done is recovered from.
+        fixture.reset_by_another();
+        let uid = session.run(|card| card.contactless().uid());
+        assert_eq!(uid.unwrap(), UID);
+    });
+}
+
+#[test]
+fn hostile_answers_are_answers() {
+    isolated(|| {
+        // Those that are too short for PC/SC come last: the service may take them for a card
+        // that has gone.
+        let mut answers = [
+            &[0x90, 0x00][..],
+            &[0xC0, 0x03, 0x90, 0x00],
+            &[0x6C, 0x00],
+            &[0x90],
+            &[],
+        ]
+        .into_iter()
+        .cycle();
+        let card = VirtualCard::new(move |_: &[u8]| answers.next().unwrap().to_vec());
+        let sandbox = Sandbox::builder()
+            .driver(scard_testkit::Driver::Kit)
+            .card(0, card);
+        let sandbox = sandbox.start().unwrap();
+        let name = ReaderName::new(sandbox.reader(0).name()).unwrap();
+        let context = Context::establish().unwrap();
+        let mut card = context.connect(&name, ConnectOptions::new()).unwrap();
+        let mut card = card.contactless();
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            seen.push(match card.increment(1, 1) {
+                Ok(()) => "done",
+                Err(ContactlessError::NoStatusWord) => "no status word",
+                Err(ContactlessError::Call(_)) => "no answer",
+                Err(ContactlessError::Status(status)) => {
+                    let expected = Status::new(Request::ChangeValue, StatusWord(0x6C00));
+                    assert_eq!(status, expected);
+                    "status"
+                }
+                Err(other) => panic!("{other}"),
+            });
+        }
+        assert_eq!(seen[..3], ["done", "done", "status"], "{seen:?}");
+        assert!(!seen[3..].contains(&"done"), "{seen:?}");
+    });
+}

@@ -1,0 +1,493 @@
+//! The examples run against virtual cards and print what they promise.
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use crate::build::example;
+use crate::support::mifare::Mifare;
+use crate::support::{SOON, reconnect};
+use scard_testkit::{Driver, IsoCard, Sandbox, VirtualCard};
+
+/// Builds the examples first, which may take longer than an isolated test may.
+#[track_caller]
+fn isolated(test: impl FnOnce()) {
+    crate::build::examples();
+    scard_testkit::isolated(test);
+}
+
+fn run(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> Output {
+    let mut command = sandbox.command(example(name));
+    command.args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+fn sandbox() -> Sandbox {
+    Sandbox::builder()
+        .readers(2)
+        .card(0, VirtualCard::iso())
+        .start()
+        .unwrap()
+}
+
+#[test]
+fn reconnect_tells_its_story() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let story = stdout(&run(&sandbox, "reconnect", &[]));
+        println!("{story}");
+        let steps: Vec<&str> = story.split("\n== ").skip(1).collect();
+        assert_eq!(steps.len(), 9, "{story}");
+        let has = |step: usize, text: &str| {
+            assert!(
+                steps[step].contains(text),
+                "step {step} lacks {text:?}\n{story}"
+            );
+        };
+        let works = "90, 00]";
+        let reset = "failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)";
+        let mismatch = "(SCARD_E_PROTO_MISMATCH, 0x8010000F)";
+        has(0, works);
+        has(0, "protocol  T=1");
+        has(
+            1,
+            &format!("SCardTransmit on \"{}\" {reset}", sandbox.reader(0).name()),
+        );
+        for step in [2, 3, 4] {
+            has(step, "reconnect T=1");
+            has(step, works);
+        }
+        has(5, mismatch);
+        has(5, "protocol  T=1");
+        has(5, works);
+        has(6, mismatch);
+        has(6, "protocol  not known");
+        has(6, reset);
+        has(6, works);
+        has(7, "protocol  T=1");
+        has(7, works);
+        has(8, "done");
+    });
+}
+
+#[test]
+fn reconnect_says_when_there_is_no_card() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().readers(2).start().unwrap();
+        let output = run(&sandbox, "reconnect", &[]);
+        assert!(!output.status.success());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            message.contains("no card that would do was inserted in time"),
+            "{message}"
+        );
+    });
+}
+
+#[test]
+fn list_shows_readers_and_cards() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let listing = stdout(&run(&sandbox, "list", &[]));
+        let lines: Vec<&str> = listing.lines().collect();
+        assert_eq!(lines[0], sandbox.reader(0).name());
+        assert!(lines[1].starts_with("  card 3B "), "{listing}");
+        assert_eq!(lines[2..], [sandbox.reader(1).name(), "  no card"]);
+    });
+}
+
+#[test]
+fn transmit_sends_hex_and_prints_hex() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let select = "00A4040005A000000308";
+        let unknown = hex::encode_upper(IsoCard::UNKNOWN_AID);
+        let not_found = format!("00 A4 04 00 {:02X} {unknown}", IsoCard::UNKNOWN_AID.len());
+        let printed = stdout(&run(&sandbox, "transmit", &[select, &not_found]));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines[0], format!("> {select}"));
+        assert!(lines[1].ends_with("[9000]"), "{printed}");
+        assert_eq!(lines[3], "<  [6A82]");
+
+        let name = sandbox.reader(1).name();
+        let output = run(&sandbox, "transmit", &["--reader", name, select]);
+        assert!(!output.status.success());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("SCARD_E_NO_SMARTCARD"), "{message}");
+
+        for wrong in [&["0G"][..], &["000"], &[], &["--reader"]] {
+            assert!(
+                !run(&sandbox, "transmit", wrong).status.success(),
+                "{wrong:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn atr_explains_hex_and_the_cards_in_the_readers() {
+    isolated(|| {
+        let sandbox = Sandbox::builder()
+            .readers(2)
+            .card(1, VirtualCard::iso().atr(scard_testkit::atr::CONTACTLESS))
+            .start()
+            .unwrap();
+        let yubikey = "3B FD 13 00 00 81 31 FE 15 80 73 C0 21 C0 57 59 75 62 69 4B 65 79 40";
+        let words: Vec<&str> = yubikey.split(' ').collect();
+        for arguments in [&[yubikey][..], &[&yubikey.replace(' ', ":")], &words] {
+            let printed = stdout(&run(&sandbox, "atr", arguments));
+            let lines: Vec<&str> = printed.lines().collect();
+            assert_eq!(lines[0], yubikey);
+            assert_eq!(lines[1], "  TS    3B            direct convention");
+            assert!(printed.contains("extended length: yes"), "{printed}");
+            assert!(printed.ends_with("TCK   40            check byte, right\n"));
+        }
+
+        let printed = stdout(&run(&sandbox, "atr", &["3B80", "0182"]));
+        let wrong = "wrong: the check byte TCK is 82 and should be 81";
+        assert_eq!(printed.lines().last().map(str::trim), Some(wrong));
+
+        let printed = stdout(&run(&sandbox, "atr", &[]));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines[..2], [sandbox.reader(0).name(), "  no card"]);
+        assert_eq!(lines[2], sandbox.reader(1).name());
+        assert!(lines[3].starts_with("  3B 8F 80 01 80 4F 0C "), "{printed}");
+        let card = "MIFARE Classic 1K, ISO 14443 A, part 3";
+        assert!(lines.iter().any(|it| it.trim() == card), "{printed}");
+
+        for wrong in [&["3"][..], &["3B0G"], &[""]] {
+            assert!(!run(&sandbox, "atr", wrong).status.success(), "{wrong:?}");
+        }
+    });
+}
+
+#[test]
+fn transmit_runs_scripts_and_says_what_was_not_expected() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let dir = std::env::temp_dir().join(format!("scard-script-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let run_script = |script: &str| {
+            let file = dir.join("script");
+            std::fs::write(&file, script).unwrap();
+            run(&sandbox, "transmit", &["--script", file.to_str().unwrap()])
+        };
+        let printed = stdout(&run_script(
+            "# The demonstration card\n\n\
+             00A4040005A000000308 => 9000  # select\n\
+             00 20 00 01 => 63Cx\n\
+             00:84:00:00:02 => 9xX0\r\n\
+             00CA0000\n",
+        ));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines.len(), 8, "{printed}");
+        assert_eq!(lines[3..6], ["<  [63C3]", "> 0084000002", "< 0102 [9000]"]);
+        assert_eq!(lines[7], "<  [6D00]");
+
+        for (script, message) in [
+            (
+                "00840000 => 6700\n00CA0000 => 9000\n00840000",
+                ", line 2: 9000 was expected, not instruction not supported (6D00)",
+            ),
+            (
+                "00840000 => 61xx",
+                ", line 1: 61xx was expected, not wrong length (6700)",
+            ),
+            ("\n00840 => 9000", ", line 2: Odd number of digits"),
+            ("00840000 => 90", ", line 1: \"90\" is no status word"),
+            ("00840000 => 90g0", ", line 1: \"90g0\" is no status word"),
+            ("# nothing", "usage: "),
+        ] {
+            let output = run_script(script);
+            assert!(!output.status.success(), "{script}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(message), "{said}");
+            assert!(!output.stdout.ends_with(b"> 00840000\n"), "it went on");
+        }
+        let missing = run(&sandbox, "transmit", &["--script", "/nowhere/to/be/found"]);
+        assert!(!missing.status.success());
+        let said = String::from_utf8_lossy(&missing.stderr);
+        assert!(said.starts_with("/nowhere/to/be/found: "), "{said}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    });
+}
+
+/// Starts an example that goes on, and gives its lines as they come.
+fn start(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> (Child, Receiver<String>) {
+    let mut command = sandbox.command(example(name));
+    command.args(arguments).stdout(Stdio::piped());
+    let mut program = command.spawn().unwrap();
+    let output = BufReader::new(program.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            println!("{line}");
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    (program, lines)
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn async_asks_all_cards_at_once_and_leaves_a_mute_one() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let select = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
+        let asked = |card: &scard_testkit::CardHandle| {
+            let log = card.log();
+            log.iter().filter(|it| it.command == select).count()
+        };
+        let printed = stdout(&run(&sandbox, "async", &[]));
+        let first = sandbox.reader(0);
+        let piv = format!("{}: PIV ", first.name());
+        assert!(printed.starts_with(&piv), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+
+        let second = sandbox.reader(1);
+        let mute = VirtualCard::new(|_: &[u8]| scard_testkit::Reply::Mute);
+        let mute = second.insert(mute).unwrap();
+        let printed = stdout(&run(&sandbox, "async", &[]));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert!(lines[0].starts_with(&piv), "{printed}");
+        assert!(lines[1].starts_with(second.name()), "{printed}");
+        assert!(lines[1].contains("the deadline passed"), "{printed}");
+        assert_eq!((asked(&first.card().unwrap()), asked(&mute)), (2, 1));
+    });
+}
+
+/// Waits for a line that begins so.
+#[track_caller]
+fn expect(lines: &Receiver<String>, start: &str) {
+    let mut seen = Vec::new();
+    loop {
+        match lines.recv_timeout(SOON) {
+            Ok(line) if line.trim_start().starts_with(start) => return,
+            Ok(line) => seen.push(line),
+            Err(_) => panic!("no {start:?}, only {seen:#?}"),
+        }
+    }
+}
+
+#[test]
+fn session_reads_badges_whatever_happens() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let (mut program, lines) = start(&sandbox, "session", &["3"]);
+        let slot = sandbox.reader(0);
+        let badge = slot.card().unwrap();
+        expect(&lines, "badge 1");
+
+        // The same badge is not read again, whatever others do.
+        let context = scard::Context::establish().unwrap();
+        let name = scard::ReaderName::new(slot.name()).unwrap();
+        let mut other = context
+            .connect(&name, scard::ConnectOptions::new())
+            .unwrap();
+        reconnect(&mut other, scard::Initialization::Reset).unwrap();
+        expect(&lines, "Reconnected");
+        drop(other);
+        sandbox.restart().unwrap();
+        expect(&lines, "connected to");
+        let read = |badge: &scard_testkit::CardHandle| {
+            let log = badge.log();
+            let reads = log
+                .iter()
+                .filter(|it| it.command.starts_with(&[0xFF, 0xCA]));
+            reads.count()
+        };
+        assert_eq!(read(&badge), 1);
+
+        slot.remove().unwrap();
+        expect(&lines, "WaitingForCard");
+        slot.insert(&badge).unwrap();
+        expect(&lines, "badge 2");
+        slot.remove().unwrap();
+        let next = slot.insert(VirtualCard::iso()).unwrap();
+        expect(&lines, "badge 3");
+        assert!(program.wait().unwrap().success());
+        assert_eq!((read(&badge), read(&next)), (2, 1));
+    });
+}
+
+/// What a terminal does at Ctrl-C.
+fn interrupt(program: &Child) {
+    let process = libc::pid_t::try_from(program.id()).unwrap();
+    // SAFETY: takes numbers, and the process was not waited for yet.
+    #[allow(unsafe_code)]
+    let sent = unsafe { libc::kill(process, libc::SIGINT) };
+    assert_eq!(sent, 0);
+}
+
+#[test]
+fn monitor_shows_what_happens_until_ctrl_c() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let (mut program, lines) = start(&sandbox, "monitor", &[]);
+        let next = || lines.recv_timeout(SOON).expect("no line");
+        let name = sandbox.reader(0).name();
+        let shows = |line: &str, event: &str| {
+            let (time, rest) = line.split_once("  ").expect(line);
+            assert_eq!(time.len(), "00:00:00.000".len(), "{line}");
+            assert!(rest.starts_with(name) && rest.contains(event), "{line}");
+        };
+        shows(&next(), "reader attached");
+        let card = next();
+        shows(&card, "card inserted (3B ");
+        assert!(card.contains("): T="), "{card}");
+        assert!(next().ends_with("reader attached"));
+        sandbox.reader(0).remove().unwrap();
+        shows(&next(), "card removed");
+        interrupt(&program);
+        assert!(program.wait().unwrap().success());
+        assert!(lines.recv_timeout(SOON).is_err(), "one more line");
+    });
+}
+
+#[test]
+fn monitor_shows_json_to_machines() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let (mut program, lines) = start(&sandbox, "monitor", &["--json"]);
+        let next = || -> serde_json::Value {
+            let line = lines.recv_timeout(SOON).expect("no line");
+            serde_json::from_str(&line).expect(&line)
+        };
+        let name = sandbox.reader(0).name();
+        let (attached, inserted, other) = (next(), next(), next());
+        assert_eq!(attached["event"], "ReaderAttached");
+        assert_eq!(inserted["event"], "CardInserted");
+        assert_eq!(inserted["reader"], name);
+        let atr = hex::encode_upper(scard_testkit::atr::T1);
+        assert_eq!(inserted["atr"], atr.as_str());
+        assert!(inserted["time"].as_f64().unwrap() >= attached["time"].as_f64().unwrap());
+        assert_eq!(other["reader"], sandbox.reader(1).name());
+        sandbox.kill().unwrap();
+        let lost = next();
+        assert_eq!(lost["event"], "ServiceLost");
+        assert_eq!(lost["reader"], serde_json::Value::Null);
+        assert!(lost["text"].as_str().unwrap().contains("SCARD_"), "{lost}");
+        interrupt(&program);
+        assert!(program.wait().unwrap().success());
+    });
+}
+
+/// Runs `pin_verify` with this typed in.
+fn pin_verify(sandbox: &Sandbox, arguments: &[&str], typed: &str) -> Output {
+    let mut command = sandbox.command(example("pin_verify"));
+    command.args(["--reference", "01"]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut program = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = program.stdin.take().unwrap();
+    // It may not read it.
+    let _ = input.write_all(typed.as_bytes());
+    drop(input);
+    program.wait_with_output().unwrap()
+}
+
+#[test]
+fn pin_verify_asks_on_the_pad() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit);
+        let sandbox = sandbox.card(0, VirtualCard::iso()).start().unwrap();
+        let reader = sandbox.reader(0);
+        // The user cancels, and then enters it.
+        let mut entries = 0;
+        reader
+            .on_control(move |code, _| match code {
+                0x4200_0D48 => Ok(vec![0x06, 0x04, 0x42, 0x33, 0x00, 0x06]),
+                _ => {
+                    entries += 1;
+                    Ok(vec![
+                        0x64 + 0x2C * u8::from(entries > 1),
+                        u8::from(entries == 1),
+                    ])
+                }
+            })
+            .unwrap();
+        let cancelled = pin_verify(&sandbox, &[], "");
+        assert!(!cancelled.status.success());
+        let printed = String::from_utf8_lossy(&cancelled.stdout);
+        assert_eq!(
+            printed.lines().collect::<Vec<_>>(),
+            [
+                "tries left: 3",
+                "enter the PIN on the reader",
+                "the entry of the PIN was cancelled"
+            ]
+        );
+        let printed = stdout(&pin_verify(&sandbox, &["--block", "8"], ""));
+        assert!(printed.ends_with("the card has accepted the PIN\n"));
+        let log = reader.control_log().unwrap();
+        let request = hex::encode_upper(&log[3].input);
+        let expected = "1E00820800080402010904000000000D0000000020000108FFFFFFFFFFFFFFFF";
+        assert_eq!(request, expected);
+    });
+}
+
+#[test]
+fn pin_verify_asks_at_the_keyboard_and_shows_no_pin() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let wrong = pin_verify(&sandbox, &[], "9876\n");
+        assert!(!wrong.status.success());
+        let text = String::from_utf8([wrong.stdout, wrong.stderr].concat()).unwrap();
+        assert!(text.contains("tries left: 3\n"), "{text}");
+        assert!(
+            text.contains("the PIN is wrong, 2 tries are left\n"),
+            "{text}"
+        );
+        assert!(!text.contains("9876"), "{text}");
+
+        let printed = stdout(&pin_verify(&sandbox, &["--keyboard"], "1234\r\n"));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines, ["tries left: 2", "the card has accepted the PIN"]);
+        let card = sandbox.reader(0).card().unwrap();
+        let verify = b"\x00\x20\x00\x01\x041234";
+        assert!(card.log().iter().any(|it| it.command == verify));
+
+        let before = card.log().len();
+        for (arguments, typed) in [(&[][..], "\n"), (&["--block", "4"], "12345\n")] {
+            assert!(!pin_verify(&sandbox, arguments, typed).status.success());
+        }
+        // Only the question for the tries that are left.
+        assert_eq!(card.log().len(), before + 2);
+    });
+}
+
+#[test]
+fn contactless_uid_shows_each_card() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().readers(2).start().unwrap();
+        let (mut program, lines) = start(&sandbox, "contactless_uid", &[]);
+        let next = || lines.recv_timeout(SOON).expect("no line");
+        let slot = sandbox.reader(0);
+        slot.insert(Mifare::new().card()).unwrap();
+        assert_eq!(next(), "04A1B2C3  MIFARE Classic 1K, ISO 14443 A, part 3");
+        slot.remove().unwrap();
+        slot.insert(VirtualCard::iso()).unwrap();
+        let refused = next();
+        assert!(refused.starts_with("no UID: "), "{refused}");
+        assert!(refused.contains("6E00"), "{refused}");
+        interrupt(&program);
+        assert!(program.wait().unwrap().success());
+
+        let once = run(&sandbox, "contactless_uid", &["--once"]);
+        assert_eq!(stdout(&once).lines().count(), 1);
+    });
+}

@@ -1,0 +1,288 @@
+//! What is given up ends without an effect on the card, and calls that hang do not pile up: the
+//! daemon is paused, or another program holds the card.
+#![cfg(target_os = "linux")]
+
+use std::time::{Duration, Instant};
+
+use crate::support::usage::{threads, workers};
+use crate::support::*;
+use scard::{
+    AbortHandle, Card, CardFilter, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind,
+    Initialization, Protocols, ReaderName, Result, Session, ShareMode,
+};
+use scard_testkit::{Driver, Sandbox, VirtualCard, isolated};
+
+/// The limit that is exceeded here.
+const LIMIT: Duration = Duration::from_millis(200);
+
+/// What of the library's threads are left is gone.
+#[track_caller]
+fn wait_for_workers(limit: usize) {
+    let begun = Instant::now();
+    while workers() > limit {
+        assert!(begun.elapsed() < SOON, "{} workers are left", workers());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn resetting() -> ConnectOptions {
+    ConnectOptions::new().disposition_on_drop(Disposition::Reset)
+}
+
+/// Gives up a call on, or to, a card that a first program holds in a transaction: the card is not
+/// reset when the transaction ends.
+fn assert_leaves_card(give_up: impl Fn(&Fixture, &mut Option<Card>) -> Result<()>) {
+    let fixture = fixture();
+    let mut first = fixture.connect();
+    let mut second = Some(fixture.try_connect(resetting()).unwrap());
+    let transaction = first.transaction().unwrap();
+
+    let error = give_up(&fixture, &mut second).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    drop(second);
+    transaction.end(Disposition::Leave).unwrap();
+    wait_for_workers(0);
+    // Nobody else is connected any more.
+    first
+        .reconnect(ShareMode::Exclusive, Protocols::ANY, Initialization::Leave)
+        .unwrap();
+    assert_eq!(fixture.card.resets(), 0);
+    assert_works(&mut first);
+}
+
+#[test]
+fn a_connect_that_is_given_up_does_not_reset_the_card() {
+    isolated(|| {
+        assert_leaves_card(|fixture, second| {
+            // Only the first program still has the card.
+            let second = second.take().unwrap();
+            second.disconnect(Disposition::Leave)?;
+            let options = resetting().timeout(Some(LIMIT));
+            fixture.try_connect(options).map(drop)
+        });
+    });
+}
+
+#[test]
+fn calls_that_are_given_up_do_not_reset_the_card() {
+    isolated(|| {
+        for call in [
+            |card| Card::transmit(card, COMMAND).map(drop),
+            |card| card.status().map(drop),
+            |card| card.transaction().map(drop),
+            |card| reconnect(card, Initialization::Reset).map(drop),
+        ] as [fn(&mut Card) -> Result<()>; 4]
+        {
+            assert_leaves_card(|_, second| {
+                let card = second.as_mut().unwrap();
+                card.set_timeout(Some(LIMIT));
+                call(card)
+            });
+        }
+    });
+}
+
+/// A drop that was to reset the card, and waited for its limit in vain.
+#[test]
+fn a_drop_that_takes_too_long_does_not_reset_the_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut first = fixture.connect();
+        let options = resetting().timeout(Some(LIMIT));
+        let second = fixture.try_connect(options).unwrap();
+        let transaction = first.transaction().unwrap();
+        let begun = Instant::now();
+        drop(second);
+        assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
+        transaction.end(Disposition::Leave).unwrap();
+        wait_for_workers(0);
+        assert_eq!(fixture.card.resets(), 0);
+
+        // One that is in time does.
+        drop(
+            fixture
+                .try_connect(resetting().timeout(Some(SOON)))
+                .unwrap(),
+        );
+        assert_eq!(fixture.card.resets(), 1);
+    });
+}
+
+/// As many as hang, and no more, whatever they are; when the service goes on, nothing is begun
+/// that would be undone.
+#[test]
+fn calls_to_a_service_that_hangs_do_not_pile_up() {
+    isolated(|| {
+        let fixture = fixture();
+        let options = ContextOptions::new().timeout(Some(LIMIT));
+        let context = options.establish().unwrap();
+        let soon_over = || ConnectOptions::new().timeout(Some(Duration::from_millis(2)));
+        fixture.sandbox.pause().unwrap();
+        let mut refused = 0;
+        for _ in 0..200 {
+            let error = context.connect(&fixture.reader, soon_over()).unwrap_err();
+            refused += usize::from(error.kind() == ErrorKind::ServiceBusy);
+        }
+        let connecting = workers();
+        assert!((1..=64).contains(&connecting), "{connecting}");
+        // Some may have been given up before they began.
+        assert!(refused >= 100, "{refused}");
+        // Other calls of this context are refused, too, and another one's are not.
+        let error = context.readers().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ServiceBusy, "{error}");
+        let error = fixture.try_connect(soon_over()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+        // Those that belong to no context.
+        let establish = || {
+            let options = ContextOptions::new().timeout(Some(Duration::from_millis(2)));
+            options.establish().map(drop).unwrap_err().kind()
+        };
+        let establishing = std::iter::repeat_with(establish);
+        let hang = establishing.take_while(|kind| *kind == ErrorKind::DeadlineExceeded);
+        assert!(hang.take(65).count() <= 64);
+        assert_eq!(establish(), ErrorKind::ServiceBusy);
+
+        fixture.sandbox.resume().unwrap();
+        wait_for_workers(0);
+        context
+            .connect(&fixture.reader, ConnectOptions::new())
+            .map(drop)
+            .unwrap();
+    });
+}
+
+/// Neither do waits for cards.
+#[test]
+fn waits_for_a_service_that_hangs_do_not_pile_up() {
+    isolated(|| {
+        let fixture = fixture();
+        let filter = CardFilter::new().reader(&fixture.empty_reader);
+        let moment = Some(Duration::from_millis(2));
+        fixture.sandbox.pause().unwrap();
+        let mut kinds = Vec::new();
+        for _ in 0..100 {
+            let waited = fixture.context.wait_for_card(&filter, moment);
+            kinds.push(waited.unwrap_err().kind());
+        }
+        let waiting = threads()
+            .iter()
+            .filter(|(_, name)| name == "scard-monitor")
+            .count();
+        assert!((1..=64).contains(&waiting), "{waiting}");
+        assert_eq!(kinds.first(), Some(&ErrorKind::DeadlineExceeded));
+        assert_eq!(kinds.last(), Some(&ErrorKind::ServiceBusy));
+
+        fixture.sandbox.resume().unwrap();
+        let begun = Instant::now();
+        loop {
+            let waited = fixture.context.wait_for_card(&filter, moment);
+            match waited.unwrap_err().kind() {
+                ErrorKind::DeadlineExceeded => break,
+                kind => assert_eq!(kind, ErrorKind::ServiceBusy),
+            }
+            assert!(begun.elapsed() < SOON);
+        }
+    });
+}
+
+type Ask = fn(&Context) -> Result<()>;
+
+/// Every call of a context with a limit ends at its limit.
+fn assert_in_time(disturb: impl Fn(&Sandbox)) {
+    for (call, ask) in [
+        ("readers", |context| context.readers().map(drop)),
+        ("reader_groups", |context| context.reader_groups().map(drop)),
+        ("reader_states", |context| context.reader_states().map(drop)),
+        ("is_valid", |context| context.is_valid().map(drop)),
+    ] as [(&str, Ask); 4]
+    {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(1);
+        let sandbox = sandbox.start().unwrap();
+        let options = ContextOptions::new().timeout(Some(5 * LIMIT));
+        let context = options.establish().unwrap();
+        context.readers().unwrap();
+        disturb(&sandbox);
+        let answer = in_background(move || {
+            let answer = ask(&context).map_err(|error| error.kind());
+            drop(context);
+            answer
+        });
+        let answer = finish(&answer);
+        assert!(
+            matches!(answer, Ok(()) | Err(ErrorKind::DeadlineExceeded)),
+            "{call}: {answer:?}"
+        );
+        sandbox.resume().unwrap();
+    }
+}
+
+#[test]
+fn a_context_keeps_its_limit_while_the_service_is_paused() {
+    isolated(|| assert_in_time(|sandbox| sandbox.pause().unwrap()));
+}
+
+#[test]
+fn a_context_keeps_its_limit_when_the_service_is_restarted_and_paused() {
+    isolated(|| {
+        assert_in_time(|sandbox| {
+            sandbox.restart().unwrap();
+            sandbox.pause().unwrap();
+        });
+    });
+}
+
+/// Stopped is stopped: the end of a connection is not waited for any more.
+#[test]
+fn an_aborted_card_is_dropped_at_once() {
+    isolated(|| {
+        let fixture = fixture();
+        let abort = AbortHandle::new();
+        let options = || ConnectOptions::new().abort_handle(&abort);
+        let card = fixture.try_connect(options()).unwrap();
+        let mut in_transaction = fixture.try_connect(options()).unwrap();
+        let transaction = in_transaction.transaction().unwrap();
+        fixture.sandbox.pause().unwrap();
+        abort.abort();
+        let dropped = std::thread::scope(|scope| {
+            let dropped = scope.spawn(move || {
+                let begun = Instant::now();
+                drop(transaction);
+                drop(card);
+                begun.elapsed()
+            });
+            dropped.join().unwrap()
+        });
+        assert!(dropped < SOON / 4, "{dropped:?}");
+        fixture.sandbox.resume().unwrap();
+        drop(in_transaction);
+        wait_for_workers(0);
+        assert_eq!(fixture.card.resets(), 0);
+    });
+}
+
+/// A session with a deadline, the last to have a context without a limit.
+#[test]
+fn the_last_session_of_a_context_is_dropped_at_once() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(1);
+        let sandbox = sandbox.card(0, VirtualCard::iso()).start().unwrap();
+        let reader = ReaderName::new(sandbox.reader(0).name()).unwrap();
+        for run in [false, true] {
+            let context = Context::establish().unwrap();
+            let session = Session::builder(&context).reader(&reader);
+            let mut session = session.deadline(Some(LIMIT * 5)).open().unwrap();
+            drop(context);
+            sandbox.pause().unwrap();
+            let begun = Instant::now();
+            if run {
+                let answer = session.run(|card| card.transmit(COMMAND));
+                assert!(answer.is_err());
+                assert!(begun.elapsed() < LIMIT * 5 + SOON / 4);
+            }
+            drop(session);
+            assert!(begun.elapsed() < LIMIT * 5 + SOON / 4);
+            sandbox.resume().unwrap();
+            wait_for_workers(0);
+        }
+    });
+}

@@ -1,0 +1,46 @@
+//! The library with a real service, and its pure parts through the public API.
+//!
+//! One program, because each takes seconds to link. `cargo test --test suite monitor::` runs one
+//! module: no module's name ends with the name of another one.
+//!
+//! The tests beside this directory must be programs of their own; each says why in its first
+//! lines.
+
+#[cfg(target_os = "linux")]
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(not(target_os = "linux"))]
+#[path = "../support/elsewhere.rs"]
+mod support;
+
+mod apdu;
+mod attributes;
+mod build;
+mod card_async;
+mod codes;
+mod connection;
+mod contactless;
+mod context;
+mod deadline;
+mod direct;
+mod endings;
+mod examples;
+mod exchange;
+mod explain;
+mod features;
+mod flat;
+mod given_up;
+mod hot_plug;
+mod look;
+mod monitor;
+mod monitor_async;
+mod pcsc_crate;
+mod reconnect;
+mod session;
+mod session_async;
+mod slots;
+mod threads;
+mod trace;
+mod transaction;
+mod transmit;
+mod windows;

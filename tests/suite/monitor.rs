@@ -1,0 +1,541 @@
+//! Events, with the real daemon.
+#![cfg(target_os = "linux")]
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::usage::threads;
+use crate::support::*;
+use scard::{
+    AbortHandle, Atr, CardFilter, Context, ContextOptions, ErrorKind, Event, Initialization,
+    Monitor, MonitorOptions, ReaderName, Recovery, ReturnCode, Usage,
+};
+use scard_testkit::isolated;
+
+/// The next event; there must be one.
+#[track_caller]
+fn next(monitor: &mut Monitor) -> Event {
+    monitor.next_timeout(SOON).expect("no event")
+}
+
+/// What is there already.
+fn pending(monitor: &mut Monitor) -> Vec<Event> {
+    std::iter::from_fn(|| monitor.next_timeout(Duration::ZERO)).collect()
+}
+
+fn watch(context: &Context) -> Monitor {
+    context.monitor(MonitorOptions::new()).expect("a monitor")
+}
+
+fn attached(reader: &ReaderName) -> Event {
+    let reader = reader.clone();
+    Event::ReaderAttached { reader }
+}
+
+fn inserted(reader: &ReaderName) -> Event {
+    let (reader, atr) = (reader.clone(), Atr::new(scard_testkit::atr::T1));
+    Event::CardInserted { reader, atr }
+}
+
+fn removed(reader: &ReaderName) -> Event {
+    let reader = reader.clone();
+    Event::CardRemoved { reader }
+}
+
+#[test]
+fn what_is_there_comes_first_and_then_what_changes() {
+    isolated(|| {
+        let fixture = fixture();
+        let (reader, empty) = (&fixture.reader, &fixture.empty_reader);
+        let mut monitor = watch(&fixture.context);
+        let there = [attached(reader), inserted(reader), attached(empty)];
+        assert_eq!(pending(&mut monitor), there);
+        fixture.sandbox.reader(0).remove().unwrap();
+        assert_eq!(next(&mut monitor), removed(reader));
+        fixture.sandbox.reader(1).insert(plain_card()).unwrap();
+        assert_eq!(next(&mut monitor), inserted(empty));
+        assert_eq!(monitor.next_timeout(NEVER), None);
+        assert!(!monitor.is_stopped());
+    });
+}
+
+/// All that the monitor's own programs do goes on without it being told, unless it asks.
+#[test]
+fn use_by_programs_is_told_if_wanted() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut silent = watch(&fixture.context);
+        let options = MonitorOptions::new().use_changes(true);
+        let mut monitor = fixture.context.monitor(options).unwrap();
+        pending(&mut monitor);
+        pending(&mut silent);
+        let reader = fixture.reader.clone();
+        let used = |usage| Event::UseChanged {
+            reader: reader.clone(),
+            usage,
+        };
+        let card = fixture.connect();
+        assert_eq!(next(&mut monitor), used(Usage::Shared));
+        drop(card);
+        assert_eq!(next(&mut monitor), used(Usage::Unused));
+        let card = fixture.connect_exclusive();
+        assert_eq!(next(&mut monitor), used(Usage::Exclusive));
+        // Who begins to watch now is told.
+        let options = MonitorOptions::new().use_changes(true);
+        let mut late = fixture.context.monitor(options).unwrap();
+        assert!(pending(&mut late).contains(&used(Usage::Exclusive)));
+        drop(card);
+        assert_eq!(next(&mut monitor), used(Usage::Unused));
+        assert_eq!(pending(&mut silent), []);
+    });
+}
+
+#[test]
+fn the_service_may_die_and_come_back() {
+    isolated(|| {
+        let fixture = fixture();
+        let (reader, empty) = (&fixture.reader, &fixture.empty_reader);
+        let mut monitor = watch(&fixture.context);
+        pending(&mut monitor);
+        for _ in 0..3 {
+            fixture.sandbox.kill().unwrap();
+            let Event::ServiceLost { error } = next(&mut monitor) else {
+                panic!("not lost");
+            };
+            // The same in every place where the watcher can be.
+            assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::ServiceGone | ErrorKind::AccessDenied
+                ),
+                "{error}"
+            );
+            for expected in [removed(reader), detached(reader), detached(empty)] {
+                assert_eq!(next(&mut monitor), expected);
+            }
+            assert_eq!(monitor.next_timeout(NEVER), None);
+            fixture.sandbox.restart().unwrap();
+            assert_eq!(next(&mut monitor), Event::ServiceRestored);
+            assert_eq!(state_of(&mut monitor, reader), Some(true));
+        }
+    });
+}
+
+fn detached(reader: &ReaderName) -> Event {
+    let reader = reader.clone();
+    Event::ReaderDetached { reader }
+}
+
+/// Whether there is a card in the reader, when nothing more is told.
+fn state_of(monitor: &mut Monitor, reader: &ReaderName) -> Option<bool> {
+    let mut state = None;
+    while let Some(event) = monitor.next_timeout(NEVER) {
+        if event.reader() == Some(reader) {
+            state = match event {
+                Event::ReaderAttached { .. } | Event::CardRemoved { .. } => Some(false),
+                Event::CardInserted { .. } | Event::CardExchanged { .. } => Some(true),
+                Event::ReaderDetached { .. } => None,
+                _ => state,
+            };
+        }
+    }
+    state
+}
+
+#[test]
+fn it_can_begin_before_the_service() {
+    isolated(|| {
+        let fixture = fixture();
+        fixture.sandbox.kill().unwrap();
+        let mut monitor = watch(&fixture.context);
+        let first = next(&mut monitor);
+        let Event::ServiceLost { error } = &first else {
+            panic!("{first:?}");
+        };
+        assert_eq!(error.code(), ReturnCode::E_NO_SERVICE);
+        assert_eq!(monitor.next_timeout(NEVER), None);
+        fixture.sandbox.restart().unwrap();
+        assert_eq!(next(&mut monitor), Event::ServiceRestored);
+        assert_eq!(state_of(&mut monitor, &fixture.reader), Some(true));
+    });
+}
+
+/// A daemon that hangs hangs nobody who has a limit.
+#[test]
+fn a_daemon_that_hangs_does_not_hang_the_monitor() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut monitor = watch(&fixture.context);
+        pending(&mut monitor);
+        let limited = ContextOptions::new().timeout(Some(NEVER));
+        let limited = limited.establish().unwrap();
+        fixture.sandbox.pause().unwrap();
+        assert_eq!(monitor.next_timeout(NEVER), None);
+        let error = limited.monitor(MonitorOptions::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        let waited = limited.wait_for_card(&CardFilter::new(), Some(NEVER));
+        assert_eq!(waited.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        let begun = Instant::now();
+        monitor.abort_handle().abort();
+        assert_eq!(monitor.next(), None);
+        drop(monitor);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        fixture.sandbox.resume().unwrap();
+        assert_works(&mut fixture.connect());
+    });
+}
+
+#[test]
+fn an_abort_stops_it_for_good() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut monitor = watch(&fixture.context);
+        let abort = monitor.abort_handle();
+        abort.abort();
+        assert!(monitor.is_stopped());
+        // Also what was not taken yet.
+        assert_eq!(monitor.next(), None);
+        assert_eq!(monitor.next_timeout(SOON), None);
+        assert_eq!(monitor.next(), None);
+        let filter = CardFilter::new();
+        let error = monitor.wait_for_card(&filter, Some(SOON)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        let error = monitor.wait_for_removal(&filter, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        // And whatever is begun with it later.
+        let options = MonitorOptions::new().abort_handle(&abort);
+        assert_eq!(fixture.context.monitor(options).unwrap().next(), None);
+    });
+}
+
+/// At every moment of a wait that can be hit.
+#[test]
+fn a_stop_is_never_lost() {
+    isolated(|| {
+        let fixture = fixture();
+        let rounds: u32 = 10_000;
+        let mut late = 0;
+        for round in 0..rounds {
+            let mut watching = watch(&fixture.context);
+            pending(&mut watching);
+            let abort = watching.abort_handle();
+            let waiter = thread::spawn(move || {
+                let event = watching.next();
+                (event, watching)
+            });
+            match round % 8 {
+                0 => {}
+                spins => {
+                    // From nothing to about 200 microseconds.
+                    let end = Instant::now() + Duration::from_micros(u64::from(spins * spins * 4));
+                    while Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
+                }
+            }
+            abort.abort();
+            let (event, watching) = waiter.join().unwrap();
+            assert_eq!(event, None);
+            // The iterator ends whether the thread does or not: this waits for the thread, for
+            // up to a tenth of a second.
+            let begun = Instant::now();
+            drop(watching);
+            late += u32::from(begun.elapsed() >= Duration::from_millis(90));
+            // The machine may be busy at times; a cancel that is lost is so every few rounds.
+            assert!(late <= 5 + round / 100, "{late} of {round}");
+        }
+        assert_works(&mut fixture.connect());
+        assert_eq!(threads_named("scard-"), 0);
+    });
+}
+
+/// The threads of this process with names that begin so; waits until they have ended.
+fn threads_named(prefix: &str) -> usize {
+    let count = || {
+        let threads = threads();
+        threads
+            .iter()
+            .filter(|(_, name)| name.starts_with(prefix))
+            .count()
+    };
+    let begun = Instant::now();
+    while count() > 0 && begun.elapsed() < SOON {
+        thread::yield_now();
+    }
+    count()
+}
+
+#[test]
+fn two_monitors_are_told_the_same() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut monitors = [watch(&fixture.context), watch(&fixture.context)];
+        fixture.sandbox.reader(0).remove().unwrap();
+        fixture.sandbox.reader(1).insert(plain_card()).unwrap();
+        for monitor in &mut monitors {
+            let (reader, empty) = (&fixture.reader, &fixture.empty_reader);
+            let expected = [
+                attached(reader),
+                inserted(reader),
+                attached(empty),
+                removed(reader),
+                inserted(empty),
+            ];
+            let told: Vec<Event> = expected.iter().map(|_| next(monitor)).collect();
+            assert_eq!(told, expected);
+        }
+        // The end of one is not the end of the other.
+        let [first, mut second] = monitors;
+        drop(first);
+        fixture.sandbox.reader(1).remove().unwrap();
+        assert_eq!(next(&mut second), removed(&fixture.empty_reader));
+    });
+}
+
+#[test]
+fn waiting_for_a_card_and_for_its_removal() {
+    isolated(|| {
+        let fixture = fixture();
+        let (context, slot) = (&fixture.context, fixture.sandbox.reader(0));
+        let soon = Some(SOON);
+        let any = CardFilter::new();
+        let found = context.wait_for_card(&any, Some(Duration::ZERO));
+        // Nothing is known yet within no time at all.
+        assert!(found.is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded));
+        let found = context.wait_for_card(&any, soon).unwrap();
+        assert_eq!(found.reader(), &fixture.reader);
+        assert_eq!(found.atr(), Atr::new(scard_testkit::atr::T1));
+        let empty = CardFilter::new().reader(&fixture.empty_reader);
+        context.wait_for_removal(&empty, soon).unwrap();
+
+        let same = CardFilter::new().same_card(&found);
+        let waiting = {
+            let (context, same) = (context.clone(), same.clone());
+            in_background(move || context.wait_for_removal(&same, soon))
+        };
+        assert_eq!(waiting.recv_timeout(NEVER), Err(RecvTimeoutError::Timeout));
+        slot.remove().unwrap();
+        finish(&waiting).unwrap();
+        let waiting = {
+            let (context, any) = (context.clone(), any.clone());
+            in_background(move || context.wait_for_card(&any, soon))
+        };
+        assert_blocked(&waiting);
+        slot.insert(&fixture.card).unwrap();
+        assert_eq!(finish(&waiting).unwrap().reader(), &fixture.reader);
+        // It is back, and not the one that stayed.
+        context.wait_for_removal(&same, soon).unwrap();
+
+        let other = CardFilter::new().atr(&[0x3B, 0x00]);
+        let error = context.wait_for_card(&other, Some(NEVER)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(error.recovery(), Recovery::InsertCard);
+        assert!(
+            error.to_string().contains("no card that would do"),
+            "{error}"
+        );
+        let error = context.wait_for_removal(&any, Some(NEVER)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(error.to_string().contains("was not removed"), "{error}");
+    });
+}
+
+#[test]
+fn a_reset_makes_no_other_card() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let found = fixture.context.reader_states().unwrap().swap_remove(0);
+        let same = CardFilter::new().same_card(&found);
+        let mut monitor = watch(&fixture.context);
+        pending(&mut monitor);
+        for initialization in [Initialization::Reset, Initialization::Unpower] {
+            reconnect(&mut card, initialization).unwrap();
+            let now = fixture.context.reader_states().unwrap();
+            assert!(same.matches(&now[0]), "{now:?}");
+        }
+        assert_eq!(monitor.next_timeout(NEVER), None);
+    });
+}
+
+#[test]
+fn a_transaction_delays_no_event() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut monitor = watch(&fixture.context);
+        pending(&mut monitor);
+        let mut card = fixture.connect();
+        let transaction = card.transaction().unwrap();
+        let slot = fixture.sandbox.reader(1);
+        slot.insert(plain_card()).unwrap();
+        assert_eq!(next(&mut monitor), inserted(&fixture.empty_reader));
+        fixture.sandbox.reader(0).remove().unwrap();
+        assert_eq!(next(&mut monitor), removed(&fixture.reader));
+        // Nor does it keep a monitor from its begin.
+        assert_eq!(pending(&mut watch(&fixture.context)).len(), 3);
+        drop(transaction);
+    });
+}
+
+#[test]
+fn a_wait_outlives_the_service() {
+    isolated(|| {
+        let fixture = fixture();
+        fixture.sandbox.reader(0).remove().unwrap();
+        let context = fixture.context.clone();
+        let waiting = in_background(move || context.wait_for_card(&CardFilter::new(), None));
+        assert_blocked(&waiting);
+        fixture.sandbox.kill().unwrap();
+        assert_blocked(&waiting);
+        fixture.sandbox.reader(0).insert_now(&fixture.card).unwrap();
+        fixture.sandbox.restart().unwrap();
+        assert_eq!(finish(&waiting).unwrap().reader(), &fixture.reader);
+    });
+}
+
+#[test]
+fn a_wait_is_aborted_from_another_thread() {
+    isolated(|| {
+        let fixture = fixture();
+        let abort = AbortHandle::new();
+        let options = MonitorOptions::new().abort_handle(&abort);
+        let mut monitor = fixture.context.monitor(options).unwrap();
+        let there = CardFilter::new();
+        let waiting = in_background(move || monitor.wait_for_removal(&there, None));
+        assert_blocked(&waiting);
+        abort.abort();
+        assert_eq!(finish(&waiting).unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+}
+
+/// What hangs every PC/SC call of a process with one context for everything: one thread that
+/// waits in it, another that lists readers in it.
+#[test]
+fn the_deadlock_of_the_client_library_cannot_be_produced() {
+    isolated(|| {
+        let fixture = fixture();
+        let context = fixture.context.clone();
+        let mut monitor = watch(&context);
+        pending(&mut monitor);
+        let waiting = in_background(move || monitor.next());
+        assert_blocked(&waiting);
+        let (done, rounds) = (SOON, 200);
+        let busy: Vec<_> = (0..4)
+            .map(|_| {
+                let (context, reader) = (context.clone(), fixture.reader.clone());
+                in_background(move || {
+                    for _ in 0..rounds {
+                        assert_eq!(context.readers().unwrap().len(), 2);
+                        assert!(context.is_valid().unwrap());
+                        context.reader_states().unwrap();
+                        context.reader_groups().unwrap();
+                        let options = scard::ConnectOptions::new();
+                        let mut card = context.connect(&reader, options).unwrap();
+                        card.status().unwrap();
+                        drop(context.monitor(MonitorOptions::new()).unwrap());
+                    }
+                })
+            })
+            .collect();
+        for busy in &busy {
+            busy.recv_timeout(done * 3).expect("the process hangs");
+        }
+        assert_eq!(waiting.recv_timeout(NEVER), Err(RecvTimeoutError::Timeout));
+        fixture.sandbox.reader(0).remove().unwrap();
+        assert_eq!(finish(&waiting), Some(removed(&fixture.reader)));
+    });
+}
+
+/// Processor time of this process, in clock ticks, and how often its threads have waited.
+fn effort(monitor_threads: &[u32]) -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split(' ').collect();
+    let time = |at: usize| fields[at].parse::<u64>().unwrap();
+    let switches = monitor_threads.iter().map(|thread| {
+        let path = format!("/proc/self/task/{thread}/status");
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|it| it.starts_with("voluntary"));
+        line.and_then(|it| it.split_whitespace().last()?.parse().ok())
+            .unwrap_or(u64::MAX)
+    });
+    (time(12) + time(13), switches.sum())
+}
+
+/// While nothing happens, a monitor looks once a second at most, and takes no time.
+#[test]
+fn an_idle_monitor_is_idle() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut monitor = watch(&fixture.context);
+        pending(&mut monitor);
+        // So that the event counters are not zero, which would make it look.
+        for slot in fixture.sandbox.readers() {
+            slot.remove().unwrap();
+            slot.insert(plain_card()).unwrap();
+        }
+        state_of(&mut monitor, &fixture.reader);
+        let mut threads = threads();
+        threads.retain(|(_, name)| name == "scard-monitor");
+        let threads: Vec<u32> = threads.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(threads.len(), 1);
+        let before = effort(&threads);
+        let seconds = 10;
+        assert_eq!(monitor.next_timeout(Duration::from_secs(seconds)), None);
+        let after = effort(&threads);
+        let (ticks, waits) = (after.0 - before.0, after.1 - before.1);
+        println!("{ticks} ticks of 10 ms, {waits} waits in {seconds} s");
+        // A round lists and waits: each message to the daemon and back is a wait or two.
+        assert!(waits <= 8 * (seconds + 1), "{waits}");
+        assert!(ticks <= 2, "{ticks}");
+    });
+}
+
+/// Who does not take the events is told the sum, and delays nobody.
+#[test]
+fn who_does_not_look_is_told_what_is_there_in_the_end() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut idle = watch(&fixture.context);
+        let mut busy = watch(&fixture.context);
+        pending(&mut busy);
+        let slot = fixture.sandbox.reader(0);
+        for _ in 0..5 {
+            slot.remove().unwrap();
+            assert_eq!(next(&mut busy), removed(&fixture.reader));
+            slot.insert(&fixture.card).unwrap();
+            assert_eq!(next(&mut busy), inserted(&fixture.reader));
+        }
+        assert_eq!(state_of(&mut idle, &fixture.reader), Some(true));
+    });
+}
+
+#[test]
+fn a_forked_child_has_a_stopped_monitor() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut monitor = watch(&fixture.context);
+        let abort = monitor.abort_handle();
+        // So that the thread waits in the service.
+        thread::sleep(NEVER);
+        // SAFETY: the child calls nothing but the monitor, which has no lock to wait for.
+        #[allow(unsafe_code)]
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let stopped = monitor.is_stopped() && monitor.next().is_none();
+            abort.abort();
+            // It would cancel its parent's waits, again and again.
+            let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
+            let stopped = stopped && threads == 1;
+            drop(monitor);
+            std::process::exit(if stopped { 0 } else { 1 });
+        }
+        let mut status = 0;
+        // SAFETY: `status` outlives the call.
+        #[allow(unsafe_code)]
+        let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+        assert_eq!((waited, status), (child, 0));
+        assert!(!monitor.is_stopped());
+        assert_eq!(pending(&mut monitor).len(), 3);
+    });
+}

@@ -1,0 +1,126 @@
+//! Sessions go on after what happens to cards, and no command reaches a card twice.
+#![cfg(target_os = "linux")]
+
+mod limits;
+mod recovery;
+mod upkeep;
+mod work;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::support::applet::{Applications, numbered, select};
+use crate::support::session::*;
+use crate::support::*;
+use scard::{
+    AbortHandle, CardFilter, ConnectOptions, Context, ControlCode, Disposition, Error, ErrorKind,
+    Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard,
+    SessionError, SessionEvent, SetUpWhen, ShareMode,
+};
+use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, isolated, isolated_with_peer};
+
+/// A deadline that is to be exceeded, and one that is not.
+const LIMIT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(20);
+
+/// What a session told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<SessionEvent>>>);
+
+impl Told {
+    fn all(&self) -> Vec<SessionEvent> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    fn count(&self, wanted: impl Fn(&SessionEvent) -> bool) -> usize {
+        self.all().iter().filter(|event| wanted(event)).count()
+    }
+
+    fn setups(&self) -> usize {
+        self.count(|event| *event == SessionEvent::SetUp)
+    }
+
+    fn connects(&self) -> usize {
+        self.count(|event| matches!(event, SessionEvent::Connected { .. }))
+    }
+
+    fn recoveries(&self) -> Vec<Recovery> {
+        let recovery = |event| match event {
+            SessionEvent::Recovering { recovery, .. } => Some(recovery),
+            _ => None,
+        };
+        self.all().into_iter().filter_map(recovery).collect()
+    }
+
+    /// Waits until it told of this.
+    #[track_caller]
+    fn wait(&self, wanted: impl Fn(&SessionEvent) -> bool) {
+        let begun = Instant::now();
+        while self.count(&wanted) == 0 {
+            assert!(begun.elapsed() < SOON, "only {:?}", self.all());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn builder(fixture: &Fixture, told: &Told) -> SessionBuilder {
+    let told = told.clone();
+    Session::builder(&fixture.context)
+        .reader(&fixture.reader)
+        .setup(set_up)
+        .identity(serial)
+        .deadline(Some(LONG))
+        .on_event(move |event| told.0.lock().unwrap().push(event.clone()))
+}
+
+fn open(fixture: &Fixture) -> (Session, Told) {
+    let told = Told::default();
+    let session = builder(fixture, &told).open().unwrap();
+    told.clear();
+    (session, told)
+}
+
+/// Sends one numbered command, which gets to the right application.
+#[track_caller]
+fn works(session: &mut Session, number: u32) {
+    let answer = session.run(|card| card.transmit(&numbered(APPLICATION, number)));
+    assert_eq!(answer.unwrap(), OK, "command {number}");
+}
+
+/// The error, at the deadline and soon after.
+#[track_caller]
+fn assert_deadline<T: std::fmt::Debug, E: std::fmt::Debug>(
+    call: impl FnOnce() -> Result<T, SessionError<E>>,
+) -> Option<Error> {
+    let begun = Instant::now();
+    let error = call().unwrap_err();
+    let took = begun.elapsed();
+    assert!(took >= LIMIT, "{error:?} after {took:?}");
+    assert!(took < LIMIT + SOON / 4, "{error:?} after {took:?}");
+    match error {
+        SessionError::Deadline { cause } => cause,
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn sessions_can_be_sent_to_other_threads_and_shown() {
+    fn sent<T: Send + std::fmt::Debug>() {}
+    sent::<Session>();
+    sent::<SessionBuilder>();
+    sent::<SessionError<Error>>();
+    fn error<T: std::error::Error + Send + Sync + 'static>() {}
+    error::<SessionError<Error>>();
+}
+
+fn builder_with_deadline(fixture: &Fixture) -> SessionBuilder {
+    builder(fixture, &Told::default())
+        .deadline(Some(LIMIT))
+        .keep_alive(Duration::from_millis(10))
+}
