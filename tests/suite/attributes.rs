@@ -1,10 +1,11 @@
 //! Attributes with types, from a driver that has them all and from one that has almost none.
 #![cfg(target_os = "linux")]
 
-use crate::support::*;
 use scard::attributes::{self, AttributeError, CardPresence, CardType, Channel, IfdVersion};
 use scard::{Attribute, ErrorKind, Operation, Protocol};
 use scard_testkit::{Driver, Sandbox, isolated};
+
+use crate::support::*;
 
 /// A sandbox whose first reader has these attributes.
 fn fixture_with_attributes(table: &[(Attribute, &[u8])]) -> Fixture {

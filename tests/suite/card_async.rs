@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::support::executor::*;
-use crate::support::usage::*;
-use crate::support::*;
 use scard::{
     AbortHandle, AsyncCard, AsyncContext, AsyncReader, Attribute, Card, ConnectOptions,
     ContextOptions, ControlCode, Disposition, ErrorKind, Initialization, Operation, Protocol,
     Protocols, ReaderName, Recovery, Result, ShareMode,
 };
 use scard_testkit::{Reply, Sandbox, VirtualCard, isolated, isolated_with_peer};
+
+use crate::support::executor::*;
+use crate::support::usage::*;
+use crate::support::*;
 
 /// The limit that is exceeded here, and how long futures are polled that are dropped then.
 const LIMIT: Duration = Duration::from_millis(100);
@@ -837,13 +838,7 @@ fn a_card_has_one_thread_and_a_dropped_one_has_none() {
         let name = ReaderName::new(sandbox.reader(0).name()).unwrap();
         let context = block_on(AsyncContext::establish()).unwrap();
         let mut cards = Vec::new();
-        let wait_for = |count| {
-            let begun = Instant::now();
-            while workers() != count {
-                assert!(begun.elapsed() < SOON, "{} of {count} threads", workers());
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        };
+        let wait_for = |count| wait_until(&format!("{count} threads"), || workers() == count);
         for count in 1..=3 {
             let connected = block_on(context.connect(&name, ConnectOptions::new()));
             cards.push(connected.unwrap());

@@ -3,12 +3,13 @@
 
 use std::thread;
 
-use crate::support::*;
 use scard::{
     ConnectOptions, Disposition, Event, Initialization, MonitorOptions, Operation, Protocol,
     Protocols, ReaderFlags, ReaderName, ReturnCode, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, atr, isolated};
+
+use crate::support::*;
 
 #[test]
 fn a_connection_knows_its_reader_mode_and_protocol() {

@@ -1,12 +1,13 @@
 //! A contactless storage card, on a virtual reader that answers as Part 3 says.
 #![cfg(target_os = "linux")]
 
-use crate::support::mifare::{ATR, FACTORY, Mifare, UID, value_block};
-use crate::support::{Fixture, fixture_with};
 use scard::apdu::StatusWord;
 use scard::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Meaning, Request, Status};
 use scard::{ConnectOptions, Context, ErrorKind, ReaderName, Session};
 use scard_testkit::{Sandbox, VirtualCard, isolated};
+
+use crate::support::mifare::{ATR, FACTORY, Mifare, UID, value_block};
+use crate::support::{Fixture, fixture_with};
 
 const KEY_A: [u8; 6] = *b"\xA0\xA1\xA2\xA3\xA4\xA5";
 const KEY_B: [u8; 6] = *b"\xB0\xB1\xB2\xB3\xB4\xB5";

@@ -1,12 +1,13 @@
 //! The context: readers, their states, and a service that comes and goes.
 #![cfg(target_os = "linux")]
 
-use crate::support::*;
 use scard::{
     Context, ContextOptions, ErrorKind, MonitorOptions, Operation, ReaderFlags, ReaderName,
     ReturnCode, Scope,
 };
 use scard_testkit::{Sandbox, isolated};
+
+use crate::support::*;
 
 #[test]
 fn readers_are_listed_by_the_names_that_connect() {

@@ -4,14 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::usage::*;
-use crate::support::*;
 use scard::{
     AbortHandle, Attribute, Card, ConnectOptions, Context, ContextOptions, ControlCode,
     Disposition, Error, ErrorKind, Initialization, Operation, Origin, Protocols, ReaderName,
     Recovery, Result, ShareMode,
 };
 use scard_testkit::{Sandbox, VirtualCard, isolated, isolated_with_peer};
+
+use crate::support::usage::*;
+use crate::support::*;
 
 /// The limit that is exceeded here.
 const LIMIT: Duration = Duration::from_millis(200);

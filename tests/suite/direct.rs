@@ -1,12 +1,13 @@
 //! Direct access to a reader, and the way from there to the card and back.
 #![cfg(target_os = "linux")]
 
-use crate::support::*;
 use scard::{
     Attribute, CardState, ControlCode, Disposition, Initialization, Operation, Protocol, Protocols,
     ReturnCode, ShareMode,
 };
 use scard_testkit::{Driver, Sandbox, isolated};
+
+use crate::support::*;
 
 /// The one attribute that the driver of the virtual readers has, under a number of its own.
 const DRIVERS_ATR: Attribute = Attribute::from_raw(0x0303);

@@ -10,7 +10,6 @@ use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use crate::support::*;
 use scard::{
     AbortHandle, Attribute, Card, ConnectOptions, Context, Disposition, ErrorKind, Initialization,
     Operation, Protocols, ReaderName, Result, ReturnCode, ShareMode,
@@ -18,6 +17,8 @@ use scard::{
 use scard_testkit::{
     CardStats, Driver, Link, Peer, Peers, Sandbox, VirtualCard, isolated, isolated_with_peer,
 };
+
+use crate::support::*;
 
 /// How a connection has the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

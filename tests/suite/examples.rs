@@ -6,10 +6,11 @@ use std::process::{Child, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
+use scard_testkit::{Driver, IsoCard, Sandbox, VirtualCard};
+
 use crate::build::example;
 use crate::support::mifare::Mifare;
 use crate::support::{SOON, reconnect};
-use scard_testkit::{Driver, IsoCard, Sandbox, VirtualCard};
 
 /// Builds the examples first, which may take longer than an isolated test may.
 #[track_caller]

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use crate::support::iso7816::*;
-use crate::support::*;
 use scard::apdu::{
     AnswerProblem, Command, ExchangeError, ExchangeOptions, Form, StatusWord, Step, TooLong,
 };
@@ -14,6 +12,9 @@ use scard::{
 };
 use scard_testkit::atr::{T0, T0_T1, T1};
 use scard_testkit::{Reply, VirtualCard, isolated};
+
+use crate::support::iso7816::*;
+use crate::support::*;
 
 /// What every way to a card must do alike.
 fn gets_whole_answers(

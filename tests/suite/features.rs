@@ -4,8 +4,6 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::random::Random;
-use crate::support::*;
 use scard::apdu::StatusWord;
 use scard::features::{
     EntryValidation, Feature, PinFormat, PinModification, PinOffset, PinOutcome, PinPadAnswer,
@@ -13,6 +11,9 @@ use scard::features::{
 };
 use scard::{ControlCode, ErrorKind, Operation, Origin, ReturnCode, Session};
 use scard_testkit::{ControlCall, Driver, IfdError, Sandbox, VirtualReader, isolated};
+
+use crate::support::random::Random;
+use crate::support::*;
 
 const GET_FEATURES: u32 = 0x4200_0D48;
 const VERIFY: u32 = 0x4233_0006;

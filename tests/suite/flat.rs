@@ -8,12 +8,13 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::usage::threads;
-use crate::support::*;
 use scard::{
     CardFilter, ConnectOptions, Context, ContextOptions, Disposition, MonitorOptions, Session,
 };
 use scard_testkit::{Driver, Sandbox, isolated};
+
+use crate::support::usage::threads;
+use crate::support::*;
 
 /// How many bytes more may be in use after any number of cycles: what the allocator keeps at
 /// hand for threads. One block of memory in every fifth of 10,000 cycles is more than this.

@@ -4,26 +4,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::usage::{threads, workers};
-use crate::support::*;
 use scard::{
     AbortHandle, Card, CardFilter, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind,
     Initialization, Protocols, ReaderName, Result, Session, ShareMode,
 };
 use scard_testkit::{Driver, Sandbox, VirtualCard, isolated};
 
+use crate::support::usage::{threads, wait_for_workers, workers};
+use crate::support::*;
+
 /// The limit that is exceeded here.
 const LIMIT: Duration = Duration::from_millis(200);
-
-/// What of the library's threads are left is gone.
-#[track_caller]
-fn wait_for_workers(limit: usize) {
-    let begun = Instant::now();
-    while workers() > limit {
-        assert!(begun.elapsed() < SOON, "{} workers are left", workers());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 fn resetting() -> ConnectOptions {
     ConnectOptions::new().disposition_on_drop(Disposition::Reset)

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::support::random::Random;
-use crate::support::*;
 use scard::{
     Atr, CardFilter, ConnectOptions, Context, Disposition, ErrorKind, Event, Monitor,
     MonitorOptions, ReaderName, Session,
@@ -14,6 +12,9 @@ use scard_testkit::{
     Driver, IfdCall, IfdError, Sandbox, SandboxBuilder, TestkitError, UsbReader, VirtualCard,
     VirtualReader, isolated,
 };
+
+use crate::support::random::Random;
+use crate::support::*;
 
 const NAMES: [&str; 6] = [
     "ACS ACR122U",

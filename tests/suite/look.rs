@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::*;
 use scard::{
     CardFilter, ConnectOptions, Context, ErrorKind, Event, Monitor, MonitorOptions, ReaderFlags,
     ReaderName, Recovery, Session,
 };
 use scard_testkit::{Driver, ReaderModel, Sandbox, VirtualReader, isolated};
+
+use crate::support::*;
 
 fn name(reader: &VirtualReader) -> ReaderName {
     ReaderName::new(reader.name()).unwrap()

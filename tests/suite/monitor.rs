@@ -5,13 +5,14 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::usage::threads;
-use crate::support::*;
 use scard::{
     AbortHandle, Atr, CardFilter, Context, ContextOptions, ErrorKind, Event, Initialization,
     Monitor, MonitorOptions, ReaderName, Recovery, ReturnCode, Usage,
 };
-use scard_testkit::isolated;
+use scard_testkit::{Sandbox, isolated};
+
+use crate::support::usage::threads;
+use crate::support::*;
 
 /// The next event; there must be one.
 #[track_caller]
@@ -513,11 +514,14 @@ fn who_does_not_look_is_told_what_is_there_in_the_end() {
 #[test]
 fn a_forked_child_has_a_stopped_monitor() {
     isolated(|| {
-        let fixture = fixture();
+        let sandbox = Sandbox::builder().readers(2).card(0, plain_card());
+        let fixture = Fixture::of(sandbox.debug_log(true).start().unwrap());
         let mut monitor = watch(&fixture.context);
         let abort = monitor.abort_handle();
-        // So that the thread waits in the service.
-        thread::sleep(NEVER);
+        wait_until("the thread waits in the service", || {
+            let log = fixture.sandbox.daemon_log();
+            log.contains("CMD_WAIT_READER_STATE_CHANGE")
+        });
         // SAFETY: the child calls nothing but the monitor, which has no lock to wait for.
         #[allow(unsafe_code)]
         let child = unsafe { libc::fork() };

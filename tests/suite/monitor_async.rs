@@ -5,13 +5,14 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::support::executor::*;
-use crate::support::*;
 use scard::{
     Atr, CardFilter, ContextOptions, ErrorKind, Event, EventStream, MonitorOptions, ReaderName,
 };
 use scard_testkit::{Driver, Sandbox, isolated};
 use smol::stream::StreamExt;
+
+use crate::support::executor::*;
+use crate::support::*;
 
 /// A fixture in which cards are seen at once.
 fn quick() -> Fixture {
@@ -152,10 +153,8 @@ fn waits_for_cards_are_futures() {
 
             let mut stream = watch(&fixture);
             let abort = stream.abort_handle();
-            let stop = async {
-                sleep(Duration::from_millis(20)).await;
-                abort.abort();
-            };
+            // Polled second, so that the first one waits already.
+            let stop = async { abort.abort() };
             let waiting = stream.wait_for_card(&other, None);
             let (stopped, ()) = smol::future::zip(waiting, stop).await;
             assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Cancelled);

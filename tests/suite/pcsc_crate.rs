@@ -5,9 +5,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 
-use crate::support::*;
 use pcsc::{Card, Context, Error, Protocols, ReaderState, Scope, ShareMode, State};
 use scard_testkit::{Sandbox, VirtualCard, VirtualReader, isolated};
+
+use crate::support::*;
 
 fn establish() -> Context {
     Context::establish(Scope::User).unwrap()

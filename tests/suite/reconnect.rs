@@ -1,12 +1,13 @@
 //! `SCardReconnect`: what it acknowledges, resets, negotiates and refuses.
 #![cfg(target_os = "linux")]
 
-use crate::support::*;
 use scard::{
     CardCondition, ConnectOptions, Initialization, Operation, Protocol, Protocols, ReturnCode,
     ShareMode,
 };
 use scard_testkit::{atr, isolated};
+
+use crate::support::*;
 
 const BOTH_RESETS: [Initialization; 2] = [Initialization::Reset, Initialization::Unpower];
 

@@ -1,5 +1,5 @@
 //! Sessions whose runs are futures: what becomes of one that is dropped, under several
-//! executors. Recovery itself is that of `session.rs`.
+//! executors. Recovery itself is that of the module `session`.
 #![cfg(all(target_os = "linux", feature = "async"))]
 
 use std::panic::AssertUnwindSafe;
@@ -8,37 +8,57 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::applet::{Applications, SERIAL, numbered};
-use crate::support::executor::*;
-use crate::support::session::*;
-use crate::support::usage::*;
-use crate::support::*;
 use scard::{
     AbortHandle, AsyncContext, AsyncSession, ConnectOptions, ErrorKind, Recovery, Result,
     SessionBuilder, SessionError, SessionEvent,
 };
 use scard_testkit::{VirtualCard, isolated};
+use smol::channel::{Receiver, Sender, unbounded};
 use smol::future::FutureExt;
+
+use crate::support::applet::{Applications, SERIAL, numbered};
+use crate::support::executor::*;
+use crate::support::session::*;
+use crate::support::usage::*;
+use crate::support::*;
 
 /// How long futures are polled that are dropped then, and a deadline that is exceeded.
 const LIMIT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(20);
 
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<SessionEvent>>>);
+/// What a session told, and a word for each event.
+#[derive(Clone)]
+struct Told(Arc<Mutex<Vec<SessionEvent>>>, Sender<()>, Receiver<()>);
+
+impl Default for Told {
+    fn default() -> Told {
+        let (sender, receiver) = unbounded();
+        Told(Arc::default(), sender, receiver)
+    }
+}
 
 impl Told {
+    fn push(&self, event: &SessionEvent) {
+        self.0.lock().unwrap().push(event.clone());
+        self.1.try_send(()).unwrap();
+    }
+
     fn take(&self) -> Vec<SessionEvent> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 
     /// Waits until it told of this.
     async fn wait(&self, wanted: &SessionEvent) {
-        let begun = Instant::now();
-        while !self.0.lock().unwrap().contains(wanted) {
-            assert!(begun.elapsed() < SOON, "only {:?}", self.take());
-            sleep(Duration::from_millis(5)).await;
-        }
+        let told = async {
+            while !self.0.lock().unwrap().contains(wanted) {
+                self.2.recv().await.unwrap();
+            }
+        };
+        let late = async {
+            sleep(SOON).await;
+            panic!("only {:?}", self.take());
+        };
+        told.or(late).await;
     }
 }
 
@@ -49,7 +69,7 @@ fn builder(fixture: &Fixture, told: &Told) -> SessionBuilder {
         .setup(set_up)
         .identity(serial)
         .deadline(Some(LONG))
-        .on_event(move |event| told.0.lock().unwrap().push(event.clone()))
+        .on_event(move |event| told.push(event))
 }
 
 async fn open(fixture: &Fixture) -> (AsyncSession, Told) {
@@ -217,7 +237,7 @@ fn a_command_that_is_under_way_is_left() {
             let session = AsyncSession::builder(&AsyncContext::from(fixture.context.clone()));
             let session = session.on_event({
                 let told = told.clone();
-                move |event| told.0.lock().unwrap().push(event.clone())
+                move |event| told.push(event)
             });
             let mut session = session.open_async().await.unwrap();
             fixture.card.clear_log();

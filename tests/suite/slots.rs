@@ -5,9 +5,10 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::*;
 use scard::{ConnectOptions, Context, ContextOptions, ReaderName};
 use scard_testkit::{Driver, ReaderModel, Sandbox, VirtualCard, isolated};
+
+use crate::support::*;
 
 const LIMIT: Duration = Duration::from_millis(500);
 

@@ -9,9 +9,10 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::*;
 use scard::{ConnectOptions, Context, Disposition, ReaderName, ReturnCode};
 use scard_testkit::{Link, Sandbox, isolated, isolated_with_peer};
+
+use crate::support::*;
 
 /// When a test that runs until it is stopped is over; `SCARD_THREADS_SECONDS` says when.
 fn end() -> Instant {

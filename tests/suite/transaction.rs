@@ -3,12 +3,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::support::*;
 use scard::{
     ConnectOptions, Context, Disposition, Error, Initialization, Operation, Protocol, Protocols,
     ReaderName, ReturnCode, ShareMode,
 };
 use scard_testkit::{isolated, isolated_with_peer};
+
+use crate::support::*;
 
 /// Another connection's command, which has to wait while a transaction is held.
 fn command_by_another(fixture: &Fixture) -> std::sync::mpsc::Receiver<scard::Result<Vec<u8>>> {

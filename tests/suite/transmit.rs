@@ -4,9 +4,10 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use crate::support::*;
 use scard::{Card, ErrorKind, Operation, Origin, ReturnCode};
 use scard_testkit::{Reply, Sandbox, VirtualCard, isolated};
+
+use crate::support::*;
 
 #[test]
 fn answers_come_back_unchanged_at_every_size() {

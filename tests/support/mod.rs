@@ -13,7 +13,7 @@ pub mod usage;
 
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use scard::{
     Card, ConnectOptions, Context, Error, Initialization, Operation, Protocols, ReaderName, Result,
@@ -130,6 +130,16 @@ pub fn in_background<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stati
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(call()));
     receiver
+}
+
+/// Waits for a change that nothing reports, by looking again and again.
+#[track_caller]
+pub fn wait_until(change: &str, mut happened: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !happened() {
+        assert!(begun.elapsed() < SOON, "{change}: not within {SOON:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The call has not returned.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use scard::{ConnectOptions, Context, ReaderFlags, ReaderName};
 use scard_testkit::Link;
 
-use super::{Fixture, SOON};
+use super::{Fixture, SOON, wait_until};
 
 /// What is in use on both sides.
 #[derive(Debug)]
@@ -32,6 +32,12 @@ pub fn usage(fixture: &Fixture) -> Usage {
 pub fn workers() -> usize {
     let threads = threads();
     threads.iter().filter(|(_, name)| name == "scard").count()
+}
+
+/// Waits until no more than this many threads make calls here.
+#[track_caller]
+pub fn wait_for_workers(limit: usize) {
+    wait_until(&format!("at most {limit} workers"), || workers() <= limit);
 }
 
 /// The threads of this process, with their names.

@@ -8,12 +8,9 @@ mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::applet::{Applications, numbered, select};
-use crate::support::session::*;
-use crate::support::*;
 use scard::{
     AbortHandle, CardFilter, ConnectOptions, Context, ControlCode, Disposition, Error, ErrorKind,
     Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard,
@@ -21,21 +18,30 @@ use scard::{
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, isolated, isolated_with_peer};
 
+use crate::support::applet::{Applications, numbered, select};
+use crate::support::session::*;
+use crate::support::*;
+
 /// A deadline that is to be exceeded, and one that is not.
 const LIMIT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(20);
 
 /// What a session told.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<SessionEvent>>>);
+struct Told(Arc<(Mutex<Vec<SessionEvent>>, Condvar)>);
 
 impl Told {
+    fn push(&self, event: &SessionEvent) {
+        self.0.0.lock().unwrap().push(event.clone());
+        self.0.1.notify_all();
+    }
+
     fn all(&self) -> Vec<SessionEvent> {
-        self.0.lock().unwrap().clone()
+        self.0.0.lock().unwrap().clone()
     }
 
     fn clear(&self) {
-        self.0.lock().unwrap().clear();
+        self.0.0.lock().unwrap().clear();
     }
 
     fn count(&self, wanted: impl Fn(&SessionEvent) -> bool) -> usize {
@@ -61,11 +67,11 @@ impl Told {
     /// Waits until it told of this.
     #[track_caller]
     fn wait(&self, wanted: impl Fn(&SessionEvent) -> bool) {
-        let begun = Instant::now();
-        while self.count(&wanted) == 0 {
-            assert!(begun.elapsed() < SOON, "only {:?}", self.all());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let (events, more) = &*self.0;
+        let missing = |events: &mut Vec<SessionEvent>| !events.iter().any(&wanted);
+        let events = events.lock().unwrap();
+        let (events, _) = more.wait_timeout_while(events, SOON, missing).unwrap();
+        assert!(events.iter().any(&wanted), "only {events:?}");
     }
 }
 
@@ -76,7 +82,7 @@ fn builder(fixture: &Fixture, told: &Told) -> SessionBuilder {
         .setup(set_up)
         .identity(serial)
         .deadline(Some(LONG))
-        .on_event(move |event| told.0.lock().unwrap().push(event.clone()))
+        .on_event(move |event| told.push(event))
 }
 
 fn open(fixture: &Fixture) -> (Session, Told) {
