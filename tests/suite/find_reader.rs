@@ -1,13 +1,12 @@
 //! Readers as people name them, under the real daemon.
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use scard::{
     Attribute, ConnectOptions, Context, ErrorKind, FindReaderError, ReaderName, ReaderSelector,
 };
 use scard_testkit::{Driver, Sandbox, isolated};
-use support::*;
+
+use crate::support::*;
 
 fn find(context: &Context, text: &str) -> Result<ReaderName, FindReaderError> {
     context.find_reader(&ReaderSelector::from(text))
