@@ -520,7 +520,8 @@ fn a_forked_child_has_a_stopped_monitor() {
         let abort = monitor.abort_handle();
         wait_until("the thread waits in the service", || {
             let log = fixture.sandbox.daemon_log();
-            log.contains("CMD_WAIT_READER_STATE_CHANGE")
+            let last = log.lines().rfind(|line| line.contains("Received command"));
+            last.is_some_and(|line| line.contains("CMD_WAIT_READER_STATE_CHANGE"))
         });
         // SAFETY: the child calls nothing but the monitor, which has no lock to wait for.
         #[allow(unsafe_code)]
