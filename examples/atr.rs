@@ -29,11 +29,11 @@ fn main() -> ExitCode {
 }
 
 fn explain_hex(text: &str) -> Result<(), Box<dyn Error>> {
-    let bytes = hex::decode(text.replace([' ', ':'], ""))?;
-    if bytes.is_empty() {
+    let atr: Atr = text.parse()?;
+    if atr.is_empty() {
         return Err("usage: atr [hex digits]".into());
     }
-    explain(&Atr::new(&bytes), "");
+    explain(&atr, "");
     Ok(())
 }
 

@@ -148,8 +148,9 @@ pub use session::{
     HookError, Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen,
 };
 pub use values::{
-    Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization,
-    InvalidReaderName, Protocol, Protocols, ReaderFlags, ReaderName, ReaderState, Scope, ShareMode,
+    Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,
+    InvalidHex, InvalidReaderName, ParseAtrError, Protocol, Protocols, ReaderFlags, ReaderName,
+    ReaderState, Scope, ShareMode,
 };
 
 #[cfg(test)]

@@ -5,7 +5,11 @@ use libfuzzer_sys::fuzz_target;
 use scard::Atr;
 
 fuzz_target!(|bytes: &[u8]| {
-    let reading = Atr::new(bytes).parse();
+    let Ok(atr) = Atr::new(bytes) else {
+        return assert!(bytes.len() > Atr::MAX_LEN);
+    };
+    assert_eq!(atr.to_string().parse(), Ok(atr));
+    let reading = atr.parse();
     // Everything is computed and shown.
     let _ = (reading.to_string(), format!("{reading:?}"));
     let _ = (reading.storage_card(), reading.contactless());

@@ -35,8 +35,6 @@ mod options;
 mod response;
 mod status_word;
 
-use std::fmt;
-
 pub use command::{Command, Expected, Form};
 pub use error::{AnswerProblem, ExchangeError, InvalidCommand, StatusError, Step, TooLong};
 pub use exchange::{Exchange, Next};
@@ -45,11 +43,4 @@ pub use options::ExchangeOptions;
 pub use response::Response;
 pub use status_word::{StatusClass, StatusWord};
 
-/// Bytes as hex: `00 A4 04 00`.
-pub(crate) fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    for (i, byte) in bytes.iter().enumerate() {
-        let gap = if i == 0 { "" } else { " " };
-        write!(f, "{gap}{byte:02X}")?;
-    }
-    Ok(())
-}
+pub(crate) use crate::values::hex::write as hex;

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn capabilities_are_read_from_the_historical_bytes() {
         let of = |atr: &[u8]| {
-            let found = capabilities(&Atr::new(atr));
+            let found = capabilities(&Atr::new(atr).unwrap());
             (found.chaining, found.extended_length)
         };
         // A YubiKey, an OpenPGP card, the virtual cards of the tests.

@@ -74,10 +74,11 @@ fn list<const N: usize>(f: &mut fmt::Formatter<'_>, names: [(bool, &str); N]) ->
 /// // OpenPGP card 3.
 /// let atr = scard::Atr::new(
 ///     b"\x3B\xDA\x18\xFF\x81\xB1\xFE\x75\x1F\x03\x00\x31\xF5\x73\xC0\x01\x60\x00\x90\x00\x1C",
-/// );
+/// )?;
 /// let capabilities = atr.parse().capabilities().expect("it has them");
 /// assert!(capabilities.extended_length());
 /// assert!(!capabilities.command_chaining());
+/// # Ok::<(), scard::InvalidAtr>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CardCapabilities {

@@ -9,7 +9,7 @@
 //! ```
 //! use scard::{Atr, Protocols};
 //!
-//! let atr = Atr::new(b"\x3B\xFD\x13\0\0\x81\x31\xFE\x15\x80\x73\xC0\x21\xC0WYubiKey\x40");
+//! let atr = Atr::new(b"\x3B\xFD\x13\0\0\x81\x31\xFE\x15\x80\x73\xC0\x21\xC0WYubiKey\x40")?;
 //! let reading = atr.parse();
 //! assert!(reading.problems().is_empty());
 //! assert_eq!(reading.protocols(), Protocols::T1);
@@ -19,6 +19,7 @@
 //! assert!(capabilities.command_chaining());
 //!
 //! println!("{reading}"); // every byte, with its name and its meaning
+//! # Ok::<(), scard::InvalidAtr>(())
 //! ```
 
 mod capabilities;
@@ -52,7 +53,7 @@ pub use problem::AtrProblem;
 pub use protocol::{ErrorDetection, T0Parameters, T1Parameters};
 pub use reading::{AtrReading, Convention, Tck};
 
-pub use crate::values::Atr;
+pub use crate::values::{Atr, InvalidAtr, ParseAtrError};
 
 impl Atr {
     /// What the bytes say. Of malformed bytes, what can be read of them, with

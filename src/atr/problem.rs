@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::interface::InterfaceName;
+use crate::values::Atr;
 
 /// Something that is wrong with an ATR. [`Display`](fmt::Display) says it in a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,6 +11,8 @@ use super::interface::InterfaceName;
 pub enum AtrProblem {
     /// There are no bytes.
     Empty,
+    /// There are more bytes than the 33 an ATR can have: this many.
+    TooLong(u8),
     /// TS is neither 3B nor 3F.
     UnknownConvention(u8),
     /// There is nothing after TS.
@@ -80,6 +83,13 @@ impl fmt::Display for AtrProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AtrProblem::Empty => f.write_str("there are no bytes"),
+            AtrProblem::TooLong(len) => {
+                write!(
+                    f,
+                    "there are {len} bytes, and at most {} are allowed",
+                    Atr::MAX_LEN
+                )
+            }
             AtrProblem::UnknownConvention(ts) => {
                 write!(f, "TS is {ts:02X}, neither 3B nor 3F")
             }

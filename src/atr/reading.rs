@@ -26,14 +26,15 @@ use crate::values::{Atr, Protocols};
 /// // MIFARE Classic 1K, as readers present it.
 /// let atr = Atr::new(
 ///     b"\x3B\x8F\x80\x01\x80\x4F\x0C\xA0\0\0\x03\x06\x03\0\x01\0\0\0\0\x6A",
-/// );
+/// )?;
 /// let card = atr.parse().storage_card().expect("a storage card");
 /// assert_eq!(card.to_string(), "MIFARE Classic 1K, ISO 14443 A, part 3");
 ///
 /// // Cut off: the last byte is missing.
-/// let atr = Atr::new(b"\x3B\x80\x01");
+/// let atr = Atr::new(b"\x3B\x80\x01")?;
 /// let problems: Vec<String> = atr.parse().problems().iter().map(|it| it.to_string()).collect();
 /// assert_eq!(problems, ["the check byte TCK is missing"]);
+/// # Ok::<(), scard::InvalidAtr>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AtrReading {
@@ -67,6 +68,9 @@ impl AtrReading {
             problems.push(AtrProblem::Empty);
             return;
         };
+        if atr.len() > Atr::MAX_LEN {
+            problems.push(AtrProblem::TooLong(count(atr.as_bytes())));
+        }
         if let Convention::Unknown(ts) = Convention::of(ts) {
             problems.push(AtrProblem::UnknownConvention(ts));
         }

@@ -51,6 +51,7 @@ pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     number(bytes).map(|value| Platform::CURRENT.protocol(value))
 }
 
+/// Also one that is too long, as far as there is room for it.
 pub(super) fn atr(bytes: &[u8]) -> Option<Atr> {
-    (bytes.len() <= Atr::MAX_LEN).then(|| Atr::new(bytes))
+    Atr::received(bytes)
 }

@@ -172,7 +172,7 @@ fn card_after(platform: Platform, seen: &[(u32, &[u8])]) -> (u32, Vec<u8>, usize
             for it in readers {
                 let is_first = it.name.to_bytes().ends_with(b"0");
                 it.event_state = if is_first { state } else { EMPTY };
-                it.atr = Atr::new(if is_first { atr } else { &[] });
+                it.atr = Atr::new(if is_first { atr } else { &[] }).unwrap();
             }
             Ok(true)
         },

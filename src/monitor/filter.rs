@@ -155,7 +155,7 @@ mod tests {
         ReaderState {
             reader: ReaderName::new(reader).unwrap(),
             event_state: flags | (count << 16),
-            atr: Atr::new(atr),
+            atr: Atr::new(atr).unwrap(),
         }
     }
 

@@ -260,7 +260,7 @@ mod tests {
             let flags = if present { 0x20 } else { 0x10 };
             let state = flags | (self.count << 16);
             let name = ReaderName::new("R").unwrap();
-            self.tracker.see(&name, state, Atr::new(&[0x3B]));
+            self.tracker.see(&name, state, Atr::new(&[0x3B]).unwrap());
         }
 
         fn change(&mut self) -> &View {

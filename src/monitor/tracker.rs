@@ -219,7 +219,7 @@ impl Tracker {
             state: ReaderState {
                 reader: name.clone(),
                 event_state: event_state & !ReaderFlags::CHANGED.bits(),
-                atr: if present { atr } else { Atr::new(&[]) },
+                atr: if present { atr } else { Atr::default() },
             },
         };
         if before.is_none_or(|before| **before != view) {
@@ -307,7 +307,7 @@ mod tests {
         /// The events that this answer makes; the card's ATR is this byte.
         fn see(&mut self, flags: u32, count: u32, atr: u8) -> Vec<String> {
             let state = flags | CHANGED | (count << 16);
-            self.tracker.see(&name("R"), state, Atr::new(&[atr]));
+            self.tracker.see(&name("R"), state, Atr::new(&[atr]).unwrap());
             self.events()
         }
 
@@ -438,14 +438,14 @@ mod tests {
         assert!(!bench.tracker.list(vec![name("R")]));
         assert!(bench.tracker.list(vec![name("A"), name("R")]));
         assert!(bench.events().is_empty(), "nothing is known of A");
-        bench.tracker.see(&name("A"), EMPTY, Atr::new(&[]));
+        bench.tracker.see(&name("A"), EMPTY, Atr::default());
         assert_eq!(bench.events(), ["reader attached"]);
         // Unplugged during a wait, or between two lists.
         assert_eq!(bench.see(0xE, 0, 0), ["card removed", "reader detached"]);
         assert!(bench.tracker.list(vec![]));
         assert_eq!(bench.events(), ["reader detached"]);
         let before = bench.tracker.view().clone();
-        bench.tracker.see(&name("A"), EMPTY, Atr::new(&[]));
+        bench.tracker.see(&name("A"), EMPTY, Atr::default());
         assert_eq!(*bench.tracker.view(), before);
         assert!(bench.events().is_empty());
     }

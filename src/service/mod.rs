@@ -107,7 +107,7 @@ impl<'a> ReaderQuery<'a> {
             name,
             current_state,
             event_state: 0,
-            atr: Atr::new(&[]),
+            atr: Atr::default(),
         }
     }
 }
@@ -470,12 +470,15 @@ fn status_now(card: CardHandle) -> Result<Status, Failure> {
     })
 }
 
-/// The ATR in a buffer. pcsc-lite states one byte more than there can be for a card that it has
+/// No buffer is longer than what an [`Atr`] has room for.
+const _: () = assert!(ffi::ATR_BUFFER_SIZE < Atr::CAPACITY);
+
+/// The ATR in a buffer, with all of its bytes. pcsc-lite states one byte more than there can be for a card that it has
 /// not looked at yet.
 fn atr_of(buffer: &[u8], len: usize) -> Atr {
     match len == ffi::ATR_BUFFER_SIZE + 1 && Platform::CURRENT == Platform::PcscLite {
-        true => Atr::new(&[]),
-        false => Atr::new(buffer.get(..len).unwrap_or(buffer)),
+        true => Atr::default(),
+        false => Atr::received(buffer.get(..len).unwrap_or(buffer)).unwrap_or_default(),
     }
 }
 
@@ -558,6 +561,20 @@ mod tests {
         assert_eq!(check(signed), Err(ReturnCode::W_RESET_CARD));
         assert_eq!(check(6), Err(ReturnCode::from_raw(6)));
         assert_eq!(check(-1), Err(ReturnCode::from_raw(u32::MAX)));
+    }
+
+    #[test]
+    fn every_byte_of_an_atr_is_kept() {
+        let buffer = [0x3B; ffi::ATR_BUFFER_SIZE + 1];
+        for len in 0..=ffi::ATR_BUFFER_SIZE {
+            assert_eq!(atr_of(&buffer, len).len(), len);
+        }
+        // A length past the buffer says nothing of the bytes in it.
+        assert_eq!(atr_of(&buffer, usize::MAX), buffer);
+        let not_looked_at = atr_of(&buffer, buffer.len()).is_empty();
+        assert_eq!(not_looked_at, Platform::CURRENT == Platform::PcscLite);
+        // As winscard could, whose buffer is longer than an ATR.
+        assert_eq!(atr_of(&[0x3B; 36], 36).len(), 36);
     }
 
     #[cfg(target_pointer_width = "64")]

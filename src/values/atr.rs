@@ -1,46 +1,119 @@
 //! The bytes of an answer to reset.
 
 use std::fmt;
+use std::str::FromStr;
+
+use super::hex::{self, InvalidHex};
 
 /// The bytes a card sends after a reset (answer to reset, ISO 7816-3), up to 33 of them.
 ///
-/// [`Display`](fmt::Display) prints them as hex: `3B 80 80 01 01`.
+/// [`Display`](fmt::Display) prints them as hex, and [`str::parse`] reads that back, with or
+/// without spaces or colons between bytes:
+///
+/// ```
+/// use scard::Atr;
+///
+/// let atr = Atr::new(b"\x3B\x80\x80\x01\x01")?;
+/// assert_eq!(atr.to_string(), "3B 80 80 01 01");
+/// assert_eq!("3B:80:80:01:01".parse(), Ok(atr));
+/// assert!(Atr::new(&[0x3B; 34]).is_err());
+/// # Ok::<(), scard::InvalidAtr>(())
+/// ```
+///
+/// The [default](Default) is empty: no card.
+///
+/// # Platform notes
+///
+/// An ATR from the service has every byte that the service returned. On Windows these can be
+/// up to 36; [`Atr::parse`] reports [`AtrProblem::TooLong`](crate::AtrProblem::TooLong) then.
 #[derive(Clone, Copy)]
 pub struct Atr {
-    bytes: [u8; Atr::MAX_LEN],
-    len: usize,
+    bytes: [u8; Atr::CAPACITY],
+    len: u8,
 }
 
 impl Atr {
     /// The longest an ATR can be.
     pub const MAX_LEN: usize = 33;
 
-    /// An ATR from its bytes. Bytes past [`Atr::MAX_LEN`] are no part of an ATR and are left
-    /// out.
-    pub fn new(bytes: &[u8]) -> Atr {
-        let mut atr = Atr {
-            bytes: [0; Atr::MAX_LEN],
-            len: bytes.len().min(Atr::MAX_LEN),
-        };
-        for (to, from) in atr.bytes.iter_mut().zip(bytes) {
-            *to = *from;
+    /// What the services have room for, and more.
+    pub(crate) const CAPACITY: usize = 39;
+
+    /// An ATR from its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAtr`] if there are more than [`Atr::MAX_LEN`].
+    pub fn new(bytes: &[u8]) -> Result<Atr, InvalidAtr> {
+        let too_long = InvalidAtr { len: bytes.len() };
+        match Atr::received(bytes) {
+            Some(atr) if atr.len() <= Atr::MAX_LEN => Ok(atr),
+            _ => Err(too_long),
         }
-        atr
+    }
+
+    /// What the service or the driver returned, also if it is too long for an ATR. `None` if it
+    /// is longer than any buffer for one.
+    pub(crate) fn received(bytes: &[u8]) -> Option<Atr> {
+        let mut atr = Atr::default();
+        atr.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        atr.len = u8::try_from(bytes.len()).ok()?;
+        Some(atr)
     }
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(..self.len()).unwrap_or_default()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.len
+        usize::from(self.len)
     }
 
     /// Whether there are none: no card, or one that does not answer.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+}
+
+/// More bytes than an ATR can have: the error of [`Atr::new`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an ATR has at most {max} bytes, not {len}", max = Atr::MAX_LEN)]
+pub struct InvalidAtr {
+    len: usize,
+}
+
+impl InvalidAtr {
+    /// How many bytes there were.
+    pub fn byte_count(&self) -> usize {
+        self.len
+    }
+
+    /// How many an ATR can have: [`Atr::MAX_LEN`].
+    pub fn max_len(&self) -> usize {
+        Atr::MAX_LEN
+    }
+}
+
+/// Text that is not an ATR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseAtrError {
+    /// It is not hexadecimal.
+    #[error(transparent)]
+    Hex(#[from] InvalidHex),
+    /// It is too long.
+    #[error(transparent)]
+    Length(#[from] InvalidAtr),
+}
+
+impl Default for Atr {
+    fn default() -> Atr {
+        Atr {
+            bytes: [0; Atr::CAPACITY],
+            len: 0,
+        }
     }
 }
 
@@ -70,10 +143,21 @@ impl Ord for Atr {
     }
 }
 
-impl From<&[u8]> for Atr {
+impl TryFrom<&[u8]> for Atr {
+    type Error = InvalidAtr;
+
     /// See [`Atr::new`].
-    fn from(bytes: &[u8]) -> Atr {
+    fn try_from(bytes: &[u8]) -> Result<Atr, InvalidAtr> {
         Atr::new(bytes)
+    }
+}
+
+/// Reads hex, with or without spaces or colons between bytes.
+impl FromStr for Atr {
+    type Err = ParseAtrError;
+
+    fn from_str(text: &str) -> Result<Atr, ParseAtrError> {
+        Ok(Atr::new(&hex::parse(text)?)?)
     }
 }
 
@@ -97,11 +181,7 @@ impl std::hash::Hash for Atr {
 
 impl fmt::Display for Atr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.as_bytes().iter().enumerate() {
-            let gap = if i == 0 { "" } else { " " };
-            write!(f, "{gap}{byte:02X}")?;
-        }
-        Ok(())
+        hex::write(f, self.as_bytes())
     }
 }
 
@@ -115,25 +195,71 @@ impl fmt::Debug for Atr {
 mod tests {
     use super::*;
 
+    fn atr(bytes: &[u8]) -> Atr {
+        Atr::new(bytes).unwrap()
+    }
+
     #[test]
     fn bytes_and_display() {
-        let atr = Atr::new(&[0x3B, 0x80, 0x80, 0x01, 0x01]);
+        let atr = atr(&[0x3B, 0x80, 0x80, 0x01, 0x01]);
         assert_eq!(atr.as_bytes(), [0x3B, 0x80, 0x80, 0x01, 0x01]);
         assert_eq!(atr.to_string(), "3B 80 80 01 01");
         assert_eq!(format!("{atr:?}"), "Atr(3B 80 80 01 01)");
     }
 
     #[test]
-    fn any_length_is_taken() {
-        assert!(Atr::new(&[]).is_empty());
-        assert_eq!(Atr::new(&[]).to_string(), "");
+    fn up_to_33_bytes_are_an_atr() {
+        assert!(atr(&[]).is_empty());
+        assert_eq!(atr(&[]), Atr::default());
+        assert_eq!(atr(&[]).to_string(), "");
         let long = [0x5A; 40];
-        assert_eq!(Atr::new(&long).as_bytes(), &long[..33]);
+        assert_eq!(atr(&long[..33]).as_bytes(), &long[..33]);
+        for len in [34, 40] {
+            let error = Atr::try_from(&long[..len]).unwrap_err();
+            assert_eq!((error.byte_count(), error.max_len()), (len, 33));
+        }
+        assert_eq!(
+            Atr::new(&long).unwrap_err().to_string(),
+            "an ATR has at most 33 bytes, not 40"
+        );
+    }
+
+    #[test]
+    fn nothing_that_was_received_is_cut_off() {
+        let long = [0x5A; 40];
+        for len in 0..40 {
+            assert_eq!(Atr::received(&long[..len]).unwrap(), long[..len]);
+        }
+        assert_eq!(Atr::received(&long), None);
     }
 
     #[test]
     fn only_the_bytes_count_for_equality() {
-        assert_eq!(Atr::new(&[1, 2]), Atr::new(&[1, 2]));
-        assert_ne!(Atr::new(&[1, 2]), Atr::new(&[1, 2, 0]));
+        assert_eq!(atr(&[1, 2]), atr(&[1, 2]));
+        assert_ne!(atr(&[1, 2]), atr(&[1, 2, 0]));
+        assert!(atr(&[1, 2]) < atr(&[1, 2, 0]));
+    }
+
+    #[test]
+    fn text_of_any_length_is_read_back() {
+        let bytes: Vec<u8> = (0x3B..).take(33).collect();
+        for len in 0..=33 {
+            let atr = atr(&bytes[..len]);
+            assert_eq!(atr.to_string().parse(), Ok(atr));
+        }
+        for text in ["3b8001", "3B 80 01", "3B:80:01"] {
+            assert_eq!(text.parse(), Ok(atr(&[0x3B, 0x80, 0x01])));
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_atr_is_refused() {
+        let error = |text: &str| text.parse::<Atr>().unwrap_err().to_string();
+        assert_eq!(error("3B 8"), "the byte at position 3 has only one digit");
+        assert_eq!(error("3B;80"), "';' at position 2 is not a hex digit");
+        assert_eq!(
+            error(&"3B".repeat(34)),
+            "an ATR has at most 33 bytes, not 34"
+        );
     }
 }

@@ -3,14 +3,16 @@
 mod atr;
 mod attribute;
 mod control_code;
+pub(crate) mod hex;
 mod name;
 mod options;
 mod platforms;
 mod states;
 
-pub use atr::Atr;
+pub use atr::{Atr, InvalidAtr, ParseAtrError};
 pub use attribute::Attribute;
 pub use control_code::ControlCode;
+pub use hex::InvalidHex;
 pub(crate) use name::split_multi_string;
 pub use name::{InvalidReaderName, ReaderName};
 pub(crate) use options::SHARE_DIRECT;

@@ -177,7 +177,7 @@ mod tests {
         let state = ReaderState {
             reader: ReaderName::new("R").unwrap(),
             event_state: 0xFFFF_0122,
-            atr: Atr::new(&[]),
+            atr: Atr::default(),
         };
         assert_eq!(state.flags(), ReaderFlags::PRESENT | ReaderFlags::INUSE);
         assert_eq!(state.raw_state(), 0xFFFF_0122);
@@ -190,7 +190,7 @@ mod tests {
         let state = ReaderState {
             reader: ReaderName::new("R").unwrap(),
             event_state: (ReaderFlags::PRESENT | ReaderFlags::MUTE).bits(),
-            atr: Atr::new(&[]),
+            atr: Atr::default(),
         };
         assert!(state.has_card());
         assert!(state.is_mute());

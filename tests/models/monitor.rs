@@ -19,7 +19,7 @@ fn views(count: u32) -> Vec<View> {
     tracker.list(vec![name.clone()]);
     let seen = (1..=count).map(|number| {
         let flags = if number % 2 == 0 { 0x20 } else { 0x10 };
-        tracker.see(&name, flags | (number << 16), Atr::new(&[0x3B]));
+        tracker.see(&name, flags | (number << 16), Atr::new(&[0x3B]).unwrap());
         tracker.view().clone()
     });
     seen.collect()

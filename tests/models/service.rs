@@ -101,7 +101,7 @@ impl<'a> ReaderQuery<'a> {
             name,
             current_state,
             event_state: 0,
-            atr: Atr::new(&[]),
+            atr: Atr::default(),
         }
     }
 }
@@ -300,7 +300,7 @@ pub(crate) fn get_status_change(
             let card = if count % 2 == 0 { 0x20 } else { 0x10 };
             let flags = if is_reader { card } else { 0 };
             reader.event_state = count << 16 | flags;
-            reader.atr = Atr::new(if flags == 0x20 { &[0x3B] } else { &[] });
+            reader.atr = Atr::new(if flags == 0x20 { &[0x3B] } else { &[] }).unwrap();
             let known = reader.current_state >> 16;
             changed |= known != count && (is_reader || known != 0);
         }
@@ -393,7 +393,7 @@ pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
             names: format!("{READER}\0\0").into_bytes(),
             state: 0x34,
             protocol: 2,
-            atr: Atr::new(&[0x3B]),
+            atr: Atr::new(&[0x3B]).unwrap(),
         })
     })
 }

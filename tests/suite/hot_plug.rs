@@ -393,7 +393,7 @@ fn many_readers() {
 fn numbered_card(number: u16) -> (VirtualCard, Atr) {
     let [high, low] = number.to_be_bytes();
     let atr = [0x3B, 0x02, high, low];
-    (plain_card().atr(atr), Atr::new(&atr))
+    (plain_card().atr(atr), Atr::new(&atr).unwrap())
 }
 
 /// What the test has done, and what is so.

@@ -35,7 +35,7 @@ fn attached(reader: &ReaderName) -> Event {
 }
 
 fn inserted(reader: &ReaderName) -> Event {
-    let (reader, atr) = (reader.clone(), Atr::new(scard_testkit::atr::T1));
+    let (reader, atr) = (reader.clone(), Atr::new(scard_testkit::atr::T1).unwrap());
     Event::CardInserted { reader, atr }
 }
 
@@ -306,7 +306,7 @@ fn waiting_for_a_card_and_for_its_removal() {
         assert!(found.is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded));
         let found = context.wait_for_card(&any, soon).unwrap();
         assert_eq!(found.reader(), &fixture.reader);
-        assert_eq!(found.atr(), Atr::new(scard_testkit::atr::T1));
+        assert_eq!(found.atr(), Atr::new(scard_testkit::atr::T1).unwrap());
         let empty = CardFilter::new().reader(&fixture.empty_reader);
         context.wait_for_removal(&empty, soon).unwrap();
 

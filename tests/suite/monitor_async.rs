@@ -27,7 +27,7 @@ fn watch(fixture: &Fixture) -> EventStream {
 }
 
 fn events(reader: &ReaderName) -> (Event, Event, Event) {
-    let (atr, reader) = (Atr::new(scard_testkit::atr::T1), || reader.clone());
+    let (atr, reader) = (Atr::new(scard_testkit::atr::T1).unwrap(), || reader.clone());
     (
         Event::ReaderAttached { reader: reader() },
         Event::CardInserted {

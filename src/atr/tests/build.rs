@@ -124,7 +124,7 @@ fn what_was_composed_is_read_back() {
             continue;
         }
         compared += 1;
-        let reading = Atr::new(&bytes).parse();
+        let reading = Atr::new(&bytes).unwrap().parse();
         let context = format!("{reading}\n{groups:02X?}");
 
         assert_eq!(reading.problems(), [], "{context}");
@@ -209,7 +209,7 @@ fn only_the_first_byte_of_a_kind_has_a_meaning() {
         ],
         &[],
     );
-    let reading = Atr::new(&bytes).parse();
+    let reading = Atr::new(&bytes).unwrap().parse();
     assert_eq!(reading.problems(), []);
     let t1 = reading.t1().unwrap();
     assert_eq!(t1.information_field_size(), 254);

@@ -7,7 +7,7 @@ use crate::{Atr, AtrReading};
 
 /// Asks for everything, and compares what must agree whatever the bytes are.
 fn exercise(bytes: &[u8]) -> AtrReading {
-    let reading = Atr::new(bytes).parse();
+    let reading = Atr::received(bytes).unwrap().parse();
     let bytes = reading.atr();
     let bytes = bytes.as_bytes();
     // Every byte is in the lines, once and in order.
@@ -74,7 +74,7 @@ fn all_of_up_to_two_bytes() {
 fn random_bytes() {
     let mut random = Random::new(14443);
     for round in 0..40_000u32 {
-        let len = random.below(41);
+        let len = random.below(40);
         let mut bytes: Vec<u8> = (0..len).map(|_| random.byte()).collect();
         // Every other one begins as an ATR does.
         if let (Some(first), 0) = (bytes.first_mut(), round % 2) {
@@ -111,6 +111,26 @@ fn cards_with_a_byte_changed_or_cut_off() {
             assert!(!reading.problems().is_empty(), "{reading}");
         }
     }
+}
+
+#[test]
+fn more_bytes_than_an_atr_can_have() {
+    // As 15 historical bytes after more interface bytes than there is room for.
+    let mut bytes = vec![0x3B, 0xFF];
+    bytes.extend([0x11, 0x00, 0x00, 0xF1].repeat(4));
+    bytes.extend([0x11, 0x00, 0x00, 0x01]);
+    bytes.extend([0x5A; 14]);
+    assert_eq!(bytes.len(), 36);
+    let problems = exercise(&bytes).problems().to_vec();
+    assert_eq!(problems[0], AtrProblem::TooLong(36));
+    let sentence = "there are 36 bytes, and at most 33 are allowed";
+    assert_eq!(problems[0].to_string(), sentence);
+
+    // An ATR with bytes behind it.
+    let mut bytes = vec![0x3B, 0x00];
+    bytes.resize(34, 0xFF);
+    let problems = [AtrProblem::TooLong(34), AtrProblem::BytesLeft(32)];
+    assert_eq!(exercise(&bytes).problems(), problems);
 }
 
 #[test]

@@ -7,8 +7,7 @@ mod values;
 
 use super::Atr;
 
-/// An ATR from hex digits with spaces.
+/// An ATR from hex digits.
 fn atr(text: &str) -> Atr {
-    let digits = text.replace(' ', "");
-    Atr::new(&hex::decode(digits).expect(text))
+    text.parse().expect(text)
 }

@@ -10,7 +10,7 @@ use crate::atr::{
 fn with_historical(historical: &[u8]) -> Atr {
     let mut bytes = vec![0x3B, historical.len() as u8];
     bytes.extend(historical);
-    Atr::new(&bytes)
+    Atr::new(&bytes).unwrap()
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn fi_and_di() {
     let di = [0, 1, 2, 4, 8, 16, 32, 64, 12, 20, 0, 0, 0, 0, 0, 0];
     for ta1 in 0..=255u8 {
         let bytes = [0x3B, 0x10, ta1];
-        let rate = Atr::new(&bytes).parse().bit_rate();
+        let rate = Atr::new(&bytes).unwrap().parse().bit_rate();
         let (high, low) = (usize::from(ta1 >> 4), usize::from(ta1 & 0x0F));
         assert_eq!(rate.raw(), ta1);
         assert_eq!(rate.fi().unwrap_or(0), fi[high]);

@@ -189,7 +189,7 @@ impl World {
             any |= changed;
             let mark = if changed { Flags::CHANGED.bits() } else { 0 };
             it.event_state = state | mark;
-            it.atr = Atr::new(&[0x3B]);
+            it.atr = Atr::new(&[0x3B]).unwrap();
         }
         any
     }
