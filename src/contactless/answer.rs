@@ -72,39 +72,39 @@ impl Status {
     }
 
     /// What it means.
-    pub const fn meaning(self) -> Meaning {
+    pub const fn meaning(self) -> StatusMeaning {
         use Request::{Authenticate, LoadKeys, ReadBinary, UpdateBinary};
 
         match (self.word.raw(), self.request) {
-            (0x9000, _) => Meaning::Success,
-            (0x6281, _) => Meaning::DataCorrupted,
-            (0x6282, _) => Meaning::EndReached,
-            (0x6300, _) => Meaning::Failed,
-            (0x6581, _) => Meaning::MemoryFailure,
-            (0x6700, _) => Meaning::WrongLength,
-            (0x6981, _) => Meaning::WrongCard,
+            (0x9000, _) => StatusMeaning::Success,
+            (0x6281, _) => StatusMeaning::DataCorrupted,
+            (0x6282, _) => StatusMeaning::EndReached,
+            (0x6300, _) => StatusMeaning::Failed,
+            (0x6581, _) => StatusMeaning::MemoryFailure,
+            (0x6700, _) => StatusMeaning::WrongLength,
+            (0x6981, _) => StatusMeaning::WrongCard,
 
-            (0x6982, LoadKeys) => Meaning::CardKeyUnsupported,
-            (0x6983, LoadKeys) => Meaning::ReaderKeyUnsupported,
-            (0x6984, LoadKeys) => Meaning::PlainKeyUnsupported,
-            (0x6985, LoadKeys) => Meaning::EncryptedKeyUnsupported,
-            (0x6986, LoadKeys) => Meaning::NoVolatileMemory,
-            (0x6987, LoadKeys) => Meaning::NoNonVolatileMemory,
-            (0x6989, LoadKeys) => Meaning::WrongKeyLength,
-            (0x6988, LoadKeys | Authenticate) => Meaning::NoSuchKeyNumber,
+            (0x6982, LoadKeys) => StatusMeaning::CardKeyUnsupported,
+            (0x6983, LoadKeys) => StatusMeaning::ReaderKeyUnsupported,
+            (0x6984, LoadKeys) => StatusMeaning::PlainKeyUnsupported,
+            (0x6985, LoadKeys) => StatusMeaning::EncryptedKeyUnsupported,
+            (0x6986, LoadKeys) => StatusMeaning::NoVolatileMemory,
+            (0x6987, LoadKeys) => StatusMeaning::NoNonVolatileMemory,
+            (0x6989, LoadKeys) => StatusMeaning::WrongKeyLength,
+            (0x6988, LoadKeys | Authenticate) => StatusMeaning::NoSuchKeyNumber,
 
-            (0x6983, Authenticate) => Meaning::CannotAuthenticate,
-            (0x6984, Authenticate) => Meaning::KeyUnusable,
-            (0x6986, Authenticate) => Meaning::UnknownKeyKind,
+            (0x6983, Authenticate) => StatusMeaning::CannotAuthenticate,
+            (0x6984, Authenticate) => StatusMeaning::KeyUnusable,
+            (0x6986, Authenticate) => StatusMeaning::UnknownKeyKind,
 
-            (0x6982, _) => Meaning::NotAuthenticated,
-            (0x6986, ReadBinary | UpdateBinary) => Meaning::NotAllowed,
-            (0x6A81, _) => Meaning::Unsupported,
-            (0x6A82, _) => Meaning::NotFound,
-            (0x6B00, _) => Meaning::WrongParameters,
-            (0x6C00..=0x6CFF, _) => Meaning::LengthIs(self.word.sw2()),
-            (0x6800 | 0x6D00 | 0x6E00, _) => Meaning::Unsupported,
-            _ => Meaning::Other,
+            (0x6982, _) => StatusMeaning::NotAuthenticated,
+            (0x6986, ReadBinary | UpdateBinary) => StatusMeaning::NotAllowed,
+            (0x6A81, _) => StatusMeaning::Unsupported,
+            (0x6A82, _) => StatusMeaning::NotFound,
+            (0x6B00, _) => StatusMeaning::WrongParameters,
+            (0x6C00..=0x6CFF, _) => StatusMeaning::LengthIs(self.word.sw2()),
+            (0x6800 | 0x6D00 | 0x6E00, _) => StatusMeaning::Unsupported,
+            _ => StatusMeaning::Other,
         }
     }
 }
@@ -122,15 +122,15 @@ macro_rules! meanings {
         /// [`Display`](fmt::Display) is a clause for a log.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum Meaning {
+        pub enum StatusMeaning {
             $( $(#[$doc])* $name $(($type))?, )+
         }
 
-        impl Meaning {
+        impl StatusMeaning {
             /// A clause for a log.
             pub const fn description(self) -> &'static str {
                 match self {
-                    $( Meaning::$name { .. } => $text, )+
+                    $( StatusMeaning::$name { .. } => $text, )+
                 }
             }
         }
@@ -192,7 +192,7 @@ meanings! {
     Other = "the status word has no meaning that is known";
 }
 
-impl fmt::Display for Meaning {
+impl fmt::Display for StatusMeaning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.description())
     }

@@ -45,7 +45,7 @@ pub mod command;
 mod error;
 mod key;
 
-pub use answer::{Meaning, Request, Status};
+pub use answer::{Request, Status, StatusMeaning};
 pub use error::ContactlessError;
 pub use key::{Key, KeyKind, KeyPlace};
 

@@ -66,34 +66,34 @@ fn status_words_mean_what_the_request_makes_of_them() {
     let meaning = |request, word| Status::new(request, StatusWord(word)).meaning();
     use Request::*;
     for (request, word, expected) in [
-        (GetData, 0x9000, Meaning::Success),
-        (GetData, 0x6A81, Meaning::Unsupported),
-        (GetData, 0x6282, Meaning::EndReached),
-        (GetData, 0x6C07, Meaning::LengthIs(7)),
-        (LoadKeys, 0x6982, Meaning::CardKeyUnsupported),
-        (LoadKeys, 0x6983, Meaning::ReaderKeyUnsupported),
-        (LoadKeys, 0x6984, Meaning::PlainKeyUnsupported),
-        (LoadKeys, 0x6985, Meaning::EncryptedKeyUnsupported),
-        (LoadKeys, 0x6986, Meaning::NoVolatileMemory),
-        (LoadKeys, 0x6987, Meaning::NoNonVolatileMemory),
-        (LoadKeys, 0x6988, Meaning::NoSuchKeyNumber),
-        (LoadKeys, 0x6989, Meaning::WrongKeyLength),
-        (Authenticate, 0x6300, Meaning::Failed),
-        (Authenticate, 0x6581, Meaning::MemoryFailure),
-        (Authenticate, 0x6982, Meaning::NotAuthenticated),
-        (Authenticate, 0x6983, Meaning::CannotAuthenticate),
-        (Authenticate, 0x6984, Meaning::KeyUnusable),
-        (Authenticate, 0x6986, Meaning::UnknownKeyKind),
-        (Authenticate, 0x6988, Meaning::NoSuchKeyNumber),
-        (ReadBinary, 0x6281, Meaning::DataCorrupted),
-        (ReadBinary, 0x6981, Meaning::WrongCard),
-        (ReadBinary, 0x6982, Meaning::NotAuthenticated),
-        (ReadBinary, 0x6986, Meaning::NotAllowed),
-        (ReadBinary, 0x6A82, Meaning::NotFound),
-        (UpdateBinary, 0x6581, Meaning::MemoryFailure),
-        (UpdateBinary, 0x6700, Meaning::WrongLength),
-        (ChangeValue, 0x6D00, Meaning::Unsupported),
-        (ChangeValue, 0x1234, Meaning::Other),
+        (GetData, 0x9000, StatusMeaning::Success),
+        (GetData, 0x6A81, StatusMeaning::Unsupported),
+        (GetData, 0x6282, StatusMeaning::EndReached),
+        (GetData, 0x6C07, StatusMeaning::LengthIs(7)),
+        (LoadKeys, 0x6982, StatusMeaning::CardKeyUnsupported),
+        (LoadKeys, 0x6983, StatusMeaning::ReaderKeyUnsupported),
+        (LoadKeys, 0x6984, StatusMeaning::PlainKeyUnsupported),
+        (LoadKeys, 0x6985, StatusMeaning::EncryptedKeyUnsupported),
+        (LoadKeys, 0x6986, StatusMeaning::NoVolatileMemory),
+        (LoadKeys, 0x6987, StatusMeaning::NoNonVolatileMemory),
+        (LoadKeys, 0x6988, StatusMeaning::NoSuchKeyNumber),
+        (LoadKeys, 0x6989, StatusMeaning::WrongKeyLength),
+        (Authenticate, 0x6300, StatusMeaning::Failed),
+        (Authenticate, 0x6581, StatusMeaning::MemoryFailure),
+        (Authenticate, 0x6982, StatusMeaning::NotAuthenticated),
+        (Authenticate, 0x6983, StatusMeaning::CannotAuthenticate),
+        (Authenticate, 0x6984, StatusMeaning::KeyUnusable),
+        (Authenticate, 0x6986, StatusMeaning::UnknownKeyKind),
+        (Authenticate, 0x6988, StatusMeaning::NoSuchKeyNumber),
+        (ReadBinary, 0x6281, StatusMeaning::DataCorrupted),
+        (ReadBinary, 0x6981, StatusMeaning::WrongCard),
+        (ReadBinary, 0x6982, StatusMeaning::NotAuthenticated),
+        (ReadBinary, 0x6986, StatusMeaning::NotAllowed),
+        (ReadBinary, 0x6A82, StatusMeaning::NotFound),
+        (UpdateBinary, 0x6581, StatusMeaning::MemoryFailure),
+        (UpdateBinary, 0x6700, StatusMeaning::WrongLength),
+        (ChangeValue, 0x6D00, StatusMeaning::Unsupported),
+        (ChangeValue, 0x1234, StatusMeaning::Other),
     ] {
         assert_eq!(meaning(request, word), expected, "{request:?} {word:04X}");
     }
@@ -109,7 +109,7 @@ fn status_words_mean_what_the_request_makes_of_them() {
         for word in 0..=u16::MAX {
             let status = Status::new(request, StatusWord(word));
             assert_eq!((status.word().raw(), status.request()), (word, request));
-            assert_eq!(status.meaning() == Meaning::Success, word == 0x9000);
+            assert_eq!(status.meaning() == StatusMeaning::Success, word == 0x9000);
         }
     }
 }
@@ -140,7 +140,10 @@ fn answers_are_data_or_an_error() {
         assert_eq!(error.status(), None);
     }
     let error = check(&[1, 2, 0x69, 0x82]).unwrap_err();
-    assert_eq!(error.status().unwrap().meaning(), Meaning::NotAuthenticated);
+    assert_eq!(
+        error.status().unwrap().meaning(),
+        StatusMeaning::NotAuthenticated
+    );
     assert_eq!(
         error.to_string(),
         "the reader for contactless cards refused: the key that would allow this was not \

@@ -32,7 +32,7 @@ impl Contactless<'_> {
     ///
     /// # Errors
     ///
-    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) with a card that has none, and with
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) with a card that has none, and with
     /// readers for contacts.
     pub fn uid(&mut self) -> Result<Vec<u8>> {
         self.send(Request::GetData, &command::get_uid()?)
@@ -42,7 +42,7 @@ impl Contactless<'_> {
     ///
     /// # Errors
     ///
-    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) with a card that has none.
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) with a card that has none.
     pub fn historical_bytes(&mut self) -> Result<Vec<u8>> {
         self.send(Request::GetData, &command::get_historical_bytes()?)
     }
@@ -67,8 +67,8 @@ impl Contactless<'_> {
     ///
     /// # Errors
     ///
-    /// [`Meaning::Failed`](super::Meaning::Failed) or
-    /// [`Meaning::NotAuthenticated`](super::Meaning::NotAuthenticated) with a wrong key,
+    /// [`StatusMeaning::Failed`](crate::contactless::StatusMeaning::Failed) or
+    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated) with a wrong key,
     /// depending on the reader.
     pub fn authenticate(&mut self, address: u16, kind: KeyKind, number: u8) -> Result<()> {
         let command = command::authenticate(address, kind, number)?;
@@ -81,7 +81,7 @@ impl Contactless<'_> {
     /// # Errors
     ///
     /// [`ContactlessError::Length`] if the length is 0 or more than 256.
-    /// [`Meaning::NotAuthenticated`](super::Meaning::NotAuthenticated) without the right key.
+    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated) without the right key.
     pub fn read_binary(&mut self, address: u16, len: usize) -> Result<Vec<u8>> {
         let command = command::read_binary(address, len)?;
         self.send(Request::ReadBinary, &command)
@@ -95,7 +95,7 @@ impl Contactless<'_> {
     /// # Errors
     ///
     /// [`ContactlessError::Length`] if there is no data or more than 255 bytes.
-    /// [`Meaning::NotAuthenticated`](super::Meaning::NotAuthenticated) without the right key.
+    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated) without the right key.
     pub fn update_binary(&mut self, address: u16, data: &[u8]) -> Result<()> {
         let command = command::update_binary(address, data)?;
         self.send(Request::UpdateBinary, &command).map(drop)
@@ -105,7 +105,7 @@ impl Contactless<'_> {
     ///
     /// # Errors
     ///
-    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) where there is none.
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) where there is none.
     pub fn increment(&mut self, block: u8, by: u32) -> Result<()> {
         let command = command::increment(block, by)?;
         self.send(Request::ChangeValue, &command).map(drop)
@@ -115,7 +115,7 @@ impl Contactless<'_> {
     ///
     /// # Errors
     ///
-    /// [`Meaning::Unsupported`](super::Meaning::Unsupported) where there is none.
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) where there is none.
     pub fn decrement(&mut self, block: u8, by: u32) -> Result<()> {
         let command = command::decrement(block, by)?;
         self.send(Request::ChangeValue, &command).map(drop)

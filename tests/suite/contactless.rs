@@ -2,7 +2,9 @@
 #![cfg(target_os = "linux")]
 
 use scard::apdu::StatusWord;
-use scard::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Meaning, Request, Status};
+use scard::contactless::{
+    ContactlessError, Key, KeyKind, KeyPlace, Request, Status, StatusMeaning,
+};
 use scard::{ConnectOptions, Context, ErrorKind, ReaderName, Session};
 use scard_testkit::{Sandbox, VirtualCard, isolated};
 
@@ -23,7 +25,7 @@ fn fixture() -> Fixture {
 }
 
 #[track_caller]
-fn assert_means<T: std::fmt::Debug>(result: Result<T, ContactlessError>, expected: Meaning) {
+fn assert_means<T: std::fmt::Debug>(result: Result<T, ContactlessError>, expected: StatusMeaning) {
     let status = result.unwrap_err().status().expect("a status word");
     assert_eq!(status.meaning(), expected, "{status}");
 }
@@ -36,7 +38,7 @@ fn uid_and_no_historical_bytes() {
         assert_eq!(card.status().unwrap().atr().as_bytes(), ATR);
         let mut card = card.contactless();
         assert_eq!(card.uid().unwrap(), UID);
-        assert_means(card.historical_bytes(), Meaning::Unsupported);
+        assert_means(card.historical_bytes(), StatusMeaning::Unsupported);
     });
 }
 
@@ -69,24 +71,30 @@ fn without_the_right_key_nothing_is_read() {
         let mut card = fixture.connect();
         let mut card = card.contactless();
         // No key at all.
-        assert_means(card.read_binary(4, 16), Meaning::NotAuthenticated);
-        assert_means(card.update_binary(4, &[0; 16]), Meaning::NotAuthenticated);
-        assert_means(card.authenticate(4, KeyKind::A, 0), Meaning::KeyUnusable);
+        assert_means(card.read_binary(4, 16), StatusMeaning::NotAuthenticated);
+        assert_means(
+            card.update_binary(4, &[0; 16]),
+            StatusMeaning::NotAuthenticated,
+        );
+        assert_means(
+            card.authenticate(4, KeyKind::A, 0),
+            StatusMeaning::KeyUnusable,
+        );
 
         // The wrong one.
         let key = Key::new(FACTORY);
         card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
-        assert_means(card.authenticate(4, KeyKind::A, 0), Meaning::Failed);
-        assert_means(card.read_binary(4, 16), Meaning::NotAuthenticated);
+        assert_means(card.authenticate(4, KeyKind::A, 0), StatusMeaning::Failed);
+        assert_means(card.read_binary(4, 16), StatusMeaning::NotAuthenticated);
 
         // That of another sector.
         card.authenticate(8, KeyKind::A, 0).unwrap();
-        assert_means(card.read_binary(4, 16), Meaning::NotAuthenticated);
+        assert_means(card.read_binary(4, 16), StatusMeaning::NotAuthenticated);
         card.read_binary(8, 16).unwrap();
 
         // A wrong key costs the authentication there was.
-        assert_means(card.authenticate(4, KeyKind::B, 0), Meaning::Failed);
-        assert_means(card.read_binary(8, 16), Meaning::NotAuthenticated);
+        assert_means(card.authenticate(4, KeyKind::B, 0), StatusMeaning::Failed);
+        assert_means(card.read_binary(8, 16), StatusMeaning::NotAuthenticated);
     });
 }
 
@@ -102,10 +110,13 @@ fn keys_allow_what_the_sector_says() {
 
         card.authenticate(4, KeyKind::A, 0).unwrap();
         assert_eq!(card.read_binary(4, 16).unwrap(), b"read by both 000");
-        assert_means(card.update_binary(4, &[1; 16]), Meaning::NotAuthenticated);
-        assert_means(card.read_binary(6, 16), Meaning::NotAuthenticated);
+        assert_means(
+            card.update_binary(4, &[1; 16]),
+            StatusMeaning::NotAuthenticated,
+        );
+        assert_means(card.read_binary(6, 16), StatusMeaning::NotAuthenticated);
         card.decrement(5, 250).unwrap();
-        assert_means(card.increment(5, 1), Meaning::NotAuthenticated);
+        assert_means(card.increment(5, 1), StatusMeaning::NotAuthenticated);
         assert_eq!(card.read_binary(5, 16).unwrap(), value_block(750, 5));
 
         card.authenticate(4, KeyKind::B, 1).unwrap();
@@ -117,7 +128,7 @@ fn keys_allow_what_the_sector_says() {
             card.read_binary(5, 16).unwrap(),
             value_block(0x0001_0000 + 750, 5)
         );
-        assert_means(card.decrement(4, 1), Meaning::NotAuthenticated);
+        assert_means(card.decrement(4, 1), StatusMeaning::NotAuthenticated);
     });
 }
 
@@ -130,34 +141,34 @@ fn what_reader_and_card_do_not_take_has_a_meaning() {
         let key = Key::new(FACTORY);
         assert_means(
             card.load_key(KeyPlace::NonVolatile, 0, &key),
-            Meaning::NoNonVolatileMemory,
+            StatusMeaning::NoNonVolatileMemory,
         );
         assert_means(
             card.load_key(KeyPlace::Volatile, 9, &key),
-            Meaning::NoSuchKeyNumber,
+            StatusMeaning::NoSuchKeyNumber,
         );
         assert_means(
             card.load_key(KeyPlace::Other(0x40), 0, &key),
-            Meaning::EncryptedKeyUnsupported,
+            StatusMeaning::EncryptedKeyUnsupported,
         );
         assert_means(
             card.load_key(KeyPlace::Volatile, 0, &Key::new([0; 5])),
-            Meaning::WrongKeyLength,
+            StatusMeaning::WrongKeyLength,
         );
         card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
         assert_means(
             card.authenticate(4, KeyKind::Other(0), 0),
-            Meaning::UnknownKeyKind,
+            StatusMeaning::UnknownKeyKind,
         );
         assert_means(
             card.authenticate(200, KeyKind::A, 0),
-            Meaning::MemoryFailure,
+            StatusMeaning::MemoryFailure,
         );
         card.authenticate(8, KeyKind::A, 0).unwrap();
-        assert_means(card.read_binary(200, 16), Meaning::NotFound);
-        assert_means(card.read_binary(8, 4), Meaning::LengthIs(16));
-        assert_means(card.update_binary(8, &[0; 4]), Meaning::WrongLength);
-        assert_means(card.increment(8, 1), Meaning::WrongCard);
+        assert_means(card.read_binary(200, 16), StatusMeaning::NotFound);
+        assert_means(card.read_binary(8, 4), StatusMeaning::LengthIs(16));
+        assert_means(card.update_binary(8, &[0; 4]), StatusMeaning::WrongLength);
+        assert_means(card.increment(8, 1), StatusMeaning::WrongCard);
 
         // What no command can carry does not get there.
         let before = fixture.card.log().len();
