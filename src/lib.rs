@@ -61,6 +61,7 @@
     not(feature = "async"),
     doc = "- With the feature `async`: the same as futures, for every executor."
 )]
+//! - With the feature `serde`: [values that programs log and store](#feature-serde).
 //! - [`atr`]: what the answer to reset of a card says.
 //! - [`codes`]: return codes of PC/SC and of what is built on it.
 //! - [`trace`]: what is told to `tracing`.
@@ -73,6 +74,27 @@
 //! - Bodies of commands that carry secrets are shown nowhere, and overwritten after use.
 //! - Dropping resets no card, unless [the program chose so](ConnectOptions::disposition_on_drop),
 //!   and so waits for no other program.
+//!
+//! # Feature `serde`
+//!
+//! Stored as the text that they display, and read back: [`Atr`] (`3B 80 80 01 01`), [`Protocol`],
+//! [`Protocols`] (`T=0 or T=1`), [`ShareMode`], [`Disposition`], [`Initialization`], [`Scope`],
+//! [`Usage`], [`CardState`] and [`ReaderFlags`] (`present, in-use`), [`Attribute`]
+//! (`SCARD_ATTR_VENDOR_NAME`) and [`ControlCode`]. A [`ReaderName`] is its text, or its bytes if it
+//! is not UTF-8.
+//!
+//! Shorter than what they display, and read back, too: [`StatusWord`] (`6A82`), and [`ReturnCode`]
+//! with the other [`codes`] (`SCARD_W_RESET_CARD, 0x80100068`). [`CardStatus`] and [`ReaderState`]
+//! are structs of these.
+//!
+//! Only stored: [`Error`] with call, code, reader, kind, recovery and text, and [`Event`] and
+//! [`SessionEvent`] with their [name](Event::name) and what they have:
+//!
+//! ```json
+//! {"event": "card-inserted", "reader": "ACS ACR122U 00 00", "atr": "3B 80 80 01 01"}
+//! ```
+//!
+//! They are not read back, because no error is made by anything but a call that failed.
 //!
 //! # Processes
 //!
@@ -149,8 +171,8 @@ pub use session::{
 };
 pub use values::{
     Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,
-    InvalidHex, InvalidReaderName, ParseAtrError, Protocol, Protocols, ReaderFlags, ReaderName,
-    ReaderState, Scope, ShareMode,
+    InvalidHex, InvalidReaderName, ParseAtrError, ParseValueError, Protocol, Protocols,
+    ReaderFlags, ReaderName, ReaderState, Scope, ShareMode,
 };
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Commands.
 
 use std::fmt;
+use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
@@ -10,6 +11,7 @@ use super::encoding::{
 };
 use super::error::InvalidCommand;
 use super::header::Header;
+use crate::values::{InvalidHex, hex};
 
 /// How much of an answer a command asks for: Le.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +64,7 @@ pub enum Form {
 /// let read = Command::new(0x00, 0xB0, 0x00, 0x00)?.expecting(16)?;
 /// assert_eq!(*read.to_bytes(), *b"\x00\xB0\x00\x00\x10");
 /// assert_eq!(Command::parse(b"\x00\xB0\x00\x00\x10")?, read);
+/// assert_eq!("00 B0 00 00 10".parse(), Ok(read));
 /// # Ok::<(), scard::apdu::InvalidCommand>(())
 /// ```
 ///
@@ -357,6 +360,31 @@ impl TryFrom<&[u8]> for Command {
     }
 }
 
+/// Reads the hex of a whole command, with or without spaces or colons between bytes, as
+/// [`Command::parse`] reads its bytes. [`Display`](fmt::Display) prints something else, because it
+/// does not show the body.
+impl FromStr for Command {
+    type Err = ParseCommandError;
+
+    fn from_str(text: &str) -> Result<Command, ParseCommandError> {
+        let mut bytes = Zeroizing::default();
+        hex::parse_into(text, &mut bytes)?;
+        Ok(Command::parse(&bytes)?)
+    }
+}
+
+/// Text that is not a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseCommandError {
+    /// It is not hexadecimal.
+    #[error(transparent)]
+    Hex(#[from] InvalidHex),
+    /// The bytes are not a command.
+    #[error(transparent)]
+    Command(#[from] InvalidCommand),
+}
+
 /// `00 A4 04 00, 5 bytes, expecting all`
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -389,3 +417,35 @@ impl fmt::Debug for Command {
 }
 
 const _: () = assert!(crate::service::MAX_APDU_LEN >= 4 + 3 + encoding::EXTENDED_DATA + 2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_read_as_its_bytes_are() {
+        for text in [
+            "00A40400",
+            "00 a4 04 00 02 3f 00",
+            "00:A4:04:00:02:3F:00:00",
+            "00B0000000 1000",
+        ] {
+            let bytes = hex::parse(text).unwrap();
+            let command: Command = text.parse().unwrap();
+            assert_eq!(*command.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong_without_the_body() {
+        let error = |text: &str| text.parse::<Command>().unwrap_err().to_string();
+        assert_eq!(
+            error("00 20 00 80 04 31 32 33 3"),
+            "the byte at position 24 has only one digit"
+        );
+        let short = InvalidCommand::NoHeader { len: 1 };
+        assert_eq!("00".parse::<Command>(), Err(short.into()));
+        let pseudo = "FFCA000000".parse::<Command>();
+        assert_eq!(pseudo, Err(InvalidCommand::Class.into()));
+    }
+}

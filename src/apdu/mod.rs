@@ -35,7 +35,7 @@ mod options;
 mod response;
 mod status_word;
 
-pub use command::{Command, Expected, Form};
+pub use command::{Command, Expected, Form, ParseCommandError};
 pub use error::{AnswerProblem, ExchangeError, InvalidCommand, StatusError, Step, TooLong};
 pub use exchange::{Exchange, Next};
 pub use header::Header;

@@ -1,6 +1,10 @@
 //! Status words.
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::codes::stored_as_text;
+use crate::values::{ParseValueError, hex};
 
 /// What kind of outcome a status word tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +35,15 @@ pub enum StatusClass {
 /// assert_eq!(StatusWord(0x63C2).remaining_tries(), Some(2));
 /// ```
 ///
-/// Every number is a value, known or not.
+/// Every number is a value, known or not. [`str::parse`] reads the four digits, alone or as
+/// [`Display`](fmt::Display) prints them:
+///
+/// ```
+/// use scard::StatusWord;
+///
+/// assert_eq!("63C2".parse(), Ok(StatusWord(0x63C2)));
+/// assert_eq!("file or application not found (6A82)".parse(), Ok(StatusWord::FILE_NOT_FOUND));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatusWord(pub u16);
 
@@ -301,6 +313,30 @@ impl fmt::Debug for StatusWord {
     }
 }
 
+/// Reads four hex digits, also after `0x`, with a space between the bytes, or at the end of what
+/// `Display` and `Debug` print.
+impl FromStr for StatusWord {
+    type Err = ParseValueError;
+
+    fn from_str(text: &str) -> Result<StatusWord, ParseValueError> {
+        let digits = match text.trim().strip_suffix(')') {
+            Some(inner) => inner.rsplit(['(', ' ']).next().unwrap_or_default(),
+            None => text.trim(),
+        };
+        let digits = digits.strip_prefix("0x").unwrap_or(digits);
+        let bytes = hex::parse(digits).ok();
+        let bytes = bytes.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok());
+        bytes
+            .map(StatusWord::from)
+            .ok_or_else(|| ParseValueError::new(text, "a status word (four hex digits)"))
+    }
+}
+
+stored_as_text!(StatusWord, "a status word", |status| format_args!(
+    "{:04X}",
+    status.0
+));
+
 impl fmt::UpperHex for StatusWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::UpperHex::fmt(&self.0, f)
@@ -349,6 +385,9 @@ mod tests {
             assert!(!status.description().ends_with('.'));
             assert_eq!(StatusWord::from(status.to_bytes()), status);
             assert_eq!(u16::from(status), raw);
+            assert_eq!(status.to_string().parse(), Ok(status));
+            assert_eq!(format!("{status:?}").parse(), Ok(status));
+            assert_eq!(format!("{status:04X}").parse(), Ok(status));
             assert_eq!(status.remaining_tries().is_some(), raw & 0xFFF0 == 0x63C0);
             assert_eq!(status.more_available().is_some(), raw >> 8 == 0x61);
             assert_eq!(status.correct_le().is_some(), raw >> 8 == 0x6C);
@@ -366,6 +405,41 @@ mod tests {
         for row in StatusWord::TABLE {
             assert!(row.first <= row.last, "{}", row.name);
         }
+    }
+
+    #[test]
+    fn digits_are_read_and_nothing_else() {
+        for text in ["6A82", "6a82", "0x6A82", "6A 82", " 6A82\n", "x (6A82)"] {
+            assert_eq!(text.parse(), Ok(StatusWord::FILE_NOT_FOUND), "{text:?}");
+        }
+        for text in [
+            "",
+            "6A8",
+            "6A820",
+            "6A82 00",
+            "0x",
+            "0x0x6A82",
+            "FILE_NOT_FOUND",
+            "()",
+            ")",
+        ] {
+            assert!(text.parse::<StatusWord>().is_err(), "{text:?}");
+        }
+        assert_eq!(
+            "90".parse::<StatusWord>().unwrap_err().to_string(),
+            r#""90" is not a status word (four hex digits)"#
+        );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_status_word_is_stored_as_its_digits() {
+        let stored = serde_json::to_string(&StatusWord(0x63C2)).unwrap();
+        assert_eq!(stored, r#""63C2""#);
+        assert_eq!(
+            serde_json::from_str::<StatusWord>(&stored).unwrap(),
+            StatusWord(0x63C2)
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Severity;
 use crate::codes::Platform;
 
 /// One row of a code table: what a number means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Row {
     pub(crate) value: u32,
     /// The name in the C headers.
@@ -252,6 +252,8 @@ macro_rules! code_table {
                 $crate::codes::text::parse(&Self::TABLE, text).map($Type)
             }
         }
+
+        $crate::codes::stored_as_text!($Type, "a code", |code| code.identity());
 
         impl From<u32> for $Type {
             fn from(raw: u32) -> $Type {

@@ -39,6 +39,16 @@ macro_rules! tags {
             }
         }
 
+        /// The name in Part 10, or else the tag, as `0x42`.
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.name() {
+                    Some(name) => f.pad(name),
+                    None => f.pad(&format!("{:#04X}", self.0)),
+                }
+            }
+        }
+
         impl fmt::Debug for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.name() {
@@ -96,5 +106,20 @@ tags! {
         MAX_APDU_DATA_SIZE = 0x0A, "dwMaxAPDUDataSize", "the longest data of a command, in bytes";
         ID_VENDOR = 0x0B, "wIdVendor", "the USB number of the maker";
         ID_PRODUCT = 0x0C, "wIdProduct", "the USB number of the model";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_displayed() {
+        let direct = Feature::VERIFY_PIN_DIRECT;
+        assert_eq!(direct.to_string(), "FEATURE_VERIFY_PIN_DIRECT");
+        assert_eq!(format!("{direct:<27}|"), "FEATURE_VERIFY_PIN_DIRECT  |");
+        assert_eq!(Feature::from_raw(0x42).to_string(), "0x42");
+        assert_eq!(Property::MIN_PIN_SIZE.to_string(), "bMinPINSize");
+        assert_eq!(format!("{:>6}", Property::from_raw(0xFE)), "  0xFE");
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::hex::{self, InvalidHex};
+use crate::codes::stored_as_text;
 
 /// The bytes a card sends after a reset (answer to reset, ISO 7816-3), up to 33 of them.
 ///
@@ -20,7 +21,7 @@ use super::hex::{self, InvalidHex};
 /// # Ok::<(), scard::InvalidAtr>(())
 /// ```
 ///
-/// The [default](Default) is empty: no card.
+/// With the feature `serde` it is stored as this text, too. The [default](Default) is empty: no card.
 ///
 /// # Platform notes
 ///
@@ -184,6 +185,8 @@ impl fmt::Display for Atr {
         hex::write(f, self.as_bytes())
     }
 }
+
+stored_as_text!(Atr, "an ATR in hex");
 
 impl fmt::Debug for Atr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,27 @@
 //! The numbers of attributes.
 
 use std::fmt;
+use std::str::FromStr;
+
+use super::words::ParseValueError;
+use crate::codes::{parse_number, stored_as_text};
 
 /// The number of an attribute of a reader or a card: `SCARD_ATTR_…`.
 ///
 /// Numbers without a constant here are made with [`Attribute::from_raw`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// [`Display`](fmt::Display) prints the name in the C headers, or else the number.
+/// [`str::parse`] reads both:
+///
+/// ```
+/// use scard::Attribute;
+///
+/// assert_eq!(Attribute::VENDOR_NAME.to_string(), "SCARD_ATTR_VENDOR_NAME");
+/// assert_eq!("SCARD_ATTR_VENDOR_NAME".parse(), Ok(Attribute::VENDOR_NAME));
+/// assert_eq!("VENDOR_NAME".parse(), Ok(Attribute::VENDOR_NAME));
+/// assert_eq!("0x7A0FF".parse(), Ok(Attribute::from_raw(0x7_A0FF)));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attribute(u32);
 
 macro_rules! attributes {
@@ -17,6 +33,8 @@ macro_rules! attributes {
                 pub const $konst: Attribute = Attribute($value);
             )+
 
+            const TABLE: &[(Attribute, &str)] = &[$( (Attribute::$konst, $name) ),+];
+
             /// The name in the C headers; `None` for a number without a constant here.
             pub fn name(self) -> Option<&'static str> {
                 match self {
@@ -25,9 +43,6 @@ macro_rules! attributes {
                 }
             }
         }
-
-        #[cfg(test)]
-        const TABLE: &[(Attribute, &str)] = &[$( (Attribute::$konst, $name) ),+];
     };
 }
 
@@ -84,6 +99,38 @@ impl Attribute {
         self.0
     }
 }
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => f.pad(&format!("{:#X}", self.0)),
+        }
+    }
+}
+
+/// Reads the name in the C headers, in upper or lower case, with or without `SCARD_ATTR_`; or a
+/// number as [`parse_number`] does.
+impl FromStr for Attribute {
+    type Err = ParseValueError;
+
+    fn from_str(text: &str) -> Result<Attribute, ParseValueError> {
+        let word = text.trim();
+        let is_called = |name: &str| {
+            let short = name.strip_prefix("SCARD_ATTR_").unwrap_or(name);
+            [name, short].iter().any(|it| it.eq_ignore_ascii_case(word))
+        };
+        let mut table = Attribute::TABLE.iter();
+        match table.find(|(_, name)| is_called(name)) {
+            Some((attribute, _)) => Ok(*attribute),
+            None => parse_number(word)
+                .map(Attribute)
+                .ok_or_else(|| ParseValueError::new(text, "an attribute")),
+        }
+    }
+}
+
+stored_as_text!(Attribute, "an attribute");
 
 impl fmt::Debug for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,7 +247,7 @@ mod tests {
         ] {
             assert_eq!(ours.raw(), 0x7FFF_0000 | theirs as u32, "{ours:?}");
         }
-        assert_eq!(TABLE.len(), 39, "every row is compared above");
+        assert_eq!(Attribute::TABLE.len(), 39, "every row is compared above");
     }
 
     #[test]
@@ -212,6 +259,29 @@ mod tests {
         assert_eq!(
             format!("{:?}", Attribute::from_raw(0x7_A0FF)),
             "Attribute(0x7A0FF)"
+        );
+    }
+
+    #[test]
+    fn names_and_numbers_are_read_back() {
+        for (attribute, name) in Attribute::TABLE {
+            assert_eq!(attribute.to_string(), *name);
+            assert_eq!(name.to_lowercase().parse(), Ok(*attribute));
+            let short = name.strip_prefix("SCARD_ATTR_").unwrap();
+            assert_eq!(short.parse(), Ok(*attribute));
+            assert_eq!(format!("{:#x}", attribute.raw()).parse(), Ok(*attribute));
+        }
+        for raw in [0, 0x7_A0FF, u32::MAX] {
+            let attribute = Attribute::from_raw(raw);
+            assert_eq!(attribute.to_string().parse(), Ok(attribute));
+        }
+        assert_eq!(format!("{:>8}", Attribute::from_raw(0x12)), "    0x12");
+        assert_eq!(
+            "SCARD_ATTR_NAME"
+                .parse::<Attribute>()
+                .unwrap_err()
+                .to_string(),
+            r#""SCARD_ATTR_NAME" is not an attribute"#
         );
     }
 }

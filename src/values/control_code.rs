@@ -1,8 +1,10 @@
 //! The numbers of control codes.
 
 use std::fmt;
+use std::str::FromStr;
 
-use crate::codes::Platform;
+use super::words::ParseValueError;
+use crate::codes::{Platform, parse_number, stored_as_text};
 
 /// A control code for the reader's driver: `dwControlCode` of `SCardControl`.
 ///
@@ -12,7 +14,7 @@ use crate::codes::Platform;
 /// // The same request on every platform, though the numbers differ.
 /// assert_eq!(ControlCode::from_function(3400), ControlCode::GET_FEATURE_REQUEST);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ControlCode(u32);
 
 impl ControlCode {
@@ -37,8 +39,47 @@ impl ControlCode {
     }
 }
 
+/// The number, as `0x42000D48`.
+impl fmt::Display for ControlCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:#010X}", self.0))
+    }
+}
+
+/// Reads a number as [`parse_number`] does.
+impl FromStr for ControlCode {
+    type Err = ParseValueError;
+
+    fn from_str(text: &str) -> Result<ControlCode, ParseValueError> {
+        parse_number(text)
+            .map(ControlCode)
+            .ok_or_else(|| ParseValueError::new(text, "a control code"))
+    }
+}
+
+stored_as_text!(ControlCode, "a control code");
+
 impl fmt::Debug for ControlCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ControlCode({:#010X})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_read_back() {
+        for raw in [0, 1, 0x0031_3520, 0x4200_0D48, u32::MAX] {
+            let code = ControlCode::from_raw(raw);
+            assert_eq!(code.to_string().parse(), Ok(code));
+        }
+        let code = ControlCode::from_raw(0x0031_3520);
+        assert_eq!(format!("{code:>12}"), "  0x00313520");
+        assert_eq!(
+            "GET".parse::<ControlCode>().unwrap_err().to_string(),
+            r#""GET" is not a control code"#
+        );
     }
 }

@@ -23,10 +23,16 @@ pub enum InvalidHex {
 }
 
 /// Reads two digits for each byte. White space and colons between bytes are skipped.
-///
-/// The returned vector is never reallocated, so that overwriting it leaves no copy.
 pub(crate) fn parse(text: &str) -> Result<Vec<u8>, InvalidHex> {
-    let mut bytes = Vec::with_capacity(text.len() / 2);
+    let mut bytes = Vec::new();
+    parse_into(text, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same, appending to a vector, also what comes before an error. The vector is grown once, at
+/// the start: an empty one has no secret that a reallocation could leave behind.
+pub(crate) fn parse_into(text: &str, bytes: &mut Vec<u8>) -> Result<(), InvalidHex> {
+    bytes.reserve(text.len() / 2);
     let mut half: Option<(usize, u8)> = None;
     for (position, found) in text.char_indices() {
         let digit = found.to_digit(16).and_then(|it| u8::try_from(it).ok());
@@ -46,7 +52,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, InvalidHex> {
     }
     match half {
         Some((position, _)) => Err(InvalidHex::HalfByte { position }),
-        None => Ok(bytes),
+        None => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ mod name;
 mod options;
 mod platforms;
 mod states;
+pub(crate) mod words;
 
 pub use atr::{Atr, InvalidAtr, ParseAtrError};
 pub use attribute::Attribute;
@@ -18,3 +19,4 @@ pub use name::{InvalidReaderName, ReaderName};
 pub(crate) use options::SHARE_DIRECT;
 pub use options::{Disposition, Initialization, Protocol, Protocols, Scope, ShareMode};
 pub use states::{CardState, CardStatus, ReaderFlags, ReaderState};
+pub use words::ParseValueError;

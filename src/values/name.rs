@@ -27,6 +27,9 @@ use std::sync::Arc;
 /// reader; [`Display`](fmt::Display) replaces what is not UTF-8. A name that is made from text
 /// with [`ReaderName::new`] is in UTF-8, and so finds a reader on Windows only if it is in
 /// ASCII.
+///
+/// With the feature `serde` a name is stored as text, or as an array of its bytes if it is not
+/// UTF-8; in formats for machines always as bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReaderName(Arc<CStr>);
 
@@ -135,6 +138,60 @@ impl fmt::Debug for ReaderName {
     }
 }
 
+#[cfg(feature = "serde")]
+mod stored {
+    use std::fmt;
+
+    use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+    use serde::ser::{Serialize, Serializer};
+
+    use super::ReaderName;
+
+    impl Serialize for ReaderName {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0.to_str() {
+                Ok(text) if serializer.is_human_readable() => serializer.serialize_str(text),
+                _ => serializer.serialize_bytes(self.as_bytes()),
+            }
+        }
+    }
+
+    struct NameVisitor;
+
+    impl<'de> Visitor<'de> for NameVisitor {
+        type Value = ReaderName;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the name of a reader, as text or bytes")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<ReaderName, E> {
+            self.visit_bytes(text.as_bytes())
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<ReaderName, E> {
+            ReaderName::from_bytes(bytes).map_err(E::custom)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ReaderName, A::Error> {
+            let mut bytes = Vec::new();
+            while let Some(byte) = seq.next_element()? {
+                bytes.push(byte);
+            }
+            self.visit_bytes(&bytes)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for ReaderName {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ReaderName, D::Error> {
+            match deserializer.is_human_readable() {
+                true => deserializer.deserialize_any(NameVisitor),
+                false => deserializer.deserialize_bytes(NameVisitor),
+            }
+        }
+    }
+}
+
 /// The text is no reader name: there is a NUL in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a reader name cannot contain NUL: byte {position} of {name:?}")]
@@ -210,6 +267,24 @@ mod tests {
             error.to_string(),
             r#"a reader name cannot contain NUL: byte 2 of "ab\0c""#
         );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn names_are_stored_as_text_or_bytes() {
+        use serde_json::json;
+
+        for (name, stored) in [
+            (&b"R 00"[..], json!("R 00")),
+            (b"R \xE4", json!([0x52, 0x20, 0xE4])),
+        ] {
+            let name = ReaderName::from_bytes(name).unwrap();
+            assert_eq!(json!(name), stored);
+            assert_eq!(serde_json::from_value::<ReaderName>(stored).unwrap(), name);
+        }
+        for refused in [json!("a\0b"), json!([0x52, 0]), json!([256]), json!(1)] {
+            assert!(serde_json::from_value::<ReaderName>(refused).is_err());
+        }
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! What a caller chooses: scope, share mode, protocols, initialization, disposition.
 
 use std::fmt;
+use std::str::FromStr;
+
+use super::words::{FlagWords, ParseValueError, number, words};
+use crate::codes::stored_as_text;
 
 /// Which resource manager a context belongs to: `SCARD_SCOPE_USER` and its kin.
 ///
 /// # Platform notes
 ///
 /// Only Windows makes a difference between them. pcsc-lite accepts each and ignores it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Scope {
     /// The domain of the user: what applications use.
@@ -26,6 +30,12 @@ impl Scope {
     }
 }
 
+words!(Scope, "a scope (user or system)", {
+    User = "user",
+    System = "system",
+});
+stored_as_text!(Scope, "a scope");
+
 /// `SCARD_SHARE_DIRECT`.
 pub(crate) const SHARE_DIRECT: u32 = 3;
 
@@ -33,7 +43,7 @@ pub(crate) const SHARE_DIRECT: u32 = 3;
 ///
 /// Direct access to a reader (`SCARD_SHARE_DIRECT`) is a type of its own,
 /// [`Reader`](crate::Reader): without a card there is nothing to transmit to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum ShareMode {
     /// `SCARD_SHARE_SHARED`: others may connect, too. A [`Transaction`](crate::Transaction)
     /// keeps them out while commands belong together.
@@ -52,11 +62,29 @@ impl ShareMode {
     }
 }
 
+words!(ShareMode, "a share mode (shared or exclusive)", {
+    Shared = "shared",
+    Exclusive = "exclusive",
+});
+stored_as_text!(ShareMode, "a share mode");
+
 bitflags::bitflags! {
     /// The protocols that a caller accepts: the bit mask `dwPreferredProtocols`.
     ///
     /// The bits have the same values on every platform; they are translated where a
     /// platform has others (`SCARD_PROTOCOL_RAW` on Windows).
+    ///
+    /// [`Display`](fmt::Display) prints `T=0 or T=1`, and [`str::parse`] reads that back:
+    ///
+    /// ```
+    /// use scard::Protocols;
+    ///
+    /// assert_eq!(Protocols::ANY.to_string(), "T=0 or T=1");
+    /// for text in ["T=0 or T=1", "T=0|T=1", "t=0, t=1", "any"] {
+    ///     assert_eq!(text.parse(), Ok(Protocols::ANY));
+    /// }
+    /// assert_eq!("raw".parse(), Ok(Protocols::RAW));
+    /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct Protocols: u32 {
         /// T=0: characters.
@@ -79,8 +107,41 @@ impl Default for Protocols {
     }
 }
 
+const PROTOCOL_WORDS: FlagWords = FlagWords {
+    words: &[
+        (Protocols::T0.bits(), "T=0"),
+        (Protocols::T1.bits(), "T=1"),
+        (Protocols::T15.bits(), "T=15"),
+        (Protocols::RAW.bits(), "raw"),
+    ],
+    separator: " or ",
+    expected: "a protocol (T=0, T=1, T=15, raw, any or none)",
+};
+
+/// The protocols joined by `or`, such as `T=0 or T=1`; `none` for the empty set.
+impl fmt::Display for Protocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PROTOCOL_WORDS.write(self.bits(), f)
+    }
+}
+
+/// Reads what `Display` prints, in upper or lower case, and `any`. Between protocols, `|` and `,`
+/// mean the same as `or`.
+impl FromStr for Protocols {
+    type Err = ParseValueError;
+
+    fn from_str(text: &str) -> Result<Protocols, ParseValueError> {
+        if text.trim().eq_ignore_ascii_case("any") {
+            return Ok(Protocols::ANY);
+        }
+        PROTOCOL_WORDS.read(text).map(Protocols::from_bits_retain)
+    }
+}
+
+stored_as_text!(Protocols, "protocols");
+
 /// The protocol that is active between reader and card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Protocol {
     /// T=0: characters.
@@ -121,15 +182,35 @@ impl fmt::Display for Protocol {
             Protocol::T1 => f.pad("T=1"),
             Protocol::Raw => f.pad("raw"),
             Protocol::T15 => f.pad("T=15"),
-            Protocol::Other(value) => write!(f, "protocol {value:#x}"),
+            Protocol::Other(value) => f.pad(&format!("protocol {value:#x}")),
         }
     }
 }
 
+/// Reads what `Display` prints, in upper or lower case.
+impl FromStr for Protocol {
+    type Err = ParseValueError;
+
+    fn from_str(text: &str) -> Result<Protocol, ParseValueError> {
+        let named = [Protocol::T0, Protocol::T1, Protocol::Raw, Protocol::T15];
+        let mut named = named.into_iter().zip(["T=0", "T=1", "raw", "T=15"]);
+        let word = text.trim();
+        if let Some((protocol, _)) = named.find(|(_, name)| name.eq_ignore_ascii_case(word)) {
+            return Ok(protocol);
+        }
+        let number = word.strip_prefix("protocol ").and_then(number);
+        number
+            .map(Protocol::Other)
+            .ok_or_else(|| ParseValueError::new(text, "a protocol (T=0, T=1, T=15 or raw)"))
+    }
+}
+
+stored_as_text!(Protocol, "a protocol");
+
 /// What a reconnect does to the card: `dwInitialization`.
 ///
 /// Eject is not among them: it is a [`Disposition`] and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Initialization {
     /// `SCARD_LEAVE_CARD`: nothing. The way to acknowledge another program's reset.
     Leave,
@@ -149,10 +230,17 @@ impl Initialization {
     }
 }
 
+words!(Initialization, "an initialization (leave, reset or unpower)", {
+    Leave = "leave",
+    Reset = "reset",
+    Unpower = "unpower",
+});
+stored_as_text!(Initialization, "an initialization");
+
 /// What happens to the card when a connection or a transaction ends: `dwDisposition`.
 ///
 /// What ends either, and what other programs notice: [`guide::endings`](crate::guide::endings).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Disposition {
     /// `SCARD_LEAVE_CARD`: nothing.
     #[default]
@@ -178,11 +266,93 @@ impl Disposition {
     }
 }
 
+words!(Disposition, "a disposition (leave, reset, unpower or eject)", {
+    Leave = "leave",
+    Reset = "reset",
+    Unpower = "unpower",
+    Eject = "eject",
+});
+stored_as_text!(Disposition, "a disposition");
+
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use pcsc::ffi;
 
     use super::*;
+
+    /// Prints, pads and reads back.
+    fn is_word<T>(value: T, word: &str)
+    where
+        T: fmt::Display + Debug + PartialEq + FromStr<Err = ParseValueError>,
+    {
+        assert_eq!(value.to_string(), word);
+        assert_eq!(format!("{value:>12}|"), format!("{word:>12}|"));
+        assert_eq!(word.parse().as_ref(), Ok(&value));
+        assert_eq!(word.to_uppercase().replace("0X", "0x").parse(), Ok(value));
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        is_word(Scope::User, "user");
+        is_word(Scope::System, "system");
+        is_word(ShareMode::Shared, "shared");
+        is_word(ShareMode::Exclusive, "exclusive");
+        is_word(Initialization::Leave, "leave");
+        is_word(Initialization::Reset, "reset");
+        is_word(Initialization::Unpower, "unpower");
+        is_word(Disposition::Leave, "leave");
+        is_word(Disposition::Reset, "reset");
+        is_word(Disposition::Unpower, "unpower");
+        is_word(Disposition::Eject, "eject");
+        is_word(Protocol::T0, "T=0");
+        is_word(Protocol::T1, "T=1");
+        is_word(Protocol::Raw, "raw");
+        is_word(Protocol::T15, "T=15");
+    }
+
+    #[test]
+    fn protocols_are_read_back_whatever_their_bits() {
+        for bits in (0..=16).chain([0x8000_0000, 0x8000_0003, u32::MAX]) {
+            let protocols = Protocols::from_bits_retain(bits);
+            assert_eq!(protocols.to_string().parse(), Ok(protocols));
+            let protocol = Protocol::Other(bits);
+            assert_eq!(protocol.to_string().parse(), Ok(protocol));
+        }
+        for (bits, text) in [
+            (0, "none"),
+            (1, "T=0"),
+            (3, "T=0 or T=1"),
+            (15, "T=0 or T=1 or T=15 or raw"),
+            (0x8000_0001, "T=0 or 0x80000000"),
+        ] {
+            assert_eq!(Protocols::from_bits_retain(bits).to_string(), text);
+        }
+        assert_eq!(format!("{:6}|", Protocols::T0), "T=0   |");
+    }
+
+    #[test]
+    fn text_that_is_no_value_is_named() {
+        for (text, part) in [
+            ("", ""),
+            ("T=2", "T=2"),
+            ("T=0|", ""),
+            ("T=0 or T2", "T2"),
+            ("T=0 T=1", "T=0 T=1"),
+            ("0x1FFFFFFFF", "0x1FFFFFFFF"),
+            ("12", "12"),
+        ] {
+            assert_eq!(text.parse::<Protocols>().unwrap_err().text(), part);
+        }
+        for text in ["", "any", "T=0|T=1", "protocol", "protocol 16"] {
+            assert!(text.parse::<Protocol>().is_err(), "{text:?}");
+        }
+        assert_eq!(
+            "warm".parse::<Initialization>().unwrap_err().to_string(),
+            r#""warm" is not an initialization (leave, reset or unpower)"#
+        );
+    }
 
     #[test]
     #[allow(clippy::unnecessary_cast)]

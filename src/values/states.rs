@@ -1,9 +1,13 @@
 //! What PC/SC says of a connected card and of a reader.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::Atr;
 use super::Protocol;
 use super::ReaderName;
-use crate::codes::Platform;
+use super::words::{FlagWords, ParseValueError};
+use crate::codes::{Platform, stored_as_text};
 
 bitflags::bitflags! {
     /// The state of the card as `SCardStatus` reports it.
@@ -12,6 +16,8 @@ bitflags::bitflags! {
     ///
     /// Windows reports one step on the way from absent to ready; here it becomes the set of
     /// all that is true at this step, which is what the others report.
+    ///
+    /// [`Display`](fmt::Display) prints `present, powered, specific`.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct CardState: u32 {
         /// The state is not known, for instance because the driver failed.
@@ -32,6 +38,8 @@ bitflags::bitflags! {
 
     /// The state of a reader as `SCardGetStatusChange` reports it: the low half of
     /// `dwEventState`.
+    ///
+    /// [`Display`](fmt::Display) prints `present, in-use`.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct ReaderFlags: u32 {
         /// The reader is not watched.
@@ -59,6 +67,63 @@ bitflags::bitflags! {
     }
 }
 
+const CARD_WORDS: FlagWords = FlagWords {
+    words: &[
+        (CardState::UNKNOWN.bits(), "unknown"),
+        (CardState::ABSENT.bits(), "absent"),
+        (CardState::PRESENT.bits(), "present"),
+        (CardState::SWALLOWED.bits(), "swallowed"),
+        (CardState::POWERED.bits(), "powered"),
+        (CardState::NEGOTIABLE.bits(), "negotiable"),
+        (CardState::SPECIFIC.bits(), "specific"),
+    ],
+    separator: ", ",
+    expected: "a card state",
+};
+
+const READER_WORDS: FlagWords = FlagWords {
+    words: &[
+        (ReaderFlags::IGNORE.bits(), "ignore"),
+        (ReaderFlags::CHANGED.bits(), "changed"),
+        (ReaderFlags::UNKNOWN.bits(), "unknown"),
+        (ReaderFlags::UNAVAILABLE.bits(), "unavailable"),
+        (ReaderFlags::EMPTY.bits(), "empty"),
+        (ReaderFlags::PRESENT.bits(), "present"),
+        (ReaderFlags::ATRMATCH.bits(), "atr-match"),
+        (ReaderFlags::EXCLUSIVE.bits(), "exclusive"),
+        (ReaderFlags::INUSE.bits(), "in-use"),
+        (ReaderFlags::MUTE.bits(), "mute"),
+        (ReaderFlags::UNPOWERED.bits(), "unpowered"),
+    ],
+    separator: ", ",
+    expected: "a reader flag",
+};
+
+macro_rules! flag_words {
+    ($type:ident, $words:ident, $expected:literal) => {
+        /// The flags joined by commas, in lower case; `none` for the empty set.
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $words.write(self.bits(), f)
+            }
+        }
+
+        /// Reads what `Display` prints, in upper or lower case. `|` means the same as a comma.
+        impl FromStr for $type {
+            type Err = ParseValueError;
+
+            fn from_str(text: &str) -> Result<$type, ParseValueError> {
+                $words.read(text).map($type::from_bits_retain)
+            }
+        }
+
+        stored_as_text!($type, $expected);
+    };
+}
+
+flag_words!(CardState, CARD_WORDS, "card states");
+flag_words!(ReaderFlags, READER_WORDS, "reader flags");
+
 impl CardState {
     /// The state at one of the steps 0 to 6 that Windows counts.
     pub(crate) fn from_ordinal(ordinal: u32) -> CardState {
@@ -77,8 +142,10 @@ impl CardState {
 
 /// The answer of [`Card::status`](crate::Card::status) and
 /// [`Reader::status`](crate::Reader::status).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CardStatus {
+    #[cfg_attr(feature = "serde", serde(rename = "reader_names"))]
     pub(crate) readers: Vec<ReaderName>,
     pub(crate) state: CardState,
     pub(crate) raw_state: u32,
@@ -122,7 +189,9 @@ impl CardStatus {
 }
 
 /// One reader in the answer of [`Context::reader_states`](crate::Context::reader_states).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "StoredState", into = "StoredState"))]
 pub struct ReaderState {
     pub(crate) reader: ReaderName,
     pub(crate) event_state: u32,
@@ -168,9 +237,80 @@ impl ReaderState {
     }
 }
 
+/// How a [`ReaderState`] is stored: with its flags, for whoever reads a log.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename = "ReaderState")]
+struct StoredState {
+    reader: ReaderName,
+    flags: ReaderFlags,
+    raw_state: u32,
+    atr: Atr,
+}
+
+#[cfg(feature = "serde")]
+impl From<ReaderState> for StoredState {
+    fn from(state: ReaderState) -> StoredState {
+        StoredState {
+            flags: state.flags(),
+            raw_state: state.event_state,
+            reader: state.reader,
+            atr: state.atr,
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<StoredState> for ReaderState {
+    fn from(stored: StoredState) -> ReaderState {
+        ReaderState {
+            reader: stored.reader,
+            event_state: stored.raw_state,
+            atr: stored.atr,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_flag_has_a_word_of_its_own() {
+        for (_, flag) in CardState::all().iter_names() {
+            let text = flag.to_string();
+            assert!(!text.contains("0x"), "{text}");
+            assert_eq!(text.parse(), Ok(flag));
+        }
+        for (_, flag) in ReaderFlags::all().iter_names() {
+            let text = flag.to_string();
+            assert!(!text.contains("0x"), "{text}");
+            assert_eq!(text.parse(), Ok(flag));
+        }
+    }
+
+    #[test]
+    fn sets_of_flags_are_read_back() {
+        let ready = CardState::PRESENT | CardState::POWERED | CardState::SPECIFIC;
+        assert_eq!(ready.to_string(), "present, powered, specific");
+        assert_eq!("PRESENT | powered|specific".parse(), Ok(ready));
+        let used = ReaderFlags::PRESENT | ReaderFlags::INUSE;
+        assert_eq!(used.to_string(), "present, in-use");
+        assert_eq!(format!("{:>8}", ReaderFlags::empty()), "    none");
+        for bits in 0..=0x0FFF {
+            let flags = ReaderFlags::from_bits_retain(bits);
+            assert_eq!(flags.to_string().parse(), Ok(flags));
+            let state = CardState::from_bits_retain(bits);
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        assert_eq!(
+            "present, gone"
+                .parse::<CardState>()
+                .unwrap_err()
+                .to_string(),
+            r#""gone" is not a card state"#
+        );
+    }
 
     #[test]
     fn reader_state_is_split_into_flags_and_count() {
@@ -194,5 +334,50 @@ mod tests {
         };
         assert!(state.has_card());
         assert!(state.is_mute());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn states_are_stored_with_their_fields() {
+        use serde_json::json;
+
+        let state = ReaderState {
+            reader: ReaderName::new("R").unwrap(),
+            event_state: 0x0003_0122,
+            atr: Atr::new(&[0x3B, 0x00]).unwrap(),
+        };
+        let stored = json!({
+            "reader": "R",
+            "flags": "present, in-use",
+            "raw_state": 0x0003_0122,
+            "atr": "3B 00",
+        });
+        assert_eq!(json!(state), stored);
+        assert_eq!(
+            serde_json::from_value::<ReaderState>(stored).unwrap(),
+            state
+        );
+
+        let status = CardStatus {
+            readers: vec![ReaderName::new("R").unwrap()],
+            state: CardState::PRESENT | CardState::SPECIFIC,
+            raw_state: 0x0007_0044,
+            event_count: Some(7),
+            protocol: Some(Protocol::T1),
+            atr: Atr::default(),
+        };
+        let stored = json!({
+            "reader_names": ["R"],
+            "state": "present, specific",
+            "raw_state": 0x0007_0044,
+            "event_count": 7,
+            "protocol": "T=1",
+            "atr": "",
+        });
+        assert_eq!(json!(status), stored);
+        assert_eq!(
+            serde_json::from_value::<CardStatus>(stored).unwrap(),
+            status
+        );
     }
 }
