@@ -7,7 +7,7 @@ use super::class;
 /// The header of a command: class, instruction and two parameters.
 ///
 /// [`Display`](fmt::Display) prints them as hex: `00 A4 04 00`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Header {
     /// CLA.
     pub class: u8,

@@ -11,7 +11,7 @@ use super::reading::{AtrReading, Tck};
 /// A line of an annotated ATR: see [`AtrReading::lines`].
 ///
 /// [`Display`](fmt::Display) puts bytes, name and meaning into columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AtrLine {
     bytes: Vec<u8>,
     name: String,

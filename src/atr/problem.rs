@@ -20,6 +20,7 @@ pub enum AtrProblem {
     /// The ATR ends before an interface byte that was announced.
     InterfaceByteMissing(InterfaceName),
     /// The value of an interface byte is reserved for future use.
+    #[non_exhaustive]
     ReservedValue {
         /// The byte.
         name: InterfaceName,
@@ -29,6 +30,7 @@ pub enum AtrProblem {
     /// TD1 has T=15, which is no protocol.
     GlobalFirst,
     /// The numbers T do not ascend.
+    #[non_exhaustive]
     ProtocolOrder {
         /// The number T of a TD.
         before: u8,
@@ -36,6 +38,7 @@ pub enum AtrProblem {
         after: u8,
     },
     /// The ATR ends before the last historical byte.
+    #[non_exhaustive]
     HistoricalBytesMissing {
         /// How many T0 announces.
         announced: u8,
@@ -45,6 +48,7 @@ pub enum AtrProblem {
     /// The protocols ask for a check byte, and there is none.
     TckMissing,
     /// The check byte is not the exclusive or of the bytes before it.
+    #[non_exhaustive]
     TckWrong {
         /// The check byte.
         sent: u8,
@@ -62,6 +66,7 @@ pub enum AtrProblem {
     /// The category indicator is 10, and there is no DIR data reference after it.
     DirReferenceMissing,
     /// A data object is longer than what is left of the historical bytes.
+    #[non_exhaustive]
     ObjectTooLong {
         /// Its tag, 0 to 15.
         tag: u8,
@@ -71,6 +76,7 @@ pub enum AtrProblem {
         present: u8,
     },
     /// A data object has a length that its kind cannot have.
+    #[non_exhaustive]
     ObjectLength {
         /// Its tag, 0 to 15.
         tag: u8,

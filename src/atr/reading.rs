@@ -36,7 +36,7 @@ use crate::values::{Atr, Protocols};
 /// assert_eq!(problems, ["the check byte TCK is missing"]);
 /// # Ok::<(), scard::InvalidAtr>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AtrReading {
     atr: Atr,
     interface: Vec<InterfaceByte>,

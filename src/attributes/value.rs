@@ -56,7 +56,7 @@ impl fmt::Display for IfdVersion {
 /// assert_eq!(id.channel(), Channel::Usb { bus: 1, device: 7 });
 /// assert_eq!(id.to_string(), "USB bus 1 device 7");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(u32);
 
 /// The channel that a reader is attached to.

@@ -37,7 +37,7 @@ impl fmt::Display for Family {
 }
 
 /// One meaning of a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Meaning {
     family: Family,
     code: u32,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// An implementation of PC/SC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Platform {
     /// winscard, on Windows and in Wine.

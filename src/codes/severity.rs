@@ -4,7 +4,9 @@ use std::fmt;
 ///
 /// The number alone does not say it; all codes of the SCard facility have the same
 /// severity bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// In order, the worst is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Severity {
     /// `S`: success.

@@ -16,7 +16,7 @@ use crate::values::ControlCode;
 /// assert!(features.has(Feature::VERIFY_PIN_DIRECT));
 /// assert!(!features.has(Feature::MODIFY_PIN_DIRECT));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ReaderFeatures {
     entries: Vec<(Feature, ControlCode)>,
 }

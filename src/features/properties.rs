@@ -31,7 +31,7 @@ bitflags::bitflags! {
 /// assert_eq!(properties.max_apdu_data_size(), Some(65536));
 /// assert_eq!(properties.value(Property::MAX_PIN_SIZE), None);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ReaderProperties {
     entries: Vec<(Property, Vec<u8>)>,
 }
