@@ -56,12 +56,9 @@ fn as_text(event: &Event, now: Duration) -> String {
 }
 
 fn as_json(event: &Event, now: Duration) -> String {
-    // `CardInserted { .. }` is "CardInserted".
-    let debug = format!("{event:?}");
-    let kind = debug.split([' ', '{']).next();
     let mut object = json!({
         "time": now.as_secs_f64(),
-        "event": kind,
+        "event": event.name(),
         "text": event.to_string(),
     });
     if let Some(reader) = event.reader() {

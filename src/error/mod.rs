@@ -7,6 +7,8 @@ mod handle;
 mod kind;
 mod operation;
 mod refusal;
+#[cfg(feature = "serde")]
+mod stored;
 mod translate;
 
 use std::fmt;

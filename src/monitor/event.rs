@@ -1,8 +1,11 @@
 //! What a monitor tells.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
+use crate::codes::stored_as_text;
 use crate::error::Error;
+use crate::values::words::words;
 use crate::values::{Atr, ReaderName};
 
 /// Something that has changed at the readers.
@@ -14,29 +17,34 @@ use crate::values::{Atr, ReaderName};
 #[non_exhaustive]
 pub enum Event {
     /// There is this reader, empty as long as nothing else is told.
+    #[non_exhaustive]
     ReaderAttached {
         /// Its name.
         reader: ReaderName,
     },
     /// The reader is gone. If there was a card in it, that was told to be removed.
+    #[non_exhaustive]
     ReaderDetached {
         /// Its name.
         reader: ReaderName,
     },
     /// The service cannot read the state of this reader. If there was a card in it, that was
     /// told to be removed.
+    #[non_exhaustive]
     ReaderUnavailable {
         /// Its name.
         reader: ReaderName,
     },
     /// The service can read the state of this reader again. It is empty as long as nothing
     /// else is told.
+    #[non_exhaustive]
     ReaderAvailable {
         /// Its name.
         reader: ReaderName,
     },
     /// There is a card now, and it answers. If a [mute](Event::CardMute) one was there, that
     /// is the one.
+    #[non_exhaustive]
     CardInserted {
         /// Where it is.
         reader: ReaderName,
@@ -45,12 +53,14 @@ pub enum Event {
     },
     /// There is something that does not answer as a card: it is put in the wrong way round, is
     /// defective, or answered no longer to its last reset.
+    #[non_exhaustive]
     CardMute {
         /// Where it is.
         reader: ReaderName,
     },
     /// The card was removed, and there is one again, maybe the same: seen at the event
     /// counter of the service or, where there is none (macOS), at another ATR.
+    #[non_exhaustive]
     CardExchanged {
         /// Where it is.
         reader: ReaderName,
@@ -59,12 +69,14 @@ pub enum Event {
     },
     /// A card came and went before anything more could be known of it: seen at the event
     /// counter of the service.
+    #[non_exhaustive]
     CardMissed {
         /// Where it was.
         reader: ReaderName,
     },
     /// The card was not removed and has another answer to reset: some answer differently to
     /// the first reset and to later ones.
+    #[non_exhaustive]
     AtrChanged {
         /// Where it is.
         reader: ReaderName,
@@ -72,12 +84,14 @@ pub enum Event {
         atr: Atr,
     },
     /// There is no card any more.
+    #[non_exhaustive]
     CardRemoved {
         /// Where it was.
         reader: ReaderName,
     },
     /// Programs have begun or stopped to use the reader; told only if
     /// [`MonitorOptions::use_changes`](crate::MonitorOptions::use_changes) asks for it.
+    #[non_exhaustive]
     UseChanged {
         /// Its name.
         reader: ReaderName,
@@ -91,6 +105,7 @@ pub enum Event {
     ///
     /// A service that hangs is not noticed. [`Context::readers`](crate::Context::readers) within a
     /// time-out finds out.
+    #[non_exhaustive]
     ServiceLost {
         /// What it answered last.
         error: Error,
@@ -100,7 +115,7 @@ pub enum Event {
 }
 
 /// How programs use a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Usage {
     /// No program is connected.
@@ -112,7 +127,34 @@ pub enum Usage {
     Exclusive,
 }
 
+words!(Usage, "a usage (unused, shared or exclusive)", {
+    Unused = "unused",
+    Shared = "shared",
+    Exclusive = "exclusive",
+});
+stored_as_text!(Usage, "a usage");
+
 impl Event {
+    /// What has happened, as a word for machines such as `card-inserted`. The words are stable: a
+    /// new version of this library does not change them.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::ReaderAttached { .. } => "reader-attached",
+            Event::ReaderDetached { .. } => "reader-detached",
+            Event::ReaderUnavailable { .. } => "reader-unavailable",
+            Event::ReaderAvailable { .. } => "reader-available",
+            Event::CardInserted { .. } => "card-inserted",
+            Event::CardMute { .. } => "card-mute",
+            Event::CardExchanged { .. } => "card-exchanged",
+            Event::CardMissed { .. } => "card-missed",
+            Event::AtrChanged { .. } => "atr-changed",
+            Event::CardRemoved { .. } => "card-removed",
+            Event::UseChanged { .. } => "use-changed",
+            Event::ServiceLost { .. } => "service-lost",
+            Event::ServiceRestored => "service-restored",
+        }
+    }
+
     /// The reader that it is about; none for what concerns the service.
     pub fn reader(&self) -> Option<&ReaderName> {
         match self {
@@ -139,6 +181,32 @@ impl Event {
             | Event::AtrChanged { atr, .. } => Some(*atr),
             _ => None,
         }
+    }
+
+    /// How the reader is used now, if that has changed.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Event::UseChanged { usage, .. } => Some(*usage),
+            _ => None,
+        }
+    }
+
+    /// What the service answered last, if it is lost.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Event::ServiceLost { error } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Hash for Event {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+        self.reader().hash(state);
+        self.atr().hash(state);
+        self.usage().hash(state);
+        self.error().map(Error::code).hash(state);
     }
 }
 
@@ -168,5 +236,143 @@ impl fmt::Display for Event {
             Some(atr) => write!(f, "{what} ({atr})"),
             None => f.pad(what),
         }
+    }
+}
+
+/// How events are stored: for logs, and not to be read back, because an error cannot be.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize)]
+#[serde(rename = "Event")]
+struct StoredEvent<'a> {
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reader: Option<&'a ReaderName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    atr: Option<Atr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Error>,
+}
+
+/// The [name](Event::name) and what the event has: `{"event": "card-inserted", "reader": …, "atr":
+/// …}`.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Event {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = StoredEvent {
+            event: self.name(),
+            reader: self.reader(),
+            atr: self.atr(),
+            usage: self.usage(),
+            error: self.error(),
+        };
+        stored.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::codes::ReturnCode;
+    use crate::error::Operation;
+
+    /// One of each.
+    fn all() -> Vec<Event> {
+        let reader = || ReaderName::new("R").unwrap();
+        let atr = Atr::new(&[0x3B, 0x00]).unwrap();
+        let error = Error::new(Operation::GetStatusChange, ReturnCode::E_NO_SERVICE);
+        vec![
+            Event::ReaderAttached { reader: reader() },
+            Event::ReaderDetached { reader: reader() },
+            Event::ReaderUnavailable { reader: reader() },
+            Event::ReaderAvailable { reader: reader() },
+            Event::CardInserted {
+                reader: reader(),
+                atr,
+            },
+            Event::CardMute { reader: reader() },
+            Event::CardExchanged {
+                reader: reader(),
+                atr,
+            },
+            Event::CardMissed { reader: reader() },
+            Event::AtrChanged {
+                reader: reader(),
+                atr,
+            },
+            Event::CardRemoved { reader: reader() },
+            Event::UseChanged {
+                reader: reader(),
+                usage: Usage::Shared,
+            },
+            Event::ServiceLost { error },
+            Event::ServiceRestored,
+        ]
+    }
+
+    #[test]
+    fn names_are_stable() {
+        let names: Vec<&str> = all().iter().map(Event::name).collect();
+        assert_eq!(
+            names,
+            [
+                "reader-attached",
+                "reader-detached",
+                "reader-unavailable",
+                "reader-available",
+                "card-inserted",
+                "card-mute",
+                "card-exchanged",
+                "card-missed",
+                "atr-changed",
+                "card-removed",
+                "use-changed",
+                "service-lost",
+                "service-restored",
+            ]
+        );
+    }
+
+    #[test]
+    fn events_can_be_in_sets() {
+        let set: HashSet<Event> = all().into_iter().chain(all()).collect();
+        assert_eq!(set.len(), all().len());
+    }
+
+    #[test]
+    fn usage_is_a_word() {
+        for usage in [Usage::Unused, Usage::Shared, Usage::Exclusive] {
+            assert_eq!(usage.to_string().parse(), Ok(usage));
+        }
+        assert_eq!(format!("{:>7}", Usage::Shared), " shared");
+        assert_eq!(
+            "used".parse::<Usage>().unwrap_err().to_string(),
+            r#""used" is not a usage (unused, shared or exclusive)"#
+        );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn events_are_stored_with_what_they_have() {
+        use serde_json::json;
+
+        let stored: Vec<_> = all().iter().map(|it| json!(it)).collect();
+        assert_eq!(
+            stored[0],
+            json!({"event": "reader-attached", "reader": "R"})
+        );
+        assert_eq!(
+            stored[4],
+            json!({"event": "card-inserted", "reader": "R", "atr": "3B 00"})
+        );
+        assert_eq!(
+            stored[10],
+            json!({"event": "use-changed", "reader": "R", "usage": "shared"})
+        );
+        assert_eq!(stored[11]["error"]["kind"], "service-gone");
+        assert_eq!(stored[12], json!({"event": "service-restored"}));
     }
 }

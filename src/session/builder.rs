@@ -15,6 +15,7 @@ use crate::values::ReaderName;
 
 /// When [`SessionBuilder::setup`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum SetUpWhen {
     /// Before every run.
     Always,

@@ -371,8 +371,8 @@ fn monitor_shows_json_to_machines() {
         };
         let name = sandbox.reader(0).name();
         let (attached, inserted, other) = (next(), next(), next());
-        assert_eq!(attached["event"], "ReaderAttached");
-        assert_eq!(inserted["event"], "CardInserted");
+        assert_eq!(attached["event"], "reader-attached");
+        assert_eq!(inserted["event"], "card-inserted");
         assert_eq!(inserted["reader"], name);
         let atr = hex::encode_upper(scard_testkit::atr::T1);
         assert_eq!(inserted["atr"], atr.as_str());
@@ -380,7 +380,7 @@ fn monitor_shows_json_to_machines() {
         assert_eq!(other["reader"], sandbox.reader(1).name());
         sandbox.kill().unwrap();
         let lost = next();
-        assert_eq!(lost["event"], "ServiceLost");
+        assert_eq!(lost["event"], "service-lost");
         assert_eq!(lost["reader"], serde_json::Value::Null);
         assert!(lost["text"].as_str().unwrap().contains("SCARD_"), "{lost}");
         interrupt(&program);

@@ -13,6 +13,7 @@ use scard_testkit::{
     VirtualReader, isolated,
 };
 
+use crate::support::events;
 use crate::support::random::Random;
 use crate::support::*;
 
@@ -67,24 +68,24 @@ impl Picture {
             known.unwrap_or_else(|| panic!("{reader} is not attached: {event:?}"))
         };
         match event {
-            Event::ReaderAttached { reader } => {
+            Event::ReaderAttached { reader, .. } => {
                 assert!(!self.lost, "{event:?} of a lost service");
                 let before = self.readers.insert(reader.clone(), None);
                 assert_eq!(before, None, "{event:?} twice");
             }
-            Event::ReaderDetached { reader } => {
+            Event::ReaderDetached { reader, .. } => {
                 assert_eq!(card(self, reader), None, "{event:?} with a card");
                 self.readers.remove(reader);
             }
-            Event::CardInserted { reader, atr } => {
+            Event::CardInserted { reader, atr, .. } => {
                 assert_eq!(card(self, reader), None, "{event:?} on a card");
                 self.readers.insert(reader.clone(), Some(*atr));
             }
-            Event::CardExchanged { reader, atr } => {
+            Event::CardExchanged { reader, atr, .. } => {
                 assert!(card(self, reader).is_some(), "{event:?} of none");
                 self.readers.insert(reader.clone(), Some(*atr));
             }
-            Event::CardRemoved { reader } => {
+            Event::CardRemoved { reader, .. } => {
                 assert!(card(self, reader).is_some(), "{event:?} of none");
                 self.readers.insert(reader.clone(), None);
             }
@@ -93,7 +94,7 @@ impl Picture {
                 assert!(self.lost && self.readers.is_empty(), "{self:?}");
                 self.lost = false;
             }
-            Event::CardMissed { reader } => drop(card(self, reader)),
+            Event::CardMissed { reader, .. } => drop(card(self, reader)),
             event => panic!("not here: {event:?}"),
         }
     }
@@ -135,12 +136,7 @@ fn readers_are_told_to_come_and_go() {
         for _ in 0..3 {
             let reader = sandbox.plug(NAMES[0]).unwrap();
             let attached = monitor.next_timeout(SOON).unwrap();
-            assert_eq!(
-                attached,
-                Event::ReaderAttached {
-                    reader: name(&reader)
-                }
-            );
+            assert_eq!(attached, events::attached(&name(&reader)));
             reader.insert(plain_card()).unwrap();
             let inserted = monitor.next_timeout(SOON).unwrap();
             assert!(
@@ -149,19 +145,9 @@ fn readers_are_told_to_come_and_go() {
             );
             reader.unplug().unwrap();
             let removed = monitor.next_timeout(SOON).unwrap();
-            assert_eq!(
-                removed,
-                Event::CardRemoved {
-                    reader: name(&reader)
-                }
-            );
+            assert_eq!(removed, events::removed(&name(&reader)));
             let detached = monitor.next_timeout(SOON).unwrap();
-            assert_eq!(
-                detached,
-                Event::ReaderDetached {
-                    reader: name(&reader)
-                }
-            );
+            assert_eq!(detached, events::detached(&name(&reader)));
         }
     });
 }

@@ -6,11 +6,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use scard::{
-    Atr, CardFilter, ContextOptions, ErrorKind, Event, EventStream, MonitorOptions, ReaderName,
+    CardFilter, ContextOptions, ErrorKind, Event, EventStream, MonitorOptions, ReaderName,
 };
 use scard_testkit::{Driver, Sandbox, isolated};
 use smol::stream::StreamExt;
 
+use crate::support::events::*;
 use crate::support::executor::*;
 use crate::support::*;
 
@@ -26,16 +27,8 @@ fn watch(fixture: &Fixture) -> EventStream {
     context.monitor(MonitorOptions::new()).unwrap()
 }
 
-fn events(reader: &ReaderName) -> (Event, Event, Event) {
-    let (atr, reader) = (Atr::new(scard_testkit::atr::T1).unwrap(), || reader.clone());
-    (
-        Event::ReaderAttached { reader: reader() },
-        Event::CardInserted {
-            reader: reader(),
-            atr,
-        },
-        Event::CardRemoved { reader: reader() },
-    )
+fn events(reader: &ReaderName) -> (Expected, Expected, Expected) {
+    (attached(reader), inserted(reader), removed(reader))
 }
 
 #[test]
@@ -51,9 +44,9 @@ fn events_come_as_a_stream() {
             for _ in 0..20 {
                 let slot = fixture.sandbox.reader(0);
                 slot.remove_now();
-                assert_eq!(stream.next().await, Some(removed.clone()));
+                assert_eq!(stream.next().await.unwrap(), removed);
                 slot.insert_now(&fixture.card).unwrap();
-                assert_eq!(stream.next().await, Some(inserted.clone()));
+                assert_eq!(stream.next().await.unwrap(), inserted);
             }
             // The service goes and comes.
             fixture.sandbox.kill().unwrap();
@@ -102,12 +95,12 @@ fn a_future_that_is_dropped_loses_no_event() {
             let (_, inserted, removed) = events(&fixture.reader);
             give_up(stream.next(), Duration::from_millis(20)).await;
             fixture.sandbox.reader(0).remove().unwrap();
-            assert_eq!(stream.next().await, Some(removed));
+            assert_eq!(stream.next().await.unwrap(), removed);
             fixture.sandbox.reader(0).insert(&fixture.card).unwrap();
             // From one task to another, and to a thread.
             let stream = smol::spawn(async move {
                 let mut stream = stream;
-                assert_eq!(stream.next().await, Some(inserted));
+                assert_eq!(stream.next().await.unwrap(), inserted);
                 stream
             });
             drop(stream.await);
