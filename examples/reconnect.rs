@@ -83,7 +83,7 @@ fn tell() -> Result<()> {
 
     step("From direct access to the reader to general access to the card");
     let mut direct = context.open_reader(&reader)?;
-    println!("state     {:?}", direct.status()?.state());
+    println!("state     {}", direct.status()?.state());
     let mut card = direct.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset)?;
     println!("protocol  {}", protocol(&card));
     select(&mut card);

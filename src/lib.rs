@@ -192,6 +192,48 @@ mod tests {
     }
 
     #[test]
+    fn values_can_be_keys() {
+        use std::hash::Hash;
+
+        fn is_in_sets<T: Eq + Hash>() {}
+        fn is_in_order<T: Ord + Hash>() {}
+        is_in_order::<Atr>();
+        is_in_order::<Attribute>();
+        is_in_order::<ControlCode>();
+        is_in_order::<Disposition>();
+        is_in_order::<Initialization>();
+        is_in_order::<Platform>();
+        is_in_order::<Protocol>();
+        is_in_order::<ReaderName>();
+        is_in_order::<ReturnCode>();
+        is_in_order::<Scope>();
+        is_in_order::<Severity>();
+        is_in_order::<ShareMode>();
+        is_in_order::<StatusWord>();
+        is_in_order::<Usage>();
+        is_in_order::<apdu::Header>();
+        is_in_order::<attributes::ChannelId>();
+        is_in_order::<codes::CryptokiRv>();
+        is_in_order::<codes::Family>();
+        is_in_order::<codes::SspiStatus>();
+        is_in_order::<codes::WlanReason>();
+        is_in_order::<features::Feature>();
+        is_in_order::<features::Property>();
+        is_in_sets::<AtrProblem>();
+        is_in_sets::<AtrReading>();
+        is_in_sets::<CardCapabilities>();
+        is_in_sets::<CardState>();
+        is_in_sets::<CardStatus>();
+        is_in_sets::<Event>();
+        is_in_sets::<Protocols>();
+        is_in_sets::<ReaderFlags>();
+        is_in_sets::<ReaderState>();
+        is_in_sets::<codes::Meaning>();
+        is_in_sets::<features::ReaderFeatures>();
+        is_in_sets::<features::ReaderProperties>();
+    }
+
+    #[test]
     fn handles_can_go_to_other_threads() {
         fn goes<T: Send + 'static>() {}
         fn is_shared<T: Send + Sync + 'static>() {}

@@ -325,7 +325,7 @@ impl Command {
     }
 
     /// MANAGE CHANNEL that opens a logical channel and lets the card choose its number, which
-    /// is the answer's one byte. See [`LogicalChannel`](super::LogicalChannel).
+    /// is the answer's one byte. See [`LogicalChannel`](crate::LogicalChannel).
     pub fn open_channel() -> Command {
         Command::manage_channel(0x00, 0x00, Expected::Exactly(1))
     }
@@ -361,8 +361,8 @@ impl TryFrom<&[u8]> for Command {
 }
 
 /// Reads the hex of a whole command, with or without spaces or colons between bytes, as
-/// [`Command::parse`] reads its bytes. [`Display`](fmt::Display) prints something else, because it
-/// does not show the body.
+/// [`Command::parse`] reads its bytes: class FF is refused. [`Display`](fmt::Display) prints
+/// something else, because it does not show the body. The text is the caller's to overwrite.
 impl FromStr for Command {
     type Err = ParseCommandError;
 

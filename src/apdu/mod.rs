@@ -21,7 +21,7 @@
 //!   futures: sends a command and fetches its whole answer, over T=0 as over T=1.
 //! - [`ExchangeOptions`]: extended length, chaining, and where an exchange ends.
 //! - [`Response`] with [`StatusWord`], turned into a result by what the caller accepts.
-//! - [`LogicalChannel`]: a channel of its own on the card.
+//! - [`LogicalChannel`](crate::LogicalChannel): a channel of its own on the card.
 //!
 //! [`Card::transmit`](crate::Card::transmit) sends bytes as they are, and nothing else.
 

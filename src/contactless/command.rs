@@ -1,4 +1,4 @@
-//! The commands, for calls that are not made through [`Contactless`](super::Contactless).
+//! The commands, for calls that are not made through [`Contactless`](crate::Contactless).
 //!
 //! ```
 //! use scard::contactless::command;

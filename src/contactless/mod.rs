@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! For calls that are not made through [`Contactless`], as with futures, there is each command in
+//! For calls that are not made through [`Contactless`](crate::Contactless), as with futures, there is each command in
 //! [`command`], and [`Status::check`] reads the answer.
 //!
 //! # What is there
