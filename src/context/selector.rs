@@ -225,7 +225,7 @@ mod tests {
         let state = |name: &str, event_state| ReaderState {
             reader: ReaderName::new(name).unwrap(),
             event_state,
-            atr: Atr::new(&[]),
+            atr: Atr::default(),
         };
         vec![
             state("ACS ACR122U 00 00", 0x10),

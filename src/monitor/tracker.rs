@@ -307,7 +307,8 @@ mod tests {
         /// The events that this answer makes; the card's ATR is this byte.
         fn see(&mut self, flags: u32, count: u32, atr: u8) -> Vec<String> {
             let state = flags | CHANGED | (count << 16);
-            self.tracker.see(&name("R"), state, Atr::new(&[atr]).unwrap());
+            self.tracker
+                .see(&name("R"), state, Atr::new(&[atr]).unwrap());
             self.events()
         }
 
