@@ -6,7 +6,7 @@ use super::logical::AsyncLogicalChannel;
 use super::reader::AsyncReader;
 use super::transaction::AsyncTransaction;
 use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
-use crate::card::Card;
+use crate::card::{Card, Hold};
 use crate::channel::Channel;
 use crate::channel::call::Call;
 use crate::connection::Access;
@@ -288,7 +288,27 @@ impl AsyncCard {
         self.channel
             .call_detached(Call::begin_transaction())
             .await?;
-        Ok(AsyncTransaction::new(self))
+        Ok(AsyncTransaction::new(self, Hold::begun(false)))
+    }
+
+    /// Begins a transaction, and acknowledges a reset by another program first if there was one.
+    /// See [`Card::transaction_acknowledging_reset`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transaction_acknowledging_reset`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`AsyncCard::transaction`].
+    #[doc(alias = "SCardBeginTransaction")]
+    pub async fn transaction_acknowledging_reset(
+        &mut self,
+        protocols: Protocols,
+    ) -> Result<AsyncTransaction<'_>> {
+        let begin = Call::begin_transaction_acknowledging_reset(protocols);
+        let was_reset = self.channel.call_detached(begin).await?;
+        Ok(AsyncTransaction::new(self, Hold::begun(was_reset)))
     }
 
     /// The state of the card, its ATR and the active protocol. See [`Card::status`].

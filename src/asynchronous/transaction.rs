@@ -39,11 +39,13 @@ pub struct AsyncTransaction<'card> {
 }
 
 impl<'card> AsyncTransaction<'card> {
-    pub(super) fn new(card: &'card mut AsyncCard) -> AsyncTransaction<'card> {
-        AsyncTransaction {
-            card,
-            hold: Hold::BEGUN,
-        }
+    pub(super) fn new(card: &'card mut AsyncCard, hold: Hold) -> AsyncTransaction<'card> {
+        AsyncTransaction { card, hold }
+    }
+
+    /// See [`Transaction::was_reset`](crate::Transaction::was_reset).
+    pub fn was_reset(&self) -> bool {
+        self.hold.was_reset()
     }
 
     /// The reader that the card is in.

@@ -20,7 +20,6 @@ use crate::values::{
 
 pub use connect_options::ConnectOptions;
 pub use reader::Reader;
-#[cfg(feature = "async")]
 pub(crate) use transaction::Hold;
 pub use transaction::Transaction;
 
@@ -408,10 +407,45 @@ impl Card {
     ///
     /// `SCARD_W_RESET_CARD` or `SCARD_W_REMOVED_CARD` after a reset or removal, until
     /// [`reconnect`](Card::reconnect); otherwise those of [`transmit`](Card::transmit).
+    /// [`transaction_acknowledging_reset`](Card::transaction_acknowledging_reset) does what a
+    /// reset makes necessary itself.
     #[doc(alias = "SCardBeginTransaction")]
     pub fn transaction(&mut self) -> Result<Transaction<'_>> {
         self.channel.call(Call::begin_transaction())?;
-        Ok(Transaction::new(self))
+        Ok(Transaction::new(self, Hold::begun(false)))
+    }
+
+    /// Begins a transaction, and acknowledges a reset by another program first if there was one,
+    /// however often that happens meanwhile. [`Transaction::was_reset`] says whether; the card has
+    /// lost its state then: selected application, verified PIN.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::Protocols;
+    ///
+    /// let mut transaction = card.transaction_acknowledging_reset(Protocols::ANY)?;
+    /// if transaction.was_reset() {
+    ///     transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Corresponds to `SCardBeginTransaction`, and `SCardReconnect` with [`Initialization::Leave`]
+    /// in the share mode of the connection after each `SCARD_W_RESET_CARD`. `protocols` are those
+    /// that may be active afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transaction`] but `SCARD_W_RESET_CARD`, and those of [`Card::reconnect`].
+    #[doc(alias = "SCardBeginTransaction")]
+    pub fn transaction_acknowledging_reset(
+        &mut self,
+        protocols: Protocols,
+    ) -> Result<Transaction<'_>> {
+        let begin = Call::begin_transaction_acknowledging_reset(protocols);
+        let was_reset = self.channel.call(begin)?;
+        Ok(Transaction::new(self, Hold::begun(was_reset)))
     }
 
     /// The state of the card, its ATR and the active protocol.

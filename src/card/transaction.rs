@@ -14,13 +14,22 @@ use crate::values::{
 pub(crate) struct Hold {
     held: bool,
     interrupted: bool,
+    /// A reset was acknowledged before it began.
+    was_reset: bool,
 }
 
 impl Hold {
-    pub(crate) const BEGUN: Hold = Hold {
-        held: true,
-        interrupted: false,
-    };
+    pub(crate) const fn begun(was_reset: bool) -> Hold {
+        Hold {
+            held: true,
+            was_reset,
+            interrupted: false,
+        }
+    }
+
+    pub(crate) fn was_reset(&self) -> bool {
+        self.was_reset
+    }
 
     /// Fails if the transaction does not protect the card any more.
     #[inline]
@@ -90,11 +99,8 @@ pub struct Transaction<'card> {
 }
 
 impl<'card> Transaction<'card> {
-    pub(crate) fn new(card: &'card mut Card) -> Transaction<'card> {
-        Transaction {
-            card,
-            hold: Hold::BEGUN,
-        }
+    pub(super) fn new(card: &'card mut Card, hold: Hold) -> Transaction<'card> {
+        Transaction { card, hold }
     }
 
     /// The reader that the card is in.
@@ -245,6 +251,12 @@ impl<'card> Transaction<'card> {
     /// begun again by [`reconnect`](Transaction::reconnect).
     pub fn interrupted(&self) -> bool {
         self.hold.interrupted()
+    }
+
+    /// Whether a reset by another program was acknowledged when the transaction began. Always
+    /// `false` unless it was begun by [`Card::transaction_acknowledging_reset`].
+    pub fn was_reset(&self) -> bool {
+        self.hold.was_reset()
     }
 
     /// Ends the transaction and does with the card what `disposition` says.

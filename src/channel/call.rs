@@ -128,6 +128,19 @@ impl Call<()> {
         })
     }
 
+    /// Says whether a reset was acknowledged.
+    pub(crate) fn begin_transaction_acknowledging_reset(
+        protocols: Protocols,
+    ) -> Call<impl Job<bool>> {
+        let begin = move |connection: &mut Connection, permit: &Permit<'_>| {
+            connection.begin_transaction_acknowledging_reset(permit, protocols)
+        };
+        Call {
+            refusal: protocols.is_empty().then_some(Refusal::NO_PROTOCOL),
+            ..Call::new(Operation::BeginTransaction, begin)
+        }
+    }
+
     pub(crate) fn end_transaction(disposition: Disposition) -> Call<impl Job<()>> {
         Call::new(Operation::EndTransaction, move |connection, permit| {
             // What was given up leaves the card as it is.

@@ -384,6 +384,32 @@ impl Connection {
         Ok(())
     }
 
+    /// Begins a transaction, acknowledging resets until it has one or nobody waits for it.
+    /// Returns whether there was a reset.
+    pub(crate) fn begin_transaction_acknowledging_reset(
+        &mut self,
+        permit: &Permit<'_>,
+        protocols: Protocols,
+    ) -> Result<bool> {
+        let leave = Initialization::Leave;
+        let mut was_reset = false;
+        loop {
+            let error = match self.begin_transaction() {
+                Ok(()) => return Ok(was_reset),
+                Err(error) => error,
+            };
+            if error.kind() != ErrorKind::CardReset || permit.is_void() {
+                return Err(error);
+            }
+            was_reset = true;
+            self.note(&error);
+            // Changes nothing at the card, so that it needs no permission.
+            let permit = &Permit::GRANTED;
+            let reconnected = self.reconnect_permitted(permit, self.access, protocols, leave);
+            reconnected.map_err(|error| error.of_reconnect(leave))?;
+        }
+    }
+
     /// Ends the transaction. After anything but [`Disposition::Leave`] the protocol is open.
     pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
         self.in_transaction = false;

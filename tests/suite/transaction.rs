@@ -2,10 +2,12 @@
 #![cfg(target_os = "linux")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use scard::{
-    ConnectOptions, Context, Disposition, Error, Initialization, Operation, Protocol, Protocols,
-    ReaderName, ReturnCode, ShareMode,
+    ConnectOptions, Context, Disposition, Error, ErrorKind, Initialization, Operation, Protocol,
+    Protocols, ReaderName, ReturnCode, ShareMode,
 };
 use scard_testkit::{isolated, isolated_with_peer};
 
@@ -324,5 +326,91 @@ fn exclusive_access_goes_on_with_the_next_card() {
         }
         drop(card);
         assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK);
+    });
+}
+
+/// However often others reset the card, no reset reaches the one who begins.
+#[test]
+fn resets_by_others_are_acknowledged_before_a_transaction_begins() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let none = card
+            .transaction_acknowledging_reset(Protocols::ANY)
+            .unwrap();
+        assert!(!none.was_reset());
+        drop(none);
+        let mut other = fixture.connect();
+        let (asks, asked) = mpsc::channel();
+        let (done, is_done) = mpsc::channel();
+        let resetting = std::thread::spawn(move || {
+            for () in asked {
+                reconnect(&mut other, Initialization::Reset).unwrap();
+                done.send(()).unwrap();
+            }
+        });
+        let mut resets = 0;
+        for _ in 0..100 {
+            // At the same time: before, in the middle or after it.
+            asks.send(()).unwrap();
+            let begun = card.transaction_acknowledging_reset(Protocols::ANY);
+            let mut transaction = begun.unwrap();
+            resets += usize::from(transaction.was_reset());
+            // Nobody can reset it now.
+            assert_eq!(transaction.transmit(COMMAND).unwrap(), OK);
+            assert_eq!(transaction.protocol(), Some(Protocol::T1));
+            drop(transaction);
+            is_done.recv().unwrap();
+        }
+        drop(asks);
+        resetting.join().unwrap();
+        // Two of them can have come before one transaction.
+        assert!(resets >= 49, "{resets}");
+    });
+}
+
+#[test]
+fn what_is_no_reset_is_not_acknowledged() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        let refused = card.transaction_acknowledging_reset(Protocols::empty());
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
+        fixture.sandbox.reader(0).remove().unwrap();
+        let removed = card
+            .transaction_acknowledging_reset(Protocols::ANY)
+            .unwrap_err();
+        assert_eq!(removed.kind(), ErrorKind::CardRemoved);
+        fixture.sandbox.reader(0).insert(plain_card()).unwrap();
+        // The card has another protocol afterwards than may be.
+        let mut card = fixture.connect();
+        fixture.reset_by_another();
+        let refused = card
+            .transaction_acknowledging_reset(Protocols::T0)
+            .unwrap_err();
+        assert_eq!(refused.operation(), Operation::Reconnect);
+        assert_eq!(refused.kind(), ErrorKind::ProtocolMismatch);
+        assert!(!refused.command_may_have_run());
+    });
+}
+
+/// It waits for another program's transaction, and no longer than it may.
+#[test]
+fn acknowledging_a_reset_keeps_the_limit() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = fixture.connect();
+        fixture.reset_by_another();
+        let mut other = fixture.connect();
+        let _held = other.transaction().unwrap();
+        let limit = Duration::from_millis(200);
+        card.set_timeout(Some(limit));
+        let begun = Instant::now();
+        let late = card
+            .transaction_acknowledging_reset(Protocols::ANY)
+            .unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+        assert!(begun.elapsed() < limit + SOON);
+        assert!(!late.command_may_have_run());
     });
 }
