@@ -6,17 +6,10 @@ use super::table::Table;
 use crate::codes::Platform;
 
 /// A text that stands for no code: neither a name of the family nor a number of 32 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("neither a known name nor a 32-bit number")]
 #[non_exhaustive]
 pub struct ParseCodeError;
-
-impl fmt::Display for ParseCodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("neither a known name nor a 32-bit number")
-    }
-}
-
-impl std::error::Error for ParseCodeError {}
 
 /// `NAME, 0xNUMBER`, or the number alone.
 pub(crate) struct Identity {

@@ -1,6 +1,5 @@
 //! What requests for the entry of PINs have in common.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -53,7 +52,8 @@ impl PinMessages {
 ///
 /// The calls that send requests report it as
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and send nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{why}")]
 pub struct InvalidPinRequest {
     why: &'static str,
 }
@@ -68,14 +68,6 @@ impl InvalidPinRequest {
         self.why
     }
 }
-
-impl fmt::Display for InvalidPinRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.why)
-    }
-}
-
-impl std::error::Error for InvalidPinRequest {}
 
 /// How long the user has, unless the request says otherwise.
 const TIMEOUT: u8 = 30;
@@ -113,7 +105,7 @@ impl Entry {
     pub(super) fn digits(&self) -> Result<[u8; 2], InvalidPinRequest> {
         if self.digits.is_empty() {
             return Err(InvalidPinRequest::new(
-                "a PIN has as many digits at most as at least, or more",
+                "the maximum PIN length is below the minimum",
             ));
         }
         Ok([*self.digits.end(), *self.digits.start()])
@@ -127,7 +119,7 @@ impl Entry {
     /// `bTeoPrologue`, `ulDataLength` and `abData`.
     pub(super) fn push_command(&self, bytes: &mut Vec<u8>) -> Result<(), InvalidPinRequest> {
         if self.command.len() < 4 {
-            let why = "the command for a PIN has four bytes at least";
+            let why = "the command for a PIN is shorter than four bytes";
             return Err(InvalidPinRequest::new(why));
         }
         let Ok(len) = u32::try_from(self.command.len()) else {

@@ -193,7 +193,7 @@ mod stored {
 }
 
 /// The text is no reader name: there is a NUL in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("a reader name cannot contain NUL: byte {position} of {name:?}")]
 pub struct InvalidReaderName {
     position: usize,
