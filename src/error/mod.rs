@@ -188,9 +188,14 @@ impl Error {
 
     /// What is known of the card after a reconnect that failed; `None` for other calls.
     pub fn card_condition(&self) -> Option<CardCondition> {
-        self.0
-            .initialization
-            .map(|initialization| CardCondition::after(self.kind(), initialization))
+        let initialization = self.0.initialization?;
+        let never_begun = self.0.refusal.is_some_and(|refusal| !refusal.begun);
+        Some(match self.kind() {
+            ErrorKind::DeadlineExceeded | ErrorKind::Cancelled if never_begun => {
+                CardCondition::Unchanged
+            }
+            kind => CardCondition::after(kind, initialization),
+        })
     }
 
     /// What went wrong: a clause without operation, reader and number.

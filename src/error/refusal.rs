@@ -7,7 +7,7 @@ use crate::limits::{Abandoned, GivenUp};
 use crate::service;
 
 /// Why a call was not made, or given up. The code is the nearest that PC/SC has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Refusal {
     pub(super) code: ReturnCode,
     pub(super) kind: ErrorKind,
@@ -15,6 +15,8 @@ pub(crate) struct Refusal {
     /// Reads on after "failed:".
     pub(super) why: &'static str,
     pub(super) command_may_have_run: bool,
+    /// Whether the call was begun. If not, connection and card are as they were.
+    pub(super) begun: bool,
 }
 
 impl Refusal {
@@ -25,6 +27,7 @@ impl Refusal {
         recovery: Recovery::ConnectAgain,
         why: "an earlier call was given up, and the connection with it",
         command_may_have_run: false,
+        begun: false,
     };
 
     /// A call on a connection that ended with an earlier call.
@@ -40,6 +43,7 @@ impl Refusal {
         recovery: Recovery::RetryLater,
         why: "too many calls were given up and have not returned yet",
         command_may_have_run: false,
+        begun: false,
     };
 
     pub(crate) const TRANSACTION_LOST: Refusal = Refusal {
@@ -48,6 +52,7 @@ impl Refusal {
         recovery: Recovery::None,
         why: "the transaction ended with the reconnect and could not be begun again",
         command_may_have_run: false,
+        begun: false,
     };
 
     /// A card without a protocol. pcsc-lite's answer does not tell this from a protocol that
@@ -61,6 +66,7 @@ impl Refusal {
         recovery: Recovery::ConnectAgain,
         why: "the connection belongs to the process that this one was forked from",
         command_may_have_run: false,
+        begun: false,
     };
 
     /// Answers that other threads' calls have mixed up, every time.
@@ -70,6 +76,7 @@ impl Refusal {
         recovery: Recovery::RetryLater,
         why: "the answers of the PC/SC library contradict each other",
         command_may_have_run: false,
+        begun: false,
     };
 
     /// There is no reader to connect to.
@@ -79,6 +86,7 @@ impl Refusal {
         recovery: Recovery::InsertCard,
         why: "no reader that may be used has a card",
         command_may_have_run: false,
+        begun: false,
     };
 
     /// A wait that ended without one.
@@ -86,8 +94,9 @@ impl Refusal {
         code: ReturnCode::E_TIMEOUT,
         kind: ErrorKind::DeadlineExceeded,
         recovery: Recovery::InsertCard,
-        why: "no card that would do was inserted in time",
+        why: "no matching card was inserted within the time-out",
         command_may_have_run: false,
+        begun: false,
     };
 
     /// A wait that ended with one still there.
@@ -95,8 +104,19 @@ impl Refusal {
         code: ReturnCode::E_TIMEOUT,
         kind: ErrorKind::DeadlineExceeded,
         recovery: Recovery::AskUser,
-        why: "the card was not removed in time",
+        why: "the card was not removed within the time-out",
         command_may_have_run: false,
+        begun: false,
+    };
+
+    /// A monitor that knows nothing when its caller stops waiting.
+    pub(crate) const NOTHING_KNOWN_IN_TIME: Refusal = Refusal {
+        code: ReturnCode::E_TIMEOUT,
+        kind: ErrorKind::DeadlineExceeded,
+        recovery: Recovery::RetryLater,
+        why: "the service did not report its readers within the time-out",
+        command_may_have_run: false,
+        begun: true,
     };
 
     /// Why a command is not sent, if it is not.
@@ -111,9 +131,16 @@ impl Refusal {
         }
     }
 
-    /// A call that was given up. A command was sent only if that was permitted.
+    /// A call that was given up. A command was sent only if that was permitted, and the
+    /// connection is lost only if the call was under way.
     pub(crate) fn given_up(abandoned: Abandoned) -> Refusal {
         let (code, kind, recovery, why) = match abandoned.why {
+            GivenUp::Deadline if !abandoned.begun => (
+                ReturnCode::E_TIMEOUT,
+                ErrorKind::DeadlineExceeded,
+                Recovery::RetryLater,
+                "the deadline had passed before the call began",
+            ),
             GivenUp::Deadline => (
                 ReturnCode::E_TIMEOUT,
                 ErrorKind::DeadlineExceeded,
@@ -139,6 +166,7 @@ impl Refusal {
             recovery,
             why,
             command_may_have_run: abandoned.permitted,
+            begun: abandoned.begun,
         }
     }
 
@@ -149,6 +177,7 @@ impl Refusal {
         recovery: Recovery::FixCall,
         why: "the reader does not have this feature",
         command_may_have_run: false,
+        begun: false,
     };
 
     pub(crate) const fn argument(why: &'static str) -> Refusal {
@@ -158,14 +187,20 @@ impl Refusal {
             recovery: Recovery::FixCall,
             why,
             command_may_have_run: false,
+            begun: false,
         }
     }
 
     /// Each of them.
     #[cfg(test)]
     pub(super) fn all() -> Vec<Refusal> {
-        let given_up = [GivenUp::Deadline, GivenUp::Aborted, GivenUp::NoThread];
-        let given_up = given_up.map(|why| Refusal::given_up(Abandoned::before_it_began(why)));
+        let before = [GivenUp::Deadline, GivenUp::Aborted, GivenUp::NoThread];
+        let before = before.map(Abandoned::before_it_began);
+        let under_way = before.map(|abandoned| Abandoned {
+            begun: true,
+            ..abandoned
+        });
+        let given_up = before.into_iter().chain(under_way).map(Refusal::given_up);
         let mut all = vec![
             Refusal::ABANDONED,
             Refusal::ENDED,
@@ -177,9 +212,57 @@ impl Refusal {
             Refusal::NO_CARD,
             Refusal::NO_CARD_IN_TIME,
             Refusal::CARD_STILL_THERE,
+            Refusal::NOTHING_KNOWN_IN_TIME,
             Refusal::NO_FEATURE,
         ];
         all.extend(given_up);
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{CardCondition, Error, Operation};
+    use crate::values::Initialization;
+
+    fn reconnect(why: GivenUp, begun: bool) -> Error {
+        let abandoned = Abandoned {
+            begun,
+            ..Abandoned::before_it_began(why)
+        };
+        let error = Error::given_up(Operation::Reconnect, Refusal::given_up(abandoned));
+        error.of_reconnect(Initialization::Reset)
+    }
+
+    /// What is advised depends on whether the connection has stayed with the call.
+    #[test]
+    fn a_deadline_before_the_call_leaves_the_connection() {
+        let before = reconnect(GivenUp::Deadline, false);
+        assert_eq!(before.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(before.recovery(), Recovery::RetryLater);
+        assert_eq!(before.card_condition(), Some(CardCondition::Unchanged));
+        assert_eq!(
+            before.description(),
+            "the deadline had passed before the call began"
+        );
+
+        let under_way = reconnect(GivenUp::Deadline, true);
+        assert_eq!(under_way.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(under_way.recovery(), Recovery::ConnectAgain);
+        assert_eq!(under_way.card_condition(), Some(CardCondition::Lost));
+        assert_eq!(under_way.description(), "the deadline passed");
+    }
+
+    #[test]
+    fn an_abort_before_the_call_does_nothing_to_the_card() {
+        for (begun, condition) in [
+            (false, CardCondition::Unchanged),
+            (true, CardCondition::Lost),
+        ] {
+            let error = reconnect(GivenUp::Aborted, begun);
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            assert_eq!(error.card_condition(), Some(condition));
+        }
     }
 }

@@ -117,6 +117,7 @@ impl<T: Send + 'static> Future for UnderWay<T> {
             this.over = true;
             return Poll::Ready(Err(Abandoned {
                 why: GivenUp::NoThread,
+                begun: true,
                 // It goes on in the parent.
                 permitted: true,
             }));

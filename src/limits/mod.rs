@@ -43,10 +43,12 @@ pub(crate) enum GivenUp {
     NoThread,
 }
 
-/// A call that was given up, and whether it had been [permitted](Permit::grant) by then.
+/// A call that was given up, whether it had begun, and whether it had been
+/// [permitted](Permit::grant) by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Abandoned {
     pub(crate) why: GivenUp,
+    pub(crate) begun: bool,
     pub(crate) permitted: bool,
 }
 
@@ -54,6 +56,7 @@ impl Abandoned {
     pub(crate) const fn before_it_began(why: GivenUp) -> Abandoned {
         Abandoned {
             why,
+            begun: false,
             permitted: false,
         }
     }
@@ -402,6 +405,7 @@ impl<T> MeetingState<T> {
     fn abandoned(&self, why: GivenUp) -> Abandoned {
         Abandoned {
             why,
+            begun: true,
             permitted: self.permitted,
         }
     }

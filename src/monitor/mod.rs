@@ -161,7 +161,8 @@ impl Context {
             Ok(None) => {
                 // Who is late already does not wait for the end, too.
                 monitor.patient = false;
-                Err(given_up(GivenUp::Deadline))
+                let refusal = Refusal::NOTHING_KNOWN_IN_TIME;
+                Err(Error::given_up(Operation::GetStatusChange, refusal))
             }
             Ok(Some(_)) | Err(Closed) => Ok(monitor),
         }

@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, Attribute, Card, ConnectOptions, Context, ContextOptions, ControlCode,
-    Disposition, Error, ErrorKind, Initialization, Operation, Origin, Protocols, ReaderName,
-    Recovery, Result, ShareMode,
+    AbortHandle, Attribute, Card, CardCondition, ConnectOptions, Context, ContextOptions,
+    ControlCode, Disposition, Error, ErrorKind, Initialization, Operation, Origin, Protocols,
+    ReaderName, Recovery, Result, ShareMode,
 };
 use scard_testkit::{Sandbox, VirtualCard, isolated, isolated_with_peer};
 
@@ -316,7 +316,14 @@ fn no_time_at_all_is_refused_and_abandons_nothing() {
         card.set_timeout(Some(Duration::ZERO));
         let error = card.transmit(COMMAND).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(error.recovery(), Recovery::RetryLater);
+        let before = "the deadline had passed before the call began";
+        assert_eq!(error.description(), before);
         assert!(!error.command_may_have_run());
+        let error = reconnect(&mut card, Initialization::Reset).unwrap_err();
+        assert_eq!(error.recovery(), Recovery::RetryLater);
+        assert_eq!(error.card_condition(), Some(CardCondition::Unchanged));
+        assert!(!card.is_abandoned(), "as advised");
         card.set_timeout(None);
         assert_works(&mut card);
         let none = ConnectOptions::new().timeout(Some(Duration::ZERO));

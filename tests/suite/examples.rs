@@ -92,7 +92,7 @@ fn reconnect_says_when_there_is_no_card() {
         assert!(!output.status.success());
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(
-            message.contains("no card that would do was inserted in time"),
+            message.contains("no matching card was inserted within the time-out"),
             "{message}"
         );
     });
