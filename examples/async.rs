@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
     match ask_all().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }

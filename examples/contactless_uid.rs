@@ -36,7 +36,7 @@ fn show_next(context: &Context, monitor: &mut Monitor, once: bool) -> scard::Res
     match uid(context, found.reader()) {
         Ok(uid) => println!("{}  {}", hex::encode_upper(uid), kind(&found.atr())),
         // Taken away again, or a card with contacts.
-        Err(error) => println!("no UID: {error}"),
+        Err(error) => println!("no UID: {error:#}"),
     }
     match once {
         true => Ok(()),

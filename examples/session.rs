@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use scard::{Context, HookError, Recovery, Session, SessionCard, SessionError, SessionEvent};
+use scard::{BoxError, Context, Recovery, Session, SessionCard, SessionError, SessionEvent};
 
 /// Asks a contactless reader for the number of the badge.
 const GET_UID: &[u8] = &[0xFF, 0xCA, 0x00, 0x00, 0x00];
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             Err(error @ SessionError::Interrupted { .. }) => {
                 // Gone too soon. The command is not sent again for this badge.
-                println!("please try again: {error}");
+                println!("please try again: {error:#}");
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -76,7 +76,7 @@ fn number(answer: &[u8]) -> String {
     }
 }
 
-fn select(card: &mut SessionCard<'_>) -> Result<(), HookError> {
+fn select(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
     card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
     Ok(())
 }

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match transmit() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }

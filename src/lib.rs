@@ -158,7 +158,7 @@ pub use card::{Card, ConnectOptions, Reader, Transaction};
 pub use codes::{Platform, ReturnCode, Severity};
 pub use context::{Context, ContextOptions, FindReaderError, ReaderSelector};
 pub use error::{
-    CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
+    BoxError, CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };
 pub use exchange::LogicalChannel;
 pub use limits::AbortHandle;
@@ -166,9 +166,7 @@ pub use limits::AbortHandle;
 pub use monitor::EventStream;
 pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
 pub use requests::Contactless;
-pub use session::{
-    HookError, Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen,
-};
+pub use session::{Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen};
 pub use values::{
     Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,
     InvalidHex, InvalidReaderName, ParseAtrError, ParseValueError, Protocol, Protocols,

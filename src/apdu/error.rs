@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::header::Header;
 use super::status_word::StatusWord;
-use crate::error::Error;
+use crate::codes::ReturnCode;
+use crate::error::{Error, ErrorKind, HandleError, Recovery, write_layer};
 
 /// Why bytes or values are no command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidCommand {
     /// Fewer than four bytes.
@@ -119,7 +120,8 @@ impl fmt::Display for Where {
 /// ```text
 /// command 00 A4 04 00 failed: file or application not found (6A82)
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{} failed: {status}", Where(*.command, *.step))]
 pub struct StatusError {
     pub(super) command: Option<Header>,
     pub(super) step: Step,
@@ -145,17 +147,8 @@ impl StatusError {
     }
 }
 
-impl fmt::Display for StatusError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = Where(self.command, self.step);
-        write!(f, "{place} failed: {}", self.status)
-    }
-}
-
-impl std::error::Error for StatusError {}
-
 /// What is wrong with an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerProblem {
     /// It has fewer than two bytes.
@@ -182,7 +175,7 @@ pub enum AnswerProblem {
 }
 
 /// Why a command is too long for the way to the card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TooLong {
     /// Extended length and chaining were ruled out, or are not known to be possible.
@@ -208,13 +201,19 @@ pub enum TooLong {
 ///     Ok(transaction.exchange(&read)?.ok()?)
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// What it prints is described at [`Error`](Error#errors-around-this-one): the call that failed is
+/// its source, and everything else is in its `Display`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {
     /// There is no such command. Nothing was sent.
-    Invalid(InvalidCommand),
+    #[error(transparent)]
+    Invalid(#[from] InvalidCommand),
     /// The command does not get to this card through this reader as far as is known. Nothing
     /// was sent. [`ExchangeOptions`](super::ExchangeOptions) can say more.
+    #[error("command {command} with {len} bytes of data: {why}")]
+    #[non_exhaustive]
     TooLong {
         /// The command.
         command: Header,
@@ -224,8 +223,11 @@ pub enum ExchangeError {
         why: TooLong,
     },
     /// A PC/SC call failed.
+    #[error(fmt = call_failed)]
+    #[non_exhaustive]
     Card {
         /// How.
+        #[source]
         error: Error,
         /// The command; `None` outside of an exchange.
         command: Option<Header>,
@@ -235,6 +237,8 @@ pub enum ExchangeError {
         answered: u32,
     },
     /// The card's answer is none.
+    #[error("{} failed: {problem}", Where(Some(*.command), *.step))]
+    #[non_exhaustive]
     Answer {
         /// What is wrong with it.
         problem: AnswerProblem,
@@ -244,15 +248,52 @@ pub enum ExchangeError {
         step: Step,
     },
     /// The status word was not accepted.
-    Status(StatusError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
+}
+
+fn call_failed(
+    error: &Error,
+    command: &Option<Header>,
+    step: &Step,
+    _answered: &u32,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    match command {
+        Some(_) => {
+            let adds = format_args!("{} failed", Where(*command, *step));
+            write_layer(f, adds, Some(error))
+        }
+        None => write_layer(f, format_args!("no exchange was possible"), Some(error)),
+    }
 }
 
 impl ExchangeError {
     /// The PC/SC call that failed, if that is what happened.
-    pub fn card_error(&self) -> Option<&Error> {
+    pub fn error(&self) -> Option<&Error> {
         match self {
             ExchangeError::Card { error, .. } => Some(error),
             _ => None,
+        }
+    }
+
+    /// [`Error::code`], if a call failed.
+    pub fn code(&self) -> Option<ReturnCode> {
+        self.error().map(Error::code)
+    }
+
+    /// [`Error::kind`], if a call failed.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        self.error().map(Error::kind)
+    }
+
+    /// What helps. [`Recovery::None`] after an answer of the card: what to do about a
+    /// [status word](ExchangeError::status), the application knows.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            ExchangeError::Card { error, .. } => error.recovery(),
+            ExchangeError::Invalid(_) | ExchangeError::TooLong { .. } => Recovery::FixCall,
+            ExchangeError::Answer { .. } | ExchangeError::Status(_) => Recovery::None,
         }
     }
 
@@ -279,48 +320,6 @@ impl ExchangeError {
     }
 }
 
-impl fmt::Display for ExchangeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExchangeError::Invalid(error) => error.fmt(f),
-            ExchangeError::TooLong { command, len, why } => {
-                write!(f, "command {command} with {len} bytes of data: {why}")
-            }
-            ExchangeError::Card {
-                error,
-                command: None,
-                ..
-            } => error.fmt(f),
-            ExchangeError::Card {
-                error,
-                command,
-                step,
-                ..
-            } => write!(f, "{}: {error}", Where(*command, *step)),
-            ExchangeError::Answer {
-                problem,
-                command,
-                step,
-            } => write!(f, "{} failed: {problem}", Where(Some(*command), *step)),
-            ExchangeError::Status(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ExchangeError {}
-
-impl From<InvalidCommand> for ExchangeError {
-    fn from(error: InvalidCommand) -> ExchangeError {
-        ExchangeError::Invalid(error)
-    }
-}
-
-impl From<StatusError> for ExchangeError {
-    fn from(error: StatusError) -> ExchangeError {
-        ExchangeError::Status(error)
-    }
-}
-
 impl From<Error> for ExchangeError {
     /// Of a call outside of an exchange.
     fn from(error: Error) -> ExchangeError {
@@ -333,8 +332,8 @@ impl From<Error> for ExchangeError {
     }
 }
 
-impl<H> From<crate::error::HandleError<H>> for ExchangeError {
-    fn from(error: crate::error::HandleError<H>) -> ExchangeError {
+impl<H> From<HandleError<H>> for ExchangeError {
+    fn from(error: HandleError<H>) -> ExchangeError {
         Error::from(error).into()
     }
 }

@@ -1,6 +1,5 @@
 //! Sessions whose work runs on a thread of their own.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,7 +9,7 @@ use std::thread;
 
 use super::context::AsyncContext;
 use crate::channel::{Limits, begin};
-use crate::error::{Error, Operation, Refusal, Result};
+use crate::error::{BoxError, Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, do_elsewhere};
 use crate::session::{Session, SessionBuilder, SessionCard, SessionError};
 use crate::values::ReaderName;
@@ -27,7 +26,7 @@ use crate::values::ReaderName;
 ///
 /// let context = AsyncContext::establish().await?;
 /// let mut session = AsyncSession::builder(&context)
-///     .setup(|card| {
+///     .setup(|card| -> scard::Result<()> {
 ///         card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
 ///         Ok(())
 ///     })
@@ -126,10 +125,10 @@ impl AsyncSession {
     pub async fn run<T, E>(
         &mut self,
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, SessionError<E>>
+    ) -> Result<T, SessionError>
     where
         T: Send + 'static,
-        E: Send + 'static,
+        E: Into<BoxError>,
     {
         let outcome = self.perform(|session| session.run(work)).await;
         outcome.map_err(SessionError::Card)?
@@ -151,10 +150,10 @@ impl AsyncSession {
     pub async fn run_restartable<T, E>(
         &mut self,
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, SessionError<E>>
+    ) -> Result<T, SessionError>
     where
         T: Send + 'static,
-        E: Send + 'static,
+        E: Into<BoxError>,
     {
         let outcome = self.perform(|session| session.run_restartable(work)).await;
         outcome.map_err(SessionError::Card)?
@@ -171,7 +170,7 @@ impl AsyncSession {
     ///
     /// That of [`run`](AsyncSession::run): the next run recovers. If it is dropped while it
     /// asks for the status, that is to connect again.
-    pub async fn keep_alive(&mut self) -> Result<(), SessionError<Infallible>> {
+    pub async fn keep_alive(&mut self) -> Result<(), SessionError> {
         let outcome = self.perform(Session::keep_alive).await;
         outcome.map_err(SessionError::Card)?
     }
@@ -350,9 +349,9 @@ impl SessionBuilder {
     ///
     /// Dropping the future stops it, with the guarantees of a
     /// [run](AsyncSession#dropping-a-future); the session ends.
-    pub async fn open_async(self) -> Result<AsyncSession, SessionError<Infallible>> {
+    pub async fn open_async(self) -> Result<AsyncSession, SessionError> {
         let mut session = AsyncSession::from(self.session());
-        session.run(|_| Ok(())).await?;
+        session.run(|_| Ok::<_, Error>(())).await?;
         Ok(session)
     }
 }

@@ -20,7 +20,7 @@
 //! # Platform notes
 //!
 //! No attribute is there everywhere: one that is not fails with
-//! [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported). To be expected are
+//! [`ErrorKind::Unsupported`]. To be expected are
 //!
 //! | | |
 //! |---|---|
@@ -39,7 +39,8 @@ use std::fmt;
 
 use self::decode::{atr, bool, byte, channel, number, presence, protocol, text, version};
 pub use self::value::{CardPresence, CardType, Channel, ChannelId, IfdVersion};
-use crate::error::Error;
+use crate::codes::ReturnCode;
+use crate::error::{Error, ErrorKind, Recovery, write_layer};
 use crate::values::{Atr, Attribute, Protocol};
 
 /// An attribute and what its value is read as.
@@ -95,8 +96,9 @@ impl<T> fmt::Debug for TypedAttribute<T> {
     }
 }
 
-/// The driver gave bytes that are no value of the attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The driver returned bytes that are not a value of the attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the driver returned no value of {}: {}", Named(*.attribute), Shown(.bytes))]
 pub struct InvalidAttributeValue {
     attribute: Attribute,
     bytes: Vec<u8>,
@@ -114,38 +116,76 @@ impl InvalidAttributeValue {
     }
 }
 
-impl fmt::Display for InvalidAttributeValue {
+struct Named(Attribute);
+
+impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attribute.name() {
-            Some(name) => write!(f, "the driver gave no value of {name}: ")?,
-            None => write!(
-                f,
-                "the driver gave no value of the attribute {:#X}: ",
-                self.attribute.raw()
-            )?,
-        }
-        // A driver that is wrong can be wrong at length.
-        match self.bytes.get(..16) {
-            Some(first) if self.bytes.len() > 16 => {
-                write!(f, "{first:02X?} and more, {} bytes", self.bytes.len())
-            }
-            _ => write!(f, "{:02X?}", self.bytes),
+        match self.0.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "the attribute {:#X}", self.0.raw()),
         }
     }
 }
 
-impl std::error::Error for InvalidAttributeValue {}
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A driver that is wrong can be wrong at length.
+        match self.0.get(..16) {
+            Some(first) if self.0.len() > 16 => {
+                write!(f, "{first:02X?} and more, {} bytes", self.0.len())
+            }
+            _ => write!(f, "{:02X?}", self.0),
+        }
+    }
+}
 
 /// Why there is no value of an attribute.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// What it prints is described at [`Error`](Error#errors-around-this-one).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttributeError {
     /// The call failed.
-    #[error(transparent)]
+    #[error(fmt = call_failed)]
     Call(#[from] Error),
-    /// It gave something that is no such value.
+    /// It returned something that is not a value of the attribute.
     #[error(transparent)]
     Value(#[from] InvalidAttributeValue),
+}
+
+fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write_layer(
+        f,
+        format_args!("the attribute is not available"),
+        Some(error),
+    )
+}
+
+impl AttributeError {
+    /// The PC/SC call that failed, if that is what happened.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            AttributeError::Call(error) => Some(error),
+            AttributeError::Value(_) => None,
+        }
+    }
+
+    /// [`Error::code`], if a call failed.
+    pub fn code(&self) -> Option<ReturnCode> {
+        self.error().map(Error::code)
+    }
+
+    /// [`Error::kind`], if a call failed.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        self.error().map(Error::kind)
+    }
+
+    /// What helps; [`Recovery::None`] against a driver that returns something else.
+    pub fn recovery(&self) -> Recovery {
+        self.error().map_or(Recovery::None, Error::recovery)
+    }
 }
 
 macro_rules! typed {

@@ -67,7 +67,7 @@ fn wrong_values_are_errors_that_name_the_attribute() {
     assert_eq!(error.as_bytes(), [1, 2, 3]);
     assert_eq!(
         error.to_string(),
-        "the driver gave no value of SCARD_ATTR_VENDOR_IFD_VERSION: [01, 02, 03]"
+        "the driver returned no value of SCARD_ATTR_VENDOR_IFD_VERSION: [01, 02, 03]"
     );
     let long = MAX_CLK.read(&[0; 300]).unwrap_err().to_string();
     assert!(long.ends_with("and more, 300 bytes"), "{long}");
@@ -79,7 +79,7 @@ fn wrong_values_are_errors_that_name_the_attribute() {
     let text = own.read(&[]).unwrap_err().to_string();
     assert_eq!(
         text,
-        "the driver gave no value of the attribute 0x7A0FF: []"
+        "the driver returned no value of the attribute 0x7A0FF: []"
     );
     assert!(format!("{own:?}").contains("0x7A0FF"));
 }

@@ -1,14 +1,19 @@
 //! What can go wrong with contactless cards.
 
+use std::fmt;
+
 use super::answer::Status;
-use crate::error::Error;
+use crate::codes::ReturnCode;
+use crate::error::{Error, ErrorKind, Recovery, write_layer};
 
 /// Why a command for a contactless card did not do what it was to do.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// What it prints is described at [`Error`](Error#errors-around-this-one).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContactlessError {
     /// The call failed.
-    #[error(transparent)]
+    #[error(fmt = call_failed)]
     Call(#[from] Error),
     /// The reader answered with another status word than 9000.
     #[error("the reader for contactless cards refused: {0}")]
@@ -21,7 +26,39 @@ pub enum ContactlessError {
     Length,
 }
 
+fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let adds = format_args!("the command for the contactless card failed");
+    write_layer(f, adds, Some(error))
+}
+
 impl ContactlessError {
+    /// The PC/SC call that failed, if that is what happened.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            ContactlessError::Call(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// [`Error::code`], if a call failed.
+    pub fn code(&self) -> Option<ReturnCode> {
+        self.error().map(Error::code)
+    }
+
+    /// [`Error::kind`], if a call failed.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        self.error().map(Error::kind)
+    }
+
+    /// What helps. [`Recovery::None`] after a status word, whose meaning [`Status`] has.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            ContactlessError::Call(error) => error.recovery(),
+            ContactlessError::Length => Recovery::FixCall,
+            ContactlessError::Status(_) | ContactlessError::NoStatusWord => Recovery::None,
+        }
+    }
+
     /// The status word with its meaning, if there is one.
     pub fn status(&self) -> Option<Status> {
         match self {

@@ -14,6 +14,7 @@ impl Meaning {
     /// let meaning = codes::parse("CKR_PIN_LOCKED").next().unwrap();
     /// assert_eq!(meaning.recovery(), Recovery::AskUser);
     /// ```
+    #[doc = include_str!("advice.md")]
     pub fn recovery(&self) -> Recovery {
         let value = self.value();
         match self.family() {
@@ -189,9 +190,11 @@ fn wlan(reason: WlanReason, name: &str) -> Recovery {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
+    use super::*;
     use crate::codes;
-    use crate::codes::ReturnCode;
-    use crate::error::Recovery;
+    use crate::error::tables::assert_written;
 
     fn recovery(name: &str) -> Recovery {
         let mut meanings = codes::parse(name);
@@ -255,5 +258,62 @@ mod tests {
                 ("SCARD_E_UNSUPPORTED_FEATURE", Recovery::FixCall),
             ]
         );
+    }
+
+    /// In the order of the tables.
+    fn every_meaning() -> Vec<Meaning> {
+        let families = [
+            (
+                Family::Scard,
+                ReturnCode::known().map(ReturnCode::raw).collect::<Vec<_>>(),
+            ),
+            (
+                Family::System,
+                ReturnCode::known().map(ReturnCode::raw).collect(),
+            ),
+            (
+                Family::Sspi,
+                SspiStatus::known().map(SspiStatus::raw).collect(),
+            ),
+            (
+                Family::Cryptoki,
+                CryptokiRv::known().map(CryptokiRv::raw).collect(),
+            ),
+            (
+                Family::Wlan,
+                WlanReason::known().map(WlanReason::raw).collect(),
+            ),
+        ];
+        let mut all: Vec<Meaning> = Vec::new();
+        for (family, numbers) in families {
+            for number in numbers {
+                let new: Vec<Meaning> = codes::lookup(number)
+                    .filter(|it| it.family() == family && !all.contains(it))
+                    .collect();
+                all.extend(new);
+            }
+        }
+        all
+    }
+
+    /// The table in the documentation of [`Meaning::recovery`].
+    fn documentation() -> String {
+        let mut text = String::new();
+        let mut family = None;
+        for meaning in every_meaning() {
+            if family != Some(meaning.family()) {
+                family = Some(meaning.family());
+                let title = meaning.family();
+                write!(text, "\n# {title}\n\n| Code | What helps |\n|---|---|\n").unwrap();
+            }
+            let (name, number, recovery) = (meaning.name(), meaning.code(), meaning.recovery());
+            writeln!(text, "| `{name}` {number:#X} | {recovery:?} |").unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_documentation_shows_the_advice() {
+        assert_written("advice.md", include_str!("advice.md"), &documentation());
     }
 }

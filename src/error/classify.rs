@@ -281,25 +281,7 @@ mod tests {
     use super::*;
     use crate::codes::Platform::{MacOs, PcscLite, Windows};
     use crate::error::Refusal;
-
-    const OPERATIONS: [Operation; 16] = [
-        Operation::EstablishContext,
-        Operation::ReleaseContext,
-        Operation::IsValidContext,
-        Operation::ListReaders,
-        Operation::ListReaderGroups,
-        Operation::GetStatusChange,
-        Operation::Connect,
-        Operation::Reconnect,
-        Operation::Disconnect,
-        Operation::BeginTransaction,
-        Operation::EndTransaction,
-        Operation::Status,
-        Operation::Transmit,
-        Operation::Control,
-        Operation::GetAttribute,
-        Operation::SetAttribute,
-    ];
+    use crate::error::tables::{assert_written, name};
 
     #[test]
     fn every_known_code_is_classified() {
@@ -357,7 +339,7 @@ mod tests {
         assert!(said(Operation::EndTransaction, not_transacted).contains("no transaction"));
         assert!(said(Operation::Transmit, not_transacted).contains("the exchange"));
         for code in ReturnCode::known() {
-            for operation in OPERATIONS {
+            for &operation in Operation::ALL {
                 let text = said(operation, code);
                 assert!(text.starts_with(|c: char| c.is_lowercase()), "{text}");
                 assert!(!text.ends_with('.'), "{text}");
@@ -496,7 +478,7 @@ mod tests {
         ] {
             for code in ReturnCode::known() {
                 let mut calls: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-                for operation in OPERATIONS {
+                for &operation in Operation::ALL {
                     let meaning = classify(platform, operation, code);
                     if Some(meaning) != by_code(code) {
                         let (kind, recovery) = meaning;
@@ -528,20 +510,12 @@ mod tests {
         text
     }
 
-    fn name(code: ReturnCode) -> String {
-        let name = code.name_on(Windows).expect("a known code");
-        format!("`{name}` {:#X}", code.raw())
-    }
-
     /// The documentation is written by [`documentation`]; on a failure, put what is printed
     /// into `kinds.md`.
     #[test]
     fn the_documentation_shows_the_classification() {
         let written = documentation();
-        if written.as_str() != include_str!("kinds.md") {
-            println!("{written}");
-            panic!("src/error/kinds.md is not what is printed above");
-        }
+        assert_written("kinds.md", include_str!("kinds.md"), &written);
     }
 
     /// The table in the documentation of [`Recovery`].
@@ -555,7 +529,7 @@ mod tests {
         let codes = ReturnCode::known().filter(|code| *code != ReturnCode::S_SUCCESS);
         for code in codes.chain([unknown]) {
             for platform in [PcscLite, MacOs, Windows] {
-                for operation in OPERATIONS {
+                for &operation in Operation::ALL {
                     let (kind, recovery) = classify(platform, operation, code);
                     note(kind, recovery);
                 }
@@ -581,9 +555,6 @@ mod tests {
     #[test]
     fn the_documentation_shows_what_helps() {
         let written = documentation_of_recovery();
-        if written.as_str() != include_str!("recoveries.md") {
-            println!("{written}");
-            panic!("src/error/recoveries.md is not what is printed above");
-        }
+        assert_written("recoveries.md", include_str!("recoveries.md"), &written);
     }
 }

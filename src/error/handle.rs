@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use super::Error;
+use super::{Error, ErrorKind, Recovery, write_layer};
+use crate::codes::ReturnCode;
 
 /// An operation that uses up a handle failed, and here is the handle back.
 ///
-/// `?` turns it into an [`Error`], and then the handle is dropped.
+/// `?` turns it into an [`Error`], and then the handle is dropped. What it prints is described
+/// [there](Error#errors-around-this-one).
 ///
 /// ```no_run
 /// # fn demo(card: scard::Card) -> scard::Result<()> {
@@ -42,6 +44,21 @@ impl<H> HandleError<H> {
         &self.error
     }
 
+    /// [`Error::code`].
+    pub fn code(&self) -> ReturnCode {
+        self.error.code()
+    }
+
+    /// [`Error::kind`].
+    pub fn kind(&self) -> ErrorKind {
+        self.error.kind()
+    }
+
+    /// [`Error::recovery`].
+    pub fn recovery(&self) -> Recovery {
+        self.error.recovery()
+    }
+
     /// The handle, for another try.
     pub fn into_handle(self) -> H {
         *self.handle
@@ -66,7 +83,8 @@ impl<H> From<HandleError<H>> for Error {
 
 impl<H> fmt::Display for HandleError<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        let adds = format_args!("the handle could not be given up");
+        write_layer(f, adds, Some(&self.error))
     }
 }
 
@@ -78,4 +96,8 @@ impl<H> fmt::Debug for HandleError<H> {
     }
 }
 
-impl<H> std::error::Error for HandleError<H> {}
+impl<H> std::error::Error for HandleError<H> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

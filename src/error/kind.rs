@@ -1,6 +1,29 @@
 //! What an error means for the program: its kind, and what helps.
 
+use std::fmt;
+
 use crate::values::Initialization;
+
+/// A short phrase for each value, and the list of all of them for tests.
+macro_rules! phrases {
+    ($type:ident: $( $name:ident = $phrase:literal, )+) => {
+        /// A short phrase in lower case, for people.
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self {
+                    $( $type::$name => $phrase, )+
+                })
+            }
+        }
+
+        #[cfg(test)]
+        impl $type {
+            pub(super) const ALL: &[$type] = &[$( $type::$name ),+];
+        }
+    };
+}
+
+pub(super) use phrases;
 
 /// The situation that an [`Error`](crate::Error) reports: what programs branch on.
 ///
@@ -9,7 +32,7 @@ use crate::values::Initialization;
 /// unplugged is [`ErrorKind::ReaderGone`], whether the code is `SCARD_E_INVALID_VALUE`,
 /// `SCARD_E_READER_UNAVAILABLE` or `SCARD_E_UNKNOWN_READER`.
 #[doc = include_str!("kinds.md")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The card lost its state: another connection reset it, or it lost its power.
@@ -45,9 +68,10 @@ pub enum ErrorKind {
     NotInTransaction,
     /// A time limit of the service or the driver passed.
     Timeout,
-    /// The deadline that the program had set for the call passed, and the call was given up;
-    /// or it had passed before the call was begun. Only in the first case the connection has ended:
-    /// [`Card::is_abandoned`](crate::Card::is_abandoned).
+    /// The deadline that the program set for the call passed. If the call was under way, it was
+    /// given up and the connection has ended ([`Card::is_abandoned`](crate::Card::is_abandoned)):
+    /// [`Recovery::ConnectAgain`]. If the deadline had passed before the call began, nothing was
+    /// done and the connection still works: [`Recovery::RetryLater`].
     DeadlineExceeded,
     /// The connection has ended: with an earlier call that was given up or failed, or because it
     /// belongs to the process that this one was forked from.
@@ -78,9 +102,42 @@ pub enum ErrorKind {
     Unknown,
 }
 
+phrases! {
+    ErrorKind:
+    CardReset = "card reset",
+    CardRemoved = "card removed",
+    NoCard = "no card",
+    CardUnresponsive = "unresponsive card",
+    CardUnsupported = "unsupported card",
+    ReaderGone = "reader unavailable",
+    SharingViolation = "sharing violation",
+    ServiceGone = "smart-card service unavailable",
+    ServiceBusy = "smart-card service busy",
+    StaleProcess = "stale PC/SC library",
+    AccessDenied = "access denied",
+    ProtocolMismatch = "protocol mismatch",
+    Communication = "communication failure",
+    NotInTransaction = "not in a transaction",
+    Timeout = "timed out",
+    DeadlineExceeded = "deadline exceeded",
+    Abandoned = "connection ended",
+    Cancelled = "cancelled",
+    BufferTooSmall = "buffer too small",
+    InvalidArgument = "invalid argument",
+    Unsupported = "not supported",
+    WrongPin = "wrong PIN",
+    PinBlocked = "PIN blocked",
+    PinRequired = "PIN required",
+    CardData = "card data missing or protected",
+    Cache = "not in the cache",
+    Configuration = "configuration error",
+    Internal = "internal error",
+    Unknown = "unknown error",
+}
+
 /// What helps after an [`Error`](crate::Error).
 #[doc = include_str!("recoveries.md")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Recovery {
     /// [`Card::reconnect`](crate::Card::reconnect) on this connection, with
@@ -97,7 +154,7 @@ pub enum Recovery {
     /// Connect again: the service does not know this connection any more. The
     /// [`Context`](crate::Context) renews itself.
     ConnectAgain,
-    /// The same call later.
+    /// The same call later. The connection, if there is one, still works.
     RetryLater,
     /// The process has to be restarted. Until then, whatever needs no list of readers works.
     RestartProcess,
@@ -109,6 +166,21 @@ pub enum Recovery {
     FixCall,
     /// Nothing that is known.
     None,
+}
+
+phrases! {
+    Recovery:
+    Reconnect = "reconnect",
+    ResetCard = "reconnect with a reset",
+    InsertCard = "insert a card",
+    AttachReader = "attach the reader",
+    ConnectAgain = "connect again",
+    RetryLater = "try again later",
+    RestartProcess = "restart the program",
+    AskUser = "ask the user",
+    AskAdministrator = "ask the administrator",
+    FixCall = "correct the call",
+    None = "no known remedy",
 }
 
 impl Recovery {
@@ -133,13 +205,13 @@ impl Recovery {
                 "Ask the administrator: for permission, installation or configuration."
             }
             Recovery::FixCall => "Correct the call: this one cannot succeed.",
-            Recovery::None => "Nothing that is known helps.",
+            Recovery::None => "No known remedy.",
         }
     }
 }
 
 /// What is known of the card after a reconnect that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CardCondition {
     /// Nothing was done to the card: the connection works, or does not, as before.
@@ -155,6 +227,16 @@ pub enum CardCondition {
     Lost,
     /// Not known.
     Unknown,
+}
+
+phrases! {
+    CardCondition:
+    Unchanged = "unchanged",
+    MayBeReset = "possibly reset",
+    Absent = "absent",
+    Unresponsive = "unresponsive",
+    Lost = "connection lost",
+    Unknown = "unknown",
 }
 
 impl CardCondition {
@@ -182,7 +264,10 @@ impl CardCondition {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::error::Origin;
 
     #[test]
     fn what_is_left_after_a_reconnect() {
@@ -202,5 +287,27 @@ mod tests {
         ] {
             assert_eq!(CardCondition::after(kind, initialization), condition);
         }
+    }
+
+    #[test]
+    fn phrases_are_short_lower_case_distinct_and_padded() {
+        fn check<T: fmt::Display>(all: &[T]) {
+            let phrases: BTreeSet<String> = all.iter().map(T::to_string).collect();
+            assert_eq!(phrases.len(), all.len(), "{phrases:?}");
+            for phrase in phrases {
+                // Abbreviations keep their capitals.
+                let first = phrase.split(' ').next().unwrap();
+                let is_lower = first == first.to_lowercase();
+                assert!(is_lower || first == first.to_uppercase(), "{phrase}");
+                assert!(phrase.len() <= 32 && !phrase.ends_with('.'), "{phrase}");
+            }
+        }
+        check(ErrorKind::ALL);
+        check(Recovery::ALL);
+        check(CardCondition::ALL);
+        check(Origin::ALL);
+        assert_eq!(format!("[{:>8}]", ErrorKind::NoCard), "[ no card]");
+        assert_eq!(format!("[{:<10}]", Recovery::Reconnect), "[reconnect ]");
+        assert!(ErrorKind::CardReset < ErrorKind::Unknown);
     }
 }

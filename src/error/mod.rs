@@ -1,14 +1,19 @@
 //! Errors: which call failed, on which reader, the exact code, what it means, what helps.
 
 mod advice;
+mod chain;
 mod classify;
-mod convert;
 mod handle;
+mod io;
 mod kind;
 mod operation;
+#[cfg(feature = "pcsc-2")]
+mod pcsc_crate;
 mod refusal;
 #[cfg(feature = "serde")]
 mod stored;
+#[cfg(test)]
+mod tables;
 mod translate;
 
 use std::fmt;
@@ -17,13 +22,15 @@ use crate::codes::{Platform, ReturnCode};
 use crate::service::Failure;
 use crate::values::{Initialization, ReaderName};
 
+pub use chain::BoxError;
+pub(crate) use chain::write_layer;
 pub use handle::HandleError;
 pub use kind::{CardCondition, ErrorKind, Recovery};
 pub use operation::Operation;
 pub(crate) use refusal::Refusal;
 
 /// Who found the fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Origin {
     /// The PC/SC service (or its client library, or the driver) returned the code.
@@ -31,6 +38,12 @@ pub enum Origin {
     /// This library refused the call before it was made, because it could not succeed, or
     /// gave it up at its deadline. The code is the nearest that PC/SC has.
     Library,
+}
+
+kind::phrases! {
+    Origin:
+    Service = "PC/SC",
+    Library = "this library",
 }
 
 /// A PC/SC call that failed.
@@ -64,13 +77,33 @@ pub enum Origin {
 /// ```
 ///
 /// It is one word in size, `Send`, `Sync` and `'static`.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// # Errors around this one
+///
+/// [`ExchangeError`](crate::apdu::ExchangeError),
+/// [`AttributeError`](crate::attributes::AttributeError),
+/// [`ContactlessError`](crate::contactless::ContactlessError), [`HandleError`] and
+/// [`SessionError`](crate::SessionError) are about more than one call. Where a call is their cause,
+/// it is their [`source`](std::error::Error::source), and what they print is only what they add:
+///
+/// | | |
+/// |---|---|
+/// | `{error}` | what was attempted: `command 00 A4 04 00 failed` |
+/// | `{error:#}` | the causes as well, in one line: `command 00 A4 04 00 failed: SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)` |
+///
+/// So print them with `{error:#}`, unless something else walks the chain, as `anyhow`, `eyre` and
+/// most loggers of errors do; each line is there once. Everything that is not a cause, such as a
+/// status word that was not accepted, is in `{error}`.
+///
+/// Each of them has `error()`, `code()`, `kind()` and `recovery()`, which are those of the call.
+/// Behind errors of other types, [`Error::find`] finds it.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Error(Box<Inner>);
 
 /// The result of a PC/SC call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Inner {
     operation: Operation,
     code: ReturnCode,
@@ -321,7 +354,7 @@ mod tests {
 
     #[test]
     fn errors_travel_and_are_small() {
-        fn travels<T: std::error::Error + Send + Sync + Clone + 'static>() {}
+        fn travels<T: std::error::Error + Send + Sync + Clone + std::hash::Hash + 'static>() {}
         travels::<Error>();
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The SCard function that an [`Error`](crate::Error) is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Operation {
     /// `SCardEstablishContext`
@@ -65,6 +65,29 @@ impl Operation {
             Operation::Unknown => "a PC/SC call",
         }
     }
+}
+
+#[cfg(test)]
+impl Operation {
+    /// Each call.
+    pub(super) const ALL: &[Operation] = &[
+        Operation::EstablishContext,
+        Operation::ReleaseContext,
+        Operation::IsValidContext,
+        Operation::ListReaders,
+        Operation::ListReaderGroups,
+        Operation::GetStatusChange,
+        Operation::Connect,
+        Operation::Reconnect,
+        Operation::Disconnect,
+        Operation::BeginTransaction,
+        Operation::EndTransaction,
+        Operation::Status,
+        Operation::Transmit,
+        Operation::Control,
+        Operation::GetAttribute,
+        Operation::SetAttribute,
+    ];
 }
 
 impl fmt::Display for Operation {

@@ -23,32 +23,79 @@ impl Error {
     ///   PKCS #11 call and would make an application try again with others. The buffers and
     ///   arguments here are the module's own, so these become `CKR_DEVICE_ERROR` and
     ///   `CKR_FUNCTION_FAILED`.
+    #[doc = include_str!("translations.md")]
     pub fn to_cryptoki(&self) -> CryptokiRv {
-        match self.kind() {
+        self.situation().to_cryptoki()
+    }
+
+    /// The status that a security package or a credential provider should give if it cannot
+    /// go on after this error.
+    ///
+    /// SSPI has few words for a smart card. The reasons:
+    ///
+    /// - A wrong or blocked PIN is `SEC_E_LOGON_DENIED`, the one status for which Windows asks
+    ///   the user for other credentials. Nothing else becomes it, or a broken reader would
+    ///   look like a typing error.
+    /// - A card, reader, key or certificate that is not there, and a dialog that the user
+    ///   cancelled, is `SEC_E_NO_CREDENTIALS`; a PIN that was not entered yet is
+    ///   `SEC_E_INCOMPLETE_CREDENTIALS`.
+    /// - A card or an installation that cannot do what is needed, a service that is not there
+    ///   or must not be used, is `SEC_E_CRYPTO_SYSTEM_INVALID`.
+    /// - The rest is `SEC_E_INTERNAL_ERROR`, which stands for what has no status of its own.
+    ///   `SEC_E_BUFFER_TOO_SMALL` and `SEC_E_INVALID_TOKEN` are about the arguments of the
+    ///   SSPI call, not of ours.
+    ///
+    /// [`to_cryptoki`](Error::to_cryptoki) has the table.
+    pub fn to_sspi(&self) -> SspiStatus {
+        self.situation().to_sspi()
+    }
+
+    fn situation(&self) -> Situation {
+        Situation {
+            kind: self.kind(),
+            recovery: self.recovery(),
+            operation: self.operation(),
+            code: self.code(),
+        }
+    }
+}
+
+/// What the translations of an error depend on.
+#[derive(Debug, Clone, Copy)]
+struct Situation {
+    kind: ErrorKind,
+    recovery: Recovery,
+    operation: Operation,
+    code: ReturnCode,
+}
+
+impl Situation {
+    fn to_cryptoki(self) -> CryptokiRv {
+        match self.kind {
             ErrorKind::CardRemoved => CryptokiRv::DEVICE_REMOVED,
             ErrorKind::NoCard => CryptokiRv::TOKEN_NOT_PRESENT,
-            ErrorKind::ReaderGone if self.operation() == Operation::Connect => {
+            ErrorKind::ReaderGone if self.operation == Operation::Connect => {
                 CryptokiRv::TOKEN_NOT_PRESENT
             }
             ErrorKind::ReaderGone => CryptokiRv::DEVICE_REMOVED,
-            ErrorKind::ServiceGone if self.recovery() == Recovery::ConnectAgain => {
+            ErrorKind::ServiceGone if self.recovery == Recovery::ConnectAgain => {
                 CryptokiRv::DEVICE_REMOVED
             }
             ErrorKind::CardUnresponsive | ErrorKind::CardUnsupported | ErrorKind::Configuration => {
                 CryptokiRv::TOKEN_NOT_RECOGNIZED
             }
-            ErrorKind::ProtocolMismatch if self.operation() == Operation::Connect => {
+            ErrorKind::ProtocolMismatch if self.operation == Operation::Connect => {
                 CryptokiRv::TOKEN_NOT_RECOGNIZED
             }
             ErrorKind::ServiceBusy
                 if matches!(
-                    self.code(),
+                    self.code,
                     ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
                 ) =>
             {
                 CryptokiRv::HOST_MEMORY
             }
-            ErrorKind::AccessDenied if self.recovery() == Recovery::AskUser => {
+            ErrorKind::AccessDenied if self.recovery == Recovery::AskUser => {
                 CryptokiRv::USER_NOT_LOGGED_IN
             }
             ErrorKind::SharingViolation
@@ -64,7 +111,7 @@ impl Error {
             ErrorKind::WrongPin => CryptokiRv::PIN_INCORRECT,
             ErrorKind::PinBlocked => CryptokiRv::PIN_LOCKED,
             ErrorKind::PinRequired => CryptokiRv::USER_NOT_LOGGED_IN,
-            ErrorKind::CardData => match self.code() {
+            ErrorKind::CardData => match self.code {
                 ReturnCode::E_NO_KEY_CONTAINER | ReturnCode::E_NO_SUCH_CERTIFICATE => {
                     CryptokiRv::OBJECT_HANDLE_INVALID
                 }
@@ -84,34 +131,18 @@ impl Error {
         }
     }
 
-    /// The status that a security package or a credential provider should give if it cannot
-    /// go on after this error.
-    ///
-    /// SSPI has few words for a smart card. The reasons:
-    ///
-    /// - A wrong or blocked PIN is `SEC_E_LOGON_DENIED`, the one status for which Windows asks
-    ///   the user for other credentials. Nothing else becomes it, or a broken reader would
-    ///   look like a typing error.
-    /// - A card, reader, key or certificate that is not there, and a dialog that the user
-    ///   cancelled, is `SEC_E_NO_CREDENTIALS`; a PIN that was not entered yet is
-    ///   `SEC_E_INCOMPLETE_CREDENTIALS`.
-    /// - A card or an installation that cannot do what is needed, a service that is not there
-    ///   or must not be used, is `SEC_E_CRYPTO_SYSTEM_INVALID`.
-    /// - The rest is `SEC_E_INTERNAL_ERROR`, which stands for what has no status of its own.
-    ///   `SEC_E_BUFFER_TOO_SMALL` and `SEC_E_INVALID_TOKEN` are about the arguments of the
-    ///   SSPI call, not of ours.
-    pub fn to_sspi(&self) -> SspiStatus {
-        match self.kind() {
+    fn to_sspi(self) -> SspiStatus {
+        match self.kind {
             ErrorKind::WrongPin | ErrorKind::PinBlocked => SspiStatus::E_LOGON_DENIED,
             ErrorKind::PinRequired => SspiStatus::E_INCOMPLETE_CREDENTIALS,
-            ErrorKind::AccessDenied if self.recovery() == Recovery::AskUser => {
+            ErrorKind::AccessDenied if self.recovery == Recovery::AskUser => {
                 SspiStatus::E_INCOMPLETE_CREDENTIALS
             }
             ErrorKind::CardRemoved
             | ErrorKind::NoCard
             | ErrorKind::ReaderGone
             | ErrorKind::Cancelled => SspiStatus::E_NO_CREDENTIALS,
-            ErrorKind::CardData => match self.code() {
+            ErrorKind::CardData => match self.code {
                 ReturnCode::E_NO_KEY_CONTAINER
                 | ReturnCode::E_NO_SUCH_CERTIFICATE
                 | ReturnCode::E_CERTIFICATE_UNAVAILABLE => SspiStatus::E_NO_CREDENTIALS,
@@ -125,7 +156,7 @@ impl Error {
             ErrorKind::Unsupported => SspiStatus::E_UNSUPPORTED_FUNCTION,
             ErrorKind::ServiceBusy
                 if matches!(
-                    self.code(),
+                    self.code,
                     ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
                 ) =>
             {
@@ -152,7 +183,14 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Write;
+
     use super::*;
+    use crate::codes::Platform;
+    use crate::error::Refusal;
+    use crate::error::classify::classify;
+    use crate::error::tables::{assert_written, name};
 
     #[test]
     fn each_situation_has_its_word() {
@@ -333,5 +371,92 @@ mod tests {
                 assert_ne!(error.to_sspi(), SspiStatus::E_OK);
             }
         }
+    }
+
+    /// The table in the documentation of [`Error::to_cryptoki`].
+    fn documentation() -> String {
+        let mut text = String::from(
+            "\n# What each code becomes\n\n\
+             | Code | Calls | Platforms | PKCS #11 | SSPI |\n|---|---|---|---|---|\n",
+        );
+        let unknown = ReturnCode::from_raw(0x1234);
+        let platforms = [
+            (Platform::PcscLite, "pcsc-lite"),
+            (Platform::MacOs, "macOS"),
+            (Platform::Windows, "Windows"),
+        ];
+        for code in ReturnCode::known().chain([unknown]) {
+            // What becomes of it: on which platform, in which calls.
+            let mut rows: BTreeMap<String, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+            for (platform, called) in platforms {
+                for &operation in Operation::ALL {
+                    let (kind, recovery) = classify(platform, operation, code);
+                    let situation = Situation {
+                        kind,
+                        recovery,
+                        operation,
+                        code,
+                    };
+                    let becomes = becomes(situation);
+                    let calls = rows.entry(becomes).or_default().entry(called);
+                    calls.or_default().push(operation.function_name());
+                }
+            }
+            let code = match code == unknown {
+                true => "an unknown code".to_owned(),
+                false => name(code),
+            };
+            for (becomes, platforms) in rows {
+                // Platforms on which it is so in the same calls.
+                let mut by_calls: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+                for (platform, calls) in platforms {
+                    by_calls.entry(these(&calls)).or_default().push(platform);
+                }
+                for (calls, platforms) in by_calls {
+                    let platforms = match platforms.len() {
+                        3 => "all".to_owned(),
+                        _ => platforms.join(", "),
+                    };
+                    writeln!(text, "| {code} | {calls} | {platforms} | {becomes} |").unwrap();
+                }
+            }
+        }
+        text += "\nCalls that this library refused or gave up:\n\n\
+                 | Reason | PKCS #11 | SSPI |\n|---|---|---|\n";
+        let mut rows = Vec::new();
+        for refusal in Refusal::all() {
+            let error = Error::given_up(Operation::Transmit, refusal);
+            let row = format!("| {} | {} |\n", refusal.why, becomes(error.situation()));
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
+        text.extend(rows);
+        text
+    }
+
+    fn becomes(situation: Situation) -> String {
+        let (rv, status) = (situation.to_cryptoki(), situation.to_sspi());
+        format!("`{}` | `{}`", rv.name().unwrap(), status.name().unwrap())
+    }
+
+    /// All calls, or these, or all but these, whichever is shorter.
+    fn these(calls: &[&str]) -> String {
+        let all = Operation::ALL.iter().map(|it| it.function_name());
+        let others: Vec<&str> = all.filter(|it| !calls.contains(it)).collect();
+        match others.len() {
+            0 => "all".to_owned(),
+            len if len < calls.len() => format!("all but {}", others.join(", ")),
+            _ => calls.join(", "),
+        }
+    }
+
+    #[test]
+    fn the_documentation_shows_the_translations() {
+        assert_written(
+            "translations.md",
+            include_str!("translations.md"),
+            &documentation(),
+        );
     }
 }

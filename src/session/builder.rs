@@ -1,15 +1,15 @@
 //! How a session is made.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
 use super::card::SessionCard;
-use super::error::{HookError, SessionError};
+use super::error::SessionError;
 use super::event::SessionEvent;
 use super::{Session, State};
 use crate::card::ConnectOptions;
 use crate::context::Context;
+use crate::error::{BoxError, Error};
 use crate::monitor::CardFilter;
 use crate::values::ReaderName;
 
@@ -34,7 +34,7 @@ pub enum SetUpWhen {
 }
 
 pub(super) type Hook<T> =
-    Box<dyn FnMut(&mut SessionCard<'_>) -> Result<T, HookError> + Send + 'static>;
+    Box<dyn FnMut(&mut SessionCard<'_>) -> Result<T, BoxError> + Send + 'static>;
 
 type Observer = Box<dyn FnMut(&SessionEvent) + Send + 'static>;
 
@@ -140,11 +140,15 @@ impl SessionBuilder {
     ///
     /// It is repeated at will, also after a failure in the middle of it. If it presents a PIN
     /// that turns out to be wrong, it must not present it again: cards count the tries.
-    pub fn setup(
+    ///
+    /// It can fail with any error: [`Error`](crate::Error), an error of the program,
+    /// `anyhow::Error`. One closure that uses `?` on several of them says so, for instance
+    /// `|card| -> Result<(), BoxError> { … }`.
+    pub fn setup<E: Into<BoxError>>(
         mut self,
-        setup: impl FnMut(&mut SessionCard<'_>) -> Result<(), HookError> + Send + 'static,
+        mut setup: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
     ) -> SessionBuilder {
-        self.hooks.setup = Some(Box::new(setup));
+        self.hooks.setup = Some(Box::new(move |card| setup(card).map_err(E::into)));
         self
     }
 
@@ -163,12 +167,12 @@ impl SessionBuilder {
     /// session may use. The session goes on when the right card is back.
     /// Without this, any card is fine.
     ///
-    /// It is repeated at will, as the set-up is.
-    pub fn identity(
+    /// It is repeated at will, and fails with any error, as the set-up.
+    pub fn identity<E: Into<BoxError>>(
         mut self,
-        identity: impl FnMut(&mut SessionCard<'_>) -> Result<Vec<u8>, HookError> + Send + 'static,
+        mut identity: impl FnMut(&mut SessionCard<'_>) -> Result<Vec<u8>, E> + Send + 'static,
     ) -> SessionBuilder {
-        self.hooks.identity = Some(Box::new(identity));
+        self.hooks.identity = Some(Box::new(move |card| identity(card).map_err(E::into)));
         self
     }
 
@@ -228,9 +232,9 @@ impl SessionBuilder {
     /// # Errors
     ///
     /// Those of [`Session::run`], as far as they are not about work.
-    pub fn open(self) -> Result<Session, SessionError<Infallible>> {
+    pub fn open(self) -> Result<Session, SessionError> {
         let mut session = self.session();
-        session.run(|_| Ok(()))?;
+        session.run(|_| Ok::<_, Error>(()))?;
         Ok(session)
     }
 

@@ -215,8 +215,8 @@ impl<'a> SessionCard<'a> {
     ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session, typed: std::sync::mpsc::Receiver<Vec<u8>>)
-    /// # -> Result<(), scard::SessionError<scard::Error>> {
-    /// let answer = session.run(|card| {
+    /// # -> Result<(), scard::SessionError> {
+    /// let answer = session.run(|card| -> scard::Result<_> {
     ///     let pin = card.wait_for(|time| typed.recv_timeout(time).ok())?;
     ///     let mut verify = b"\x00\x20\x00\x80\x08".to_vec();
     ///     verify.extend_from_slice(&pin);

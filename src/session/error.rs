@@ -2,31 +2,53 @@
 
 use std::fmt;
 
-use crate::error::Error;
+use crate::codes::ReturnCode;
+use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 
-/// Any error of a hook: what `?` makes of [`Error`](crate::Error) and of the program's own.
-pub type HookError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Why [`Session::run`](crate::Session::run) and its like failed. `E` is the error of the
-/// work.
+/// Why [`Session::run`](crate::Session::run) and its like failed.
 ///
 /// The session can be used after each of them: the next run recovers and sets up the card
 /// first.
+///
+/// What it prints is described at [`Error`](Error#errors-around-this-one). The error of the work or
+/// of the hook is the [source](std::error::Error::source), and as it was returned:
+/// [`work`](SessionError::work) has it with its type.
+///
+/// ```no_run
+/// use scard::apdu::ExchangeError;
+/// use scard::{Command, Session, SessionError};
+///
+/// fn read(session: &mut Session, command: &Command) -> Result<Option<Vec<u8>>, SessionError> {
+///     let answer = session.run(|card| -> Result<_, ExchangeError> {
+///         Ok(card.exchange(command)?.ok()?)
+///     });
+///     match answer {
+///         Ok(data) => Ok(Some(data)),
+///         Err(error) => match error.work() {
+///             Some(ExchangeError::Status(_)) => Ok(None),
+///             _ => Err(error),
+///         },
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum SessionError<E> {
-    /// The work failed for a reason of its own: its last call on the card had succeeded.
-    Work(E),
+pub enum SessionError {
+    /// The work failed for a reason of its own: it returned something else than a failure of the
+    /// card.
+    Work(BoxError),
     /// The card, the reader or the service failed, and nothing that the session can do helps.
     /// No command of the work has reached the card.
     Card(Error),
     /// The deadline passed before a command of the work could be sent.
+    #[non_exhaustive]
     Deadline {
         /// What the session was recovering from; `None` if it had just begun.
         cause: Option<Error>,
     },
     /// The card failed in the middle of the work, which is not repeated: commands of it have
     /// run, or may have.
+    #[non_exhaustive]
     Interrupted {
         /// What failed. [`Error::command_may_have_run`] says whether the command that failed
         /// may have run.
@@ -34,10 +56,11 @@ pub enum SessionError<E> {
         /// How many commands had been answered before.
         completed: usize,
         /// What the work made of the failure.
-        work: E,
+        work: BoxError,
     },
     /// There is another card than the one that the session began with, in each reader that has
-    /// one. Of several cards, this tells of the last that was looked at.
+    /// one. Of several cards, this is about the last that was looked at.
+    #[non_exhaustive]
     WrongCard {
         /// The identity of the card that the session began with.
         expected: Vec<u8>,
@@ -45,90 +68,189 @@ pub enum SessionError<E> {
         found: Vec<u8>,
     },
     /// The set-up or the identity hook failed for a reason of its own.
-    Hook(HookError),
+    Hook(BoxError),
 }
 
-impl<E> SessionError<E> {
-    /// The failure of the card, the reader or the service, if that is what happened.
-    pub fn card_error(&self) -> Option<&Error> {
+impl SessionError {
+    /// The failure of the card, the reader or the service, also behind the error of the work or
+    /// of a hook.
+    pub fn error(&self) -> Option<&Error> {
         match self {
             SessionError::Card(error) | SessionError::Interrupted { error, .. } => Some(error),
             SessionError::Deadline { cause } => cause.as_ref(),
-            SessionError::Work(_) | SessionError::WrongCard { .. } | SessionError::Hook(_) => None,
+            SessionError::Work(error) | SessionError::Hook(error) => Error::find(&**error),
+            SessionError::WrongCard { .. } => None,
+        }
+    }
+
+    /// [`Error::code`], if there is an [`error`](SessionError::error).
+    pub fn code(&self) -> Option<ReturnCode> {
+        self.error().map(Error::code)
+    }
+
+    /// [`Error::kind`], if there is an [`error`](SessionError::error). Without one,
+    /// [`ErrorKind::DeadlineExceeded`] at the deadline.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            SessionError::Deadline { cause: None } => Some(ErrorKind::DeadlineExceeded),
+            _ => self.error().map(Error::kind),
+        }
+    }
+
+    /// What helps. The next run does what of it a session can do.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            SessionError::Deadline { cause: None } => Recovery::RetryLater,
+            SessionError::WrongCard { .. } => Recovery::InsertCard,
+            _ => self.error().map_or(Recovery::None, Error::recovery),
+        }
+    }
+
+    /// What the work returned, if it is of this type.
+    pub fn work<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        match self {
+            SessionError::Work(work) | SessionError::Interrupted { work, .. } => {
+                work.downcast_ref()
+            }
+            _ => None,
         }
     }
 }
 
-impl<E: fmt::Display> fmt::Display for SessionError<E> {
+impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let below = std::error::Error::source(self);
         match self {
-            SessionError::Work(error) => error.fmt(f),
-            SessionError::Card(error) => error.fmt(f),
-            SessionError::Deadline { cause: None } => f.write_str("the deadline passed"),
-            SessionError::Deadline { cause: Some(cause) } => {
-                write!(f, "the deadline passed; last: {cause}")
+            SessionError::Work(_) => write_layer(f, format_args!("the work failed"), below),
+            SessionError::Card(_) => {
+                write_layer(f, format_args!("the session cannot recover"), below)
+            }
+            SessionError::Deadline { cause: None } => {
+                write_layer(f, format_args!("the session's deadline passed"), None)
+            }
+            SessionError::Deadline { cause: Some(_) } => {
+                let adds = format_args!("the session's deadline passed before it recovered");
+                write_layer(f, adds, below)
             }
             SessionError::Interrupted {
                 error, completed, ..
             } => {
                 let plural = if *completed == 1 { "" } else { "s" };
-                let may = if error.command_may_have_run() {
-                    " and one that may have run"
-                } else {
-                    ""
+                let may = match error.command_may_have_run() {
+                    true => " and one that may have run",
+                    false => "",
                 };
-                write!(
-                    f,
-                    "interrupted after {completed} command{plural}{may}: {error}"
-                )
+                let adds =
+                    format_args!("the work was interrupted after {completed} command{plural}{may}");
+                write_layer(f, adds, below)
             }
             SessionError::WrongCard { .. } => {
                 f.write_str("there is another card than the one that the session began with")
             }
-            SessionError::Hook(error) => write!(f, "setting up the card failed: {error}"),
+            SessionError::Hook(_) => {
+                write_layer(f, format_args!("setting up the card failed"), below)
+            }
         }
     }
 }
 
-impl<E: std::error::Error + 'static> std::error::Error for SessionError<E> {
-    /// What lies behind the error in [`Display`](fmt::Display).
+impl std::error::Error for SessionError {
+    /// The error of the work or of the hook, or the failure of the card. Work that makes something
+    /// else of a failure does not hide it.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            SessionError::Work(error) => error.source(),
-            SessionError::Interrupted { work, .. } => work.source(),
-            SessionError::Hook(error) => error.source(),
-            SessionError::Card(_)
-            | SessionError::Deadline { .. }
-            | SessionError::WrongCard { .. } => None,
+            SessionError::Work(error) | SessionError::Hook(error) => Some(&**error),
+            SessionError::Card(error) => Some(error),
+            SessionError::Deadline { cause } => cause.as_ref().map(|cause| cause as _),
+            SessionError::Interrupted { error, work, .. } => match Error::find(&**work) {
+                Some(found) if found == error => Some(&**work),
+                _ => Some(error),
+            },
+            SessionError::WrongCard { .. } => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
-    use crate::codes::ReturnCode;
+    use crate::apdu::ExchangeError;
     use crate::error::Operation;
+
+    fn interrupted(code: ReturnCode, completed: usize) -> SessionError {
+        SessionError::Interrupted {
+            error: Error::new(Operation::Transmit, code),
+            completed,
+            work: "x".into(),
+        }
+    }
 
     #[test]
     fn messages_say_how_far_it_got() {
-        let interrupted = |code, completed| SessionError::Interrupted {
-            error: Error::new(Operation::Transmit, code),
-            completed,
-            work: "x",
-        };
+        let once = interrupted(ReturnCode::W_RESET_CARD, 1);
         assert_eq!(
-            interrupted(ReturnCode::W_RESET_CARD, 1).to_string(),
-            "interrupted after 1 command: SCardTransmit failed: the card was reset \
-             (SCARD_W_RESET_CARD, 0x80100068)"
+            format!("{once}, {once:#}"),
+            "the work was interrupted after 1 command, \
+             the work was interrupted after 1 command: \
+             SCardTransmit failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)"
         );
         let may = interrupted(ReturnCode::E_NOT_TRANSACTED, 2).to_string();
         assert!(
-            may.starts_with("interrupted after 2 commands and one that may have run: "),
+            may.ends_with(" after 2 commands and one that may have run"),
             "{may}"
         );
-        let deadline = SessionError::Deadline::<&str> { cause: None };
-        assert_eq!(deadline.to_string(), "the deadline passed");
-        assert_eq!(deadline.card_error(), None);
+        let deadline = SessionError::Deadline { cause: None };
+        assert_eq!(deadline.to_string(), "the session's deadline passed");
+        assert_eq!(deadline.error(), None);
+    }
+
+    #[test]
+    fn what_the_work_made_of_a_failure_does_not_hide_it() {
+        let failure = Error::new(Operation::Transmit, ReturnCode::W_RESET_CARD);
+        for (work, is_shown) in [
+            (BoxError::from(ExchangeError::from(failure.clone())), true),
+            (BoxError::from("something else"), false),
+        ] {
+            let text = work.to_string();
+            let error = SessionError::Interrupted {
+                error: failure.clone(),
+                completed: 0,
+                work,
+            };
+            assert_eq!(format!("{error:#}").contains(&text), is_shown);
+            assert_eq!(Error::find(&error), Some(&failure));
+            assert_eq!(error.work::<ExchangeError>().is_some(), is_shown);
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_work_has_its_meaning() {
+        let failure = Error::new(Operation::Transmit, ReturnCode::W_WRONG_CHV);
+        for error in [
+            SessionError::Work(failure.clone().into()),
+            SessionError::Hook(ExchangeError::from(failure.clone()).into()),
+            SessionError::Card(failure.clone()),
+        ] {
+            assert_eq!(error.error(), Some(&failure));
+            assert_eq!(error.code(), Some(ReturnCode::W_WRONG_CHV));
+            assert_eq!(error.kind(), Some(ErrorKind::WrongPin));
+            assert_eq!(error.recovery(), Recovery::AskUser);
+        }
+        let own = SessionError::Work("no".into());
+        assert_eq!((own.kind(), own.recovery()), (None, Recovery::None));
+        assert_eq!(own.source().unwrap().to_string(), "no");
+        let late = SessionError::Deadline { cause: None };
+        let kind = Some(ErrorKind::DeadlineExceeded);
+        assert_eq!((late.kind(), late.recovery()), (kind, Recovery::RetryLater));
+        let wrong = SessionError::WrongCard {
+            expected: vec![1],
+            found: vec![2],
+        };
+        assert_eq!(
+            (wrong.kind(), wrong.recovery()),
+            (None, Recovery::InsertCard)
+        );
     }
 }

@@ -7,13 +7,12 @@ mod event;
 mod recovery;
 mod steps;
 
-use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
 use crate::card::Card;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
+use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Result};
 use crate::limits::AbortHandle;
 use crate::values::{Disposition, Initialization, ReaderName};
 
@@ -21,7 +20,7 @@ use builder::{Config, Events, Hooks};
 pub use builder::{SessionBuilder, SetUpWhen};
 pub use card::SessionCard;
 use card::slice;
-pub use error::{HookError, SessionError};
+pub use error::SessionError;
 pub use event::SessionEvent;
 use recovery::{Action, Over, Trial, action, wants_reset};
 use steps::{Stop, attend, can_recover, connect, look, prepare};
@@ -41,11 +40,11 @@ const BRIEF: u32 = 4;
 /// [deadline](SessionBuilder::deadline).
 ///
 /// ```no_run
-/// use scard::{Context, Session, SessionError};
+/// use scard::{BoxError, Context, Session, SessionError};
 ///
 /// let context = Context::establish()?;
 /// let mut session = Session::builder(&context)
-///     .setup(|card| {
+///     .setup(|card| -> Result<(), BoxError> {
 ///         let answer = card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
 ///         match answer.ends_with(&[0x90, 0x00]) {
 ///             true => Ok(()),
@@ -165,11 +164,30 @@ impl Session {
     ///
     /// [`SessionCard::control`] counts as a command; status and attributes do not.
     ///
+    /// The work can fail with any error: [`Error`], an error of the program, a text,
+    /// `anyhow::Error`. It comes back in the [`SessionError`] as it is. The session goes by what
+    /// the last call on the card did; and if that succeeded, by an [`Error`] of an earlier one that
+    /// [is behind](Error::find) the error of the work.
+    ///
+    /// ```no_run
+    /// # fn demo(session: &mut scard::Session) -> anyhow::Result<()> {
+    /// use anyhow::Context;
+    /// use scard::Command;
+    ///
+    /// let label = session.run(|card| -> anyhow::Result<String> {
+    ///     let read = Command::new(0x00, 0xB0, 0x00, 0x00)?.expecting_all();
+    ///     let bytes = card.exchange(&read)?.ok().context("no label")?;
+    ///     Ok(String::from_utf8(bytes)?)
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// | | |
     /// |---|---|
-    /// | [`Work`](SessionError::Work) | what the work returned, if it is not about a call that failed |
+    /// | [`Work`](SessionError::Work) | the work returned an error that is not about a call on the card that failed |
     /// | [`Interrupted`](SessionError::Interrupted) | the card failed after a command of the work had run, or may have |
     /// | [`Deadline`](SessionError::Deadline) | there was no success by the deadline; no command of the work has run |
     /// | [`Card`](SessionError::Card) | no recovery is possible; no command of the work has run |
@@ -180,10 +198,10 @@ impl Session {
     ///
     /// Windows ends a transaction in which nothing happens for five seconds by resetting the
     /// card: [`SessionCard::wait_for`].
-    pub fn run<T, E>(
+    pub fn run<T, E: Into<BoxError>>(
         &mut self,
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-    ) -> Result<T, SessionError<E>> {
+    ) -> Result<T, SessionError> {
         let trial = self.trial();
         self.perform(trial, false, work)
     }
@@ -192,8 +210,8 @@ impl Session {
     /// recover from, `work` is called again from its beginning, even if commands have run.
     ///
     /// ```no_run
-    /// # fn demo(session: &mut scard::Session) -> Result<(), scard::SessionError<scard::Error>> {
-    /// let certificate = session.run_restartable(|card| {
+    /// # fn demo(session: &mut scard::Session) -> Result<(), scard::SessionError> {
+    /// let certificate = session.run_restartable(|card| -> scard::Result<_> {
     ///     let mut data = Vec::new();
     ///     for offset in 0..4 {
     ///         let part = card.transmit(&[0x00, 0xB0, offset, 0x00, 0x00])?;
@@ -209,10 +227,10 @@ impl Session {
     ///
     /// Those of [`run`](Session::run); [`Interrupted`](SessionError::Interrupted) only if
     /// no recovery is possible any more, by the deadline or at all.
-    pub fn run_restartable<T, E>(
+    pub fn run_restartable<T, E: Into<BoxError>>(
         &mut self,
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-    ) -> Result<T, SessionError<E>> {
+    ) -> Result<T, SessionError> {
         let trial = self.trial();
         self.perform(trial, true, work)
     }
@@ -230,7 +248,7 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
-    pub fn keep_alive(&mut self) -> Result<(), SessionError<Infallible>> {
+    pub fn keep_alive(&mut self) -> Result<(), SessionError> {
         let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
         let mut trial = Trial::new(self.config.deadline, Some(limit), false);
         if let (Some(card), None) = (&mut self.card, &self.state.pending) {
@@ -254,7 +272,7 @@ impl Session {
                 },
             }
         }
-        self.perform(trial, false, |_| Ok(()))
+        self.perform(trial, false, |_| Ok::<_, Error>(()))
     }
 
     /// Waits for something other than the card, such as the next customer, and
@@ -285,7 +303,7 @@ impl Session {
                 return found;
             }
             if let Err(error) = self.keep_alive() {
-                tracing::debug!(%error, "the card is not there");
+                tracing::debug!(error = %format_args!("{error:#}"), "the card is not there");
             }
         }
     }
@@ -328,12 +346,12 @@ impl Session {
         Trial::new(deadline, attempts, wait_for_card)
     }
 
-    fn perform<T, E>(
+    fn perform<T, E: Into<BoxError>>(
         &mut self,
         mut trial: Trial,
         restartable: bool,
         mut work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-    ) -> Result<T, SessionError<E>> {
+    ) -> Result<T, SessionError> {
         let mut failed = self.state.pending.take();
         self.state.refused.clear();
         let result = loop {
@@ -362,7 +380,7 @@ impl Session {
     }
 
     /// Does what helps against a failure.
-    fn recover<E>(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop<E>> {
+    fn recover(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop> {
         self.state.set_up = false;
         let recovery = trial.recovery(&error);
         // A connection that was lost says nothing of the card that may be there now.
@@ -456,12 +474,12 @@ impl Session {
     }
 
     /// Tries once: connects if there is no connection, identifies, sets up, works.
-    fn attempt<T, E>(
+    fn attempt<T, E: Into<BoxError>>(
         &mut self,
         trial: &mut Trial,
         restartable: bool,
         work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-    ) -> Result<T, Stop<E>> {
+    ) -> Result<T, Stop> {
         let Session {
             card,
             state,

@@ -2,26 +2,26 @@
 
 use super::State;
 use super::builder::{Config, Events, Hook, Hooks, SetUpWhen};
-use super::card::SessionCard;
+use super::card::{Progress, SessionCard};
 use super::error::SessionError;
 use super::event::SessionEvent;
 use super::recovery::{Trial, action};
 use crate::card::Card;
 use crate::channel::Limits;
 use crate::context::within;
-use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
+use crate::error::{BoxError, Error, ErrorKind, Operation, Refusal, Result};
 use crate::look::reader_states;
 use crate::monitor::{CardFilter, Monitor, MonitorOptions};
 use crate::values::{ReaderName, ShareMode};
 
 /// Why an attempt ended without success.
-pub(super) enum Stop<E> {
+pub(super) enum Stop {
     Recover(Error),
-    Fail(SessionError<E>),
+    Fail(SessionError),
 }
 
-impl<E> From<Error> for Stop<E> {
-    fn from(error: Error) -> Stop<E> {
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
         Stop::Recover(error)
     }
 }
@@ -77,12 +77,12 @@ fn wanted(config: &Config, state: &State) -> CardFilter {
 }
 
 /// Finds a card and connects to it.
-pub(super) fn connect<E>(
+pub(super) fn connect(
     config: &Config,
     state: &mut State,
     events: &mut Events,
     trial: &mut Trial,
-) -> Result<Card, Stop<E>> {
+) -> Result<Card, Stop> {
     state.set_up = false;
     state.unidentified = true;
     let no_card = || Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD);
@@ -130,13 +130,13 @@ pub(super) fn limited<T: Send + 'static>(
 }
 
 /// Identifies the card if it could be another one, and sets it up if that is due.
-pub(super) fn prepare<E>(
+pub(super) fn prepare(
     card: &mut SessionCard<'_>,
     config: &Config,
     hooks: &mut Hooks,
     state: &mut State,
     events: &mut Events,
-) -> Result<(), Stop<E>> {
+) -> Result<(), Stop> {
     if let (true, Some(identity)) = (state.unidentified, &mut hooks.identity) {
         let found = call_hook(card, identity)?;
         match &state.identity {
@@ -170,43 +170,52 @@ pub(super) fn prepare<E>(
 }
 
 /// Calls a hook, which can be repeated whatever it has done.
-pub(super) fn call_hook<T, E>(
-    card: &mut SessionCard<'_>,
-    hook: &mut Hook<T>,
-) -> Result<T, Stop<E>> {
+pub(super) fn call_hook<T>(card: &mut SessionCard<'_>, hook: &mut Hook<T>) -> Result<T, Stop> {
     let answer = hook(card);
     let progress = card.take_progress();
-    answer.map_err(|error| match progress.failure {
+    answer.map_err(|error| match failure_behind(&error, card, &progress) {
         Some(failure) => Stop::Recover(failure),
         None => Stop::Fail(SessionError::Hook(error)),
     })
 }
 
+/// The failure of the card that the error of a hook or of the work is about: that of the last call,
+/// or if that has succeeded, the one of an earlier call that was returned.
+fn failure_behind(error: &BoxError, card: &SessionCard<'_>, progress: &Progress) -> Option<Error> {
+    if progress.failure.is_some() || !progress.failed {
+        return progress.failure.clone();
+    }
+    let returned = Error::find(&**error)?;
+    (returned.reader() == Some(card.reader())).then(|| returned.clone())
+}
+
 /// Does the work, and says what its failure means.
-pub(super) fn attend<T, E>(
+pub(super) fn attend<T, E: Into<BoxError>>(
     card: &mut SessionCard<'_>,
     state: &mut State,
     work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-) -> Result<T, Stop<E>> {
+) -> Result<T, Stop> {
     // Stays so in a panic.
     state.set_up = false;
     let answer = work(card);
     let progress = card.take_progress();
     state.set_up = !progress.failed;
-    match (answer, progress.failure) {
-        (Ok(value), failure) => {
+    let work = match answer.map_err(E::into) {
+        Ok(value) => {
             // The work may do without what failed; the next one needs the card.
+            let failure = progress.failure;
             state.pending = failure.filter(|error| action(error.recovery()).is_some());
-            Ok(value)
+            return Ok(value);
         }
-        (Err(error), None) => Err(Stop::Fail(SessionError::Work(error))),
-        (Err(work), Some(error)) if progress.touched => {
-            Err(Stop::Fail(SessionError::Interrupted {
-                error,
-                completed: progress.completed,
-                work,
-            }))
-        }
-        (Err(_), Some(error)) => Err(Stop::Recover(error)),
-    }
+        Err(work) => work,
+    };
+    Err(match failure_behind(&work, card, &progress) {
+        None => Stop::Fail(SessionError::Work(work)),
+        Some(error) if progress.touched => Stop::Fail(SessionError::Interrupted {
+            error,
+            completed: progress.completed,
+            work,
+        }),
+        Some(error) => Stop::Recover(error),
+    })
 }

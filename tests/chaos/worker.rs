@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use scard::{Context, HookError, Session, SessionCard, SessionError, SessionEvent, SetUpWhen};
+use scard::{BoxError, Context, Session, SessionCard, SessionError, SessionEvent, SetUpWhen};
 use scard_testkit::{Applet, Reply, VirtualCard};
 
 use crate::support::OK;
@@ -124,7 +124,7 @@ fn open(
             }
         });
     if reader >= SWAPPED {
-        builder = builder.identity(move |card| {
+        builder = builder.identity(move |card| -> Result<Vec<u8>, BoxError> {
             let answer = card.transmit(SERIAL)?;
             let serial = answer.strip_suffix(OK).ok_or("no serial")?;
             if serial != [reader as u8] {
@@ -140,7 +140,7 @@ fn open(
     right.then_some(session)
 }
 
-fn set_up(card: &mut SessionCard<'_>, application: u8) -> Result<(), HookError> {
+fn set_up(card: &mut SessionCard<'_>, application: u8) -> Result<(), BoxError> {
     match card.transmit(&select(application))?.as_slice() {
         OK => Ok(()),
         answer => Err(format!("{answer:02X?}").into()),

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use scard::{Error, Operation, ReturnCode, Session, SessionError, SessionEvent};
+use scard::{Operation, ReturnCode, Session, SessionError, SessionEvent};
 use scard_testkit::isolated;
 
 use crate::standin::{disarm, inject};
@@ -62,7 +62,7 @@ fn a_session_does_not_repeat_what_may_have_run_when_its_reader_goes() {
         let mut unplugged = fault(Operation::Transmit, gone);
         unplugged.after_the_call = true;
         inject(unplugged);
-        let answer: Result<_, SessionError<Error>> = session.run(|card| card.transmit(COMMAND));
+        let answer: Result<_, SessionError> = session.run(|card| card.transmit(COMMAND));
         match answer {
             Err(SessionError::Interrupted {
                 error, completed, ..

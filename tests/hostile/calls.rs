@@ -500,11 +500,11 @@ fn session(world: &World, context: &Context, random: &mut Random) {
         builder = builder.reader(&some_reader(world, context, random));
     }
     if random.one_in(2) {
-        builder = builder.identity(|card| Ok(card.transmit(&[0, 0xCA, 0, 0])?));
+        builder = builder.identity(|card| card.transmit(&[0, 0xCA, 0, 0]));
     }
     let select = [0x00, 0xA4, 0x04, 0x00, 0x01, 0x07];
     builder = builder
-        .setup(move |card| Ok(card.transmit(&select).map(drop)?))
+        .setup(move |card| card.transmit(&select).map(drop))
         .setup_when(match random.below(2) {
             0 => SetUpWhen::OnLoss,
             _ => SetUpWhen::Always,

@@ -207,7 +207,9 @@ fn an_exchange_says_which_step_failed_and_whether_anything_ran() {
         match failed.unwrap_err() {
             SessionError::Interrupted {
                 completed: 1, work, ..
-            } => torn(&fixture, &mut || work.clone()),
+            } => torn(&fixture, &mut || {
+                work.downcast_ref::<ExchangeError>().unwrap().clone()
+            }),
             error => panic!("{error}"),
         }
     });
@@ -216,13 +218,13 @@ fn an_exchange_says_which_step_failed_and_whether_anything_ran() {
         let mut card = fixture.connect();
         fixture.reset_by_another();
         let error = card.exchange(&get()).unwrap_err();
-        assert_eq!(error.card_error().unwrap().kind(), ErrorKind::CardReset);
+        assert_eq!(error.error().unwrap().kind(), ErrorKind::CardReset);
         assert!(!error.command_may_have_run());
         reconnect(&mut card, Initialization::Leave).unwrap();
         let mut transaction = card.transaction().unwrap();
         fixture.sandbox.kill().unwrap();
         let error = transaction.exchange(&get()).unwrap_err();
-        assert_eq!(error.card_error().unwrap().kind(), ErrorKind::ServiceGone);
+        assert_eq!(error.error().unwrap().kind(), ErrorKind::ServiceGone);
     });
 }
 
@@ -237,10 +239,7 @@ fn a_time_out_ends_an_exchange() {
         let mut card = fixture.connect();
         card.set_timeout(Some(Duration::from_millis(200)));
         let error = card.exchange(&get()).unwrap_err();
-        let (kind, run) = (
-            error.card_error().unwrap().kind(),
-            error.command_may_have_run(),
-        );
+        let (kind, run) = (error.error().unwrap().kind(), error.command_may_have_run());
         assert_eq!((kind, run), (ErrorKind::DeadlineExceeded, true));
         let step = Step::GetResponse { number: 1 };
         assert!(matches!(error, ExchangeError::Card { step: it, .. } if it == step));
@@ -300,7 +299,7 @@ fn logical_channels_are_opened_used_and_closed() {
         let channel = card.logical_channel().unwrap();
         fixture.reset_by_another();
         let error = channel.close().unwrap_err();
-        assert_eq!(error.card_error().unwrap().kind(), ErrorKind::CardReset);
+        assert_eq!(error.error().unwrap().kind(), ErrorKind::CardReset);
         let protocols = Protocols::ANY;
         card.reconnect(ShareMode::Shared, protocols, Initialization::Leave)
             .unwrap();
@@ -350,7 +349,7 @@ fn one_function_can_use_the_question_mark_on_everything() {
         let missing = fixture.context.connect(&fixture.empty_reader, options);
         let error = ExchangeError::from(missing.unwrap_err());
         assert!(error.to_string().starts_with("SCardConnect on "), "{error}");
-        assert_eq!(error.card_error().unwrap().operation(), Operation::Connect);
+        assert_eq!(error.error().unwrap().operation(), Operation::Connect);
     });
 }
 
@@ -407,7 +406,7 @@ mod futures {
                 executor::give_up(card.exchange(&get()), Duration::from_millis(200)).await;
                 assert!(card.is_abandoned());
                 let error = card.exchange(&get()).await.unwrap_err();
-                assert_eq!(error.card_error().unwrap().kind(), ErrorKind::Abandoned);
+                assert_eq!(error.error().unwrap().kind(), ErrorKind::Abandoned);
                 assert!(!error.command_may_have_run());
             });
             fixture.sandbox.reader(0).remove().unwrap();

@@ -490,7 +490,7 @@ fn a_session_verifies_on_the_pad() {
             .reader(&fixture.reader)
             .open()
             .unwrap();
-        let answer: Result<PinPadAnswer, scard::SessionError<scard::Error>> = session.run(|card| {
+        let answer: Result<PinPadAnswer, scard::SessionError> = session.run(|card| {
             let features = card.features()?;
             card.verify_pin(&features, &request())
         });

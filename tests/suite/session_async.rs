@@ -8,15 +8,16 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use scard::{
-    AbortHandle, AsyncContext, AsyncSession, ConnectOptions, ErrorKind, Recovery, Result,
+    AbortHandle, AsyncContext, AsyncSession, ConnectOptions, Error, ErrorKind, Recovery, Result,
     SessionBuilder, SessionError, SessionEvent,
 };
 use scard_testkit::{VirtualCard, isolated};
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::future::FutureExt;
 
-use crate::support::applet::{Applications, SERIAL, numbered};
+use crate::support::applet::{Applications, SERIAL, numbered, select};
 use crate::support::executor::*;
 use crate::support::session::*;
 use crate::support::usage::*;
@@ -116,7 +117,10 @@ fn a_session_recovers_as_it_does_without_futures() {
 
             // What the work says comes back.
             let failed = session.run(|_| Err::<(), _>("my own reason")).await;
-            assert!(matches!(failed, Err(SessionError::Work("my own reason"))));
+            match failed.unwrap_err() {
+                SessionError::Work(error) => assert_eq!(error.to_string(), "my own reason"),
+                error => panic!("{error:?}"),
+            }
 
             // Another card, and forgetting the one before.
             let slot = fixture.sandbox.reader(0);
@@ -305,7 +309,7 @@ fn deadlines_and_abort_handles_are_those_of_the_session() {
             drop(held);
             for answer in [answer, session.run(|card| card.transmit(COMMAND)).await] {
                 let error = answer.unwrap_err();
-                let error = error.card_error().unwrap();
+                let error = error.error().unwrap();
                 assert_eq!(error.kind(), ErrorKind::Cancelled);
             }
             let stopped = ConnectOptions::new().abort_handle(&abort);
@@ -426,5 +430,46 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
             ticking.abort();
         });
         assert_becomes(&fixture, &unused);
+    });
+}
+
+/// The errors of hooks and of the work are those of `anyhow`, and so is that of the program.
+#[test]
+fn errors_of_anyhow_go_through_a_session() {
+    async fn program(session: &mut AsyncSession, number: u32) -> anyhow::Result<usize> {
+        let run = session.run(move |card| -> anyhow::Result<usize> {
+            let answer = card.transmit(&numbered(APPLICATION, number));
+            anyhow::ensure!(answer.context("cannot send")? == OK, "refused");
+            Ok(card.completed())
+        });
+        Ok(run.await?)
+    }
+    isolated(|| {
+        everywhere(fixture_with(card()), |fixture| async move {
+            let builder = builder(&fixture, &Told::default());
+            let mut session = builder
+                .setup(|card| -> anyhow::Result<()> {
+                    let answer = card.transmit(&select(APPLICATION))?;
+                    anyhow::ensure!(answer == OK, "no application");
+                    Ok(())
+                })
+                .identity(|card| card.transmit(SERIAL).context("no serial number"))
+                .open_async()
+                .await
+                .unwrap();
+            assert_eq!(program(&mut session, 0).await.unwrap(), 1);
+            fixture.reset_by_another();
+            assert_eq!(program(&mut session, 1).await.unwrap(), 1);
+
+            let late = session.run(|_| -> anyhow::Result<()> { anyhow::bail!("no") });
+            let error = anyhow::Error::from(late.await.unwrap_err());
+            assert_eq!(format!("{error:#}"), "the work failed: no");
+            let refused = session.run(|card| card.transmit(&[]).context("no command"));
+            let error = anyhow::Error::from(refused.await.unwrap_err());
+            let found = Error::find(error.as_ref()).unwrap();
+            assert_eq!(found.kind(), ErrorKind::InvalidArgument);
+            let text = format!("the session cannot recover: {found}");
+            assert_eq!(format!("{error:#}"), text);
+        });
     });
 }

@@ -549,11 +549,8 @@ fn a_session_goes_on_after_a_reset_and_sends_no_command_twice() {
     let told = std::sync::Arc::new(Mutex::new(Vec::new()));
     let mut session = Session::builder(&world.context)
         .reader(&world.reader)
-        .setup(|card| {
-            card.transmit(SELECT)?;
-            Ok(())
-        })
-        .identity(|card| Ok(card.transmit(COMMAND)?))
+        .setup(|card| card.transmit(SELECT).map(drop))
+        .identity(|card| card.transmit(COMMAND))
         .deadline(Some(SOON))
         .on_event({
             let told = told.clone();
@@ -565,7 +562,7 @@ fn a_session_goes_on_after_a_reset_and_sends_no_command_twice() {
     let verify = b"\x00\x20\x00\x01\x041234";
     let read = [0x00, 0xB0, 0x00, 0x00, 0x04];
     let works = |session: &mut Session| {
-        let answer = session.run(|card| {
+        let answer = session.run(|card| -> scard::Result<_> {
             assert_eq!(card.transmit(verify)?, [0x90, 0x00]);
             card.transmit(&read)
         });

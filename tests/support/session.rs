@@ -1,6 +1,6 @@
 //! What the tests of sessions, blocking ones and futures, work with.
 
-use scard::{HookError, SessionCard};
+use scard::{BoxError, SessionCard};
 use scard_testkit::{CardHandle, VirtualCard};
 
 use super::OK;
@@ -15,7 +15,7 @@ pub fn card() -> VirtualCard {
 }
 
 /// Selects the application of the sessions.
-pub fn set_up(card: &mut SessionCard<'_>) -> Result<(), HookError> {
+pub fn set_up(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
     match card.transmit(&select(APPLICATION))?.as_slice() {
         OK => Ok(()),
         answer => Err(format!("{answer:02X?}").into()),
@@ -23,7 +23,7 @@ pub fn set_up(card: &mut SessionCard<'_>) -> Result<(), HookError> {
 }
 
 /// What tells one card from another.
-pub fn serial(card: &mut SessionCard<'_>) -> Result<Vec<u8>, HookError> {
+pub fn serial(card: &mut SessionCard<'_>) -> Result<Vec<u8>, BoxError> {
     let answer = card.transmit(SERIAL)?;
     Ok(answer.strip_suffix(OK).ok_or("no serial")?.to_vec())
 }

@@ -79,7 +79,7 @@ fn a_deadline_in_the_middle_of_the_work_interrupts_it() {
         let slow = Applications::card(b"one").delay(LIMIT / 10);
         let fixture = fixture_with(slow);
         let told = Told::default();
-        let builder = builder(&fixture, &told).identity(|_| Ok(Vec::new()));
+        let builder = builder(&fixture, &told).identity(|_| Ok::<_, Error>(Vec::new()));
         let mut session = builder.deadline(Some(LIMIT)).open().unwrap();
         let interrupted = session.run(|card| -> Result<()> {
             for number in 0.. {
@@ -141,7 +141,7 @@ fn attempts_are_limited() {
         let failed = failed.unwrap_err();
         // Nothing is known of the card that the command was for.
         let gone = Some(ErrorKind::ServiceGone);
-        assert_eq!(failed.card_error().map(Error::kind), gone, "{failed:?}");
+        assert_eq!(failed.error().map(Error::kind), gone, "{failed:?}");
         assert!(told.recoveries().len() <= 1);
         works(&mut session, 2);
     });
@@ -158,7 +158,7 @@ fn a_session_need_not_wait_for_a_card() {
         slot.remove().unwrap();
         let error = session.run(|card| card.transmit(COMMAND)).unwrap_err();
         assert!(matches!(&error, SessionError::Card(_)), "{error:?}");
-        assert_eq!(error.card_error().map(Error::kind), Some(ErrorKind::NoCard));
+        assert_eq!(error.error().map(Error::kind), Some(ErrorKind::NoCard));
         slot.insert(&fixture.card).unwrap();
         works(&mut session, 0);
         slot.remove().unwrap();

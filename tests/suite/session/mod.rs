@@ -1,6 +1,7 @@
 //! Sessions go on after what happens to cards, and no command reaches a card twice.
 #![cfg(target_os = "linux")]
 
+mod errors;
 mod limits;
 mod recovery;
 mod upkeep;
@@ -101,8 +102,8 @@ fn works(session: &mut Session, number: u32) {
 
 /// The error, at the deadline and soon after.
 #[track_caller]
-fn assert_deadline<T: std::fmt::Debug, E: std::fmt::Debug>(
-    call: impl FnOnce() -> Result<T, SessionError<E>>,
+fn assert_deadline<T: std::fmt::Debug>(
+    call: impl FnOnce() -> Result<T, SessionError>,
 ) -> Option<Error> {
     let begun = Instant::now();
     let error = call().unwrap_err();
@@ -110,7 +111,7 @@ fn assert_deadline<T: std::fmt::Debug, E: std::fmt::Debug>(
     assert!(took >= LIMIT, "{error:?} after {took:?}");
     assert!(took < LIMIT + SOON / 4, "{error:?} after {took:?}");
     match error {
-        SessionError::Deadline { cause } => cause,
+        SessionError::Deadline { cause, .. } => cause,
         error => panic!("{error:?}"),
     }
 }
@@ -120,9 +121,9 @@ fn sessions_can_be_sent_to_other_threads_and_shown() {
     fn sent<T: Send + std::fmt::Debug>() {}
     sent::<Session>();
     sent::<SessionBuilder>();
-    sent::<SessionError<Error>>();
+    sent::<SessionError>();
     fn error<T: std::error::Error + Send + Sync + 'static>() {}
-    error::<SessionError<Error>>();
+    error::<SessionError>();
 }
 
 fn builder_with_deadline(fixture: &Fixture) -> SessionBuilder {

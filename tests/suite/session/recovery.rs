@@ -68,7 +68,9 @@ fn another_card_is_refused_until_the_right_one_is_back() {
         for _ in 0..2 {
             let refused = session.run(|card| card.transmit(&numbered(APPLICATION, 0)));
             match refused.unwrap_err() {
-                SessionError::WrongCard { expected, found } => {
+                SessionError::WrongCard {
+                    expected, found, ..
+                } => {
                     assert_eq!((&expected[..], &found[..]), (&b"one"[..], &b"two"[..]));
                 }
                 error => panic!("{error:?}"),

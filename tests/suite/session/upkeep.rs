@@ -44,7 +44,7 @@ fn an_abort_stops_a_session_that_waits_for_a_card() {
         assert_blocked(&opening);
         abort.abort();
         let error = finish(&opening).unwrap_err();
-        let kind = error.card_error().map(Error::kind);
+        let kind = error.error().map(Error::kind);
         assert_eq!(kind, Some(ErrorKind::Cancelled), "{error:?}");
     });
 }
@@ -101,7 +101,7 @@ fn a_session_is_kept_alive_between_runs() {
         let slot = fixture.sandbox.reader(0);
         slot.remove().unwrap();
         let error = session.keep_alive().unwrap_err();
-        assert_eq!(error.card_error().map(Error::kind), Some(ErrorKind::NoCard));
+        assert_eq!(error.error().map(Error::kind), Some(ErrorKind::NoCard));
         fixture.sandbox.kill().unwrap();
         let begun = Instant::now();
         let mut waits = 0;

@@ -1,0 +1,141 @@
+//! Work and hooks whose errors are those of `anyhow`.
+
+use anyhow::{Context as _, ensure};
+
+use super::*;
+use crate::support::applet::SERIAL;
+
+fn select_application(card: &mut SessionCard<'_>) -> anyhow::Result<()> {
+    let answer = card
+        .transmit(&select(APPLICATION))
+        .context("cannot select")?;
+    ensure!(answer == OK, "no application: {answer:02X?}");
+    Ok(())
+}
+
+fn serial_number(card: &mut SessionCard<'_>) -> anyhow::Result<Vec<u8>> {
+    card.transmit(SERIAL).context("no serial number")
+}
+
+fn send(card: &mut SessionCard<'_>, number: u32) -> anyhow::Result<()> {
+    let answer = card.transmit(&numbered(APPLICATION, number));
+    ensure!(answer.context("cannot send")? == OK, "refused");
+    Ok(())
+}
+
+/// A program that does not know the errors of the library.
+fn program(session: &mut Session, number: u32) -> anyhow::Result<()> {
+    session.run(|card| -> anyhow::Result<()> { send(card, number) })?;
+    Ok(())
+}
+
+fn open_with_anyhow(fixture: &Fixture, told: &Told) -> anyhow::Result<Session> {
+    let session = builder(fixture, told)
+        .setup(select_application)
+        .identity(serial_number)
+        .open()?;
+    Ok(session)
+}
+
+#[test]
+fn a_session_recovers_from_what_is_behind_an_error_of_anyhow() {
+    isolated(|| {
+        let (fixture, told) = (fixture_with(card()), Told::default());
+        let mut session = open_with_anyhow(&fixture, &told).unwrap();
+        program(&mut session, 0).unwrap();
+        told.clear();
+        fixture.reset_by_another();
+        program(&mut session, 1).unwrap();
+        assert_eq!(told.recoveries(), [Recovery::Reconnect]);
+
+        // The service ends under the work, before a command of it has run.
+        let mut restarts = 0;
+        session
+            .run(|card| -> anyhow::Result<()> {
+                if restarts < 2 {
+                    restarts += 1;
+                    fixture.sandbox.restart().unwrap();
+                }
+                send(card, 2)
+            })
+            .unwrap();
+        assert_eq!(numbers(&fixture.card), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn an_error_of_anyhow_comes_back_whole() {
+    isolated(|| {
+        let (fixture, told) = (fixture_with(card()), Told::default());
+        let mut session = open_with_anyhow(&fixture, &told).unwrap();
+
+        // Of its own.
+        let failed = session.run(|_| -> anyhow::Result<()> { anyhow::bail!("no") });
+        let failed = failed.unwrap_err();
+        assert!(matches!(failed, SessionError::Work(_)), "{failed:?}");
+        assert_eq!(format!("{failed:#}"), "the work failed: no");
+        assert_eq!((failed.kind(), failed.recovery()), (None, Recovery::None));
+
+        // In the middle of the work.
+        let mut interrupted = || -> anyhow::Result<()> {
+            session.run(|card| -> anyhow::Result<()> {
+                send(card, 0)?;
+                fixture.sandbox.restart().unwrap();
+                send(card, 1)
+            })?;
+            Ok(())
+        };
+        let error = interrupted().unwrap_err();
+        let found = Error::find(error.as_ref()).unwrap();
+        assert_eq!(found.kind(), ErrorKind::ServiceGone);
+        let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let own = [&chain[0], &chain[1]];
+        let may = found.command_may_have_run();
+        let and_one = if may {
+            " and one that may have run"
+        } else {
+            ""
+        };
+        let after = format!("the work was interrupted after 1 command{and_one}");
+        assert_eq!(own, [&after, "cannot send"]);
+        assert_eq!(chain[2..], [found.to_string()]);
+        assert_eq!(
+            error.downcast_ref::<SessionError>().unwrap().error(),
+            Some(found)
+        );
+
+        program(&mut session, 2).unwrap();
+        assert_eq!(numbers(&fixture.card), [0, 2]);
+    });
+}
+
+/// The last call succeeds, but what the work and the hook return is the failure before it.
+#[test]
+fn a_failure_that_is_returned_late_is_a_failure_of_the_card() {
+    fn late(card: &mut SessionCard<'_>) -> anyhow::Result<()> {
+        let refused = card.transmit(&[]);
+        card.status()?;
+        refused.context("late")?;
+        Ok(())
+    }
+    isolated(|| {
+        let (fixture, told) = (fixture_with(card()), Told::default());
+        let mut session = open_with_anyhow(&fixture, &told).unwrap();
+        let in_work = session.run(late).unwrap_err();
+        let in_hook = builder(&fixture, &told).setup(late).open().unwrap_err();
+        for error in [in_work, in_hook] {
+            assert!(matches!(error, SessionError::Card(_)), "{error:?}");
+            assert_eq!(error.kind(), Some(ErrorKind::InvalidArgument));
+        }
+
+        // A failure that is returned by nobody is none.
+        let own = session.run(|card| -> anyhow::Result<()> {
+            let _ = card.transmit(&[]);
+            card.status()?;
+            anyhow::bail!("no")
+        });
+        assert!(matches!(own, Err(SessionError::Work(_))), "{own:?}");
+        program(&mut session, 0).unwrap();
+        assert_eq!(numbers(&fixture.card), [0]);
+    });
+}
