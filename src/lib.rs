@@ -46,7 +46,8 @@
 //! - [`attributes`]: attributes of readers and cards, with types.
 //! - [`contactless`]: UIDs, and the keys and blocks of contactless storage cards.
 //! - [`Error`]: which call failed, on which reader, the exact [`ReturnCode`], what it means and
-//!   what helps.
+//!   what helps. [How to print](Error#errors-around-this-one) the errors that contain it, and
+//!   [how to find it](Error::find) behind `anyhow::Error`.
 //! - [`Card::set_timeout`], [`Card::within`], [`ContextOptions::timeout`], [`AbortHandle`]:
 //!   limits of time, and stopping from another thread.
 #![cfg_attr(
@@ -244,6 +245,10 @@ mod tests {
         is_shared::<Context>();
         is_shared::<AbortHandle>();
         is_shared::<Error>();
+        // What `anyhow` asks of an error.
+        is_shared::<HandleError<Card>>();
+        is_shared::<HandleError<Reader>>();
+        is_shared::<SessionError>();
         is_shared::<ReaderName>();
         is_shared::<features::ReaderFeatures>();
         is_shared::<attributes::AttributeError>();

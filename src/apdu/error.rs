@@ -202,8 +202,8 @@ pub enum TooLong {
 /// }
 /// ```
 ///
-/// What it prints is described at [`Error`](Error#errors-around-this-one): the call that failed is
-/// its source, and everything else is in its `Display`.
+/// See [how to print it](Error#errors-around-this-one): a call that failed is its source, and
+/// everything else is in its `Display`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {
@@ -264,7 +264,11 @@ fn call_failed(
             let adds = format_args!("{} failed", Where(*command, *step));
             write_layer(f, adds, Some(error))
         }
-        None => write_layer(f, format_args!("no exchange was possible"), Some(error)),
+        None => write_layer(
+            f,
+            format_args!("a call around the exchange failed"),
+            Some(error),
+        ),
     }
 }
 

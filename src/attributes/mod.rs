@@ -143,7 +143,7 @@ impl fmt::Display for Shown<'_> {
 
 /// Why there is no value of an attribute.
 ///
-/// What it prints is described at [`Error`](Error#errors-around-this-one).
+/// See [how to print it](Error#errors-around-this-one).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttributeError {
@@ -156,11 +156,7 @@ pub enum AttributeError {
 }
 
 fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write_layer(
-        f,
-        format_args!("the attribute is not available"),
-        Some(error),
-    )
+    write_layer(f, format_args!("reading the attribute failed"), Some(error))
 }
 
 impl AttributeError {

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Recovery, write_layer};
 
 /// Why a command for a contactless card did not do what it was to do.
 ///
-/// What it prints is described at [`Error`](Error#errors-around-this-one).
+/// See [how to print it](Error#errors-around-this-one).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContactlessError {

@@ -1,14 +1,16 @@
 //! The chain of causes: [`std::error::Error::source`], one line for each error.
 //!
-//! What failed below is in `source()`, and never in `Display`, which says what the layer itself
-//! adds. So a report that walks the chain, as that of `anyhow` does, says nothing twice.
+//! The failure below is in `source()` and never in `Display`, which says only what the layer itself
+//! adds. A report that walks the chain, such as that of `anyhow`, repeats nothing. `{:#}` prints the
+//! chain for those that do not walk it.
 
 use std::fmt;
 use std::io;
 
 use super::Error;
 
-/// Any error: what `?` makes of [`Error`] and of a program's own.
+/// Any error, boxed: what hooks and work of a [`Session`](crate::Session) end up as. `?` turns
+/// every error into it, and a text as well.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 type Dyn = dyn std::error::Error + 'static;
@@ -126,11 +128,11 @@ mod tests {
                 exchange(Some(command), Step::GetResponse { number: 2 }).into(),
             ),
             (
-                "no exchange was possible",
+                "a call around the exchange failed",
                 ExchangeError::from(reset()).into(),
             ),
             (
-                "the attribute is not available",
+                "reading the attribute failed",
                 AttributeError::from(reset()).into(),
             ),
             (
@@ -138,7 +140,7 @@ mod tests {
                 ContactlessError::from(reset()).into(),
             ),
             (
-                "the handle could not be given up",
+                "closing or converting the handle failed",
                 HandleError::new((), reset()).into(),
             ),
             ("the work failed", SessionError::Work(reset().into()).into()),
@@ -148,7 +150,7 @@ mod tests {
             ),
             ("the session cannot recover", session.into()),
             (
-                "the session's deadline passed before it recovered",
+                "the session did not recover before its deadline",
                 SessionError::Deadline {
                     cause: Some(reset()),
                 }

@@ -7,8 +7,8 @@ use crate::codes::ReturnCode;
 
 /// An operation that uses up a handle failed, and here is the handle back.
 ///
-/// `?` turns it into an [`Error`], and then the handle is dropped. What it prints is described
-/// [there](Error#errors-around-this-one).
+/// `?` turns it into an [`Error`], and then the handle is dropped. See there
+/// [how to print it](Error#errors-around-this-one).
 ///
 /// ```no_run
 /// # fn demo(card: scard::Card) -> scard::Result<()> {
@@ -83,7 +83,7 @@ impl<H> From<HandleError<H>> for Error {
 
 impl<H> fmt::Display for HandleError<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let adds = format_args!("the handle could not be given up");
+        let adds = format_args!("closing or converting the handle failed");
         write_layer(f, adds, Some(&self.error))
     }
 }

@@ -84,16 +84,16 @@ kind::phrases! {
 /// [`AttributeError`](crate::attributes::AttributeError),
 /// [`ContactlessError`](crate::contactless::ContactlessError), [`HandleError`] and
 /// [`SessionError`](crate::SessionError) are about more than one call. Where a call is their cause,
-/// it is their [`source`](std::error::Error::source), and what they print is only what they add:
+/// it is their [`source`](std::error::Error::source), and they print only what they add:
 ///
 /// | | |
 /// |---|---|
 /// | `{error}` | what was attempted: `command 00 A4 04 00 failed` |
 /// | `{error:#}` | the causes as well, in one line: `command 00 A4 04 00 failed: SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)` |
 ///
-/// So print them with `{error:#}`, unless something else walks the chain, as `anyhow`, `eyre` and
-/// most loggers of errors do; each line is there once. Everything that is not a cause, such as a
-/// status word that was not accepted, is in `{error}`.
+/// Print them with `{error:#}`, unless something else walks the chain, as `anyhow`, `eyre` and most
+/// error loggers do. Nothing is said twice in the chain. What is not a failed call, such as a status
+/// word that was not accepted, is in `{error}`.
 ///
 /// Each of them has `error()`, `code()`, `kind()` and `recovery()`, which are those of the call.
 /// Behind errors of other types, [`Error::find`] finds it.

@@ -141,8 +141,8 @@ impl SessionBuilder {
     /// It is repeated at will, also after a failure in the middle of it. If it presents a PIN
     /// that turns out to be wrong, it must not present it again: cards count the tries.
     ///
-    /// It can fail with any error: [`Error`](crate::Error), an error of the program,
-    /// `anyhow::Error`. One closure that uses `?` on several of them says so, for instance
+    /// It can fail with any error: [`Error`](crate::Error), an error of the program, a text,
+    /// `anyhow::Error`. A closure that uses `?` has to name the type, for instance
     /// `|card| -> Result<(), BoxError> { … }`.
     pub fn setup<E: Into<BoxError>>(
         mut self,

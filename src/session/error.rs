@@ -10,9 +10,9 @@ use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 /// The session can be used after each of them: the next run recovers and sets up the card
 /// first.
 ///
-/// What it prints is described at [`Error`](Error#errors-around-this-one). The error of the work or
-/// of the hook is the [source](std::error::Error::source), and as it was returned:
-/// [`work`](SessionError::work) has it with its type.
+/// See [how to print it](Error#errors-around-this-one). The error that the work or the hook
+/// returned is the [source](std::error::Error::source), unchanged: [`work`](SessionError::work)
+/// returns it with its type.
 ///
 /// ```no_run
 /// use scard::apdu::ExchangeError;
@@ -34,8 +34,7 @@ use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The work failed for a reason of its own: it returned something else than a failure of the
-    /// card.
+    /// The work failed for a reason of its own, not because of a failure of the card.
     Work(BoxError),
     /// The card, the reader or the service failed, and nothing that the session can do helps.
     /// No command of the work has reached the card.
@@ -97,7 +96,7 @@ impl SessionError {
         }
     }
 
-    /// What helps. The next run does what of it a session can do.
+    /// What helps. If a session can do it, the next run does.
     pub fn recovery(&self) -> Recovery {
         match self {
             SessionError::Deadline { cause: None } => Recovery::RetryLater,
@@ -129,7 +128,7 @@ impl fmt::Display for SessionError {
                 write_layer(f, format_args!("the session's deadline passed"), None)
             }
             SessionError::Deadline { cause: Some(_) } => {
-                let adds = format_args!("the session's deadline passed before it recovered");
+                let adds = format_args!("the session did not recover before its deadline");
                 write_layer(f, adds, below)
             }
             SessionError::Interrupted {
@@ -155,8 +154,8 @@ impl fmt::Display for SessionError {
 }
 
 impl std::error::Error for SessionError {
-    /// The error of the work or of the hook, or the failure of the card. Work that makes something
-    /// else of a failure does not hide it.
+    /// The error of the work or of the hook, or the failure of the card. If work turned that
+    /// failure into another error, the source is the failure.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             SessionError::Work(error) | SessionError::Hook(error) => Some(&**error),

@@ -165,9 +165,10 @@ impl Session {
     /// [`SessionCard::control`] counts as a command; status and attributes do not.
     ///
     /// The work can fail with any error: [`Error`], an error of the program, a text,
-    /// `anyhow::Error`. It comes back in the [`SessionError`] as it is. The session goes by what
-    /// the last call on the card did; and if that succeeded, by an [`Error`] of an earlier one that
-    /// [is behind](Error::find) the error of the work.
+    /// `anyhow::Error`. A closure that uses `?` has to name the type. The [`SessionError`] contains
+    /// it unchanged. Whether the card failed, the session decides by the last call on the card; if
+    /// that succeeded, by the [`Error`] of an earlier call, where it [is found](Error::find) behind
+    /// the error of the work.
     ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session) -> anyhow::Result<()> {
