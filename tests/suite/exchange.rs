@@ -174,8 +174,8 @@ fn an_exchange_says_which_step_failed_and_whether_anything_ran() {
         assert_eq!(step, Step::Part { number: 2, of: 3 });
         assert_eq!(answered, 1);
         assert!(error.command_may_have_run());
-        let message = error.to_string();
-        let start = "command 00 DB 3F FF, part 2 of 3: SCardTransmit on ";
+        let message = format!("{error:#}");
+        let start = "command 00 DB 3F FF, part 2 of 3 failed: SCardTransmit on ";
         assert!(message.starts_with(start), "{message}");
         assert_eq!(fixture.card.commands(), 2);
     };
@@ -348,7 +348,9 @@ fn one_function_can_use_the_question_mark_on_everything() {
         let options = ConnectOptions::new();
         let missing = fixture.context.connect(&fixture.empty_reader, options);
         let error = ExchangeError::from(missing.unwrap_err());
-        assert!(error.to_string().starts_with("SCardConnect on "), "{error}");
+        let message = format!("{error:#}");
+        let start = "a call around the exchange failed: SCardConnect on ";
+        assert!(message.starts_with(start), "{message}");
         assert_eq!(error.error().unwrap().operation(), Operation::Connect);
     });
 }
