@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_transaction_that_a_reconnect_has_ended_protects_nothing_until_it_is_begun_again() {
         let reader = ReaderName::new("Reader").expect("a name");
-        let mut hold = Hold::BEGUN;
+        let mut hold = Hold::begun(false);
         hold.reconnected(true);
         assert!(hold.is_held() && !hold.interrupted());
         hold.reconnected(false);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::Context;
 use crate::card::Reader;
-use crate::error::Error;
+use crate::error::{Error, write_layer};
 use crate::values::{Attribute, ReaderName, ReaderState};
 
 /// Which reader is meant, as users say it on a command line or in a configuration. Used by
@@ -77,12 +77,13 @@ impl fmt::Display for ReaderSelector {
 
 /// Why no reader was found.
 ///
-/// `Display` lists the readers that there are.
+/// `Display` lists the readers that there are. See also
+/// [how to print it](Error#errors-around-this-one).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindReaderError {
     /// The readers could not be listed.
-    #[error("the readers cannot be listed")]
+    #[error(fmt = call_failed)]
     Call(#[from] Error),
     /// No reader matches.
     #[error("there is no {}{}", text_after_article(wanted), Listed(readers))]
@@ -104,6 +105,20 @@ pub enum FindReaderError {
         /// The readers that there are.
         readers: Vec<ReaderState>,
     },
+}
+
+fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write_layer(f, format_args!("the readers cannot be listed"), Some(error))
+}
+
+impl FindReaderError {
+    /// The PC/SC call that failed, if that is what happened.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            FindReaderError::Call(error) => Some(error),
+            FindReaderError::NotFound { .. } | FindReaderError::Ambiguous { .. } => None,
+        }
+    }
 }
 
 fn text_after_article(wanted: &ReaderSelector) -> String {
