@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod sessions;
 mod standin;

@@ -36,6 +36,7 @@ mod house;
 mod look;
 mod monitor;
 mod monitor_async;
+#[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod reconnect;
 mod session;
