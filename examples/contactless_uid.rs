@@ -6,7 +6,9 @@
 
 use std::error::Error;
 
-use scard::{Atr, CardFilter, ConnectOptions, Context, ErrorKind, Monitor, MonitorOptions};
+use scard::{
+    Atr, CardFilter, ConnectOptions, Context, ErrorKind, Monitor, MonitorOptions, Transmit,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let once = match std::env::args().nth(1).as_deref() {

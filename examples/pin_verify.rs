@@ -10,7 +10,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
 
 use scard::features::{Feature, PinFormat, PinOutcome, PinVerification};
-use scard::{CardFilter, ConnectOptions, Context, Transaction};
+use scard::{CardFilter, ConnectOptions, Context, Control, Transmit};
 use zeroize::Zeroizing;
 
 const USAGE: &str = "usage: pin_verify [--reference HEX] [--block BYTES] [--keyboard]";
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// VERIFY without data asks for the state and uses up no try.
-fn tries_left(card: &mut Transaction<'_>, reference: u8) -> scard::Result<PinOutcome> {
+fn tries_left(card: &mut impl Transmit, reference: u8) -> scard::Result<PinOutcome> {
     outcome_of(card, &[0x00, 0x20, 0x00, reference])
 }
 
@@ -77,7 +77,7 @@ fn command(reference: u8, block: u8, pin: &str) -> Result<Zeroizing<Vec<u8>>, Bo
     Ok(command)
 }
 
-fn outcome_of(card: &mut Transaction<'_>, command: &[u8]) -> scard::Result<PinOutcome> {
+fn outcome_of(card: &mut impl Transmit, command: &[u8]) -> scard::Result<PinOutcome> {
     let answer = card.transmit(command)?;
     Ok(scard::features::PinPadAnswer::from_bytes(answer).outcome())
 }

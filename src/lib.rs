@@ -35,8 +35,10 @@
 //!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
 //! - [`Transaction`]: keeps others away from the card while commands belong together.
 //! - [`apdu`]: commands, answers and status words of ISO 7816-4. [`exchange`](Card::exchange)
-//!   sends a [`Command`] and fetches the whole answer; [`logical_channel`](Card::logical_channel)
-//!   opens a channel of its own.
+//!   sends a [`Command`] and fetches the whole answer.
+//! - [`Transmit`]: what all cards have, in a transaction, a session or a [`LogicalChannel`] too.
+//!   Write code for an application over it, and test it with a mock. [`Control`] is the same for
+//!   readers.
 //! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
 //!   command twice.
 //! - [`Monitor`]: tells when readers and cards come and go;
@@ -56,7 +58,7 @@
 )]
 #![cfg_attr(
     feature = "async",
-    doc = "  [`AsyncLogicalChannel`], [`AsyncSession`], [`EventStream`]: the same as futures, for every executor."
+    doc = "  [`AsyncTransmit`], [`AsyncSession`], [`EventStream`]: the same as futures, for every executor."
 )]
 #![cfg_attr(
     not(feature = "async"),
@@ -138,7 +140,6 @@ pub mod guide;
 mod limits;
 mod look;
 mod monitor;
-mod requests;
 #[cfg(not(all(test, model)))]
 mod service;
 #[cfg(all(test, model))]
@@ -151,9 +152,7 @@ mod values;
 
 pub use apdu::{Command, Response, StatusWord};
 #[cfg(feature = "async")]
-pub use asynchronous::{
-    AsyncCard, AsyncContext, AsyncLogicalChannel, AsyncReader, AsyncSession, AsyncTransaction,
-};
+pub use asynchronous::{AsyncCard, AsyncContext, AsyncReader, AsyncSession, AsyncTransaction};
 pub use atr::{AtrProblem, AtrReading, CardCapabilities};
 pub use card::{Card, ConnectOptions, Reader, Transaction};
 pub use codes::{Platform, ReturnCode, Severity};
@@ -161,12 +160,13 @@ pub use context::{Context, ContextOptions, FindReaderError, ReaderSelector};
 pub use error::{
     BoxError, CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
 };
-pub use exchange::LogicalChannel;
+#[cfg(feature = "async")]
+pub use exchange::{AsyncContactless, AsyncControl, AsyncLogicalChannel, AsyncTransmit};
+pub use exchange::{Contactless, Control, LogicalChannel, Transmit};
 pub use limits::AbortHandle;
 #[cfg(feature = "async")]
 pub use monitor::EventStream;
 pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
-pub use requests::Contactless;
 pub use session::{Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen};
 pub use values::{
     Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,
@@ -178,16 +178,24 @@ pub use values::{
 mod tests {
     use super::*;
 
+    fn is_shared<T: Send + Sync + 'static>() {}
+
+    fn borrows_and_is_shared<T: Send + Sync>() {}
+
     #[test]
-    fn commands_and_what_becomes_of_them_can_go_to_other_threads() {
-        fn is_shared<T: Send + Sync + 'static>() {}
-        fn goes_borrowed<'a>(channel: LogicalChannel<'a>) -> impl Send + 'a {
-            channel
-        }
+    fn values_and_errors_can_go_to_other_threads() {
         is_shared::<Command>();
         is_shared::<Response>();
         is_shared::<apdu::ExchangeError>();
-        let _ = goes_borrowed;
+        is_shared::<Error>();
+        // What `anyhow` asks of an error.
+        is_shared::<HandleError<Card>>();
+        is_shared::<HandleError<Reader>>();
+        is_shared::<SessionError>();
+        is_shared::<ReaderName>();
+        is_shared::<features::ReaderFeatures>();
+        is_shared::<attributes::AttributeError>();
+        is_shared::<contactless::ContactlessError>();
     }
 
     #[test]
@@ -235,28 +243,24 @@ mod tests {
     #[test]
     fn handles_can_go_to_other_threads() {
         fn goes<T: Send + 'static>() {}
-        fn is_shared<T: Send + Sync + 'static>() {}
-        fn goes_borrowed<'a>(transaction: Transaction<'a>) -> impl Send + 'a {
-            transaction
-        }
-        goes::<Card>();
-        goes::<Reader>();
         goes::<Monitor>();
+        goes::<Session>();
+        is_shared::<Card>();
+        is_shared::<Reader>();
         is_shared::<Context>();
         is_shared::<AbortHandle>();
-        is_shared::<Error>();
-        // What `anyhow` asks of an error.
-        is_shared::<HandleError<Card>>();
-        is_shared::<HandleError<Reader>>();
-        is_shared::<SessionError>();
-        is_shared::<ReaderName>();
-        is_shared::<features::ReaderFeatures>();
-        is_shared::<attributes::AttributeError>();
-        is_shared::<contactless::ContactlessError>();
-        fn goes_for_a_time<'a>(card: Contactless<'a>) -> impl Send + 'a {
-            card
-        }
-        let _ = (goes_borrowed, goes_for_a_time);
+    }
+
+    #[test]
+    fn handles_that_borrow_can_go_to_other_threads() {
+        type Nested<T> = LogicalChannel<'static, LogicalChannel<'static, T>>;
+        borrows_and_is_shared::<Transaction<'_>>();
+        borrows_and_is_shared::<SessionCard<'_>>();
+        borrows_and_is_shared::<LogicalChannel<'_, Card>>();
+        borrows_and_is_shared::<LogicalChannel<'_, dyn Transmit + Send + Sync>>();
+        borrows_and_is_shared::<Nested<SessionCard<'static>>>();
+        borrows_and_is_shared::<Contactless<'_, Transaction<'_>>>();
+        borrows_and_is_shared::<apdu::CommandBytes<'_>>();
     }
 }
 

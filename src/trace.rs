@@ -18,10 +18,11 @@
 //! # Secrets
 //!
 //! The bodies of commands and the data of answers are shown only after [`show_apdus`], and
-//! those of commands that [are secret](crate::apdu::Command::is_secret) never. For bytes that
-//! are sent as they are, by [`Card::transmit`](crate::Card::transmit), it is the header that
-//! tells; [`Command::sensitive`](crate::apdu::Command::sensitive) marks any other. What goes
-//! through [`Card::control`](crate::Card::control) and attributes is never shown.
+//! those of commands that [are secret](crate::apdu::Command::is_secret) never. The header decides
+//! whether a command is; any other is marked: a [`Command`] with
+//! [`sensitive`](crate::apdu::Command::sensitive), and bytes by sending them with
+//! [`transmit_secret`](crate::Transmit::transmit_secret). Input and output of
+//! [`Card::control`](crate::Card::control), and attributes, are never shown.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,7 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::apdu::{Command, Header, StatusWord, hex};
+use crate::apdu::{Command, CommandBytes, StatusWord, hex};
 use crate::codes::ReturnCode;
 use crate::error::Operation;
 use crate::limits::Permit;
@@ -132,8 +133,7 @@ pub(crate) fn may_tell() -> bool {
 /// Sends a command and tells of it. The answer is at the beginning of `received`.
 pub(crate) fn transmit<F: Code>(
     reader: &ReaderName,
-    command: &[u8],
-    is_secret: bool,
+    command: CommandBytes<'_>,
     received: &mut [u8],
     transmit: impl FnOnce(&mut [u8]) -> Result<usize, F>,
 ) -> Result<usize, F> {
@@ -145,29 +145,20 @@ pub(crate) fn transmit<F: Code>(
     let begun = Instant::now();
     let returned = transmit(received);
     let answer = returned.as_ref().ok().and_then(|len| received.get(..*len));
-    tell_transmit(
-        reader,
-        command,
-        is_secret,
-        code_of(&returned),
-        answer,
-        begun,
-    );
+    tell_transmit(reader, command, code_of(&returned), answer, begun);
     returned
 }
 
 #[cold]
 fn tell_transmit(
     reader: &ReaderName,
-    command: &[u8],
-    is_secret: bool,
+    command: CommandBytes<'_>,
     code: ReturnCode,
     answer: Option<&[u8]>,
     begun: Instant,
 ) {
     let duration = begun.elapsed();
     let operation = Operation::Transmit;
-    let header = Header::split(command).map(|(header, _)| header);
     let status = answer.and_then(|answer| answer.last_chunk().copied());
     tracing::debug!(
         target: "scard::call",
@@ -175,7 +166,7 @@ fn tell_transmit(
         ?reader,
         ?code,
         ?duration,
-        command = header.map(tracing::field::display),
+        command = command.header().map(tracing::field::display),
         sent = command.len(),
         received = answer.map(<[u8]>::len),
         status = status.map(|status| tracing::field::display(StatusWord::from(status))),
@@ -183,13 +174,12 @@ fn tell_transmit(
     if !APDUS_ARE_SHOWN.load(Ordering::Relaxed) {
         return;
     }
-    // What has no header may be anything.
-    let is_secret = is_secret || header.is_none_or(Header::is_secret);
+    let is_secret = command.is_secret();
     let shown = |bytes| Shown { bytes, is_secret };
     tracing::trace!(
         target: "scard::apdu",
         ?reader,
-        command = %shown(command),
+        command = %shown(command.as_bytes()),
         answer = answer.map(|answer| tracing::field::display(shown(answer))),
     );
 }

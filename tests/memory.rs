@@ -11,8 +11,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use scard::Session;
 use scard::apdu::{Command, ExchangeOptions};
+use scard::{Session, Transmit as _};
 use scard_testkit::atr::T1;
 use scard_testkit::isolated;
 use support::iso7816::Iso7816;
@@ -118,6 +118,7 @@ fn nothing_is_left_of_a_secret_command() {
             let bytes = verify.to_bytes();
             drop(Command::parse(&bytes).unwrap().clone());
             card.transmit(&bytes).unwrap();
+            card.transmit_secret(&bytes).unwrap();
             let _ = card.exchange(&verify).unwrap();
             let long = Command::new(0x00, 0x24, 0x00, 0x81).unwrap();
             let long = long.with_data(PIN.repeat(20)).unwrap();
@@ -132,6 +133,7 @@ fn nothing_is_left_of_a_secret_command() {
             card.set_timeout(None);
             let mut channel = card.logical_channel().unwrap();
             let _ = channel.exchange(&verify).unwrap();
+            channel.transmit_secret(&bytes).unwrap();
             channel.close().unwrap();
             let builder = Session::builder(&fixture.context).reader(&fixture.reader);
             let mut session = builder.open().unwrap();

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::class;
 use super::command::{Command, Form};
+use super::command_bytes::CommandBytes;
 use super::encoding::{SHORT_DATA, encode};
 use super::error::{AnswerProblem, ExchangeError, Step, TooLong};
 use super::header::Header;
@@ -152,6 +153,11 @@ impl<'c> Exchange<'c> {
     /// Whether it is [secret](Command::is_secret), and so is its answer.
     pub fn is_secret(&self) -> bool {
         self.whole.is_secret()
+    }
+
+    /// The command to be sent now, marked if the whole one is.
+    pub(crate) fn to_send(&self) -> CommandBytes<'_> {
+        CommandBytes::marked(&self.bytes, self.is_secret())
     }
 
     /// Where the exchange is.

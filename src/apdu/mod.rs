@@ -16,9 +16,9 @@
 //! ```
 //!
 //! - [`Command`]: the four cases, short and extended; there are no invalid ones.
-//! - [`Card::exchange`](crate::Card::exchange), and the same on
-//!   [`Transaction`](crate::Transaction), [`SessionCard`](crate::SessionCard) and their
-//!   futures: sends a command and fetches its whole answer, over T=0 as over T=1.
+//! - [`Card::exchange`](crate::Card::exchange), and the same on everything that
+//!   [takes commands](crate::Transmit): sends a command and fetches its whole answer, over T=0 as
+//!   over T=1.
 //! - [`ExchangeOptions`]: extended length, chaining, and where an exchange ends.
 //! - [`Response`] with [`StatusWord`], turned into a result by what the caller accepts.
 //! - [`LogicalChannel`](crate::LogicalChannel): a channel of its own on the card.
@@ -27,6 +27,7 @@
 
 mod class;
 mod command;
+mod command_bytes;
 mod encoding;
 mod error;
 mod exchange;
@@ -36,6 +37,7 @@ mod response;
 mod status_word;
 
 pub use command::{Command, Expected, Form, ParseCommandError};
+pub use command_bytes::CommandBytes;
 pub use error::{AnswerProblem, ExchangeError, InvalidCommand, StatusError, Step, TooLong};
 pub use exchange::{Exchange, Next};
 pub use header::Header;

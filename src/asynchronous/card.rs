@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::logical::AsyncLogicalChannel;
 use super::reader::AsyncReader;
 use super::transaction::AsyncTransaction;
-use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::card::{Card, Hold};
 use crate::channel::Channel;
 use crate::channel::call::Call;
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
+use crate::exchange::{AsyncControl, AsyncTransmit};
 use crate::limits::AbortHandle;
 use crate::values::{
-    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
     ReaderName, ShareMode,
 };
 
@@ -169,8 +169,24 @@ impl AsyncCard {
     /// not sent any more if it had not been; if it had, nothing tells that.
     #[doc(alias = "SCardTransmit")]
     pub async fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
-        let answer = self.channel.transmit_detached(command, false).await?;
-        Ok(answer.to_vec())
+        Ok(self.transmit_ref(command).await?.to_vec())
+    }
+
+    /// Like [`transmit`](AsyncCard::transmit), but lends the card's own receive buffer until
+    /// the next call. The command is still copied, for the thread that sends it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`transmit`](AsyncCard::transmit).
+    #[doc(alias = "SCardTransmit")]
+    pub async fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        self.channel
+            .transmit_detached(CommandBytes::new(command))
+            .await
     }
 
     /// Exchanges a command and gives the whole answer. See [`Card::exchange`].
@@ -214,19 +230,6 @@ impl AsyncCard {
     ) -> Result<Response, ExchangeError> {
         let mut transaction = self.transaction().await?;
         transaction.exchange_with(command, options).await
-    }
-
-    /// Opens a logical channel. See [`Card::logical_channel`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::logical_channel`].
-    ///
-    /// # Cancel safety
-    ///
-    /// That of [`exchange`](AsyncCard::exchange); a channel may stay open.
-    pub async fn logical_channel(&mut self) -> Result<AsyncLogicalChannel<'_>, ExchangeError> {
-        AsyncLogicalChannel::open(self).await
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the card,
@@ -442,6 +445,48 @@ impl AsyncCard {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }
+    }
+}
+
+impl AsyncControl for AsyncCard {
+    fn reader_name(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input).await
+    }
+
+    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.attribute(attribute).await
+    }
+
+    /// In a transaction.
+    async fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.transaction().await?.control(code, input).await
+    }
+}
+
+impl AsyncTransmit for AsyncCard {
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol()
+    }
+
+    async fn atr(&mut self) -> Result<Atr> {
+        Ok(self.status().await?.atr())
+    }
+
+    async fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.channel.transmit_detached(command).await
+    }
+
+    /// In a transaction.
+    async fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options).await
     }
 }
 

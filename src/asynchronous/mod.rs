@@ -5,14 +5,12 @@
 
 mod card;
 mod context;
-mod logical;
 mod reader;
 mod session;
 mod transaction;
 
 pub use card::AsyncCard;
 pub use context::AsyncContext;
-pub use logical::AsyncLogicalChannel;
 pub use reader::AsyncReader;
 pub use session::AsyncSession;
 pub use transaction::AsyncTransaction;
@@ -24,6 +22,7 @@ mod tests {
     use super::*;
     use crate::apdu::Command;
     use crate::attributes;
+    use crate::exchange::{AsyncContactless, AsyncControl, AsyncLogicalChannel, AsyncTransmit};
     use crate::features::{PinFormat, PinVerification, ReaderFeatures};
     use crate::{
         Attribute, CardFilter, ConnectOptions, ControlCode, Disposition, EventStream,
@@ -38,14 +37,14 @@ mod tests {
     fn handles_can_go_to_other_threads() {
         fn can_go<T: Send + 'static>() {}
         is_shared::<AsyncContext>();
-        can_go::<AsyncCard>();
-        can_go::<AsyncReader>();
+        is_shared::<AsyncCard>();
+        is_shared::<AsyncReader>();
         can_go::<AsyncSession>();
         can_go::<EventStream>();
-        fn goes_borrowed<'a>(transaction: AsyncTransaction<'a>) -> impl Send + 'a {
-            transaction
-        }
-        let _ = goes_borrowed;
+        is_shared::<AsyncTransaction<'static>>();
+        is_shared::<AsyncLogicalChannel<'static, AsyncCard>>();
+        is_shared::<AsyncLogicalChannel<'static, AsyncTransaction<'static>>>();
+        is_shared::<AsyncContactless<'static, AsyncCard>>();
     }
 
     /// Compiles if every future can go to other threads.
@@ -95,8 +94,11 @@ mod tests {
         goes(async {
             let mut channel = card.logical_channel().await?;
             channel.exchange(&Command::open_channel()).await?;
+            channel.transmit_secret(&[]).await?;
+            channel.contactless().uid().await.ok();
             channel.close().await
         });
+        goes(over_any(card));
         goes(card.within(Duration::MAX, async |card| card.status().await));
         goes(card.within(Duration::MAX, async |card| {
             let mut transaction = card.transaction().await?;
@@ -108,6 +110,20 @@ mod tests {
         goes(session.keep_alive());
         goes(session.run(|card: &mut SessionCard<'_>| card.transmit(&[])));
         goes(session.run_restartable(|card: &mut SessionCard<'_>| card.transmit(&[])));
+    }
+
+    /// Compiles if that holds for every implementation, too: an `async fn` would not say so.
+    #[allow(clippy::manual_async_fn)]
+    fn over_any(card: &mut impl AsyncTransmit) -> impl Future<Output = crate::Result<()>> + Send {
+        async {
+            card.features().await?;
+            card.contactless().uid().await.ok();
+            if let Ok(mut channel) = card.logical_channel().await {
+                channel.transmit_ref(&[]).await?;
+                channel.logical_channel().await.ok();
+            }
+            card.atr().await.map(drop)
+        }
     }
 
     #[allow(dead_code, unused_must_use)]

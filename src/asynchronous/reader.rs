@@ -8,6 +8,7 @@ use crate::channel::Channel;
 use crate::channel::call::Call;
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
+use crate::exchange::AsyncControl;
 use crate::limits::AbortHandle;
 use crate::values::{
     Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocols, ReaderName,
@@ -218,6 +219,20 @@ impl AsyncReader {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }
+    }
+}
+
+impl AsyncControl for AsyncReader {
+    fn reader_name(&self) -> &ReaderName {
+        self.name()
+    }
+
+    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input).await
+    }
+
+    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.attribute(attribute).await
     }
 }
 

@@ -1,16 +1,13 @@
 //! Transactions whose calls are futures.
 
-use tracing::Instrument;
-
 use super::card::AsyncCard;
-use super::logical::AsyncLogicalChannel;
-use crate::apdu::{Command, Exchange, ExchangeError, ExchangeOptions, Next, Response};
+use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::card::Hold;
 use crate::channel::call::Call;
 use crate::error::{Operation, Result};
-use crate::trace;
+use crate::exchange::{AsyncControl, AsyncTransmit};
 use crate::values::{
-    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
     ReaderName, ShareMode,
 };
 
@@ -77,6 +74,20 @@ impl<'card> AsyncTransaction<'card> {
         self.card(Operation::Transmit)?.transmit(command).await
     }
 
+    /// See [`AsyncCard::transmit_ref`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`](crate::Card::transmit).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`AsyncCard::transmit`].
+    #[doc(alias = "SCardTransmit")]
+    pub async fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        self.card(Operation::Transmit)?.transmit_ref(command).await
+    }
+
     /// See [`AsyncCard::exchange`].
     ///
     /// # Errors
@@ -104,50 +115,7 @@ impl<'card> AsyncTransaction<'card> {
         command: &Command,
         options: &ExchangeOptions,
     ) -> Result<Response, ExchangeError> {
-        let span = trace::exchange(self.reader(), command);
-        self.exchange_in_span(command, *options)
-            .instrument(span)
-            .await
-    }
-
-    /// Opens a logical channel. See [`Card::logical_channel`](crate::Card::logical_channel).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::logical_channel`](crate::Card::logical_channel).
-    ///
-    /// # Cancel safety
-    ///
-    /// That of [`exchange`](AsyncTransaction::exchange); a channel may stay open.
-    pub async fn logical_channel(&mut self) -> Result<AsyncLogicalChannel<'_>, ExchangeError> {
-        AsyncLogicalChannel::open(self).await
-    }
-
-    /// What the calls that wait on their thread do in `apdu::exchange`.
-    async fn exchange_in_span(
-        &mut self,
-        command: &Command,
-        mut options: ExchangeOptions,
-    ) -> Result<Response, ExchangeError> {
-        if options.depend_on_card(command) {
-            options = options.for_card(&self.status().await?.atr());
-        }
-        let mut exchange = Exchange::new(command, self.protocol(), &options)?;
-        loop {
-            let card = self.card(Operation::Transmit)?;
-            let bytes = exchange.command();
-            let sent = card
-                .channel()
-                .transmit_detached(bytes, exchange.is_secret());
-            let next = match sent.await {
-                Ok(answer) => exchange.answered(answer)?,
-                Err(error) => return Err(exchange.failed(error)),
-            };
-            match next {
-                Next::Send(another) => exchange = another,
-                Next::Done(response) => return Ok(response),
-            }
-        }
+        AsyncTransmit::exchange_with(self, command, options).await
     }
 
     /// See [`AsyncCard::status`].
@@ -281,6 +249,34 @@ impl<'card> AsyncTransaction<'card> {
     fn card(&mut self, operation: Operation) -> Result<&mut AsyncCard> {
         self.hold.check(operation, self.card.reader())?;
         Ok(self.card)
+    }
+}
+
+impl AsyncControl for AsyncTransaction<'_> {
+    fn reader_name(&self) -> &ReaderName {
+        self.reader()
+    }
+
+    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input).await
+    }
+
+    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.attribute(attribute).await
+    }
+}
+
+impl AsyncTransmit for AsyncTransaction<'_> {
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol()
+    }
+
+    async fn atr(&mut self) -> Result<Atr> {
+        Ok(self.status().await?.atr())
+    }
+
+    async fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.card(Operation::Transmit)?.send(command).await
     }
 }
 

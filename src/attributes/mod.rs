@@ -1,12 +1,13 @@
 //! Attributes with the types of their values.
 //!
 //! [`Card::attribute`](crate::Card::attribute) gives the bytes of any attribute. The ones here
-//! have a type besides their number: `attribute_value`, which every handle has, gives a value
-//! of it.
+//! have a type besides their number:
+//! [`Control::attribute_value`](crate::Control::attribute_value), which every handle has, returns
+//! a value of it.
 //!
 //! ```no_run
 //! # fn demo(mut reader: scard::Reader) -> Result<(), Box<dyn std::error::Error>> {
-//! use scard::attributes;
+//! use scard::{Control, attributes};
 //!
 //! let vendor = reader.attribute_value(attributes::VENDOR_NAME)?;
 //! let version = reader.attribute_value(attributes::VENDOR_IFD_VERSION)?;

@@ -6,15 +6,15 @@ mod transaction;
 
 use std::time::{Duration, Instant};
 
-use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::channel::call::Call;
 use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
-use crate::exchange::{Exchanges, LogicalChannel};
+use crate::exchange::{Control, Transmit};
 use crate::limits::AbortHandle;
 use crate::values::{
-    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
+    Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
     ReaderName, Scope, ShareMode,
 };
 
@@ -246,15 +246,7 @@ impl Card {
     /// Those of [`transmit`](Card::transmit).
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        self.transmit_shown(command, false)
-    }
-
-    /// Like [`Card::transmit_ref`]. With `is_secret`, neither command nor answer is shown
-    /// anywhere; otherwise the header decides.
-    // Always: see `Channel::transmit`.
-    #[inline(always)]
-    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        self.channel.transmit(command, is_secret)
+        self.channel.transmit(CommandBytes::new(command))
     }
 
     /// Exchanges a command: sends it, fetches the whole answer if the card says that there is
@@ -304,19 +296,6 @@ impl Card {
         options: &ExchangeOptions,
     ) -> Result<Response, ExchangeError> {
         self.transaction()?.exchange_with(command, options)
-    }
-
-    /// Opens a logical channel.
-    ///
-    /// Any program's reset closes it, and others can use the card in between: a
-    /// [`Transaction`] has [the same](Transaction::logical_channel).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`exchange`](Card::exchange); the status word if the card opens none, such as
-    /// [`StatusWord::CHANNEL_NOT_SUPPORTED`](crate::StatusWord::CHANNEL_NOT_SUPPORTED).
-    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
-        LogicalChannel::open(self)
     }
 
     /// Re-establishes the connection: acknowledges another program's reset, resets the
@@ -580,11 +559,40 @@ impl Card {
     }
 }
 
-impl Exchanges for Card {
-    fn reader(&self) -> &ReaderName {
+impl Control for Card {
+    fn reader_name(&self) -> &ReaderName {
         self.reader()
     }
 
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input)
+    }
+
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.attribute(attribute)
+    }
+
+    /// In a transaction. pcsc-lite passes a control code on whatever has happened to the card,
+    /// but begins no transaction then.
+    fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.transaction()?.control(code, input)
+    }
+}
+
+impl Transmit for Card {
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol()
+    }
+
+    fn atr(&mut self) -> Result<Atr> {
+        Ok(self.status()?.atr())
+    }
+
+    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.channel.transmit(command)
+    }
+
+    /// In a transaction.
     fn exchange_with(
         &mut self,
         command: &Command,

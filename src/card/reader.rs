@@ -7,6 +7,7 @@ use crate::channel::call::Call;
 use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
+use crate::exchange::Control;
 use crate::limits::AbortHandle;
 use crate::values::{
     Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocols, ReaderName, Scope,
@@ -188,5 +189,19 @@ impl Reader {
             Ok(()) => Ok(()),
             Err(error) => Err(HandleError::new(self, error)),
         }
+    }
+}
+
+impl Control for Reader {
+    fn reader_name(&self) -> &ReaderName {
+        self.name()
+    }
+
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input)
+    }
+
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.attribute(attribute)
     }
 }

@@ -1,9 +1,9 @@
 //! Transactions.
 
 use super::Card;
-use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::error::{Error, Operation, Refusal, Result};
-use crate::exchange::{Carrier, Exchanges, LogicalChannel, exchange};
+use crate::exchange::{Control, Transmit};
 use crate::values::{
     Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
     ReaderName, ShareMode,
@@ -136,13 +136,7 @@ impl<'card> Transaction<'card> {
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
         let card = self.card(Operation::Transmit)?;
-        card.transmit_shown(command, false)
-    }
-
-    /// See [`Card::transmit_shown`].
-    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        let card = self.card(Operation::Transmit)?;
-        card.transmit_shown(command, is_secret)
+        card.channel.transmit(CommandBytes::new(command))
     }
 
     /// See [`Card::exchange`].
@@ -164,16 +158,7 @@ impl<'card> Transaction<'card> {
         command: &Command,
         options: &ExchangeOptions,
     ) -> Result<Response, ExchangeError> {
-        exchange(self, command, options)
-    }
-
-    /// See [`Card::logical_channel`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::logical_channel`].
-    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
-        LogicalChannel::open(self)
+        Transmit::exchange_with(self, command, options)
     }
 
     /// See [`Card::status`].
@@ -289,11 +274,21 @@ impl<'card> Transaction<'card> {
     }
 }
 
-impl Carrier for Transaction<'_> {
-    fn reader(&self) -> &ReaderName {
+impl Control for Transaction<'_> {
+    fn reader_name(&self) -> &ReaderName {
         self.reader()
     }
 
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input)
+    }
+
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.attribute(attribute)
+    }
+}
+
+impl Transmit for Transaction<'_> {
     fn protocol(&self) -> Option<Protocol> {
         self.protocol()
     }
@@ -302,22 +297,8 @@ impl Carrier for Transaction<'_> {
         Ok(self.status()?.atr())
     }
 
-    fn send(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        self.transmit_shown(command, is_secret)
-    }
-}
-
-impl Exchanges for Transaction<'_> {
-    fn reader(&self) -> &ReaderName {
-        self.reader()
-    }
-
-    fn exchange_with(
-        &mut self,
-        command: &Command,
-        options: &ExchangeOptions,
-    ) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, options)
+    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.card(Operation::Transmit)?.send(command)
     }
 }
 

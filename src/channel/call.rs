@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::apdu::CommandBytes;
 use crate::connection::{Access, Connection};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::Permit;
@@ -158,8 +159,9 @@ impl Call<()> {
 
     /// Gives the length of the answer, which the connection has.
     /// The call keeps a copy of the command, and overwrites it.
-    pub(crate) fn transmit(command: &[u8], is_secret: bool) -> Call<impl Job<usize> + use<>> {
-        let refusal = Refusal::of_command(command);
+    pub(crate) fn transmit(command: CommandBytes<'_>) -> Call<impl Job<usize> + use<>> {
+        let refusal = Refusal::of_command(&command);
+        let marked = command.is_marked();
         let command = Zeroizing::new(match refusal {
             None => command.to_vec(),
             Some(_) => Vec::new(),
@@ -167,7 +169,7 @@ impl Call<()> {
         Call {
             refusal,
             ..Call::new(Operation::Transmit, move |connection, permit| {
-                connection.transmit_permitted(permit, &command, is_secret)
+                connection.transmit_permitted(permit, CommandBytes::marked(&command, marked))
             })
         }
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::{Channel, Limits, Opening};
+use crate::apdu::CommandBytes;
 use crate::channel::call::{About, Call, Job};
 use crate::connection::Connection;
 use crate::error::{Operation, Refusal, Result};
@@ -104,13 +105,8 @@ impl Channel {
     }
 
     /// Sends a command.
-    pub(crate) async fn transmit_detached(
-        &mut self,
-        command: &[u8],
-        is_secret: bool,
-    ) -> Result<&[u8]> {
-        let call = Call::transmit(command, is_secret);
-        let len = self.call_detached(call).await?;
+    pub(crate) async fn transmit_detached(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        let len = self.call_detached(Call::transmit(command)).await?;
         self.received(len)
     }
 

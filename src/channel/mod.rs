@@ -14,6 +14,7 @@ pub(crate) use detached::begin;
 use std::time::{Duration, Instant};
 
 use self::call::{About, Call, Job};
+use crate::apdu::CommandBytes;
 use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
@@ -341,31 +342,30 @@ impl Channel {
         }
     }
 
-    /// Sends a command and gives the answer in the connection's own buffer. With `is_secret`,
-    /// neither is shown; otherwise the header decides.
+    /// Sends a command and gives the answer in the connection's own buffer.
     // Always, because the compiler counts what is rare, too: few instructions are made of it.
     #[inline(always)]
-    pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+    pub(crate) fn transmit(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         if !self.limits.are_none() {
-            return self.transmit_within_limits(command, is_secret);
+            return self.transmit_within_limits(command);
         }
         // Not by a call: that would own the command.
-        if Refusal::of_command(command).is_some() {
-            return self.refuse_command(command);
+        if Refusal::of_command(&command).is_some() {
+            return self.refuse_command(&command);
         }
         match &self.connection {
             Some(connection) if connection.is_ready() && !trace::may_tell() => {}
-            _ => return self.transmit_with_care(command, is_secret),
+            _ => return self.transmit_with_care(command),
         }
         match &mut self.connection {
-            Some(connection) => connection.send(command),
+            Some(connection) => connection.send(&command),
             None => Err(About::TRANSMIT.refuse(&self.reader, Refusal::ABANDONED)),
         }
     }
 
     #[cold]
-    fn transmit_within_limits(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        let len = self.call(Call::transmit(command, is_secret))?;
+    fn transmit_within_limits(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        let len = self.call(Call::transmit(command))?;
         self.received(len)
     }
 
@@ -377,8 +377,8 @@ impl Channel {
 
     /// Whatever is more than to send and receive.
     #[cold]
-    fn transmit_with_care(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        self.usable(About::TRANSMIT)?.transmit(command, is_secret)
+    fn transmit_with_care(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.usable(About::TRANSMIT)?.transmit(command)
     }
 
     /// The answer to the last command.

@@ -10,6 +10,7 @@ mod numbers;
 
 use std::fmt;
 
+use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{CardCondition, Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
@@ -493,22 +494,17 @@ impl Connection {
         }
     }
 
-    /// Sends a command and gives the answer. With `is_secret`, neither is shown; otherwise
-    /// the header decides.
-    pub(crate) fn transmit(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
+    /// Sends a command and gives the answer.
+    pub(crate) fn transmit(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         if self.received.0.is_empty() {
             self.received = ReceiveBuffer::new();
             self.get_ready();
         }
         let (handle, protocol) = (self.handle, &self.protocol_info);
         let sent = match self.unacknowledged {
-            None => trace::transmit(
-                &self.reader,
-                command,
-                is_secret,
-                &mut self.received.0,
-                |received| service::transmit(handle, protocol, command, received),
-            ),
+            None => trace::transmit(&self.reader, command, &mut self.received.0, |received| {
+                service::transmit(handle, protocol, &command, received)
+            }),
             Some(code) => Err(code.into()),
         };
         match sent {
@@ -534,12 +530,11 @@ impl Connection {
     pub(crate) fn transmit_permitted(
         &mut self,
         permit: &Permit<'_>,
-        command: &[u8],
-        is_secret: bool,
+        command: CommandBytes<'_>,
     ) -> Result<usize> {
         let began = self.wait_for_others()?;
         let sent = if permit.grant() {
-            self.transmit(command, is_secret).map(<[u8]>::len)
+            self.transmit(command).map(<[u8]>::len)
         } else {
             Err(self.left(Operation::Transmit))
         };

@@ -6,6 +6,7 @@
 //!
 //! ```no_run
 //! # fn demo(mut card: scard::Card) -> Result<(), Box<dyn std::error::Error>> {
+//! use scard::Transmit;
 //! use scard::contactless::{Key, KeyKind, KeyPlace};
 //!
 //! // Several commands belong together here: nobody else gets in between.
@@ -21,8 +22,9 @@
 //! # }
 //! ```
 //!
-//! For calls that are not made through [`Contactless`](crate::Contactless), as with futures, there is each command in
-//! [`command`], and [`Status::check`] reads the answer.
+//! [`Contactless`](crate::Contactless) is made by [`Transmit::contactless`](crate::Transmit::contactless),
+//! which everything that takes commands has. For other ways to the reader, [`command`] has each
+//! command, and [`Status::check`] reads the answer.
 //!
 //! # What is there
 //!

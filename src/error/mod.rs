@@ -137,6 +137,24 @@ impl Error {
         Error::new(operation, failure).with_reader(reader)
     }
 
+    /// The error of a call that something other than PC/SC has made: for implementations of
+    /// [`Transmit`](crate::Transmit) and [`Control`](crate::Control).
+    ///
+    /// Kind, recovery and whether the command may have run follow from operation and code, as
+    /// for an answer of the service.
+    ///
+    /// ```
+    /// use scard::{Error, ErrorKind, Operation, ReaderName, ReturnCode};
+    ///
+    /// let name = ReaderName::new("Remote reader")?;
+    /// let error = Error::from_code(Operation::Transmit, ReturnCode::W_REMOVED_CARD, &name);
+    /// assert_eq!(error.kind(), ErrorKind::CardRemoved);
+    /// # Ok::<(), scard::InvalidReaderName>(())
+    /// ```
+    pub fn from_code(operation: Operation, code: ReturnCode, reader_name: &ReaderName) -> Error {
+        Error::on_reader(operation, code, reader_name)
+    }
+
     #[cold]
     pub(crate) fn refused(operation: Operation, reader: &ReaderName, refusal: Refusal) -> Error {
         Error::given_up(operation, refusal).with_reader(reader)

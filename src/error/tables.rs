@@ -1,7 +1,6 @@
 //! The tables in the documentation, which are also what the tests compare with.
 
-use crate::codes::Platform;
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 
 /// The file is written by the test; on a failure, put what is printed into it.
 #[track_caller]

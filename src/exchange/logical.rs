@@ -2,21 +2,29 @@
 
 use std::fmt;
 
-use super::carrier::Exchanges;
-use crate::apdu::{AnswerProblem, Command, ExchangeError, ExchangeOptions, Response, Step};
-use crate::values::ReaderName;
+use super::control::Control;
+use super::transmit::Transmit;
+#[cfg(feature = "async")]
+use super::{AsyncControl, AsyncTransmit};
+use crate::apdu::{
+    AnswerProblem, Command, CommandBytes, ExchangeError, ExchangeOptions, Response, Step,
+};
+use crate::error::Result;
+use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
 
-/// A logical channel of the card that was opened, for as long as it is used.
+/// A logical channel of a card, which is borrowed for as long as the channel is used.
 ///
-/// Each channel has its own selected application. Made by
-/// [`Card::logical_channel`](crate::Card::logical_channel) and its like, which it borrows.
+/// Each channel has its own selected application. Opened by
+/// [`logical_channel`](Transmit::logical_channel), which everything that takes commands has.
+/// A channel takes commands itself: everything written over [`Transmit`] works on it.
 ///
 /// ```no_run
 /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
-/// use scard::apdu::Command;
+/// use scard::{Command, Transmit};
 ///
 /// let mut channel = card.logical_channel()?;
 /// channel.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?.ok()?;
+/// let challenge = channel.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
 /// channel.close()?;
 /// # Ok(())
 /// # }
@@ -24,39 +32,67 @@ use crate::values::ReaderName;
 ///
 /// # Dropping
 ///
-/// Closing takes a command to the card, and that can wait: for the card, or another program's
-/// transaction. So a drop sends none and the channel stays open, which the
-/// [trace](crate::trace) tells, until the card is reset. A card has few of them:
-/// [`close`](LogicalChannel::close) it.
+/// Closing a channel takes a command, which can block: on the card, or on another program's
+/// transaction. So dropping one sends nothing, and the channel stays open until the card is
+/// reset; the [trace](crate::trace) records it. A card has few channels:
+/// [`close`](LogicalChannel::close) them.
 #[must_use = "a channel that is dropped stays open"]
-pub struct LogicalChannel<'a> {
-    over: &'a mut dyn Exchanges,
+pub struct LogicalChannel<'a, T: Transmit + ?Sized> {
+    card: &'a mut T,
     channel: OpenChannel,
 }
 
-impl<'a> LogicalChannel<'a> {
-    pub(crate) fn open(over: &'a mut dyn Exchanges) -> Result<LogicalChannel<'a>, ExchangeError> {
+impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
+    /// Opens a channel: [`Transmit::logical_channel`], also for a `dyn Transmit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Transmit::logical_channel`].
+    pub fn open(card: &'a mut T) -> Result<LogicalChannel<'a, T>, ExchangeError> {
         let open = Command::open_channel();
-        let response = over.exchange_with(&open, &ExchangeOptions::new())?;
+        let response = card.exchange(&open)?;
         let channel = OpenChannel::of(&open, response)?;
-        Ok(LogicalChannel { over, channel })
+        Ok(LogicalChannel { card, channel })
     }
 
     /// The number of the channel, 1 to 19.
     pub fn number(&self) -> u8 {
-        self.channel.number()
+        self.channel.number
     }
 
-    /// Exchanges a command on this channel, whichever its class says:
+    /// Sends a command on this channel and returns the answer, status word included. The
+    /// class byte gets the number of this channel, whichever it has: [`Command::on_channel`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transmit`](crate::Card::transmit), and
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), with nothing sent, if
+    /// the class cannot carry this channel.
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        Transmit::transmit(self, command)
+    }
+
+    /// [`transmit`](LogicalChannel::transmit) that lends the answer until the next call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`transmit`](LogicalChannel::transmit).
+    #[doc(alias = "SCardTransmit")]
+    pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
+        Transmit::transmit_ref(self, command)
+    }
+
+    /// Exchanges a command on this channel, whichever its class has:
     /// [`Command::on_channel`].
     ///
     /// # Errors
     ///
     /// Those of [`Card::exchange`](crate::Card::exchange), and
-    /// [`InvalidCommand::Channel`](crate::apdu::InvalidCommand::Channel) if the class cannot say
-    /// the channel.
+    /// [`InvalidCommand::Channel`](crate::apdu::InvalidCommand::Channel) if the class cannot
+    /// carry this channel.
     pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new())
+        Transmit::exchange(self, command)
     }
 
     /// [`exchange`](LogicalChannel::exchange) with options.
@@ -69,48 +105,268 @@ impl<'a> LogicalChannel<'a> {
         command: &Command,
         options: &ExchangeOptions,
     ) -> Result<Response, ExchangeError> {
-        let command = command.clone().on_channel(self.number())?;
-        self.over.exchange_with(&command, options)
+        self.card.exchange_on(self.number(), command, options)
     }
 
-    /// Closes the channel, by a command on the basic one.
+    /// Closes the channel, by a command on the channel that it was opened from.
     ///
     /// # Errors
     ///
     /// Those of [`Card::exchange`](crate::Card::exchange), and a status word other than 9000.
-    /// Then the channel may still be open on the card.
+    /// The channel may still be open on the card then.
     pub fn close(mut self) -> Result<(), ExchangeError> {
         let close = self.channel.close();
-        let closed = self.over.exchange_with(&close, &ExchangeOptions::new())?;
-        closed.ok()?;
+        self.card.exchange(&close)?.ok()?;
         Ok(())
     }
 }
 
-impl Drop for LogicalChannel<'_> {
-    fn drop(&mut self) {
-        self.channel.dropped(self.over.reader());
+impl<T: Transmit + ?Sized> Control for LogicalChannel<'_, T> {
+    fn reader_name(&self) -> &ReaderName {
+        self.card.reader_name()
+    }
+
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.card.control(code, input)
+    }
+
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.card.attribute(attribute)
+    }
+
+    fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.card.control_exclusively(code, input)
     }
 }
 
-impl fmt::Debug for LogicalChannel<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogicalChannel")
-            .field("reader", self.over.reader())
-            .field("number", &self.number())
-            .finish_non_exhaustive()
+impl<T: Transmit + ?Sized> Transmit for LogicalChannel<'_, T> {
+    fn protocol(&self) -> Option<Protocol> {
+        self.card.protocol()
     }
+
+    fn atr(&mut self) -> Result<Atr> {
+        self.card.atr()
+    }
+
+    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.card.send_on(self.number(), command)
+    }
+
+    fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options)
+    }
+
+    /// On that channel, not on this one.
+    fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.card.send_on(channel, command)
+    }
+
+    /// On that channel, not on this one.
+    fn exchange_on(
+        &mut self,
+        channel: u8,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.card.exchange_on(channel, command, options)
+    }
+}
+
+impl<T: Transmit + ?Sized> Drop for LogicalChannel<'_, T> {
+    fn drop(&mut self) {
+        self.channel.dropped(self.card.reader_name());
+    }
+}
+
+impl<T: Transmit + ?Sized> fmt::Debug for LogicalChannel<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.number();
+        debug(f, "LogicalChannel", self.card.reader_name(), number)
+    }
+}
+
+/// A [`LogicalChannel`] whose calls are futures. Needs the feature `async`.
+///
+/// Opened by [`logical_channel`](AsyncTransmit::logical_channel). Its methods are those of
+/// [`AsyncTransmit`]; the ones here need no import.
+///
+/// ```no_run
+/// # async fn demo(mut card: scard::AsyncCard) -> Result<(), scard::apdu::ExchangeError> {
+/// use scard::{AsyncTransmit, Command};
+///
+/// let mut channel = card.logical_channel().await?;
+/// channel.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?).await?.ok()?;
+/// channel.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Dropping
+///
+/// As with a [`LogicalChannel`](LogicalChannel#dropping), nothing is sent: the channel stays
+/// open until the card is reset.
+///
+/// # Cancel safety
+///
+/// That of [`AsyncTransmit`](AsyncTransmit#cancel-safety).
+#[cfg(feature = "async")]
+#[must_use = "a channel that is dropped stays open"]
+pub struct AsyncLogicalChannel<'a, T: AsyncTransmit> {
+    card: &'a mut T,
+    channel: OpenChannel,
+}
+
+#[cfg(feature = "async")]
+impl<'a, T: AsyncTransmit> AsyncLogicalChannel<'a, T> {
+    pub(super) async fn open(card: &'a mut T) -> Result<AsyncLogicalChannel<'a, T>, ExchangeError> {
+        let open = Command::open_channel();
+        let response = card.exchange(&open).await?;
+        let channel = OpenChannel::of(&open, response)?;
+        Ok(AsyncLogicalChannel { card, channel })
+    }
+
+    /// The number of the channel, 1 to 19.
+    pub fn number(&self) -> u8 {
+        self.channel.number
+    }
+
+    /// [`LogicalChannel::transmit`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LogicalChannel::transmit`].
+    #[doc(alias = "SCardTransmit")]
+    pub async fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        AsyncTransmit::transmit(self, command).await
+    }
+
+    /// [`LogicalChannel::exchange`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LogicalChannel::exchange`].
+    pub async fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
+        AsyncTransmit::exchange(self, command).await
+    }
+
+    /// [`LogicalChannel::exchange_with`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LogicalChannel::exchange`].
+    pub async fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        let number = self.number();
+        self.card.exchange_on(number, command, options).await
+    }
+
+    /// [`LogicalChannel::close`] as a future. If it is dropped, the channel may stay open.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LogicalChannel::close`].
+    pub async fn close(mut self) -> Result<(), ExchangeError> {
+        let close = self.channel.close();
+        self.card.exchange(&close).await?.ok()?;
+        Ok(())
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: AsyncTransmit> AsyncControl for AsyncLogicalChannel<'_, T> {
+    fn reader_name(&self) -> &ReaderName {
+        self.card.reader_name()
+    }
+
+    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.card.control(code, input).await
+    }
+
+    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.card.attribute(attribute).await
+    }
+
+    async fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.card.control_exclusively(code, input).await
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: AsyncTransmit> AsyncTransmit for AsyncLogicalChannel<'_, T> {
+    fn protocol(&self) -> Option<Protocol> {
+        self.card.protocol()
+    }
+
+    async fn atr(&mut self) -> Result<Atr> {
+        self.card.atr().await
+    }
+
+    async fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.card.send_on(self.number(), command).await
+    }
+
+    async fn exchange_with(
+        &mut self,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.exchange_with(command, options).await
+    }
+
+    /// On that channel, not on this one.
+    async fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.card.send_on(channel, command).await
+    }
+
+    /// On that channel, not on this one.
+    async fn exchange_on(
+        &mut self,
+        channel: u8,
+        command: &Command,
+        options: &ExchangeOptions,
+    ) -> Result<Response, ExchangeError> {
+        self.card.exchange_on(channel, command, options).await
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: AsyncTransmit> Drop for AsyncLogicalChannel<'_, T> {
+    fn drop(&mut self) {
+        self.channel.dropped(self.card.reader_name());
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: AsyncTransmit> fmt::Debug for AsyncLogicalChannel<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.number();
+        debug(f, "AsyncLogicalChannel", self.card.reader_name(), number)
+    }
+}
+
+fn debug(f: &mut fmt::Formatter<'_>, name: &str, reader: &ReaderName, number: u8) -> fmt::Result {
+    f.debug_struct(name)
+        .field("reader", reader)
+        .field("number", &number)
+        .finish_non_exhaustive()
 }
 
 /// A channel that the card has opened, whatever it is used over.
-pub(crate) struct OpenChannel {
+struct OpenChannel {
     number: u8,
     closing: bool,
 }
 
 impl OpenChannel {
     /// By the answer to the command that opens one.
-    pub(crate) fn of(open: &Command, response: Response) -> Result<OpenChannel, ExchangeError> {
+    fn of(open: &Command, response: Response) -> Result<OpenChannel, ExchangeError> {
         match *response.ok()? {
             [number @ 1..=19] => Ok(OpenChannel {
                 number,
@@ -124,18 +380,14 @@ impl OpenChannel {
         }
     }
 
-    pub(crate) fn number(&self) -> u8 {
-        self.number
-    }
-
-    /// The command that closes it, which is going to be sent.
-    pub(crate) fn close(&mut self) -> Command {
+    /// The command that closes it, which is about to be sent.
+    fn close(&mut self) -> Command {
         self.closing = true;
         Command::close_channel(self.number)
     }
 
-    /// Nobody uses it any more.
-    pub(crate) fn dropped(&self, reader: &ReaderName) {
+    /// It is no longer used.
+    fn dropped(&self, reader: &ReaderName) {
         if !self.closing {
             tracing::debug!(
                 ?reader,

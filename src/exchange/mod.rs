@@ -1,9 +1,20 @@
-//! Exchanges over whatever commands can be sent to.
+//! What is done with anything that takes commands or control codes: the traits, and what
+//! stands on them. Each asynchronous twin is in the file of its blocking one.
 
-mod carrier;
+mod contactless;
+mod control;
 mod logical;
+mod transmit;
 
-pub(crate) use carrier::{Carrier, Exchanges, exchange};
+#[cfg(feature = "async")]
+pub use contactless::AsyncContactless;
+pub use contactless::Contactless;
+#[cfg(feature = "async")]
+pub use control::AsyncControl;
+pub use control::Control;
+#[cfg(feature = "async")]
+pub use logical::AsyncLogicalChannel;
 pub use logical::LogicalChannel;
 #[cfg(feature = "async")]
-pub(crate) use logical::OpenChannel;
+pub use transmit::AsyncTransmit;
+pub use transmit::Transmit;

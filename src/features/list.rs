@@ -5,8 +5,8 @@ use crate::values::ControlCode;
 
 /// The features that a reader has, and their control codes.
 ///
-/// Given by [`Card::features`](crate::Card::features) and its like on readers and
-/// transactions. They stay the same for as long as the reader is plugged in.
+/// Returned by [`Control::features`](crate::Control::features). They stay the same for as long as
+/// the reader is plugged in.
 ///
 /// ```
 /// use scard::features::{Feature, ReaderFeatures};

@@ -7,6 +7,7 @@
 //! ```no_run
 //! # fn demo(mut card: scard::Card) -> scard::Result<()> {
 //! use std::time::Duration;
+//! use scard::Control;
 //! use scard::features::{Feature, PinFormat, PinOutcome, PinVerification};
 //!
 //! let features = card.features()?;
@@ -29,7 +30,8 @@
 //! # }
 //! ```
 //!
-//! Features without a method here are used by their control code:
+//! The methods are those of [`Control`](crate::Control), which every handle has, and a direct
+//! [`Reader`](crate::Reader). Features without a method there are used by their control code:
 //! [`Card::control`](crate::Card::control) with [`ReaderFeatures::control_code`].
 //! [`PinVerification::to_bytes`] and [`PinModification::to_bytes`] are the input of the `START`
 //! features, too.

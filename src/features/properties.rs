@@ -20,9 +20,9 @@ bitflags::bitflags! {
 /// The properties of a reader, from its answer to
 /// [`FEATURE_GET_TLV_PROPERTIES`](super::Feature::GET_TLV_PROPERTIES).
 ///
-/// Given by [`Card::reader_properties`](crate::Card::reader_properties) and its like on readers
-/// and transactions. Every property can be missing, or have a value that is no number of four
-/// bytes at most, and is `None` then; [`value`](ReaderProperties::value) has what came.
+/// Returned by [`Control::reader_properties`](crate::Control::reader_properties). A property that
+/// is missing, or whose value is not a number of at most four bytes, is `None`;
+/// [`value`](ReaderProperties::value) has the bytes.
 ///
 /// ```
 /// use scard::features::{Property, ReaderProperties};
@@ -163,6 +163,7 @@ impl ExchangeOptions {
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::Control;
     /// use scard::apdu::ExchangeOptions;
     ///
     /// let features = card.features()?;

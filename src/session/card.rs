@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::apdu::{Command, ExchangeError, ExchangeOptions, Response};
+use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::card::Transaction;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exchange::{Carrier, Exchanges, LogicalChannel, exchange};
+use crate::exchange::{Control, Transmit};
 use crate::values::{
     Atr, Attribute, CardStatus, ControlCode, Disposition, Protocol, ReaderName, ShareMode,
 };
@@ -118,8 +118,7 @@ impl<'a> SessionCard<'a> {
     /// `?` does; it recovers from it if nothing was done yet.
     #[doc(alias = "SCardTransmit")]
     pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
-        let answer = self.transaction.transmit(command);
-        self.progress.note_command(answer)
+        Transmit::transmit(self, command)
     }
 
     /// See [`Card::transmit_ref`](crate::Card::transmit_ref).
@@ -129,13 +128,7 @@ impl<'a> SessionCard<'a> {
     /// Those of [`SessionCard::transmit`].
     #[doc(alias = "SCardTransmit")]
     pub fn transmit_ref(&mut self, command: &[u8]) -> Result<&[u8]> {
-        self.transmit_shown(command, false)
-    }
-
-    /// With `is_secret`, neither command nor answer is shown anywhere.
-    pub(crate) fn transmit_shown(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        let answer = self.transaction.transmit_shown(command, is_secret);
-        self.progress.note_command(answer)
+        Transmit::transmit_ref(self, command)
     }
 
     /// See [`Card::exchange`](crate::Card::exchange).
@@ -158,16 +151,7 @@ impl<'a> SessionCard<'a> {
         command: &Command,
         options: &ExchangeOptions,
     ) -> Result<Response, ExchangeError> {
-        exchange(self, command, options)
-    }
-
-    /// See [`Card::logical_channel`](crate::Card::logical_channel).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::logical_channel`](crate::Card::logical_channel).
-    pub fn logical_channel(&mut self) -> Result<LogicalChannel<'_>, ExchangeError> {
-        LogicalChannel::open(self)
+        Transmit::exchange_with(self, command, options)
     }
 
     /// See [`Card::status`](crate::Card::status).
@@ -258,11 +242,21 @@ pub(super) fn slice(keep_alive: Option<Duration>, end: Option<Instant>) -> Durat
     keep_alive.unwrap_or(FOREVER).min(left)
 }
 
-impl Carrier for SessionCard<'_> {
-    fn reader(&self) -> &ReaderName {
+impl Control for SessionCard<'_> {
+    fn reader_name(&self) -> &ReaderName {
         self.reader()
     }
 
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input)
+    }
+
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.attribute(attribute)
+    }
+}
+
+impl Transmit for SessionCard<'_> {
     fn protocol(&self) -> Option<Protocol> {
         self.protocol()
     }
@@ -271,22 +265,10 @@ impl Carrier for SessionCard<'_> {
         Ok(self.status()?.atr())
     }
 
-    fn send(&mut self, command: &[u8], is_secret: bool) -> Result<&[u8]> {
-        self.transmit_shown(command, is_secret)
-    }
-}
-
-impl Exchanges for SessionCard<'_> {
-    fn reader(&self) -> &ReaderName {
-        self.reader()
-    }
-
-    fn exchange_with(
-        &mut self,
-        command: &Command,
-        options: &ExchangeOptions,
-    ) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, options)
+    /// Counts the command.
+    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        let answer = self.transaction.send(command);
+        self.progress.note_command(answer)
     }
 }
 

@@ -3,14 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
-use scard::LogicalChannel;
 use scard::apdu::ExchangeOptions;
 use scard::contactless::{Key, KeyKind, KeyPlace};
 use scard::features::{PinFormat, PinModification, PinVerification};
 use scard::{
-    AbortHandle, Card, CardFilter, Command, ConnectOptions, Context, ContextOptions, Disposition,
-    Initialization, MonitorOptions, Protocols, Reader, ReaderName, Session, SessionCard, SetUpWhen,
-    ShareMode, Transaction,
+    AbortHandle, Card, CardFilter, Command, ConnectOptions, Context, ContextOptions, Control as _,
+    Disposition, Initialization, LogicalChannel, MonitorOptions, Protocols, Reader, ReaderName,
+    Session, SessionCard, SetUpWhen, ShareMode, Transaction, Transmit,
 };
 
 #[cfg(feature = "async")]
@@ -381,10 +380,13 @@ fn whole(world: &World, card: &mut Card, random: &mut Random) {
     }
 }
 
-fn in_channel(world: &World, channel: &mut LogicalChannel<'_>, tag: &Tag) {
+fn in_channel(world: &World, channel: &mut LogicalChannel<'_, impl Transmit>, tag: &Tag) {
     let _ = channel.number();
     if let Ok(answer) = channel.exchange(&tagged(tag)) {
         world.check(tag, answer.data());
+    }
+    if let Ok(answer) = channel.transmit(&tag.command()) {
+        world.check(tag, &answer);
     }
 }
 

@@ -6,6 +6,7 @@ use scard::{
     AsyncCard, AsyncContext, AsyncSession, AsyncTransaction, CardFilter, Context, ContextOptions,
     MonitorOptions, Protocols, Session, ShareMode,
 };
+use scard::{AsyncControl as _, AsyncTransmit as _};
 
 use crate::calls::{
     ask, ask_more, some_disposition, some_initialization, some_options, some_protocols,

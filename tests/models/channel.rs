@@ -29,7 +29,7 @@ fn another() -> thread::JoinHandle<()> {
     thread::spawn(|| {
         let mut other = opening(None, None).open().unwrap();
         other.call(Call::begin_transaction()).unwrap();
-        other.transmit(&[0xEE, 0, 0, 0], false).unwrap();
+        other.transmit(CommandBytes::new(&[0xEE, 0, 0, 0])).unwrap();
         other
             .call(Call::end_transaction(Disposition::Leave))
             .unwrap();
@@ -63,7 +63,7 @@ fn a_call_that_is_given_up_leaves_nothing_behind() {
         match opening(Some(MOMENT), None).open() {
             Ok(mut channel) => {
                 for class in 1..3 {
-                    let answer = channel.transmit(&[class, 0, 0, 0], false);
+                    let answer = channel.transmit(CommandBytes::new(&[class, 0, 0, 0]));
                     let failed = expect(answer, class).is_err();
                     assert_eq!(channel.is_abandoned(), failed);
                 }
@@ -84,7 +84,7 @@ fn a_call_that_is_stopped_leaves_nothing_behind() {
         let stopper = thread::spawn(move || stops.abort());
         if let Ok(mut channel) = opening(None, Some(abort)).open() {
             let began = channel.call(Call::begin_transaction()).is_ok();
-            let _ = expect(channel.transmit(&[1, 0, 0, 0], false), 1);
+            let _ = expect(channel.transmit(CommandBytes::new(&[1, 0, 0, 0])), 1);
             if began {
                 // What ends something is done all the same.
                 let _ = channel.call(Call::end_transaction(Disposition::Leave));

@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use scard::attributes::{self, AttributeError, CardPresence, CardType, Channel, IfdVersion};
-use scard::{Attribute, ErrorKind, Operation, Protocol};
+use scard::{AsyncControl as _, Attribute, Control as _, ErrorKind, Operation, Protocol};
 use scard_testkit::{Driver, Sandbox, isolated};
 
 use crate::support::*;

@@ -5,7 +5,7 @@ use scard::apdu::StatusWord;
 use scard::contactless::{
     ContactlessError, Key, KeyKind, KeyPlace, Request, Status, StatusMeaning,
 };
-use scard::{ConnectOptions, Context, ErrorKind, ReaderName, Session};
+use scard::{ConnectOptions, Context, ErrorKind, ReaderName, Session, Transmit as _};
 use scard_testkit::{Sandbox, VirtualCard, isolated};
 
 use crate::support::mifare::{ATR, FACTORY, Mifare, UID, value_block};

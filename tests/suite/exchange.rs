@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use scard::Transmit as _;
 use scard::apdu::{
     AnswerProblem, Command, ExchangeError, ExchangeOptions, Form, StatusWord, Step, TooLong,
 };
@@ -419,7 +420,7 @@ mod futures {
 #[cfg(feature = "async")]
 #[test]
 fn logical_channels_over_futures_are_opened_used_and_closed() {
-    use scard::{AsyncContext, Disposition};
+    use scard::{AsyncContext, AsyncTransmit as _, Disposition};
 
     isolated(|| {
         executor::everywhere(fixture_with(Iso7816::card(T1)), |fixture| async move {

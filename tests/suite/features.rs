@@ -9,7 +9,7 @@ use scard::features::{
     EntryValidation, Feature, PinFormat, PinModification, PinOffset, PinOutcome, PinPadAnswer,
     PinVerification, PpduSupport, ReaderFeatures,
 };
-use scard::{ControlCode, ErrorKind, Operation, Origin, ReturnCode, Session};
+use scard::{Control as _, ControlCode, ErrorKind, Operation, Origin, ReturnCode, Session};
 use scard_testkit::{ControlCall, Driver, IfdError, Sandbox, VirtualReader, isolated};
 
 use crate::support::random::Random;
@@ -551,7 +551,7 @@ fn another_driver_without_pin_pad() {
 #[cfg(feature = "async")]
 #[test]
 fn a_pad_can_be_awaited() {
-    use scard::{AsyncCard, AsyncReader};
+    use scard::{AsyncCard, AsyncControl as _, AsyncReader};
 
     isolated(|| {
         let fixture = kit();

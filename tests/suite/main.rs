@@ -34,6 +34,7 @@ mod given_up;
 mod hot_plug;
 mod house;
 mod look;
+mod mock;
 mod monitor;
 mod monitor_async;
 #[cfg(feature = "pcsc-2")]

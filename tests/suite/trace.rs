@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scard::apdu::{Command, ExchangeOptions};
-use scard::{ControlCode, Initialization, Session};
+use scard::{ControlCode, Initialization, Session, Transmit as _};
 use scard_testkit::atr::{T0, T1};
 use scard_testkit::{Reply, VirtualCard, isolated};
 use tracing::field::{Field, Visit};
@@ -187,7 +187,9 @@ fn a_pin_is_told_nowhere() {
                 all += &printed!(change, card.exchange_with(&change, &chains).unwrap());
                 let marked = put(PIN).sensitive();
                 all += &printed!(marked, card.exchange(&marked).unwrap());
+                card.transmit_secret(&put(PIN).to_bytes()).unwrap();
                 // … and whose answer is.
+                card.transmit_secret(&get().to_bytes()).unwrap();
                 let marked = get().sensitive();
                 let response = card.exchange(&marked).unwrap();
                 assert_eq!(response.data(), PIN, "what was put");
@@ -203,6 +205,10 @@ fn a_pin_is_told_nowhere() {
                 let _ = card.exchange(&verify).unwrap();
                 let mut transaction = card.transaction().unwrap();
                 let _ = transaction.exchange(&verify).unwrap();
+                let mut channel = transaction.logical_channel().unwrap();
+                channel.transmit_secret(&put(PIN).to_bytes()).unwrap();
+                all += &printed!(channel);
+                channel.close().unwrap();
                 all += &printed!(transaction);
                 drop(transaction);
 
@@ -210,6 +216,7 @@ fn a_pin_is_told_nowhere() {
                 let mut session = builder.open().unwrap();
                 let run = session.run(|card| {
                     card.transmit(&verify.to_bytes())?;
+                    card.transmit_secret(&put(PIN).to_bytes())?;
                     all += &printed!(card);
                     Ok::<_, scard::apdu::ExchangeError>(card.exchange(&verify)?.ok()?)
                 });
@@ -270,6 +277,9 @@ fn a_pin_is_not_told_by_futures() {
             let mut all = printed!(card, response);
             let marked = put(PIN).sensitive();
             let _ = card.exchange(&marked).await.unwrap();
+            let bytes = marked.to_bytes();
+            let secret = scard::AsyncTransmit::transmit_secret(&mut card, &bytes);
+            secret.await.unwrap();
             let mut transaction = card.transaction().await.unwrap();
             let _ = transaction.exchange(&verify()).await.unwrap();
             all += &printed!(transaction);

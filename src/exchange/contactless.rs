@@ -2,29 +2,28 @@
 
 use std::fmt;
 
-use crate::apdu::Command;
-use crate::card::{Card, Transaction};
+#[cfg(feature = "async")]
+use super::AsyncTransmit;
+use super::transmit::Transmit;
+use crate::apdu::{Command, CommandBytes};
 use crate::contactless::command;
 use crate::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Request, Status};
-use crate::error::Result as CallResult;
-use crate::session::SessionCard;
-
-/// What takes commands.
-trait Transmit: Send {
-    fn transmit(&mut self, command: &Command) -> CallResult<&[u8]>;
-}
-
-/// A contactless card: [`contactless`](crate::contactless).
-///
-/// Made by [`Card::contactless`], [`Transaction::contactless`] and
-/// [`SessionCard::contactless`].
-pub struct Contactless<'a> {
-    card: &'a mut dyn Transmit,
-}
 
 type Result<T, E = ContactlessError> = std::result::Result<T, E>;
 
-impl Contactless<'_> {
+/// A contactless card: [`contactless`](crate::contactless).
+///
+/// Made by [`contactless`](Transmit::contactless), which everything that takes commands has.
+pub struct Contactless<'a, T: ?Sized> {
+    card: &'a mut T,
+}
+
+impl<'a, T: Transmit + ?Sized> Contactless<'a, T> {
+    /// [`Transmit::contactless`], also for a `dyn Transmit`.
+    pub fn new(card: &'a mut T) -> Contactless<'a, T> {
+        Contactless { card }
+    }
+
     /// The UID of the card. 4, 7 or 10 bytes with ISO 14443 A, 4 with B, 8 with ISO 15693 and
     /// FeliCa.
     ///
@@ -122,35 +121,125 @@ impl Contactless<'_> {
     }
 
     fn send(&mut self, request: Request, command: &Command) -> Result<Vec<u8>> {
-        let answer = self.card.transmit(command)?;
-        Status::check(request, answer).map(<[u8]>::to_vec)
+        let bytes = command.to_bytes();
+        let bytes = CommandBytes::marked(&bytes, command.is_secret());
+        Status::check(request, self.card.send(bytes)?).map(<[u8]>::to_vec)
     }
 }
 
-impl fmt::Debug for Contactless<'_> {
+impl<T: ?Sized> fmt::Debug for Contactless<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contactless").finish_non_exhaustive()
     }
 }
 
-macro_rules! contactless {
-    ($type:ty) => {
-        impl Transmit for $type {
-            fn transmit(&mut self, command: &Command) -> CallResult<&[u8]> {
-                self.transmit_shown(&command.to_bytes(), command.is_secret())
-            }
-        }
-
-        impl $type {
-            /// The card as a contactless one: its UID, and the blocks of storage cards. See
-            /// [`contactless`](crate::contactless).
-            pub fn contactless(&mut self) -> Contactless<'_> {
-                Contactless { card: self }
-            }
-        }
-    };
+/// A [`Contactless`] card whose calls are futures. Needs the feature `async`.
+///
+/// Made by [`contactless`](AsyncTransmit::contactless).
+///
+/// # Cancel safety
+///
+/// That of [`AsyncTransmit`](AsyncTransmit#cancel-safety).
+#[cfg(feature = "async")]
+pub struct AsyncContactless<'a, T> {
+    card: &'a mut T,
 }
 
-contactless!(Card);
-contactless!(Transaction<'_>);
-contactless!(SessionCard<'_>);
+#[cfg(feature = "async")]
+impl<'a, T: AsyncTransmit> AsyncContactless<'a, T> {
+    pub(super) fn new(card: &'a mut T) -> AsyncContactless<'a, T> {
+        AsyncContactless { card }
+    }
+
+    /// [`Contactless::uid`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::uid`].
+    pub async fn uid(&mut self) -> Result<Vec<u8>> {
+        self.send(Request::GetData, &command::get_uid()?).await
+    }
+
+    /// [`Contactless::historical_bytes`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::historical_bytes`].
+    pub async fn historical_bytes(&mut self) -> Result<Vec<u8>> {
+        self.send(Request::GetData, &command::get_historical_bytes()?)
+            .await
+    }
+
+    /// [`Contactless::load_key`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::load_key`].
+    pub async fn load_key(&mut self, place: KeyPlace, number: u8, key: &Key) -> Result<()> {
+        let command = command::load_key(place, number, key)?;
+        self.send(Request::LoadKeys, &command).await.map(drop)
+    }
+
+    /// [`Contactless::authenticate`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::authenticate`].
+    pub async fn authenticate(&mut self, address: u16, kind: KeyKind, number: u8) -> Result<()> {
+        let command = command::authenticate(address, kind, number)?;
+        self.send(Request::Authenticate, &command).await.map(drop)
+    }
+
+    /// [`Contactless::read_binary`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::read_binary`].
+    pub async fn read_binary(&mut self, address: u16, len: usize) -> Result<Vec<u8>> {
+        let command = command::read_binary(address, len)?;
+        self.send(Request::ReadBinary, &command).await
+    }
+
+    /// [`Contactless::update_binary`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::update_binary`].
+    pub async fn update_binary(&mut self, address: u16, data: &[u8]) -> Result<()> {
+        let command = command::update_binary(address, data)?;
+        self.send(Request::UpdateBinary, &command).await.map(drop)
+    }
+
+    /// [`Contactless::increment`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::increment`].
+    pub async fn increment(&mut self, block: u8, by: u32) -> Result<()> {
+        let command = command::increment(block, by)?;
+        self.send(Request::ChangeValue, &command).await.map(drop)
+    }
+
+    /// [`Contactless::decrement`] as a future.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contactless::decrement`].
+    pub async fn decrement(&mut self, block: u8, by: u32) -> Result<()> {
+        let command = command::decrement(block, by)?;
+        self.send(Request::ChangeValue, &command).await.map(drop)
+    }
+
+    async fn send(&mut self, request: Request, command: &Command) -> Result<Vec<u8>> {
+        let bytes = command.to_bytes();
+        let bytes = CommandBytes::marked(&bytes, command.is_secret());
+        Status::check(request, self.card.send(bytes).await?).map(<[u8]>::to_vec)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T> fmt::Debug for AsyncContactless<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncContactless").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,462 @@
+//! What a reader can be asked, with or without a card in it.
+
+#[cfg(feature = "async")]
+use std::future::Future;
+
+use crate::attributes::{AttributeError, TypedAttribute};
+use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
+use crate::features::{
+    DisplayProperties, Feature, InvalidPinRequest, PinModification, PinPadAnswer, PinPadProperties,
+    PinVerification, ReaderFeatures, ReaderProperties,
+};
+use crate::values::{Attribute, ControlCode, ReaderName};
+
+/// Control codes and attributes of a reader, and what stands on them: the reader's
+/// [features](crate::features), its PIN pad, [typed attributes](crate::attributes).
+///
+/// [`Card`](crate::Card), [`Transaction`](crate::Transaction),
+/// [`SessionCard`](crate::SessionCard), [`LogicalChannel`](crate::LogicalChannel) and
+/// [`Reader`](crate::Reader) implement it.
+///
+/// ```no_run
+/// use scard::features::Feature;
+/// use scard::{Control, attributes};
+///
+/// fn describe(reader: &mut impl Control) -> Result<String, attributes::AttributeError> {
+///     let vendor = reader.attribute_value(attributes::VENDOR_NAME)?;
+///     let features = reader.features()?;
+///     Ok(match features.has(Feature::VERIFY_PIN_DIRECT) {
+///         true => format!("{vendor}, with a PIN pad"),
+///         false => vendor,
+///     })
+/// }
+/// # fn demo(mut card: scard::Card, mut reader: scard::Reader) {
+/// let _ = (describe(&mut card), describe(&mut reader));
+/// # }
+/// ```
+///
+/// # Implementing it
+///
+/// For a mock or a remote reader, [`reader_name`](Control::reader_name) is enough: without the
+/// other methods, the reader has no features and no attributes. [`Transmit`](crate::Transmit)
+/// has an example.
+pub trait Control {
+    /// The name of the reader.
+    fn reader_name(&self) -> &ReaderName;
+
+    /// Sends a control code and input to the reader's driver and returns its output. See
+    /// [`Card::control`](crate::Card::control).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`](crate::Card::control). Unless implemented,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        let _ = (code, input);
+        Err(unsupported(Operation::Control, self.reader_name()))
+    }
+
+    /// An attribute of the reader or the card, as the driver returns it. See
+    /// [`Card::attribute`](crate::Card::attribute).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::attribute`](crate::Card::attribute). Unless implemented,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        let _ = attribute;
+        Err(unsupported(Operation::GetAttribute, self.reader_name()))
+    }
+
+    /// [`control`](Control::control) while no other program can reach the card: PIN entry
+    /// uses it.
+    ///
+    /// A [`Card`](crate::Card) begins a transaction for it. Everything else is in a
+    /// transaction already or cannot have one, and just calls [`control`](Control::control).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::transaction`](crate::Card::transaction) and
+    /// [`control`](Control::control).
+    fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.control(code, input)
+    }
+
+    /// The value of an attribute that has a type: [`attributes`](crate::attributes).
+    ///
+    /// Corresponds to `SCardGetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// [`AttributeError::Call`] with the errors of [`Card::attribute`](crate::Card::attribute);
+    /// [`AttributeError::Value`] if the driver's bytes are not such a value.
+    #[doc(alias = "SCardGetAttrib")]
+    fn attribute_value<T>(&mut self, attribute: TypedAttribute<T>) -> Result<T, AttributeError>
+    where
+        Self: Sized,
+    {
+        Ok(attribute.read(&self.attribute(attribute.attribute())?)?)
+    }
+
+    /// The features of the reader: [`features`](crate::features).
+    ///
+    /// Corresponds to `SCardControl` with `CM_IOCTL_GET_FEATURE_REQUEST`. A driver that does
+    /// not know this code has no features. Some drivers answer `SCARD_E_NOT_TRANSACTED` to any
+    /// unknown code; that is returned as an error.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`](crate::Card::control), except
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    #[doc(alias = "CM_IOCTL_GET_FEATURE_REQUEST")]
+    fn features(&mut self) -> Result<ReaderFeatures> {
+        features_of(self.control(ControlCode::GET_FEATURE_REQUEST, &[]))
+    }
+
+    /// The properties of the reader; empty if it lacks
+    /// [`FEATURE_GET_TLV_PROPERTIES`](Feature::GET_TLV_PROPERTIES).
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`](crate::Card::control).
+    #[doc(alias = "FEATURE_GET_TLV_PROPERTIES")]
+    fn reader_properties(&mut self, features: &ReaderFeatures) -> Result<ReaderProperties> {
+        match features.control_code(Feature::GET_TLV_PROPERTIES) {
+            None => Ok(ReaderProperties::default()),
+            Some(code) => Ok(ReaderProperties::from_bytes(&self.control(code, &[])?)),
+        }
+    }
+
+    /// The properties of the PIN pad; `None` if the reader lacks
+    /// [`FEATURE_IFD_PIN_PROPERTIES`](Feature::IFD_PIN_PROPERTIES) or its answer is too short.
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`](crate::Card::control).
+    #[doc(alias = "FEATURE_IFD_PIN_PROPERTIES")]
+    fn pin_pad_properties(
+        &mut self,
+        features: &ReaderFeatures,
+    ) -> Result<Option<PinPadProperties>> {
+        match features.control_code(Feature::IFD_PIN_PROPERTIES) {
+            None => Ok(None),
+            Some(code) => Ok(PinPadProperties::from_bytes(&self.control(code, &[])?)),
+        }
+    }
+
+    /// The size of the reader's display; `None` if the reader lacks
+    /// [`FEATURE_IFD_DISPLAY_PROPERTIES`](Feature::IFD_DISPLAY_PROPERTIES) or its answer is too
+    /// short.
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Card::control`](crate::Card::control).
+    #[doc(alias = "FEATURE_IFD_DISPLAY_PROPERTIES")]
+    fn display_properties(
+        &mut self,
+        features: &ReaderFeatures,
+    ) -> Result<Option<DisplayProperties>> {
+        match features.control_code(Feature::IFD_DISPLAY_PROPERTIES) {
+            None => Ok(None),
+            Some(code) => Ok(DisplayProperties::from_bytes(&self.control(code, &[])?)),
+        }
+    }
+
+    /// Ends a PIN entry that was begun with
+    /// [`FEATURE_VERIFY_PIN_START`](Feature::VERIFY_PIN_START) or
+    /// [`FEATURE_MODIFY_PIN_START`](Feature::MODIFY_PIN_START).
+    ///
+    /// Corresponds to `SCardControl`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with nothing sent, if the
+    /// reader lacks [`FEATURE_ABORT`](Feature::ABORT); otherwise those of
+    /// [`Card::control`](crate::Card::control).
+    #[doc(alias = "FEATURE_ABORT")]
+    fn abort_pin_entry(&mut self, features: &ReaderFeatures) -> Result<()> {
+        let code = code_of(features, Feature::ABORT, self.reader_name())?;
+        self.control(code, &[]).map(drop)
+    }
+
+    /// Has the user enter a PIN at the reader, and the card verify it. The program does not
+    /// see the PIN.
+    ///
+    /// Corresponds to `SCardControl` with
+    /// [`FEATURE_VERIFY_PIN_DIRECT`](Feature::VERIFY_PIN_DIRECT). It takes as long as the
+    /// user: [PIN pads and time](crate::features#pin-pads-and-time).
+    ///
+    /// Runs [exclusively](Control::control_exclusively): no other program reaches the card in
+    /// the meantime, and the user is not asked for a PIN for a card that was reset or swapped.
+    /// Commands that need the PIN belong in the same transaction: begin a
+    /// [`Transaction`](crate::Transaction) first and call its `verify_pin`.
+    ///
+    /// [Direct access](crate::Reader) to a reader has no transactions, and another connection
+    /// must have powered the card and negotiated its protocol; if not, the answer depends on
+    /// the reader.
+    ///
+    /// # Errors
+    ///
+    /// A wrong PIN and a user who presses "cancel" are [not errors](PinPadAnswer::outcome).
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the reader lacks the
+    /// feature, and [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the
+    /// request cannot be encoded; nothing is sent then. Otherwise those of
+    /// [`Card::transaction`](crate::Card::transaction) and
+    /// [`Card::control`](crate::Card::control).
+    #[doc(alias = "FEATURE_VERIFY_PIN_DIRECT")]
+    fn verify_pin(
+        &mut self,
+        features: &ReaderFeatures,
+        request: &PinVerification,
+    ) -> Result<PinPadAnswer> {
+        let code = code_of(features, Feature::VERIFY_PIN_DIRECT, self.reader_name())?;
+        let request = encoded(request.to_bytes(), self.reader_name())?;
+        let answer = self.control_exclusively(code, &request)?;
+        Ok(PinPadAnswer::from_bytes(answer))
+    }
+
+    /// Has the user enter PINs at the reader, and the card change its own. The program does
+    /// not see the PINs.
+    ///
+    /// Corresponds to `SCardControl` with
+    /// [`FEATURE_MODIFY_PIN_DIRECT`](Feature::MODIFY_PIN_DIRECT), and runs as
+    /// [`verify_pin`](Control::verify_pin) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`verify_pin`](Control::verify_pin).
+    #[doc(alias = "FEATURE_MODIFY_PIN_DIRECT")]
+    fn modify_pin(
+        &mut self,
+        features: &ReaderFeatures,
+        request: &PinModification,
+    ) -> Result<PinPadAnswer> {
+        let code = code_of(features, Feature::MODIFY_PIN_DIRECT, self.reader_name())?;
+        let request = encoded(request.to_bytes(), self.reader_name())?;
+        let answer = self.control_exclusively(code, &request)?;
+        Ok(PinPadAnswer::from_bytes(answer))
+    }
+}
+
+impl<T: Control + ?Sized> Control for &mut T {
+    fn reader_name(&self) -> &ReaderName {
+        (**self).reader_name()
+    }
+
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        (**self).control(code, input)
+    }
+
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        (**self).attribute(attribute)
+    }
+
+    fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        (**self).control_exclusively(code, input)
+    }
+}
+
+/// [`Control`] in futures. Needs the feature `async`.
+///
+/// [`AsyncCard`](crate::AsyncCard), [`AsyncTransaction`](crate::AsyncTransaction),
+/// [`AsyncLogicalChannel`](crate::AsyncLogicalChannel) and [`AsyncReader`](crate::AsyncReader)
+/// implement it. Each method does what the one of the same name in [`Control`] does, and fails
+/// with the same errors.
+///
+/// # Cancel safety
+///
+/// [Dropping a future](crate::AsyncCard#dropping-a-future) abandons the card, or the reader.
+#[cfg(feature = "async")]
+pub trait AsyncControl: Send {
+    /// The name of the reader.
+    fn reader_name(&self) -> &ReaderName;
+
+    /// [`Control::control`] as a future.
+    fn control(
+        &mut self,
+        code: ControlCode,
+        input: &[u8],
+    ) -> impl Future<Output = Result<Vec<u8>>> + Send {
+        let _ = (code, input);
+        async move { Err(unsupported(Operation::Control, self.reader_name())) }
+    }
+
+    /// [`Control::attribute`] as a future.
+    fn attribute(&mut self, attribute: Attribute) -> impl Future<Output = Result<Vec<u8>>> + Send {
+        let _ = attribute;
+        async move { Err(unsupported(Operation::GetAttribute, self.reader_name())) }
+    }
+
+    /// [`Control::control_exclusively`] as a future.
+    fn control_exclusively(
+        &mut self,
+        code: ControlCode,
+        input: &[u8],
+    ) -> impl Future<Output = Result<Vec<u8>>> + Send {
+        self.control(code, input)
+    }
+
+    /// [`Control::attribute_value`] as a future.
+    #[doc(alias = "SCardGetAttrib")]
+    fn attribute_value<T>(
+        &mut self,
+        attribute: TypedAttribute<T>,
+    ) -> impl Future<Output = Result<T, AttributeError>> + Send {
+        async move { Ok(attribute.read(&self.attribute(attribute.attribute()).await?)?) }
+    }
+
+    /// [`Control::features`] as a future.
+    #[doc(alias = "CM_IOCTL_GET_FEATURE_REQUEST")]
+    fn features(&mut self) -> impl Future<Output = Result<ReaderFeatures>> + Send {
+        async move { features_of(self.control(ControlCode::GET_FEATURE_REQUEST, &[]).await) }
+    }
+
+    /// [`Control::reader_properties`] as a future.
+    #[doc(alias = "FEATURE_GET_TLV_PROPERTIES")]
+    fn reader_properties(
+        &mut self,
+        features: &ReaderFeatures,
+    ) -> impl Future<Output = Result<ReaderProperties>> + Send {
+        async move {
+            match features.control_code(Feature::GET_TLV_PROPERTIES) {
+                None => Ok(ReaderProperties::default()),
+                Some(code) => Ok(ReaderProperties::from_bytes(
+                    &self.control(code, &[]).await?,
+                )),
+            }
+        }
+    }
+
+    /// [`Control::pin_pad_properties`] as a future.
+    #[doc(alias = "FEATURE_IFD_PIN_PROPERTIES")]
+    fn pin_pad_properties(
+        &mut self,
+        features: &ReaderFeatures,
+    ) -> impl Future<Output = Result<Option<PinPadProperties>>> + Send {
+        async move {
+            match features.control_code(Feature::IFD_PIN_PROPERTIES) {
+                None => Ok(None),
+                Some(code) => Ok(PinPadProperties::from_bytes(
+                    &self.control(code, &[]).await?,
+                )),
+            }
+        }
+    }
+
+    /// [`Control::display_properties`] as a future.
+    #[doc(alias = "FEATURE_IFD_DISPLAY_PROPERTIES")]
+    fn display_properties(
+        &mut self,
+        features: &ReaderFeatures,
+    ) -> impl Future<Output = Result<Option<DisplayProperties>>> + Send {
+        async move {
+            match features.control_code(Feature::IFD_DISPLAY_PROPERTIES) {
+                None => Ok(None),
+                Some(code) => Ok(DisplayProperties::from_bytes(
+                    &self.control(code, &[]).await?,
+                )),
+            }
+        }
+    }
+
+    /// [`Control::abort_pin_entry`] as a future.
+    #[doc(alias = "FEATURE_ABORT")]
+    fn abort_pin_entry(
+        &mut self,
+        features: &ReaderFeatures,
+    ) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            let code = code_of(features, Feature::ABORT, self.reader_name())?;
+            self.control(code, &[]).await.map(drop)
+        }
+    }
+
+    /// [`Control::verify_pin`] as a future.
+    #[doc(alias = "FEATURE_VERIFY_PIN_DIRECT")]
+    fn verify_pin(
+        &mut self,
+        features: &ReaderFeatures,
+        request: &PinVerification,
+    ) -> impl Future<Output = Result<PinPadAnswer>> + Send {
+        async move {
+            let code = code_of(features, Feature::VERIFY_PIN_DIRECT, self.reader_name())?;
+            let request = encoded(request.to_bytes(), self.reader_name())?;
+            let answer = self.control_exclusively(code, &request).await?;
+            Ok(PinPadAnswer::from_bytes(answer))
+        }
+    }
+
+    /// [`Control::modify_pin`] as a future.
+    #[doc(alias = "FEATURE_MODIFY_PIN_DIRECT")]
+    fn modify_pin(
+        &mut self,
+        features: &ReaderFeatures,
+        request: &PinModification,
+    ) -> impl Future<Output = Result<PinPadAnswer>> + Send {
+        async move {
+            let code = code_of(features, Feature::MODIFY_PIN_DIRECT, self.reader_name())?;
+            let request = encoded(request.to_bytes(), self.reader_name())?;
+            let answer = self.control_exclusively(code, &request).await?;
+            Ok(PinPadAnswer::from_bytes(answer))
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: AsyncControl> AsyncControl for &mut T {
+    fn reader_name(&self) -> &ReaderName {
+        (**self).reader_name()
+    }
+
+    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        (**self).control(code, input).await
+    }
+
+    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        (**self).attribute(attribute).await
+    }
+
+    async fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        (**self).control_exclusively(code, input).await
+    }
+}
+
+#[cold]
+fn unsupported(operation: Operation, reader_name: &ReaderName) -> Error {
+    Error::refused(operation, reader_name, Refusal::NO_FEATURE)
+}
+
+/// A driver that does not know the question has no features.
+fn features_of(answer: Result<Vec<u8>>) -> Result<ReaderFeatures> {
+    match answer {
+        Ok(answer) => Ok(ReaderFeatures::from_bytes(&answer)),
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(ReaderFeatures::default()),
+        Err(error) => Err(error),
+    }
+}
+
+fn code_of(
+    features: &ReaderFeatures,
+    feature: Feature,
+    reader_name: &ReaderName,
+) -> Result<ControlCode> {
+    let code = features.control_code(feature);
+    code.ok_or_else(|| unsupported(Operation::Control, reader_name))
+}
+
+fn encoded(
+    request: Result<Vec<u8>, InvalidPinRequest>,
+    reader_name: &ReaderName,
+) -> Result<Vec<u8>> {
+    request.map_err(|invalid| {
+        let refusal = Refusal::argument(invalid.description());
+        Error::refused(Operation::Control, reader_name, refusal)
+    })
+}

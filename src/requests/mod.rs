@@ -1,7 +1,0 @@
-//! What is asked over any handle.
-
-mod attributes;
-mod contactless;
-mod features;
-
-pub use contactless::Contactless;
