@@ -123,8 +123,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod apdu;
-#[cfg(feature = "async")]
-mod asynchronous;
 pub mod atr;
 pub mod attributes;
 mod card;
@@ -151,11 +149,13 @@ pub mod trace;
 mod values;
 
 pub use apdu::{Command, Response, StatusWord};
-#[cfg(feature = "async")]
-pub use asynchronous::{AsyncCard, AsyncContext, AsyncReader, AsyncSession, AsyncTransaction};
 pub use atr::{AtrProblem, AtrReading, CardCapabilities};
+#[cfg(feature = "async")]
+pub use card::{AsyncCard, AsyncReader, AsyncTransaction};
 pub use card::{Card, ConnectOptions, Reader, Transaction};
 pub use codes::{Platform, ReturnCode, Severity};
+#[cfg(feature = "async")]
+pub use context::AsyncContext;
 pub use context::{Context, ContextOptions, FindReaderError, ReaderSelector};
 pub use error::{
     BoxError, CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
@@ -167,6 +167,8 @@ pub use limits::AbortHandle;
 #[cfg(feature = "async")]
 pub use monitor::EventStream;
 pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
+#[cfg(feature = "async")]
+pub use session::AsyncSession;
 pub use session::{Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen};
 pub use values::{
     Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,
@@ -175,94 +177,7 @@ pub use values::{
 };
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_shared<T: Send + Sync + 'static>() {}
-
-    fn borrows_and_is_shared<T: Send + Sync>() {}
-
-    #[test]
-    fn values_and_errors_can_go_to_other_threads() {
-        is_shared::<Command>();
-        is_shared::<Response>();
-        is_shared::<apdu::ExchangeError>();
-        is_shared::<Error>();
-        // What `anyhow` asks of an error.
-        is_shared::<HandleError<Card>>();
-        is_shared::<HandleError<Reader>>();
-        is_shared::<SessionError>();
-        is_shared::<ReaderName>();
-        is_shared::<features::ReaderFeatures>();
-        is_shared::<attributes::AttributeError>();
-        is_shared::<contactless::ContactlessError>();
-    }
-
-    #[test]
-    fn values_can_be_keys() {
-        use std::hash::Hash;
-
-        fn is_in_sets<T: Eq + Hash>() {}
-        fn is_in_order<T: Ord + Hash>() {}
-        is_in_order::<Atr>();
-        is_in_order::<Attribute>();
-        is_in_order::<ControlCode>();
-        is_in_order::<Disposition>();
-        is_in_order::<Initialization>();
-        is_in_order::<Platform>();
-        is_in_order::<Protocol>();
-        is_in_order::<ReaderName>();
-        is_in_order::<ReturnCode>();
-        is_in_order::<Scope>();
-        is_in_order::<Severity>();
-        is_in_order::<ShareMode>();
-        is_in_order::<StatusWord>();
-        is_in_order::<Usage>();
-        is_in_order::<apdu::Header>();
-        is_in_order::<attributes::ChannelId>();
-        is_in_order::<codes::CryptokiRv>();
-        is_in_order::<codes::Family>();
-        is_in_order::<codes::SspiStatus>();
-        is_in_order::<codes::WlanReason>();
-        is_in_order::<features::Feature>();
-        is_in_order::<features::Property>();
-        is_in_sets::<AtrProblem>();
-        is_in_sets::<AtrReading>();
-        is_in_sets::<CardCapabilities>();
-        is_in_sets::<CardState>();
-        is_in_sets::<CardStatus>();
-        is_in_sets::<Event>();
-        is_in_sets::<Protocols>();
-        is_in_sets::<ReaderFlags>();
-        is_in_sets::<ReaderState>();
-        is_in_sets::<codes::Meaning>();
-        is_in_sets::<features::ReaderFeatures>();
-        is_in_sets::<features::ReaderProperties>();
-    }
-
-    #[test]
-    fn handles_can_go_to_other_threads() {
-        fn goes<T: Send + 'static>() {}
-        goes::<Monitor>();
-        goes::<Session>();
-        is_shared::<Card>();
-        is_shared::<Reader>();
-        is_shared::<Context>();
-        is_shared::<AbortHandle>();
-    }
-
-    #[test]
-    fn handles_that_borrow_can_go_to_other_threads() {
-        type Nested<T> = LogicalChannel<'static, LogicalChannel<'static, T>>;
-        borrows_and_is_shared::<Transaction<'_>>();
-        borrows_and_is_shared::<SessionCard<'_>>();
-        borrows_and_is_shared::<LogicalChannel<'_, Card>>();
-        borrows_and_is_shared::<LogicalChannel<'_, dyn Transmit + Send + Sync>>();
-        borrows_and_is_shared::<Nested<SessionCard<'static>>>();
-        borrows_and_is_shared::<Contactless<'_, Transaction<'_>>>();
-        borrows_and_is_shared::<apdu::CommandBytes<'_>>();
-    }
-}
+mod tests;
 
 /// What the fuzz targets need beside the public items.
 #[cfg(fuzzing)]

@@ -1,5 +1,11 @@
 //! A connected card.
 
+#[cfg(feature = "async")]
+mod async_card;
+#[cfg(feature = "async")]
+mod async_reader;
+#[cfg(feature = "async")]
+mod async_transaction;
 mod connect_options;
 mod reader;
 mod transaction;
@@ -18,9 +24,15 @@ use crate::values::{
     ReaderName, Scope, ShareMode,
 };
 
+#[cfg(feature = "async")]
+pub use async_card::AsyncCard;
+#[cfg(feature = "async")]
+pub use async_reader::AsyncReader;
+#[cfg(feature = "async")]
+pub use async_transaction::AsyncTransaction;
 pub use connect_options::ConnectOptions;
 pub use reader::Reader;
-pub(crate) use transaction::Hold;
+use transaction::Hold;
 pub use transaction::Transaction;
 
 /// A connection to the card in a reader.

@@ -11,7 +11,7 @@ use crate::values::{
 
 /// Whether a transaction is still what its owner takes it for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Hold {
+pub(super) struct Hold {
     held: bool,
     interrupted: bool,
     /// A reset was acknowledged before it began.
@@ -19,7 +19,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    pub(crate) const fn begun(was_reset: bool) -> Hold {
+    pub(super) const fn begun(was_reset: bool) -> Hold {
         Hold {
             held: true,
             was_reset,
@@ -27,13 +27,13 @@ impl Hold {
         }
     }
 
-    pub(crate) fn was_reset(&self) -> bool {
+    pub(super) fn was_reset(&self) -> bool {
         self.was_reset
     }
 
     /// Fails if the transaction does not protect the card any more.
     #[inline]
-    pub(crate) fn check(&self, operation: Operation, reader: &ReaderName) -> Result<()> {
+    pub(super) fn check(&self, operation: Operation, reader: &ReaderName) -> Result<()> {
         match self.held {
             true => Ok(()),
             false => Err(Hold::lost(operation, reader)),
@@ -45,26 +45,26 @@ impl Hold {
         Error::refused(operation, reader, Refusal::TRANSACTION_LOST)
     }
 
-    pub(crate) fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.held
     }
 
-    pub(crate) fn interrupted(&self) -> bool {
+    pub(super) fn interrupted(&self) -> bool {
         self.interrupted
     }
 
     /// The card was reconnected. Where the transaction has ended by that or before, it is not
     /// held until it was [begun again](Hold::begun_again).
-    pub(crate) fn reconnected(&mut self, is_held: bool) {
+    pub(super) fn reconnected(&mut self, is_held: bool) {
         self.held = is_held;
         self.interrupted |= !is_held;
     }
 
-    pub(crate) fn begun_again(&mut self) {
+    pub(super) fn begun_again(&mut self) {
         self.held = true;
     }
 
-    pub(crate) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.held = false;
     }
 }

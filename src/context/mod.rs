@@ -1,6 +1,8 @@
 //! The handle to the smart-card service.
 
 #[cfg(feature = "async")]
+mod async_context;
+#[cfg(feature = "async")]
 mod detached;
 mod selector;
 
@@ -22,6 +24,9 @@ use crate::sync::{Mutex, lock};
 use crate::trace;
 
 pub use selector::{FindReaderError, ReaderSelector};
+
+#[cfg(feature = "async")]
+pub use async_context::AsyncContext;
 
 /// How a [`Context`] is established.
 ///

@@ -144,14 +144,14 @@ impl fmt::Display for Listed<'_> {
 }
 
 /// The serial number that a driver reported, which may end with NUL.
-fn is_serial(reported: &[u8], wanted: &str) -> bool {
+pub(super) fn is_serial(reported: &[u8], wanted: &str) -> bool {
     let end = reported.iter().position(|&byte| byte == 0);
     let reported = reported.get(..end.unwrap_or(reported.len()));
     reported.is_some_and(|it| it.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// The readers that match by what is known without asking them.
-fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<ReaderName> {
+pub(super) fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<ReaderName> {
     let name = |state: &ReaderState| state.reader().to_string().to_ascii_lowercase();
     let with = |matches: &dyn Fn(&ReaderState) -> bool| -> Vec<ReaderName> {
         let found = readers.iter().filter(|state| matches(state));
@@ -182,7 +182,7 @@ fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<ReaderName>
 }
 
 /// The one that is meant, if it is clear.
-fn decide(
+pub(super) fn decide(
     wanted: &ReaderSelector,
     mut matches: Vec<ReaderName>,
     readers: Vec<ReaderState>,

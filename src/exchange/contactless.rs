@@ -135,7 +135,8 @@ impl<T: ?Sized> fmt::Debug for Contactless<'_, T> {
 
 /// A [`Contactless`] card whose calls are futures. Needs the feature `async`.
 ///
-/// Made by [`contactless`](AsyncTransmit::contactless).
+/// Made by [`contactless`](AsyncTransmit::contactless). Each method does what the one of the same
+/// name of [`Contactless`] does, and fails with the same errors.
 ///
 /// # Cancel safety
 ///
@@ -152,79 +153,47 @@ impl<'a, T: AsyncTransmit> AsyncContactless<'a, T> {
     }
 
     /// [`Contactless::uid`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::uid`].
     pub async fn uid(&mut self) -> Result<Vec<u8>> {
         self.send(Request::GetData, &command::get_uid()?).await
     }
 
     /// [`Contactless::historical_bytes`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::historical_bytes`].
     pub async fn historical_bytes(&mut self) -> Result<Vec<u8>> {
         self.send(Request::GetData, &command::get_historical_bytes()?)
             .await
     }
 
     /// [`Contactless::load_key`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::load_key`].
     pub async fn load_key(&mut self, place: KeyPlace, number: u8, key: &Key) -> Result<()> {
         let command = command::load_key(place, number, key)?;
         self.send(Request::LoadKeys, &command).await.map(drop)
     }
 
     /// [`Contactless::authenticate`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::authenticate`].
     pub async fn authenticate(&mut self, address: u16, kind: KeyKind, number: u8) -> Result<()> {
         let command = command::authenticate(address, kind, number)?;
         self.send(Request::Authenticate, &command).await.map(drop)
     }
 
     /// [`Contactless::read_binary`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::read_binary`].
     pub async fn read_binary(&mut self, address: u16, len: usize) -> Result<Vec<u8>> {
         let command = command::read_binary(address, len)?;
         self.send(Request::ReadBinary, &command).await
     }
 
     /// [`Contactless::update_binary`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::update_binary`].
     pub async fn update_binary(&mut self, address: u16, data: &[u8]) -> Result<()> {
         let command = command::update_binary(address, data)?;
         self.send(Request::UpdateBinary, &command).await.map(drop)
     }
 
     /// [`Contactless::increment`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::increment`].
     pub async fn increment(&mut self, block: u8, by: u32) -> Result<()> {
         let command = command::increment(block, by)?;
         self.send(Request::ChangeValue, &command).await.map(drop)
     }
 
     /// [`Contactless::decrement`] as a future.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contactless::decrement`].
     pub async fn decrement(&mut self, block: u8, by: u32) -> Result<()> {
         let command = command::decrement(block, by)?;
         self.send(Request::ChangeValue, &command).await.map(drop)

@@ -15,7 +15,7 @@ use super::thread::Shared;
 use super::view::View;
 use super::wait::{card_in, end, no_card, no_card_in, still_there};
 use super::{Event, Monitor, MonitorOptions, given_up};
-use crate::context::Context;
+use crate::context::{AsyncContext, Context};
 use crate::error::Result;
 use crate::limits::{AbortHandle, Alarm, GivenUp, Wake};
 use crate::sync::now;
@@ -195,5 +195,56 @@ struct Look(Arc<Shared>);
 impl Wake for Look {
     fn wake(&self) {
         self.0.mailbox.wake();
+    }
+}
+
+impl AsyncContext {
+    /// Begins to watch the readers. See [`Context::monitor`](crate::Context::monitor); this
+    /// does not wait for what is there already, so that there is no error of time.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be no thread.
+    #[doc(alias = "SCardGetStatusChange")]
+    pub fn monitor(&self, options: MonitorOptions) -> Result<EventStream> {
+        EventStream::start(self.context(), options)
+    }
+
+    /// Waits for a card that answers. See
+    /// [`Context::wait_for_card`](crate::Context::wait_for_card).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_card`](crate::Context::wait_for_card).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the wait, and nothing else.
+    pub async fn wait_for_card(
+        &self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<ReaderState> {
+        let mut events = self.monitor(MonitorOptions::new())?;
+        events.wait_for_card(filter, timeout).await
+    }
+
+    /// Waits until no reader has such a card. See
+    /// [`Context::wait_for_removal`](crate::Context::wait_for_removal).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::wait_for_removal`](crate::Context::wait_for_removal).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the wait, and nothing else.
+    pub async fn wait_for_removal(
+        &self,
+        filter: &CardFilter,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let mut events = self.monitor(MonitorOptions::new())?;
+        events.wait_for_removal(filter, timeout).await
     }
 }

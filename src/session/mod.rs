@@ -1,5 +1,7 @@
 //! Sessions: work on a card that goes on after resets, removals and restarts.
 
+#[cfg(feature = "async")]
+mod async_session;
 mod builder;
 mod card;
 mod error;
@@ -16,6 +18,8 @@ use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Result};
 use crate::limits::AbortHandle;
 use crate::values::{Disposition, Initialization, ReaderName};
 
+#[cfg(feature = "async")]
+pub use async_session::AsyncSession;
 use builder::{Config, Events, Hooks};
 pub use builder::{SessionBuilder, SetUpWhen};
 pub use card::SessionCard;

@@ -136,13 +136,16 @@ mod futures {
             check(move || {
                 let other = another();
                 let mut channel = open();
-                let answer = polled(channel.transmit_detached(&[1, 0, 0, 0], false), times);
+                let answer = polled(
+                    channel.transmit_detached(CommandBytes::new(&[1, 0, 0, 0])),
+                    times,
+                );
                 match answer {
                     Some(answer) => expect(answer, 1).unwrap(),
                     None if times == 0 => service::expect(1, 0..=0),
                     None => service::expect(1, 0..=1),
                 }
-                let next = Box::pin(channel.transmit_detached(&[2, 0, 0, 0], false));
+                let next = Box::pin(channel.transmit_detached(CommandBytes::new(&[2, 0, 0, 0])));
                 let next = expect(block_on(next), 2);
                 // It had returned, or never began, and the card works on; or it is lost.
                 assert_eq!(next.is_err(), channel.is_abandoned());
@@ -166,7 +169,7 @@ mod futures {
                     channel.end_transaction_later();
                 }
                 if times % 2 == 0 && !channel.is_abandoned() {
-                    let next = channel.transmit_detached(&[1, 0, 0, 0], false);
+                    let next = channel.transmit_detached(CommandBytes::new(&[1, 0, 0, 0]));
                     block_on(Box::pin(next)).unwrap();
                 }
                 // The other one waits for the end of the transaction, and not for that of the
@@ -191,7 +194,7 @@ mod futures {
             if let Ok(mut channel) = opened {
                 for class in 1..3 {
                     let command = [class, 0, 0, 0];
-                    let answer = Box::pin(channel.transmit_detached(&command, false));
+                    let answer = Box::pin(channel.transmit_detached(CommandBytes::new(&command)));
                     let _ = expect(block_on(answer), class);
                 }
             }

@@ -41,6 +41,13 @@ fn readers_are_found_by_what_people_know_of_them() {
             .set_attribute(serial, *b"47-11\0")
             .unwrap();
         assert_eq!(find(&context, "serial:47-11").unwrap(), gemalto);
+        #[cfg(feature = "async")]
+        {
+            let context = crate::support::executor::block_on(scard::AsyncContext::establish());
+            let wanted = ReaderSelector::Serial("47-11".into());
+            let found = crate::support::executor::block_on(context.unwrap().find_reader(&wanted));
+            assert_eq!(found.unwrap(), gemalto);
+        }
         // What cannot be asked does not match.
         let exclusive = ConnectOptions::new().share_mode(scard::ShareMode::Exclusive);
         let held = context.connect(gemalto, exclusive).unwrap();

@@ -1,8 +1,8 @@
 //! Transactions whose calls are futures.
 
-use super::card::AsyncCard;
+use super::async_card::AsyncCard;
+use super::transaction::Hold;
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
-use crate::card::Hold;
 use crate::channel::call::Call;
 use crate::error::{Operation, Result};
 use crate::exchange::{AsyncControl, AsyncTransmit};

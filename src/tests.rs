@@ -1,37 +1,101 @@
-//! Futures for every call that waits.
-//!
-//! A call runs on the worker of its card, as a call with a limit of time does without this;
-//! what it does there is written once, in `call`. Here is only what its caller sees.
+//! What can go to other threads, and what can be a key.
 
-mod card;
-mod context;
-mod reader;
-mod session;
-mod transaction;
+use super::*;
 
-pub use card::AsyncCard;
-pub use context::AsyncContext;
-pub use reader::AsyncReader;
-pub use session::AsyncSession;
-pub use transaction::AsyncTransaction;
+fn is_shared<T: Send + Sync + 'static>() {}
 
-#[cfg(test)]
-mod tests {
+fn borrows_and_is_shared<T: Send + Sync>() {}
+
+#[test]
+fn values_and_errors_can_go_to_other_threads() {
+    is_shared::<Command>();
+    is_shared::<Response>();
+    is_shared::<apdu::ExchangeError>();
+    is_shared::<Error>();
+    // What `anyhow` asks of an error.
+    is_shared::<HandleError<Card>>();
+    is_shared::<HandleError<Reader>>();
+    is_shared::<SessionError>();
+    is_shared::<ReaderName>();
+    is_shared::<features::ReaderFeatures>();
+    is_shared::<attributes::AttributeError>();
+    is_shared::<contactless::ContactlessError>();
+}
+
+#[test]
+fn values_can_be_keys() {
+    use std::hash::Hash;
+
+    fn is_in_sets<T: Eq + Hash>() {}
+    fn is_in_order<T: Ord + Hash>() {}
+    is_in_order::<Atr>();
+    is_in_order::<Attribute>();
+    is_in_order::<ControlCode>();
+    is_in_order::<Disposition>();
+    is_in_order::<Initialization>();
+    is_in_order::<Platform>();
+    is_in_order::<Protocol>();
+    is_in_order::<ReaderName>();
+    is_in_order::<ReturnCode>();
+    is_in_order::<Scope>();
+    is_in_order::<Severity>();
+    is_in_order::<ShareMode>();
+    is_in_order::<StatusWord>();
+    is_in_order::<Usage>();
+    is_in_order::<apdu::Header>();
+    is_in_order::<attributes::ChannelId>();
+    is_in_order::<codes::CryptokiRv>();
+    is_in_order::<codes::Family>();
+    is_in_order::<codes::SspiStatus>();
+    is_in_order::<codes::WlanReason>();
+    is_in_order::<features::Feature>();
+    is_in_order::<features::Property>();
+    is_in_sets::<AtrProblem>();
+    is_in_sets::<AtrReading>();
+    is_in_sets::<CardCapabilities>();
+    is_in_sets::<CardState>();
+    is_in_sets::<CardStatus>();
+    is_in_sets::<Event>();
+    is_in_sets::<Protocols>();
+    is_in_sets::<ReaderFlags>();
+    is_in_sets::<ReaderState>();
+    is_in_sets::<codes::Meaning>();
+    is_in_sets::<features::ReaderFeatures>();
+    is_in_sets::<features::ReaderProperties>();
+}
+
+#[test]
+fn handles_can_go_to_other_threads() {
+    fn goes<T: Send + 'static>() {}
+    goes::<Monitor>();
+    goes::<Session>();
+    is_shared::<Card>();
+    is_shared::<Reader>();
+    is_shared::<Context>();
+    is_shared::<AbortHandle>();
+}
+
+#[test]
+fn handles_that_borrow_can_go_to_other_threads() {
+    type Nested<T> = LogicalChannel<'static, LogicalChannel<'static, T>>;
+    borrows_and_is_shared::<Transaction<'_>>();
+    borrows_and_is_shared::<SessionCard<'_>>();
+    borrows_and_is_shared::<LogicalChannel<'_, Card>>();
+    borrows_and_is_shared::<LogicalChannel<'_, dyn Transmit + Send + Sync>>();
+    borrows_and_is_shared::<Nested<SessionCard<'static>>>();
+    borrows_and_is_shared::<Contactless<'_, Transaction<'_>>>();
+    borrows_and_is_shared::<apdu::CommandBytes<'_>>();
+}
+
+#[cfg(feature = "async")]
+mod futures {
+    use std::future::Future;
     use std::time::Duration;
 
     use super::*;
-    use crate::apdu::Command;
-    use crate::attributes;
-    use crate::exchange::{AsyncContactless, AsyncControl, AsyncLogicalChannel, AsyncTransmit};
     use crate::features::{PinFormat, PinVerification, ReaderFeatures};
-    use crate::{
-        Attribute, CardFilter, ConnectOptions, ControlCode, Disposition, EventStream,
-        Initialization, Protocols, ReaderName, Session, SessionCard, ShareMode,
-    };
 
     fn goes<T: Send>(_: T) {}
-
-    fn is_shared<T: Send + Sync + 'static>() {}
 
     #[test]
     fn handles_can_go_to_other_threads() {

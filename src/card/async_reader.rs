@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::card::AsyncCard;
-use crate::card::Reader;
+use super::async_card::AsyncCard;
+use super::reader::Reader;
 use crate::channel::Channel;
 use crate::channel::call::Call;
 use crate::connection::Access;
@@ -41,7 +41,7 @@ pub struct AsyncReader {
 }
 
 impl AsyncReader {
-    pub(super) fn new(channel: Channel) -> AsyncReader {
+    pub(crate) fn new(channel: Channel) -> AsyncReader {
         AsyncReader { channel }
     }
 

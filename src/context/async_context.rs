@@ -1,14 +1,10 @@
 //! The handle to the smart-card service, in futures.
 
-use super::card::AsyncCard;
-use super::reader::AsyncReader;
-use std::time::Duration;
-
-use crate::card::ConnectOptions;
-use crate::context::{Context, ContextOptions, valid};
+use super::selector::{decide, is_serial, matching};
+use super::{Context, ContextOptions, FindReaderError, ReaderSelector, valid};
+use crate::card::{AsyncCard, AsyncReader, ConnectOptions};
 use crate::error::Result;
-use crate::monitor::{CardFilter, EventStream, MonitorOptions};
-use crate::values::{InvalidReaderName, ReaderName, ReaderState};
+use crate::values::{Attribute, InvalidReaderName, ReaderName, ReaderState};
 
 /// A [`Context`] whose calls are futures. Needs the feature `async`.
 ///
@@ -163,6 +159,35 @@ impl AsyncContext {
         opened.map(AsyncReader::new)
     }
 
+    /// The reader that is meant. See [`Context::find_reader`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::find_reader`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
+    pub async fn find_reader(
+        &self,
+        wanted: &ReaderSelector,
+    ) -> Result<ReaderName, FindReaderError> {
+        let readers = self.reader_states().await?;
+        let mut matches = matching(wanted, &readers);
+        if let (ReaderSelector::Serial(serial), true) = (wanted, matches.is_empty()) {
+            for state in &readers {
+                let Ok(mut reader) = self.open_reader(state.reader()).await else {
+                    continue;
+                };
+                let reported = reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO).await;
+                if reported.is_ok_and(|it| is_serial(&it, serial)) {
+                    matches.push(state.reader().clone());
+                }
+            }
+        }
+        decide(wanted, matches, readers)
+    }
+
     /// Releases the PC/SC context if this is the last clone, and says if that failed. See
     /// [`Context::release`].
     ///
@@ -217,56 +242,5 @@ impl ContextOptions {
     pub async fn establish_async(self) -> Result<AsyncContext> {
         let context = self.establish_detached().await?;
         Ok(AsyncContext { context })
-    }
-}
-
-impl AsyncContext {
-    /// Begins to watch the readers. See [`Context::monitor`](crate::Context::monitor); this
-    /// does not wait for what is there already, so that there is no error of time.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be no thread.
-    #[doc(alias = "SCardGetStatusChange")]
-    pub fn monitor(&self, options: MonitorOptions) -> Result<EventStream> {
-        EventStream::start(&self.context, options)
-    }
-
-    /// Waits for a card that answers. See
-    /// [`Context::wait_for_card`](crate::Context::wait_for_card).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Context::wait_for_card`](crate::Context::wait_for_card).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends the wait, and nothing else.
-    pub async fn wait_for_card(
-        &self,
-        filter: &CardFilter,
-        timeout: Option<Duration>,
-    ) -> Result<ReaderState> {
-        let mut events = self.monitor(MonitorOptions::new())?;
-        events.wait_for_card(filter, timeout).await
-    }
-
-    /// Waits until no reader has such a card. See
-    /// [`Context::wait_for_removal`](crate::Context::wait_for_removal).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Context::wait_for_removal`](crate::Context::wait_for_removal).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends the wait, and nothing else.
-    pub async fn wait_for_removal(
-        &self,
-        filter: &CardFilter,
-        timeout: Option<Duration>,
-    ) -> Result<()> {
-        let mut events = self.monitor(MonitorOptions::new())?;
-        events.wait_for_removal(filter, timeout).await
     }
 }

@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::thread;
 
-use super::context::AsyncContext;
+use super::{Session, SessionBuilder, SessionCard, SessionError};
 use crate::channel::{Limits, begin};
+use crate::context::AsyncContext;
 use crate::error::{BoxError, Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, do_elsewhere};
-use crate::session::{Session, SessionBuilder, SessionCard, SessionError};
 use crate::values::ReaderName;
 
 /// A [`Session`] whose runs are futures. Needs the feature `async`.

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::reader::AsyncReader;
-use super::transaction::AsyncTransaction;
+use super::Card;
+use super::async_reader::AsyncReader;
+use super::async_transaction::AsyncTransaction;
+use super::transaction::Hold;
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
-use crate::card::{Card, Hold};
 use crate::channel::Channel;
 use crate::channel::call::Call;
 use crate::connection::Access;
@@ -72,7 +73,7 @@ impl AsyncCard {
     /// See [`Card::MAX_APDU_LEN`].
     pub const MAX_APDU_LEN: usize = Card::MAX_APDU_LEN;
 
-    pub(super) fn new(channel: Channel) -> AsyncCard {
+    pub(crate) fn new(channel: Channel) -> AsyncCard {
         AsyncCard { channel }
     }
 
