@@ -29,7 +29,7 @@ async fn ask_all() -> Result<(), Error> {
     let mut asking = JoinSet::new();
     for state in context.reader_states().await? {
         if state.has_card() && !state.is_mute() {
-            let (context, reader) = (context.clone(), state.reader().clone());
+            let (context, reader) = (context.clone(), state.reader_name().clone());
             asking.spawn(async move {
                 let answer = ask(&context, &reader).await;
                 (reader, answer)

@@ -43,7 +43,7 @@ fn explain_cards() -> Result<(), Box<dyn Error>> {
         println!("no reader");
     }
     for state in &states {
-        println!("{}", state.reader());
+        println!("{}", state.reader_name());
         if state.flags().contains(ReaderFlags::MUTE) {
             println!("  card does not answer");
         } else if state.atr().is_empty() {

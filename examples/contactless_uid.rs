@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Waits for a card, shows it, and waits until it is gone.
 fn show_next(context: &Context, monitor: &mut Monitor, once: bool) -> scard::Result<()> {
     let found = monitor.wait_for_card(&CardFilter::new(), None)?;
-    match uid(context, found.reader()) {
+    match uid(context, found.reader_name()) {
         Ok(uid) => println!("{}  {}", hex::encode_upper(uid), kind(&found.atr())),
         // Taken away again, or a card with contacts.
         Err(error) => println!("no UID: {error:#}"),

@@ -21,7 +21,7 @@ fn list() -> scard::Result<()> {
         println!("no reader");
     }
     for state in &states {
-        println!("{}", state.reader());
+        println!("{}", state.reader_name());
         let flags = state.flags();
         let card = if flags.contains(ReaderFlags::MUTE) {
             "card does not answer".to_owned()

@@ -47,7 +47,9 @@ fn as_text(event: &Event, now: Duration) -> String {
     let (seconds, millis) = (now.as_secs() % 86_400, now.subsec_millis());
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let time = format!("{hour:02}:{minute:02}:{second:02}.{millis:03}");
-    let reader = event.reader().map_or("-".to_owned(), ToString::to_string);
+    let reader = event
+        .reader_name()
+        .map_or("-".to_owned(), ToString::to_string);
     let reading = event.atr().map(|atr| format!(": {}", reading(&atr)));
     format!(
         "{time}  {reader:<32}  {event}{}",
@@ -61,7 +63,7 @@ fn as_json(event: &Event, now: Duration) -> String {
         "event": event.name(),
         "text": event.to_string(),
     });
-    if let Some(reader) = event.reader() {
+    if let Some(reader) = event.reader_name() {
         object["reader"] = json!(reader.to_string());
     }
     if let Some(atr) = event.atr() {

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let context = Context::establish()?;
     let found = context.wait_for_card(&CardFilter::new(), Some(Duration::from_secs(10)))?;
-    let mut card = context.connect(found.reader(), ConnectOptions::new())?;
+    let mut card = context.connect(found.reader_name(), ConnectOptions::new())?;
     match tries_left(&mut card.transaction()?, reference)? {
         PinOutcome::Done => println!("no PIN is needed now"),
         PinOutcome::Wrong { tries_left } => println!("tries left: {}", in_words(tries_left)),

@@ -35,7 +35,7 @@ fn tell() -> Result<()> {
         Some(name) => ReaderName::new(name)?,
         None => context
             .wait_for_card(&CardFilter::new(), PATIENCE)?
-            .reader()
+            .reader_name()
             .clone(),
     };
 

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let context = Context::establish()?;
     let mut session = Session::builder(&context)
         .setup(select)
-        .deadline(None)
+        .timeout(None)
         .keep_alive(Duration::from_millis(250))
         .on_event(move |event| {
             println!("  {}", describe(event));
@@ -93,7 +93,10 @@ fn is_departure(event: &SessionEvent) -> bool {
 fn describe(event: &SessionEvent) -> String {
     match event {
         SessionEvent::Recovering { error, .. } => error.to_string(),
-        SessionEvent::Connected { reader, .. } => format!("connected to {reader}"),
+        SessionEvent::Connected {
+            reader_name: reader,
+            ..
+        } => format!("connected to {reader}"),
         event => format!("{event:?}"),
     }
 }

@@ -77,7 +77,7 @@ fn transmit() -> Result<()> {
         Some(reader) => context.find_reader(&reader)?,
         None => context
             .wait_for_card(&CardFilter::new(), PATIENCE)?
-            .reader()
+            .reader_name()
             .clone(),
     };
     let mut card = context.connect(&reader, ConnectOptions::new())?;

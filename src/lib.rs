@@ -13,7 +13,7 @@
 //!     let half_a_minute = Some(Duration::from_secs(30));
 //!     let found = context.wait_for_card(&CardFilter::new(), half_a_minute)?;
 //!
-//!     let mut card = context.connect(found.reader(), ConnectOptions::new())?;
+//!     let mut card = context.connect(found.reader_name(), ConnectOptions::new())?;
 //!     let select = b"\x00\xA4\x04\x00\x07\xA0\x00\x00\x02\x47\x10\x01";
 //!     let answer = card.transmit(select)?;
 //!     println!("{:02X?}", answer);

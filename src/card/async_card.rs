@@ -42,7 +42,7 @@ use crate::values::{
 ///
 /// A PC/SC call cannot be interrupted. Dropping the future of a call, as `select!` and the
 /// time-outs of executors do, is to leave it, with the guarantees that a passed
-/// [deadline](Card::set_timeout) has:
+/// [time-out](Card::set_timeout) has:
 ///
 /// - Before its first poll, nothing has happened, and nothing does.
 /// - While it is under way, the card is *abandoned*: every later call fails at once with
@@ -60,7 +60,7 @@ use crate::values::{
 ///
 /// # Limits
 ///
-/// Time-outs, [`within`](AsyncCard::within) and [abort handles](AsyncCard::abort_handle) do
+/// Time-outs, [`within`](AsyncCard::within) and [abort handles](AsyncCard::make_abortable) do
 /// what they do with a [`Card`], and tell by the error what became of the command, which
 /// dropping a future cannot. They need no timer of an executor.
 #[derive(Debug)]
@@ -82,8 +82,8 @@ impl AsyncCard {
     }
 
     /// The reader that the card is in.
-    pub fn reader(&self) -> &ReaderName {
-        self.channel.reader()
+    pub fn reader_name(&self) -> &ReaderName {
+        self.channel.reader_name()
     }
 
     /// The share mode of this connection.
@@ -144,8 +144,8 @@ impl AsyncCard {
     }
 
     /// A handle that stops the calls on this card from anywhere, now and later. See
-    /// [`Card::abort_handle`].
-    pub fn abort_handle(&mut self) -> AbortHandle {
+    /// [`Card::make_abortable`].
+    pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
     }
 
@@ -451,7 +451,7 @@ impl AsyncCard {
 
 impl AsyncControl for AsyncCard {
     fn reader_name(&self) -> &ReaderName {
-        self.reader()
+        self.reader_name()
     }
 
     async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {

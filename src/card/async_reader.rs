@@ -50,8 +50,8 @@ impl AsyncReader {
         self.channel.set_timeout(timeout);
     }
 
-    /// See [`AsyncCard::abort_handle`].
-    pub fn abort_handle(&mut self) -> AbortHandle {
+    /// See [`AsyncCard::make_abortable`].
+    pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
     }
 
@@ -61,8 +61,8 @@ impl AsyncReader {
     }
 
     /// The name of the reader.
-    pub fn name(&self) -> &ReaderName {
-        self.channel.reader()
+    pub fn reader_name(&self) -> &ReaderName {
+        self.channel.reader_name()
     }
 
     /// Moves on from direct to general access: the card in the reader. See
@@ -224,7 +224,7 @@ impl AsyncReader {
 
 impl AsyncControl for AsyncReader {
     fn reader_name(&self) -> &ReaderName {
-        self.name()
+        self.reader_name()
     }
 
     async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {

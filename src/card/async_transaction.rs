@@ -46,8 +46,8 @@ impl<'card> AsyncTransaction<'card> {
     }
 
     /// The reader that the card is in.
-    pub fn reader(&self) -> &ReaderName {
-        self.card.reader()
+    pub fn reader_name(&self) -> &ReaderName {
+        self.card.reader_name()
     }
 
     /// The share mode of the connection.
@@ -247,14 +247,14 @@ impl<'card> AsyncTransaction<'card> {
 
     /// The card, if the transaction still protects it.
     fn card(&mut self, operation: Operation) -> Result<&mut AsyncCard> {
-        self.hold.check(operation, self.card.reader())?;
+        self.hold.check(operation, self.card.reader_name())?;
         Ok(self.card)
     }
 }
 
 impl AsyncControl for AsyncTransaction<'_> {
     fn reader_name(&self) -> &ReaderName {
-        self.reader()
+        self.reader_name()
     }
 
     async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {

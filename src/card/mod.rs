@@ -115,8 +115,8 @@ impl Card {
     }
 
     /// The reader that the card is in.
-    pub fn reader(&self) -> &ReaderName {
-        self.channel.reader()
+    pub fn reader_name(&self) -> &ReaderName {
+        self.channel.reader_name()
     }
 
     /// The share mode of this connection.
@@ -206,7 +206,7 @@ impl Card {
     ///
     /// From then on calls run on a thread that this card keeps for them, as they do with a
     /// [limit](Card::set_timeout).
-    pub fn abort_handle(&mut self) -> AbortHandle {
+    pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
     }
 
@@ -573,7 +573,7 @@ impl Card {
 
 impl Control for Card {
     fn reader_name(&self) -> &ReaderName {
-        self.reader()
+        self.reader_name()
     }
 
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {

@@ -69,8 +69,8 @@ impl Reader {
         self.channel.set_timeout(timeout);
     }
 
-    /// See [`Card::abort_handle`].
-    pub fn abort_handle(&mut self) -> AbortHandle {
+    /// See [`Card::make_abortable`].
+    pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
     }
 
@@ -80,8 +80,8 @@ impl Reader {
     }
 
     /// The name of the reader.
-    pub fn name(&self) -> &ReaderName {
-        self.channel.reader()
+    pub fn reader_name(&self) -> &ReaderName {
+        self.channel.reader_name()
     }
 
     /// Moves on from direct to general access: the card in the reader.
@@ -194,7 +194,7 @@ impl Reader {
 
 impl Control for Reader {
     fn reader_name(&self) -> &ReaderName {
-        self.name()
+        self.reader_name()
     }
 
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {

@@ -104,8 +104,8 @@ impl<'card> Transaction<'card> {
     }
 
     /// The reader that the card is in.
-    pub fn reader(&self) -> &ReaderName {
-        self.card.reader()
+    pub fn reader_name(&self) -> &ReaderName {
+        self.card.reader_name()
     }
 
     /// The share mode of the connection.
@@ -269,14 +269,14 @@ impl<'card> Transaction<'card> {
     /// The card, if the transaction still protects it.
     #[inline]
     fn card(&mut self, operation: Operation) -> Result<&mut Card> {
-        self.hold.check(operation, self.card.reader())?;
+        self.hold.check(operation, self.card.reader_name())?;
         Ok(self.card)
     }
 }
 
 impl Control for Transaction<'_> {
     fn reader_name(&self) -> &ReaderName {
-        self.reader()
+        self.reader_name()
     }
 
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {

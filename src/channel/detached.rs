@@ -230,7 +230,7 @@ impl<T: Send + 'static> Drop for Away<'_, T> {
                 }
             }
             None => {
-                let (operation, reader) = (self.about.operation, self.channel.reader());
+                let (operation, reader) = (self.about.operation, self.channel.reader_name());
                 tracing::debug!(%operation, %reader, "the future of a call was dropped");
                 self.channel.lose_connection();
             }

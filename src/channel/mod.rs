@@ -203,7 +203,7 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    pub(crate) fn reader(&self) -> &ReaderName {
+    pub(crate) fn reader_name(&self) -> &ReaderName {
         &self.reader
     }
 

@@ -15,9 +15,9 @@ use crate::values::{Attribute, InvalidReaderName, ReaderName, ReaderState};
 /// let context = AsyncContext::establish().await?;
 /// let states = context.reader_states().await?;
 /// for state in states.iter().filter(|state| state.has_card()) {
-///     let mut card = context.connect(state.reader(), ConnectOptions::new()).await?;
+///     let mut card = context.connect(state.reader_name(), ConnectOptions::new()).await?;
 ///     let status = card.status().await?;
-///     println!("{}: {:?}", card.reader(), status.atr());
+///     println!("{}: {:?}", card.reader_name(), status.atr());
 /// }
 /// # Ok(())
 /// # }
@@ -176,12 +176,12 @@ impl AsyncContext {
         let mut matches = matching(wanted, &readers);
         if let (ReaderSelector::Serial(serial), true) = (wanted, matches.is_empty()) {
             for state in &readers {
-                let Ok(mut reader) = self.open_reader(state.reader()).await else {
+                let Ok(mut reader) = self.open_reader(state.reader_name()).await else {
                     continue;
                 };
                 let reported = reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO).await;
                 if reported.is_ok_and(|it| is_serial(&it, serial)) {
-                    matches.push(state.reader().clone());
+                    matches.push(state.reader_name().clone());
                 }
             }
         }

@@ -137,7 +137,7 @@ impl fmt::Display for Listed<'_> {
         f.write_str("; there are:")?;
         for (number, state) in self.0.iter().enumerate() {
             let card = if state.has_card() { " (card)" } else { "" };
-            write!(f, "\n{number}: {}{card}", state.reader())?;
+            write!(f, "\n{number}: {}{card}", state.reader_name())?;
         }
         Ok(())
     }
@@ -152,17 +152,17 @@ pub(super) fn is_serial(reported: &[u8], wanted: &str) -> bool {
 
 /// The readers that match by what is known without asking them.
 pub(super) fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<ReaderName> {
-    let name = |state: &ReaderState| state.reader().to_string().to_ascii_lowercase();
+    let name = |state: &ReaderState| state.reader_name().to_string().to_ascii_lowercase();
     let with = |matches: &dyn Fn(&ReaderState) -> bool| -> Vec<ReaderName> {
         let found = readers.iter().filter(|state| matches(state));
-        found.map(|state| state.reader().clone()).collect()
+        found.map(|state| state.reader_name().clone()).collect()
     };
     match wanted {
         ReaderSelector::WithCard => with(&ReaderState::has_card),
         ReaderSelector::Number(number) => {
             let found = readers.get(*number);
             found
-                .map(|state| state.reader().clone())
+                .map(|state| state.reader_name().clone())
                 .into_iter()
                 .collect()
         }
@@ -221,9 +221,9 @@ impl Context {
                 reported.is_ok_and(|it| is_serial(&it, serial))
             };
             for state in &readers {
-                let opened = self.open_reader(state.reader());
+                let opened = self.open_reader(state.reader_name());
                 if opened.is_ok_and(|mut reader| has_serial(&mut reader)) {
-                    matches.push(state.reader().clone());
+                    matches.push(state.reader_name().clone());
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::codes::ReturnCode;
 ///     Ok(()) => Ok(()),
 ///     Err(failed) => {
 ///         let (card, error) = failed.into_parts();
-///         eprintln!("{error}; still connected to {}", card.reader());
+///         eprintln!("{error}; still connected to {}", card.reader_name());
 ///         Err(error)
 ///     }
 /// }

@@ -189,7 +189,7 @@ impl Error {
     }
 
     /// The reader, where the call was about one.
-    pub fn reader(&self) -> Option<&ReaderName> {
+    pub fn reader_name(&self) -> Option<&ReaderName> {
         self.0.reader.as_ref()
     }
 
@@ -261,7 +261,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.operation.fmt(f)?;
-        if let Some(reader) = self.reader() {
+        if let Some(reader) = self.reader_name() {
             // The name comes from a device: it must not break the line or the quotes.
             let name = String::from_utf8_lossy(reader.as_bytes());
             write!(f, " on \"{}\"", name.escape_debug())?;
@@ -281,7 +281,7 @@ impl fmt::Debug for Error {
         debug
             .field("operation", &self.operation())
             .field("code", &self.code())
-            .field("reader", &self.reader())
+            .field("reader", &self.reader_name())
             .field("kind", &self.kind())
             .field("recovery", &self.recovery())
             .field("origin", &self.origin())

@@ -37,11 +37,11 @@ impl Serialize for Recovery {
 /// `card-reset`, and the text that `Display` prints.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = 5 + usize::from(self.reader().is_some());
+        let fields = 5 + usize::from(self.reader_name().is_some());
         let mut error = serializer.serialize_struct("Error", fields)?;
         error.serialize_field("operation", self.operation().function_name())?;
         error.serialize_field("code", &self.code())?;
-        match self.reader() {
+        match self.reader_name() {
             Some(reader) => error.serialize_field("reader", reader)?,
             None => error.skip_field("reader")?,
         }

@@ -271,7 +271,7 @@ fn readers_are_asked_in_as_many_calls_as_the_service_wants() {
                 },
             );
             let states = snapshot(&&fake, platform).unwrap();
-            let found: Vec<_> = states.iter().map(|it| it.reader().clone()).collect();
+            let found: Vec<_> = states.iter().map(|it| it.reader_name().clone()).collect();
             assert_eq!(found, names(count));
             assert!(states.iter().all(|it| it.has_card()));
             assert!(calls.get() <= 2 * count + 5, "{calls:?} calls");

@@ -20,34 +20,34 @@ pub enum Event {
     #[non_exhaustive]
     ReaderAttached {
         /// Its name.
-        reader: ReaderName,
+        reader_name: ReaderName,
     },
     /// The reader is gone. If there was a card in it, that was told to be removed.
     #[non_exhaustive]
     ReaderDetached {
         /// Its name.
-        reader: ReaderName,
+        reader_name: ReaderName,
     },
     /// The service cannot read the state of this reader. If there was a card in it, that was
     /// told to be removed.
     #[non_exhaustive]
     ReaderUnavailable {
         /// Its name.
-        reader: ReaderName,
+        reader_name: ReaderName,
     },
     /// The service can read the state of this reader again. It is empty as long as nothing
     /// else is told.
     #[non_exhaustive]
     ReaderAvailable {
         /// Its name.
-        reader: ReaderName,
+        reader_name: ReaderName,
     },
     /// There is a card now, and it answers. If a [mute](Event::CardMute) one was there, that
     /// is the one.
     #[non_exhaustive]
     CardInserted {
         /// Where it is.
-        reader: ReaderName,
+        reader_name: ReaderName,
         /// Its answer to reset.
         atr: Atr,
     },
@@ -56,14 +56,14 @@ pub enum Event {
     #[non_exhaustive]
     CardMute {
         /// Where it is.
-        reader: ReaderName,
+        reader_name: ReaderName,
     },
     /// The card was removed, and there is one again, maybe the same: seen at the event
     /// counter of the service or, where there is none (macOS), at another ATR.
     #[non_exhaustive]
     CardExchanged {
         /// Where it is.
-        reader: ReaderName,
+        reader_name: ReaderName,
         /// The answer to reset of the card that is there now.
         atr: Atr,
     },
@@ -72,14 +72,14 @@ pub enum Event {
     #[non_exhaustive]
     CardMissed {
         /// Where it was.
-        reader: ReaderName,
+        reader_name: ReaderName,
     },
     /// The card was not removed and has another answer to reset: some answer differently to
     /// the first reset and to later ones.
     #[non_exhaustive]
     AtrChanged {
         /// Where it is.
-        reader: ReaderName,
+        reader_name: ReaderName,
         /// The new one.
         atr: Atr,
     },
@@ -87,14 +87,14 @@ pub enum Event {
     #[non_exhaustive]
     CardRemoved {
         /// Where it was.
-        reader: ReaderName,
+        reader_name: ReaderName,
     },
     /// Programs have begun or stopped to use the reader; told only if
     /// [`MonitorOptions::use_changes`](crate::MonitorOptions::use_changes) asks for it.
     #[non_exhaustive]
     UseChanged {
         /// Its name.
-        reader: ReaderName,
+        reader_name: ReaderName,
         /// How it is used now.
         usage: Usage,
     },
@@ -156,19 +156,19 @@ impl Event {
     }
 
     /// The reader that it is about; none for what concerns the service.
-    pub fn reader(&self) -> Option<&ReaderName> {
+    pub fn reader_name(&self) -> Option<&ReaderName> {
         match self {
-            Event::ReaderAttached { reader }
-            | Event::ReaderDetached { reader }
-            | Event::ReaderUnavailable { reader }
-            | Event::ReaderAvailable { reader }
-            | Event::CardInserted { reader, .. }
-            | Event::CardMute { reader }
-            | Event::CardExchanged { reader, .. }
-            | Event::CardMissed { reader }
-            | Event::AtrChanged { reader, .. }
-            | Event::CardRemoved { reader }
-            | Event::UseChanged { reader, .. } => Some(reader),
+            Event::ReaderAttached { reader_name }
+            | Event::ReaderDetached { reader_name }
+            | Event::ReaderUnavailable { reader_name }
+            | Event::ReaderAvailable { reader_name }
+            | Event::CardInserted { reader_name, .. }
+            | Event::CardMute { reader_name }
+            | Event::CardExchanged { reader_name, .. }
+            | Event::CardMissed { reader_name }
+            | Event::AtrChanged { reader_name, .. }
+            | Event::CardRemoved { reader_name }
+            | Event::UseChanged { reader_name, .. } => Some(reader_name),
             Event::ServiceLost { .. } | Event::ServiceRestored => None,
         }
     }
@@ -203,7 +203,7 @@ impl Event {
 impl Hash for Event {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name().hash(state);
-        self.reader().hash(state);
+        self.reader_name().hash(state);
         self.atr().hash(state);
         self.usage().hash(state);
         self.error().map(Error::code).hash(state);
@@ -262,7 +262,7 @@ impl serde::Serialize for Event {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let stored = StoredEvent {
             event: self.name(),
-            reader: self.reader(),
+            reader: self.reader_name(),
             atr: self.atr(),
             usage: self.usage(),
             error: self.error(),
@@ -285,27 +285,41 @@ mod tests {
         let atr = Atr::new(&[0x3B, 0x00]).unwrap();
         let error = Error::new(Operation::GetStatusChange, ReturnCode::E_NO_SERVICE);
         vec![
-            Event::ReaderAttached { reader: reader() },
-            Event::ReaderDetached { reader: reader() },
-            Event::ReaderUnavailable { reader: reader() },
-            Event::ReaderAvailable { reader: reader() },
+            Event::ReaderAttached {
+                reader_name: reader(),
+            },
+            Event::ReaderDetached {
+                reader_name: reader(),
+            },
+            Event::ReaderUnavailable {
+                reader_name: reader(),
+            },
+            Event::ReaderAvailable {
+                reader_name: reader(),
+            },
             Event::CardInserted {
-                reader: reader(),
+                reader_name: reader(),
                 atr,
             },
-            Event::CardMute { reader: reader() },
+            Event::CardMute {
+                reader_name: reader(),
+            },
             Event::CardExchanged {
-                reader: reader(),
+                reader_name: reader(),
                 atr,
             },
-            Event::CardMissed { reader: reader() },
+            Event::CardMissed {
+                reader_name: reader(),
+            },
             Event::AtrChanged {
-                reader: reader(),
+                reader_name: reader(),
                 atr,
             },
-            Event::CardRemoved { reader: reader() },
+            Event::CardRemoved {
+                reader_name: reader(),
+            },
             Event::UseChanged {
-                reader: reader(),
+                reader_name: reader(),
                 usage: Usage::Shared,
             },
             Event::ServiceLost { error },

@@ -14,7 +14,7 @@ use crate::values::{ReaderName, ReaderState};
 /// // Cards of one kind in any reader but the built-in one:
 /// let filter = CardFilter::new()
 ///     .atr(&[0x3B, 0x7F, 0x96, 0x00, 0x00])
-///     .matching(|state| !state.reader().to_string().starts_with("Built-in"));
+///     .matching(|state| !state.reader_name().to_string().starts_with("Built-in"));
 /// // Any card in this reader:
 /// let filter = CardFilter::new().reader(&ReaderName::new("ACS ACR122U 00 00")?);
 /// # Ok::<(), scard::InvalidReaderName>(())
@@ -98,7 +98,7 @@ impl CardFilter {
         let then = then.clone();
         self.matching(move |state| {
             let same_count = state.event_count() == then.event_count();
-            state.reader() == then.reader() && same_count && state.has_card()
+            state.reader_name() == then.reader_name() && same_count && state.has_card()
         })
     }
 
@@ -115,7 +115,7 @@ impl CardFilter {
     /// Whether there is a card, and it is one of those that are meant.
     pub fn matches(&self, state: &ReaderState) -> bool {
         state.has_card()
-            && self.is_about(state.reader())
+            && self.is_about(state.reader_name())
             && self.conditions.iter().all(|condition| condition(state))
     }
 
@@ -129,7 +129,7 @@ impl CardFilter {
         let states = states.into_iter();
         let mut found = states.filter(|state| !state.is_mute() && self.matches(state));
         let first = found.next()?;
-        let is_preferred = |state: &&ReaderState| preferred == Some(state.reader());
+        let is_preferred = |state: &&ReaderState| preferred == Some(state.reader_name());
         std::iter::once(first)
             .chain(found)
             .find(is_preferred)
@@ -167,7 +167,7 @@ mod tests {
             !CardFilter::new().matches(&state("A", 0x10, 1, &[])),
             "no card"
         );
-        let a = CardFilter::new().reader(card.reader());
+        let a = CardFilter::new().reader(card.reader_name());
         assert!(a.matches(&card));
         assert!(!a.matches(&state("B", 0x20, 1, &[0x3B, 1, 2])));
         let both = a.clone().atr(&[0x3B, 1, 2]);
@@ -176,11 +176,11 @@ mod tests {
         assert!(!a.clone().matching(|_| false).matches(&card));
         let b = ReaderName::new("B").unwrap();
         assert!(!a.clone().reader(&b).matches(&card));
-        assert!(a.clone().reader(card.reader()).matches(&card));
+        assert!(a.clone().reader(card.reader_name()).matches(&card));
         // What can be said without a look at the card.
-        assert!(a.takes_any_card_in(card.reader()) && !a.takes_any_card_in(&b));
+        assert!(a.takes_any_card_in(card.reader_name()) && !a.takes_any_card_in(&b));
         assert!(CardFilter::new().takes_any_card_in(&b));
-        assert!(!both.takes_any_card_in(card.reader()));
+        assert!(!both.takes_any_card_in(card.reader_name()));
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         let chosen = |preferred: &str| {
             let preferred = ReaderName::new(preferred).unwrap();
             let chosen = CardFilter::new().choose(&states, Some(&preferred));
-            chosen.unwrap().reader().to_string()
+            chosen.unwrap().reader_name().to_string()
         };
         assert_eq!(chosen("C"), "C");
         assert_eq!(chosen("A"), "B");

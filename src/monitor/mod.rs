@@ -81,8 +81,8 @@ impl MonitorOptions {
 /// let context = Context::establish()?;
 /// for event in context.monitor(MonitorOptions::new())? {
 ///     match event {
-///         Event::CardInserted { reader, atr, .. } => println!("{reader}: {atr}"),
-///         Event::CardRemoved { reader, .. } => println!("{reader} is empty"),
+///         Event::CardInserted { reader_name: reader, atr, .. } => println!("{reader}: {atr}"),
+///         Event::CardRemoved { reader_name: reader, .. } => println!("{reader} is empty"),
 ///         other => println!("{other}"),
 ///     }
 /// }

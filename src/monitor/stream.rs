@@ -31,7 +31,7 @@ use crate::values::ReaderState;
 /// let mut events = context.monitor(MonitorOptions::new())?;
 /// while let Some(event) = events.next().await {
 ///     match event {
-///         Event::CardInserted { reader, atr, .. } => println!("{reader}: {atr}"),
+///         Event::CardInserted { reader_name: reader, atr, .. } => println!("{reader}: {atr}"),
 ///         other => println!("{other}"),
 ///     }
 /// }

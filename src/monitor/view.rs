@@ -112,73 +112,108 @@ impl View {
 impl ReaderView {
     fn comes(&self, name: &ReaderName, events: &mut Vec<Event>) {
         let reader = || name.clone();
-        events.push(Event::ReaderAttached { reader: reader() });
+        events.push(Event::ReaderAttached {
+            reader_name: reader(),
+        });
         if !self.available {
-            events.push(Event::ReaderUnavailable { reader: reader() });
+            events.push(Event::ReaderUnavailable {
+                reader_name: reader(),
+            });
         }
         self.shows_card(name, events);
         if self.usage != Usage::default() {
             let usage = self.usage;
             let reader = reader();
-            events.push(Event::UseChanged { reader, usage });
+            events.push(Event::UseChanged {
+                reader_name: reader,
+                usage,
+            });
         }
     }
 
     fn leaves(&self, name: &ReaderName, events: &mut Vec<Event>) {
         let reader = || name.clone();
         if self.card.is_some() {
-            events.push(Event::CardRemoved { reader: reader() });
+            events.push(Event::CardRemoved {
+                reader_name: reader(),
+            });
         }
-        events.push(Event::ReaderDetached { reader: reader() });
+        events.push(Event::ReaderDetached {
+            reader_name: reader(),
+        });
     }
 
     fn changes(&self, name: &ReaderName, before: &ReaderView, events: &mut Vec<Event>) {
         let reader = || name.clone();
         if self.available && !before.available {
-            events.push(Event::ReaderAvailable { reader: reader() });
+            events.push(Event::ReaderAvailable {
+                reader_name: reader(),
+            });
         }
         let atr = self.state.atr();
         let came = self.card.is_some_and(|card| card.number > before.cards);
         let exchanged = self.card.is_some() && before.card.is_some();
         if self.cards.saturating_sub(before.cards) > u64::from(came) && !exchanged {
-            events.push(Event::CardMissed { reader: reader() });
+            events.push(Event::CardMissed {
+                reader_name: reader(),
+            });
         }
         match (before.card, self.card) {
-            (Some(_), None) => events.push(Event::CardRemoved { reader: reader() }),
+            (Some(_), None) => events.push(Event::CardRemoved {
+                reader_name: reader(),
+            }),
             (Some(old), Some(new)) if old.number != new.number => {
                 if old.mute || new.mute {
-                    events.push(Event::CardRemoved { reader: reader() });
+                    events.push(Event::CardRemoved {
+                        reader_name: reader(),
+                    });
                     self.shows_card(name, events);
                 } else {
                     let reader = reader();
-                    events.push(Event::CardExchanged { reader, atr });
+                    events.push(Event::CardExchanged {
+                        reader_name: reader,
+                        atr,
+                    });
                 }
             }
             (Some(old), Some(new)) if old.mute != new.mute => self.shows_card(name, events),
             (Some(_), Some(new)) if !new.mute && atr != before.state.atr() => {
                 let reader = reader();
-                events.push(Event::AtrChanged { reader, atr });
+                events.push(Event::AtrChanged {
+                    reader_name: reader,
+                    atr,
+                });
             }
             (None, Some(_)) => self.shows_card(name, events),
             (Some(_), Some(_)) | (None, None) => {}
         }
         if before.available && !self.available {
-            events.push(Event::ReaderUnavailable { reader: reader() });
+            events.push(Event::ReaderUnavailable {
+                reader_name: reader(),
+            });
         }
         if self.usage != before.usage {
             let usage = self.usage;
             let reader = reader();
-            events.push(Event::UseChanged { reader, usage });
+            events.push(Event::UseChanged {
+                reader_name: reader,
+                usage,
+            });
         }
     }
 
     fn shows_card(&self, name: &ReaderName, events: &mut Vec<Event>) {
         let reader = name.clone();
         match self.card {
-            Some(card) if card.mute => events.push(Event::CardMute { reader }),
+            Some(card) if card.mute => events.push(Event::CardMute {
+                reader_name: reader,
+            }),
             Some(_) => {
                 let atr = self.state.atr();
-                events.push(Event::CardInserted { reader, atr });
+                events.push(Event::CardInserted {
+                    reader_name: reader,
+                    atr,
+                });
             }
             None => {}
         }

@@ -23,7 +23,7 @@ impl Context {
     ///
     /// let minute = Some(Duration::from_secs(60));
     /// let found = context.wait_for_card(&CardFilter::new(), minute)?;
-    /// let mut card = context.connect(found.reader(), ConnectOptions::new())?;
+    /// let mut card = context.connect(found.reader_name(), ConnectOptions::new())?;
     /// // … and when the work is done:
     /// let this_card = CardFilter::new().same_card(&found);
     /// context.wait_for_removal(&this_card, minute)?;

@@ -42,7 +42,7 @@ use crate::values::ReaderName;
 ///
 /// Dropping the future of a run stops the run: no further call is made for it, no further
 /// command sent, and the call that is under way is given up as at a
-/// [deadline](crate::Card::set_timeout). The work gets
+/// [time-out](crate::Card::set_timeout). The work gets
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) from its calls; what else it does
 /// cannot be interrupted.
 ///
@@ -83,9 +83,9 @@ impl AsyncSession {
         Session::builder(context.context())
     }
 
-    /// The reader that the card is in, or was last in: see [`Session::reader`]. What a run
+    /// The reader that the card is in, or was last in: see [`Session::reader_name`]. What a run
     /// found whose future was dropped is not known before the next one is over.
-    pub fn reader(&self) -> Option<&ReaderName> {
+    pub fn reader_name(&self) -> Option<&ReaderName> {
         self.reader.as_ref()
     }
 
@@ -103,7 +103,7 @@ impl AsyncSession {
     /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
     /// at most once. See [`Session::run`].
     ///
-    /// The [deadline](SessionBuilder::deadline) is counted from when the session is back from
+    /// The [time-out](SessionBuilder::timeout) is counted from when the session is back from
     /// a run that was dropped.
     ///
     /// # Errors
@@ -211,7 +211,7 @@ impl AsyncSession {
     }
 
     fn put_back(&mut self, session: Box<Session>) {
-        self.reader = session.reader().cloned();
+        self.reader = session.reader_name().cloned();
         self.identity = match self.forget {
             true => None,
             false => session.identity().map(<[u8]>::to_vec),

@@ -65,14 +65,14 @@ pub(super) struct Config {
     pub(super) options: ConnectOptions,
     pub(super) setup_when: SetUpWhen,
     pub(super) wait_for_card: bool,
-    pub(super) deadline: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
     pub(super) attempts: Option<u32>,
     pub(super) keep_alive: Option<Duration>,
 }
 
 impl Config {
     /// The limit of each call.
-    pub(super) fn timeout(&self) -> Option<Duration> {
+    pub(super) fn call_timeout(&self) -> Option<Duration> {
         let inherited = self.context.timeout();
         self.options.timeout.unwrap_or(inherited)
     }
@@ -88,7 +88,7 @@ pub struct SessionBuilder {
 
 impl SessionBuilder {
     /// The deadline of a session that has not set another one.
-    pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(super) fn new(context: &Context) -> SessionBuilder {
         SessionBuilder {
@@ -98,7 +98,7 @@ impl SessionBuilder {
                 options: ConnectOptions::new(),
                 setup_when: SetUpWhen::default(),
                 wait_for_card: true,
-                deadline: Some(SessionBuilder::DEFAULT_DEADLINE),
+                timeout: Some(SessionBuilder::DEFAULT_TIMEOUT),
                 attempts: None,
                 keep_alive: None,
             },
@@ -125,7 +125,7 @@ impl SessionBuilder {
     }
 
     /// How the card is connected. Its [time-out](ConnectOptions::timeout) is a limit for each
-    /// single call beside the [deadline](SessionBuilder::deadline) of the whole; a call that
+    /// single call beside the [time-out](SessionBuilder::timeout) of the whole; a call that
     /// was given up for it is recovered by connecting again. Its
     /// [abort handle](ConnectOptions::abort_handle) stops the session from any thread, also
     /// while it waits for a card.
@@ -185,15 +185,15 @@ impl SessionBuilder {
 
     /// How long [`open`](SessionBuilder::open) and each run may take, with everything: waiting
     /// for the card, recovery, set-up and the work. `None` is without limit. By default
-    /// [30 seconds](SessionBuilder::DEFAULT_DEADLINE).
+    /// [30 seconds](SessionBuilder::DEFAULT_TIMEOUT).
     ///
     /// It is kept inside of calls, too: what does not return in time is given up, as
     /// [`Card::set_timeout`](crate::Card::set_timeout) says. The end of a transaction or connection
     /// is waited for 10 ms more. With a deadline, dropping the session takes no longer than that
     /// either; what takes longer ends by itself. The deadline cannot interrupt the work
     /// while that does something else than call the card.
-    pub fn deadline(mut self, deadline: Option<Duration>) -> SessionBuilder {
-        self.config.deadline = deadline;
+    pub fn timeout(mut self, timeout: Option<Duration>) -> SessionBuilder {
+        self.config.timeout = timeout;
         self
     }
 
@@ -264,7 +264,7 @@ impl fmt::Debug for Config {
             .field("options", &self.options)
             .field("setup_when", &self.setup_when)
             .field("wait_for_card", &self.wait_for_card)
-            .field("deadline", &self.deadline)
+            .field("timeout", &self.timeout)
             .field("attempts", &self.attempts)
             .field("keep_alive", &self.keep_alive)
             .finish_non_exhaustive()

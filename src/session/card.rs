@@ -96,8 +96,8 @@ impl<'a> SessionCard<'a> {
     }
 
     /// The reader that the card is in.
-    pub fn reader(&self) -> &ReaderName {
-        self.transaction.reader()
+    pub fn reader_name(&self) -> &ReaderName {
+        self.transaction.reader_name()
     }
 
     /// The share mode of the connection.
@@ -244,7 +244,7 @@ pub(super) fn slice(keep_alive: Option<Duration>, end: Option<Instant>) -> Durat
 
 impl Control for SessionCard<'_> {
     fn reader_name(&self) -> &ReaderName {
-        self.reader()
+        self.reader_name()
     }
 
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
@@ -275,7 +275,7 @@ impl Transmit for SessionCard<'_> {
 impl fmt::Debug for SessionCard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionCard")
-            .field("reader", self.reader())
+            .field("reader", self.reader_name())
             .field("completed", &self.completed())
             .finish_non_exhaustive()
     }

@@ -27,7 +27,7 @@ pub enum SessionEvent {
     #[non_exhaustive]
     Connected {
         /// The reader that the card is in.
-        reader: ReaderName,
+        reader_name: ReaderName,
         /// The protocol that was negotiated.
         protocol: Option<Protocol>,
     },
@@ -68,7 +68,10 @@ impl fmt::Display for SessionEvent {
                 write!(f, "recovering, attempt {attempt}: {error}")
             }
             SessionEvent::WaitingForCard => f.pad("waiting for a card"),
-            SessionEvent::Connected { reader, protocol } => {
+            SessionEvent::Connected {
+                reader_name: reader,
+                protocol,
+            } => {
                 // The name comes from a device: it must not break the line or the quotes.
                 let name = String::from_utf8_lossy(reader.as_bytes());
                 write!(f, "connected to \"{}\"", name.escape_debug())?;
@@ -132,7 +135,10 @@ impl serde::Serialize for SessionEvent {
                 stored.recovery = Some(*recovery);
                 stored.attempt = Some(*attempt);
             }
-            SessionEvent::Connected { reader, protocol } => {
+            SessionEvent::Connected {
+                reader_name: reader,
+                protocol,
+            } => {
                 stored.reader = Some(reader);
                 stored.protocol = *protocol;
             }
@@ -166,7 +172,7 @@ mod tests {
             },
             SessionEvent::WaitingForCard,
             SessionEvent::Connected {
-                reader: ReaderName::new("R\n").unwrap(),
+                reader_name: ReaderName::new("R\n").unwrap(),
                 protocol: Some(Protocol::T1),
             },
             SessionEvent::Reconnected {

@@ -41,7 +41,7 @@ const BRIEF: u32 = 4;
 /// A session keeps a card connected. Each [`run`](Session::run) does a piece of work in a
 /// transaction, after a set-up that the session repeats whenever the card may have lost its
 /// state. What fails on the way is recovered as [`Error::recovery`] says, until the
-/// [deadline](SessionBuilder::deadline).
+/// [time-out](SessionBuilder::timeout).
 ///
 /// ```no_run
 /// use scard::{BoxError, Context, Session, SessionError};
@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// The reader that the card is in, or was last in.
-    pub fn reader(&self) -> Option<&ReaderName> {
+    pub fn reader_name(&self) -> Option<&ReaderName> {
         self.state.reader.as_ref()
     }
 
@@ -248,14 +248,14 @@ impl Session {
     /// most. Failing does no harm: the next run recovers as it would have without this.
     ///
     /// Corresponds to `SCardStatus`, which does not disturb the card. While another program
-    /// holds a transaction, it waits, until the [deadline](SessionBuilder::deadline).
+    /// holds a transaction, it waits, until the [time-out](SessionBuilder::timeout).
     ///
     /// # Errors
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn keep_alive(&mut self) -> Result<(), SessionError> {
         let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
-        let mut trial = Trial::new(self.config.deadline, Some(limit), false);
+        let mut trial = Trial::new(self.config.timeout, Some(limit), false);
         if let (Some(card), None) = (&mut self.card, &self.state.pending) {
             card.set_end(trial.end);
             let status = match card.status().map(drop) {
@@ -343,12 +343,12 @@ impl Session {
 
     fn trial(&self) -> Trial {
         let Config {
-            deadline,
+            timeout,
             attempts,
             wait_for_card,
             ..
         } = self.config;
-        Trial::new(deadline, attempts, wait_for_card)
+        Trial::new(timeout, attempts, wait_for_card)
     }
 
     fn perform<T, E: Into<BoxError>>(
@@ -471,8 +471,8 @@ impl Session {
         let Some(mut card) = self.card.take() else {
             return;
         };
-        if self.config.deadline.is_some() {
-            let own = self.config.timeout().unwrap_or(RELEASE);
+        if self.config.timeout.is_some() {
+            let own = self.config.call_timeout().unwrap_or(RELEASE);
             card.set_timeout(Some(own.min(RELEASE)));
         }
         drop(card);
@@ -516,7 +516,7 @@ impl Session {
                 self.remember(error.clone());
             }
             Err(Stop::Fail(SessionError::WrongCard { .. })) => {
-                let refused = self.card.as_ref().map(|card| card.reader().clone());
+                let refused = self.card.as_ref().map(|card| card.reader_name().clone());
                 self.state.refused.extend(refused);
                 self.let_go();
             }
@@ -535,7 +535,7 @@ impl Drop for Session {
     /// connection and context have ended; what takes longer goes on by itself.
     fn drop(&mut self) {
         let abort = self.config.options.abort.as_ref();
-        if self.config.deadline.is_none() && !abort.is_some_and(AbortHandle::is_aborted) {
+        if self.config.timeout.is_none() && !abort.is_some_and(AbortHandle::is_aborted) {
             return;
         }
         if let Some(card) = &mut self.card {

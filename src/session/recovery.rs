@@ -65,10 +65,10 @@ pub(super) enum Over {
 }
 
 impl Trial {
-    pub(super) fn new(deadline: Option<Duration>, limit: Option<u32>, wait: bool) -> Trial {
+    pub(super) fn new(timeout: Option<Duration>, limit: Option<u32>, wait: bool) -> Trial {
         Trial {
             // A deadline past the end of the clock is none.
-            end: deadline.and_then(|deadline| Instant::now().checked_add(deadline)),
+            end: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             wait,
             limit,
             attempts: 0,

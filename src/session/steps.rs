@@ -38,7 +38,7 @@ pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Opti
     let found = limited(config, trial, move || {
         let states = reader_states(scope)?;
         let found = wanted.choose(&states, preferred.as_ref());
-        Ok(found.map(|state| state.reader().clone()))
+        Ok(found.map(|state| state.reader_name().clone()))
     });
     match found {
         Err(error) if error.kind() == ErrorKind::StaleProcess => {
@@ -66,14 +66,14 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderNa
     monitor.is_not_waited_for();
     let wanted = wanted(config, state);
     let found = monitor.card_until(&wanted, state.reader.as_ref(), trial.end)?;
-    Ok(found.map(|state| state.reader().clone()))
+    Ok(found.map(|state| state.reader_name().clone()))
 }
 
 /// The cards that this run may use.
 fn wanted(config: &Config, state: &State) -> CardFilter {
     let refused = state.refused.clone();
     let wanted = config.wanted.clone();
-    wanted.matching(move |state| !refused.contains(state.reader()))
+    wanted.matching(move |state| !refused.contains(state.reader_name()))
 }
 
 /// Finds a card and connects to it.
@@ -105,7 +105,7 @@ pub(super) fn connect(
             }
         }
     };
-    let own = config.timeout();
+    let own = config.call_timeout();
     let limit = match (own, trial.left()) {
         (Some(own), Some(left)) => Some(own.min(left)),
         (own, left) => own.or(left),
@@ -114,7 +114,10 @@ pub(super) fn connect(
     let mut card = config.context.connect(&reader, options)?;
     card.set_timeout(own);
     let protocol = card.protocol();
-    events.tell(SessionEvent::Connected { reader, protocol });
+    events.tell(SessionEvent::Connected {
+        reader_name: reader,
+        protocol,
+    });
     Ok(card)
 }
 
@@ -152,7 +155,7 @@ pub(super) fn prepare(
     }
     if state.unidentified {
         state.unidentified = false;
-        state.reader = Some(card.reader().clone());
+        state.reader = Some(card.reader_name().clone());
     }
     let lost = match config.setup_when {
         SetUpWhen::Always => true,
@@ -186,7 +189,7 @@ fn failure_behind(error: &BoxError, card: &SessionCard<'_>, progress: &Progress)
         return progress.failure.clone();
     }
     let returned = Error::find(&**error)?;
-    (returned.reader() == Some(card.reader())).then(|| returned.clone())
+    (returned.reader_name() == Some(card.reader_name())).then(|| returned.clone())
 }
 
 /// Does the work, and says what its failure means.

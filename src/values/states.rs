@@ -200,7 +200,7 @@ pub struct ReaderState {
 
 impl ReaderState {
     /// The reader's name.
-    pub fn reader(&self) -> &ReaderName {
+    pub fn reader_name(&self) -> &ReaderName {
         &self.reader
     }
 

@@ -228,7 +228,12 @@ pub(crate) fn list(world: &World, context: &Context) {
         let readers = context.readers();
         let states = context.reader_states();
         let names = readers.into_iter().flatten();
-        let names = names.chain(states.into_iter().flatten().map(|it| it.reader().clone()));
+        let names = names.chain(
+            states
+                .into_iter()
+                .flatten()
+                .map(|it| it.reader_name().clone()),
+        );
         for name in names {
             let is_known = world.names.contains(&name) || name.to_string().starts_with(PLUGGED);
             if !is_known {

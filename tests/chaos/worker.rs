@@ -117,7 +117,7 @@ fn open(
         .reader(&world.names[reader])
         .setup(move |card| set_up(card, application))
         .setup_when(SetUpWhen::OnLoss)
-        .deadline(Some(DEADLINE))
+        .timeout(Some(DEADLINE))
         .on_event(move |event| {
             if let SessionEvent::Recovering { .. } = event {
                 *recoveries.lock().unwrap() += 1;

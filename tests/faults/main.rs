@@ -342,7 +342,7 @@ fn check(case: &Case, code: ReturnCode, error: &Error, reader: &ReaderName) {
     assert_eq!(error.code(), code);
     assert_eq!(error.operation(), case.operation);
     assert_eq!(error.origin(), Origin::Service);
-    match error.reader() {
+    match error.reader_name() {
         Some(named) if case.names_reader => {
             // The direct access here is to the other reader.
             assert!(named == reader || named.to_string().ends_with("00 01"));

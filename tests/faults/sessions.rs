@@ -17,7 +17,7 @@ fn session(fixture: &Fixture) -> (Session, Arc<Mutex<Vec<SessionEvent>>>) {
     let session = Session::builder(&fixture.context)
         .reader(&fixture.reader)
         // On this thread, where the stand-in is armed.
-        .deadline(None)
+        .timeout(None)
         .on_event(move |event| told.lock().unwrap().push(event.clone()))
         .open()
         .unwrap();

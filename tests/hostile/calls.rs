@@ -214,7 +214,7 @@ fn lists(world: &World, context: &Context) {
     let _ = timed!(world, "Context::reader_groups", context.reader_groups());
     let states = timed!(world, "Context::reader_states", context.reader_states());
     for state in states.unwrap_or_default() {
-        world.check_name(state.reader().as_bytes());
+        world.check_name(state.reader_name().as_bytes());
         let _ = format!("{:?} {:?}", state, state.atr().parse());
     }
 }
@@ -426,7 +426,7 @@ fn waits(world: &World, context: &Context, random: &mut Random) {
             let found = context.wait_for_card(&filter, Some(LIMIT));
             drop(call);
             if let Ok(found) = found {
-                world.check_name(found.reader().as_bytes());
+                world.check_name(found.reader_name().as_bytes());
                 let filter = CardFilter::new().same_card(&found);
                 let call = world.begin("Context::wait_for_removal", LIMIT);
                 let _ = context.wait_for_removal(&filter, Some(LIMIT));
@@ -497,7 +497,7 @@ fn aborts(world: &World, context: &Context, random: &mut Random) {
 
 /// A deadline is one for everything: open or run with all recoveries.
 fn session(world: &World, context: &Context, random: &mut Random) {
-    let mut builder = Session::builder(context).deadline(Some(LIMIT));
+    let mut builder = Session::builder(context).timeout(Some(LIMIT));
     if random.one_in(2) {
         builder = builder.reader(&some_reader(world, context, random));
     }

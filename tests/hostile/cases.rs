@@ -109,7 +109,7 @@ fn the_end_of_a_connection_that_hangs_delays_nothing_else() {
         });
         let context = Context::establish().unwrap();
         let limit = Duration::from_millis(200);
-        let session = Session::builder(&context).deadline(Some(limit));
+        let session = Session::builder(&context).timeout(Some(limit));
         let mut session = session.open().unwrap();
         let begun = Instant::now();
         let run = session.run(|card| card.transmit(PLAIN));
@@ -323,7 +323,7 @@ fn a_card_that_was_not_looked_at_yet_has_no_atr() {
         let states = context.reader_states().unwrap();
         assert_eq!(states[0].atr().as_bytes(), b"");
         let mut card = context
-            .connect(states[0].reader(), ConnectOptions::new())
+            .connect(states[0].reader_name(), ConnectOptions::new())
             .unwrap();
         assert_eq!(card.status().unwrap().atr().as_bytes(), b"");
     });

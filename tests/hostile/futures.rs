@@ -81,7 +81,7 @@ async fn establish(world: &World) {
     let states = context.reader_states().await;
     drop(call);
     for state in states.unwrap_or_default() {
-        world.check_name(state.reader().as_bytes());
+        world.check_name(state.reader_name().as_bytes());
     }
     let _ = timed!(world, "AsyncContext::release", context.release().await);
 }
@@ -227,7 +227,7 @@ async fn transaction(world: &World, mut transaction: AsyncTransaction<'_>, rando
 }
 
 async fn session(world: &World, context: &Context, random: &mut Random) {
-    let builder = Session::builder(context).deadline(Some(LIMIT));
+    let builder = Session::builder(context).timeout(Some(LIMIT));
     let call = world.begin("SessionBuilder::open_async", LIMIT);
     let session: Result<AsyncSession, _> = builder.open_async().await;
     drop(call);

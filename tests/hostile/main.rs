@@ -107,7 +107,7 @@ fn listen(world: &World) {
             let event = monitor.next_timeout(world::LIMIT);
             drop(call);
             let Some(event) = event else { continue };
-            if let Some(reader) = event.reader() {
+            if let Some(reader) = event.reader_name() {
                 world.check_name(reader.as_bytes());
             }
             let event = format!("{event:?}");

@@ -245,7 +245,7 @@ mod whole {
             let changes = thread::spawn(|| (0..3).for_each(|_| service::change()));
             // The third one is a card that stays.
             let found = monitor.wait_for_card(&CardFilter::new(), None);
-            assert_eq!(found.unwrap().reader(), service::READER);
+            assert_eq!(found.unwrap().reader_name(), service::READER);
             changes.join().unwrap();
             while !matches!(
                 monitor.next(),

@@ -64,7 +64,7 @@ fn a_card_does_what_it_does_without_futures() {
             assert!(states[0].has_card() && !states[1].has_card());
 
             let mut card = connect(&fixture).await;
-            assert_eq!(card.reader(), &fixture.reader);
+            assert_eq!(card.reader_name(), &fixture.reader);
             assert_eq!(card.protocol(), Some(Protocol::T1));
             works(&mut card).await;
             let status = card.status().await.unwrap();
@@ -108,7 +108,7 @@ fn a_card_does_what_it_does_without_futures() {
 
             // To the reader and back, and to calls that wait and back.
             let mut reader = card.into_reader(Initialization::Leave).await.unwrap();
-            assert_eq!(reader.name(), &fixture.reader);
+            assert_eq!(reader.reader_name(), &fixture.reader);
             reader.status().await.unwrap();
             reader.attribute(DRIVERS_ATR).await.unwrap();
             let reader = AsyncReader::from(reader.into_reader().await.unwrap());
@@ -325,7 +325,7 @@ fn a_connect_that_waits_can_be_dropped_and_stopped() {
                     let error = connect(options().timeout(Some(LIMIT))).await.unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
                     assert_eq!(error.operation(), Operation::Connect);
-                    assert_eq!(error.reader(), Some(&fixture.reader));
+                    assert_eq!(error.reader_name(), Some(&fixture.reader));
                     let abort = AbortHandle::new();
                     let waiting = connect(options().abort_handle(&abort));
                     let aborted = smol::future::zip(waiting, async {
@@ -522,7 +522,7 @@ fn limits_are_those_of_a_card_without_futures() {
             assert!(!error.command_may_have_run());
             assert_abandoned(&mut card).await;
             drop(held);
-            let abort = holder.abort_handle();
+            let abort = holder.make_abortable();
             works(&mut holder).await;
             abort.abort();
             let error = holder.transmit(COMMAND).await.unwrap_err();

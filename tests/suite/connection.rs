@@ -16,7 +16,7 @@ fn a_connection_knows_its_reader_mode_and_protocol() {
     isolated(|| {
         let fixture = fixture();
         let mut card = fixture.connect();
-        assert_eq!(card.reader(), &fixture.reader);
+        assert_eq!(card.reader_name(), &fixture.reader);
         assert_eq!(card.share_mode(), ShareMode::Shared);
         assert_eq!(card.protocol(), Some(Protocol::T1));
         let status = card.status().unwrap();
@@ -121,7 +121,7 @@ fn exclusive_excludes_and_is_excluded() {
         let mut only = fixture.try_connect(exclusive.clone()).unwrap();
         for options in [ConnectOptions::new(), exclusive] {
             let error = assert_fails(fixture.try_connect(options), Operation::Connect, violation);
-            assert_eq!(error.reader(), Some(&fixture.reader));
+            assert_eq!(error.reader_name(), Some(&fixture.reader));
         }
         assert_fails(
             fixture.context.open_reader(&fixture.reader),
@@ -144,14 +144,14 @@ fn a_missing_card_and_a_missing_reader_are_told_apart() {
             Operation::Connect,
             ReturnCode::E_NO_SMARTCARD,
         );
-        assert_eq!(error.reader(), Some(&fixture.empty_reader));
+        assert_eq!(error.reader_name(), Some(&fixture.empty_reader));
         let unknown = ReaderName::new("No Such Reader 00 00").unwrap();
         let error = assert_fails(
             connect(&unknown),
             Operation::Connect,
             ReturnCode::E_UNKNOWN_READER,
         );
-        assert_eq!(error.reader(), Some(&unknown));
+        assert_eq!(error.reader_name(), Some(&unknown));
         assert!(error.to_string().contains("No Such Reader 00 00"));
     });
 }

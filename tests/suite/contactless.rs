@@ -247,3 +247,31 @@ fn hostile_answers_are_answers() {
         assert!(!seen[3..].contains(&"done"), "{seen:?}");
     });
 }
+
+#[cfg(feature = "async")]
+#[test]
+fn futures_read_and_write_too() {
+    use scard::{AsyncCard, AsyncTransmit as _};
+
+    isolated(|| {
+        let fixture = fixture();
+        smol::block_on(async {
+            let mut card = AsyncCard::from(fixture.connect());
+            assert_eq!(card.contactless().uid().await.unwrap(), UID);
+            let get_uid = [0xFF, 0xCA, 0x00, 0x00, 0x00];
+            let answer = card.transmit_ref(&get_uid).await.unwrap().to_vec();
+            assert_eq!(answer, [&UID[..], b"\x90\x00"].concat());
+
+            let mut transaction = card.transaction().await.unwrap();
+            assert_eq!(transaction.transmit_ref(&get_uid).await.unwrap(), answer);
+            let mut card = transaction.contactless();
+            assert_means(card.historical_bytes().await, StatusMeaning::Unsupported);
+            let key = Key::new(FACTORY);
+            card.load_key(KeyPlace::Volatile, 0, &key).await.unwrap();
+            card.authenticate(8, KeyKind::A, 0).await.unwrap();
+            card.update_binary(9, b"sixteen bytes...").await.unwrap();
+            let written = card.read_binary(9, 16).await.unwrap();
+            assert_eq!(written, b"sixteen bytes...");
+        });
+    });
+}

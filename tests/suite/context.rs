@@ -57,7 +57,7 @@ fn states_tell_what_is_in_the_readers() {
         let fixture = fixture();
         let state = |i: usize| fixture.context.reader_states().unwrap()[i].clone();
         let (card, empty) = (state(0), state(1));
-        assert_eq!(card.reader(), &fixture.reader);
+        assert_eq!(card.reader_name(), &fixture.reader);
         assert!(card.has_card());
         assert_eq!(card.atr().as_bytes(), scard_testkit::atr::T1);
         assert!(!card.flags().contains(ReaderFlags::INUSE));
@@ -224,7 +224,7 @@ fn when_the_service_has_no_context_left_the_error_says_so() {
             .try_connect(scard::ConnectOptions::new())
             .unwrap_err();
         assert_eq!(error.operation(), Operation::EstablishContext);
-        assert_eq!(error.reader(), Some(&fixture.reader));
+        assert_eq!(error.reader_name(), Some(&fixture.reader));
         drop(contexts);
         assert_works(&mut fixture.connect());
     });

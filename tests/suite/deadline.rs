@@ -144,7 +144,7 @@ fn a_connect_to_a_card_that_another_process_holds_ends_at_its_deadline() {
                 || fixture.try_connect(options.clone()).map(drop),
                 Operation::Connect,
             );
-            assert_eq!(error.reader(), Some(&fixture.reader));
+            assert_eq!(error.reader_name(), Some(&fixture.reader));
             peer.send("release");
             assert_eq!(peer.recv(), "released");
             // The connection that came late is closed.
@@ -395,7 +395,7 @@ fn a_card_is_stopped_from_another_thread() {
         let unused_but_for_two = usage_at_rest(&fixture);
         let mut third = fixture.connect();
         let transaction = holder.transaction().unwrap();
-        let abort = third.abort_handle();
+        let abort = third.make_abortable();
         let waiting = in_background(move || (third.transmit(COMMAND), third));
         assert_blocked(&waiting);
         abort.abort();

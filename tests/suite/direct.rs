@@ -17,7 +17,7 @@ fn direct_access_needs_no_card() {
     isolated(|| {
         let fixture = fixture();
         let mut reader = fixture.context.open_reader(&fixture.empty_reader).unwrap();
-        assert_eq!(reader.name(), &fixture.empty_reader);
+        assert_eq!(reader.reader_name(), &fixture.empty_reader);
         let status = reader.status().unwrap();
         assert_eq!(status.state(), CardState::ABSENT);
         assert_eq!(
@@ -94,7 +94,7 @@ fn no_card_gives_the_reader_back() {
         let (mut reader, error) = failed.into_parts();
         assert_eq!(error.operation(), Operation::Reconnect);
         assert_eq!(error.code(), ReturnCode::E_NO_SMARTCARD);
-        assert_eq!(error.reader(), Some(&fixture.empty_reader));
+        assert_eq!(error.reader_name(), Some(&fixture.empty_reader));
         assert_eq!(reader.status().unwrap().state(), CardState::ABSENT);
     });
 }

@@ -132,7 +132,7 @@ fn a_reader_that_was_opened_directly_has_its_pad() {
         let none = scard::features::ReaderFeatures::default();
         let error = reader.verify_pin(&none, &request()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert_eq!(error.reader(), Some(&fixture.reader));
+        assert_eq!(error.reader_name(), Some(&fixture.reader));
         assert_eq!(arrived(&fixture, VERIFY).len(), 1);
     });
 }
@@ -334,7 +334,7 @@ fn a_reader_without_features_has_none_and_gets_nothing() {
         );
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert_eq!(error.origin(), Origin::Library);
-        assert_eq!(error.reader(), Some(&fixture.reader));
+        assert_eq!(error.reader_name(), Some(&fixture.reader));
         assert!(!error.command_may_have_run());
         let abort = card.abort_pin_entry(&features);
         assert_eq!(abort.unwrap_err().kind(), ErrorKind::Unsupported);
@@ -411,7 +411,7 @@ fn another_thread_stops_waiting_for_the_user() {
         });
         let mut card = fixture.connect();
         let features = card.features().unwrap();
-        let stop = card.abort_handle();
+        let stop = card.make_abortable();
         let entry = in_background(move || card.verify_pin(&features, &request()));
         begun.recv_timeout(SOON).unwrap();
         stop.abort();

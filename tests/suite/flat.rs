@@ -118,7 +118,7 @@ fn connections_with_time_outs() {
             let mut card = fixture.try_connect(options.clone()).unwrap();
             drop(card.transaction().unwrap());
             assert_works(&mut card);
-            card.abort_handle().abort();
+            card.make_abortable().abort();
             assert!(card.transmit(COMMAND).is_err());
         });
     });
@@ -140,7 +140,7 @@ fn sessions() {
     isolated(|| {
         assert_flat(cycles() / 2, |fixture| {
             let builder = Session::builder(&fixture.context).reader(&fixture.reader);
-            let mut session = builder.deadline(Some(SOON)).open().unwrap();
+            let mut session = builder.timeout(Some(SOON)).open().unwrap();
             let answer = session.run(|card| card.transmit(COMMAND));
             assert_eq!(answer.unwrap(), OK);
         });
@@ -158,7 +158,7 @@ fn monitors() {
             drop(monitor);
             drop(fixture.context.monitor(MonitorOptions::new()).unwrap());
             let found = fixture.context.wait_for_card(&CardFilter::new(), None);
-            assert_eq!(found.unwrap().reader(), &fixture.reader);
+            assert_eq!(found.unwrap().reader_name(), &fixture.reader);
         });
     });
 }
@@ -224,7 +224,7 @@ mod futures {
                 assert!(block_on(events.next()).is_some());
                 let any = CardFilter::new();
                 let found = block_on(events.wait_for_card(&any, Some(SOON)));
-                assert_eq!(found.unwrap().reader(), &fixture.reader);
+                assert_eq!(found.unwrap().reader_name(), &fixture.reader);
                 events.abort_handle().abort();
                 assert!(block_on(events.next()).is_none());
                 begin_and_leave(context.monitor(MonitorOptions::new()).unwrap().next());

@@ -261,7 +261,7 @@ fn the_last_session_of_a_context_is_dropped_at_once() {
         for run in [false, true] {
             let context = Context::establish().unwrap();
             let session = Session::builder(&context).reader(&reader);
-            let mut session = session.deadline(Some(LIMIT * 5)).open().unwrap();
+            let mut session = session.timeout(Some(LIMIT * 5)).open().unwrap();
             drop(context);
             sandbox.pause().unwrap();
             let begun = Instant::now();

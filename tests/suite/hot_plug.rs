@@ -53,7 +53,7 @@ struct Picture {
 impl Picture {
     /// Adds an event, which must make sense.
     fn add(&mut self, event: &Event) {
-        let words = match event.reader() {
+        let words = match event.reader_name() {
             Some(reader) => format!("{reader}: {event}"),
             None => event
                 .to_string()
@@ -68,24 +68,41 @@ impl Picture {
             known.unwrap_or_else(|| panic!("{reader} is not attached: {event:?}"))
         };
         match event {
-            Event::ReaderAttached { reader, .. } => {
+            Event::ReaderAttached {
+                reader_name: reader,
+                ..
+            } => {
                 assert!(!self.lost, "{event:?} of a lost service");
                 let before = self.readers.insert(reader.clone(), None);
                 assert_eq!(before, None, "{event:?} twice");
             }
-            Event::ReaderDetached { reader, .. } => {
+            Event::ReaderDetached {
+                reader_name: reader,
+                ..
+            } => {
                 assert_eq!(card(self, reader), None, "{event:?} with a card");
                 self.readers.remove(reader);
             }
-            Event::CardInserted { reader, atr, .. } => {
+            Event::CardInserted {
+                reader_name: reader,
+                atr,
+                ..
+            } => {
                 assert_eq!(card(self, reader), None, "{event:?} on a card");
                 self.readers.insert(reader.clone(), Some(*atr));
             }
-            Event::CardExchanged { reader, atr, .. } => {
+            Event::CardExchanged {
+                reader_name: reader,
+                atr,
+                ..
+            } => {
                 assert!(card(self, reader).is_some(), "{event:?} of none");
                 self.readers.insert(reader.clone(), Some(*atr));
             }
-            Event::CardRemoved { reader, .. } => {
+            Event::CardRemoved {
+                reader_name: reader,
+                ..
+            } => {
                 assert!(card(self, reader).is_some(), "{event:?} of none");
                 self.readers.insert(reader.clone(), None);
             }
@@ -94,7 +111,10 @@ impl Picture {
                 assert!(self.lost && self.readers.is_empty(), "{self:?}");
                 self.lost = false;
             }
-            Event::CardMissed { reader, .. } => drop(card(self, reader)),
+            Event::CardMissed {
+                reader_name: reader,
+                ..
+            } => drop(card(self, reader)),
             event => panic!("not here: {event:?}"),
         }
     }
@@ -162,7 +182,7 @@ fn a_wait_for_a_card_sees_readers_that_are_plugged_in_meanwhile() {
         let reader = sandbox.plug(NAMES[1]).unwrap();
         assert_blocked(&waiting);
         reader.insert(plain_card()).unwrap();
-        assert_eq!(finish(&waiting).unwrap().reader(), &name(&reader));
+        assert_eq!(finish(&waiting).unwrap().reader_name(), &name(&reader));
     });
 }
 
@@ -194,7 +214,7 @@ fn a_session_goes_on_in_a_reader_that_is_plugged_in_again() {
         let mut reader = sandbox.plug(NAMES[2]).unwrap();
         reader.insert(&card).unwrap();
         let mut session = Session::builder(&context)
-            .deadline(Some(SOON))
+            .timeout(Some(SOON))
             .open()
             .unwrap();
         for round in 0..10 {

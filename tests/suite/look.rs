@@ -95,11 +95,11 @@ fn readers_are_listed_while_one_comes_and_goes() {
                     .iter()
                     .find(|it| it.flags().contains(ReaderFlags::UNKNOWN));
                 assert_eq!(unknown, None);
-                check(states.iter().map(|it| it.reader().clone()).collect());
+                check(states.iter().map(|it| it.reader_name().clone()).collect());
                 let full = states
                     .iter()
                     .filter(|it| it.has_card())
-                    .map(|it| it.reader());
+                    .map(|it| it.reader_name());
                 assert_eq!(full.collect::<Vec<_>>(), [&stays]);
             });
             repeat(scope, &done, || {
@@ -112,7 +112,7 @@ fn readers_are_listed_while_one_comes_and_goes() {
             while Instant::now() < end {
                 plug().unplug().unwrap();
                 while let Some(event) = monitor.next_timeout(Duration::ZERO) {
-                    let reader = event.reader();
+                    let reader = event.reader_name();
                     assert!(reader.is_some_and(|it| known.contains(it)), "{event:?}");
                     let detached = matches!(event, Event::ReaderDetached { .. });
                     assert!(!detached || reader != Some(&stays), "{event:?}");
@@ -184,7 +184,7 @@ fn readers_stay_while_their_cards_come_and_go() {
 /// back, or that this process cannot read what it says.
 fn next_of_service(monitor: &mut Monitor) -> Option<Event> {
     let events = std::iter::from_fn(|| monitor.next_timeout(SOON));
-    let mut of_service = events.filter(|event| event.reader().is_none());
+    let mut of_service = events.filter(|event| event.reader_name().is_none());
     of_service.next()
 }
 
@@ -206,7 +206,7 @@ fn a_service_that_comes_back_with_fewer_readers() {
         let open = || {
             let session = Session::builder(&context).reader(&stays);
             let session = session.keep_alive(Duration::from_millis(10));
-            session.deadline(Some(SOON)).open()
+            session.timeout(Some(SOON)).open()
         };
         let mut session = open().unwrap();
         let mut monitor = context.monitor(MonitorOptions::new()).unwrap();

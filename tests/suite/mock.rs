@@ -156,7 +156,7 @@ fn errors_of_a_mock_are_errors_of_a_card() {
     assert!(matches!(error, ExchangeError::Card { step: at, answered: 1, .. } if at == step));
     let error = error.error().unwrap();
     assert_eq!(error.kind(), ErrorKind::CardRemoved);
-    assert_eq!(error.reader(), Some(card.reader_name()));
+    assert_eq!(error.reader_name(), Some(card.reader_name()));
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn without_control_codes_there_is_no_feature_and_no_attribute() {
     let error = reader.attribute(Attribute::VENDOR_NAME).unwrap_err();
     let (kind, operation) = (ErrorKind::Unsupported, Operation::GetAttribute);
     assert_eq!((error.kind(), error.operation()), (kind, operation));
-    assert_eq!(error.reader(), Some(&reader.0));
+    assert_eq!(error.reader_name(), Some(&reader.0));
 }
 
 #[cfg(feature = "async")]

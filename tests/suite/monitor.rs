@@ -110,7 +110,7 @@ fn the_service_may_die_and_come_back() {
 fn state_of(monitor: &mut Monitor, reader: &ReaderName) -> Option<bool> {
     let mut state = None;
     while let Some(event) = monitor.next_timeout(NEVER) {
-        if event.reader() == Some(reader) {
+        if event.reader_name() == Some(reader) {
             state = match event {
                 Event::ReaderAttached { .. } | Event::CardRemoved { .. } => Some(false),
                 Event::CardInserted { .. } | Event::CardExchanged { .. } => Some(true),
@@ -283,7 +283,7 @@ fn waiting_for_a_card_and_for_its_removal() {
         // Nothing is known yet within no time at all.
         assert!(found.is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded));
         let found = context.wait_for_card(&any, soon).unwrap();
-        assert_eq!(found.reader(), &fixture.reader);
+        assert_eq!(found.reader_name(), &fixture.reader);
         assert_eq!(found.atr(), Atr::new(scard_testkit::atr::T1).unwrap());
         let empty = CardFilter::new().reader(&fixture.empty_reader);
         context.wait_for_removal(&empty, soon).unwrap();
@@ -302,7 +302,7 @@ fn waiting_for_a_card_and_for_its_removal() {
         };
         assert_blocked(&waiting);
         slot.insert(&fixture.card).unwrap();
-        assert_eq!(finish(&waiting).unwrap().reader(), &fixture.reader);
+        assert_eq!(finish(&waiting).unwrap().reader_name(), &fixture.reader);
         // It is back, and not the one that stayed.
         context.wait_for_removal(&same, soon).unwrap();
 
@@ -366,7 +366,7 @@ fn a_wait_outlives_the_service() {
         assert_blocked(&waiting);
         fixture.sandbox.reader(0).insert_now(&fixture.card).unwrap();
         fixture.sandbox.restart().unwrap();
-        assert_eq!(finish(&waiting).unwrap().reader(), &fixture.reader);
+        assert_eq!(finish(&waiting).unwrap().reader_name(), &fixture.reader);
     });
 }
 

@@ -117,7 +117,7 @@ fn waits_for_cards_are_futures() {
             let soon = Some(SOON);
             let any = CardFilter::new();
             let found = context.wait_for_card(&any, soon).await.unwrap();
-            assert_eq!(found.reader(), &fixture.reader);
+            assert_eq!(found.reader_name(), &fixture.reader);
             let same = CardFilter::new().same_card(&found);
 
             // Both at once, on whatever thread there is.

@@ -24,7 +24,7 @@ fn leave_acknowledges_a_reset_by_another_connection() {
         for _ in 0..2 {
             let reset = ReturnCode::W_RESET_CARD;
             let error = assert_fails(card.transmit(COMMAND), Operation::Transmit, reset);
-            assert_eq!(error.reader(), Some(&fixture.reader));
+            assert_eq!(error.reader_name(), Some(&fixture.reader));
             assert_fails(card.status(), Operation::Status, reset);
             assert_fails(card.transaction(), Operation::BeginTransaction, reset);
         }

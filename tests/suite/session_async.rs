@@ -69,7 +69,7 @@ fn builder(fixture: &Fixture, told: &Told) -> SessionBuilder {
         .reader(&fixture.reader)
         .setup(set_up)
         .identity(serial)
-        .deadline(Some(LONG))
+        .timeout(Some(LONG))
         .on_event(move |event| told.push(event))
 }
 
@@ -92,7 +92,7 @@ fn a_session_recovers_as_it_does_without_futures() {
     isolated(|| {
         everywhere(fixture_with(card()), |fixture| async move {
             let (mut session, told) = open(&fixture).await;
-            assert_eq!(session.reader(), Some(&fixture.reader));
+            assert_eq!(session.reader_name(), Some(&fixture.reader));
             assert_eq!(session.identity(), Some(&b"one"[..]));
             works(&mut session, 0).await;
             fixture.reset_by_another();
@@ -279,7 +279,7 @@ fn deadlines_and_abort_handles_are_those_of_the_session() {
             let options = ConnectOptions::new().abort_handle(&abort);
             // Enough for what is to succeed.
             let deadline = LIMIT * 5;
-            let session = builder(&fixture, &told).deadline(Some(deadline));
+            let session = builder(&fixture, &told).timeout(Some(deadline));
             let session = session.connect_options(options).open_async();
             let mut session = session.await.unwrap();
             let mut holder = fixture.connect();
@@ -419,7 +419,7 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
             fixture.sandbox.resume().unwrap();
             // Without a deadline the end of the connection has none, either. One that has a
             // thread, and one that has had none so far.
-            let endless = || builder(&fixture, &told).deadline(None).open_async();
+            let endless = || builder(&fixture, &told).timeout(None).open_async();
             let used = endless().await.unwrap();
             let unused = endless().await.unwrap().into_session().await.unwrap();
             let unused = AsyncSession::from(unused);

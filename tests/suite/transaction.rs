@@ -248,7 +248,7 @@ fn everything_a_card_can_do_can_be_done_in_a_transaction() {
         let fixture = fixture();
         let mut card = fixture.connect();
         let mut transaction = card.transaction().unwrap();
-        assert_eq!(transaction.reader(), &fixture.reader);
+        assert_eq!(transaction.reader_name(), &fixture.reader);
         assert_eq!(transaction.share_mode(), ShareMode::Shared);
         assert_eq!(transaction.protocol(), Some(Protocol::T1));
         assert!(transaction.status().is_ok());

@@ -58,7 +58,7 @@ fn empty_and_oversized_commands_never_reach_the_service() {
                 ReturnCode::E_INVALID_PARAMETER,
             );
             assert_eq!(error.origin(), Origin::Library);
-            assert_eq!(error.reader(), Some(&fixture.reader));
+            assert_eq!(error.reader_name(), Some(&fixture.reader));
             assert!(error.to_string().contains("the command is"), "{error}");
         }
         assert_eq!(fixture.card.log().len(), 0);
@@ -115,7 +115,7 @@ fn a_daemon_that_dies_is_an_error_of_every_call_and_no_hang() {
         let failed = card.disconnect(scard::Disposition::Leave).unwrap_err();
         assert_eq!(failed.error().operation(), Operation::Disconnect);
         assert_eq!(failed.error().code(), ReturnCode::E_NO_SERVICE);
-        assert_eq!(failed.into_handle().reader(), &fixture.reader);
+        assert_eq!(failed.into_handle().reader_name(), &fixture.reader);
         // The user's context has survived.
         assert_works(&mut fixture.connect());
     });

@@ -212,10 +212,10 @@ fn a_look_at_the_readers_tells_what_is_in_them() {
     let [full, empty] = &states[..] else {
         panic!("{states:?}")
     };
-    assert_eq!(full.reader(), &world.reader);
+    assert_eq!(full.reader_name(), &world.reader);
     assert!(full.has_card() && !full.is_mute());
     assert_eq!(full.atr().as_bytes(), ATR);
-    assert_eq!(empty.reader(), &world.empty_reader);
+    assert_eq!(empty.reader_name(), &world.empty_reader);
     assert!(empty.flags().contains(ReaderFlags::EMPTY));
     assert!(empty.atr().as_bytes().is_empty());
 }
@@ -224,7 +224,7 @@ fn a_look_at_the_readers_tells_what_is_in_them() {
 fn a_card_is_connected_shared_and_exclusively() {
     let world = world();
     let mut card = world.connect();
-    assert_eq!(card.reader(), &world.reader);
+    assert_eq!(card.reader_name(), &world.reader);
     assert_eq!(card.protocol(), Some(Protocol::T1));
     assert_eq!(card.share_mode(), ShareMode::Shared);
     assert_works(&mut card);
@@ -251,7 +251,7 @@ fn what_cannot_be_connected_says_why() {
     );
     assert_eq!(error.kind(), ErrorKind::ReaderGone);
     assert_eq!(error.recovery(), Recovery::AttachReader);
-    assert_eq!(error.reader(), Some(&nowhere));
+    assert_eq!(error.reader_name(), Some(&nowhere));
     assert_eq!(
         error.to_string(),
         "SCardConnect on \"No such reader\" failed: there is no reader of this name \
@@ -551,7 +551,7 @@ fn a_session_goes_on_after_a_reset_and_sends_no_command_twice() {
         .reader(&world.reader)
         .setup(|card| card.transmit(SELECT).map(drop))
         .identity(|card| card.transmit(COMMAND))
-        .deadline(Some(SOON))
+        .timeout(Some(SOON))
         .on_event({
             let told = told.clone();
             move |event| told.lock().unwrap().push(event.clone())
@@ -588,7 +588,7 @@ fn a_session_ends_at_its_deadline_while_another_holds_the_card() {
     let begun = Instant::now();
     let opened = Session::builder(&world.context)
         .reader(&world.reader)
-        .deadline(Some(LIMIT))
+        .timeout(Some(LIMIT))
         .open();
     assert!(matches!(opened, Err(SessionError::Deadline { .. })));
     assert!(begun.elapsed() < LIMIT + SOON / 4);

@@ -14,7 +14,7 @@ pub struct Expected {
 impl PartialEq<Expected> for Event {
     fn eq(&self, expected: &Expected) -> bool {
         self.name() == expected.name
-            && self.reader() == Some(&expected.reader)
+            && self.reader_name() == Some(&expected.reader)
             && self.atr() == expected.atr
             && self.usage() == expected.usage
     }

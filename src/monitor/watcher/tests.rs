@@ -318,7 +318,7 @@ impl Host for Simulation {
         let at = world.clock - world.begun;
         for event in events {
             let reader = event
-                .reader()
+                .reader_name()
                 .map(|it| format!("{it}: "))
                 .unwrap_or_default();
             world.events.push((at, format!("{reader}{event}")));

@@ -8,7 +8,7 @@ fn deadlines_hold_whatever_is_waited_for() {
         let fixture = fixture_with(card());
         let limited = || {
             builder(&fixture, &Told::default())
-                .deadline(Some(LIMIT))
+                .timeout(Some(LIMIT))
                 .open()
         };
         let no_op = |session: &mut Session| session.run(|card| card.transmit(COMMAND));
@@ -80,7 +80,7 @@ fn a_deadline_in_the_middle_of_the_work_interrupts_it() {
         let fixture = fixture_with(slow);
         let told = Told::default();
         let builder = builder(&fixture, &told).identity(|_| Ok::<_, Error>(Vec::new()));
-        let mut session = builder.deadline(Some(LIMIT)).open().unwrap();
+        let mut session = builder.timeout(Some(LIMIT)).open().unwrap();
         let interrupted = session.run(|card| -> Result<()> {
             for number in 0.. {
                 card.transmit(&numbered(APPLICATION, number))?;

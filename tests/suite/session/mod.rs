@@ -82,7 +82,7 @@ fn builder(fixture: &Fixture, told: &Told) -> SessionBuilder {
         .reader(&fixture.reader)
         .setup(set_up)
         .identity(serial)
-        .deadline(Some(LONG))
+        .timeout(Some(LONG))
         .on_event(move |event| told.push(event))
 }
 
@@ -128,6 +128,6 @@ fn sessions_can_be_sent_to_other_threads_and_shown() {
 
 fn builder_with_deadline(fixture: &Fixture) -> SessionBuilder {
     builder(fixture, &Told::default())
-        .deadline(Some(LIMIT))
+        .timeout(Some(LIMIT))
         .keep_alive(Duration::from_millis(10))
 }

@@ -98,7 +98,7 @@ fn the_right_card_is_found_in_another_reader() {
         let mut session = Session::builder(&fixture.context)
             .setup(set_up)
             .identity(serial)
-            .deadline(Some(LONG))
+            .timeout(Some(LONG))
             .open()
             .unwrap();
         let (first, second) = (fixture.sandbox.reader(0), fixture.sandbox.reader(1));
@@ -106,7 +106,7 @@ fn the_right_card_is_found_in_another_reader() {
         let other = first.insert(Applications::card(b"two")).unwrap();
         second.insert(&fixture.card).unwrap();
         works(&mut session, 0);
-        assert_eq!(session.reader(), Some(&fixture.empty_reader));
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         // With a wrong card alone, it fails; where it looks first does not change.
         second.remove().unwrap();
         let wrong = session.run(|card| card.transmit(&numbered(APPLICATION, 1)));

@@ -8,23 +8,23 @@ fn any_reader_will_do_and_the_last_one_is_preferred() {
         let fixture = fixture_with(card());
         let second = fixture.sandbox.reader(1).insert(card()).unwrap();
         let empty = fixture.empty_reader.clone();
-        let wanted = CardFilter::new().matching(move |state| *state.reader() == empty);
+        let wanted = CardFilter::new().matching(move |state| *state.reader_name() == empty);
         let builder = Session::builder(&fixture.context).setup(set_up);
         let mut session = builder.cards(wanted).open().unwrap();
-        assert_eq!(session.reader(), Some(&fixture.empty_reader));
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         works(&mut session, 0);
         let mut session = Session::builder(&fixture.context)
             .setup(set_up)
             .open()
             .unwrap();
-        assert_eq!(session.reader(), Some(&fixture.reader));
+        assert_eq!(session.reader_name(), Some(&fixture.reader));
         fixture.sandbox.reader(0).remove().unwrap();
         works(&mut session, 1);
-        assert_eq!(session.reader(), Some(&fixture.empty_reader));
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         fixture.sandbox.reader(0).insert(&fixture.card).unwrap();
         fixture.sandbox.restart().unwrap();
         works(&mut session, 2);
-        assert_eq!(session.reader(), Some(&fixture.empty_reader));
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         assert_eq!(numbers(&second), [0, 1, 2]);
     });
 }
@@ -37,7 +37,7 @@ fn an_abort_stops_a_session_that_waits_for_a_card() {
         let abort = AbortHandle::new();
         let told = Told::default();
         let builder = builder(&fixture, &told)
-            .deadline(None)
+            .timeout(None)
             .connect_options(ConnectOptions::new().abort_handle(&abort));
         let opening = in_background(move || builder.open().map(drop));
         told.wait(|event| *event == SessionEvent::WaitingForCard);
@@ -56,7 +56,7 @@ fn without_a_deadline_a_session_waits_and_has_no_thread() {
         let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
         let before = threads();
         let told = Told::default();
-        let mut session = builder(&fixture, &told).deadline(None).open().unwrap();
+        let mut session = builder(&fixture, &told).timeout(None).open().unwrap();
         assert_eq!(threads(), before);
         works(&mut session, 0);
         fixture.sandbox.reader(0).remove().unwrap();
