@@ -169,7 +169,9 @@ pub use monitor::EventStream;
 pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
 #[cfg(feature = "async")]
 pub use session::AsyncSession;
-pub use session::{Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen};
+pub use session::{
+    Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SessionGuard, SetUpWhen,
+};
 pub use values::{
     Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,
     InvalidHex, InvalidReaderName, ParseAtrError, ParseValueError, Protocol, Protocols,

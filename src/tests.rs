@@ -6,6 +6,8 @@ fn is_shared<T: Send + Sync + 'static>() {}
 
 fn borrows_and_is_shared<T: Send + Sync>() {}
 
+fn borrows<T: Send>() {}
+
 #[test]
 fn values_and_errors_can_go_to_other_threads() {
     is_shared::<Command>();
@@ -80,6 +82,7 @@ fn handles_that_borrow_can_go_to_other_threads() {
     type Nested<T> = LogicalChannel<'static, LogicalChannel<'static, T>>;
     borrows_and_is_shared::<Transaction<'_>>();
     borrows_and_is_shared::<SessionCard<'_>>();
+    borrows::<SessionGuard<'_>>();
     borrows_and_is_shared::<LogicalChannel<'_, Card>>();
     borrows_and_is_shared::<LogicalChannel<'_, dyn Transmit + Send + Sync>>();
     borrows_and_is_shared::<Nested<SessionCard<'static>>>();

@@ -32,7 +32,7 @@ pub use async_reader::AsyncReader;
 pub use async_transaction::AsyncTransaction;
 pub use connect_options::ConnectOptions;
 pub use reader::Reader;
-use transaction::Hold;
+pub(crate) use transaction::Hold;
 pub use transaction::Transaction;
 
 /// A connection to the card in a reader.

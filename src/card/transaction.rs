@@ -11,7 +11,7 @@ use crate::values::{
 
 /// Whether a transaction is still what its owner takes it for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hold {
+pub(crate) struct Hold {
     held: bool,
     interrupted: bool,
     /// A reset was acknowledged before it began.
@@ -258,6 +258,26 @@ impl<'card> Transaction<'card> {
     #[doc(alias = "SCardEndTransaction")]
     pub fn end(mut self, disposition: Disposition) -> Result<()> {
         self.finish(disposition)
+    }
+
+    /// What the transaction is, without the borrow of its card: it goes on until
+    /// [`resume`](Transaction::resume)d, or until the connection ends.
+    pub(crate) fn suspend(mut self) -> Hold {
+        let hold = self.hold;
+        self.hold.end();
+        hold
+    }
+
+    pub(crate) fn resume(card: &'card mut Card, hold: Hold) -> Transaction<'card> {
+        Transaction::new(card, hold)
+    }
+
+    /// Ends the transaction, and the [deadline](Card::set_end) of the card.
+    pub(crate) fn end_with_deadline(&mut self) -> Result<()> {
+        let ended = self.finish(Disposition::Leave);
+        self.hold.end();
+        self.card.set_end(None);
+        ended
     }
 
     fn finish(&mut self, disposition: Disposition) -> Result<()> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
-use crate::card::Transaction;
+use crate::card::{Hold, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Control, Transmit};
 use crate::values::{
@@ -83,6 +83,16 @@ impl<'a> SessionCard<'a> {
     /// What has been done so far; the count begins anew.
     pub(super) fn take_progress(&mut self) -> Progress {
         std::mem::take(&mut self.progress)
+    }
+
+    /// The transaction without the borrow of its card: it goes on.
+    pub(super) fn suspend(self) -> Hold {
+        self.transaction.suspend()
+    }
+
+    /// Ends the transaction, and the deadline of the card.
+    pub(super) fn finish_with_deadline(&mut self) -> Result<()> {
+        self.transaction.end_with_deadline()
     }
 
     /// Ends the transaction.

@@ -6,15 +6,16 @@ mod builder;
 mod card;
 mod error;
 mod event;
+mod guard;
 mod recovery;
 mod steps;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::card::Card;
+use crate::card::{Card, Hold, Transaction};
 use crate::context::Context;
-use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Result};
+use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::limits::AbortHandle;
 use crate::values::{Disposition, Initialization, ReaderName};
 
@@ -26,6 +27,7 @@ pub use card::SessionCard;
 use card::slice;
 pub use error::SessionError;
 pub use event::SessionEvent;
+pub use guard::SessionGuard;
 use recovery::{Action, Over, Trial, action, wants_reset};
 use steps::{Stop, attend, can_recover, connect, look, prepare};
 
@@ -120,6 +122,8 @@ struct State {
     refused: Vec<ReaderName>,
     /// A failure of the last run that the next one has to recover from.
     pending: Option<Error>,
+    /// Whether the next run has to give up the connection before it begins.
+    is_unfit: bool,
 }
 
 impl State {
@@ -131,6 +135,7 @@ impl State {
             reader: None,
             refused: Vec::new(),
             pending: None,
+            is_unfit: false,
         }
     }
 }
@@ -208,7 +213,7 @@ impl Session {
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
     ) -> Result<T, SessionError> {
         let trial = self.trial();
-        self.perform(trial, false, work)
+        self.work(trial, false, work)
     }
 
     /// Does a piece of work that can be repeated: after every failure that the session can
@@ -237,7 +242,50 @@ impl Session {
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
     ) -> Result<T, SessionError> {
         let trial = self.trial();
-        self.perform(trial, true, work)
+        self.work(trial, true, work)
+    }
+
+    /// Begins a piece of work and returns the card for it: in a transaction, identified and set
+    /// up. It ends when the [guard](SessionGuard) does.
+    ///
+    /// For work that cannot be a closure, such as the implementation of another crate's trait.
+    /// The session recovers until the card is ready, and not while the guard lives: what fails
+    /// then is up to the program, and the next run begins with a recovery and a set-up. Commands
+    /// reach the card at most once.
+    ///
+    /// ```no_run
+    /// # fn demo(session: &mut scard::Session) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut card = session.begin()?;
+    /// let challenge = card.transmit(b"\x00\x84\x00\x00\x08")?;
+    /// card.end()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The [time-out](SessionBuilder::timeout) counts from here on, for the whole of the work.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Session::run), as far as they are not about work.
+    pub fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
+        let trial = self.trial();
+        let end = trial.end;
+        let hold = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
+        let Session {
+            card,
+            state,
+            config,
+            ..
+        } = self;
+        let Some(card) = card else {
+            // It cannot be begun without one.
+            let refused = Error::given_up(Operation::BeginTransaction, Refusal::ABANDONED);
+            return Err(SessionError::Card(refused));
+        };
+        card.set_end(end);
+        let transaction = Transaction::resume(card, hold);
+        let card = SessionCard::new(transaction, config.keep_alive, end);
+        Ok(SessionGuard::new(card, state))
     }
 
     /// Looks whether the card is still there, and if not, recovers now, so that the next run
@@ -277,7 +325,7 @@ impl Session {
                 },
             }
         }
-        self.perform(trial, false, |_| Ok::<_, Error>(()))
+        self.work(trial, false, |_| Ok::<_, Error>(()))
     }
 
     /// Waits for something other than the card, such as the next customer, and
@@ -351,21 +399,35 @@ impl Session {
         Trial::new(timeout, attempts, wait_for_card)
     }
 
-    fn perform<T, E: Into<BoxError>>(
+    fn work<T, E: Into<BoxError>>(
         &mut self,
-        mut trial: Trial,
+        trial: Trial,
         restartable: bool,
         mut work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
     ) -> Result<T, SessionError> {
+        self.perform(trial, |session, trial| {
+            session.attempt(trial, restartable, &mut work)
+        })
+    }
+
+    /// Tries until it succeeds or nothing helps any more.
+    fn perform<T>(
+        &mut self,
+        mut trial: Trial,
+        mut attempt: impl FnMut(&mut Session, &mut Trial) -> Result<T, Stop>,
+    ) -> Result<T, SessionError> {
+        if std::mem::take(&mut self.state.is_unfit) {
+            self.let_go();
+        }
         let mut failed = self.state.pending.take();
         self.state.refused.clear();
         let result = loop {
-            let attempt = match failed.take() {
+            let attempted = match failed.take() {
                 Some(error) => self.recover(error, &mut trial),
                 None => Ok(()),
             }
-            .and_then(|()| self.attempt(&mut trial, restartable, &mut work));
-            match attempt {
+            .and_then(|()| attempt(self, &mut trial));
+            match attempted {
                 Ok(value) => break Ok(value),
                 Err(Stop::Recover(error)) => failed = Some(error),
                 Err(Stop::Fail(SessionError::WrongCard { .. })) if self.has_other(&trial) => {}
@@ -510,12 +572,45 @@ impl Session {
             }
             outcome => outcome,
         };
-        match &outcome {
-            Err(Stop::Recover(_)) => {}
-            Err(Stop::Fail(SessionError::Interrupted { error, .. })) => {
+        self.settle(outcome.as_ref().err(), ended);
+        outcome
+    }
+
+    /// Connects, identifies and sets up as [`attempt`](Session::attempt) does, and leaves the
+    /// transaction as it is.
+    fn attempt_to_begin(&mut self, trial: &mut Trial) -> Result<Hold, Stop> {
+        let Session {
+            card,
+            state,
+            config,
+            hooks,
+            events,
+        } = self;
+        let card = match card {
+            Some(card) => card,
+            none => none.insert(connect(config, state, events, trial)?),
+        };
+        card.set_end(trial.end);
+        let transaction = card.transaction()?;
+        let mut card = SessionCard::new(transaction, config.keep_alive, trial.end);
+        match prepare(&mut card, config, hooks, state, events) {
+            Ok(()) => Ok(card.suspend()),
+            Err(stop) => {
+                let ended = card.finish();
+                self.settle(Some(&stop), ended);
+                Err(stop)
+            }
+        }
+    }
+
+    /// Notes how an attempt, and then its transaction, has ended.
+    fn settle(&mut self, stop: Option<&Stop>, ended: Result<()>) {
+        match stop {
+            Some(Stop::Recover(_)) => {}
+            Some(Stop::Fail(SessionError::Interrupted { error, .. })) => {
                 self.remember(error.clone());
             }
-            Err(Stop::Fail(SessionError::WrongCard { .. })) => {
+            Some(Stop::Fail(SessionError::WrongCard { .. })) => {
                 let refused = self.card.as_ref().map(|card| card.reader_name().clone());
                 self.state.refused.extend(refused);
                 self.let_go();
@@ -526,7 +621,6 @@ impl Session {
                 }
             }
         }
-        outcome
     }
 }
 

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod errors;
+mod guard;
 mod limits;
 mod recovery;
 mod upkeep;
