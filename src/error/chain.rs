@@ -35,7 +35,7 @@ impl Error {
     /// ```no_run
     /// use anyhow::Context as _;
     /// use scard::attributes::VENDOR_NAME;
-    /// use scard::{Context, Error};
+    /// use scard::{Context, Control, Error};
     ///
     /// fn vendor() -> anyhow::Result<String> {
     ///     let context = Context::establish()?;

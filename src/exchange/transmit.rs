@@ -68,7 +68,7 @@ use crate::values::{Atr, Protocol, ReaderName};
 ///     }
 ///
 ///     fn atr(&mut self) -> Result<Atr> {
-///         Ok(Atr::new(b"\x3B\x80\x80\x01\x01"))
+///         Ok(Atr::new(b"\x3B\x80\x80\x01\x01").expect("not too long"))
 ///     }
 ///
 ///     fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
