@@ -1,8 +1,10 @@
 //! Attributes with types, from a driver that has them all and from one that has almost none.
 #![cfg(target_os = "linux")]
 
+#[cfg(feature = "async")]
+use scard::AsyncControl as _;
 use scard::attributes::{self, AttributeError, CardPresence, CardType, Channel, IfdVersion};
-use scard::{AsyncControl as _, Attribute, Control as _, ErrorKind, Operation, Protocol};
+use scard::{Attribute, Control as _, ErrorKind, Operation, Protocol};
 use scard_testkit::{Driver, Sandbox, isolated};
 
 use crate::support::*;
