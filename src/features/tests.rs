@@ -146,6 +146,8 @@ fn what_does_not_fit_is_an_error_and_nothing_is_cut_off() {
     assert_eq!(why, "there is one message at most when a PIN is verified");
     let short = PinVerification::new([0x00, 0x20, 0x00], PinFormat::ascii());
     assert!(short.to_bytes().is_err());
+    let header = PinVerification::new([0x00, 0x20, 0x00, 0x80], PinFormat::ascii());
+    assert!(header.to_bytes().is_ok());
 }
 
 #[test]

@@ -208,6 +208,7 @@ mod tests {
         assert_eq!(atr.as_bytes(), [0x3B, 0x80, 0x80, 0x01, 0x01]);
         assert_eq!(atr.to_string(), "3B 80 80 01 01");
         assert_eq!(format!("{atr:?}"), "Atr(3B 80 80 01 01)");
+        assert_eq!(AsRef::<[u8]>::as_ref(&atr), atr.as_bytes());
     }
 
     #[test]

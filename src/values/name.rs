@@ -252,6 +252,17 @@ mod tests {
     }
 
     #[test]
+    fn names_are_compared_with_text_and_made_of_it() {
+        let name = ReaderName::new("A 00 00").unwrap();
+        assert!(name == "A 00 00" && name != "A 00 01" && name != "A");
+        assert!(name == *"A 00 00" && name != *"a 00 00");
+        assert_eq!("A 00 00".parse(), Ok(name.clone()));
+        assert_eq!(ReaderName::try_from("A 00 00".to_owned()), Ok(name.clone()));
+        assert_eq!(ReaderName::from(name.as_c_str()), name);
+        assert_eq!(ReaderName::from(&name), name);
+    }
+
+    #[test]
     fn bytes_outside_utf8_survive() {
         let name = ReaderName::from_bytes(b"Leser \xE4").unwrap();
         assert_eq!(name.as_bytes(), b"Leser \xE4");

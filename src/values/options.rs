@@ -294,6 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn a_protocol_is_a_set_of_one() {
+        for (protocol, protocols) in [
+            (Protocol::T0, Protocols::T0),
+            (Protocol::T1, Protocols::T1),
+            (Protocol::Raw, Protocols::RAW),
+            (Protocol::T15, Protocols::T15),
+            (Protocol::Other(0x40), Protocols::empty()),
+        ] {
+            assert_eq!(protocol.as_protocols(), protocols);
+            assert_eq!(Protocols::from(protocol), protocols);
+        }
+    }
+
+    #[test]
     fn words_are_read_back() {
         is_word(Scope::User, "user");
         is_word(Scope::System, "system");

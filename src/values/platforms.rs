@@ -108,6 +108,20 @@ mod tests {
         assert_eq!(PcscLite.protocol(0x1_0000), Protocol::Other(0x1_0000));
     }
 
+    /// Handing back the use would wake a wait at once with pcsc-lite, which compares it; whoever
+    /// wants to know of the use has it compared.
+    #[test]
+    fn the_use_is_handed_back_where_it_is_wanted_or_does_no_harm() {
+        let used = 0x0003_01A2;
+        assert_eq!(PcscLite.handed_back(used, false), 0x0003_0020);
+        assert_eq!(PcscLite.handed_back(used, true), 0x0003_01A0);
+        for platform in [Windows, MacOs] {
+            for with_use in [true, false] {
+                assert_eq!(platform.handed_back(used, with_use), 0x0003_01A0);
+            }
+        }
+    }
+
     #[test]
     fn unnamed_protocol_bits_pass_through() {
         let default = Protocols::from_bits_retain(0x8000_0000);

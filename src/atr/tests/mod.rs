@@ -3,6 +3,7 @@
 mod build;
 mod malformed;
 mod samples;
+mod texts;
 mod values;
 
 use super::Atr;

@@ -262,6 +262,26 @@ fn type_b_is_taken_apart() {
     );
 }
 
+/// Each condition by itself.
+#[test]
+fn what_is_not_type_b_is_not_taken_apart() {
+    for historical in [
+        [0xE1, 0xF3, 0x5E, 0x11, 0x77, 0x81, 0xE1, 0x61],
+        [0xE1, 0xF3, 0x5E, 0x11, 0x77, 0x80, 0xE1, 0x60],
+        [0xE1, 0xF3, 0x5E, 0x11, 0x77, 0x89, 0xE1, 0x60],
+    ] {
+        let mut bytes = vec![0x3B, 0x88, 0x80, 0x01];
+        bytes.extend(historical);
+        bytes.push(bytes[1..].iter().fold(0, |check, byte| check ^ byte));
+        let contactless = Atr::new(&bytes).unwrap().parse().contactless();
+        let is_type_b = matches!(
+            contactless,
+            Some(ContactlessAtr::Iso14443_4 { type_b: Some(_) })
+        );
+        assert!(!is_type_b, "{historical:02X?}");
+    }
+}
+
 #[test]
 fn a_reading_prints_every_byte() {
     let reading = atr("3B FD 13 00 00 81 31 FE 15 80 73 C0 21 C0 57 59 75 62 69 4B 65 79 40");
