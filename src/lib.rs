@@ -67,9 +67,9 @@
 //! - With the feature `serde`: [values that programs log and store](#feature-serde).
 //! - [`atr`]: what the answer to reset of a card says.
 //! - [`codes`]: return codes of PC/SC and of what is built on it.
-//! - [`trace`]: what is told to `tracing`.
+//! - [`trace`]: what is reported to `tracing`.
 //!
-//! # What it keeps
+//! # Guarantees
 //!
 //! - Every return value reaches the caller as the exact code, known or not.
 //! - No call panics, whatever the service, the driver or the card answers.

@@ -286,7 +286,7 @@ impl AsyncCard {
     /// # Cancel safety
     ///
     /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card; a transaction
-    /// that is won all the same ends at once.
+    /// that begins anyway ends at once.
     #[doc(alias = "SCardBeginTransaction")]
     pub async fn transaction(&mut self) -> Result<AsyncTransaction<'_>> {
         self.channel

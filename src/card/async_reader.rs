@@ -30,7 +30,7 @@ use crate::values::{
 /// # }
 /// ```
 ///
-/// What dropping a future does is told at [`AsyncCard`](AsyncCard#dropping-a-future): the
+/// For what dropping a future does, see [`AsyncCard`](AsyncCard#dropping-a-future): the
 /// reader is abandoned if the call was under way.
 ///
 /// Dropping it disconnects and leaves a card as it is, without waiting.

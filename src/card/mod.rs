@@ -339,7 +339,7 @@ impl Card {
     ///   does not negotiate. After a reset the protocol is chosen anew.
     /// - After [`Initialization::Reset`] and [`Initialization::Unpower`] every *other*
     ///   connection to the card gets `SCARD_W_RESET_CARD` until it reconnects.
-    /// - A reconnect that fails can have reset the card all the same. Then
+    /// - A reconnect that fails can have reset the card anyway. Then
     ///   [`protocol`](Card::protocol) is `None`, and commands are answered with
     ///   `SCARD_W_RESET_CARD` until a reconnect succeeds;
     ///   [`Error::card_condition`](crate::Error::card_condition) tells.

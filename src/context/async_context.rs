@@ -62,7 +62,7 @@ impl AsyncContext {
         &self.context
     }
 
-    /// The names of all readers, in the order of the service; none is no error.
+    /// The names of all readers, in the order of the service. An empty list is not an error.
     ///
     /// Corresponds to `SCardListReaders`.
     ///
@@ -191,7 +191,7 @@ impl AsyncContext {
     /// Releases the PC/SC context if this is the last clone, and says if that failed. See
     /// [`Context::release`].
     ///
-    /// Corresponds to `SCardReleaseContext`. Dropping does the same without saying and without
+    /// Corresponds to `SCardReleaseContext`. Dropping does the same, ignoring errors and without
     /// waiting.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ impl AsyncContext {
     ///
     /// # Cancel safety
     ///
-    /// It is released all the same.
+    /// It is released anyway.
     #[doc(alias = "SCardReleaseContext")]
     pub async fn release(self) -> Result<()> {
         self.context.release_detached().await

@@ -234,7 +234,7 @@ impl Context {
         })
     }
 
-    /// The names of all readers, in the order of the service; none is no error.
+    /// The names of all readers, in the order of the service. An empty list is not an error.
     ///
     /// Corresponds to `SCardListReaders`.
     ///
@@ -355,7 +355,7 @@ impl Context {
 
     /// Releases the PC/SC context if this is the last clone, and says if that failed.
     ///
-    /// Corresponds to `SCardReleaseContext`. Dropping does the same without saying. Cards
+    /// Corresponds to `SCardReleaseContext`. Dropping does the same, ignoring errors. Cards
     /// and readers stay connected.
     ///
     /// # Errors

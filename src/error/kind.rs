@@ -164,7 +164,7 @@ pub enum Recovery {
     AskAdministrator,
     /// The program has to make another call than this one.
     FixCall,
-    /// Nothing that is known.
+    /// No known remedy.
     None,
 }
 

@@ -55,7 +55,7 @@ impl Refusal {
         begun: false,
     };
 
-    /// A card without a protocol. pcsc-lite's answer does not tell this from a protocol that
+    /// A card without a protocol. pcsc-lite answers this and a protocol that
     /// the card refused after it was reset.
     pub(crate) const NO_PROTOCOL: Refusal = Refusal::argument("no protocol is acceptable");
 

@@ -1,4 +1,4 @@
-//! What a monitor tells.
+//! The events of a monitor.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,40 +10,40 @@ use crate::values::{Atr, ReaderName};
 
 /// Something that has changed at the readers.
 ///
-/// For each reader the events make sense in their order: it is attached before there is
-/// anything in it, a card is removed before the reader is detached, and whoever applies them
-/// one after the other to what was known before knows what is there.
+/// The events of a reader are consistent: it is attached before a card is inserted, and a card is
+/// removed before the reader is detached. Applying them one after the other yields the current
+/// state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// There is this reader, empty as long as nothing else is told.
+    /// A reader was attached. It is empty unless another event follows.
     #[non_exhaustive]
     ReaderAttached {
         /// Its name.
         reader_name: ReaderName,
     },
-    /// The reader is gone. If there was a card in it, that was told to be removed.
+    /// A reader was detached. The card that was in it has been reported removed.
     #[non_exhaustive]
     ReaderDetached {
         /// Its name.
         reader_name: ReaderName,
     },
-    /// The service cannot read the state of this reader. If there was a card in it, that was
-    /// told to be removed.
+    /// The service cannot read the state of this reader. The card that was in it has been
+    /// reported removed.
     #[non_exhaustive]
     ReaderUnavailable {
         /// Its name.
         reader_name: ReaderName,
     },
-    /// The service can read the state of this reader again. It is empty as long as nothing
-    /// else is told.
+    /// The service can read the state of this reader again. It is empty unless
+    /// another event follows.
     #[non_exhaustive]
     ReaderAvailable {
         /// Its name.
         reader_name: ReaderName,
     },
-    /// There is a card now, and it answers. If a [mute](Event::CardMute) one was there, that
-    /// is the one.
+    /// A card was inserted, and it answers. A card that was [mute](Event::CardMute) before
+    /// answers now.
     #[non_exhaustive]
     CardInserted {
         /// Where it is.
@@ -51,15 +51,15 @@ pub enum Event {
         /// Its answer to reset.
         atr: Atr,
     },
-    /// There is something that does not answer as a card: it is put in the wrong way round, is
-    /// defective, or answered no longer to its last reset.
+    /// A card does not answer: it is inserted the wrong way round, is defective, or did not
+    /// answer its last reset.
     #[non_exhaustive]
     CardMute {
         /// Where it is.
         reader_name: ReaderName,
     },
-    /// The card was removed, and there is one again, maybe the same: seen at the event
-    /// counter of the service or, where there is none (macOS), at another ATR.
+    /// The card was removed and a card was inserted, maybe the same one, between two looks: the
+    /// event counter of the service says so or, where there is none (macOS), another ATR.
     #[non_exhaustive]
     CardExchanged {
         /// Where it is.
@@ -67,15 +67,15 @@ pub enum Event {
         /// The answer to reset of the card that is there now.
         atr: Atr,
     },
-    /// A card came and went before anything more could be known of it: seen at the event
-    /// counter of the service.
+    /// A card was inserted and removed between two looks: the event counter of the service says
+    /// so.
     #[non_exhaustive]
     CardMissed {
         /// Where it was.
         reader_name: ReaderName,
     },
-    /// The card was not removed and has another answer to reset: some answer differently to
-    /// the first reset and to later ones.
+    /// The card has another answer to reset and was not removed: some cards answer the first
+    /// reset differently from later ones.
     #[non_exhaustive]
     AtrChanged {
         /// Where it is.
@@ -83,13 +83,13 @@ pub enum Event {
         /// The new one.
         atr: Atr,
     },
-    /// There is no card any more.
+    /// The card was removed.
     #[non_exhaustive]
     CardRemoved {
         /// Where it was.
         reader_name: ReaderName,
     },
-    /// Programs have begun or stopped to use the reader; told only if
+    /// Programs have begun or stopped to use the reader. Reported only if
     /// [`MonitorOptions::use_changes`](crate::MonitorOptions::use_changes) asks for it.
     #[non_exhaustive]
     UseChanged {
@@ -110,7 +110,7 @@ pub enum Event {
         /// What it answered last.
         error: Error,
     },
-    /// The service is there again. Its readers are told next.
+    /// The service is there again. Its readers are reported next.
     ServiceRestored,
 }
 

@@ -1,4 +1,4 @@
-//! Where the one who watches and the one who is told meet.
+//! The queue between the watcher thread and the consumer.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;

@@ -33,7 +33,7 @@ use thread::Shared;
 /// How long a monitor that is dropped waits for its PC/SC context to be released.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What a [`Monitor`] is to tell, and what stops it.
+/// What a [`Monitor`] reports, and what stops it.
 ///
 /// ```
 /// use scard::{AbortHandle, MonitorOptions};
@@ -54,11 +54,11 @@ impl MonitorOptions {
         MonitorOptions::default()
     }
 
-    /// Whether to tell when programs begin or end to use a reader, as [`Event::UseChanged`].
+    /// Whether to report when programs begin or stop to use a reader, as [`Event::UseChanged`].
     ///
     /// # Platform notes
     ///
-    /// On Windows the service tells of both. With pcsc-lite and macOS the monitor looks once
+    /// On Windows the service reports both. With pcsc-lite and macOS the monitor looks once
     /// a second, and so does not see a program that was faster.
     pub fn use_changes(mut self, use_changes: bool) -> MonitorOptions {
         self.use_changes = use_changes;
@@ -73,7 +73,7 @@ impl MonitorOptions {
     }
 }
 
-/// Tells what happens at the readers.
+/// Reports what happens at the readers.
 ///
 /// ```no_run
 /// use scard::{Context, Event, MonitorOptions};
@@ -89,16 +89,16 @@ impl MonitorOptions {
 /// # Ok::<(), scard::Error>(())
 /// ```
 ///
-/// The first events are the readers and cards that are there already; they are there when
-/// [`Context::monitor`] returns, so that nothing happens between a list and a look. Then comes
-/// what changes. When the service ends, all readers are told to go, and come back with it; the
-/// monitor goes on by itself.
+/// The first events are the readers and cards that are there already. They can be taken as soon
+/// as [`Context::monitor`] returns, so that nothing is missed between a list and a wait. Changes
+/// follow. When the service ends, every reader is reported detached, and attached again
+/// when the service returns; the monitor goes on by itself.
 ///
 /// A monitor has a thread and a PC/SC context of its own and disturbs no card.
 ///
 /// # Stopping
 ///
-/// The iterator ends, and [`next_timeout`](Monitor::next_timeout) gives nothing any more, when
+/// The iterator ends, and [`next_timeout`](Monitor::next_timeout) returns `None`, when
 /// the [abort handle](Monitor::abort_handle) is used, from any thread, before, during or after
 /// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too,
 /// and waits for its thread for up to 100 milliseconds.
@@ -107,11 +107,11 @@ impl MonitorOptions {
 ///
 /// # Events that were not taken
 ///
-/// The monitor never waits for the one who takes its events. Up to 256 changes are kept, each
-/// on its own; what changes beyond that is put together with the newest of them, as if
+/// The monitor never waits for its consumer. Up to 256 changes are kept, each
+/// on its own; later ones are merged with the newest of them, as if
 /// nobody had looked in between: a card that came and went is [`Event::CardMissed`], one that
 /// was taken out and put in is [`Event::CardExchanged`], and only the latest use of a reader
-/// is told. Whoever takes all events knows at their end what is there.
+/// is reported. After draining the events you know the current state.
 ///
 /// # Platform notes
 ///
@@ -129,8 +129,8 @@ impl MonitorOptions {
 ///
 /// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
 /// does so once a second. It also does with a reader that is unavailable or whose event counter
-/// is zero, as after the start of the service: of an exchange of the card the service does not
-/// tell then.
+/// is zero, as after the start of the service: the service does not report card swaps
+/// then.
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,

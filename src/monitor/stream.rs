@@ -43,7 +43,7 @@ use crate::values::ReaderState;
 /// [abort handle](EventStream::abort_handle) is used.
 ///
 /// Works with every executor and needs none. No call waits on the thread that makes it, and
-/// dropping it does not, either. One task at a time is told of news: the one that asked last.
+/// dropping it does not, either. One task at a time is notified: the one that polled last.
 pub struct EventStream {
     monitor: Monitor,
 }

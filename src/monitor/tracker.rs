@@ -79,7 +79,7 @@ impl Tracker {
 
     /// Whether the service wakes a waiter for everything that is to be told of these readers.
     ///
-    /// With an event counter of zero it does not tell of a card that is exchanged, and
+    /// With an event counter of zero it does not report card swaps, and
     /// pcsc-lite never does of a program that begins to use a reader.
     pub(super) fn is_told_everything(&self) -> bool {
         let counts = |known: &Known| known.count.is_some_and(|count| count != 0);

@@ -45,7 +45,7 @@ pub(super) struct Hooks {
     pub(super) identity: Option<Hook<Vec<u8>>>,
 }
 
-/// Who is told.
+/// The observer of a session.
 #[derive(Default)]
 pub(super) struct Events(Option<Observer>);
 

@@ -108,8 +108,8 @@ mod tests {
         assert_eq!(PcscLite.protocol(0x1_0000), Protocol::Other(0x1_0000));
     }
 
-    /// Handing back the use would wake a wait at once with pcsc-lite, which compares it; whoever
-    /// wants to know of the use has it compared.
+    /// pcsc-lite compares the use that is handed back, so that a wait would end at once while a
+    /// card is in use. It is handed back only where changes of use are wanted.
     #[test]
     fn the_use_is_handed_back_where_it_is_wanted_or_does_no_harm() {
         let used = 0x0003_01A2;

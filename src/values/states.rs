@@ -237,7 +237,7 @@ impl ReaderState {
     }
 }
 
-/// How a [`ReaderState`] is stored: with its flags, for whoever reads a log.
+/// How a [`ReaderState`] is stored: with its flags, for people who read a log.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename = "ReaderState")]

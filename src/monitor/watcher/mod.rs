@@ -11,7 +11,7 @@ use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};
 use crate::service::ReaderQuery;
 use crate::values::ReaderName;
 
-/// How long a wait may be where the service does not tell everything.
+/// How long a wait may be where the service does not report everything.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// How long the service must have answered to be taken for one that stays.
@@ -173,7 +173,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         self.tracker.counts_readers() && self.tracker.is_told_everything() && self.unknown < 2
     }
 
-    /// The readers; without those that the service lists and does not know all the same.
+    /// The readers, without those that the service lists but does not know.
     fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
         let mut listed = lookout.list(|names| self.tracker.is_list(names))?;
         if self.unknown > 1 {

@@ -580,7 +580,7 @@ fn more_readers_than_one_call_takes() {
     }
 }
 
-/// With a counter of zero the service does not tell of an exchange.
+/// With a counter of zero the service does not report card swaps.
 #[test]
 fn an_exchange_at_a_count_of_zero_is_told_within_a_second() {
     for kind in [Kind::OldLite, Kind::NewLite, Kind::Windows] {
