@@ -19,9 +19,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use scard::{
-    CardFilter, ConnectOptions, Context, Disposition, ReaderSelector, Response, StatusWord,
-};
+use scard::{CardFilter, ConnectOptions, Context, Disposition, Response, StatusWord};
 
 /// How long to wait for a card.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
@@ -47,9 +45,7 @@ fn transmit() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
     let mut reader = None;
     if arguments.next_if_eq("--reader").is_some() {
-        reader = Some(ReaderSelector::from(
-            arguments.next().ok_or(USAGE)?.as_str(),
-        ));
+        reader = Some(arguments.next().ok_or(USAGE)?);
     }
     let texts: Vec<(String, String)> = if arguments.next_if_eq("--script").is_some() {
         let file = arguments.next().ok_or(USAGE)?;
@@ -74,7 +70,7 @@ fn transmit() -> Result<()> {
 
     let context = Context::establish()?;
     let reader = match reader {
-        Some(reader) => context.find_reader(&reader)?,
+        Some(reader) => context.find_reader(reader)?,
         None => context
             .wait_for_card(&CardFilter::new(), PATIENCE)?
             .reader_name()

@@ -78,6 +78,14 @@ fn handles_can_go_to_other_threads() {
 }
 
 #[test]
+fn boxed_cards_are_cards() {
+    fn is_card<T: Transmit>() {}
+    is_card::<Box<dyn Transmit>>();
+    is_card::<&mut dyn Transmit>();
+    is_card::<Box<SessionGuard<'_>>>();
+}
+
+#[test]
 fn handles_that_borrow_can_go_to_other_threads() {
     type Nested<T> = LogicalChannel<'static, LogicalChannel<'static, T>>;
     borrows_and_is_shared::<Transaction<'_>>();

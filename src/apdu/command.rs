@@ -88,7 +88,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// Class FF is none, and instructions 6X and 9X cannot be told from status words.
+    /// Class FF is not a valid class, and instructions 6X and 9X cannot be told from status words.
     pub fn new(class: u8, instruction: u8, p1: u8, p2: u8) -> Result<Command, InvalidCommand> {
         match class {
             class::PSEUDO => Err(InvalidCommand::Class),

@@ -5,7 +5,7 @@ use std::fmt;
 use super::header::Header;
 use super::status_word::StatusWord;
 use crate::codes::ReturnCode;
-use crate::error::{Error, ErrorKind, HandleError, Recovery, write_layer};
+use crate::error::{Error, ErrorKind, HandleError, Recovery, chain, write_layer};
 
 /// Why bytes or values are no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -147,6 +147,27 @@ impl StatusError {
     }
 }
 
+impl StatusWord {
+    /// The status word behind any error: the first [`StatusError`] or [`ExchangeError`] in its
+    /// chain of causes that was made of one. [`Error::find`] does the same for failed calls.
+    ///
+    /// ```
+    /// use scard::StatusWord;
+    ///
+    /// fn is_not_found(error: &(dyn std::error::Error + 'static)) -> bool {
+    ///     StatusWord::find(error) == Some(StatusWord::FILE_NOT_FOUND)
+    /// }
+    /// # assert!(!is_not_found(&std::fmt::Error));
+    /// ```
+    pub fn find(error: &(dyn std::error::Error + 'static)) -> Option<StatusWord> {
+        chain(error).find_map(|error| {
+            let status = error.downcast_ref::<StatusError>().map(StatusError::status);
+            let exchange = error.downcast_ref::<ExchangeError>();
+            status.or_else(|| exchange.and_then(ExchangeError::status))
+        })
+    }
+}
+
 /// What is wrong with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -236,7 +257,7 @@ pub enum ExchangeError {
         /// How many commands of the exchange had been answered before.
         answered: u32,
     },
-    /// The card's answer is none.
+    /// The card's answer is not a valid response.
     #[error("{} failed: {problem}", Where(Some(*.command), *.step))]
     #[non_exhaustive]
     Answer {

@@ -20,7 +20,7 @@
 //!
 //! # Platform notes
 //!
-//! No attribute is there everywhere: one that is not fails with
+//! No attribute is available everywhere: reading one that is missing fails with
 //! [`ErrorKind::Unsupported`]. To be expected are
 //!
 //! | | |

@@ -182,7 +182,7 @@ pub enum CardPresence {
 }
 
 impl CardPresence {
-    /// What a value means.
+    /// Interprets a raw value.
     pub const fn from_raw(raw: u8) -> CardPresence {
         match raw {
             0 => CardPresence::Absent,
@@ -190,6 +190,18 @@ impl CardPresence {
             2 => CardPresence::Present,
             4 => CardPresence::Confiscated,
             other => CardPresence::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for CardPresence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CardPresence::Absent => f.pad("no card"),
+            CardPresence::NotInPosition => f.pad("card not in position"),
+            CardPresence::Present => f.pad("card present"),
+            CardPresence::Confiscated => f.pad("card confiscated"),
+            CardPresence::Other(raw) => write!(f, "presence {raw:#04X}"),
         }
     }
 }
@@ -209,7 +221,7 @@ pub enum CardType {
 }
 
 impl CardType {
-    /// What a value means.
+    /// Interprets a raw value.
     pub const fn from_raw(raw: u8) -> CardType {
         match raw {
             0 => CardType::Unknown,

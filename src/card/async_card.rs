@@ -312,6 +312,7 @@ impl AsyncCard {
     ) -> Result<AsyncTransaction<'_>> {
         let begin = Call::begin_transaction_acknowledging_reset(protocols);
         let was_reset = self.channel.call_detached(begin).await?;
+        self.channel.resets_are_reported();
         Ok(AsyncTransaction::new(self, Hold::begun(was_reset)))
     }
 

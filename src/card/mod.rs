@@ -407,16 +407,18 @@ impl Card {
     }
 
     /// Begins a transaction, and acknowledges a reset by another program first if there was one,
-    /// however often that happens meanwhile. [`Transaction::was_reset`] says whether; the card has
-    /// lost its state then: selected application, verified PIN.
+    /// however often that happens meanwhile. [`Transaction::was_reset`] says whether: verified PINs
+    /// and session keys are gone then. The application has to be selected in any case, because
+    /// another program may have selected one of its own.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
     /// use scard::Protocols;
     ///
     /// let mut transaction = card.transaction_acknowledging_reset(Protocols::ANY)?;
+    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
     /// if transaction.was_reset() {
-    ///     transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    ///     // Verify the PIN again.
     /// }
     /// # Ok(())
     /// # }
@@ -429,6 +431,13 @@ impl Card {
     /// # Errors
     ///
     /// Those of [`Card::transaction`] but `SCARD_W_RESET_CARD`, and those of [`Card::reconnect`].
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite does not keep a transaction from beginning while a reset is under way. A second
+    /// look (`SCardStatus`) finds nearly all of these. What still comes in the same moment lets the
+    /// first command fail with `SCARD_W_RESET_CARD` or `SCARD_E_PROTO_MISMATCH`, and it was not
+    /// sent: [`Transaction::reconnect`].
     #[doc(alias = "SCardBeginTransaction")]
     pub fn transaction_acknowledging_reset(
         &mut self,
@@ -436,6 +445,7 @@ impl Card {
     ) -> Result<Transaction<'_>> {
         let begin = Call::begin_transaction_acknowledging_reset(protocols);
         let was_reset = self.channel.call(begin)?;
+        self.channel.resets_are_reported();
         Ok(Transaction::new(self, Hold::begun(was_reset)))
     }
 

@@ -230,6 +230,13 @@ impl Channel {
             .is_some_and(|it| it.in_transaction())
     }
 
+    /// The caller knows of the resets that were acknowledged.
+    pub(crate) fn resets_are_reported(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.resets_are_reported();
+        }
+    }
+
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.limits.change(|limits| limits.timeout = timeout);
     }

@@ -14,6 +14,7 @@ use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{CardCondition, Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
+use crate::limits::pause::Pause;
 use crate::service::{self, CardHandle, Failure, Process, ProtocolInfo};
 use crate::trace;
 use crate::values::{
@@ -173,6 +174,8 @@ pub(crate) struct Connection {
     /// The protocol, as commands are sent with it.
     protocol_info: ProtocolInfo,
     in_transaction: bool,
+    /// A reset was acknowledged, and no caller knows of it yet.
+    unreported_reset: bool,
     /// A reset that had to be acknowledged to the service before the caller learned of it.
     /// Until the caller reconnects, calls answer with it as the service would.
     unacknowledged: Option<ReturnCode>,
@@ -249,6 +252,7 @@ impl Connection {
             access,
             protocol_info: ProtocolInfo::of(connected.protocol),
             in_transaction: false,
+            unreported_reset: false,
             unacknowledged: None,
             ready: Process::NONE,
             received: ReceiveBuffer::default(),
@@ -379,35 +383,78 @@ impl Connection {
         }
     }
 
+    /// Begins a transaction. One that was leaked ends first: pcsc-lite counts them.
     pub(crate) fn begin_transaction(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.in_transaction) {
+            if let Err(code) = self.make_end_transaction(Disposition::Leave) {
+                tracing::debug!(%code, reader = %self.reader, "a leaked transaction did not end");
+            }
+        }
         self.call(Operation::BeginTransaction, service::begin_transaction)?;
         self.in_transaction = true;
         Ok(())
     }
 
     /// Begins a transaction, acknowledging resets until it has one or nobody waits for it.
-    /// Returns whether there was a reset.
+    /// Returns whether there was a reset that was not reported yet.
+    ///
+    /// pcsc-lite looks for resets before it locks the card: one that comes in between is found by
+    /// a look afterwards.
     pub(crate) fn begin_transaction_acknowledging_reset(
         &mut self,
         permit: &Permit<'_>,
         protocols: Protocols,
     ) -> Result<bool> {
-        let leave = Initialization::Leave;
-        let mut was_reset = false;
-        loop {
-            let error = match self.begin_transaction() {
-                Ok(()) => return Ok(was_reset),
+        let keeps = Platform::CURRENT.reconnect_keeps_transaction();
+        let mut pause = Pause::default();
+        for resets in 0u32.. {
+            let begun = match self.in_transaction {
+                true => Ok(()),
+                false => self.begin_transaction(),
+            };
+            let looked =
+                begun.and_then(|()| self.call(Operation::Status, service::status).map(drop));
+            let error = match looked {
+                Ok(()) => break,
                 Err(error) => error,
             };
             if error.kind() != ErrorKind::CardReset || permit.is_void() {
-                return Err(error);
+                return Err(self.without_transaction(error));
             }
-            was_reset = true;
+            if resets > 1 {
+                pause.take(None, None);
+            }
+            if !keeps {
+                self.leave_transaction();
+            }
+            self.unreported_reset = true;
             self.note(&error);
             // Changes nothing at the card, so that it needs no permission.
-            let permit = &Permit::GRANTED;
-            let reconnected = self.reconnect_permitted(permit, self.access, protocols, leave);
-            reconnected.map_err(|error| error.of_reconnect(leave))?;
+            let leave = Initialization::Leave;
+            let reconnected =
+                self.reconnect_permitted(&Permit::GRANTED, self.access, protocols, leave);
+            if let Err(error) = reconnected {
+                return Err(self.without_transaction(error.of_reconnect(leave)));
+            }
+        }
+        Ok(self.unreported_reset)
+    }
+
+    /// The caller knows of the resets that were acknowledged.
+    pub(crate) fn resets_are_reported(&mut self) {
+        self.unreported_reset = false;
+    }
+
+    fn without_transaction(&mut self, error: Error) -> Error {
+        self.leave_transaction();
+        error
+    }
+
+    fn leave_transaction(&mut self) {
+        if self.in_transaction {
+            if let Err(error) = self.end_transaction(Disposition::Leave) {
+                tracing::debug!(%error, "a transaction that is of no use did not end");
+            }
         }
     }
 

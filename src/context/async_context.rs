@@ -1,6 +1,6 @@
 //! The handle to the smart-card service, in futures.
 
-use super::selector::{decide, is_serial, matching};
+use super::selector::{decide, has_serial, matching};
 use super::{Context, ContextOptions, FindReaderError, ReaderSelector, valid};
 use crate::card::{AsyncCard, AsyncReader, ConnectOptions};
 use crate::error::Result;
@@ -170,17 +170,18 @@ impl AsyncContext {
     /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
     pub async fn find_reader(
         &self,
-        wanted: &ReaderSelector,
+        wanted: impl Into<ReaderSelector>,
     ) -> Result<ReaderName, FindReaderError> {
+        let wanted = &wanted.into();
         let readers = self.reader_states().await?;
         let mut matches = matching(wanted, &readers);
         if let (ReaderSelector::Serial(serial), true) = (wanted, matches.is_empty()) {
             for state in &readers {
-                let Ok(mut reader) = self.open_reader(state.reader_name()).await else {
-                    continue;
+                let asked = match self.open_reader(state.reader_name()).await {
+                    Ok(mut reader) => reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO).await,
+                    Err(error) => Err(error),
                 };
-                let reported = reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO).await;
-                if reported.is_ok_and(|it| is_serial(&it, serial)) {
+                if has_serial(asked, serial)? {
                     matches.push(state.reader_name().clone());
                 }
             }

@@ -219,7 +219,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// Those of a call that fails otherwise than with `SCARD_E_INVALID_HANDLE`, which is `false`.
+    /// Any code but `SCARD_E_INVALID_HANDLE` and Windows' `ERROR_INVALID_HANDLE`, which are
+    /// reported as `Ok(false)`.
     #[doc(alias = "SCardIsValidContext")]
     pub fn is_valid(&self) -> Result<bool> {
         self.call(Operation::IsValidContext, |inner, permit| {
@@ -228,7 +229,8 @@ impl Context {
             let asked = || service::is_valid_context(current.handle());
             match trace::call(Operation::IsValidContext, None, asked) {
                 Ok(()) => Ok(true),
-                Err(ReturnCode::E_INVALID_HANDLE) => Ok(false),
+                // The latter is winscard's.
+                Err(ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE) => Ok(false),
                 Err(code) => Err(Error::new(Operation::IsValidContext, code)),
             }
         })

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use super::Context;
 use crate::card::Reader;
-use crate::error::{Error, write_layer};
+use crate::codes::ReturnCode;
+use crate::error::{Error, ErrorKind, Recovery, write_layer};
 use crate::values::{Attribute, ReaderName, ReaderState};
 
 /// Which reader is meant, as users say it on a command line or in a configuration. Used by
@@ -14,11 +15,11 @@ use crate::values::{Attribute, ReaderName, ReaderState};
 ///
 /// ```no_run
 /// # fn demo(context: &scard::Context) -> Result<(), Box<dyn std::error::Error>> {
-/// use scard::{ConnectOptions, ReaderSelector};
+/// use scard::ConnectOptions;
 ///
 /// // "", "1", "serial:0001234" or a part of a name such as "acr122":
 /// let wanted = std::env::args().nth(1).unwrap_or_default();
-/// let reader_name = context.find_reader(&ReaderSelector::from(wanted.as_str()))?;
+/// let reader_name = context.find_reader(&wanted)?;
 /// let card = context.connect(&reader_name, ConnectOptions::new())?;
 /// # Ok(())
 /// # }
@@ -40,7 +41,7 @@ pub enum ReaderSelector {
 }
 
 impl From<&str> for ReaderSelector {
-    /// Empty text is [`WithCard`](ReaderSelector::WithCard), digits are a
+    /// Empty text is [`WithCard`](ReaderSelector::WithCard), a number is a
     /// [`Number`](ReaderSelector::Number), `serial:` begins a [`Serial`](ReaderSelector::Serial),
     /// and everything else is a [`Name`](ReaderSelector::Name).
     fn from(text: &str) -> ReaderSelector {
@@ -53,6 +54,24 @@ impl From<&str> for ReaderSelector {
         } else {
             ReaderSelector::Name(text.to_owned())
         }
+    }
+}
+
+impl From<String> for ReaderSelector {
+    fn from(text: String) -> ReaderSelector {
+        ReaderSelector::from(text.as_str())
+    }
+}
+
+impl From<&String> for ReaderSelector {
+    fn from(text: &String) -> ReaderSelector {
+        ReaderSelector::from(text.as_str())
+    }
+}
+
+impl From<&ReaderSelector> for ReaderSelector {
+    fn from(wanted: &ReaderSelector) -> ReaderSelector {
+        wanted.clone()
     }
 }
 
@@ -82,7 +101,7 @@ impl fmt::Display for ReaderSelector {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindReaderError {
-    /// The readers could not be listed.
+    /// The readers could not be listed or asked.
     #[error(fmt = call_failed)]
     Call(#[from] Error),
     /// No reader matches.
@@ -108,7 +127,7 @@ pub enum FindReaderError {
 }
 
 fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write_layer(f, format_args!("the readers cannot be listed"), Some(error))
+    write_layer(f, format_args!("the readers cannot be asked"), Some(error))
 }
 
 impl FindReaderError {
@@ -117,6 +136,29 @@ impl FindReaderError {
         match self {
             FindReaderError::Call(error) => Some(error),
             FindReaderError::NotFound { .. } | FindReaderError::Ambiguous { .. } => None,
+        }
+    }
+
+    /// [`Error::code`], if a call failed.
+    pub fn code(&self) -> Option<ReturnCode> {
+        self.error().map(Error::code)
+    }
+
+    /// [`Error::kind`], if a call failed.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        self.error().map(Error::kind)
+    }
+
+    /// What helps: to attach a reader if there is none, otherwise to ask for another one.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            FindReaderError::Call(error) => error.recovery(),
+            FindReaderError::NotFound { readers, .. } if readers.is_empty() => {
+                Recovery::AttachReader
+            }
+            FindReaderError::NotFound { .. } | FindReaderError::Ambiguous { .. } => {
+                Recovery::AskUser
+            }
         }
     }
 }
@@ -144,10 +186,24 @@ impl fmt::Display for Listed<'_> {
 }
 
 /// The serial number that a driver reported, which may end with NUL.
-pub(super) fn is_serial(reported: &[u8], wanted: &str) -> bool {
+fn is_serial(reported: &[u8], wanted: &str) -> bool {
     let end = reported.iter().position(|&byte| byte == 0);
     let reported = reported.get(..end.unwrap_or(reported.len()));
-    reported.is_some_and(|it| it.eq_ignore_ascii_case(wanted.as_bytes()))
+    let is_same = |it: &[u8]| it.eq_ignore_ascii_case(wanted.as_bytes());
+    !wanted.is_empty() && reported.is_some_and(is_same)
+}
+
+/// Whether a reader that was asked has this serial number. One that cannot be opened, or does not
+/// say, has another; what concerns all readers is an error.
+pub(super) fn has_serial(asked: Result<Vec<u8>, Error>, wanted: &str) -> Result<bool, Error> {
+    use ErrorKind::{AccessDenied, Cancelled, DeadlineExceeded, ServiceBusy, ServiceGone};
+    match asked {
+        Ok(reported) => Ok(is_serial(&reported, wanted)),
+        Err(error) => match error.kind() {
+            AccessDenied | Cancelled | DeadlineExceeded | ServiceBusy | ServiceGone => Err(error),
+            _ => Ok(false),
+        },
+    }
 }
 
 /// The readers that match by what is known without asking them.
@@ -203,7 +259,7 @@ pub(super) fn decide(
 }
 
 impl Context {
-    /// The reader that is meant.
+    /// The reader that is meant, as a [`ReaderSelector`] or as text that is read as one.
     ///
     /// No card is disturbed. For a serial number that no reader has in its name, each reader is
     /// [opened](Context::open_reader) and asked; one that cannot be opened does not match.
@@ -212,17 +268,18 @@ impl Context {
     ///
     /// [`FindReaderError`], which lists the readers that there are, if none or more than one
     /// matches, or the readers cannot be listed.
-    pub fn find_reader(&self, wanted: &ReaderSelector) -> Result<ReaderName, FindReaderError> {
+    pub fn find_reader(
+        &self,
+        wanted: impl Into<ReaderSelector>,
+    ) -> Result<ReaderName, FindReaderError> {
+        let wanted = &wanted.into();
         let readers = self.reader_states()?;
         let mut matches = matching(wanted, &readers);
         if let (ReaderSelector::Serial(serial), true) = (wanted, matches.is_empty()) {
-            let has_serial = |reader: &mut Reader| {
-                let reported = reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO);
-                reported.is_ok_and(|it| is_serial(&it, serial))
-            };
             for state in &readers {
                 let opened = self.open_reader(state.reader_name());
-                if opened.is_ok_and(|mut reader| has_serial(&mut reader)) {
+                let asked = |mut reader: Reader| reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO);
+                if has_serial(opened.and_then(asked), serial)? {
                     matches.push(state.reader_name().clone());
                 }
             }

@@ -10,7 +10,7 @@ use std::io;
 use super::Error;
 
 /// Any error, boxed: what hooks and work of a [`Session`](crate::Session) end up as. `?` turns
-/// every error into it, and a text as well.
+/// every error into it, and a string, too.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 type Dyn = dyn std::error::Error + 'static;
@@ -48,7 +48,7 @@ impl Error {
     /// if let Err(error) = vendor() {
     ///     eprintln!("{error:#}");
     ///     if let Some(error) = Error::find(error.as_ref()) {
-    ///         eprintln!("{}", error.recovery().advice());
+    ///         eprintln!("{}", error.advice());
     ///     }
     /// }
     /// ```

@@ -7,7 +7,9 @@ use crate::codes::ReturnCode;
 
 /// An operation that uses up a handle failed, and here is the handle back.
 ///
-/// `?` turns it into an [`Error`], and then the handle is dropped. See there
+/// In a function that returns [`Error`], `?` turns it into that and drops the handle. In one that
+/// returns a boxed error or `anyhow::Error`, `?` boxes it with the handle, which stays connected as
+/// long as that lives: `.map_err(HandleError::into_error)?` drops the handle there, too. See also
 /// [how to print it](Error#errors-around-this-one).
 ///
 /// ```no_run

@@ -48,7 +48,6 @@ fn nearest(kind: ErrorKind, operation: Operation) -> io::ErrorKind {
         | ErrorKind::PinBlocked
         | ErrorKind::PinRequired => io::ErrorKind::PermissionDenied,
         ErrorKind::Timeout | ErrorKind::DeadlineExceeded => io::ErrorKind::TimedOut,
-        ErrorKind::Cancelled => io::ErrorKind::Interrupted,
         ErrorKind::InvalidArgument | ErrorKind::ProtocolMismatch => io::ErrorKind::InvalidInput,
         ErrorKind::Unsupported | ErrorKind::CardUnsupported => io::ErrorKind::Unsupported,
         _ => io::ErrorKind::Other,

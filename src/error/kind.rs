@@ -47,7 +47,7 @@ pub enum ErrorKind {
     CardUnsupported,
     /// The reader was unplugged, or there is none of this name.
     ReaderGone,
-    /// Another connection excludes this one.
+    /// Another connection prevents this one.
     SharingViolation,
     /// The smart-card service is not running, ended, or does not know this connection.
     ServiceGone,
@@ -162,7 +162,7 @@ pub enum Recovery {
     AskUser,
     /// The administrator has to act: permissions, installation, configuration.
     AskAdministrator,
-    /// The program has to make another call than this one.
+    /// The program has to make a different call.
     FixCall,
     /// No known remedy.
     None,

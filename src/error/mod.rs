@@ -23,7 +23,7 @@ use crate::service::Failure;
 use crate::values::{Initialization, ReaderName};
 
 pub use chain::BoxError;
-pub(crate) use chain::write_layer;
+pub(crate) use chain::{chain, write_layer};
 pub use handle::HandleError;
 pub use kind::{CardCondition, ErrorKind, Recovery};
 pub use operation::Operation;
@@ -198,6 +198,20 @@ impl Error {
         match self.0.refusal {
             Some(refusal) => refusal.kind,
             None => classify::classify(Platform::CURRENT, self.0.operation, self.0.code).0,
+        }
+    }
+
+    /// What to do, as an instruction to a person, with a full stop: more exact than the
+    /// [advice](Recovery::advice) of the [recovery](Error::recovery) alone.
+    pub fn advice(&self) -> &'static str {
+        match (self.kind(), self.recovery()) {
+            (ErrorKind::ServiceGone, Recovery::RetryLater) => {
+                "Start the smart-card service, or try again later."
+            }
+            (ErrorKind::Unsupported, Recovery::FixCall) => {
+                "The reader or its driver cannot do this: go on without it."
+            }
+            (_, recovery) => recovery.advice(),
         }
     }
 

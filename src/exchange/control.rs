@@ -11,7 +11,7 @@ use crate::features::{
 };
 use crate::values::{Attribute, ControlCode, ReaderName};
 
-/// Control codes and attributes of a reader, and what stands on them: the reader's
+/// Control codes and attributes of a reader, and what is built on them: the reader's
 /// [features](crate::features), its PIN pad, [typed attributes](crate::attributes).
 ///
 /// [`Card`](crate::Card), [`Transaction`](crate::Transaction),
@@ -245,23 +245,31 @@ pub trait Control {
     }
 }
 
-impl<T: Control + ?Sized> Control for &mut T {
-    fn reader_name(&self) -> &ReaderName {
-        (**self).reader_name()
-    }
+/// A pointer to a card or a reader is one itself.
+macro_rules! control_by_pointer {
+    ($pointer:ty) => {
+        impl<T: Control + ?Sized> Control for $pointer {
+            fn reader_name(&self) -> &ReaderName {
+                (**self).reader_name()
+            }
 
-    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        (**self).control(code, input)
-    }
+            fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+                (**self).control(code, input)
+            }
 
-    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        (**self).attribute(attribute)
-    }
+            fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+                (**self).attribute(attribute)
+            }
 
-    fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        (**self).control_exclusively(code, input)
-    }
+            fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+                (**self).control_exclusively(code, input)
+            }
+        }
+    };
 }
+
+control_by_pointer!(&mut T);
+control_by_pointer!(Box<T>);
 
 /// [`Control`] in futures. Needs the feature `async`.
 ///

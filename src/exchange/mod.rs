@@ -1,5 +1,5 @@
 //! What is done with anything that takes commands or control codes: the traits, and what
-//! stands on them. Each asynchronous twin is in the file of its blocking one.
+//! is built on them. Each asynchronous twin is in the file of its blocking one.
 
 mod contactless;
 mod control;

@@ -87,7 +87,8 @@ use crate::values::{Atr, Protocol, ReaderName};
 /// # Trait objects
 ///
 /// The trait is object-safe. [`LogicalChannel::open`] and [`Contactless::new`] take a
-/// `&mut dyn Transmit`.
+/// `&mut dyn Transmit`; functions of your own do if they are generic over
+/// `impl Transmit + ?Sized`. `Box<dyn Transmit>` implements it, too.
 pub trait Transmit: Control {
     /// The protocol that was negotiated; `None` if it is not known. Over T=0 an exchange sends
     /// commands differently. See [`Card::protocol`](crate::Card::protocol).
@@ -258,40 +259,48 @@ pub trait Transmit: Control {
     }
 }
 
-impl<T: Transmit + ?Sized> Transmit for &mut T {
-    fn protocol(&self) -> Option<Protocol> {
-        (**self).protocol()
-    }
+/// A pointer to a card is one itself.
+macro_rules! transmit_by_pointer {
+    ($pointer:ty) => {
+        impl<T: Transmit + ?Sized> Transmit for $pointer {
+            fn protocol(&self) -> Option<Protocol> {
+                (**self).protocol()
+            }
 
-    fn atr(&mut self) -> Result<Atr> {
-        (**self).atr()
-    }
+            fn atr(&mut self) -> Result<Atr> {
+                (**self).atr()
+            }
 
-    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
-        (**self).send(command)
-    }
+            fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+                (**self).send(command)
+            }
 
-    fn exchange_with(
-        &mut self,
-        command: &Command,
-        options: &ExchangeOptions,
-    ) -> Result<Response, ExchangeError> {
-        (**self).exchange_with(command, options)
-    }
+            fn exchange_with(
+                &mut self,
+                command: &Command,
+                options: &ExchangeOptions,
+            ) -> Result<Response, ExchangeError> {
+                (**self).exchange_with(command, options)
+            }
 
-    fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
-        (**self).send_on(channel, command)
-    }
+            fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
+                (**self).send_on(channel, command)
+            }
 
-    fn exchange_on(
-        &mut self,
-        channel: u8,
-        command: &Command,
-        options: &ExchangeOptions,
-    ) -> Result<Response, ExchangeError> {
-        (**self).exchange_on(channel, command, options)
-    }
+            fn exchange_on(
+                &mut self,
+                channel: u8,
+                command: &Command,
+                options: &ExchangeOptions,
+            ) -> Result<Response, ExchangeError> {
+                (**self).exchange_on(channel, command, options)
+            }
+        }
+    };
 }
+
+transmit_by_pointer!(&mut T);
+transmit_by_pointer!(Box<T>);
 
 /// [`Transmit`] in futures. Needs the feature `async`.
 ///

@@ -20,7 +20,7 @@ macro_rules! tags {
                 pub const $konst: $type = $type($value);
             )+
 
-            /// The one with this tag.
+            /// The feature with this tag.
             pub const fn from_raw(raw: u8) -> $type {
                 $type(raw)
             }

@@ -44,7 +44,7 @@
 //!   it answers [`PinOutcome::TimedOut`]; nothing has reached the card.
 //! - **The program's**: [`Card::set_timeout`](crate::Card::set_timeout),
 //!   [`Card::within`](crate::Card::within) and an [`AbortHandle`](crate::AbortHandle) end the
-//!   call as they end any other. But nothing takes a PIN pad back: the user can go on typing,
+//!   call as they end any other. But a PIN entry cannot be called off that way: the user can go on typing,
 //!   and the PIN can reach the card and use up a try.
 //!   [`Error::command_may_have_run`](crate::Error::command_may_have_run) is `true`, and the
 //!   card is abandoned. So give the reader less time than the call has, and leave the ends of

@@ -13,19 +13,20 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// How often a pause looks up.
+    /// The next pause, which is longer.
     pub(crate) fn next(&mut self) -> Duration {
         let pause = Pause::after(self.taken);
         self.taken = self.taken.saturating_add(1);
         pause
     }
 
-    /// The pause after so many others.
+    /// How many there have been.
     #[cfg(test)]
     pub(crate) fn taken(&self) -> u32 {
         self.taken
     }
 
+    /// The pause after so many others.
     pub(crate) fn after(taken: u32) -> Duration {
         Duration::from_millis(10)
             .saturating_mul(1 << taken.min(7))

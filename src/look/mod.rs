@@ -168,7 +168,10 @@ impl<'a, S: Source> Lookout<'a, S> {
             looks += 1;
             let unaware = left.iter().map(|it| ReaderQuery::unaware(it.name));
             let mut again: Vec<ReaderQuery<'_>> = unaware.collect();
-            self.look_once(Some(Duration::ZERO), &mut again)?;
+            if !self.look_once(Some(Duration::ZERO), &mut again)? {
+                // It has to answer, because nothing is known of these readers.
+                break;
+            }
             let changed = ReaderFlags::CHANGED.bits();
             let seen = |it: &ReaderQuery<'_>| (it.event_state | changed, it.atr);
             let mut again = again.iter().map(seen);

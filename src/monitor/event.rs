@@ -210,7 +210,7 @@ impl Hash for Event {
     }
 }
 
-/// What has happened, without the reader: `card inserted (3B 80 80 01 01)`.
+/// What has happened, without the [reader](Event::reader_name): `card inserted (3B 80 80 01 01)`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {

@@ -83,7 +83,7 @@ impl MonitorOptions {
 ///     match event {
 ///         Event::CardInserted { reader_name: reader, atr, .. } => println!("{reader}: {atr}"),
 ///         Event::CardRemoved { reader_name: reader, .. } => println!("{reader} is empty"),
-///         other => println!("{other}"),
+///         other => println!("{:?}: {other}", other.reader_name()),
 ///     }
 /// }
 /// # Ok::<(), scard::Error>(())
@@ -145,14 +145,14 @@ impl Context {
     /// Begins to watch the readers, and returns when it is known what is there.
     ///
     /// Built on `SCardGetStatusChange`. The [time-out](crate::ContextOptions::timeout) of the
-    /// context limits how long this call waits, and has no meaning for the monitor afterwards.
+    /// context limits how long this call waits, and does not apply to the monitor afterwards.
     ///
     /// # Errors
     ///
     /// None of the service: one that ended or refuses to answer is [`Event::ServiceLost`].
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if nothing is known
-    /// within the time-out, [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be
-    /// no thread. A monitor whose abort handle was used before is stopped, which is no error.
+    /// within the time-out, [`ErrorKind::Internal`](crate::ErrorKind::Internal) if no thread can
+    /// be started. A monitor whose abort handle was used before is stopped, which is no error.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
         let deadline = wait::end(self.timeout());
@@ -204,10 +204,10 @@ impl Monitor {
         self.patient = false;
     }
 
-    /// Waits for the next event, no longer than this. Gives nothing if there was none in time
+    /// Waits for the next event, no longer than this. Returns `None` if none came in time
     /// or the monitor [is stopped](Monitor::is_stopped).
     ///
-    /// A time-out of zero gives what is there already.
+    /// A time-out of zero returns what is there already.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
         self.next_until(wait::end(Some(timeout)))
     }

@@ -32,7 +32,7 @@ use crate::values::ReaderState;
 /// while let Some(event) = events.next().await {
 ///     match event {
 ///         Event::CardInserted { reader_name: reader, atr, .. } => println!("{reader}: {atr}"),
-///         other => println!("{other}"),
+///         other => println!("{:?}: {other}", other.reader_name()),
 ///     }
 /// }
 /// # Ok(())
@@ -200,11 +200,11 @@ impl Wake for Look {
 
 impl AsyncContext {
     /// Begins to watch the readers. See [`Context::monitor`](crate::Context::monitor); this
-    /// does not wait for what is there already, so that there is no error of time.
+    /// does not wait for what is there already, so that it cannot time out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there can be no thread.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if no thread can be started.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<EventStream> {
         EventStream::start(self.context(), options)

@@ -138,8 +138,10 @@ impl SessionBuilder {
     /// the PIN. Runs in the same transaction as the work and before it, so that no other
     /// program can come between; when, says [`SessionBuilder::setup_when`].
     ///
-    /// It is repeated at will, also after a failure in the middle of it. If it presents a PIN
-    /// that turns out to be wrong, it must not present it again: cards count the tries.
+    /// It is repeated at will, also after a failure in the middle of it, and by default before
+    /// every run of a card that is shared. If it presents a PIN that turns out to be wrong, it must
+    /// not present it again, because cards count the tries: the
+    /// [cookbook](crate::guide::cookbook) shows how.
     ///
     /// It can fail with any error: [`Error`](crate::Error), an error of the program, a text,
     /// `anyhow::Error`. A closure that uses `?` has to name the type, for instance

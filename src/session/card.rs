@@ -32,11 +32,19 @@ pub(super) struct Progress {
     pub(super) touched: bool,
     /// The failure of the last call, if it failed.
     pub(super) failure: Option<Error>,
-    /// A call has failed, the last one or one before.
-    pub(super) failed: bool,
+    /// The failures so far, the last ones of many.
+    pub(super) failures: Vec<Error>,
 }
 
 impl Progress {
+    /// How many failures are kept.
+    const KEPT: usize = 16;
+
+    /// Whether a call has failed, the last one or one before.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     fn answered(&mut self) {
         self.completed = self.completed.saturating_add(1);
         self.touched = true;
@@ -45,7 +53,10 @@ impl Progress {
 
     fn failed(&mut self, error: &Error) {
         self.touched |= error.command_may_have_run();
-        self.failed = true;
+        if self.failures.len() >= Progress::KEPT {
+            self.failures.remove(0);
+        }
+        self.failures.push(error.clone());
         self.failure = Some(error.clone());
     }
 
@@ -203,7 +214,7 @@ impl<'a> SessionCard<'a> {
     ///
     /// `wait` is called again and again with a time; it waits that long itself and gives what
     /// it was waiting for when that is there. In between, the card is asked for its status,
-    /// on this thread: a PC/SC context does not stand two threads at once. The time is the
+    /// on this thread: two threads cannot use a PC/SC context at once. The time is the
     /// interval of [`SessionBuilder::keep_alive`](crate::SessionBuilder::keep_alive); without
     /// one it is all that is left of the run, and nothing is kept alive.
     ///

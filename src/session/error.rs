@@ -57,8 +57,7 @@ pub enum SessionError {
         /// What the work made of the failure.
         work: BoxError,
     },
-    /// There is another card than the one that the session began with, in each reader that has
-    /// one. Of several cards, this is about the last that was looked at.
+    /// Every reader with a card has another card than the one that the session began with. Of several cards, this is about the last that was looked at.
     #[non_exhaustive]
     WrongCard {
         /// The identity of the card that the session began with.

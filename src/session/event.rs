@@ -17,7 +17,7 @@ pub enum SessionEvent {
         error: Error,
         /// What is done.
         recovery: Recovery,
-        /// How often something was done in this run, from 1.
+        /// The number of this recovery in the run, from 1.
         attempt: u32,
     },
     /// No reader that the session may use has a card, and it waits for one: for the card, the

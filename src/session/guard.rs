@@ -5,8 +5,11 @@ use std::ops::{Deref, DerefMut};
 
 use super::State;
 use super::card::SessionCard;
-use super::recovery::action;
+use super::recovery::{Action, action, is_recovered_from_later};
+use crate::apdu::CommandBytes;
 use crate::error::{Error, Result};
+use crate::exchange::{Control, Transmit};
+use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
 
 /// The card of a [`Session`](crate::Session) for a piece of work: a [`SessionCard`] until the work
 /// ends. Made by [`Session::begin`](crate::Session::begin).
@@ -22,7 +25,7 @@ pub struct SessionGuard<'a> {
 
 impl<'a> SessionGuard<'a> {
     pub(super) fn new(card: SessionCard<'a>, state: &'a mut State) -> SessionGuard<'a> {
-        // Stays so in a panic.
+        // Stays so if it is leaked.
         state.set_up = false;
         SessionGuard {
             card,
@@ -45,14 +48,14 @@ impl<'a> SessionGuard<'a> {
             return Ok(());
         }
         let progress = self.card.take_progress();
-        self.state.set_up = !progress.failed;
+        self.state.set_up = !progress.has_failed() && !std::thread::panicking();
         let ended = self.card.finish_with_deadline();
-        let is_helped = |error: &Error| action(error.recovery()).is_some();
-        self.state.pending = progress.failure.filter(is_helped);
+        self.state.pending = progress.failure.filter(is_recovered_from_later);
         if let Err(error) = &ended {
             self.state.set_up = false;
             // Others may be kept out for as long as this connection lives.
-            self.state.is_unfit = self.state.pending.is_none();
+            let recovery = self.state.pending.as_ref().map(Error::recovery);
+            self.state.is_unfit = matches!(recovery.and_then(action), None | Some(Action::Retry));
             tracing::debug!(%error, "the end of a session's work failed");
         }
         ended
@@ -70,6 +73,34 @@ impl<'a> Deref for SessionGuard<'a> {
 impl<'a> DerefMut for SessionGuard<'a> {
     fn deref_mut(&mut self) -> &mut SessionCard<'a> {
         &mut self.card
+    }
+}
+
+impl Control for SessionGuard<'_> {
+    fn reader_name(&self) -> &ReaderName {
+        self.card.reader_name()
+    }
+
+    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
+        self.card.control(code, input)
+    }
+
+    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
+        self.card.attribute(attribute)
+    }
+}
+
+impl Transmit for SessionGuard<'_> {
+    fn protocol(&self) -> Option<Protocol> {
+        self.card.protocol()
+    }
+
+    fn atr(&mut self) -> Result<Atr> {
+        self.card.atr()
+    }
+
+    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        self.card.send(command)
     }
 }
 

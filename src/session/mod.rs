@@ -173,9 +173,12 @@ impl Session {
     ///
     /// [`SessionCard::control`] counts as a command; status and attributes do not.
     ///
+    /// A function that is generic over [`Transmit`](crate::Transmit) is passed as
+    /// `|card| read(card)`.
+    ///
     /// The work can fail with any error: [`Error`], an error of the program, a text,
     /// `anyhow::Error`. A closure that uses `?` has to name the type. The [`SessionError`] contains
-    /// it unchanged. Whether the card failed, the session decides by the last call on the card; if
+    /// it unchanged, unless the last call on the card had failed and no command had run. Whether the card failed, the session decides by the last call on the card; if
     /// that succeeded, by the [`Error`] of an earlier call, where it [is found](Error::find) behind
     /// the error of the work.
     ///
@@ -304,6 +307,7 @@ impl Session {
     pub fn keep_alive(&mut self) -> Result<(), SessionError> {
         let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
         let mut trial = Trial::new(self.config.timeout, Some(limit), false);
+        self.let_go_if_unfit();
         if let (Some(card), None) = (&mut self.card, &self.state.pending) {
             card.set_end(trial.end);
             let status = match card.status().map(drop) {
@@ -416,9 +420,7 @@ impl Session {
         mut trial: Trial,
         mut attempt: impl FnMut(&mut Session, &mut Trial) -> Result<T, Stop>,
     ) -> Result<T, SessionError> {
-        if std::mem::take(&mut self.state.is_unfit) {
-            self.let_go();
-        }
+        self.let_go_if_unfit();
         let mut failed = self.state.pending.take();
         self.state.refused.clear();
         let result = loop {
@@ -525,6 +527,12 @@ impl Session {
             // Others may be kept out for as long as this connection lives.
             Some(Action::Retry) | None if ends => self.let_go(),
             Some(Action::Retry) | None => {}
+        }
+    }
+
+    fn let_go_if_unfit(&mut self) {
+        if std::mem::take(&mut self.state.is_unfit) {
+            self.let_go();
         }
     }
 

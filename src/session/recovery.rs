@@ -163,6 +163,12 @@ fn is_doubtful(platform: Platform, error: &Error) -> bool {
     }
 }
 
+/// Whether the next run has to do something about this failure of the one before. A deadline is
+/// over with its run.
+pub(super) fn is_recovered_from_later(error: &Error) -> bool {
+    error.kind() != ErrorKind::DeadlineExceeded && action(error.recovery()).is_some()
+}
+
 /// Whether a reset may help where a mere reconnect has failed with this.
 pub(super) fn wants_reset(error: &Error) -> bool {
     error.kind() == ErrorKind::ProtocolMismatch

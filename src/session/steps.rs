@@ -5,11 +5,11 @@ use super::builder::{Config, Events, Hook, Hooks, SetUpWhen};
 use super::card::{Progress, SessionCard};
 use super::error::SessionError;
 use super::event::SessionEvent;
-use super::recovery::{Trial, action};
+use super::recovery::{Trial, action, is_recovered_from_later};
 use crate::card::Card;
 use crate::channel::Limits;
 use crate::context::within;
-use crate::error::{BoxError, Error, ErrorKind, Operation, Refusal, Result};
+use crate::error::{BoxError, Error, ErrorKind, Operation, Refusal, Result, chain};
 use crate::look::reader_states;
 use crate::monitor::{CardFilter, Monitor, MonitorOptions};
 use crate::values::{ReaderName, ShareMode};
@@ -176,20 +176,27 @@ pub(super) fn prepare(
 pub(super) fn call_hook<T>(card: &mut SessionCard<'_>, hook: &mut Hook<T>) -> Result<T, Stop> {
     let answer = hook(card);
     let progress = card.take_progress();
-    answer.map_err(|error| match failure_behind(&error, card, &progress) {
+    answer.map_err(|error| match failure_behind(&error, &progress) {
         Some(failure) => Stop::Recover(failure),
         None => Stop::Fail(SessionError::Hook(error)),
     })
 }
 
 /// The failure of the card that the error of a hook or of the work is about: that of the last call,
-/// or if that has succeeded, the one of an earlier call that was returned.
-fn failure_behind(error: &BoxError, card: &SessionCard<'_>, progress: &Progress) -> Option<Error> {
-    if progress.failure.is_some() || !progress.failed {
+/// or if that has succeeded, the one of an earlier call that was returned. An error that comes by
+/// way of `anyhow` without a context can be told by its text alone.
+fn failure_behind(error: &BoxError, progress: &Progress) -> Option<Error> {
+    if progress.failure.is_some() || !progress.has_failed() {
         return progress.failure.clone();
     }
-    let returned = Error::find(&**error)?;
-    (returned.reader_name() == Some(card.reader_name())).then(|| returned.clone())
+    let error: &(dyn std::error::Error + 'static) = &**error;
+    let found = Error::find(error);
+    let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
+    let is_returned = |failure: &&Error| match found {
+        Some(found) => found == *failure,
+        None => texts.contains(&failure.to_string()),
+    };
+    progress.failures.iter().rev().find(is_returned).cloned()
 }
 
 /// Does the work, and says what its failure means.
@@ -202,17 +209,16 @@ pub(super) fn attend<T, E: Into<BoxError>>(
     state.set_up = false;
     let answer = work(card);
     let progress = card.take_progress();
-    state.set_up = !progress.failed;
+    state.set_up = !progress.has_failed();
     let work = match answer.map_err(E::into) {
         Ok(value) => {
             // The work may do without what failed; the next one needs the card.
-            let failure = progress.failure;
-            state.pending = failure.filter(|error| action(error.recovery()).is_some());
+            state.pending = progress.failure.filter(is_recovered_from_later);
             return Ok(value);
         }
         Err(work) => work,
     };
-    Err(match failure_behind(&work, card, &progress) {
+    Err(match failure_behind(&work, &progress) {
         None => Stop::Fail(SessionError::Work(work)),
         Some(error) if progress.touched => Stop::Fail(SessionError::Interrupted {
             error,

@@ -333,7 +333,12 @@ fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
         ),
         Operation::Status | Operation::GetAttribute => is_too_small(code),
         // The answer "no".
-        Operation::IsValidContext => code == ReturnCode::E_INVALID_HANDLE,
+        Operation::IsValidContext => {
+            matches!(
+                code,
+                ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE
+            )
+        }
         _ => false,
     }
 }

@@ -901,3 +901,28 @@ fn futures_can_be_dropped_at_any_moment() {
         assert_becomes(&fixture, &unused);
     });
 }
+
+/// A reset that was acknowledged for a future that was dropped is reported to the next caller.
+#[test]
+fn no_acknowledged_reset_is_lost() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut card = block_on(async {
+            let context = scard::AsyncContext::establish().await.unwrap();
+            let options = ConnectOptions::new();
+            context.connect(&fixture.reader, options).await.unwrap()
+        });
+        fixture.reset_by_another();
+        {
+            let woken = Woken::new();
+            let mut begun = pin!(card.transaction_acknowledging_reset(scard::Protocols::ANY));
+            assert!(woken.poll(begun.as_mut()).is_pending());
+            // The call has returned, and nobody takes its answer.
+            woken.wait();
+        }
+        let begun = block_on(card.transaction_acknowledging_reset(scard::Protocols::ANY));
+        assert!(begun.unwrap().was_reset());
+        let begun = block_on(card.transaction_acknowledging_reset(scard::Protocols::ANY));
+        assert!(!begun.unwrap().was_reset());
+    });
+}

@@ -9,7 +9,10 @@ use scard_testkit::{Driver, Sandbox, isolated};
 use crate::support::*;
 
 fn find(context: &Context, text: &str) -> Result<ReaderName, FindReaderError> {
-    context.find_reader(&ReaderSelector::from(text))
+    let found = context.find_reader(ReaderSelector::from(text));
+    let again = context.find_reader(text);
+    assert_eq!(found.as_ref().ok(), again.as_ref().ok());
+    found
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use scard::{
     ConnectOptions, Context, Disposition, Error, ErrorKind, Initialization, Operation, Protocol,
-    Protocols, ReaderName, ReturnCode, ShareMode,
+    Protocols, ReaderName, Recovery, ReturnCode, ShareMode,
 };
 use scard_testkit::{isolated, isolated_with_peer};
 
@@ -349,15 +349,26 @@ fn resets_by_others_are_acknowledged_before_a_transaction_begins() {
                 done.send(()).unwrap();
             }
         });
-        let mut resets = 0;
+        let (mut resets, mut late) = (0, 0);
         for _ in 0..100 {
             // At the same time: before, in the middle or after it.
             asks.send(()).unwrap();
             let begun = card.transaction_acknowledging_reset(Protocols::ANY);
             let mut transaction = begun.unwrap();
             resets += usize::from(transaction.was_reset());
-            // Nobody can reset it now.
-            assert_eq!(transaction.transmit(COMMAND).unwrap(), OK);
+            // Nobody can begin a reset now. What began before may not be over (pcsc-lite).
+            let answer = match transaction.transmit(COMMAND) {
+                Err(error) if error.recovery() == Recovery::Reconnect => {
+                    late += 1;
+                    assert!(!error.command_may_have_run());
+                    let leave = Initialization::Leave;
+                    let again = transaction.reconnect(ShareMode::Shared, Protocols::ANY, leave);
+                    again.unwrap();
+                    transaction.transmit(COMMAND)
+                }
+                answer => answer,
+            };
+            assert_eq!(answer.unwrap(), OK);
             assert_eq!(transaction.protocol(), Some(Protocol::T1));
             drop(transaction);
             is_done.recv().unwrap();
@@ -366,6 +377,8 @@ fn resets_by_others_are_acknowledged_before_a_transaction_begins() {
         resetting.join().unwrap();
         // Two of them can have come before one transaction.
         assert!(resets >= 49, "{resets}");
+        println!("{resets} resets, {late} late");
+        assert!(late <= 10, "{late}");
     });
 }
 

@@ -17,6 +17,43 @@ fn serial_number(card: &mut SessionCard<'_>) -> anyhow::Result<Vec<u8>> {
     card.transmit(SERIAL).context("no serial number")
 }
 
+/// Without a context, `anyhow` hides the type of an error that it boxes.
+#[test]
+fn a_failure_is_known_by_its_text_and_a_foreign_one_is_not() {
+    isolated(|| {
+        let fixture = fixture_with(super::card());
+        let (mut session, told) = open(&fixture);
+        let unknown = scard::Attribute::from_raw(0x1234_5678);
+        let mut runs = 0;
+        let bare = session.run(|card| -> anyhow::Result<()> {
+            runs += 1;
+            let refused = card.attribute(unknown);
+            card.status()?;
+            refused?;
+            Ok(())
+        });
+        let bare = bare.unwrap_err();
+        assert!(matches!(bare, SessionError::Card(_)), "{bare:?}");
+        assert_eq!((bare.kind(), runs), (Some(ErrorKind::Unsupported), 1));
+
+        // An error of another connection to the same reader.
+        let mut other = fixture.connect();
+        fixture.reset_by_another();
+        let foreign = other.transmit(COMMAND).unwrap_err();
+        let _ = session.keep_alive();
+        told.clear();
+        let mut runs = 0;
+        let work = session.run(|card| {
+            runs += 1;
+            let _ = card.attribute(unknown);
+            card.status()?;
+            Err::<(), _>(foreign.clone())
+        });
+        assert!(matches!(work, Err(SessionError::Work(_))), "{work:?}");
+        assert_eq!((runs, told.recoveries().len()), (1, 0));
+    });
+}
+
 fn send(card: &mut SessionCard<'_>, number: u32) -> anyhow::Result<()> {
     let answer = card.transmit(&numbered(APPLICATION, number));
     ensure!(answer.context("cannot send")? == OK, "refused");

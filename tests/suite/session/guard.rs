@@ -1,6 +1,6 @@
 //! Work that is not a closure.
 
-use scard::{Response, Transmit};
+use scard::{Response, SessionGuard, Transmit};
 
 use super::*;
 
@@ -15,33 +15,11 @@ trait Backend {
 
 struct OverSession(Session);
 
-struct Guarded<'a>(scard::SessionGuard<'a>);
-
-impl scard::Control for Guarded<'_> {
-    fn reader_name(&self) -> &ReaderName {
-        self.0.reader_name()
-    }
-}
-
-impl Transmit for Guarded<'_> {
-    fn protocol(&self) -> Option<scard::Protocol> {
-        self.0.protocol()
-    }
-
-    fn atr(&mut self) -> Result<scard::Atr> {
-        Ok(self.0.status()?.atr())
-    }
-
-    fn send(&mut self, command: scard::apdu::CommandBytes<'_>) -> Result<&[u8]> {
-        self.0.send(command)
-    }
-}
-
 impl Backend for OverSession {
-    type Card<'a> = Guarded<'a>;
+    type Card<'a> = SessionGuard<'a>;
 
-    fn begin(&mut self) -> Result<Guarded<'_>, SessionError> {
-        Ok(Guarded(self.0.begin()?))
+    fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
+        self.0.begin()
     }
 }
 
@@ -111,6 +89,66 @@ fn the_session_recovers_after_a_guard() {
             assert_eq!(told.connects(), 1);
             assert_eq!(told.setups(), 2);
         }
+    });
+}
+
+/// Others are not kept out any more once the session works again.
+#[test]
+fn a_leaked_guard_ends_with_the_next_run() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let (mut session, _) = open(&fixture);
+        std::mem::forget(session.begin().unwrap());
+        works(&mut session, 1);
+        finish(&fixture.use_by_another()).unwrap();
+        let mut card = fixture.connect();
+        std::mem::forget(card.transaction().unwrap());
+        drop(card.transaction().unwrap());
+        finish(&fixture.use_by_another()).unwrap();
+    });
+}
+
+#[test]
+fn a_panic_in_a_guard_makes_a_set_up_necessary() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let told = Told::default();
+        let options = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+        let builder = builder(&fixture, &told).connect_options(options);
+        let mut session = builder.open().unwrap();
+        told.clear();
+        works(&mut session, 1);
+        assert_eq!(told.setups(), 0);
+        let panics = catch_unwind(AssertUnwindSafe(|| {
+            let _card = session.begin().unwrap();
+            panic!("on purpose");
+        }));
+        assert!(panics.is_err());
+        works(&mut session, 2);
+        assert_eq!(told.setups(), 1);
+    });
+}
+
+/// A deadline that has passed in one run is nothing to recover from in the next.
+#[test]
+fn a_passed_deadline_is_over_with_its_run() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let builder = builder_with_deadline(&fixture).attempts(0);
+        let mut session = builder.open().unwrap();
+        let late = |card: &mut SessionCard<'_>| {
+            std::thread::sleep(2 * LIMIT);
+            let error = card.transmit(&numbered(APPLICATION, 1)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        };
+        late(&mut session.begin().unwrap());
+        works(&mut session, 2);
+        let done = session.run(|card| {
+            late(card);
+            Ok::<_, Error>(())
+        });
+        done.unwrap();
+        works(&mut session, 3);
     });
 }
 
