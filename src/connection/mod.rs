@@ -88,6 +88,9 @@ impl Agreed {
     }
 }
 
+/// How often a protocol has to be refused while the card is reset by others to be believed.
+const BELIEVED: u32 = 4;
+
 /// Whether the protocol is not known any more after this error.
 fn ends_protocol(error: &Error) -> bool {
     matches!(
@@ -399,14 +402,14 @@ impl Connection {
     /// Returns whether there was a reset that was not reported yet.
     ///
     /// pcsc-lite looks for resets before it locks the card: one that comes in between is found by
-    /// a look afterwards.
+    /// a look afterwards. And while a reset is under way, it can refuse every protocol for a moment.
     pub(crate) fn begin_transaction_acknowledging_reset(
         &mut self,
         permit: &Permit<'_>,
         protocols: Protocols,
     ) -> Result<bool> {
         let keeps = Platform::CURRENT.reconnect_keeps_transaction();
-        let mut pause = Pause::default();
+        let (mut pause, mut mismatches) = (Pause::default(), 0);
         for resets in 0u32.. {
             let begun = match self.in_transaction {
                 true => Ok(()),
@@ -434,7 +437,12 @@ impl Connection {
             let reconnected =
                 self.reconnect_permitted(&Permit::GRANTED, self.access, protocols, leave);
             if let Err(error) = reconnected {
-                return Err(self.without_transaction(error.of_reconnect(leave)));
+                let is_mismatch = error.kind() == ErrorKind::ProtocolMismatch;
+                mismatches += u32::from(is_mismatch);
+                if !keeps || !is_mismatch || mismatches == BELIEVED {
+                    return Err(self.without_transaction(error.of_reconnect(leave)));
+                }
+                pause.take(None, None);
             }
         }
         Ok(self.unreported_reset)
