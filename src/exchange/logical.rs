@@ -16,7 +16,9 @@ use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
 ///
 /// Each channel has its own selected application. Opened by
 /// [`logical_channel`](Transmit::logical_channel), which everything that takes commands has.
-/// A channel takes commands itself: everything written over [`Transmit`] works on it.
+/// A channel takes commands itself: what is written over [`Transmit`] works on it, but for commands
+/// of class FF, which are the reader's and have no channel
+/// ([`contactless`](Transmit::contactless)).
 ///
 /// ```no_run
 /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {

@@ -198,6 +198,7 @@ impl FromStr for Protocol {
         if let Some((protocol, _)) = named.find(|(_, name)| name.eq_ignore_ascii_case(word)) {
             return Ok(protocol);
         }
+        let word = word.to_ascii_lowercase();
         let number = word.strip_prefix("protocol ").and_then(number);
         number
             .map(Protocol::Other)
@@ -291,6 +292,12 @@ mod tests {
         assert_eq!(format!("{value:>12}|"), format!("{word:>12}|"));
         assert_eq!(word.parse().as_ref(), Ok(&value));
         assert_eq!(word.to_uppercase().replace("0X", "0x").parse(), Ok(value));
+    }
+
+    #[test]
+    fn words_are_read_in_either_case() {
+        assert_eq!("T=0 OR t=1".parse(), Ok(Protocols::ANY));
+        assert_eq!("PROTOCOL 0X40".parse(), Ok(Protocol::Other(0x40)));
     }
 
     #[test]

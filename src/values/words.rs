@@ -90,7 +90,8 @@ impl FlagWords {
 
     /// The bits of words between separators, commas or bars, in upper or lower case.
     pub(super) fn read(&self, text: &str) -> Result<u32, ParseValueError> {
-        let text = text.replace(self.separator, "|");
+        let upper = self.separator.to_ascii_uppercase();
+        let text = text.replace(self.separator, "|").replace(&upper, "|");
         let mut bits = 0;
         for part in text.split(['|', ',']) {
             let part = part.trim();
