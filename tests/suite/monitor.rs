@@ -494,9 +494,10 @@ fn a_forked_child_has_a_stopped_monitor() {
         let mut monitor = watch(&fixture.context);
         let abort = monitor.abort_handle();
         wait_until("the thread waits in the service", || {
+            // pcsc-lite 2 asks for the states once the wait has begun.
             let log = fixture.sandbox.daemon_log();
-            let last = log.lines().rfind(|line| line.contains("Received command"));
-            last.is_some_and(|line| line.contains("CMD_WAIT_READER_STATE_CHANGE"))
+            let last = |command| log.rfind(command);
+            last("CMD_WAIT_READER_STATE_CHANGE") > last("CMD_STOP_WAITING")
         });
         // SAFETY: the child calls nothing but the monitor, which has no lock to wait for.
         #[allow(unsafe_code)]
