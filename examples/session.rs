@@ -84,7 +84,7 @@ fn select(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
 fn is_departure(event: &SessionEvent) -> bool {
     let removed = |it: &Recovery| matches!(it, Recovery::InsertCard | Recovery::AttachReader);
     match event {
-        SessionEvent::WaitingForCard => true,
+        SessionEvent::WaitingForCard | SessionEvent::CardLost { .. } => true,
         SessionEvent::Recovering { recovery, .. } => removed(recovery),
         _ => false,
     }
@@ -92,7 +92,9 @@ fn is_departure(event: &SessionEvent) -> bool {
 
 fn describe(event: &SessionEvent) -> String {
     match event {
-        SessionEvent::Recovering { error, .. } => error.to_string(),
+        SessionEvent::Recovering { error, .. } | SessionEvent::CardLost { error, .. } => {
+            error.to_string()
+        }
         SessionEvent::Connected {
             reader_name: reader,
             ..

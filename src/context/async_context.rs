@@ -4,7 +4,7 @@ use super::selector::{decide, has_serial, matching};
 use super::{Context, ContextOptions, FindReaderError, ReaderSelector, valid};
 use crate::card::{AsyncCard, AsyncReader, ConnectOptions};
 use crate::error::Result;
-use crate::values::{Attribute, InvalidReaderName, ReaderName, ReaderState};
+use crate::values::{Attribute, Disposition, InvalidReaderName, ReaderName, ReaderState};
 
 /// A [`Context`] whose calls are futures. Needs the feature `async`.
 ///
@@ -178,7 +178,12 @@ impl AsyncContext {
         if let (ReaderSelector::Serial(serial), true) = (wanted, matches.is_empty()) {
             for state in &readers {
                 let asked = match self.open_reader(state.reader_name()).await {
-                    Ok(mut reader) => reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO).await,
+                    Ok(mut reader) => {
+                        let asked = reader.attribute(Attribute::VENDOR_IFD_SERIAL_NO).await;
+                        // A drop would not wait for the end of the connection.
+                        let _ = reader.disconnect(Disposition::Leave).await;
+                        asked
+                    }
                     Err(error) => Err(error),
                 };
                 if has_serial(asked, serial)? {

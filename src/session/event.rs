@@ -23,6 +23,15 @@ pub enum SessionEvent {
     /// No reader that the session may use has a card, and it waits for one: for the card, the
     /// reader or the service.
     WaitingForCard,
+    /// The card, the reader or the service is gone, and the session does not wait for it now:
+    /// [`keep_alive`](crate::Session::keep_alive) has found that out, or a run that is
+    /// [not to wait](crate::SessionBuilder::wait_for_card). Told once, until it is connected
+    /// again.
+    #[non_exhaustive]
+    CardLost {
+        /// Why there is none.
+        error: Error,
+    },
     /// The session is connected, for the first time or again.
     #[non_exhaustive]
     Connected {
@@ -52,6 +61,7 @@ impl SessionEvent {
         match self {
             SessionEvent::Recovering { .. } => "recovering",
             SessionEvent::WaitingForCard => "waiting-for-card",
+            SessionEvent::CardLost { .. } => "card-lost",
             SessionEvent::Connected { .. } => "connected",
             SessionEvent::Reconnected { .. } => "reconnected",
             SessionEvent::Identified => "identified",
@@ -68,6 +78,7 @@ impl fmt::Display for SessionEvent {
                 write!(f, "recovering, attempt {attempt}: {error}")
             }
             SessionEvent::WaitingForCard => f.pad("waiting for a card"),
+            SessionEvent::CardLost { error } => write!(f, "card lost: {error}"),
             SessionEvent::Connected {
                 reader_name: reader,
                 protocol,
@@ -126,6 +137,7 @@ impl serde::Serialize for SessionEvent {
             ..StoredEvent::default()
         };
         match self {
+            SessionEvent::CardLost { error } => stored.error = Some(error),
             SessionEvent::Recovering {
                 error,
                 recovery,

@@ -124,6 +124,8 @@ struct State {
     pending: Option<Error>,
     /// Whether the next run has to give up the connection before it begins.
     is_unfit: bool,
+    /// Whether it was told that there is no card.
+    loss_is_told: bool,
 }
 
 impl State {
@@ -136,6 +138,7 @@ impl State {
             refused: Vec::new(),
             pending: None,
             is_unfit: false,
+            loss_is_told: false,
         }
     }
 }
@@ -459,6 +462,10 @@ impl Session {
             recovery => action(recovery),
         };
         let Some(action) = action else {
+            if absent && !std::mem::replace(&mut self.state.loss_is_told, true) {
+                let error = error.clone();
+                self.events.tell(SessionEvent::CardLost { error });
+            }
             self.remember(error.clone());
             return Err(Stop::Fail(SessionError::Card(error)));
         };

@@ -114,6 +114,7 @@ pub(super) fn connect(
     let mut card = config.context.connect(&reader, options)?;
     card.set_timeout(own);
     let protocol = card.protocol();
+    state.loss_is_told = false;
     events.tell(SessionEvent::Connected {
         reader_name: reader,
         protocol,

@@ -177,3 +177,23 @@ fn a_transaction_is_kept_alive_while_the_user_thinks() {
         assert_eq!(numbers(&fixture.card), [5, 6, 7]);
     });
 }
+
+/// However the session gets to know that the card is gone, while nobody works.
+#[test]
+fn a_card_that_is_lost_between_runs_is_told_once() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let (mut session, told) = open(&fixture);
+        let lost = || told.count(|event| matches!(event, SessionEvent::CardLost { .. }));
+        for times in [1, 2] {
+            fixture.sandbox.reader(0).remove().unwrap();
+            for _ in 0..3 {
+                session.keep_alive().unwrap_err();
+            }
+            assert_eq!(lost(), times, "{:?}", told.all());
+            fixture.sandbox.reader(0).insert(&fixture.card).unwrap();
+            session.keep_alive().unwrap();
+            assert_eq!(lost(), times);
+        }
+    });
+}
