@@ -281,10 +281,11 @@ fn call_failed(
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     match command {
-        Some(_) => {
-            let adds = format_args!("{} failed", Where(*command, *step));
-            write_layer(f, adds, Some(error))
-        }
+        Some(_) => write_layer(
+            f,
+            format_args!("{} failed", Where(*command, *step)),
+            Some(error),
+        ),
         None => write_layer(
             f,
             format_args!("a call around the exchange failed"),

@@ -138,9 +138,11 @@ impl fmt::Display for SessionError {
                     true => " and one that may have run",
                     false => "",
                 };
-                let adds =
-                    format_args!("the work was interrupted after {completed} command{plural}{may}");
-                write_layer(f, adds, below)
+                write_layer(
+                    f,
+                    format_args!("the work was interrupted after {completed} command{plural}{may}"),
+                    below,
+                )
             }
             SessionError::WrongCard { .. } => {
                 f.write_str("there is another card than the one that the session began with")
