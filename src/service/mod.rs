@@ -28,7 +28,7 @@ pub(crate) use process::Process;
 
 use gate::Use;
 use multi::{FIRST_LEN, LIST_LEN, LIST_OVERRUN, is_too_small};
-use table::{READERS, Worth, worth_of_list};
+use table::{MAX_UNFINISHED, READERS, UNFINISHED, Worth, are_finished, worth_of_list};
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
@@ -260,7 +260,15 @@ pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
             })
         })
     };
-    READERS.ask(list, |list| worth_of_list(list))
+    let ask = || READERS.ask(list, |list| worth_of_list(list));
+    for _ in 0..MAX_UNFINISHED {
+        let names = ask()?;
+        if Platform::CURRENT != Platform::PcscLite || are_finished(&names) {
+            return Ok(names);
+        }
+        std::thread::sleep(UNFINISHED);
+    }
+    ask()
 }
 
 /// The multi-string of group names.
