@@ -29,7 +29,7 @@ pub use error::SessionError;
 pub use event::SessionEvent;
 pub use guard::SessionGuard;
 use recovery::{Action, Over, Trial, action, wants_reset};
-use steps::{Stop, attend, can_recover, connect, look, prepare};
+use steps::{Stop, attend, begin, can_recover, look, prepare};
 
 /// How long the end of a connection is waited for, in a session with a deadline.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -569,13 +569,7 @@ impl Session {
             hooks,
             events,
         } = self;
-        let card = match card {
-            Some(card) => card,
-            none => none.insert(connect(config, state, events, trial)?),
-        };
-        card.set_end(trial.end);
-        let transaction = card.transaction()?;
-        let mut card = SessionCard::new(transaction, config.keep_alive, trial.end);
+        let mut card = begin(card, config, state, events, trial)?;
         let prepared = prepare(&mut card, config, hooks, state, events);
         let outcome = prepared.and_then(|()| attend(&mut card, state, work));
         let ended = card.finish();
@@ -601,13 +595,7 @@ impl Session {
             hooks,
             events,
         } = self;
-        let card = match card {
-            Some(card) => card,
-            none => none.insert(connect(config, state, events, trial)?),
-        };
-        card.set_end(trial.end);
-        let transaction = card.transaction()?;
-        let mut card = SessionCard::new(transaction, config.keep_alive, trial.end);
+        let mut card = begin(card, config, state, events, trial)?;
         match prepare(&mut card, config, hooks, state, events) {
             Ok(()) => Ok(card.suspend()),
             Err(stop) => {

@@ -76,8 +76,25 @@ fn wanted(config: &Config, state: &State) -> CardFilter {
     wanted.matching(move |state| !refused.contains(state.reader_name()))
 }
 
+/// Begins a transaction, and connects first if there is no connection.
+pub(super) fn begin<'a>(
+    card: &'a mut Option<Card>,
+    config: &Config,
+    state: &mut State,
+    events: &mut Events,
+    trial: &mut Trial,
+) -> Result<SessionCard<'a>, Stop> {
+    let card = match card {
+        Some(card) => card,
+        none => none.insert(connect(config, state, events, trial)?),
+    };
+    card.set_end(trial.end);
+    let transaction = card.transaction()?;
+    Ok(SessionCard::new(transaction, config.keep_alive, trial.end))
+}
+
 /// Finds a card and connects to it.
-pub(super) fn connect(
+fn connect(
     config: &Config,
     state: &mut State,
     events: &mut Events,
