@@ -15,7 +15,7 @@
 //!   thread held: while contexts come and go, while readers are listed (`readerStatesMutex` of
 //!   2.x), and for a moment in every call. (A call that waits for another one on the same context
 //!   holds one, too, and so there are none: a context is used by one thread at a time.) So a fork
-//!   lets nobody in and waits for those who are inside. Whoever waits for a card or an event
+//!   lets nobody in and waits for those who are inside. A call that waits for a card or an event
 //!   stays inside for longer than a fork may take. It hardly ever holds a lock, but that cannot
 //!   be seen from outside: a child of such a fork [tries them](try_library) first, on a thread
 //!   that it can leave behind.
@@ -89,7 +89,7 @@ impl Gate {
         Gate(AtomicUsize::new(0))
     }
 
-    /// Whoever is let in has to [leave](Gate::leave).
+    /// Each success is paired with one [`leave`](Gate::leave).
     #[inline]
     pub(super) fn enter(&self, by: Use) -> Result<(), ReturnCode> {
         match self.0.fetch_add(by.weight(), Ordering::Acquire) & !INSIDE {

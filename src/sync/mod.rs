@@ -10,7 +10,7 @@
 //! parent held at that moment stays locked for ever, with what it guards half changed. So
 //! [`Mutex`] and [`Condvar`] are not those of the standard library where processes fork: a fork
 //! waits until no thread is inside of a lock, and lets none in until it is made (`service::fork`).
-//! For that, whoever holds a lock makes no call of PC/SC, waits for nothing but another of these
+//! For that, code that holds a lock makes no call of PC/SC, waits for nothing but another of these
 //! locks, and runs no code of the program: no waker, no subscriber, no `Drop` of what it gave us.
 //!
 //! | Lock | In a child |
