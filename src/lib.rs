@@ -90,8 +90,9 @@
 //! with the other [`codes`] (`SCARD_W_RESET_CARD, 0x80100068`). [`CardStatus`] and [`ReaderState`]
 //! are structs of these.
 //!
-//! Only stored: [`Error`] with call, code, reader, kind, recovery and text, and [`Event`] and
-//! [`SessionEvent`] with their [name](Event::name) and what they have:
+//! Only stored: [`Error`] with call, code, reader, kind, recovery, text and what was
+//! [seen](SeenReader), and [`Event`] and [`SessionEvent`] with their [name](Event::name) and what
+//! they have:
 //!
 //! ```json
 //! {"event": "card-inserted", "reader": "ACS ACR122U 00 00", "atr": "3B 80 80 01 01"}
@@ -159,6 +160,7 @@ pub use context::AsyncContext;
 pub use context::{Context, ContextOptions, FindReaderError, ReaderSelector};
 pub use error::{
     BoxError, CardCondition, Error, ErrorKind, HandleError, Operation, Origin, Recovery, Result,
+    Seen, SeenReader,
 };
 #[cfg(feature = "async")]
 pub use exchange::{AsyncContactless, AsyncControl, AsyncLogicalChannel, AsyncTransmit};

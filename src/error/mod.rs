@@ -10,6 +10,7 @@ mod operation;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod refusal;
+mod seen;
 #[cfg(feature = "serde")]
 mod stored;
 #[cfg(test)]
@@ -28,6 +29,8 @@ pub use handle::HandleError;
 pub use kind::{CardCondition, ErrorKind, Recovery};
 pub use operation::Operation;
 pub(crate) use refusal::Refusal;
+use seen::{InReaders, Quoted};
+pub use seen::{Seen, SeenReader};
 
 /// Who found the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +115,8 @@ struct Inner {
     needed_len: Option<usize>,
     /// What a reconnect that failed was to do.
     initialization: Option<Initialization>,
+    /// What a wait saw that ended without success.
+    seen: Vec<SeenReader>,
 }
 
 impl Error {
@@ -125,6 +130,7 @@ impl Error {
             refusal: failure.is_contradictory.then_some(Refusal::CONTRADICTORY),
             needed_len: failure.needed_len,
             initialization: None,
+            seen: Vec::new(),
         }))
     }
 
@@ -175,6 +181,12 @@ impl Error {
 
     pub(crate) fn of_reconnect(mut self, initialization: Initialization) -> Error {
         self.0.initialization = Some(initialization);
+        self
+    }
+
+    /// What was seen in the readers that were looked at.
+    pub(crate) fn with_seen(mut self, seen: Vec<SeenReader>) -> Error {
+        self.0.seen = seen;
         self
     }
 
@@ -263,6 +275,13 @@ impl Error {
         })
     }
 
+    /// What was seen in each reader by a wait that ended without success, such as
+    /// [`Context::wait_for_card`](crate::Context::wait_for_card): why none of them had what was
+    /// waited for. Empty for other calls, and if there was no reader.
+    pub fn seen(&self) -> &[SeenReader] {
+        &self.0.seen
+    }
+
     /// What went wrong: a clause without operation, reader and number.
     pub fn description(&self) -> &'static str {
         match self.0.refusal {
@@ -276,14 +295,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.operation.fmt(f)?;
         if let Some(reader) = self.reader_name() {
-            // The name comes from a device: it must not break the line or the quotes.
-            let name = String::from_utf8_lossy(reader.as_bytes());
-            write!(f, " on \"{}\"", name.escape_debug())?;
+            write!(f, " on {}", Quoted(reader))?;
         }
         write!(
             f,
-            " failed: {} ({})",
+            " failed: {}{} ({})",
             self.description(),
+            InReaders(&self.0.seen),
             self.0.code.identity()
         )
     }
@@ -308,6 +326,9 @@ impl fmt::Debug for Error {
         }
         if let Some(condition) = self.card_condition() {
             debug.field("card_condition", &condition);
+        }
+        if !self.seen().is_empty() {
+            debug.field("seen", &self.seen());
         }
         debug.finish()
     }

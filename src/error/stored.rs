@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
 
-use super::{Error, ErrorKind, Recovery};
+use super::{Error, ErrorKind, Recovery, Seen, SeenReader};
+use crate::values::ReaderName;
 
 /// The name of a variant in kebab case: `card-reset`.
 struct Word<T>(T);
@@ -33,11 +35,40 @@ impl Serialize for Recovery {
     }
 }
 
+/// The reader, and the [name](Seen::name) of what was seen in it, with what else there is.
+impl Serialize for SeenReader {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "SeenReader")]
+        struct Stored<'a> {
+            reader: &'a ReaderName,
+            seen: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            why: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            kind: Option<ErrorKind>,
+        }
+        let (why, kind) = match self.seen() {
+            Seen::Refused { why } => (Some(why.as_str()), None),
+            Seen::Failed { kind } => (None, Some(*kind)),
+            _ => (None, None),
+        };
+        let stored = Stored {
+            reader: self.reader_name(),
+            seen: self.seen().name(),
+            why,
+            kind,
+        };
+        stored.serialize(serializer)
+    }
+}
+
 /// The call, the code, the reader if there is one, kind and recovery as words such as
-/// `card-reset`, and the text that `Display` prints.
+/// `card-reset`, what was seen in the readers if anything was, and the text that `Display` prints.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = 5 + usize::from(self.reader_name().is_some());
+        let has_seen = !self.seen().is_empty();
+        let fields = 5 + usize::from(self.reader_name().is_some()) + usize::from(has_seen);
         let mut error = serializer.serialize_struct("Error", fields)?;
         error.serialize_field("operation", self.operation().function_name())?;
         error.serialize_field("code", &self.code())?;
@@ -47,6 +78,10 @@ impl Serialize for Error {
         }
         error.serialize_field("kind", &self.kind())?;
         error.serialize_field("recovery", &self.recovery())?;
+        match has_seen {
+            true => error.serialize_field("seen", self.seen())?,
+            false => error.skip_field("seen")?,
+        }
         error.serialize_field("text", &self.to_string())?;
         error.end()
     }
@@ -59,7 +94,6 @@ mod tests {
     use super::*;
     use crate::codes::ReturnCode;
     use crate::error::Operation;
-    use crate::values::ReaderName;
 
     #[test]
     fn an_error_is_stored_with_what_it_says() {
@@ -80,5 +114,24 @@ mod tests {
         assert_eq!(stored["code"], "0x801000FF");
         assert_eq!(stored["kind"], "unknown");
         assert_eq!(stored.get("reader"), None);
+        assert_eq!(stored.get("seen"), None);
+    }
+
+    #[test]
+    fn what_was_seen_is_stored_with_its_words() {
+        let reader = |name| ReaderName::new(name).unwrap();
+        let why = "no application".to_owned();
+        let kind = ErrorKind::Communication;
+        let error = Error::new(Operation::GetStatusChange, ReturnCode::E_TIMEOUT).with_seen(vec![
+            SeenReader::new(reader("A"), Seen::Empty),
+            SeenReader::new(reader("B"), Seen::Refused { why }),
+            SeenReader::new(reader("C"), Seen::Failed { kind }),
+        ]);
+        let stored = json!([
+            {"reader": "A", "seen": "empty"},
+            {"reader": "B", "seen": "refused", "why": "no application"},
+            {"reader": "C", "seen": "failed", "kind": "communication"},
+        ]);
+        assert_eq!(serde_json::to_value(&error).unwrap()["seen"], stored);
     }
 }

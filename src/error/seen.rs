@@ -1,0 +1,280 @@
+//! What was seen in each reader by a wait that ended without success.
+
+use std::fmt;
+
+use super::{Error, ErrorKind};
+use crate::codes::ReturnCode;
+use crate::values::{ReaderFlags, ReaderName, ReaderState};
+
+/// What was seen in a reader, and why that was not what was wanted.
+///
+/// [`Display`](fmt::Display) is a short phrase for people, [`name`](Seen::name) a word for
+/// programs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Seen {
+    /// There is no card.
+    Empty,
+    /// There is a card, and it does not answer.
+    Mute,
+    /// Another program has exclusive access to the card.
+    Held,
+    /// The card or the reader has none of the accepted protocols, or another one is active.
+    ProtocolMismatch,
+    /// The card answers to reset, but refused the parameters that the reader chose (PPS).
+    ParametersRefused,
+    /// The card does not meet the conditions of the [`CardFilter`](crate::CardFilter).
+    NotMatching,
+    /// The program said that it is not this card.
+    #[non_exhaustive]
+    Refused {
+        /// What it said.
+        why: String,
+    },
+    /// The service cannot read the reader's state.
+    Unavailable,
+    /// The service does not know the reader.
+    Unknown,
+    /// A call failed.
+    #[non_exhaustive]
+    Failed {
+        /// How it failed.
+        kind: ErrorKind,
+    },
+}
+
+impl Seen {
+    /// The kind in lower case, as `protocol-mismatch`: for programs, as it does not change.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Seen::Empty => "empty",
+            Seen::Mute => "mute",
+            Seen::Held => "held",
+            Seen::ProtocolMismatch => "protocol-mismatch",
+            Seen::ParametersRefused => "parameters-refused",
+            Seen::NotMatching => "not-matching",
+            Seen::Refused { .. } => "refused",
+            Seen::Unavailable => "unavailable",
+            Seen::Unknown => "unknown",
+            Seen::Failed { .. } => "failed",
+        }
+    }
+
+    /// What a connect that failed says of its reader.
+    pub(crate) fn of_connect(error: &Error) -> Seen {
+        match error.kind() {
+            ErrorKind::NoCard | ErrorKind::CardRemoved => Seen::Empty,
+            ErrorKind::CardUnresponsive => Seen::Mute,
+            ErrorKind::SharingViolation => Seen::Held,
+            ErrorKind::ProtocolMismatch => Seen::ProtocolMismatch,
+            ErrorKind::ReaderGone if error.code() == ReturnCode::E_UNKNOWN_READER => Seen::Unknown,
+            ErrorKind::ReaderGone => Seen::Unavailable,
+            kind => Seen::Failed { kind },
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Seen::Empty => "empty",
+            Seen::Mute => "the card does not answer",
+            Seen::Held => "another program has exclusive access",
+            Seen::ProtocolMismatch => "none of the accepted protocols is possible",
+            Seen::ParametersRefused => "the card refused the parameters of the reader",
+            Seen::NotMatching => "another card",
+            // The text comes from the program, and may come from a card.
+            Seen::Refused { why } => return write!(f, "refused: {}", why.escape_debug()),
+            Seen::Unavailable => "its state cannot be read",
+            Seen::Unknown => "unknown to the service",
+            Seen::Failed { kind } => return kind.fmt(f),
+        })
+    }
+}
+
+/// A reader, and what was seen in it: an entry of [`Error::seen`].
+///
+/// ```
+/// use scard::{Error, Seen};
+///
+/// fn hint(error: &Error) -> &'static str {
+///     match error.seen().iter().any(|it| *it.seen() == Seen::Mute) {
+///         true => "Is the card the right way round?",
+///         false => "Insert your card.",
+///     }
+/// }
+/// ```
+///
+/// [`Display`](fmt::Display) prints `"ACS ACR122U 00 00": empty`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SeenReader {
+    reader_name: ReaderName,
+    seen: Seen,
+}
+
+impl SeenReader {
+    pub(crate) fn new(reader_name: ReaderName, seen: Seen) -> SeenReader {
+        SeenReader { reader_name, seen }
+    }
+
+    /// The reader's name.
+    pub fn reader_name(&self) -> &ReaderName {
+        &self.reader_name
+    }
+
+    /// What was seen in it.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+}
+
+/// What a look saw. A card that answers and is free is [`Seen::NotMatching`].
+impl From<&ReaderState> for SeenReader {
+    fn from(state: &ReaderState) -> SeenReader {
+        let has = |flag| state.flags().contains(flag);
+        let seen = if has(ReaderFlags::UNKNOWN) {
+            Seen::Unknown
+        } else if has(ReaderFlags::UNAVAILABLE) {
+            Seen::Unavailable
+        } else if !state.has_card() {
+            Seen::Empty
+        } else if state.is_mute() {
+            Seen::Mute
+        } else if has(ReaderFlags::EXCLUSIVE) {
+            Seen::Held
+        } else {
+            Seen::NotMatching
+        };
+        SeenReader::new(state.reader_name().clone(), seen)
+    }
+}
+
+impl fmt::Display for SeenReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Quoted(&self.reader_name).fmt(f)?;
+        write!(f, ": {}", self.seen)
+    }
+}
+
+/// A reader's name in quotes. It comes from a device: it must not break the line or the quotes.
+pub(super) struct Quoted<'a>(pub(super) &'a ReaderName);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = String::from_utf8_lossy(self.0.as_bytes());
+        write!(f, "\"{}\"", name.escape_debug())
+    }
+}
+
+/// What was seen in several readers, in parentheses; nothing if there were none.
+pub(super) struct InReaders<'a>(pub(super) &'a [SeenReader]);
+
+impl fmt::Display for InReaders<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, reader) in self.0.iter().enumerate() {
+            write!(f, "{}{reader}", if number == 0 { " (" } else { "; " })?;
+        }
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => f.write_str(")"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Operation, Refusal};
+    use crate::values::Atr;
+
+    fn name(name: &str) -> ReaderName {
+        ReaderName::new(name).unwrap()
+    }
+
+    /// One of each.
+    fn all() -> [Seen; 10] {
+        let kind = ErrorKind::Communication;
+        let why = "no application".to_owned();
+        [
+            Seen::Empty,
+            Seen::Mute,
+            Seen::Held,
+            Seen::ProtocolMismatch,
+            Seen::ParametersRefused,
+            Seen::NotMatching,
+            Seen::Refused { why },
+            Seen::Unavailable,
+            Seen::Unknown,
+            Seen::Failed { kind },
+        ]
+    }
+
+    #[test]
+    fn each_has_a_word_and_a_phrase_of_its_own() {
+        let words: std::collections::HashSet<_> = all().iter().map(Seen::name).collect();
+        let phrases: std::collections::HashSet<_> = all().iter().map(Seen::to_string).collect();
+        assert_eq!((words.len(), phrases.len()), (10, 10));
+        assert!(words.iter().all(|it| *it == it.to_ascii_lowercase()));
+    }
+
+    #[test]
+    fn a_look_is_told_as_what_it_saw() {
+        for (flags, seen) in [
+            (0x10, Seen::Empty),
+            (0x0E, Seen::Unknown),
+            (0x0A, Seen::Unavailable),
+            (0x220, Seen::Mute),
+            (0xA0, Seen::Held),
+            (0x120, Seen::NotMatching),
+            (0x0003_0022, Seen::NotMatching),
+            (0, Seen::Empty),
+        ] {
+            let state = ReaderState {
+                reader: name("R"),
+                event_state: flags,
+                atr: Atr::default(),
+            };
+            assert_eq!(*SeenReader::from(&state).seen(), seen, "{flags:#x}");
+        }
+    }
+
+    #[test]
+    fn a_connect_that_failed_says_what_is_in_its_reader() {
+        for (code, seen) in [
+            (ReturnCode::E_NO_SMARTCARD, Seen::Empty),
+            (ReturnCode::W_UNPOWERED_CARD, Seen::Mute),
+            (ReturnCode::W_UNRESPONSIVE_CARD, Seen::Mute),
+            (ReturnCode::E_SHARING_VIOLATION, Seen::Held),
+            (ReturnCode::E_PROTO_MISMATCH, Seen::ProtocolMismatch),
+            (ReturnCode::E_UNKNOWN_READER, Seen::Unknown),
+            (ReturnCode::E_READER_UNAVAILABLE, Seen::Unavailable),
+            (
+                ReturnCode::E_NO_SERVICE,
+                Seen::Failed {
+                    kind: ErrorKind::ServiceGone,
+                },
+            ),
+        ] {
+            let error = Error::new(Operation::Connect, code);
+            assert_eq!(Seen::of_connect(&error), seen, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_was_seen_and_cannot_be_forged() {
+        let why = "wrong\nnumber".to_owned();
+        let error = Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD_IN_TIME);
+        assert!(error.seen().is_empty());
+        let error = error.with_seen(vec![
+            SeenReader::new(name("A \"00\""), Seen::Empty),
+            SeenReader::new(name("B"), Seen::Refused { why }),
+        ]);
+        assert_eq!(error.seen().len(), 2);
+        assert_eq!(
+            error.to_string(),
+            "SCardGetStatusChange failed: no matching card was inserted within the time-out \
+             (\"A \\\"00\\\"\": empty; \"B\": refused: wrong\\nnumber) (SCARD_E_TIMEOUT, 0x8010000A)"
+        );
+        assert!(format!("{error:?}").contains("seen: [SeenReader"));
+    }
+}
