@@ -118,20 +118,18 @@ fn calls_to_a_service_that_hangs_do_not_pile_up() {
         assert!((1..=64).contains(&connecting), "{connecting}");
         // Some may have been given up before they began.
         assert!(refused >= 100, "{refused}");
-        // Other calls of this context are refused, too, and another one's are not.
-        let error = context.readers().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ServiceBusy, "{error}");
+        // Other calls of this context are refused, too, and another one's are not. Those that had
+        // not begun have made room for a few.
+        let is_refused = || context.readers().unwrap_err().kind() == ErrorKind::ServiceBusy;
+        assert!((0..=32).any(|_| is_refused()));
         let error = fixture.try_connect(soon_over()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
         // Those that belong to no context.
-        let establish = || {
+        let is_refused = || {
             let options = ContextOptions::new().timeout(Some(Duration::from_millis(2)));
-            options.establish().map(drop).unwrap_err().kind()
+            options.establish().map(drop).unwrap_err().kind() == ErrorKind::ServiceBusy
         };
-        let establishing = std::iter::repeat_with(establish);
-        let hang = establishing.take_while(|kind| *kind == ErrorKind::DeadlineExceeded);
-        assert!(hang.take(65).count() <= 64);
-        assert_eq!(establish(), ErrorKind::ServiceBusy);
+        assert!((0..=64).any(|_| is_refused()));
 
         fixture.sandbox.resume().unwrap();
         wait_for_workers(0);
