@@ -172,7 +172,8 @@ pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
 #[cfg(feature = "async")]
 pub use session::AsyncSession;
 pub use session::{
-    Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SessionGuard, SetUpWhen,
+    LoginWithheld, NotThisCard, Session, SessionBuilder, SessionCard, SessionError, SessionEvent,
+    SessionGuard, SessionHook, SetUpWhen,
 };
 pub use values::{
     Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,

@@ -56,7 +56,8 @@ impl CardFilter {
         self.reader.as_ref()
     }
 
-    fn is_about(&self, name: &ReaderName) -> bool {
+    /// Whether the reader is one of those that are meant.
+    pub(crate) fn is_about(&self, name: &ReaderName) -> bool {
         self.reader.as_ref().is_none_or(|reader| reader == name)
     }
 

@@ -55,6 +55,12 @@ pub(super) struct CardView {
 }
 
 impl View {
+    /// All readers.
+    pub(super) fn states(&self) -> Vec<ReaderState> {
+        let readers = self.readers.values();
+        readers.map(|reader| reader.state.clone()).collect()
+    }
+
     /// The readers that have a card, mute ones, too.
     pub(super) fn cards(&self) -> impl Iterator<Item = &ReaderState> {
         let readers = self.readers.values();

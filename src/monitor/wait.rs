@@ -125,6 +125,19 @@ impl Monitor {
         self.look_until(deadline, answer)?.transpose()
     }
 
+    /// Looks at all readers until that is enough for an answer; none at the deadline.
+    pub(crate) fn states_until<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut answer: impl FnMut(&[ReaderState]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let answer = |view: &View| match view.failure() {
+            Some(error) => Some(Err(error.clone())),
+            None => answer(&view.states()).map(Ok),
+        };
+        self.look_until(deadline, answer)?.transpose()
+    }
+
     fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<()> {
         let is_gone = |view: &View| no_card_in(view, filter);
         self.look_until(deadline, is_gone)?

@@ -350,8 +350,9 @@ impl SessionBuilder {
     /// Dropping the future stops it, with the guarantees of a
     /// [run](AsyncSession#dropping-a-future); the session ends.
     pub async fn open_async(self) -> Result<AsyncSession, SessionError> {
-        let mut session = AsyncSession::from(self.session());
-        session.run(|_| Ok::<_, Error>(())).await?;
+        let mut session = AsyncSession::from(self.build());
+        let opened = session.perform(Session::open).await;
+        opened.map_err(SessionError::Card)??;
         Ok(session)
     }
 }

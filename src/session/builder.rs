@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::card::SessionCard;
 use super::error::SessionError;
 use super::event::SessionEvent;
+use super::hooks::{Hooks, Login, hook};
+use super::idle::Idle;
 use super::{Session, State};
 use crate::card::ConnectOptions;
 use crate::context::Context;
-use crate::error::{BoxError, Error};
+use crate::error::BoxError;
 use crate::monitor::CardFilter;
 use crate::values::ReaderName;
 
@@ -33,17 +35,7 @@ pub enum SetUpWhen {
     OnReset,
 }
 
-pub(super) type Hook<T> =
-    Box<dyn FnMut(&mut SessionCard<'_>) -> Result<T, BoxError> + Send + 'static>;
-
 type Observer = Box<dyn FnMut(&SessionEvent) + Send + 'static>;
-
-/// What the program gave to the session to call.
-#[derive(Default)]
-pub(super) struct Hooks {
-    pub(super) setup: Option<Hook<()>>,
-    pub(super) identity: Option<Hook<Vec<u8>>>,
-}
 
 /// The observer of a session.
 #[derive(Default)]
@@ -68,6 +60,7 @@ pub(super) struct Config {
     pub(super) timeout: Option<Duration>,
     pub(super) attempts: Option<u32>,
     pub(super) keep_alive: Option<Duration>,
+    pub(super) release_after: Option<Duration>,
 }
 
 impl Config {
@@ -101,6 +94,7 @@ impl SessionBuilder {
                 timeout: Some(SessionBuilder::DEFAULT_TIMEOUT),
                 attempts: None,
                 keep_alive: None,
+                release_after: None,
             },
             hooks: Hooks::default(),
             events: Events::default(),
@@ -134,23 +128,81 @@ impl SessionBuilder {
         self
     }
 
-    /// Brings the card into the state that the work needs: selects the application, verifies
-    /// the PIN. Runs in the same transaction as the work and before it, so that no other
-    /// program can come between; when, says [`SessionBuilder::setup_when`].
+    /// Brings the card into the state that the work needs: selects the application, reads what
+    /// the work has to know. Runs in the same transaction as the work and before it, so that no
+    /// other program can come between; [`SessionBuilder::setup_when`] says when. A PIN is verified
+    /// by the [login](SessionBuilder::login).
     ///
-    /// It is repeated at will, also after a failure in the middle of it, and by default before
-    /// every run of a card that is shared. If it presents a PIN that turns out to be wrong, it must
-    /// not present it again, because cards count the tries: the
-    /// [cookbook](crate::guide::cookbook) shows how.
+    /// It is repeated at will after a failure of the card, also in the middle of it, and by default
+    /// before every run of a card that is shared. If it fails although the card has answered, the
+    /// run fails with [`SessionError::Hook`] or, for [`NotThisCard`](crate::NotThisCard), goes on
+    /// with the next card; [`Session::keep_alive`] does not repeat it before the next run.
     ///
     /// It can fail with any error: [`Error`](crate::Error), an error of the program, a text,
     /// `anyhow::Error`. A closure that uses `?` has to name the type, for instance
     /// `|card| -> Result<(), BoxError> { … }`.
     pub fn setup<E: Into<BoxError>>(
         mut self,
-        mut setup: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
+        setup: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
     ) -> SessionBuilder {
-        self.hooks.setup = Some(Box::new(move |card| setup(card).map_err(E::into)));
+        self.hooks.setup = Some(hook(setup));
+        self
+    }
+
+    /// Does what uses up tries, such as verifying a PIN. Runs after each
+    /// [set-up](SessionBuilder::setup), in the same transaction.
+    ///
+    /// It owns the credentials, and the session is careful with them:
+    ///
+    /// - Once it has failed although the card has answered, it is not called again until the
+    ///   program gives new credentials by [`Session::set_login`]. Runs fail with
+    ///   [`SessionError::LoginWithheld`] meanwhile.
+    /// - If the card fails after a command of it has run, or may have, it is not called again in
+    ///   the same run: the error is [`SessionError::Interrupted`].
+    /// - It is called for the first card, and then only for a card that is known to be the same: by
+    ///   its [identity](SessionBuilder::identity) or, without such a hook, because the connection
+    ///   has not been lost and the card not been reset.
+    /// - It is called in runs that the program has asked for, never by [`Session::keep_alive`].
+    ///
+    /// ```no_run
+    /// use scard::{BoxError, Command, Context, Session, SessionError};
+    /// use zeroize::Zeroizing;
+    ///
+    /// # fn ask_for_pin() -> Zeroizing<Vec<u8>> { unimplemented!() }
+    /// /// Presents the PIN. The command is kept out of logs and overwritten.
+    /// fn verify(
+    ///     pin: Zeroizing<Vec<u8>>,
+    /// ) -> impl FnMut(&mut scard::SessionCard<'_>) -> Result<(), BoxError> + Send {
+    ///     move |card| {
+    ///         let verify = Command::new(0x00, 0x20, 0x00, 0x80)?.with_data(pin.to_vec())?;
+    ///         card.exchange(&verify)?.ok()?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let context = Context::establish()?;
+    /// let mut session = Session::builder(&context)
+    ///     .identity(|card| card.transmit(b"\x00\xCA\x00\x5A\x00"))
+    ///     .setup(|card| card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08").map(drop))
+    ///     .login(verify(ask_for_pin()))
+    ///     .build();
+    /// loop {
+    ///     match session.run(|card| card.transmit(b"\x00\x87\x07\x9A\x00")) {
+    ///         Ok(signature) => break println!("{signature:02X?}"),
+    ///         Err(SessionError::Login(refused)) => {
+    ///             eprintln!("{refused}");
+    ///             session.set_login(verify(ask_for_pin()));
+    ///         }
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn login<E: Into<BoxError>>(
+        mut self,
+        login: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
+    ) -> SessionBuilder {
+        self.hooks.login = Some(Login::new(hook(login)));
         self
     }
 
@@ -172,9 +224,9 @@ impl SessionBuilder {
     /// It is repeated at will, and fails with any error, as the set-up.
     pub fn identity<E: Into<BoxError>>(
         mut self,
-        mut identity: impl FnMut(&mut SessionCard<'_>) -> Result<Vec<u8>, E> + Send + 'static,
+        identity: impl FnMut(&mut SessionCard<'_>) -> Result<Vec<u8>, E> + Send + 'static,
     ) -> SessionBuilder {
-        self.hooks.identity = Some(Box::new(move |card| identity(card).map_err(E::into)));
+        self.hooks.identity = Some(hook(identity));
         self
     }
 
@@ -229,26 +281,44 @@ impl SessionBuilder {
         self
     }
 
-    /// Connects, identifies and sets up the card.
+    /// Lets go of the card when the session has not been used for this long: the connection ends,
+    /// so that a program that needs the card for itself can have it. The next run connects again,
+    /// identifies the card and sets it up. By default the connection is kept.
+    ///
+    /// The time counts from the end of each run; after [`Session::begin`], from the next call of
+    /// the session. The session has a thread for it while it is connected.
+    /// [`Session::keep_alive`] does not connect again what was let go of. [`Session::release`]
+    /// does it at once.
+    pub fn release_after(mut self, idle: Duration) -> SessionBuilder {
+        self.config.release_after = Some(idle);
+        self
+    }
+
+    /// The session, without a call: the first [run](Session::run) connects, identifies the card,
+    /// sets it up and logs in, and waits for whatever is not there yet, the service included.
+    pub fn build(self) -> Session {
+        Session {
+            card: None,
+            state: State::default(),
+            idle: self.config.release_after.map(Idle::new),
+            config: self.config,
+            hooks: self.hooks,
+            events: self.events,
+        }
+    }
+
+    /// Connects, identifies the card and sets it up, so that what is wrong shows now. It does not
+    /// [log in](SessionBuilder::login). The first run of a card that is shared sets it up again,
+    /// because another program may have used it in between; [`build`](SessionBuilder::build) leaves
+    /// everything to that run.
     ///
     /// # Errors
     ///
     /// Those of [`Session::run`], as far as they are not about work.
     pub fn open(self) -> Result<Session, SessionError> {
-        let mut session = self.session();
-        session.run(|_| Ok::<_, Error>(()))?;
+        let mut session = self.build();
+        session.open()?;
         Ok(session)
-    }
-
-    /// The session, before it is open.
-    pub(crate) fn session(self) -> Session {
-        Session {
-            card: None,
-            state: State::new(),
-            config: self.config,
-            hooks: self.hooks,
-            events: self.events,
-        }
     }
 }
 
@@ -269,6 +339,7 @@ impl fmt::Debug for Config {
             .field("timeout", &self.timeout)
             .field("attempts", &self.attempts)
             .field("keep_alive", &self.keep_alive)
+            .field("release_after", &self.release_after)
             .finish_non_exhaustive()
     }
 }

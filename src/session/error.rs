@@ -67,6 +67,41 @@ pub enum SessionError {
     },
     /// The set-up or the identity hook failed for a reason of its own.
     Hook(BoxError),
+    /// The [login](crate::SessionBuilder::login) failed for a reason of its own: the credentials
+    /// were refused. They are not presented again.
+    Login(BoxError),
+    /// The login was not made, because it could use up a try in vain.
+    LoginWithheld(LoginWithheld),
+    /// The card does not answer, whatever the session did: warm resets, cold resets, new
+    /// connections. No command of the work has reached the card.
+    #[non_exhaustive]
+    Unresponsive {
+        /// What failed last.
+        error: Error,
+    },
+}
+
+/// Why a session does not [log in](crate::SessionBuilder::login).
+/// [`Session::set_login`](crate::Session::set_login) helps against each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoginWithheld {
+    /// The same credentials were refused before.
+    Refused,
+    /// The credentials were presented to a card before, and it is not known whether this is the
+    /// same one.
+    CardNotIdentified,
+}
+
+impl fmt::Display for LoginWithheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            LoginWithheld::Refused => "the credentials were refused before",
+            LoginWithheld::CardNotIdentified => {
+                "it is not known whether this is the card that the credentials are for"
+            }
+        })
+    }
 }
 
 impl SessionError {
@@ -74,10 +109,14 @@ impl SessionError {
     /// of a hook.
     pub fn error(&self) -> Option<&Error> {
         match self {
-            SessionError::Card(error) | SessionError::Interrupted { error, .. } => Some(error),
+            SessionError::Card(error)
+            | SessionError::Interrupted { error, .. }
+            | SessionError::Unresponsive { error } => Some(error),
             SessionError::Deadline { cause } => cause.as_ref(),
-            SessionError::Work(error) | SessionError::Hook(error) => Error::find(&**error),
-            SessionError::WrongCard { .. } => None,
+            SessionError::Work(error) | SessionError::Hook(error) | SessionError::Login(error) => {
+                Error::find(&**error)
+            }
+            SessionError::WrongCard { .. } | SessionError::LoginWithheld(_) => None,
         }
     }
 
@@ -90,6 +129,7 @@ impl SessionError {
     /// [`ErrorKind::DeadlineExceeded`] at the deadline.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
+            SessionError::Unresponsive { .. } => Some(ErrorKind::CardUnresponsive),
             SessionError::Deadline { cause: None } => Some(ErrorKind::DeadlineExceeded),
             _ => self.error().map(Error::kind),
         }
@@ -99,7 +139,10 @@ impl SessionError {
     pub fn recovery(&self) -> Recovery {
         match self {
             SessionError::Deadline { cause: None } => Recovery::RetryLater,
-            SessionError::WrongCard { .. } => Recovery::InsertCard,
+            SessionError::WrongCard { .. } | SessionError::Unresponsive { .. } => {
+                Recovery::InsertCard
+            }
+            SessionError::Login(_) | SessionError::LoginWithheld(_) => Recovery::AskUser,
             _ => self.error().map_or(Recovery::None, Error::recovery),
         }
     }
@@ -150,6 +193,11 @@ impl fmt::Display for SessionError {
             SessionError::Hook(_) => {
                 write_layer(f, format_args!("setting up the card failed"), below)
             }
+            SessionError::Login(_) => write_layer(f, format_args!("the login failed"), below),
+            SessionError::LoginWithheld(why) => write!(f, "the login is withheld: {why}"),
+            SessionError::Unresponsive { .. } => {
+                write_layer(f, format_args!("the card does not answer"), below)
+            }
         }
     }
 }
@@ -159,14 +207,16 @@ impl std::error::Error for SessionError {
     /// failure into another error, the source is the failure.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            SessionError::Work(error) | SessionError::Hook(error) => Some(&**error),
-            SessionError::Card(error) => Some(error),
+            SessionError::Work(error) | SessionError::Hook(error) | SessionError::Login(error) => {
+                Some(&**error)
+            }
+            SessionError::Card(error) | SessionError::Unresponsive { error } => Some(error),
             SessionError::Deadline { cause } => cause.as_ref().map(|cause| cause as _),
             SessionError::Interrupted { error, work, .. } => match Error::find(&**work) {
                 Some(found) if found == error => Some(&**work),
                 _ => Some(error),
             },
-            SessionError::WrongCard { .. } => None,
+            SessionError::WrongCard { .. } | SessionError::LoginWithheld(_) => None,
         }
     }
 }

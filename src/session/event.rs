@@ -1,8 +1,9 @@
 //! What a session tells of itself.
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::error::{Error, Recovery};
+use crate::error::{Error, Recovery, Seen, SeenReader};
 use crate::values::{Initialization, Protocol, ReaderName};
 
 /// Something that a [`Session`](crate::Session) did by itself:
@@ -52,6 +53,68 @@ pub enum SessionEvent {
     Identified,
     /// The card was set up.
     SetUp,
+    /// The [login](crate::SessionBuilder::login) succeeded.
+    LoggedIn,
+    /// A hook failed although the card has answered. It is not called again before the program asks
+    /// for it: the set-up and the identity by the next run, the login by new credentials.
+    #[non_exhaustive]
+    HookFailed {
+        /// Which one.
+        hook: SessionHook,
+        /// Its error, as `Display` prints it.
+        message: String,
+    },
+    /// A card will not do, and the session turns to the next one, or waits for one.
+    #[non_exhaustive]
+    CardSkipped {
+        /// The reader that it is in.
+        reader_name: ReaderName,
+        /// What is the matter with it.
+        seen: Seen,
+    },
+    /// Another program held the card, and a transaction has begun after that.
+    #[non_exhaustive]
+    WaitedForOthers {
+        /// How long it took to begin.
+        duration: Duration,
+    },
+    /// The session has let go of its card: because it was [idle](crate::SessionBuilder::release_after),
+    /// which the next call of the session reports, or [on request](crate::Session::release).
+    Released,
+}
+
+/// What a program gives a session to call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SessionHook {
+    /// [`SessionBuilder::identity`](crate::SessionBuilder::identity).
+    Identity,
+    /// [`SessionBuilder::setup`](crate::SessionBuilder::setup).
+    SetUp,
+    /// [`SessionBuilder::login`](crate::SessionBuilder::login).
+    Login,
+}
+
+impl SessionHook {
+    /// A word for machines: `identity`, `set-up`, `login`.
+    pub fn name(self) -> &'static str {
+        match self {
+            SessionHook::Identity => "identity",
+            SessionHook::SetUp => "set-up",
+            SessionHook::Login => "login",
+        }
+    }
+}
+
+/// `the set-up`, for instance.
+impl fmt::Display for SessionHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            SessionHook::Identity => "the identification",
+            SessionHook::SetUp => "the set-up",
+            SessionHook::Login => "the login",
+        })
+    }
 }
 
 impl SessionEvent {
@@ -66,6 +129,11 @@ impl SessionEvent {
             SessionEvent::Reconnected { .. } => "reconnected",
             SessionEvent::Identified => "identified",
             SessionEvent::SetUp => "set-up",
+            SessionEvent::LoggedIn => "logged-in",
+            SessionEvent::HookFailed { .. } => "hook-failed",
+            SessionEvent::CardSkipped { .. } => "card-skipped",
+            SessionEvent::WaitedForOthers { .. } => "waited-for-others",
+            SessionEvent::Released => "released",
         }
     }
 }
@@ -104,6 +172,22 @@ impl fmt::Display for SessionEvent {
             }
             SessionEvent::Identified => f.pad("card identified"),
             SessionEvent::SetUp => f.pad("card set up"),
+            SessionEvent::LoggedIn => f.pad("logged in"),
+            // The text comes from the program, and may come from a card.
+            SessionEvent::HookFailed { hook, message } => {
+                write!(f, "{hook} failed: {}", message.escape_debug())
+            }
+            SessionEvent::CardSkipped { reader_name, seen } => {
+                write!(
+                    f,
+                    "card skipped, {}",
+                    SeenReader::new(reader_name.clone(), seen.clone())
+                )
+            }
+            SessionEvent::WaitedForOthers { duration } => {
+                write!(f, "waited {duration:.1?} for other programs")
+            }
+            SessionEvent::Released => f.pad("let go of the card"),
         }
     }
 }
@@ -126,6 +210,14 @@ struct StoredEvent<'a> {
     recovery: Option<Recovery>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Error>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<u64>,
 }
 
 /// The [name](SessionEvent::name) and what the event has: `{"event": "connected", "reader": …}`.
@@ -161,7 +253,27 @@ impl serde::Serialize for SessionEvent {
                 stored.initialization = Some(*initialization);
                 stored.protocol = Some(*protocol);
             }
-            SessionEvent::WaitingForCard | SessionEvent::Identified | SessionEvent::SetUp => {}
+            SessionEvent::HookFailed { hook, message } => {
+                stored.hook = Some(hook.name());
+                stored.message = Some(message);
+            }
+            SessionEvent::CardSkipped { reader_name, seen } => {
+                stored.reader = Some(reader_name);
+                stored.seen = Some(seen.name());
+                stored.message = match seen {
+                    Seen::Refused { why } => Some(why),
+                    _ => None,
+                };
+            }
+            SessionEvent::WaitedForOthers { duration } => {
+                let milliseconds = u64::try_from(duration.as_millis());
+                stored.milliseconds = Some(milliseconds.unwrap_or(u64::MAX));
+            }
+            SessionEvent::WaitingForCard
+            | SessionEvent::Identified
+            | SessionEvent::SetUp
+            | SessionEvent::LoggedIn
+            | SessionEvent::Released => {}
         }
         stored.serialize(serializer)
     }

@@ -3,39 +3,41 @@
 #[cfg(feature = "async")]
 mod async_session;
 mod builder;
+mod candidates;
 mod card;
+mod connect;
+mod engine;
 mod error;
 mod event;
 mod guard;
+mod hooks;
+mod idle;
 mod recovery;
 mod steps;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::card::{Card, Hold, Transaction};
+use crate::card::{Card, Transaction};
 use crate::context::Context;
-use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Refusal, Result};
+use crate::error::{BoxError, Error, Operation, Refusal};
 use crate::limits::AbortHandle;
-use crate::values::{Disposition, Initialization, ReaderName};
+use crate::values::ReaderName;
 
 #[cfg(feature = "async")]
 pub use async_session::AsyncSession;
-use builder::{Config, Events, Hooks};
+use builder::{Config, Events};
 pub use builder::{SessionBuilder, SetUpWhen};
+use candidates::{Candidate, TurnedAways};
 pub use card::SessionCard;
 use card::slice;
-pub use error::SessionError;
-pub use event::SessionEvent;
+pub use error::{LoginWithheld, SessionError};
+pub use event::{SessionEvent, SessionHook};
 pub use guard::SessionGuard;
-use recovery::{Action, Over, Trial, action, wants_reset};
-use steps::{Stop, attend, begin, can_recover, look, prepare};
-
-/// How long the end of a connection is waited for, in a session with a deadline.
-const RELEASE: Duration = Duration::from_secs(1);
-
-/// How often at most a session recovers when nobody has asked it to do anything.
-const BRIEF: u32 = 4;
+pub use hooks::NotThisCard;
+use hooks::{Hooks, Login, hook};
+use idle::Idle;
+use recovery::Ladder;
 
 /// Work on a card that survives what happens to cards: other programs reset it, somebody
 /// pulls it out and puts it back, the service is restarted.
@@ -86,10 +88,10 @@ const BRIEF: u32 = 4;
 ///
 /// | [`Error::recovery`] | What the session does |
 /// |---|---|
-/// | [`Reconnect`](Recovery::Reconnect) | reconnects and leaves the card as it is; if another protocol has become active that the session does not accept, with a reset |
-/// | [`ResetCard`](Recovery::ResetCard) | reconnects with a reset |
-/// | [`InsertCard`](Recovery::InsertCard), [`AttachReader`](Recovery::AttachReader), [`ConnectAgain`](Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
-/// | [`RetryLater`](Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to a second |
+/// | [`Reconnect`](crate::Recovery::Reconnect) | reconnects and leaves the card as it is; if another protocol has become active that the session does not accept, with a reset |
+/// | [`ResetCard`](crate::Recovery::ResetCard) | reconnects with a reset |
+/// | [`InsertCard`](crate::Recovery::InsertCard), [`AttachReader`](crate::Recovery::AttachReader), [`ConnectAgain`](crate::Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
+/// | [`RetryLater`](crate::Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to a second |
 /// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are believed only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which also comes from a service that ends, and `SCARD_E_PROTO_MISMATCH` when the card is connected, which also comes at the moment at which a card loses its power |
 ///
 /// All but the first recovery in a run come after such a pause. Each is reported to
@@ -107,39 +109,48 @@ pub struct Session {
     config: Config,
     hooks: Hooks,
     events: Events,
+    /// Has the card between runs, if it is to be let go of.
+    idle: Option<Idle>,
 }
 
 /// What the session knows of the card.
+#[derive(Default)]
 struct State {
     /// Whether the set-up has run since the card last lost its state, as far as is known.
     set_up: bool,
-    /// Whether this could be another card than the one that was identified.
-    unidentified: bool,
+    /// Whether no login has followed the last set-up.
+    needs_login: bool,
+    /// Whether a hook has failed that the program has not asked for again.
+    hook_failed: bool,
+    /// Whether this is the card that was identified.
+    is_identified: bool,
+    /// How often there could have been another card.
+    connection: u64,
     identity: Option<Vec<u8>>,
     /// Where the card was last.
     reader: Option<ReaderName>,
-    /// Where another card than the right one was found in this run.
-    refused: Vec<ReaderName>,
+    /// The card that was connected last, or was to be.
+    candidate: Option<Candidate>,
+    /// Whether a card has been connected since there was none.
+    has_connected: bool,
+    turned_away: TurnedAways,
+    ladder: Ladder,
     /// A failure of the last run that the next one has to recover from.
     pending: Option<Error>,
     /// Whether the next run has to give up the connection before it begins.
     is_unfit: bool,
     /// Whether it was told that there is no card.
     loss_is_told: bool,
+    /// Whether it has let go of the card, and has not been used since.
+    is_released: bool,
 }
 
 impl State {
-    fn new() -> State {
-        State {
-            set_up: false,
-            unidentified: true,
-            identity: None,
-            reader: None,
-            refused: Vec::new(),
-            pending: None,
-            is_unfit: false,
-            loss_is_told: false,
-        }
+    /// From now on the card may be another one, and has lost its state.
+    fn card_is_new(&mut self) {
+        self.set_up = false;
+        self.is_identified = false;
+        self.connection += 1;
     }
 }
 
@@ -163,7 +174,42 @@ impl Session {
     /// Forgets the identity: the next card is the session's, whichever it is.
     pub fn forget_identity(&mut self) {
         self.state.identity = None;
-        self.state.unidentified = true;
+        self.state.is_identified = false;
+        if let Some(login) = &mut self.hooks.login {
+            login.forget_card();
+        }
+    }
+
+    /// Gives the session other credentials: instead of those of
+    /// [`SessionBuilder::login`], whether it had any or not, and whatever became of them. They are
+    /// presented in the next run.
+    pub fn set_login<E: Into<BoxError>>(
+        &mut self,
+        login: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
+    ) {
+        self.hooks.login = Some(Login::new(hook(login)));
+        self.state.needs_login = true;
+    }
+
+    /// How long each of the next runs may take, with everything: as
+    /// [`SessionBuilder::timeout`]. For work that takes longer than the rest, such as the
+    /// generation of a key.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.config.timeout = timeout;
+    }
+
+    /// Lets go of the card now: the connection ends, so that a program that needs the card for
+    /// itself can have it. Identity and hooks stay; the next run connects again, identifies the
+    /// card and sets it up, and [`keep_alive`](Session::keep_alive) leaves it alone until then.
+    ///
+    /// Corresponds to `SCardDisconnect`. See also [`SessionBuilder::release_after`].
+    pub fn release(&mut self) {
+        self.wake();
+        if self.card.is_some() {
+            self.state.pending = None;
+            self.let_go();
+            self.is_released();
+        }
     }
 
     /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
@@ -274,6 +320,7 @@ impl Session {
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
+        self.wake();
         let trial = self.trial();
         let end = trial.end;
         let hold = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
@@ -308,31 +355,13 @@ impl Session {
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn keep_alive(&mut self) -> Result<(), SessionError> {
-        let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
-        let mut trial = Trial::new(self.config.timeout, Some(limit), false);
-        self.let_go_if_unfit();
-        if let (Some(card), None) = (&mut self.card, &self.state.pending) {
-            card.set_end(trial.end);
-            let status = match card.status().map(drop) {
-                // A transaction finds out what a status would.
-                Err(error) if error.kind() == ErrorKind::StaleProcess => card
-                    .transaction()
-                    .and_then(|transaction| transaction.end(Disposition::Leave)),
-                status => status,
-            };
-            if status.is_ok() {
-                card.set_end(None);
-            }
-            match status {
-                Ok(()) => return Ok(()),
-                Err(error) => match self.recover(error, &mut trial) {
-                    Ok(()) => {}
-                    Err(Stop::Recover(error)) => self.remember(error),
-                    Err(Stop::Fail(error)) => return Err(error),
-                },
-            }
+        self.wake();
+        if self.state.is_released {
+            return Ok(());
         }
-        self.work(trial, false, |_| Ok::<_, Error>(()))
+        let kept = self.look_after_card();
+        self.rest();
+        kept
     }
 
     /// Waits for something other than the card, such as the next customer, and
@@ -385,245 +414,17 @@ impl Session {
         self.set_abort(Some(stop.clone()));
         let given = f(self);
         self.set_abort(own);
+        self.rest();
         given
     }
 
     #[cfg(feature = "async")]
     fn set_abort(&mut self, abort: Option<AbortHandle>) {
+        self.wake();
         if let Some(card) = &mut self.card {
             card.set_abort(abort.clone());
         }
         self.config.options.abort = abort;
-    }
-
-    fn trial(&self) -> Trial {
-        let Config {
-            timeout,
-            attempts,
-            wait_for_card,
-            ..
-        } = self.config;
-        Trial::new(timeout, attempts, wait_for_card)
-    }
-
-    fn work<T, E: Into<BoxError>>(
-        &mut self,
-        trial: Trial,
-        restartable: bool,
-        mut work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-    ) -> Result<T, SessionError> {
-        self.perform(trial, |session, trial| {
-            session.attempt(trial, restartable, &mut work)
-        })
-    }
-
-    /// Tries until it succeeds or nothing helps any more.
-    fn perform<T>(
-        &mut self,
-        mut trial: Trial,
-        mut attempt: impl FnMut(&mut Session, &mut Trial) -> Result<T, Stop>,
-    ) -> Result<T, SessionError> {
-        self.let_go_if_unfit();
-        let mut failed = self.state.pending.take();
-        self.state.refused.clear();
-        let result = loop {
-            let attempted = match failed.take() {
-                Some(error) => self.recover(error, &mut trial),
-                None => Ok(()),
-            }
-            .and_then(|()| attempt(self, &mut trial));
-            match attempted {
-                Ok(value) => break Ok(value),
-                Err(Stop::Recover(error)) => failed = Some(error),
-                Err(Stop::Fail(SessionError::WrongCard { .. })) if self.has_other(&trial) => {}
-                Err(Stop::Fail(error)) => break Err(error),
-            }
-        };
-        if let Some(card) = &mut self.card {
-            card.set_end(None);
-        }
-        result
-    }
-
-    /// Whether the right card may be in another reader than those that were tried.
-    fn has_other(&self, trial: &Trial) -> bool {
-        let found = look(&self.config, &self.state, trial);
-        matches!(found, Ok(Some(_)))
-    }
-
-    /// Does what helps against a failure.
-    fn recover(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop> {
-        self.state.set_up = false;
-        let recovery = trial.recovery(&error);
-        // A connection that was lost says nothing of the card that may be there now.
-        let absent = !trial.wait && self.card.is_none();
-        let action = match recovery {
-            Recovery::InsertCard | Recovery::AttachReader if absent => None,
-            recovery => action(recovery),
-        };
-        let Some(action) = action else {
-            if absent && !std::mem::replace(&mut self.state.loss_is_told, true) {
-                let error = error.clone();
-                self.events.tell(SessionEvent::CardLost { error });
-            }
-            self.remember(error.clone());
-            return Err(Stop::Fail(SessionError::Card(error)));
-        };
-        let attempt = match trial.next() {
-            Ok(attempt) => attempt,
-            Err(over) => {
-                self.remember(error.clone());
-                return Err(Stop::Fail(match over {
-                    Over::Attempts => SessionError::Card(error),
-                    Over::Deadline => SessionError::Deadline {
-                        cause: Some(trial.cause(error)),
-                    },
-                }));
-            }
-        };
-        trial.recovers_from(&error);
-        self.events.tell(SessionEvent::Recovering {
-            error,
-            recovery,
-            attempt,
-        });
-        trial.pause(action, self.config.options.abort.as_ref());
-        match action {
-            Action::Retry => {}
-            Action::ConnectAgain => self.let_go(),
-            Action::Acknowledge => self.reconnect(Initialization::Leave, trial)?,
-            Action::Reset => self.reconnect(Initialization::Reset, trial)?,
-        }
-        Ok(())
-    }
-
-    fn reconnect(&mut self, mut initialization: Initialization, trial: &Trial) -> Result<()> {
-        let Some(card) = &mut self.card else {
-            return Ok(());
-        };
-        self.state.unidentified = true;
-        card.set_end(trial.end);
-        let options = &self.config.options;
-        let (share_mode, protocols) = (options.share_mode, options.protocols);
-        let mut reconnected = card.reconnect(share_mode, protocols, initialization);
-        if let (Initialization::Leave, Err(error)) = (initialization, &reconnected) {
-            if wants_reset(error) {
-                initialization = Initialization::Reset;
-                reconnected = card.reconnect(share_mode, protocols, initialization);
-            }
-        }
-        let protocol = reconnected?;
-        self.events.tell(SessionEvent::Reconnected {
-            initialization,
-            protocol,
-        });
-        Ok(())
-    }
-
-    /// Keeps in mind what the next run has to do about a failure.
-    fn remember(&mut self, error: Error) {
-        self.state.set_up = false;
-        let abandoned = self.card.as_ref().is_some_and(Card::is_abandoned);
-        let ends = error.operation() == Operation::EndTransaction;
-        match action(error.recovery()) {
-            _ if abandoned => self.let_go(),
-            // There was no time to begin the call.
-            _ if error.kind() == ErrorKind::DeadlineExceeded => {}
-            Some(Action::Acknowledge | Action::Reset) => self.state.pending = Some(error),
-            Some(Action::ConnectAgain) => self.let_go(),
-            // Others may be kept out for as long as this connection lives.
-            Some(Action::Retry) | None if ends => self.let_go(),
-            Some(Action::Retry) | None => {}
-        }
-    }
-
-    fn let_go_if_unfit(&mut self) {
-        if std::mem::take(&mut self.state.is_unfit) {
-            self.let_go();
-        }
-    }
-
-    /// Ends the connection, within limits.
-    fn let_go(&mut self) {
-        let Some(mut card) = self.card.take() else {
-            return;
-        };
-        if self.config.timeout.is_some() {
-            let own = self.config.call_timeout().unwrap_or(RELEASE);
-            card.set_timeout(Some(own.min(RELEASE)));
-        }
-        drop(card);
-    }
-
-    /// Tries once: connects if there is no connection, identifies, sets up, works.
-    fn attempt<T, E: Into<BoxError>>(
-        &mut self,
-        trial: &mut Trial,
-        restartable: bool,
-        work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
-    ) -> Result<T, Stop> {
-        let Session {
-            card,
-            state,
-            config,
-            hooks,
-            events,
-        } = self;
-        let mut card = begin(card, config, state, events, trial)?;
-        let prepared = prepare(&mut card, config, hooks, state, events);
-        let outcome = prepared.and_then(|()| attend(&mut card, state, work));
-        let ended = card.finish();
-        let outcome = match outcome {
-            Err(Stop::Fail(SessionError::Interrupted { error, .. }))
-                if restartable && can_recover(&error, trial) =>
-            {
-                Err(Stop::Recover(error))
-            }
-            outcome => outcome,
-        };
-        self.settle(outcome.as_ref().err(), ended);
-        outcome
-    }
-
-    /// Connects, identifies and sets up as [`attempt`](Session::attempt) does, and leaves the
-    /// transaction as it is.
-    fn attempt_to_begin(&mut self, trial: &mut Trial) -> Result<Hold, Stop> {
-        let Session {
-            card,
-            state,
-            config,
-            hooks,
-            events,
-        } = self;
-        let mut card = begin(card, config, state, events, trial)?;
-        match prepare(&mut card, config, hooks, state, events) {
-            Ok(()) => Ok(card.suspend()),
-            Err(stop) => {
-                let ended = card.finish();
-                self.settle(Some(&stop), ended);
-                Err(stop)
-            }
-        }
-    }
-
-    /// Notes how an attempt, and then its transaction, has ended.
-    fn settle(&mut self, stop: Option<&Stop>, ended: Result<()>) {
-        match stop {
-            Some(Stop::Recover(_)) => {}
-            Some(Stop::Fail(SessionError::Interrupted { error, .. })) => {
-                self.remember(error.clone());
-            }
-            Some(Stop::Fail(SessionError::WrongCard { .. })) => {
-                let refused = self.card.as_ref().map(|card| card.reader_name().clone());
-                self.state.refused.extend(refused);
-                self.let_go();
-            }
-            _ => {
-                if let Err(error) = ended {
-                    self.remember(error);
-                }
-            }
-        }
     }
 }
 
@@ -631,6 +432,7 @@ impl Drop for Session {
     /// With a deadline, and once it was aborted, a session waits for a moment only until
     /// connection and context have ended; what takes longer goes on by itself.
     fn drop(&mut self) {
+        self.wake();
         let abort = self.config.options.abort.as_ref();
         if self.config.timeout.is_none() && !abort.is_some_and(AbortHandle::is_aborted) {
             return;

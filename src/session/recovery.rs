@@ -12,8 +12,10 @@ use crate::limits::pause::Pause;
 pub(super) enum Action {
     /// Reconnect, leaving the card as it is.
     Acknowledge,
-    /// Reconnect with a reset.
+    /// Reconnect with a warm reset.
     Reset,
+    /// Reconnect with a cold reset.
+    Unpower,
     /// Give up the connection, look or wait for a card, connect.
     ConnectAgain,
     /// The same again, later.
@@ -37,12 +39,49 @@ pub(super) fn action(recovery: Recovery) -> Option<Action> {
     }
 }
 
+/// What is done, one after the other, about a card that does not answer.
+#[derive(Debug, Default)]
+pub(super) struct Ladder {
+    climbed: usize,
+}
+
+impl Ladder {
+    const RUNGS: [Action; 3] = [Action::Reset, Action::Unpower, Action::ConnectAgain];
+
+    /// How often each of them is tried.
+    const ROUNDS: usize = 2;
+
+    /// What to try next; nothing after that. Without a connection there is nothing to reset.
+    pub(super) fn next(&mut self, is_connected: bool) -> Option<Action> {
+        let rungs = Ladder::RUNGS.iter().cycle().enumerate();
+        let mut left = rungs
+            .take(Ladder::RUNGS.len() * Ladder::ROUNDS)
+            .skip(self.climbed);
+        let (number, action) =
+            left.find(|(_, action)| is_connected || **action == Action::ConnectAgain)?;
+        self.climbed = number + 1;
+        Some(*action)
+    }
+
+    /// The card has answered.
+    pub(super) fn reset(&mut self) {
+        self.climbed = 0;
+    }
+}
+
+/// Whether this says that the card does not answer.
+pub(super) fn is_silence(error: &Error) -> bool {
+    error.kind() == ErrorKind::CardUnresponsive || error.recovery() == Recovery::ResetCard
+}
+
 /// The limits of one run.
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) end: Option<Instant>,
     /// Whether to wait for a card.
     pub(super) wait: bool,
+    /// Whether it is not for work: no login is made then, and no hook repeated that has failed.
+    pub(super) is_upkeep: bool,
     limit: Option<u32>,
     attempts: u32,
     pause: Pause,
@@ -70,6 +109,7 @@ impl Trial {
             // A deadline past the end of the clock is none.
             end: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             wait,
+            is_upkeep: false,
             limit,
             attempts: 0,
             pause: Pause::default(),
@@ -158,7 +198,9 @@ fn is_doubtful(platform: Platform, error: &Error) -> bool {
         (_, ReturnCode::W_SECURITY_VIOLATION) => {
             platform != Platform::Windows && error.recovery() == Recovery::AskAdministrator
         }
-        (Operation::Connect, ReturnCode::E_PROTO_MISMATCH) => platform == Platform::PcscLite,
+        (Operation::Connect | Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH) => {
+            platform == Platform::PcscLite
+        }
         _ => false,
     }
 }
@@ -293,7 +335,9 @@ mod tests {
         assert!(is_doubtful(Platform::PcscLite, &refused));
         assert!(!is_doubtful(Platform::Windows, &refused));
         let reconnect = Error::new(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
-        assert!(!is_doubtful(Platform::PcscLite, &reconnect));
+        assert!(is_doubtful(Platform::PcscLite, &reconnect));
+        let transmit = Error::new(Operation::Transmit, ReturnCode::E_PROTO_MISMATCH);
+        assert!(!is_doubtful(Platform::PcscLite, &transmit));
     }
 
     /// Nothing but another protocol is worth a reset, which takes other programs' state.

@@ -1,23 +1,23 @@
-//! The steps of an attempt: find a card and connect, identify, set up, work.
+//! The steps of an attempt once there is a card: identify, set up, log in, work.
 
 use super::State;
-use super::builder::{Config, Events, Hook, Hooks, SetUpWhen};
-use super::card::{Progress, SessionCard};
+use super::builder::{Config, Events, SetUpWhen};
+use super::card::SessionCard;
 use super::error::SessionError;
-use super::event::SessionEvent;
+use super::event::{SessionEvent, SessionHook};
+use super::hooks::{Hooks, Identification, call_hook, failure_behind};
 use super::recovery::{Trial, action, is_recovered_from_later};
-use crate::card::Card;
-use crate::channel::Limits;
-use crate::context::within;
-use crate::error::{BoxError, Error, ErrorKind, Operation, Refusal, Result, chain};
-use crate::look::reader_states;
-use crate::monitor::{CardFilter, Monitor, MonitorOptions};
-use crate::values::{ReaderName, ShareMode};
+use crate::error::{BoxError, Error, Result};
+use crate::values::ShareMode;
 
 /// Why an attempt ended without success.
 pub(super) enum Stop {
     Recover(Error),
     Fail(SessionError),
+    /// A hook has said so.
+    NotThisCard {
+        why: String,
+    },
 }
 
 impl From<Error> for Stop {
@@ -30,136 +30,39 @@ pub(super) fn can_recover(error: &Error, trial: &Trial) -> bool {
     action(error.recovery()).is_some() && trial.over().is_none()
 }
 
-/// Looks for the card, and does not wait for it. If the readers cannot be listed any more, the
-/// card may be in the reader that was chosen or used before.
-pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderName>> {
-    let (wanted, preferred) = (wanted(config, state), state.reader.clone());
-    let scope = config.context.scope();
-    let found = limited(config, trial, move || {
-        let states = reader_states(scope)?;
-        let found = wanted.choose(&states, preferred.as_ref());
-        Ok(found.map(|state| state.reader_name().clone()))
-    });
-    match found {
-        Err(error) if error.kind() == ErrorKind::StaleProcess => {
-            let known = config.wanted.only_reader().or(state.reader.as_ref());
-            let known = known.filter(|name| {
-                config.wanted.takes_any_card_in(name) && !state.refused.contains(name)
-            });
-            known.cloned().map(Some).ok_or(error)
-        }
-        found => found,
-    }
-}
-
-/// Waits for the card: none at the deadline.
-fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderName>> {
-    let mut options = MonitorOptions::new();
-    if let Some(abort) = &config.options.abort {
-        options = options.abort_handle(abort);
-    }
-    let mut monitor = Monitor::start(
-        config.context.scope(),
-        options,
-        config.context.limits().pending(),
-    )?;
-    monitor.is_not_waited_for();
-    let wanted = wanted(config, state);
-    let found = monitor.card_until(&wanted, state.reader.as_ref(), trial.end)?;
-    Ok(found.map(|state| state.reader_name().clone()))
-}
-
-/// The cards that this run may use.
-fn wanted(config: &Config, state: &State) -> CardFilter {
-    let refused = state.refused.clone();
-    let wanted = config.wanted.clone();
-    wanted.matching(move |state| !refused.contains(state.reader_name()))
-}
-
-/// Begins a transaction, and connects first if there is no connection.
-pub(super) fn begin<'a>(
-    card: &'a mut Option<Card>,
-    config: &Config,
-    state: &mut State,
-    events: &mut Events,
-    trial: &mut Trial,
-) -> Result<SessionCard<'a>, Stop> {
-    let card = match card {
-        Some(card) => card,
-        none => none.insert(connect(config, state, events, trial)?),
-    };
-    card.set_end(trial.end);
-    let transaction = card.transaction()?;
-    Ok(SessionCard::new(transaction, config.keep_alive, trial.end))
-}
-
-/// Finds a card and connects to it.
-fn connect(
-    config: &Config,
-    state: &mut State,
-    events: &mut Events,
-    trial: &mut Trial,
-) -> Result<Card, Stop> {
-    state.set_up = false;
-    state.unidentified = true;
-    let no_card = || Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD);
-    let reader = match look(config, state, trial)? {
-        Some(reader) => reader,
-        None if !trial.wait => return Err(Stop::Recover(no_card())),
-        None => {
-            events.tell(SessionEvent::WaitingForCard);
-            let found = wait(config, state, trial)?;
-            match found {
-                Some(reader) => {
-                    trial.fresh();
-                    reader
-                }
-                None => {
-                    return Err(Stop::Fail(SessionError::Deadline {
-                        cause: Some(trial.last().unwrap_or_else(no_card)),
-                    }));
-                }
-            }
-        }
-    };
-    let own = config.call_timeout();
-    let limit = match (own, trial.left()) {
-        (Some(own), Some(left)) => Some(own.min(left)),
-        (own, left) => own.or(left),
-    };
-    let options = config.options.clone().timeout(limit);
-    let mut card = config.context.connect(&reader, options)?;
-    card.set_timeout(own);
-    let protocol = card.protocol();
-    state.loss_is_told = false;
-    events.tell(SessionEvent::Connected {
-        reader_name: reader,
-        protocol,
-    });
-    Ok(card)
-}
-
-/// Makes a call that is not on the card, within the limits of the run.
-pub(super) fn limited<T: Send + 'static>(
-    config: &Config,
-    trial: &Trial,
-    call: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (left, abort) = (trial.left(), config.options.abort.clone());
-    let limits = Limits::new(left, abort).counted_with(config.context.limits());
-    within(&limits, Operation::GetStatusChange, move |_| call())
-}
-
-/// Identifies the card if it could be another one, and sets it up if that is due.
+/// Identifies the card if it could be another one, sets it up and logs in if that is due.
 pub(super) fn prepare(
     card: &mut SessionCard<'_>,
     config: &Config,
     hooks: &mut Hooks,
     state: &mut State,
     events: &mut Events,
+    trial: &Trial,
 ) -> Result<(), Stop> {
-    if let (true, Some(identity)) = (state.unidentified, &mut hooks.identity) {
-        let found = call_hook(card, identity)?;
+    if trial.is_upkeep && state.hook_failed {
+        // Not before the program asks for it.
+        return Ok(());
+    }
+    let prepared = identify(card, hooks, state, events)
+        .and_then(|()| set_up(card, config, hooks, state, events, trial));
+    state.hook_failed = matches!(
+        prepared,
+        Err(Stop::Fail(SessionError::Hook(_) | SessionError::Login(_)))
+    );
+    prepared
+}
+
+fn identify(
+    card: &mut SessionCard<'_>,
+    hooks: &mut Hooks,
+    state: &mut State,
+    events: &mut Events,
+) -> Result<(), Stop> {
+    if state.is_identified {
+        return Ok(());
+    }
+    if let Some(identity) = &mut hooks.identity {
+        let found = call_hook(card, identity, SessionHook::Identity, events)?;
         match &state.identity {
             Some(expected) if *expected != found => {
                 return Err(Stop::Fail(SessionError::WrongCard {
@@ -171,10 +74,19 @@ pub(super) fn prepare(
         }
         events.tell(SessionEvent::Identified);
     }
-    if state.unidentified {
-        state.unidentified = false;
-        state.reader = Some(card.reader_name().clone());
-    }
+    state.is_identified = true;
+    state.reader = Some(card.reader_name().clone());
+    Ok(())
+}
+
+fn set_up(
+    card: &mut SessionCard<'_>,
+    config: &Config,
+    hooks: &mut Hooks,
+    state: &mut State,
+    events: &mut Events,
+    trial: &Trial,
+) -> Result<(), Stop> {
     let lost = match config.setup_when {
         SetUpWhen::Always => true,
         SetUpWhen::OnLoss => card.share_mode() == ShareMode::Shared,
@@ -183,38 +95,22 @@ pub(super) fn prepare(
     if lost || !state.set_up {
         state.set_up = false;
         if let Some(setup) = &mut hooks.setup {
-            call_hook(card, setup)?;
+            call_hook(card, setup, SessionHook::SetUp, events)?;
             events.tell(SessionEvent::SetUp);
         }
+        state.needs_login = true;
+    }
+    if let (true, false, Some(login)) = (state.needs_login, trial.is_upkeep, &mut hooks.login) {
+        let identification = match hooks.identity {
+            Some(_) => Identification::ByIdentity,
+            None => Identification::ByConnection {
+                number: state.connection,
+            },
+        };
+        login.perform(card, identification, events)?;
+        state.needs_login = false;
     }
     Ok(())
-}
-
-/// Calls a hook, which can be repeated whatever it has done.
-pub(super) fn call_hook<T>(card: &mut SessionCard<'_>, hook: &mut Hook<T>) -> Result<T, Stop> {
-    let answer = hook(card);
-    let progress = card.take_progress();
-    answer.map_err(|error| match failure_behind(&error, &progress) {
-        Some(failure) => Stop::Recover(failure),
-        None => Stop::Fail(SessionError::Hook(error)),
-    })
-}
-
-/// The failure of the card that the error of a hook or of the work is about: that of the last call,
-/// or if that has succeeded, the one of an earlier call that was returned. An error that comes by
-/// way of `anyhow` without a context can be told by its text alone.
-fn failure_behind(error: &BoxError, progress: &Progress) -> Option<Error> {
-    if progress.failure.is_some() || !progress.has_failed() {
-        return progress.failure.clone();
-    }
-    let error: &(dyn std::error::Error + 'static) = &**error;
-    let found = Error::find(error);
-    let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
-    let is_returned = |failure: &&Error| match found {
-        Some(found) => found == *failure,
-        None => texts.contains(&failure.to_string()),
-    };
-    progress.failures.iter().rev().find(is_returned).cloned()
 }
 
 /// Does the work, and says what its failure means.
@@ -228,6 +124,9 @@ pub(super) fn attend<T, E: Into<BoxError>>(
     let answer = work(card);
     let progress = card.take_progress();
     state.set_up = !progress.has_failed();
+    if progress.completed > 0 {
+        state.ladder.reset();
+    }
     let work = match answer.map_err(E::into) {
         Ok(value) => {
             // The work may do without what failed; the next one needs the card.

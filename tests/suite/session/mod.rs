@@ -1,10 +1,14 @@
 //! Sessions go on after what happens to cards, and no command reaches a card twice.
 #![cfg(target_os = "linux")]
 
+mod candidates;
 mod errors;
 mod guard;
 mod limits;
+mod login;
 mod recovery;
+mod release;
+mod silence;
 mod upkeep;
 mod work;
 
@@ -14,9 +18,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, CardFilter, ConnectOptions, Context, ControlCode, Disposition, Error, ErrorKind,
-    Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard,
-    SessionError, SessionEvent, SetUpWhen, ShareMode,
+    AbortHandle, BoxError, CardFilter, ConnectOptions, Context, ControlCode, Disposition, Error,
+    ErrorKind, Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder,
+    SessionCard, SessionError, SessionEvent, SetUpWhen, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, isolated, isolated_with_peer};
 
@@ -56,6 +60,10 @@ impl Told {
 
     fn connects(&self) -> usize {
         self.count(|event| matches!(event, SessionEvent::Connected { .. }))
+    }
+
+    fn reconnects(&self) -> usize {
+        self.count(|event| matches!(event, SessionEvent::Reconnected { .. }))
     }
 
     fn recoveries(&self) -> Vec<Recovery> {

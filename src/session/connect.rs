@@ -1,0 +1,214 @@
+//! How a session comes to its card: looks, waits, connects, begins a transaction.
+
+use std::time::{Duration, Instant};
+
+use super::State;
+use super::builder::{Config, Events};
+use super::candidates::Candidate;
+use super::card::SessionCard;
+use super::error::SessionError;
+use super::event::SessionEvent;
+use super::recovery::Trial;
+use super::steps::Stop;
+use crate::card::Card;
+use crate::channel::Limits;
+use crate::context::within;
+use crate::error::{Error, ErrorKind, Operation, Refusal, Result, Seen, SeenReader};
+use crate::look::reader_states;
+use crate::monitor::{Monitor, MonitorOptions};
+use crate::values::ReaderState;
+
+/// A transaction that begins sooner than this has not waited for another program.
+const SOON: Duration = Duration::from_millis(50);
+
+/// What a look has found.
+pub(super) struct Found {
+    pub(super) candidate: Option<Candidate>,
+    /// What there is in the readers that matter.
+    seen: Vec<SeenReader>,
+}
+
+impl Found {
+    fn new<'a>(
+        states: impl IntoIterator<Item = &'a ReaderState> + Clone,
+        config: &Config,
+        state: &State,
+    ) -> Found {
+        let (wanted, preferred) = (&config.wanted, state.reader.as_ref());
+        let candidate = state.turned_away.choose(states.clone(), wanted, preferred);
+        Found {
+            candidate,
+            seen: state.turned_away.report(states, wanted),
+        }
+    }
+}
+
+/// Looks for the card, and does not wait for it. If the readers cannot be listed any more, the
+/// card may be in the reader that was chosen or used before.
+pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
+    let scope = config.context.scope();
+    match limited(config, trial, move || reader_states(scope)) {
+        Err(error) if error.kind() == ErrorKind::StaleProcess => {
+            let known = config.wanted.only_reader().or(state.reader.as_ref());
+            let known = known.filter(|name| {
+                config.wanted.takes_any_card_in(name) && !state.turned_away.concerns(name)
+            });
+            let known = known.cloned().ok_or(error)?;
+            Ok(Found {
+                candidate: Some(Candidate::in_reader(known)),
+                seen: Vec::new(),
+            })
+        }
+        states => Ok(Found::new(&states?, config, state)),
+    }
+}
+
+/// Waits for the card: none at the deadline.
+fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
+    let mut options = MonitorOptions::new();
+    if let Some(abort) = &config.options.abort {
+        options = options.abort_handle(abort);
+    }
+    let mut monitor = Monitor::start(
+        config.context.scope(),
+        options,
+        config.context.limits().pending(),
+    )?;
+    monitor.is_not_waited_for();
+    let mut last = Vec::new();
+    let waited = monitor.states_until(trial.end, |states| {
+        let found = Found::new(states, config, state);
+        last.clone_from(&found.seen);
+        found.candidate.is_some().then_some(found)
+    })?;
+    Ok(waited.unwrap_or(Found {
+        candidate: None,
+        seen: last,
+    }))
+}
+
+/// Begins a transaction, and connects first if there is no connection.
+pub(super) fn begin<'a>(
+    card: &'a mut Option<Card>,
+    config: &Config,
+    state: &mut State,
+    events: &mut Events,
+    trial: &mut Trial,
+) -> Result<SessionCard<'a>, Stop> {
+    let card = match card {
+        Some(card) => card,
+        none => none.insert(connect(config, state, events, trial)?),
+    };
+    card.set_end(trial.end);
+    let begun = Instant::now();
+    let transaction = card.transaction()?;
+    let duration = begun.elapsed();
+    if duration >= SOON {
+        events.tell(SessionEvent::WaitedForOthers { duration });
+    }
+    Ok(SessionCard::new(transaction, config.keep_alive, trial.end))
+}
+
+/// Finds a card and connects to it. One that cannot be connected makes way for the next.
+fn connect(
+    config: &Config,
+    state: &mut State,
+    events: &mut Events,
+    trial: &mut Trial,
+) -> Result<Card, Stop> {
+    state.card_is_new();
+    loop {
+        let candidate = find(config, state, events, trial)?;
+        let reader_name = candidate.reader_name.clone();
+        let own = config.call_timeout();
+        let limit = match (own, trial.left()) {
+            (Some(own), Some(left)) => Some(own.min(left)),
+            (own, left) => own.or(left),
+        };
+        let options = config.options.clone().timeout(limit);
+        state.candidate = Some(candidate.clone());
+        let mut card = match config.context.connect(&reader_name, options) {
+            Ok(card) => card,
+            Err(error) if makes_way(&error) => {
+                state.turned_away.for_now(candidate, error);
+                continue;
+            }
+            Err(error) => return Err(Stop::Recover(error)),
+        };
+        card.set_timeout(own);
+        if candidate.is_mute && !config.wanted.takes_any_card_in(&reader_name) {
+            // It could not be judged before.
+            let found = look(config, state, trial)?.candidate;
+            let found = found.filter(|it| it.reader_name == reader_name && !it.is_mute);
+            if found.is_none() {
+                state.turned_away.for_good(candidate, Seen::NotMatching);
+                continue;
+            }
+            state.candidate = found;
+        }
+        let protocol = card.protocol();
+        state.loss_is_told = false;
+        state.has_connected = true;
+        events.tell(SessionEvent::Connected {
+            reader_name,
+            protocol,
+        });
+        return Ok(card);
+    }
+}
+
+/// The next card to connect, which is waited for if that is wanted.
+fn find(
+    config: &Config,
+    state: &mut State,
+    events: &mut Events,
+    trial: &mut Trial,
+) -> Result<Candidate, Stop> {
+    let found = look(config, state, trial)?;
+    if let Some(candidate) = found.candidate {
+        return Ok(candidate);
+    }
+    if let Some(error) = state.turned_away.take_failure() {
+        return Err(Stop::Recover(error.with_seen(found.seen)));
+    }
+    let no_card = |seen| {
+        let error = Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD);
+        error.with_seen(seen)
+    };
+    if !trial.wait {
+        return Err(Stop::Recover(no_card(found.seen)));
+    }
+    events.tell(SessionEvent::WaitingForCard);
+    let waited = wait(config, state, trial)?;
+    if let Some(candidate) = waited.candidate {
+        trial.fresh();
+        return Ok(candidate);
+    }
+    let cause = match trial.last() {
+        Some(error) => error.with_seen(waited.seen),
+        None => no_card(waited.seen),
+    };
+    Err(Stop::Fail(SessionError::Deadline { cause: Some(cause) }))
+}
+
+/// Whether another card may do instead of one that could not be connected for this.
+fn makes_way(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::SharingViolation
+            | ErrorKind::ProtocolMismatch
+            | ErrorKind::CardUnresponsive
+            | ErrorKind::CardUnsupported
+    )
+}
+
+/// Makes a call that is not on the card, within the limits of the run.
+pub(super) fn limited<T: Send + 'static>(
+    config: &Config,
+    trial: &Trial,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (left, abort) = (trial.left(), config.options.abort.clone());
+    let limits = Limits::new(left, abort).counted_with(config.context.limits());
+    within(&limits, Operation::GetStatusChange, move |_| call())
+}

@@ -1,0 +1,212 @@
+//! What the program gives a session to call, and what a hook's failure means.
+
+use std::fmt;
+
+use super::builder::Events;
+use super::card::{Progress, SessionCard};
+use super::error::{LoginWithheld, SessionError};
+use super::event::{SessionEvent, SessionHook};
+use super::steps::Stop;
+use crate::error::{BoxError, Error, chain};
+
+pub(super) type Hook<T> =
+    Box<dyn FnMut(&mut SessionCard<'_>) -> Result<T, BoxError> + Send + 'static>;
+
+/// A hook from a closure whose error is of any type.
+pub(super) fn hook<T, E: Into<BoxError>>(
+    mut hook: impl FnMut(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
+) -> Hook<T> {
+    Box::new(move |card| hook(card).map_err(E::into))
+}
+
+/// The hooks of a session.
+#[derive(Default)]
+pub(super) struct Hooks {
+    pub(super) setup: Option<Hook<()>>,
+    pub(super) identity: Option<Hook<Vec<u8>>>,
+    pub(super) login: Option<Login>,
+}
+
+/// What a hook returns if the session is to look for another card.
+///
+/// The session turns to the next card that it may use. If there is none, it waits for one, unless
+/// it is [not to wait](crate::SessionBuilder::wait_for_card). It reports the text in
+/// [`SessionEvent::CardSkipped`](crate::SessionEvent::CardSkipped) and [`Error::seen`].
+///
+/// ```no_run
+/// use scard::apdu::StatusWord;
+/// use scard::{BoxError, Command, Context, NotThisCard, Session};
+///
+/// let context = Context::establish()?;
+/// let piv = Command::select(b"\xA0\x00\x00\x03\x08")?;
+/// let session = Session::builder(&context)
+///     .setup(move |card| -> Result<(), BoxError> {
+///         match card.exchange(&piv)? {
+///             answer if answer.is_success() => Ok(()),
+///             answer if answer.status() == StatusWord::FILE_NOT_FOUND => {
+///                 Err(NotThisCard::because("it has no PIV application").into())
+///             }
+///             answer => Err(answer.ok().unwrap_err().into()),
+///         }
+///     })
+///     .open()?;
+/// println!("the card is in {}", session.reader_name().unwrap());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NotThisCard {
+    why: String,
+}
+
+impl NotThisCard {
+    /// With the reason, for people.
+    pub fn because(why: impl Into<String>) -> NotThisCard {
+        NotThisCard { why: why.into() }
+    }
+
+    /// Where it is the cause of an error.
+    fn find(error: &BoxError) -> Option<&NotThisCard> {
+        let error: &(dyn std::error::Error + 'static) = &**error;
+        chain(error).find_map(|error| error.downcast_ref())
+    }
+
+    /// The reason.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
+impl fmt::Display for NotThisCard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not this card: {}", self.why)
+    }
+}
+
+impl std::error::Error for NotThisCard {}
+
+/// The failure of the card that the error of a hook or of the work is about: that of the last call,
+/// or if that has succeeded, the one of an earlier call that was returned. An error that comes by
+/// way of `anyhow` without a context can be told by its text alone.
+pub(super) fn failure_behind(error: &BoxError, progress: &Progress) -> Option<Error> {
+    if progress.failure.is_some() || !progress.has_failed() {
+        return progress.failure.clone();
+    }
+    let error: &(dyn std::error::Error + 'static) = &**error;
+    let found = Error::find(error);
+    let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
+    let is_returned = |failure: &&Error| match found {
+        Some(found) => found == *failure,
+        None => texts.contains(&failure.to_string()),
+    };
+    progress.failures.iter().rev().find(is_returned).cloned()
+}
+
+/// Calls a hook, which can be repeated whatever it has done until the card has answered.
+pub(super) fn call_hook<T>(
+    card: &mut SessionCard<'_>,
+    hook: &mut Hook<T>,
+    which: SessionHook,
+    events: &mut Events,
+) -> Result<T, Stop> {
+    let answer = hook(card);
+    let progress = card.take_progress();
+    answer.map_err(|error| match failure_behind(&error, &progress) {
+        Some(failure) => Stop::Recover(failure),
+        None => match NotThisCard::find(&error) {
+            Some(NotThisCard { why }) => Stop::NotThisCard { why: why.clone() },
+            None => refused(which, error, events),
+        },
+    })
+}
+
+/// A hook that failed although the card did not.
+fn refused(hook: SessionHook, error: BoxError, events: &mut Events) -> Stop {
+    let message = error.to_string();
+    events.tell(SessionEvent::HookFailed { hook, message });
+    Stop::Fail(match hook {
+        SessionHook::Login => SessionError::Login(error),
+        SessionHook::Identity | SessionHook::SetUp => SessionError::Hook(error),
+    })
+}
+
+/// A hook that uses up tries, and what became of them.
+pub(super) struct Login {
+    hook: Hook<()>,
+    /// The card whose tries were used last.
+    presented_to: Option<Identification>,
+    withheld: Option<LoginWithheld>,
+}
+
+/// How it is known which card this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identification {
+    /// It has the identity that the session began with.
+    ByIdentity,
+    /// It has not been away: this is the same connection, and it has not been reconnected.
+    ByConnection {
+        /// The number of this connection.
+        number: u64,
+    },
+}
+
+impl Login {
+    pub(super) fn new(hook: Hook<()>) -> Login {
+        Login {
+            hook,
+            presented_to: None,
+            withheld: None,
+        }
+    }
+
+    /// From now on the card may be any other.
+    pub(super) fn forget_card(&mut self) {
+        if self.presented_to.is_some() && self.withheld.is_none() {
+            self.withheld = Some(LoginWithheld::CardNotIdentified);
+        }
+    }
+
+    /// Logs in to a card, if that can be done without risk to another card's tries, or to this
+    /// one's a second time.
+    pub(super) fn perform(
+        &mut self,
+        card: &mut SessionCard<'_>,
+        identification: Identification,
+        events: &mut Events,
+    ) -> Result<(), Stop> {
+        let is_same = self.presented_to.is_none_or(|it| it == identification);
+        let unidentified = (!is_same).then_some(LoginWithheld::CardNotIdentified);
+        if let Some(reason) = self.withheld.or(unidentified) {
+            return Err(Stop::Fail(SessionError::LoginWithheld(reason)));
+        }
+        // Stays so in a panic.
+        self.withheld = Some(LoginWithheld::Refused);
+        let answer = (self.hook)(card);
+        let progress = card.take_progress();
+        if progress.touched {
+            self.presented_to = Some(identification);
+        }
+        let error = match answer {
+            Ok(()) => {
+                self.withheld = None;
+                events.tell(SessionEvent::LoggedIn);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        Err(match failure_behind(&error, &progress) {
+            None => refused(SessionHook::Login, error, events),
+            Some(failure) => {
+                self.withheld = None;
+                match progress.touched {
+                    // Whether a try was used is not known.
+                    true => Stop::Fail(SessionError::Interrupted {
+                        error: failure,
+                        completed: progress.completed,
+                        work: error,
+                    }),
+                    false => Stop::Recover(failure),
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,255 @@
+//! A PIN is presented when the program asks for it, and once if it is wrong.
+
+use super::*;
+use scard::{Command, LoginWithheld, SessionHook};
+use scard_testkit::{CardHandle, VirtualCard};
+
+/// What the card keeps without power.
+struct Pin {
+    value: &'static [u8; 4],
+    tries: u8,
+}
+
+/// The PIN of a card, as its holder knows it.
+#[derive(Clone)]
+struct Holder(Arc<Mutex<Pin>>);
+
+impl Holder {
+    fn new() -> Holder {
+        let pin = Pin {
+            value: b"1234",
+            tries: 3,
+        };
+        Holder(Arc::new(Mutex::new(pin)))
+    }
+
+    /// SELECT, a serial number, VERIFY, numbered commands.
+    fn card(&self, serial: u8) -> VirtualCard {
+        let pin = self.0.clone();
+        VirtualCard::new(move |command: &[u8]| {
+            let mut pin = pin.lock().unwrap();
+            match command {
+                [0, 0x20, 0, 1, 4, ..] if pin.tries == 0 => vec![0x69, 0x83],
+                [0, 0x20, 0, 1, 4, tried @ ..] if tried == pin.value => {
+                    pin.tries = 3;
+                    OK.to_vec()
+                }
+                [0, 0x20, 0, 1, 4, ..] => {
+                    pin.tries -= 1;
+                    vec![0x63, 0xC0 | pin.tries]
+                }
+                [0, 0xCA, ..] => vec![serial, 0x90, 0x00],
+                _ => OK.to_vec(),
+            }
+        })
+        .atr(scard_testkit::atr::T1)
+    }
+
+    fn tries(&self) -> u8 {
+        self.0.lock().unwrap().tries
+    }
+
+    /// The PIN is changed by another program.
+    fn change(&self) {
+        self.0.lock().unwrap().value = b"4321";
+    }
+}
+
+fn verify(pin: &[u8; 4]) -> impl FnMut(&mut SessionCard<'_>) -> Result<(), BoxError> + Send {
+    let pin = *pin;
+    move |card| {
+        let verify = Command::new(0, 0x20, 0, 1)?.with_data(pin)?;
+        Ok(card.exchange(&verify)?.ok().map(drop)?)
+    }
+}
+
+/// How often a PIN was presented.
+fn presented(card: &CardHandle) -> usize {
+    let log = card.log();
+    log.iter()
+        .filter(|it| it.command.get(1) == Some(&0x20))
+        .count()
+}
+
+struct Desk {
+    holder: Holder,
+    fixture: Fixture,
+    told: Told,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let holder = Holder::new();
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let sandbox = sandbox.card(0, holder.card(1)).start().unwrap();
+        Desk {
+            fixture: Fixture::of(sandbox),
+            told: Told::default(),
+            holder,
+        }
+    }
+
+    fn builder(&self) -> SessionBuilder {
+        let told = self.told.clone();
+        Session::builder(&self.fixture.context)
+            .reader(&self.fixture.reader)
+            .timeout(Some(LONG))
+            .keep_alive(Duration::from_millis(5))
+            .on_event(move |event| told.push(event))
+    }
+
+    /// Each of several resets is noticed and recovered from.
+    fn reset_and_idle(&self, session: &mut Session) {
+        for _ in 0..3 {
+            self.fixture.reset_by_another();
+            let reconnected = self.told.reconnects();
+            wait_until("the session to see the reset", || {
+                let _ = session.keep_alive();
+                self.told.reconnects() > reconnected
+            });
+        }
+    }
+}
+
+fn works(session: &mut Session) -> Result<(), SessionError> {
+    session.run(|card| card.transmit(COMMAND)).map(drop)
+}
+
+fn failures(told: &Told, hook: SessionHook) -> usize {
+    told.count(|event| matches!(event, SessionEvent::HookFailed { hook: it, .. } if *it == hook))
+}
+
+#[test]
+fn an_idle_session_repeats_no_set_up_that_was_refused() {
+    isolated(|| {
+        let desk = Desk::new();
+        let mut session = desk.builder().setup(verify(b"1234")).open().unwrap();
+        desk.holder.change();
+        desk.reset_and_idle(&mut session);
+        assert_eq!(desk.holder.tries(), 2);
+        assert_eq!(failures(&desk.told, SessionHook::SetUp), 1);
+        // The program asks, once.
+        let error = works(&mut session).unwrap_err();
+        assert!(matches!(error, SessionError::Hook(_)), "{error:?}");
+        assert_eq!(desk.holder.tries(), 1);
+        desk.reset_and_idle(&mut session);
+        assert_eq!(desk.holder.tries(), 1);
+    });
+}
+
+#[test]
+fn refused_credentials_are_presented_once() {
+    isolated(|| {
+        let desk = Desk::new();
+        let mut session = desk
+            .builder()
+            .identity(serial)
+            .login(verify(b"1234"))
+            .build();
+        works(&mut session).unwrap();
+        desk.holder.change();
+        desk.reset_and_idle(&mut session);
+        assert_eq!(desk.holder.tries(), 3, "nobody has asked");
+        let error = works(&mut session).unwrap_err();
+        assert!(matches!(error, SessionError::Login(_)), "{error:?}");
+        assert_eq!(error.recovery(), Recovery::AskUser);
+        assert_eq!(failures(&desk.told, SessionHook::Login), 1);
+        for _ in 0..5 {
+            desk.fixture.reset_by_another();
+            let error = session.run_restartable(|card| card.transmit(COMMAND));
+            let error = error.unwrap_err();
+            let withheld = matches!(error, SessionError::LoginWithheld(LoginWithheld::Refused));
+            assert!(withheld, "{error:?}");
+        }
+        assert_eq!(desk.holder.tries(), 2);
+        session.set_login(verify(b"4321"));
+        works(&mut session).unwrap();
+        assert_eq!(desk.holder.tries(), 3);
+        assert!(desk.told.all().contains(&SessionEvent::LoggedIn));
+    });
+}
+
+#[test]
+fn opening_does_not_log_in_and_the_first_run_does() {
+    isolated(|| {
+        let desk = Desk::new();
+        for when in [SetUpWhen::OnLoss, SetUpWhen::OnReset] {
+            desk.fixture.card.clear_log();
+            let builder = desk.builder().setup_when(when).login(verify(b"1234"));
+            let mut session = builder.open().unwrap();
+            assert_eq!(presented(&desk.fixture.card), 0);
+            works(&mut session).unwrap();
+            assert_eq!(presented(&desk.fixture.card), 1);
+            works(&mut session).unwrap();
+            let again = usize::from(when == SetUpWhen::OnLoss);
+            assert_eq!(presented(&desk.fixture.card), 1 + again);
+        }
+    });
+}
+
+#[test]
+fn credentials_are_presented_to_no_other_card() {
+    isolated(|| {
+        let desk = Desk::new();
+        let reader = desk.fixture.sandbox.reader(0);
+        let other = Holder::new();
+        let mut known = desk
+            .builder()
+            .identity(serial)
+            .login(verify(b"1234"))
+            .build();
+        let mut unknown = desk.builder().login(verify(b"1234")).build();
+        works(&mut known).unwrap();
+        works(&mut unknown).unwrap();
+        let before = presented(&desk.fixture.card);
+
+        // The same card, which only one of them can know.
+        desk.fixture.reset_by_another();
+        works(&mut known).unwrap();
+        let error = works(&mut unknown).unwrap_err();
+        let why = LoginWithheld::CardNotIdentified;
+        let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
+        assert!(withheld, "{error:?}");
+        assert_eq!(presented(&desk.fixture.card), before + 1);
+        unknown.set_login(verify(b"1234"));
+        works(&mut unknown).unwrap();
+
+        let other = reader.swap(other.card(2)).unwrap();
+        let error = works(&mut known).unwrap_err();
+        assert!(matches!(error, SessionError::WrongCard { .. }), "{error:?}");
+        let error = works(&mut unknown).unwrap_err();
+        let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
+        assert!(withheld, "{error:?}");
+        // That any card will do is not said of the credentials.
+        known.forget_identity();
+        let error = works(&mut known).unwrap_err();
+        let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
+        assert!(withheld, "{error:?}");
+        assert_eq!(presented(&other), 0);
+        known.set_login(verify(b"1234"));
+        works(&mut known).unwrap();
+        assert_eq!(presented(&other), 1);
+    });
+}
+
+/// Whether the card has counted a try is not known then.
+#[test]
+fn a_login_that_the_card_did_not_answer_is_not_repeated_in_its_run() {
+    isolated(|| {
+        let desk = Desk::new();
+        let mut session = desk.builder().identity(serial).build();
+        works(&mut session).unwrap();
+        session.set_login(verify(b"1234"));
+        let reader = desk.fixture.sandbox.reader(0);
+        let error = IfdError::COMMUNICATION_ERROR;
+        // The connection is as it was, so that this is the VERIFY.
+        reader.fail_next(IfdCall::Transmit, error).unwrap();
+        let error = session.run_restartable(|card| card.transmit(COMMAND));
+        let error = error.unwrap_err();
+        let interrupted = matches!(error, SessionError::Interrupted { completed: 0, .. });
+        assert!(interrupted, "{error:?}");
+        assert_eq!(presented(&desk.fixture.card), 0);
+        works(&mut session).unwrap();
+        assert_eq!(presented(&desk.fixture.card), 1);
+    });
+}

@@ -1,0 +1,94 @@
+//! A session lets go of its card.
+
+use super::*;
+use crate::support::usage::threads;
+use scard::Card;
+
+fn connect_exclusively(fixture: &Fixture) -> Result<Card> {
+    fixture.try_connect(ConnectOptions::new().share_mode(ShareMode::Exclusive))
+}
+
+fn is_held(fixture: &Fixture) -> bool {
+    match connect_exclusively(fixture) {
+        Ok(_) => false,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::SharingViolation);
+            true
+        }
+    }
+}
+
+#[test]
+fn a_session_lets_go_on_request() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let (mut session, told) = open(&fixture);
+        works(&mut session, 1);
+        assert!(is_held(&fixture));
+        let identity = session.identity().map(<[u8]>::to_vec);
+        session.release();
+        session.release();
+        assert_eq!(told.count(|event| *event == SessionEvent::Released), 1);
+        let other = connect_exclusively(&fixture).unwrap();
+        // It is not taken back unasked.
+        session.keep_alive().unwrap();
+        drop(other);
+        session.keep_alive().unwrap();
+        assert!(!is_held(&fixture));
+        told.clear();
+        works(&mut session, 2);
+        assert_eq!((told.connects(), told.setups()), (1, 1));
+        assert_eq!(session.identity().map(<[u8]>::to_vec), identity);
+        session.keep_alive().unwrap();
+        assert!(is_held(&fixture));
+    });
+}
+
+#[test]
+fn an_idle_session_lets_go() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let told = Told::default();
+        let builder = builder(&fixture, &told).keep_alive(Duration::from_millis(1));
+        let mut session = builder.release_after(NEVER).open().unwrap();
+        works(&mut session, 1);
+        assert!(is_held(&fixture));
+        wait_until("the card to be free", || !is_held(&fixture));
+        told.clear();
+        works(&mut session, 2);
+        assert_eq!(told.all().first(), Some(&SessionEvent::Released));
+        assert_eq!((told.connects(), told.setups()), (1, 1));
+        // To keep it alive is no use of it.
+        wait_until("the card to be free", || {
+            session.keep_alive().unwrap();
+            !is_held(&fixture)
+        });
+        // Neither thread nor card is left behind.
+        works(&mut session, 3);
+        drop(session);
+        assert!(!is_held(&fixture));
+        wait_until("the end of the thread", || {
+            threads().iter().all(|(_, name)| name != "scard-idle")
+        });
+    });
+}
+
+#[test]
+fn a_session_in_use_does_not_let_go() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let told = Told::default();
+        let short = Duration::from_millis(1);
+        let mut session = builder(&fixture, &told)
+            .release_after(short)
+            .open()
+            .unwrap();
+        let answer = session.run(|card| {
+            let other = fixture.use_by_another();
+            // Longer than it may be idle.
+            assert_blocked(&other);
+            card.transmit(&numbered(APPLICATION, 1))
+        });
+        assert_eq!(answer.unwrap(), OK);
+    });
+}

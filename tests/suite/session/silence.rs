@@ -1,0 +1,107 @@
+//! Cards that do not answer.
+
+use super::*;
+
+fn kit() -> Fixture {
+    let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+    Fixture::of(sandbox.card(0, card()).start().unwrap())
+}
+
+fn fail_next(fixture: &Fixture, call: IfdCall) {
+    let error = match call {
+        IfdCall::Transmit => IfdError::COMMUNICATION_ERROR,
+        _ => IfdError::POWER_ACTION,
+    };
+    fixture.sandbox.reader(0).fail_next(call, error).unwrap();
+}
+
+/// Takes the card out and puts it in so that it does not come up.
+fn insert_mute(fixture: &Fixture) {
+    let reader = fixture.sandbox.reader(0);
+    reader.remove().unwrap();
+    fail_next(fixture, IfdCall::PowerOn);
+    fail_next(fixture, IfdCall::Reset);
+    reader.insert_now(&fixture.card).unwrap();
+    wait_until("the card to be mute", || {
+        let states = fixture.context.reader_states().unwrap();
+        states.iter().any(|state| state.is_mute())
+    });
+}
+
+#[test]
+fn a_card_that_did_not_come_up_is_powered_again() {
+    isolated(|| {
+        let fixture = kit();
+        insert_mute(&fixture);
+        let (mut session, _) = open(&fixture);
+        works(&mut session, 1);
+        // Also one that is chosen by its ATR.
+        drop(session);
+        insert_mute(&fixture);
+        let told = Told::default();
+        let atr = fixture.card.atr().to_vec();
+        let cards = CardFilter::new().reader(&fixture.reader);
+        let session = builder(&fixture, &told)
+            .cards(cards.clone().atr(&atr))
+            .open();
+        session.unwrap();
+        insert_mute(&fixture);
+        let other = cards.atr(&[0x3B, 0x00]);
+        let builder = builder(&fixture, &told).cards(other).wait_for_card(false);
+        let error = builder.open().unwrap_err();
+        let cause = error.error().unwrap();
+        let seen: Vec<&str> = cause.seen().iter().map(|it| it.seen().name()).collect();
+        assert_eq!(seen, ["not-matching"], "{cause}");
+    });
+}
+
+#[test]
+fn a_card_whose_reset_by_another_failed_is_powered_again() {
+    isolated(|| {
+        let fixture = kit();
+        let (mut session, told) = open(&fixture);
+        fail_next(&fixture, IfdCall::Reset);
+        let mut other = fixture.connect();
+        reconnect(&mut other, Initialization::Reset).unwrap_err();
+        works(&mut session, 1);
+        assert!(!told.recoveries().is_empty());
+    });
+}
+
+#[test]
+fn a_reset_that_failed_is_followed_by_others() {
+    isolated(|| {
+        let fixture = kit();
+        let (mut session, told) = open(&fixture);
+        fail_next(&fixture, IfdCall::Transmit);
+        fail_next(&fixture, IfdCall::Reset);
+        let work = |card: &mut SessionCard<'_>| card.transmit(&numbered(APPLICATION, 1));
+        assert_eq!(session.run_restartable(work).unwrap(), OK);
+        assert!(told.recoveries().len() >= 2, "{:?}", told.all());
+    });
+}
+
+#[test]
+fn a_card_that_never_answers_is_said_not_to() {
+    isolated(|| {
+        let fixture = kit();
+        let (mut session, told) = open(&fixture);
+        let reader = fixture.sandbox.reader(0);
+        for call in [IfdCall::Transmit, IfdCall::Reset, IfdCall::PowerOn] {
+            reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
+        }
+        let work = |card: &mut SessionCard<'_>| card.transmit(&numbered(APPLICATION, 1));
+        let error = session.run_restartable(work).unwrap_err();
+        assert!(
+            matches!(error, SessionError::Unresponsive { .. }),
+            "{error:?}"
+        );
+        assert!(error.to_string().starts_with("the card does not answer"));
+        assert_eq!(error.kind(), Some(ErrorKind::CardUnresponsive));
+        // Each was tried more than once.
+        assert!(told.recoveries().len() >= 4, "{:?}", told.all());
+        // And is again when it may help.
+        reader.clear_faults().unwrap();
+        assert_eq!(session.run_restartable(work).unwrap(), OK);
+    });
+}
