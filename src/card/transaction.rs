@@ -262,7 +262,7 @@ impl<'card> Transaction<'card> {
 
     /// What the transaction is, without the borrow of its card: it goes on until
     /// [`resume`](Transaction::resume)d, or until the connection ends.
-    pub(crate) fn suspend(mut self) -> Hold {
+    pub(crate) fn suspend(&mut self) -> Hold {
         let hold = self.hold;
         self.hold.end();
         hold

@@ -4,10 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::thread;
 
-use super::{Session, SessionBuilder, SessionCard, SessionError};
+use super::{AsyncSessionGuard, Session, SessionBuilder, SessionCard, SessionError};
 use crate::channel::{Limits, begin};
 use crate::context::AsyncContext;
 use crate::error::{BoxError, Error, Operation, Refusal, Result};
@@ -159,6 +159,31 @@ impl AsyncSession {
         outcome.map_err(SessionError::Card)?
     }
 
+    /// Begins a piece of work and returns the card for it, whose calls are futures. See
+    /// [`Session::begin`].
+    ///
+    /// ```no_run
+    /// # async fn demo(session: &mut scard::AsyncSession) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut card = session.begin().await?;
+    /// let challenge = card.transmit(b"\x00\x84\x00\x00\x08").await?;
+    /// card.end().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The [time-out](SessionBuilder::timeout) counts from here on, for the whole of the work.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::begin`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`run`](AsyncSession::run). If the work has begun anyway, it ends at once.
+    pub async fn begin(&mut self) -> Result<AsyncSessionGuard<'_>, SessionError> {
+        AsyncSessionGuard::begin(self).await
+    }
+
     /// Looks whether the card is still there, and if not, recovers now. See
     /// [`Session::keep_alive`].
     ///
@@ -219,8 +244,39 @@ impl AsyncSession {
         self.place = Place::Here(session);
     }
 
+    /// Has the work of a guard ended, if there is any, without waiting for it: after the call that
+    /// is under way.
+    pub(super) fn end_work_later(&mut self) {
+        let way_back: WayBack = match std::mem::replace(&mut self.place, Place::Away) {
+            Place::Here(session) if session.state.suspended.is_none() => {
+                self.place = Place::Here(session);
+                return;
+            }
+            Place::Here(session) => Box::pin(std::future::ready(Ok(session))),
+            Place::OnItsWayBack(way_back) => way_back,
+            Place::Away => return,
+        };
+        let job = |way_back: &mut WayBack, _: &Permit<'_>| {
+            // What was under way on this thread is over.
+            match way_back
+                .as_mut()
+                .poll(&mut TaskContext::from_waker(Waker::noop()))
+            {
+                Poll::Ready(Ok(mut session)) => {
+                    session.end_suspended_work();
+                    Ok(session)
+                }
+                Poll::Ready(Err(abandoned)) => Err(abandoned),
+                Poll::Pending => Err(Abandoned::before_it_began(GivenUp::NoThread)),
+            }
+        };
+        if let Ok(under_way) = begin(&mut self.worker, way_back, &Limits::default(), job) {
+            self.place = Place::OnItsWayBack(Box::pin(async { under_way.await?.1 }));
+        }
+    }
+
     /// Does something with the session on its thread.
-    async fn perform<T: Send + 'static>(
+    pub(super) async fn perform<T: Send + 'static>(
         &mut self,
         f: impl FnOnce(&mut Session) -> T + Send + 'static,
     ) -> Result<T> {

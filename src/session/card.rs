@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::State;
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
-use crate::card::{Hold, Transaction};
+use crate::card::{Card, Hold, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Control, Transmit};
 use crate::values::{
@@ -18,6 +19,17 @@ const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// the session counts the commands.
 pub struct SessionCard<'a> {
     transaction: Transaction<'a>,
+    progress: Progress,
+    keep_alive: Option<Duration>,
+    end: Option<Instant>,
+    /// The session that learns how the work has ended, while a guard has this card: beside the card
+    /// and not beside the guard, so that the two stay together where guards swap their cards.
+    pub(super) owner: Option<&'a mut State>,
+}
+
+/// Work that has begun and goes on later, without the borrow of its session.
+pub(super) struct SuspendedWork {
+    hold: Hold,
     progress: Progress,
     keep_alive: Option<Duration>,
     end: Option<Instant>,
@@ -88,6 +100,7 @@ impl<'a> SessionCard<'a> {
             progress: Progress::default(),
             keep_alive,
             end,
+            owner: None,
         }
     }
 
@@ -96,9 +109,29 @@ impl<'a> SessionCard<'a> {
         std::mem::take(&mut self.progress)
     }
 
-    /// The transaction without the borrow of its card: it goes on.
-    pub(super) fn suspend(self) -> Hold {
-        self.transaction.suspend()
+    /// The work without the borrow of its card: its transaction goes on.
+    pub(super) fn suspend(&mut self) -> SuspendedWork {
+        SuspendedWork {
+            hold: self.transaction.suspend(),
+            progress: self.take_progress(),
+            keep_alive: self.keep_alive,
+            end: self.end,
+        }
+    }
+
+    pub(super) fn resume(
+        card: &'a mut Card,
+        work: SuspendedWork,
+        owner: &'a mut State,
+    ) -> SessionCard<'a> {
+        card.set_end(work.end);
+        SessionCard {
+            transaction: Transaction::resume(card, work.hold),
+            progress: work.progress,
+            keep_alive: work.keep_alive,
+            end: work.end,
+            owner: Some(owner),
+        }
     }
 
     /// Ends the transaction, and the deadline of the card.

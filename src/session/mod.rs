@@ -1,6 +1,8 @@
 //! Sessions: work on a card that goes on after resets, removals and restarts.
 
 #[cfg(feature = "async")]
+mod async_guard;
+#[cfg(feature = "async")]
 mod async_session;
 mod builder;
 mod card;
@@ -13,18 +15,20 @@ mod steps;
 use std::fmt;
 use std::time::Duration;
 
-use crate::card::{Card, Hold, Transaction};
+use crate::card::Card;
 use crate::context::Context;
 use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::limits::AbortHandle;
 use crate::values::{Disposition, Initialization, ReaderName};
 
 #[cfg(feature = "async")]
+pub use async_guard::AsyncSessionGuard;
+#[cfg(feature = "async")]
 pub use async_session::AsyncSession;
 use builder::{Config, Events, Hooks};
 pub use builder::{SessionBuilder, SetUpWhen};
 pub use card::SessionCard;
-use card::slice;
+use card::{SuspendedWork, slice};
 pub use error::SessionError;
 pub use event::SessionEvent;
 pub use guard::SessionGuard;
@@ -126,6 +130,8 @@ struct State {
     is_unfit: bool,
     /// Whether it was told that there is no card.
     loss_is_told: bool,
+    /// The work of a guard, while the guard does not borrow the session.
+    suspended: Option<SuspendedWork>,
 }
 
 impl State {
@@ -139,6 +145,7 @@ impl State {
             pending: None,
             is_unfit: false,
             loss_is_told: false,
+            suspended: None,
         }
     }
 }
@@ -274,24 +281,25 @@ impl Session {
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
+        self.state.suspended = None;
         let trial = self.trial();
-        let end = trial.end;
-        let hold = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
-        let Session {
-            card,
-            state,
-            config,
-            ..
-        } = self;
-        let Some(card) = card else {
-            // It cannot be begun without one.
-            let refused = Error::given_up(Operation::BeginTransaction, Refusal::ABANDONED);
-            return Err(SessionError::Card(refused));
-        };
-        card.set_end(end);
-        let transaction = Transaction::resume(card, hold);
-        let card = SessionCard::new(transaction, config.keep_alive, end);
-        Ok(SessionGuard::new(card, state))
+        let work = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
+        self.state.suspended = Some(work);
+        self.resume().map_err(SessionError::Card)
+    }
+
+    /// The guard of the work that was suspended. Fails if there is none.
+    fn resume(&mut self) -> Result<SessionGuard<'_>> {
+        match (&mut self.card, self.state.suspended.take()) {
+            (Some(card), Some(work)) => {
+                let card = SessionCard::resume(card, work, &mut self.state);
+                Ok(SessionGuard::new(card))
+            }
+            _ => Err(Error::given_up(
+                Operation::BeginTransaction,
+                Refusal::ABANDONED,
+            )),
+        }
     }
 
     /// Looks whether the card is still there, and if not, recovers now, so that the next run
@@ -366,6 +374,13 @@ impl Session {
                 tracing::debug!(error = %format_args!("{error:#}"), "the card is not there");
             }
         }
+    }
+
+    /// Ends the work that was suspended, if there is any.
+    #[cfg(feature = "async")]
+    fn end_suspended_work(&mut self) {
+        // As if its guard was dropped.
+        drop(self.resume());
     }
 
     /// What stops it for good.
@@ -587,7 +602,7 @@ impl Session {
 
     /// Connects, identifies and sets up as [`attempt`](Session::attempt) does, and leaves the
     /// transaction as it is.
-    fn attempt_to_begin(&mut self, trial: &mut Trial) -> Result<Hold, Stop> {
+    fn attempt_to_begin(&mut self, trial: &mut Trial) -> Result<SuspendedWork, Stop> {
         let Session {
             card,
             state,
