@@ -3,6 +3,7 @@
 #[cfg(feature = "async")]
 use std::future::Future;
 
+use super::forward::forward_control;
 use crate::attributes::{AttributeError, TypedAttribute};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::features::{
@@ -246,30 +247,13 @@ pub trait Control {
 }
 
 /// A pointer to a card or a reader is one itself.
-macro_rules! control_by_pointer {
-    ($pointer:ty) => {
-        impl<T: Control + ?Sized> Control for $pointer {
-            fn reader_name(&self) -> &ReaderName {
-                (**self).reader_name()
-            }
-
-            fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-                (**self).control(code, input)
-            }
-
-            fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-                (**self).attribute(attribute)
-            }
-
-            fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-                (**self).control_exclusively(code, input)
-            }
-        }
-    };
+impl<T: Control + ?Sized> Control for &mut T {
+    forward_control!(self => (**self));
 }
 
-control_by_pointer!(&mut T);
-control_by_pointer!(Box<T>);
+impl<T: Control + ?Sized> Control for Box<T> {
+    forward_control!(self => (**self));
+}
 
 /// [`Control`] in futures. Needs the feature `async`.
 ///
@@ -419,21 +403,7 @@ pub trait AsyncControl: Send {
 
 #[cfg(feature = "async")]
 impl<T: AsyncControl> AsyncControl for &mut T {
-    fn reader_name(&self) -> &ReaderName {
-        (**self).reader_name()
-    }
-
-    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        (**self).control(code, input).await
-    }
-
-    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        (**self).attribute(attribute).await
-    }
-
-    async fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        (**self).control_exclusively(code, input).await
-    }
+    forward_control!(async self => (**self));
 }
 
 #[cold]

@@ -5,10 +5,9 @@ use std::ops::{Deref, DerefMut};
 
 use super::card::SessionCard;
 use super::recovery::{Action, action, is_recovered_from_later};
-use crate::apdu::CommandBytes;
 use crate::error::{Error, Result};
+use crate::exchange::forward::{forward_control, forward_transmit};
 use crate::exchange::{Control, Transmit};
-use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
 
 /// The card of a [`Session`](crate::Session) for a piece of work: a [`SessionCard`] until the work
 /// ends. Made by [`Session::begin`](crate::Session::begin).
@@ -80,31 +79,11 @@ impl<'a> DerefMut for SessionGuard<'a> {
 }
 
 impl Control for SessionGuard<'_> {
-    fn reader_name(&self) -> &ReaderName {
-        self.card.reader_name()
-    }
-
-    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card.control(code, input)
-    }
-
-    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.card.attribute(attribute)
-    }
+    forward_control!(self => self.card);
 }
 
 impl Transmit for SessionGuard<'_> {
-    fn protocol(&self) -> Option<Protocol> {
-        self.card.protocol()
-    }
-
-    fn atr(&mut self) -> Result<Atr> {
-        self.card.atr()
-    }
-
-    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
-        self.card.send(command)
-    }
+    forward_transmit!(self => self.card);
 }
 
 impl Drop for SessionGuard<'_> {
