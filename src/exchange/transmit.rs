@@ -252,6 +252,10 @@ pub trait Transmit: Control {
 
     /// The card as a contactless one: its UID, and the blocks of storage cards. See
     /// [`contactless`](crate::contactless).
+    ///
+    /// Not for a [`LogicalChannel`]: these commands are the reader's and have none. There each is
+    /// refused with [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and nothing
+    /// is sent.
     fn contactless(&mut self) -> Contactless<'_, Self>
     where
         Self: Sized,
@@ -421,7 +425,13 @@ fn moved(
     reader_name: &ReaderName,
 ) -> Result<Zeroizing<Vec<u8>>> {
     command.on_channel(channel).ok_or_else(|| {
-        let why = "the class byte of the command cannot carry this logical channel";
+        let why = match command.first() {
+            Some(0xFF) => {
+                "a command of class FF is the reader's and has no logical channel: send it on the \
+                 card itself, as by contactless() there, before the channel is opened or after"
+            }
+            _ => "the class byte of the command cannot carry this logical channel",
+        };
         Error::refused(Operation::Transmit, reader_name, Refusal::argument(why))
     })
 }
