@@ -463,46 +463,6 @@ impl Card {
         self.channel.call(Call::status())
     }
 
-    /// Sends a control code and input to the reader's driver and gives its output.
-    ///
-    /// Corresponds to `SCardControl`.
-    ///
-    /// # Errors
-    ///
-    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
-    /// (Windows) if the driver does not know the code; `SCARD_E_SHARING_VIOLATION` at once
-    /// while another program holds a transaction (pcsc-lite).
-    #[doc(alias = "SCardControl")]
-    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.channel.call(Call::control(code, input))
-    }
-
-    /// An attribute of the reader or the card, as the driver gives it.
-    ///
-    /// Corresponds to `SCardGetAttrib`.
-    ///
-    /// # Errors
-    ///
-    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
-    /// (Windows) if the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` at
-    /// once while another program holds a transaction (pcsc-lite).
-    #[doc(alias = "SCardGetAttrib")]
-    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.channel.call(Call::attribute(attribute))
-    }
-
-    /// Sets an attribute of the reader or the card.
-    ///
-    /// Corresponds to `SCardSetAttrib`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`attribute`](Card::attribute).
-    #[doc(alias = "SCardSetAttrib")]
-    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.channel.call(Call::set_attribute(attribute, value))
-    }
-
     /// Gives up the card and keeps direct access to its reader.
     ///
     /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
@@ -587,11 +547,15 @@ impl Control for Card {
     }
 
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.control(code, input)
+        self.channel.call(Call::control(code, input))
     }
 
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.attribute(attribute)
+        self.channel.call(Call::attribute(attribute))
+    }
+
+    fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.channel.call(Call::set_attribute(attribute, value))
     }
 
     /// In a transaction. pcsc-lite passes a control code on whatever has happened to the card,

@@ -40,6 +40,14 @@ macro_rules! forward_control {
             $to.attribute(attribute) $($await)*
         }
 
+        $($async)? fn set_attribute(
+            &mut $self,
+            attribute: $crate::values::Attribute,
+            value: &[u8],
+        ) -> $crate::error::Result<()> {
+            $to.set_attribute(attribute, value) $($await)*
+        }
+
         $($async)? fn control_exclusively(
             &mut $self,
             code: $crate::values::ControlCode,

@@ -8,7 +8,7 @@ use super::card::SessionCard;
 use super::{AsyncSession, SessionError};
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::error::{Error, Result};
-use crate::exchange::{AsyncControl, AsyncTransmit, Transmit};
+use crate::exchange::{AsyncControl, AsyncTransmit, Control, Transmit};
 use crate::values::{Atr, Attribute, CardStatus, ControlCode, Protocol, ReaderName};
 
 /// The card of an [`AsyncSession`] for a piece of work: a
@@ -167,6 +167,12 @@ impl AsyncControl for AsyncSessionGuard<'_> {
 
     async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
         self.call(move |card| card.attribute(attribute)).await
+    }
+
+    async fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let value = Zeroizing::new(value.to_vec());
+        self.call(move |card| card.set_attribute(attribute, &value))
+            .await
     }
 }
 

@@ -219,29 +219,6 @@ impl<'a> SessionCard<'a> {
         self.progress.note(answer)
     }
 
-    /// See [`Card::control`](crate::Card::control). Counts as a command, because the driver
-    /// may send some to the card.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::control`](crate::Card::control).
-    #[doc(alias = "SCardControl")]
-    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        let answer = self.transaction.control(code, input);
-        self.progress.note_command(answer)
-    }
-
-    /// See [`Card::attribute`](crate::Card::attribute).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`](crate::Card::attribute).
-    #[doc(alias = "SCardGetAttrib")]
-    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        let answer = self.transaction.attribute(attribute);
-        self.progress.note(answer)
-    }
-
     /// Waits for something other than the card, such as a user who types a PIN, and keeps the
     /// transaction alive meanwhile.
     ///
@@ -301,12 +278,20 @@ impl Control for SessionCard<'_> {
         self.reader_name()
     }
 
+    /// Counts as a command, because the driver may send some to the card.
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.control(code, input)
+        let answer = self.transaction.control(code, input);
+        self.progress.note_command(answer)
     }
 
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.attribute(attribute)
+        let answer = self.transaction.attribute(attribute);
+        self.progress.note(answer)
+    }
+
+    fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let answer = self.transaction.set_attribute(attribute, value);
+        self.progress.note(answer)
     }
 }
 

@@ -55,6 +55,9 @@ macro_rules! own {
             $($async)? fn attribute(&mut self, _: Attribute) -> Result<Vec<u8>> {
                 self.note("attribute", Ok(vec![]))
             }
+            $($async)? fn set_attribute(&mut self, _: Attribute, _: &[u8]) -> Result<()> {
+                self.note("set_attribute", Ok(()))
+            }
             $($async)? fn control_exclusively(
                 &mut self,
                 _: ControlCode,
@@ -154,6 +157,7 @@ macro_rules! call {
         let (code, features) = (ControlCode::from_raw(1), ReaderFeatures::default());
         $of.control(code, b"") $($await)* .unwrap();
         $of.attribute(Attribute::VENDOR_NAME) $($await)* .unwrap();
+        $of.set_attribute(Attribute::VENDOR_NAME, b"") $($await)* .unwrap();
         $of.control_exclusively(code, b"") $($await)* .unwrap();
         $of.features() $($await)* .unwrap();
         $of.reader_properties(&features) $($await)* .unwrap();
@@ -161,9 +165,9 @@ macro_rules! call {
         $of.display_properties(&features) $($await)* .unwrap();
         $of.abort_pin_entry(&features) $($await)* .unwrap();
         let verify = PinVerification::iso(0, PinFormat::ascii());
-        $of.verify_pin(&features, &verify) $($await)* .unwrap();
+        let _ = $of.verify_pin(&features, &verify) $($await)* .unwrap();
         let modify = PinModification::iso(0, PinFormat::ascii());
-        $of.modify_pin(&features, &modify) $($await)* .unwrap();
+        let _ = $of.modify_pin(&features, &modify) $($await)* .unwrap();
     };
     (transmit $of:ident [$($await:tt)*]) => {
         let (bytes, command) = (CommandBytes::new(b""), Command::open_channel());
@@ -174,10 +178,10 @@ macro_rules! call {
         $of.transmit(b"") $($await)* .unwrap();
         $of.transmit_ref(b"") $($await)* .unwrap();
         $of.transmit_secret(b"") $($await)* .unwrap();
-        $of.exchange(&command) $($await)* .unwrap();
-        $of.exchange_with(&command, &options) $($await)* .unwrap();
+        let _ = $of.exchange(&command) $($await)* .unwrap();
+        let _ = $of.exchange_with(&command, &options) $($await)* .unwrap();
         $of.send_on(1, bytes) $($await)* .unwrap();
-        $of.exchange_on(1, &command, &options) $($await)* .unwrap();
+        let _ = $of.exchange_on(1, &command, &options) $($await)* .unwrap();
     };
 }
 

@@ -14,9 +14,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, CardFilter, ConnectOptions, Context, ControlCode, Disposition, Error, ErrorKind,
-    Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder, SessionCard,
-    SessionError, SessionEvent, SetUpWhen, ShareMode,
+    AbortHandle, CardFilter, ConnectOptions, Context, Control, ControlCode, Disposition, Error,
+    ErrorKind, Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder,
+    SessionCard, SessionError, SessionEvent, SetUpWhen, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, isolated, isolated_with_peer};
 
