@@ -170,7 +170,7 @@ pub use limits::AbortHandle;
 pub use monitor::EventStream;
 pub use monitor::{CardFilter, Event, Monitor, MonitorOptions, Usage};
 #[cfg(feature = "async")]
-pub use session::AsyncSession;
+pub use session::{AsyncSession, AsyncSessionGuard};
 pub use session::{
     LoginWithheld, NotThisCard, Session, SessionBuilder, SessionCard, SessionError, SessionEvent,
     SessionGuard, SessionHook, SetUpWhen,

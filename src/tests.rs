@@ -115,6 +115,7 @@ mod futures {
         is_shared::<AsyncCard>();
         is_shared::<AsyncReader>();
         can_go::<AsyncSession>();
+        can_go::<AsyncSessionGuard<'static>>();
         can_go::<EventStream>();
         is_shared::<AsyncTransaction<'static>>();
         is_shared::<AsyncLogicalChannel<'static, AsyncCard>>();
@@ -185,6 +186,11 @@ mod futures {
         goes(session.keep_alive());
         goes(session.run(|card: &mut SessionCard<'_>| card.transmit(&[])));
         goes(session.run_restartable(|card: &mut SessionCard<'_>| card.transmit(&[])));
+        goes(async {
+            let mut card = session.begin().await?;
+            card.exchange(&Command::open_channel()).await.ok();
+            Ok::<_, SessionError>(over_any(&mut card).await)
+        });
     }
 
     /// Compiles if that holds for every implementation, too: an `async fn` would not say so.

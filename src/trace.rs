@@ -22,7 +22,7 @@
 //! whether a command is; any other is marked: a [`Command`] with
 //! [`sensitive`](crate::apdu::Command::sensitive), and bytes by sending them with
 //! [`transmit_secret`](crate::Transmit::transmit_secret). Input and output of
-//! [`Card::control`](crate::Card::control), and attributes, are never shown.
+//! [`Control::control`](crate::Control::control), and attributes, are never shown.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use pcsc::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE};
 use scard::{
-    AbortHandle, Attribute, ConnectOptions, Context, ErrorKind, Monitor, MonitorOptions, Operation,
-    ReturnCode,
+    AbortHandle, Attribute, ConnectOptions, Context, Control, ErrorKind, Monitor, MonitorOptions,
+    Operation, ReturnCode,
 };
 use scard_testkit::isolated;
 use support::*;

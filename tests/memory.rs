@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use scard::apdu::{Command, ExchangeOptions};
-use scard::{Session, Transmit as _};
+use scard::{Control, Session, Transmit as _};
 use scard_testkit::atr::T1;
 use scard_testkit::isolated;
 use support::iso7816::Iso7816;

@@ -1,6 +1,6 @@
 //! Attributes with the types of their values.
 //!
-//! [`Card::attribute`](crate::Card::attribute) gives the bytes of any attribute. The ones here
+//! [`Control::attribute`](crate::Control::attribute) gives the bytes of any attribute. The ones here
 //! have a type besides their number:
 //! [`Control::attribute_value`](crate::Control::attribute_value), which every handle has, returns
 //! a value of it.

@@ -131,56 +131,6 @@ impl AsyncReader {
         self.channel.call_detached(call).await.map(drop)
     }
 
-    /// Sends a control code and input to the reader's driver and gives its output.
-    ///
-    /// Corresponds to `SCardControl`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::control`](crate::Card::control).
-    ///
-    /// # Cancel safety
-    ///
-    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the reader.
-    #[doc(alias = "SCardControl")]
-    pub async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.channel.call_detached(Call::control(code, input)).await
-    }
-
-    /// An attribute of the reader or the card, as the driver gives it.
-    ///
-    /// Corresponds to `SCardGetAttrib`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`](crate::Card::attribute).
-    ///
-    /// # Cancel safety
-    ///
-    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the reader.
-    #[doc(alias = "SCardGetAttrib")]
-    pub async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.channel.call_detached(Call::attribute(attribute)).await
-    }
-
-    /// Sets an attribute of the reader or the card.
-    ///
-    /// Corresponds to `SCardSetAttrib`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`](crate::Card::attribute).
-    ///
-    /// # Cancel safety
-    ///
-    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the reader. The attribute
-    /// may have been set.
-    #[doc(alias = "SCardSetAttrib")]
-    pub async fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        let call = Call::set_attribute(attribute, value);
-        self.channel.call_detached(call).await
-    }
-
     /// Whether there is a card, and its ATR.
     ///
     /// Corresponds to `SCardStatus`.
@@ -228,11 +178,16 @@ impl AsyncControl for AsyncReader {
     }
 
     async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.control(code, input).await
+        self.channel.call_detached(Call::control(code, input)).await
     }
 
     async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.attribute(attribute).await
+        self.channel.call_detached(Call::attribute(attribute)).await
+    }
+
+    async fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let call = Call::set_attribute(attribute, value);
+        self.channel.call_detached(call).await
     }
 }
 

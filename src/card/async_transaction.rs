@@ -132,50 +132,6 @@ impl<'card> AsyncTransaction<'card> {
         self.card(Operation::Status)?.status().await
     }
 
-    /// See [`AsyncCard::control`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::control`](crate::Card::control).
-    ///
-    /// # Cancel safety
-    ///
-    /// That of [`AsyncCard::control`].
-    #[doc(alias = "SCardControl")]
-    pub async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card(Operation::Control)?.control(code, input).await
-    }
-
-    /// See [`AsyncCard::attribute`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`](crate::Card::attribute).
-    ///
-    /// # Cancel safety
-    ///
-    /// That of [`AsyncCard::attribute`].
-    #[doc(alias = "SCardGetAttrib")]
-    pub async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        let card = self.card(Operation::GetAttribute)?;
-        card.attribute(attribute).await
-    }
-
-    /// See [`AsyncCard::set_attribute`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`](crate::Card::attribute).
-    ///
-    /// # Cancel safety
-    ///
-    /// That of [`AsyncCard::set_attribute`].
-    #[doc(alias = "SCardSetAttrib")]
-    pub async fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        let card = self.card(Operation::SetAttribute)?;
-        card.set_attribute(attribute, value).await
-    }
-
     /// Re-establishes the connection as [`AsyncCard::reconnect`] does. The transaction is held
     /// afterwards on every platform.
     ///
@@ -258,11 +214,17 @@ impl AsyncControl for AsyncTransaction<'_> {
     }
 
     async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.control(code, input).await
+        self.card(Operation::Control)?.control(code, input).await
     }
 
     async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.attribute(attribute).await
+        let card = self.card(Operation::GetAttribute)?;
+        card.attribute(attribute).await
+    }
+
+    async fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let card = self.card(Operation::SetAttribute)?;
+        card.set_attribute(attribute, value).await
     }
 }
 

@@ -21,7 +21,7 @@ use crate::values::{
 ///
 /// ```no_run
 /// # fn demo(context: &scard::Context, name: &scard::ReaderName) -> scard::Result<()> {
-/// use scard::{Attribute, Initialization, Protocols, ShareMode};
+/// use scard::{Attribute, Control, Initialization, Protocols, ShareMode};
 ///
 /// let mut reader = context.open_reader(name)?;
 /// let vendor = reader.attribute(Attribute::VENDOR_NAME)?;
@@ -127,42 +127,6 @@ impl Reader {
         self.channel.call(call).map(drop)
     }
 
-    /// Sends a control code and input to the reader's driver and gives its output.
-    ///
-    /// Corresponds to `SCardControl`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::control`].
-    #[doc(alias = "SCardControl")]
-    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.channel.call(Call::control(code, input))
-    }
-
-    /// An attribute of the reader or the card, as the driver gives it.
-    ///
-    /// Corresponds to `SCardGetAttrib`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`].
-    #[doc(alias = "SCardGetAttrib")]
-    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.channel.call(Call::attribute(attribute))
-    }
-
-    /// Sets an attribute of the reader or the card.
-    ///
-    /// Corresponds to `SCardSetAttrib`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`].
-    #[doc(alias = "SCardSetAttrib")]
-    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.channel.call(Call::set_attribute(attribute, value))
-    }
-
     /// Whether there is a card, and its ATR.
     ///
     /// Corresponds to `SCardStatus`.
@@ -198,10 +162,14 @@ impl Control for Reader {
     }
 
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.control(code, input)
+        self.channel.call(Call::control(code, input))
     }
 
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.attribute(attribute)
+        self.channel.call(Call::attribute(attribute))
+    }
+
+    fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.channel.call(Call::set_attribute(attribute, value))
     }
 }

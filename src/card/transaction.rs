@@ -171,37 +171,6 @@ impl<'card> Transaction<'card> {
         self.card(Operation::Status)?.status()
     }
 
-    /// See [`Card::control`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::control`].
-    #[doc(alias = "SCardControl")]
-    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card(Operation::Control)?.control(code, input)
-    }
-
-    /// See [`Card::attribute`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`].
-    #[doc(alias = "SCardGetAttrib")]
-    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.card(Operation::GetAttribute)?.attribute(attribute)
-    }
-
-    /// See [`Card::set_attribute`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`].
-    #[doc(alias = "SCardSetAttrib")]
-    pub fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.card(Operation::SetAttribute)?
-            .set_attribute(attribute, value)
-    }
-
     /// Re-establishes the connection as [`Card::reconnect`] does. The transaction is held
     /// afterwards on every platform.
     ///
@@ -262,7 +231,7 @@ impl<'card> Transaction<'card> {
 
     /// What the transaction is, without the borrow of its card: it goes on until
     /// [`resume`](Transaction::resume)d, or until the connection ends.
-    pub(crate) fn suspend(mut self) -> Hold {
+    pub(crate) fn suspend(&mut self) -> Hold {
         let hold = self.hold;
         self.hold.end();
         hold
@@ -300,11 +269,16 @@ impl Control for Transaction<'_> {
     }
 
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.control(code, input)
+        self.card(Operation::Control)?.control(code, input)
     }
 
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.attribute(attribute)
+        self.card(Operation::GetAttribute)?.attribute(attribute)
+    }
+
+    fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        self.card(Operation::SetAttribute)?
+            .set_attribute(attribute, value)
     }
 }
 

@@ -4,6 +4,7 @@ use super::selector::{decide, has_serial, matching};
 use super::{Context, ContextOptions, FindReaderError, ReaderSelector, valid};
 use crate::card::{AsyncCard, AsyncReader, ConnectOptions};
 use crate::error::Result;
+use crate::exchange::AsyncControl;
 use crate::values::{Attribute, Disposition, InvalidReaderName, ReaderName, ReaderState};
 
 /// A [`Context`] whose calls are futures. Needs the feature `async`.

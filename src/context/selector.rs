@@ -8,6 +8,7 @@ use super::Context;
 use crate::card::Reader;
 use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, Recovery, write_layer};
+use crate::exchange::Control;
 use crate::values::{Attribute, ReaderName, ReaderState};
 
 /// Which reader is meant, as users say it on a command line or in a configuration. Used by

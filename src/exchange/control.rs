@@ -3,6 +3,7 @@
 #[cfg(feature = "async")]
 use std::future::Future;
 
+use super::forward::forward_control;
 use crate::attributes::{AttributeError, TypedAttribute};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::features::{
@@ -16,7 +17,11 @@ use crate::values::{Attribute, ControlCode, ReaderName};
 ///
 /// [`Card`](crate::Card), [`Transaction`](crate::Transaction),
 /// [`SessionCard`](crate::SessionCard), [`LogicalChannel`](crate::LogicalChannel) and
-/// [`Reader`](crate::Reader) implement it.
+/// [`Reader`](crate::Reader) implement it. Programs that only exchange commands with a card need no
+/// import; these methods need `use scard::Control`.
+///
+/// In a [`Session`](crate::Session), a control code counts as a command, because the driver may
+/// send some to the card.
 ///
 /// ```no_run
 /// use scard::features::Feature;
@@ -44,28 +49,49 @@ pub trait Control {
     /// The name of the reader.
     fn reader_name(&self) -> &ReaderName;
 
-    /// Sends a control code and input to the reader's driver and returns its output. See
-    /// [`Card::control`](crate::Card::control).
+    /// Sends a control code and input to the reader's driver and returns its output.
+    ///
+    /// Corresponds to `SCardControl`.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::control`](crate::Card::control). Unless implemented,
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
+    /// (Windows) if the driver does not know the code; `SCARD_E_SHARING_VIOLATION` at once
+    /// while another program holds a transaction (pcsc-lite). Unless implemented,
+    /// [`ErrorKind::Unsupported`].
+    #[doc(alias = "SCardControl")]
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
         let _ = (code, input);
         Err(unsupported(Operation::Control, self.reader_name()))
     }
 
-    /// An attribute of the reader or the card, as the driver returns it. See
-    /// [`Card::attribute`](crate::Card::attribute).
+    /// An attribute of the reader or the card, as the driver returns it.
+    ///
+    /// Corresponds to `SCardGetAttrib`.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::attribute`](crate::Card::attribute). Unless implemented,
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
+    /// (Windows) if the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` at
+    /// once while another program holds a transaction (pcsc-lite). Unless implemented,
+    /// [`ErrorKind::Unsupported`].
+    #[doc(alias = "SCardGetAttrib")]
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
         let _ = attribute;
         Err(unsupported(Operation::GetAttribute, self.reader_name()))
+    }
+
+    /// Sets an attribute of the reader or the card.
+    ///
+    /// Corresponds to `SCardSetAttrib`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`attribute`](Control::attribute).
+    #[doc(alias = "SCardSetAttrib")]
+    fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let _ = (attribute, value);
+        Err(unsupported(Operation::SetAttribute, self.reader_name()))
     }
 
     /// [`control`](Control::control) while no other program can reach the card: PIN entry
@@ -88,7 +114,7 @@ pub trait Control {
     ///
     /// # Errors
     ///
-    /// [`AttributeError::Call`] with the errors of [`Card::attribute`](crate::Card::attribute);
+    /// [`AttributeError::Call`] with the errors of [`attribute`](Control::attribute);
     /// [`AttributeError::Value`] if the driver's bytes are not such a value.
     #[doc(alias = "SCardGetAttrib")]
     fn attribute_value<T>(&mut self, attribute: TypedAttribute<T>) -> Result<T, AttributeError>
@@ -106,7 +132,7 @@ pub trait Control {
     ///
     /// # Errors
     ///
-    /// Those of [`Card::control`](crate::Card::control), except
+    /// Those of [`control`](Control::control), except
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     #[doc(alias = "CM_IOCTL_GET_FEATURE_REQUEST")]
     fn features(&mut self) -> Result<ReaderFeatures> {
@@ -120,7 +146,7 @@ pub trait Control {
     ///
     /// # Errors
     ///
-    /// Those of [`Card::control`](crate::Card::control).
+    /// Those of [`control`](Control::control).
     #[doc(alias = "FEATURE_GET_TLV_PROPERTIES")]
     fn reader_properties(&mut self, features: &ReaderFeatures) -> Result<ReaderProperties> {
         match features.control_code(Feature::GET_TLV_PROPERTIES) {
@@ -136,7 +162,7 @@ pub trait Control {
     ///
     /// # Errors
     ///
-    /// Those of [`Card::control`](crate::Card::control).
+    /// Those of [`control`](Control::control).
     #[doc(alias = "FEATURE_IFD_PIN_PROPERTIES")]
     fn pin_pad_properties(
         &mut self,
@@ -156,7 +182,7 @@ pub trait Control {
     ///
     /// # Errors
     ///
-    /// Those of [`Card::control`](crate::Card::control).
+    /// Those of [`control`](Control::control).
     #[doc(alias = "FEATURE_IFD_DISPLAY_PROPERTIES")]
     fn display_properties(
         &mut self,
@@ -178,7 +204,7 @@ pub trait Control {
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with nothing sent, if the
     /// reader lacks [`FEATURE_ABORT`](Feature::ABORT); otherwise those of
-    /// [`Card::control`](crate::Card::control).
+    /// [`control`](Control::control).
     #[doc(alias = "FEATURE_ABORT")]
     fn abort_pin_entry(&mut self, features: &ReaderFeatures) -> Result<()> {
         let code = code_of(features, Feature::ABORT, self.reader_name())?;
@@ -209,7 +235,7 @@ pub trait Control {
     /// feature, and [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the
     /// request cannot be encoded; nothing is sent then. Otherwise those of
     /// [`Card::transaction`](crate::Card::transaction) and
-    /// [`Card::control`](crate::Card::control).
+    /// [`control`](Control::control).
     #[doc(alias = "FEATURE_VERIFY_PIN_DIRECT")]
     fn verify_pin(
         &mut self,
@@ -246,30 +272,13 @@ pub trait Control {
 }
 
 /// A pointer to a card or a reader is one itself.
-macro_rules! control_by_pointer {
-    ($pointer:ty) => {
-        impl<T: Control + ?Sized> Control for $pointer {
-            fn reader_name(&self) -> &ReaderName {
-                (**self).reader_name()
-            }
-
-            fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-                (**self).control(code, input)
-            }
-
-            fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-                (**self).attribute(attribute)
-            }
-
-            fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-                (**self).control_exclusively(code, input)
-            }
-        }
-    };
+impl<T: Control + ?Sized> Control for &mut T {
+    forward_control!(self => (**self));
 }
 
-control_by_pointer!(&mut T);
-control_by_pointer!(Box<T>);
+impl<T: Control + ?Sized> Control for Box<T> {
+    forward_control!(self => (**self));
+}
 
 /// [`Control`] in futures. Needs the feature `async`.
 ///
@@ -287,6 +296,7 @@ pub trait AsyncControl: Send {
     fn reader_name(&self) -> &ReaderName;
 
     /// [`Control::control`] as a future.
+    #[doc(alias = "SCardControl")]
     fn control(
         &mut self,
         code: ControlCode,
@@ -297,9 +307,21 @@ pub trait AsyncControl: Send {
     }
 
     /// [`Control::attribute`] as a future.
+    #[doc(alias = "SCardGetAttrib")]
     fn attribute(&mut self, attribute: Attribute) -> impl Future<Output = Result<Vec<u8>>> + Send {
         let _ = attribute;
         async move { Err(unsupported(Operation::GetAttribute, self.reader_name())) }
+    }
+
+    /// [`Control::set_attribute`] as a future.
+    #[doc(alias = "SCardSetAttrib")]
+    fn set_attribute(
+        &mut self,
+        attribute: Attribute,
+        value: &[u8],
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (attribute, value);
+        async move { Err(unsupported(Operation::SetAttribute, self.reader_name())) }
     }
 
     /// [`Control::control_exclusively`] as a future.
@@ -419,21 +441,7 @@ pub trait AsyncControl: Send {
 
 #[cfg(feature = "async")]
 impl<T: AsyncControl> AsyncControl for &mut T {
-    fn reader_name(&self) -> &ReaderName {
-        (**self).reader_name()
-    }
-
-    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        (**self).control(code, input).await
-    }
-
-    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        (**self).attribute(attribute).await
-    }
-
-    async fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        (**self).control_exclusively(code, input).await
-    }
+    forward_control!(async self => (**self));
 }
 
 #[cold]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::control::Control;
+use super::forward::forward_control;
 use super::transmit::Transmit;
 #[cfg(feature = "async")]
 use super::{AsyncControl, AsyncTransmit};
@@ -10,7 +11,7 @@ use crate::apdu::{
     AnswerProblem, Command, CommandBytes, ExchangeError, ExchangeOptions, Response, Step,
 };
 use crate::error::Result;
-use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
+use crate::values::{Atr, Protocol, ReaderName};
 
 /// A logical channel of a card, which is borrowed for as long as the channel is used.
 ///
@@ -124,21 +125,7 @@ impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
 }
 
 impl<T: Transmit + ?Sized> Control for LogicalChannel<'_, T> {
-    fn reader_name(&self) -> &ReaderName {
-        self.card.reader_name()
-    }
-
-    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card.control(code, input)
-    }
-
-    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.card.attribute(attribute)
-    }
-
-    fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card.control_exclusively(code, input)
-    }
+    forward_control!(self => self.card);
 }
 
 impl<T: Transmit + ?Sized> Transmit for LogicalChannel<'_, T> {
@@ -283,21 +270,7 @@ impl<'a, T: AsyncTransmit> AsyncLogicalChannel<'a, T> {
 
 #[cfg(feature = "async")]
 impl<T: AsyncTransmit> AsyncControl for AsyncLogicalChannel<'_, T> {
-    fn reader_name(&self) -> &ReaderName {
-        self.card.reader_name()
-    }
-
-    async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card.control(code, input).await
-    }
-
-    async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.card.attribute(attribute).await
-    }
-
-    async fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card.control_exclusively(code, input).await
-    }
+    forward_control!(async self => self.card);
 }
 
 #[cfg(feature = "async")]

@@ -3,6 +3,7 @@
 
 mod contactless;
 mod control;
+pub(crate) mod forward;
 mod logical;
 mod transmit;
 

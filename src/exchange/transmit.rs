@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::contactless::Contactless;
 use super::control::Control;
+use super::forward::forward_transmit;
 use super::logical::LogicalChannel;
 #[cfg(feature = "async")]
 use super::{AsyncContactless, AsyncControl, AsyncLogicalChannel};
@@ -251,6 +252,10 @@ pub trait Transmit: Control {
 
     /// The card as a contactless one: its UID, and the blocks of storage cards. See
     /// [`contactless`](crate::contactless).
+    ///
+    /// Not for a [`LogicalChannel`]: these commands are the reader's and have none. There each is
+    /// refused with [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and nothing
+    /// is sent.
     fn contactless(&mut self) -> Contactless<'_, Self>
     where
         Self: Sized,
@@ -260,47 +265,13 @@ pub trait Transmit: Control {
 }
 
 /// A pointer to a card is one itself.
-macro_rules! transmit_by_pointer {
-    ($pointer:ty) => {
-        impl<T: Transmit + ?Sized> Transmit for $pointer {
-            fn protocol(&self) -> Option<Protocol> {
-                (**self).protocol()
-            }
-
-            fn atr(&mut self) -> Result<Atr> {
-                (**self).atr()
-            }
-
-            fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
-                (**self).send(command)
-            }
-
-            fn exchange_with(
-                &mut self,
-                command: &Command,
-                options: &ExchangeOptions,
-            ) -> Result<Response, ExchangeError> {
-                (**self).exchange_with(command, options)
-            }
-
-            fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
-                (**self).send_on(channel, command)
-            }
-
-            fn exchange_on(
-                &mut self,
-                channel: u8,
-                command: &Command,
-                options: &ExchangeOptions,
-            ) -> Result<Response, ExchangeError> {
-                (**self).exchange_on(channel, command, options)
-            }
-        }
-    };
+impl<T: Transmit + ?Sized> Transmit for &mut T {
+    forward_transmit!(self => (**self));
 }
 
-transmit_by_pointer!(&mut T);
-transmit_by_pointer!(Box<T>);
+impl<T: Transmit + ?Sized> Transmit for Box<T> {
+    forward_transmit!(self => (**self));
+}
 
 /// [`Transmit`] in futures. Needs the feature `async`.
 ///
@@ -444,38 +415,7 @@ pub trait AsyncTransmit: AsyncControl {
 
 #[cfg(feature = "async")]
 impl<T: AsyncTransmit> AsyncTransmit for &mut T {
-    fn protocol(&self) -> Option<Protocol> {
-        (**self).protocol()
-    }
-
-    async fn atr(&mut self) -> Result<Atr> {
-        (**self).atr().await
-    }
-
-    async fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
-        (**self).send(command).await
-    }
-
-    async fn exchange_with(
-        &mut self,
-        command: &Command,
-        options: &ExchangeOptions,
-    ) -> Result<Response, ExchangeError> {
-        (**self).exchange_with(command, options).await
-    }
-
-    async fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
-        (**self).send_on(channel, command).await
-    }
-
-    async fn exchange_on(
-        &mut self,
-        channel: u8,
-        command: &Command,
-        options: &ExchangeOptions,
-    ) -> Result<Response, ExchangeError> {
-        (**self).exchange_on(channel, command, options).await
-    }
+    forward_transmit!(async self => (**self));
 }
 
 /// A command with another logical channel in its class byte.
@@ -485,7 +425,13 @@ fn moved(
     reader_name: &ReaderName,
 ) -> Result<Zeroizing<Vec<u8>>> {
     command.on_channel(channel).ok_or_else(|| {
-        let why = "the class byte of the command cannot carry this logical channel";
+        let why = match command.first() {
+            Some(0xFF) => {
+                "a command of class FF is the reader's and has no logical channel: send it on the \
+                 card itself, as by contactless() there, before the channel is opened or after"
+            }
+            _ => "the class byte of the command cannot carry this logical channel",
+        };
         Error::refused(Operation::Transmit, reader_name, Refusal::argument(why))
     })
 }

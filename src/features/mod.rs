@@ -32,7 +32,7 @@
 //!
 //! The methods are those of [`Control`](crate::Control), which every handle has, and a direct
 //! [`Reader`](crate::Reader). Features without a method there are used by their control code:
-//! [`Card::control`](crate::Card::control) with [`ReaderFeatures::control_code`].
+//! [`Control::control`](crate::Control::control) with [`ReaderFeatures::control_code`].
 //! [`PinVerification::to_bytes`] and [`PinModification::to_bytes`] are the input of the `START`
 //! features, too.
 //!

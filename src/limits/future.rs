@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::clock::Alarm;
-use super::{
-    Abandoned, AbortHandle, Call, GivenUp, Jobs, Meeting, Pending, Permit, Registration, Worker,
-};
+use super::meeting::{Call, Meeting};
+use super::worker::Jobs;
+use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Worker};
 use crate::sync::lock;
 
 /// A call on a worker. Dropping it leaves the call to itself, as a deadline does.

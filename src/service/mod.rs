@@ -6,7 +6,7 @@
 //! may call what, and when, is decided above.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::ptr;
 
 use pcsc::ffi::{self, DWORD, LONG};
@@ -19,16 +19,20 @@ mod gate;
 mod locks;
 mod multi;
 mod process;
+mod readers;
 mod table;
 
 #[cfg(unix)]
 pub(crate) use locks::Inside;
 pub(crate) use multi::sized_answer;
 pub(crate) use process::Process;
+pub(crate) use readers::{
+    ReaderQuery, cancel, get_status_change, list_reader_groups, list_readers,
+};
 
 use gate::Use;
-use multi::{FIRST_LEN, LIST_LEN, LIST_OVERRUN, is_too_small};
-use table::{MAX_UNFINISHED, READERS, UNFINISHED, Worth, are_finished, worth_of_list};
+use multi::{FIRST_LEN, is_too_small};
+use table::{READERS, Worth};
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
@@ -84,32 +88,6 @@ pub(crate) struct Status {
     pub(crate) state: u32,
     pub(crate) protocol: u32,
     pub(crate) atr: Atr,
-}
-
-/// One reader in a call of `SCardGetStatusChange`: what the caller knows, then what is.
-#[derive(Debug)]
-pub(crate) struct ReaderQuery<'a> {
-    pub(crate) name: &'a CStr,
-    pub(crate) current_state: u32,
-    pub(crate) event_state: u32,
-    pub(crate) atr: Atr,
-}
-
-impl<'a> ReaderQuery<'a> {
-    /// A reader of which the caller knows nothing.
-    pub(crate) fn unaware(name: &'a CStr) -> ReaderQuery<'a> {
-        ReaderQuery::knowing(name, 0)
-    }
-
-    /// A reader of which the caller knows this.
-    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> ReaderQuery<'a> {
-        ReaderQuery {
-            name,
-            current_state,
-            event_state: 0,
-            atr: Atr::default(),
-        }
-    }
 }
 
 /// A call that failed, and how long the answer is where it did not fit its buffer.
@@ -198,17 +176,6 @@ fn length_within(len: DWORD, capacity: usize) -> Result<usize, ReturnCode> {
     }
 }
 
-// Not in the bindings.
-#[cfg_attr(windows, link(name = "winscard"))]
-unsafe extern "system" {
-    #[cfg_attr(windows, link_name = "SCardListReaderGroupsA")]
-    fn SCardListReaderGroups(
-        context: ffi::SCARDCONTEXT,
-        groups: *mut c_char,
-        groups_len: *mut DWORD,
-    ) -> LONG;
-}
-
 pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
     let mut handle = 0;
     // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
@@ -247,132 +214,6 @@ fn take_locks_of_library() -> bool {
     // SAFETY: takes a handle by value; the service checks it.
     unsafe { ffi::SCardReleaseContext(context) };
     true
-}
-
-/// The multi-string of reader names.
-pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
-    let list = || {
-        sized_answer(LIST_LEN, LIST_OVERRUN, |buffer, len| {
-            // SAFETY: null asks for all groups; `buffer` has room for `len` bytes and for any
-            // list that the call can write past them; both outlive the call.
-            call(Use::IsBrief, || unsafe {
-                ffi::SCardListReaders(context.0, ptr::null(), buffer.as_mut_ptr().cast(), len)
-            })
-        })
-    };
-    let ask = || READERS.ask(list, |list| worth_of_list(list));
-    for _ in 0..MAX_UNFINISHED {
-        let names = ask()?;
-        if Platform::CURRENT != Platform::PcscLite || are_finished(&names) {
-            return Ok(names);
-        }
-        std::thread::sleep(UNFINISHED);
-    }
-    ask()
-}
-
-/// The multi-string of group names.
-pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
-    sized_answer(FIRST_LEN, 0, |buffer, len| {
-        // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
-        call(Use::IsBrief, || unsafe {
-            SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len)
-        })
-    })
-}
-
-/// Waits until a reader differs from what the caller knows. `timeout_ms` of `u32::MAX`
-/// waits without limit. What is there is given also with `SCARD_E_TIMEOUT`.
-pub(crate) fn get_status_change(
-    context: ContextHandle,
-    timeout_ms: u32,
-    readers: &mut [ReaderQuery<'_>],
-) -> Result<(), Failure> {
-    let mut limit = timeout_ms;
-    let look = || {
-        let looked = Looked::now(context, limit, readers);
-        // A second look is for what the first one has found.
-        limit = 0;
-        looked
-    };
-    let looked = READERS.ask(look, Looked::worth)?;
-    for (reader, state) in readers.iter_mut().zip(&looked.states) {
-        (reader.event_state, reader.atr) = read_state(state);
-    }
-    match looked.in_time {
-        true => Ok(()),
-        false => Err(ReturnCode::E_TIMEOUT.into()),
-    }
-}
-
-/// The outputs of `SCardGetStatusChange`.
-struct Looked {
-    states: Vec<ffi::SCARD_READERSTATE>,
-    in_time: bool,
-}
-
-impl Looked {
-    fn now(
-        context: ContextHandle,
-        timeout_ms: u32,
-        readers: &[ReaderQuery<'_>],
-    ) -> Result<Looked, Failure> {
-        let mut states: Vec<ffi::SCARD_READERSTATE> = readers
-            .iter()
-            .map(|reader| ffi::SCARD_READERSTATE {
-                szReader: reader.name.as_ptr(),
-                pvUserData: ptr::null_mut(),
-                dwCurrentState: widen(reader.current_state),
-                dwEventState: 0,
-                cbAtr: 0,
-                rgbAtr: [0; ffi::ATR_BUFFER_SIZE],
-            })
-            .collect();
-        // SAFETY: `states` holds as many entries as the call is told, each with a name that
-        // `readers` keeps alive, and outlives the call.
-        let answer = call(Use::LooksUp, || unsafe {
-            ffi::SCardGetStatusChange(
-                context.0,
-                widen(timeout_ms),
-                states.as_mut_ptr(),
-                length(states.len()),
-            )
-        });
-        let in_time = match answer {
-            Ok(()) => true,
-            Err(ReturnCode::E_TIMEOUT) => false,
-            Err(code) => return Err(code.into()),
-        };
-        Ok(Looked { states, in_time })
-    }
-
-    /// Without a change nothing is claimed: the next look compares again.
-    fn worth(&self) -> Worth {
-        match self.in_time {
-            true => Worth::Doubtful,
-            false => Worth::Sure,
-        }
-    }
-}
-
-impl PartialEq for Looked {
-    fn eq(&self, other: &Looked) -> bool {
-        let states = |looked: &Looked| looked.states.iter().map(read_state).collect::<Vec<_>>();
-        self.in_time == other.in_time && states(self) == states(other)
-    }
-}
-
-fn read_state(state: &ffi::SCARD_READERSTATE) -> (u32, Atr) {
-    // Copies: the structure is packed on macOS.
-    let (event_state, atr_len, atr) = (state.dwEventState, state.cbAtr, state.rgbAtr);
-    let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);
-    (narrow(event_state), atr_of(&atr, atr_len))
-}
-
-/// Ends a wait for a change on this context; one that has not begun yet is not ended.
-pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::IsBrief, || unsafe { ffi::SCardCancel(context.0) })
 }
 
 pub(crate) fn connect(

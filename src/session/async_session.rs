@@ -4,10 +4,11 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
-use super::{Session, SessionBuilder, SessionCard, SessionError};
+use super::{AsyncSessionGuard, Session, SessionBuilder, SessionCard, SessionError};
 use crate::channel::{Limits, begin};
 use crate::context::AsyncContext;
 use crate::error::{BoxError, Error, Operation, Refusal, Result};
@@ -57,12 +58,14 @@ pub struct AsyncSession {
     /// What the session said when it was last here.
     reader: Option<ReaderName>,
     identity: Option<Vec<u8>>,
-    /// The identity is to be forgotten before the next run.
-    forget: bool,
+    /// What is to be changed before the next run: the session was not here.
+    changes: Vec<Change>,
 }
 
 /// Brings the session back from a run that was dropped.
 type WayBack = Pin<Box<dyn Future<Output = Result<Box<Session>, Abandoned>> + Send>>;
+
+type Change = Box<dyn FnOnce(&mut Session) + Send>;
 
 /// Where the session is.
 enum Place {
@@ -97,7 +100,41 @@ impl AsyncSession {
     /// Forgets the identity: the next card is the session's, whichever it is.
     pub fn forget_identity(&mut self) {
         self.identity = None;
-        self.forget = true;
+        self.change(Session::forget_identity);
+    }
+
+    /// Gives the session other credentials, for the next run: see [`Session::set_login`].
+    pub fn set_login<E: Into<BoxError>>(
+        &mut self,
+        login: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
+    ) {
+        self.change(move |session| session.set_login(login));
+    }
+
+    /// How long each of the next runs may take: see [`Session::set_timeout`].
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.change(move |session| session.set_timeout(timeout));
+    }
+
+    /// Changes the session, before the next run if it is not here.
+    fn change(&mut self, change: impl FnOnce(&mut Session) + Send + 'static) {
+        match &mut self.place {
+            Place::Here(session) => change(session),
+            Place::OnItsWayBack(_) | Place::Away => self.changes.push(Box::new(change)),
+        }
+    }
+
+    /// Lets go of the card now: see [`Session::release`].
+    ///
+    /// # Errors
+    ///
+    /// None but that its thread has ended in a panic of the library.
+    ///
+    /// # Cancel safety
+    ///
+    /// The card is let go of even if the future is dropped.
+    pub async fn release(&mut self) -> Result<()> {
+        self.perform(Session::release).await
     }
 
     /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
@@ -159,6 +196,31 @@ impl AsyncSession {
         outcome.map_err(SessionError::Card)?
     }
 
+    /// Begins a piece of work and returns the card for it, whose calls are futures. See
+    /// [`Session::begin`].
+    ///
+    /// ```no_run
+    /// # async fn demo(session: &mut scard::AsyncSession) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut card = session.begin().await?;
+    /// let challenge = card.transmit(b"\x00\x84\x00\x00\x08").await?;
+    /// card.end().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The [time-out](SessionBuilder::timeout) counts from here on, for the whole of the work.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::begin`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`run`](AsyncSession::run). If the work has begun anyway, it ends at once.
+    pub async fn begin(&mut self) -> Result<AsyncSessionGuard<'_>, SessionError> {
+        AsyncSessionGuard::begin(self).await
+    }
+
     /// Looks whether the card is still there, and if not, recovers now. See
     /// [`Session::keep_alive`].
     ///
@@ -187,8 +249,8 @@ impl AsyncSession {
     /// Dropping the future drops the session.
     pub async fn into_session(mut self) -> Result<Session> {
         let mut session = self.come_back().await?;
-        if self.forget {
-            session.forget_identity();
+        for change in self.changes.drain(..) {
+            change(&mut session);
         }
         Ok(*session)
     }
@@ -212,25 +274,53 @@ impl AsyncSession {
 
     fn put_back(&mut self, session: Box<Session>) {
         self.reader = session.reader_name().cloned();
-        self.identity = match self.forget {
-            true => None,
-            false => session.identity().map(<[u8]>::to_vec),
-        };
+        self.identity = session.identity().map(<[u8]>::to_vec);
         self.place = Place::Here(session);
     }
 
+    /// Has the work of a guard ended, if there is any, without waiting for it: after the call that
+    /// is under way.
+    pub(super) fn end_work_later(&mut self) {
+        let way_back: WayBack = match std::mem::replace(&mut self.place, Place::Away) {
+            Place::Here(session) if session.state.suspended.is_none() => {
+                self.place = Place::Here(session);
+                return;
+            }
+            Place::Here(session) => Box::pin(std::future::ready(Ok(session))),
+            Place::OnItsWayBack(way_back) => way_back,
+            Place::Away => return,
+        };
+        let job = |way_back: &mut WayBack, _: &Permit<'_>| {
+            // What was under way on this thread is over.
+            match way_back
+                .as_mut()
+                .poll(&mut TaskContext::from_waker(Waker::noop()))
+            {
+                Poll::Ready(Ok(mut session)) => {
+                    session.end_suspended_work();
+                    Ok(session)
+                }
+                Poll::Ready(Err(abandoned)) => Err(abandoned),
+                Poll::Pending => Err(Abandoned::before_it_began(GivenUp::NoThread)),
+            }
+        };
+        if let Ok(under_way) = begin(&mut self.worker, way_back, &Limits::default(), job) {
+            self.place = Place::OnItsWayBack(Box::pin(async { under_way.await?.1 }));
+        }
+    }
+
     /// Does something with the session on its thread.
-    async fn perform<T: Send + 'static>(
+    pub(super) async fn perform<T: Send + 'static>(
         &mut self,
         f: impl FnOnce(&mut Session) -> T + Send + 'static,
     ) -> Result<T> {
         let session = self.come_back().await?;
         let stop = AbortHandle::within(session.abort_handle());
-        let forget = std::mem::take(&mut self.forget);
+        let changes = std::mem::take(&mut self.changes);
         let stopped_by = stop.clone();
         let job = move |session: &mut Box<Session>, _: &Permit<'_>| {
-            if forget {
-                session.forget_identity();
+            for change in changes {
+                change(session);
             }
             // A panic of the work goes to its caller, as it does without a thread.
             session.stopped_by(&stopped_by, |session| {
@@ -304,7 +394,7 @@ impl From<Session> for AsyncSession {
             worker: None,
             reader: None,
             identity: None,
-            forget: false,
+            changes: Vec::new(),
         };
         this.put_back(Box::new(session));
         this

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::State;
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
-use crate::card::{Hold, Transaction};
+use crate::card::{Card, Hold, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Control, Transmit};
 use crate::values::{
@@ -18,6 +19,17 @@ const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// the session counts the commands.
 pub struct SessionCard<'a> {
     transaction: Transaction<'a>,
+    progress: Progress,
+    keep_alive: Option<Duration>,
+    end: Option<Instant>,
+    /// The session that learns how the work has ended, while a guard has this card: beside the card
+    /// and not beside the guard, so that the two stay together where guards swap their cards.
+    pub(super) owner: Option<&'a mut State>,
+}
+
+/// Work that has begun and goes on later, without the borrow of its session.
+pub(super) struct SuspendedWork {
+    hold: Hold,
     progress: Progress,
     keep_alive: Option<Duration>,
     end: Option<Instant>,
@@ -88,6 +100,7 @@ impl<'a> SessionCard<'a> {
             progress: Progress::default(),
             keep_alive,
             end,
+            owner: None,
         }
     }
 
@@ -96,9 +109,29 @@ impl<'a> SessionCard<'a> {
         std::mem::take(&mut self.progress)
     }
 
-    /// The transaction without the borrow of its card: it goes on.
-    pub(super) fn suspend(self) -> Hold {
-        self.transaction.suspend()
+    /// The work without the borrow of its card: its transaction goes on.
+    pub(super) fn suspend(&mut self) -> SuspendedWork {
+        SuspendedWork {
+            hold: self.transaction.suspend(),
+            progress: self.take_progress(),
+            keep_alive: self.keep_alive,
+            end: self.end,
+        }
+    }
+
+    pub(super) fn resume(
+        card: &'a mut Card,
+        work: SuspendedWork,
+        owner: &'a mut State,
+    ) -> SessionCard<'a> {
+        card.set_end(work.end);
+        SessionCard {
+            transaction: Transaction::resume(card, work.hold),
+            progress: work.progress,
+            keep_alive: work.keep_alive,
+            end: work.end,
+            owner: Some(owner),
+        }
     }
 
     /// Ends the transaction, and the deadline of the card.
@@ -186,29 +219,6 @@ impl<'a> SessionCard<'a> {
         self.progress.note(answer)
     }
 
-    /// See [`Card::control`](crate::Card::control). Counts as a command, because the driver
-    /// may send some to the card.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::control`](crate::Card::control).
-    #[doc(alias = "SCardControl")]
-    pub fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        let answer = self.transaction.control(code, input);
-        self.progress.note_command(answer)
-    }
-
-    /// See [`Card::attribute`](crate::Card::attribute).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Card::attribute`](crate::Card::attribute).
-    #[doc(alias = "SCardGetAttrib")]
-    pub fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        let answer = self.transaction.attribute(attribute);
-        self.progress.note(answer)
-    }
-
     /// Waits for something other than the card, such as a user who types a PIN, and keeps the
     /// transaction alive meanwhile.
     ///
@@ -268,12 +278,20 @@ impl Control for SessionCard<'_> {
         self.reader_name()
     }
 
+    /// Counts as a command, because the driver may send some to the card.
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.control(code, input)
+        let answer = self.transaction.control(code, input);
+        self.progress.note_command(answer)
     }
 
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.attribute(attribute)
+        let answer = self.transaction.attribute(attribute);
+        self.progress.note(answer)
+    }
+
+    fn set_attribute(&mut self, attribute: Attribute, value: &[u8]) -> Result<()> {
+        let answer = self.transaction.set_attribute(attribute, value);
+        self.progress.note(answer)
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::card::SessionCard;
+use super::card::{SessionCard, SuspendedWork};
 use super::connect::{begin, look};
 use super::error::SessionError;
 use super::event::SessionEvent;
 use super::recovery::{Action, Over, Trial, action, is_silence, wants_reset};
 use super::steps::{Stop, attend, can_recover, prepare};
 use super::{Config, Session};
-use crate::card::{Card, Hold};
+use crate::card::Card;
 use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Result, Seen};
 use crate::values::{Disposition, Initialization};
 
@@ -65,6 +65,9 @@ impl Session {
 
     /// Has the card kept until the next run.
     pub(super) fn rest(&mut self) {
+        if self.state.suspended.is_some() {
+            return;
+        }
         if let Some(idle) = &mut self.idle {
             self.card = self.card.take().and_then(|card| idle.keep(card));
         }
@@ -312,7 +315,7 @@ impl Session {
 
     /// Connects, identifies and sets up as [`attempt`](Session::attempt) does, and leaves the
     /// transaction as it is.
-    pub(super) fn attempt_to_begin(&mut self, trial: &mut Trial) -> Result<Hold, Stop> {
+    pub(super) fn attempt_to_begin(&mut self, trial: &mut Trial) -> Result<SuspendedWork, Stop> {
         let Session {
             card,
             state,

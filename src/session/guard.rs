@@ -3,13 +3,11 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use super::State;
 use super::card::SessionCard;
 use super::recovery::{Action, action, is_recovered_from_later};
-use crate::apdu::CommandBytes;
 use crate::error::{Error, Result};
+use crate::exchange::forward::{forward_control, forward_transmit};
 use crate::exchange::{Control, Transmit};
-use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
 
 /// The card of a [`Session`](crate::Session) for a piece of work: a [`SessionCard`] until the work
 /// ends. Made by [`Session::begin`](crate::Session::begin).
@@ -19,19 +17,15 @@ use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
 #[must_use = "dropping it ends the work"]
 pub struct SessionGuard<'a> {
     card: SessionCard<'a>,
-    state: &'a mut State,
-    has_ended: bool,
 }
 
 impl<'a> SessionGuard<'a> {
-    pub(super) fn new(card: SessionCard<'a>, state: &'a mut State) -> SessionGuard<'a> {
-        // Stays so if it is leaked.
-        state.set_up = false;
-        SessionGuard {
-            card,
-            state,
-            has_ended: false,
+    pub(super) fn new(mut card: SessionCard<'a>) -> SessionGuard<'a> {
+        if let Some(state) = &mut card.owner {
+            // Stays so if it is leaked.
+            state.set_up = false;
         }
+        SessionGuard { card }
     }
 
     /// Ends the work and its transaction.
@@ -43,19 +37,27 @@ impl<'a> SessionGuard<'a> {
         self.finish()
     }
 
-    fn finish(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.has_ended, true) {
-            return Ok(());
+    /// Lets the work go on without the borrow of its session, until that resumes it.
+    #[cfg(feature = "async")]
+    pub(super) fn suspend(mut self) {
+        if let Some(state) = self.card.owner.take() {
+            state.suspended = Some(self.card.suspend());
         }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let Some(state) = self.card.owner.take() else {
+            return Ok(());
+        };
         let progress = self.card.take_progress();
-        self.state.set_up = !progress.has_failed() && !std::thread::panicking();
+        state.set_up = !progress.has_failed() && !std::thread::panicking();
         let ended = self.card.finish_with_deadline();
-        self.state.pending = progress.failure.filter(is_recovered_from_later);
+        state.pending = progress.failure.filter(is_recovered_from_later);
         if let Err(error) = &ended {
-            self.state.set_up = false;
+            state.set_up = false;
             // Others may be kept out for as long as this connection lives.
-            let recovery = self.state.pending.as_ref().map(Error::recovery);
-            self.state.is_unfit = matches!(recovery.and_then(action), None | Some(Action::Retry));
+            let recovery = state.pending.as_ref().map(Error::recovery);
+            state.is_unfit = matches!(recovery.and_then(action), None | Some(Action::Retry));
             tracing::debug!(%error, "the end of a session's work failed");
         }
         ended
@@ -77,31 +79,11 @@ impl<'a> DerefMut for SessionGuard<'a> {
 }
 
 impl Control for SessionGuard<'_> {
-    fn reader_name(&self) -> &ReaderName {
-        self.card.reader_name()
-    }
-
-    fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        self.card.control(code, input)
-    }
-
-    fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.card.attribute(attribute)
-    }
+    forward_control!(self => self.card);
 }
 
 impl Transmit for SessionGuard<'_> {
-    fn protocol(&self) -> Option<Protocol> {
-        self.card.protocol()
-    }
-
-    fn atr(&mut self) -> Result<Atr> {
-        self.card.atr()
-    }
-
-    fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
-        self.card.send(command)
-    }
+    forward_transmit!(self => self.card);
 }
 
 impl Drop for SessionGuard<'_> {

@@ -1,6 +1,8 @@
 //! Sessions: work on a card that goes on after resets, removals and restarts.
 
 #[cfg(feature = "async")]
+mod async_guard;
+#[cfg(feature = "async")]
 mod async_session;
 mod builder;
 mod candidates;
@@ -18,19 +20,21 @@ mod steps;
 use std::fmt;
 use std::time::Duration;
 
-use crate::card::{Card, Transaction};
+use crate::card::Card;
 use crate::context::Context;
-use crate::error::{BoxError, Error, Operation, Refusal};
+use crate::error::{BoxError, Error, Operation, Refusal, Result};
 use crate::limits::AbortHandle;
 use crate::values::ReaderName;
 
+#[cfg(feature = "async")]
+pub use async_guard::AsyncSessionGuard;
 #[cfg(feature = "async")]
 pub use async_session::AsyncSession;
 use builder::{Config, Events};
 pub use builder::{SessionBuilder, SetUpWhen};
 use candidates::{Candidate, TurnedAways};
 pub use card::SessionCard;
-use card::slice;
+use card::{SuspendedWork, slice};
 pub use error::{LoginWithheld, SessionError};
 pub use event::{SessionEvent, SessionHook};
 pub use guard::SessionGuard;
@@ -143,6 +147,8 @@ struct State {
     loss_is_told: bool,
     /// Whether it has let go of the card, and has not been used since.
     is_released: bool,
+    /// The work of a guard, while the guard does not borrow the session.
+    suspended: Option<SuspendedWork>,
 }
 
 impl State {
@@ -220,7 +226,7 @@ impl Session {
     /// [`Interrupted`](SessionError::Interrupted), and it is up to the program to find out
     /// how far the card got. Either way the next run begins with a recovery and a set-up.
     ///
-    /// [`SessionCard::control`] counts as a command; status and attributes do not.
+    /// [`Control::control`](crate::Control::control) counts as a command; status and attributes do not.
     ///
     /// A function that is generic over [`Transmit`](crate::Transmit) is passed as
     /// `|card| read(card)`.
@@ -321,24 +327,25 @@ impl Session {
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
         self.wake();
+        self.state.suspended = None;
         let trial = self.trial();
-        let end = trial.end;
-        let hold = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
-        let Session {
-            card,
-            state,
-            config,
-            ..
-        } = self;
-        let Some(card) = card else {
-            // It cannot be begun without one.
-            let refused = Error::given_up(Operation::BeginTransaction, Refusal::ABANDONED);
-            return Err(SessionError::Card(refused));
-        };
-        card.set_end(end);
-        let transaction = Transaction::resume(card, hold);
-        let card = SessionCard::new(transaction, config.keep_alive, end);
-        Ok(SessionGuard::new(card, state))
+        let work = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
+        self.state.suspended = Some(work);
+        self.resume().map_err(SessionError::Card)
+    }
+
+    /// The guard of the work that was suspended. Fails if there is none.
+    fn resume(&mut self) -> Result<SessionGuard<'_>> {
+        match (&mut self.card, self.state.suspended.take()) {
+            (Some(card), Some(work)) => {
+                let card = SessionCard::resume(card, work, &mut self.state);
+                Ok(SessionGuard::new(card))
+            }
+            _ => Err(Error::given_up(
+                Operation::BeginTransaction,
+                Refusal::ABANDONED,
+            )),
+        }
     }
 
     /// Looks whether the card is still there, and if not, recovers now, so that the next run
@@ -395,6 +402,13 @@ impl Session {
                 tracing::debug!(error = %format_args!("{error:#}"), "the card is not there");
             }
         }
+    }
+
+    /// Ends the work that was suspended, if there is any.
+    #[cfg(feature = "async")]
+    fn end_suspended_work(&mut self) {
+        // As if its guard was dropped.
+        drop(self.resume());
     }
 
     /// What stops it for good.

@@ -14,7 +14,7 @@ mod standin;
 
 use pcsc::ffi::{DWORD, LONG};
 use scard::{
-    Attribute, Card, ConnectOptions, Context, ControlCode, Disposition, Error, ErrorKind,
+    Attribute, Card, ConnectOptions, Context, Control, ControlCode, Disposition, Error, ErrorKind,
     Initialization, Operation, Origin, Protocol, Protocols, Reader, ReaderName, Recovery, Result,
     ReturnCode, ShareMode,
 };

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use scard::{
-    Attribute, Card, ConnectOptions, Context, ContextOptions, ControlCode, Disposition, ErrorKind,
-    ReaderName, Session,
+    Attribute, Card, ConnectOptions, Context, ContextOptions, Control, ControlCode, Disposition,
+    ErrorKind, ReaderName, Session,
 };
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Request, Service};
 use scard_testkit::isolated;

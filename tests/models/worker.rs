@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::*;
+use crate::sync::Condvar;
 use crate::sync::model::{beginning, check, pass};
 use crate::sync::thread::ThreadId;
 
@@ -419,6 +420,7 @@ mod futures {
 #[cfg(feature = "async")]
 mod alarms {
     use super::*;
+    use crate::limits::{Alarm, Wake};
     #[cfg(not(model = "loom"))]
     use crate::sync::model::block_on;
 

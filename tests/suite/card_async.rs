@@ -9,9 +9,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, AsyncCard, AsyncContext, AsyncReader, Attribute, Card, ConnectOptions,
-    ContextOptions, ControlCode, Disposition, ErrorKind, Initialization, Operation, Protocol,
-    Protocols, ReaderName, Recovery, Result, ShareMode,
+    AbortHandle, AsyncCard, AsyncContext, AsyncControl, AsyncReader, Attribute, Card,
+    ConnectOptions, ContextOptions, ControlCode, Disposition, ErrorKind, Initialization, Operation,
+    Protocol, Protocols, ReaderName, Recovery, Result, ShareMode,
 };
 use scard_testkit::{Reply, Sandbox, VirtualCard, isolated, isolated_with_peer};
 

@@ -4,8 +4,8 @@
 use std::thread;
 
 use scard::{
-    ConnectOptions, Disposition, Event, Initialization, MonitorOptions, Operation, Protocol,
-    Protocols, ReaderFlags, ReaderName, ReturnCode, ShareMode,
+    ConnectOptions, Control, Disposition, Event, Initialization, MonitorOptions, Operation,
+    Protocol, Protocols, ReaderFlags, ReaderName, ReturnCode, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, atr, isolated};
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, Attribute, Card, CardCondition, ConnectOptions, Context, ContextOptions,
+    AbortHandle, Attribute, Card, CardCondition, ConnectOptions, Context, ContextOptions, Control,
     ControlCode, Disposition, Error, ErrorKind, Initialization, Operation, Origin, Protocols,
     ReaderName, Recovery, Result, ShareMode,
 };

@@ -2,8 +2,8 @@
 #![cfg(target_os = "linux")]
 
 use scard::{
-    Attribute, CardState, ControlCode, Disposition, Initialization, Operation, Protocol, Protocols,
-    ReturnCode, ShareMode,
+    Attribute, CardState, Control, ControlCode, Disposition, Initialization, Operation, Protocol,
+    Protocols, ReturnCode, ShareMode,
 };
 use scard_testkit::{Driver, Sandbox, isolated};
 

@@ -11,8 +11,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, Attribute, Card, ConnectOptions, Context, Disposition, ErrorKind, Initialization,
-    Operation, Protocols, ReaderName, Result, ReturnCode, ShareMode,
+    AbortHandle, Attribute, Card, ConnectOptions, Context, Control, Disposition, ErrorKind,
+    Initialization, Operation, Protocols, ReaderName, Result, ReturnCode, ShareMode,
 };
 use scard_testkit::{
     CardStats, Driver, Link, Peer, Peers, Sandbox, VirtualCard, isolated, isolated_with_peer,

@@ -30,6 +30,7 @@ mod explain;
 mod features;
 mod find_reader;
 mod flat;
+mod forward;
 mod given_up;
 mod hot_plug;
 mod house;

@@ -2,8 +2,8 @@
 #![cfg(target_os = "linux")]
 
 use scard::{
-    CardCondition, ConnectOptions, Initialization, Operation, Protocol, Protocols, ReturnCode,
-    ShareMode,
+    CardCondition, ConnectOptions, Control, Initialization, Operation, Protocol, Protocols,
+    ReturnCode, ShareMode,
 };
 use scard_testkit::{atr, isolated};
 

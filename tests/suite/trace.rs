@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scard::apdu::{Command, ExchangeOptions};
-use scard::{ControlCode, Initialization, Session, Transmit as _};
+use scard::{Control, ControlCode, Initialization, Session, Transmit as _};
 use scard_testkit::atr::{T0, T1};
 use scard_testkit::{Reply, VirtualCard, isolated};
 use tracing::field::{Field, Visit};

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use scard::{
-    ConnectOptions, Context, Disposition, Error, ErrorKind, Initialization, Operation, Protocol,
-    Protocols, ReaderName, Recovery, ReturnCode, ShareMode,
+    ConnectOptions, Context, Control, Disposition, Error, ErrorKind, Initialization, Operation,
+    Protocol, Protocols, ReaderName, Recovery, ReturnCode, ShareMode,
 };
 use scard_testkit::{isolated, isolated_with_peer};
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use scard::{Card, ErrorKind, Operation, Origin, ReturnCode};
+use scard::{Card, Control, ErrorKind, Operation, Origin, ReturnCode};
 use scard_testkit::{Reply, Sandbox, VirtualCard, isolated};
 
 use crate::support::*;

@@ -92,6 +92,37 @@ fn the_session_recovers_after_a_guard() {
     });
 }
 
+/// Each session learns what became of its own card, whichever guard has ended its work.
+#[test]
+fn guards_can_swap_their_cards() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        fixture.sandbox.reader(1).insert(card()).unwrap();
+        let options = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+        let open = |reader: &ReaderName| {
+            let told = Told::default();
+            let builder = builder(&fixture, &told).reader(reader);
+            let session = builder.connect_options(options.clone()).open().unwrap();
+            told.clear();
+            (session, told)
+        };
+        let (mut one, told_by_one) = open(&fixture.reader);
+        let (mut two, told_by_two) = open(&fixture.empty_reader);
+        let (mut first, mut second) = (one.begin().unwrap(), two.begin().unwrap());
+        let slot = fixture.sandbox.reader(1);
+        slot.remove().unwrap();
+        slot.insert(card()).unwrap();
+        second.transmit(&numbered(APPLICATION, 1)).unwrap_err();
+        std::mem::swap(&mut *first, &mut *second);
+        assert_eq!(*first.reader_name(), fixture.empty_reader);
+        drop((first, second));
+        works(&mut one, 2);
+        works(&mut two, 3);
+        assert_eq!((told_by_one.setups(), told_by_one.connects()), (0, 0));
+        assert_eq!((told_by_two.setups(), told_by_two.connects()), (1, 1));
+    });
+}
+
 /// Others are not kept out any more once the session works again.
 #[test]
 fn a_leaked_guard_ends_with_the_next_run() {

@@ -18,9 +18,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, BoxError, CardFilter, ConnectOptions, Context, ControlCode, Disposition, Error,
-    ErrorKind, Initialization, Protocols, ReaderName, Recovery, Result, Session, SessionBuilder,
-    SessionCard, SessionError, SessionEvent, SetUpWhen, ShareMode,
+    AbortHandle, BoxError, CardFilter, ConnectOptions, Context, Control, ControlCode, Disposition,
+    Error, ErrorKind, Initialization, Protocols, ReaderName, Recovery, Result, Session,
+    SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, isolated, isolated_with_peer};
 

@@ -1,0 +1,175 @@
+//! Reconnecting: another access, a reset or its acknowledgement, and the lock that comes and goes
+//! with them.
+
+use super::{Access, Connection};
+use crate::codes::{Platform, ReturnCode};
+use crate::error::{Operation, Result};
+use crate::limits::Permit;
+use crate::service::{self, ProtocolInfo};
+use crate::values::{Disposition, Initialization, Protocol, Protocols, ShareMode};
+
+impl Connection {
+    /// Reconnects, unless the caller has left by the time that nobody else holds a
+    /// transaction. A reset that was given up does not come late.
+    pub(crate) fn reconnect_permitted(
+        &mut self,
+        permit: &Permit<'_>,
+        access: Access,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let has_lost_lock = self.has_lost_lock();
+        self.in_transaction &= !has_lost_lock;
+        let resets = initialization != Initialization::Leave;
+        let becomes_exclusive = access.is_exclusive() && !self.access.is_exclusive();
+        let (before, mut began) = (self.access, false);
+        if resets && becomes_exclusive {
+            self.wait_for_exclusive_access();
+        } else if resets && permit.is_conditional() {
+            // A reset that waits to be acknowledged is no reason not to reset.
+            began = self.wait_for_others().unwrap_or(false);
+        }
+        let reconnected = if permit.grant() {
+            self.reconnect(before, access, protocols, initialization)
+        } else {
+            Err(self.left(Operation::Reconnect))
+        };
+        self.let_others(began);
+        if reconnected.is_err() && resets && becomes_exclusive {
+            self.give_up_exclusive_access(before);
+        }
+        if reconnected.is_ok() && has_lost_lock && before.is_exclusive() && access.is_exclusive() {
+            // Without it, the end of the next transaction would be refused.
+            let _ = self.make(Operation::BeginTransaction, service::begin_transaction);
+        }
+        reconnected
+    }
+
+    /// `before` is what access there was before the caller asked for another one.
+    pub(super) fn reconnect(
+        &mut self,
+        before: Access,
+        access: Access,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let accepted = Platform::CURRENT.preferred_protocols(protocols);
+        let protocol = self
+            .make_reconnect(access, accepted, initialization)
+            .map_err(|code| self.error(Operation::Reconnect, code))?;
+        self.set_unacknowledged(None);
+        self.in_transaction &= Platform::CURRENT.reconnect_keeps_transaction();
+        if self.access.is_exclusive() && !access.is_exclusive() && !self.in_transaction {
+            self.release_exclusive_lock();
+        }
+        self.access = access;
+        if !access.accepts(protocol, accepted) {
+            self.refuse_protocol(before);
+            return Err(self.error(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH));
+        }
+        self.protocol_info = ProtocolInfo::of(protocol);
+        let protocol = Platform::CURRENT.protocol(protocol);
+        self.agreed.set(access, protocol);
+        Ok(protocol)
+    }
+
+    /// Goes back to what a service leaves that refuses the protocol, after one that did not: no
+    /// access to the card if there was none before, and no command until the caller has
+    /// reconnected. (Only a card that was reset, by this call or another program, gets another
+    /// protocol.)
+    pub(super) fn refuse_protocol(&mut self, before: Access) {
+        self.agreed.forget();
+        if before != Access::Direct {
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+        }
+        let became_exclusive = self.access.is_exclusive() && !before.is_exclusive();
+        if became_exclusive || before == Access::Direct {
+            let (direct, leave) = (Access::Direct, Initialization::Leave);
+            if self.make_reconnect(direct, 0, leave).is_ok() {
+                self.access = before;
+                if became_exclusive && !self.in_transaction {
+                    self.release_exclusive_lock();
+                }
+            }
+        }
+    }
+
+    /// pcsc-lite implements exclusive access as a lock, the same one that a transaction
+    /// takes, and does not release it when a reconnect ends the exclusive access: every
+    /// other program would wait for it without end. Ending "the transaction" releases it.
+    pub(super) fn release_exclusive_lock(&self) {
+        if Platform::CURRENT != Platform::PcscLite {
+            return;
+        }
+        // More than one if a transaction could not be ended before.
+        for _ in 0..4 {
+            if self.make_end_transaction(Disposition::Leave).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Whether the service has unlocked the card, as pcsc-lite does when it is taken out. It keeps
+    /// that to itself at a reconnect.
+    pub(super) fn has_lost_lock(&self) -> bool {
+        let had_lock = self.in_transaction || self.access.is_exclusive();
+        Platform::CURRENT == Platform::PcscLite
+            && had_lock
+            && self
+                .make(Operation::Status, service::status)
+                .is_err_and(|failure| failure.code == ReturnCode::W_REMOVED_CARD)
+    }
+
+    /// Waits until no other connection to the card is left, without doing anything to it.
+    ///
+    /// pcsc-lite resets the card before it looks whether others are connected, and its client
+    /// library repeats the call ten times a second until nobody is: a reset in the same call
+    /// would be one every tenth of a second.
+    pub(super) fn wait_for_exclusive_access(&mut self) {
+        if Platform::CURRENT != Platform::PcscLite {
+            return;
+        }
+        let exclusive = Access::Card(ShareMode::Exclusive);
+        let leave = Initialization::Leave;
+        // One of them includes the active protocol. What fails here fails in the call that
+        // follows.
+        for protocols in [Protocols::ANY, Protocols::RAW] {
+            let protocols = Platform::CURRENT.preferred_protocols(protocols);
+            match self.make_reconnect(exclusive, protocols, leave) {
+                Ok(_) => {
+                    self.access = exclusive;
+                    return;
+                }
+                Err(ReturnCode::E_PROTO_MISMATCH) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Goes back to what was before [`Connection::wait_for_exclusive_access`], after the card
+    /// was, or may have been, reset.
+    pub(super) fn give_up_exclusive_access(&mut self, before: Access) {
+        if !self.access.is_exclusive() {
+            return;
+        }
+        let (direct, leave) = (Access::Direct, Initialization::Leave);
+        if self.make_reconnect(direct, 0, leave).is_ok() {
+            self.access = before;
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+            if !self.in_transaction {
+                self.release_exclusive_lock();
+            }
+        }
+    }
+
+    pub(super) fn make_reconnect(
+        &self,
+        access: Access,
+        protocols: u32,
+        initialization: Initialization,
+    ) -> Result<u32, ReturnCode> {
+        self.make(Operation::Reconnect, |handle| {
+            service::reconnect(handle, access.raw(), protocols, initialization.raw())
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Transactions of a connection, also those around a single call.
+
+use super::{Access, Connection};
+use crate::codes::{Platform, ReturnCode};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::limits::Permit;
+use crate::limits::pause::Pause;
+use crate::service;
+use crate::values::{Disposition, Initialization, Protocols};
+
+/// How often a protocol has to be refused while the card is reset by others to be believed.
+const BELIEVED: u32 = 4;
+
+impl Connection {
+    /// Begins a transaction. One that was leaked ends first: pcsc-lite counts them.
+    pub(crate) fn begin_transaction(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.in_transaction) {
+            if let Err(code) = self.make_end_transaction(Disposition::Leave) {
+                tracing::debug!(%code, reader = %self.reader, "a leaked transaction did not end");
+            }
+        }
+        self.call(Operation::BeginTransaction, service::begin_transaction)?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    /// Begins a transaction, acknowledging resets until it has one or nobody waits for it.
+    /// Returns whether there was a reset that was not reported yet.
+    ///
+    /// pcsc-lite looks for resets before it locks the card: one that comes in between is found by
+    /// a look afterwards. And while a reset is under way, it can refuse every protocol for a moment.
+    pub(crate) fn begin_transaction_acknowledging_reset(
+        &mut self,
+        permit: &Permit<'_>,
+        protocols: Protocols,
+    ) -> Result<bool> {
+        let keeps = Platform::CURRENT.reconnect_keeps_transaction();
+        let (mut pause, mut mismatches) = (Pause::default(), 0);
+        for resets in 0u32.. {
+            let begun = match self.in_transaction {
+                true => Ok(()),
+                false => self.begin_transaction(),
+            };
+            let looked =
+                begun.and_then(|()| self.call(Operation::Status, service::status).map(drop));
+            let error = match looked {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if error.kind() != ErrorKind::CardReset || permit.is_void() {
+                return Err(self.without_transaction(error));
+            }
+            if resets > 1 {
+                pause.take(None, None);
+            }
+            if !keeps {
+                self.leave_transaction();
+            }
+            self.unreported_reset = true;
+            self.note(&error);
+            // Changes nothing at the card, so that it needs no permission.
+            let leave = Initialization::Leave;
+            let reconnected =
+                self.reconnect_permitted(&Permit::GRANTED, self.access, protocols, leave);
+            if let Err(error) = reconnected {
+                let is_mismatch = error.kind() == ErrorKind::ProtocolMismatch;
+                mismatches += u32::from(is_mismatch);
+                if !keeps || !is_mismatch || mismatches == BELIEVED {
+                    return Err(self.without_transaction(error.of_reconnect(leave)));
+                }
+                pause.take(None, None);
+            }
+        }
+        Ok(self.unreported_reset)
+    }
+
+    /// The caller knows of the resets that were acknowledged.
+    pub(crate) fn resets_are_reported(&mut self) {
+        self.unreported_reset = false;
+    }
+
+    pub(super) fn without_transaction(&mut self, error: Error) -> Error {
+        self.leave_transaction();
+        error
+    }
+
+    pub(super) fn leave_transaction(&mut self) {
+        if self.in_transaction {
+            if let Err(error) = self.end_transaction(Disposition::Leave) {
+                tracing::debug!(%error, "a transaction that is of no use did not end");
+            }
+        }
+    }
+
+    /// Ends the transaction. After anything but [`Disposition::Leave`] the protocol is open.
+    pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
+        self.in_transaction = false;
+        self.agreed.is_current &= disposition == Disposition::Leave;
+        let ended = self.make_end_transaction(disposition);
+        if ended == Err(ReturnCode::W_RESET_CARD) {
+            self.release_transaction_of_reset_card();
+        }
+        ended.map_err(|code| self.error(Operation::EndTransaction, code))
+    }
+
+    /// pcsc-lite refuses to end a transaction while a reset of the card is not acknowledged,
+    /// and goes on to exclude everybody else. A reconnect with direct access acknowledges
+    /// without negotiating a protocol in the caller's place; the caller still gets to know.
+    pub(super) fn release_transaction_of_reset_card(&mut self) {
+        if Platform::CURRENT != Platform::PcscLite || self.access.is_exclusive() {
+            return;
+        }
+        let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
+        if acknowledged.is_ok() {
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+            if let Err(code) = self.make_end_transaction(Disposition::Leave) {
+                tracing::debug!(%code, reader = %self.reader, "SCardEndTransaction failed again");
+            }
+        }
+    }
+
+    /// Begins a transaction if there is none and others could hold one. Says whether it did.
+    pub(super) fn wait_for_others(&mut self) -> Result<bool> {
+        if self.in_transaction || self.access.is_exclusive() {
+            return Ok(false);
+        }
+        self.begin_transaction()?;
+        Ok(true)
+    }
+
+    pub(super) fn let_others(&mut self, began: bool) {
+        if !began || self.is_over() {
+            return;
+        }
+        if let Err(error) = self.end_transaction(Disposition::Leave) {
+            tracing::debug!(%error, "the transaction around a call");
+        }
+    }
+
+    pub(super) fn make_end_transaction(&self, disposition: Disposition) -> Result<(), ReturnCode> {
+        self.make(Operation::EndTransaction, |handle| {
+            service::end_transaction(handle, disposition.raw())
+        })
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+}

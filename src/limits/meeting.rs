@@ -1,0 +1,159 @@
+//! Where a call and its caller meet again.
+
+use std::sync::PoisonError;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::abort::Wake;
+use super::permit::Grant;
+use super::{Abandoned, AbortHandle, GivenUp, Pending};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, now};
+
+/// Where a call and its caller meet again.
+pub(super) struct Meeting<T> {
+    pub(super) state: Mutex<MeetingState<T>>,
+    changed: Condvar,
+}
+
+pub(super) struct MeetingState<T> {
+    /// The caller has left.
+    pub(super) left: bool,
+    /// The call may do what cannot be undone.
+    permitted: bool,
+    pub(super) call: Call<T>,
+    /// The task of a caller that does not wait on its thread.
+    pub(super) waker: Option<Waker>,
+    pub(super) pending: Pending,
+    /// The caller has left the call under way, which is counted until it is over.
+    pub(super) is_pending: bool,
+}
+
+pub(super) enum Call<T> {
+    UnderWay,
+    Returned(T),
+    /// It ended in a panic.
+    Lost,
+}
+
+impl<T> Meeting<T> {
+    pub(super) fn new(pending: &Pending) -> Meeting<T> {
+        Meeting {
+            state: Mutex::new(MeetingState {
+                left: false,
+                permitted: false,
+                call: Call::UnderWay,
+                waker: None,
+                pending: pending.clone(),
+                is_pending: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The call's side: hands over what it has. Gives it back if nobody waits any more.
+    pub(super) fn return_with(&self, value: T) -> Option<T> {
+        let mut state = lock(&self.state);
+        if state.left {
+            return Some(value);
+        }
+        state.call = Call::Returned(value);
+        self.notify(state);
+        None
+    }
+
+    /// Makes the caller look, with the state unlocked: what a waker does is not ours.
+    pub(super) fn notify(&self, mut state: MutexGuard<'_, MeetingState<T>>) {
+        let waker = state.waker.take();
+        drop(state);
+        self.changed.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The caller's side.
+    pub(super) fn wait(
+        &self,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+    ) -> Result<T, Abandoned> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(outcome) = state.look(deadline, abort) {
+                return outcome;
+            }
+            state = match deadline {
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(now());
+                    self.changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+}
+
+impl<T> MeetingState<T> {
+    /// The caller's look: `None` if there is reason to wait.
+    pub(super) fn look(
+        &mut self,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+    ) -> Option<Result<T, Abandoned>> {
+        match std::mem::replace(&mut self.call, Call::UnderWay) {
+            Call::Returned(value) => return Some(Ok(value)),
+            Call::Lost => return Some(Err(self.abandoned(GivenUp::NoThread))),
+            Call::UnderWay => {}
+        }
+        // Looked at with the state locked: an abort that comes later wakes us.
+        let why = if abort.is_some_and(AbortHandle::is_aborted) {
+            GivenUp::Aborted
+        } else if deadline.is_some_and(|deadline| deadline <= now()) {
+            GivenUp::Deadline
+        } else {
+            return None;
+        };
+        self.leave_under_way();
+        Some(Err(self.abandoned(why)))
+    }
+
+    pub(super) fn leave_under_way(&mut self) {
+        self.left = true;
+        self.is_pending = true;
+        self.pending.add();
+    }
+
+    fn abandoned(&self, why: GivenUp) -> Abandoned {
+        Abandoned {
+            why,
+            begun: true,
+            permitted: self.permitted,
+        }
+    }
+}
+
+impl<T: Send> Wake for Meeting<T> {
+    fn wake(&self) {
+        // With the state locked first, so that a caller between its look and its sleep is not
+        // missed.
+        self.notify(lock(&self.state));
+    }
+}
+
+impl<T> Grant for Meeting<T> {
+    fn has_left(&self) -> bool {
+        lock(&self.state).left
+    }
+
+    fn grant(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.permitted |= !state.left;
+        !state.left
+    }
+}

@@ -1,0 +1,61 @@
+//! Whether a call may still do what cannot be undone.
+
+use std::fmt;
+#[cfg(feature = "async")]
+use std::time::Instant;
+
+#[cfg(feature = "async")]
+use crate::sync::now;
+
+/// Asks whether the caller still waits, before something is done that cannot be undone.
+pub(crate) struct Permit<'a>(pub(super) Option<&'a dyn Grant>);
+
+pub(super) trait Grant {
+    fn has_left(&self) -> bool;
+    fn grant(&self) -> bool;
+}
+
+/// A caller that has gone on already and has set a time.
+#[cfg(feature = "async")]
+impl Grant for Instant {
+    fn has_left(&self) -> bool {
+        *self <= now()
+    }
+
+    fn grant(&self) -> bool {
+        !self.has_left()
+    }
+}
+
+impl Permit<'_> {
+    /// For a call on the caller's own thread.
+    pub(crate) const GRANTED: Permit<'static> = Permit(None);
+
+    /// For a call that is not waited for, and not to have effects after this time.
+    #[cfg(feature = "async")]
+    pub(crate) fn until(end: Option<&Instant>) -> Permit<'_> {
+        Permit(end.map(|end| end as &dyn Grant))
+    }
+
+    /// Whether the caller can leave at all.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether the caller has left already, so that all that is done now has to be undone.
+    pub(crate) fn is_void(&self) -> bool {
+        self.0.is_some_and(|caller| caller.has_left())
+    }
+
+    /// Whether the caller still waits. If so, and if it gives up later, it will know that
+    /// this was permitted.
+    pub(crate) fn grant(&self) -> bool {
+        self.0.is_none_or(|caller| caller.grant())
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,278 @@
+//! Threads that make calls, and callers that wait for them.
+
+#[cfg(all(test, model))]
+#[path = "../../tests/models/worker.rs"]
+mod model;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::meeting::{Call, Meeting};
+use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit};
+use crate::service::Process;
+use crate::sync::mpsc::{self, Sender};
+use crate::sync::{lock, thread};
+
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that makes calls, one after the other. It ends when this is dropped and the call
+/// that is under way has returned.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(super) jobs: Jobs,
+}
+
+/// The way to the thread of a worker.
+#[derive(Debug, Clone)]
+pub(super) struct Jobs {
+    /// Always there, until this is dropped.
+    sender: Option<Sender<Job>>,
+    /// A forked child does not have the thread.
+    process: Process,
+}
+
+impl Jobs {
+    /// Says whether the thread is there.
+    pub(super) fn send(&self, job: Job) -> bool {
+        if self.is_forked() {
+            return false;
+        }
+        let sent = self.sender.as_ref().map(|sender| sender.send(job));
+        sent.is_some_and(|sent| sent.is_ok())
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        self.process.is_forked()
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            // The thread may have been in it at that moment, and have locked it.
+            std::mem::forget(self.sender.take());
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn start() -> Option<Worker> {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        let thread = thread::Builder::new().name("scard".to_owned());
+        thread
+            .spawn(move || todo.into_iter().for_each(|job| job()))
+            .ok()?;
+        Some(Worker::with(jobs))
+    }
+
+    fn with(jobs: Sender<Job>) -> Worker {
+        Worker {
+            jobs: Jobs {
+                sender: Some(jobs),
+                process: Process::current(),
+            },
+        }
+    }
+
+    /// Does something on the thread, after what is under way there.
+    pub(crate) fn do_later(&self, job: impl FnOnce() + Send + 'static) {
+        self.jobs.send(Box::new(job));
+    }
+
+    /// Gives a call to the thread. If that has ended, in a panic, what the call was to work on
+    /// is dropped.
+    pub(super) fn send<S, T>(
+        &self,
+        meeting: &Arc<Meeting<(S, T)>>,
+        mut subject: S,
+        call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+    ) -> Result<(), Abandoned>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+    {
+        let there = Lost(Arc::clone(meeting));
+        let job: Job = Box::new(move || {
+            let given = call(&mut subject, &Permit(Some(&*there.0)));
+            // If nobody waits: dropped here, on this thread.
+            drop(there.0.return_with((subject, given)));
+            drop(there);
+        });
+        match self.jobs.send(job) {
+            true => Ok(()),
+            false => Err(Abandoned::before_it_began(GivenUp::NoThread)),
+        }
+    }
+
+    /// Makes a call and waits for it. What the call works on moves there and back; if the
+    /// caller leaves, it is dropped there when the call returns, with what it gave.
+    pub(crate) fn run<S, T>(
+        &self,
+        subject: S,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+        pending: &Pending,
+        call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
+    ) -> Result<(S, T), Abandoned>
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+    {
+        let meeting = Arc::new(Meeting::new(pending));
+        let _registration = abort.map(|abort| abort.register(Arc::clone(&meeting) as Arc<_>));
+        self.send(&meeting, subject, call)?;
+        meeting.wait(deadline, abort)
+    }
+}
+
+/// Ends a call, and tells the caller if it has not returned.
+struct Lost<T>(Arc<Meeting<T>>);
+
+impl<T> Drop for Lost<T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        if std::mem::take(&mut state.is_pending) {
+            state.pending.remove();
+        }
+        if !state.left && matches!(state.call, Call::UnderWay) {
+            state.call = Call::Lost;
+            self.0.notify(state);
+        }
+    }
+}
+
+/// Does something on a thread of its own, because it can take its time. Without a thread, here.
+pub(crate) fn do_elsewhere(job: impl FnOnce() + Send + 'static) {
+    match Worker::start() {
+        Some(worker) => worker.do_later(job),
+        None => job(),
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn in_a_moment() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_millis(20))
+    }
+
+    /// Says when it is dropped, and on which thread.
+    struct Witness(Sender<thread::ThreadId>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+
+    fn witness() -> (Witness, Receiver<thread::ThreadId>) {
+        let (dropped, seen) = channel();
+        (Witness(dropped), seen)
+    }
+
+    #[test]
+    fn a_call_brings_its_subject_back() {
+        let worker = Worker::start().unwrap();
+        for deadline in [None, Some(Instant::now() + LONG)] {
+            let (subject, given) = worker
+                .run(
+                    vec![1],
+                    deadline,
+                    None,
+                    &Pending::NotCounted,
+                    |subject, permit| {
+                        subject.push(2);
+                        permit.grant()
+                    },
+                )
+                .unwrap();
+            assert_eq!(subject, [1, 2]);
+            assert!(given);
+        }
+    }
+
+    #[test]
+    fn a_call_that_takes_too_long_is_left_and_cleaned_up_there() {
+        let worker = Worker::start().unwrap();
+        let (subject, dropped) = witness();
+        let (go_on, wait) = channel::<()>();
+        let (late_permit, asked) = channel();
+        let left = worker.run(
+            subject,
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            move |_, permit| {
+                let _ = wait.recv();
+                let _ = late_permit.send(permit.grant());
+            },
+        );
+        let abandoned = left.err().unwrap();
+        assert_eq!(abandoned.why, GivenUp::Deadline);
+        assert!(!abandoned.permitted);
+        assert!(dropped.try_recv().is_err(), "it is still in use");
+        go_on.send(()).unwrap();
+        assert!(!asked.recv_timeout(LONG).unwrap(), "too late to do more");
+        let cleaner = dropped.recv_timeout(LONG).unwrap();
+        assert_ne!(cleaner, thread::current().id());
+    }
+
+    #[test]
+    fn a_caller_knows_what_it_permitted_before_it_left() {
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let left = worker.run(
+            (),
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            move |_, permit| {
+                assert!(permit.grant());
+                let _ = wait.recv();
+            },
+        );
+        assert!(left.err().unwrap().permitted);
+        drop(go_on);
+    }
+
+    #[test]
+    fn an_abort_ends_the_wait_and_is_never_lost() {
+        let worker = Worker::start().unwrap();
+        for before in [true, false] {
+            let abort = AbortHandle::new();
+            let (go_on, wait) = channel::<()>();
+            let other = abort.clone();
+            let aborter = thread::spawn(move || other.abort());
+            if before {
+                aborter.join().unwrap();
+            }
+            let left = worker.run((), None, Some(&abort), &Pending::NotCounted, move |_, _| {
+                let _ = wait.recv();
+            });
+            assert_eq!(left.err().unwrap().why, GivenUp::Aborted);
+            assert!(abort.is_aborted());
+            assert!(lock(&abort.0.state).waiting.is_empty());
+            drop(go_on);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_call_is_told_and_not_waited_for() {
+        let worker = Worker::start().unwrap();
+        let lost = worker.run((), None, None, &Pending::NotCounted, |_, _| {
+            panic!("on purpose")
+        });
+        assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
+        // Sooner or later the thread is gone, and that is told, too.
+        let (subject, dropped) = witness();
+        let lost = worker.run(subject, None, None, &Pending::NotCounted, |_, _| ());
+        assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
+        dropped.recv_timeout(LONG).unwrap();
+    }
+}
