@@ -6,6 +6,7 @@ mod mailbox;
 #[cfg(all(test, model))]
 #[path = "../../tests/models/monitor.rs"]
 mod model;
+mod power;
 #[cfg(feature = "async")]
 mod stream;
 mod thread;
@@ -30,9 +31,6 @@ use mailbox::Closed;
 pub use stream::EventStream;
 use thread::Shared;
 
-/// How long a monitor that is dropped waits for its PC/SC context to be released.
-const GRACE: Duration = Duration::from_millis(100);
-
 /// What a [`Monitor`] reports, and what stops it.
 ///
 /// ```
@@ -46,6 +44,8 @@ const GRACE: Duration = Duration::from_millis(100);
 pub struct MonitorOptions {
     use_changes: bool,
     abort: Option<AbortHandle>,
+    /// The readers that are meant.
+    readers: CardFilter,
 }
 
 impl MonitorOptions {
@@ -69,6 +69,12 @@ impl MonitorOptions {
     /// monitor has one of its own: [`Monitor::abort_handle`].
     pub fn abort_handle(mut self, abort: &AbortHandle) -> MonitorOptions {
         self.abort = Some(abort.clone());
+        self
+    }
+
+    /// Watches only the readers whose cards can be meant.
+    pub(crate) fn only_about(mut self, filter: &CardFilter) -> MonitorOptions {
+        self.readers = filter.clone();
         self
     }
 }
@@ -100,8 +106,9 @@ impl MonitorOptions {
 ///
 /// The iterator ends, and [`next_timeout`](Monitor::next_timeout) returns `None`, when
 /// the [abort handle](Monitor::abort_handle) is used, from any thread, before, during or after
-/// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too,
-/// and waits for its thread for up to 100 milliseconds.
+/// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too, and
+/// does not wait until its thread has ended and its PC/SC context is released;
+/// [`close`](Monitor::close) does.
 ///
 /// In a forked child a monitor is stopped; stopping it there does nothing to the parent's.
 ///
@@ -135,10 +142,10 @@ pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,
     _registration: Registration,
-    /// Whether its end is waited for.
-    patient: bool,
-    /// Where its thread is counted if not.
+    /// Where calls are counted that go on when nobody waits for them.
     pending: Pending,
+    /// Whether its thread is one of these when it is dropped.
+    given_up: bool,
 }
 
 impl Context {
@@ -159,8 +166,7 @@ impl Context {
         let mut monitor = Monitor::start(self.scope(), options, self.limits().pending())?;
         match monitor.shared.mailbox.news(None, deadline) {
             Ok(None) => {
-                // Who is late already does not wait for the end, too.
-                monitor.patient = false;
+                monitor.is_given_up();
                 let refusal = Refusal::NOTHING_KNOWN_IN_TIME;
                 Err(Error::given_up(Operation::GetStatusChange, refusal))
             }
@@ -181,7 +187,7 @@ impl Monitor {
         options: MonitorOptions,
         pending: &Pending,
     ) -> Result<Monitor> {
-        let Some(shared) = Shared::start(scope, options.use_changes) else {
+        let Some(shared) = Shared::start(scope, options.use_changes, options.readers) else {
             return Err(given_up(GivenUp::NoThread));
         };
         let abort = options.abort.unwrap_or_default();
@@ -194,14 +200,26 @@ impl Monitor {
             shared,
             abort,
             _registration: registration,
-            patient: true,
             pending: pending.clone(),
+            given_up: false,
         })
     }
 
-    /// From now on, the one who drops it does not wait for the end of its thread.
-    pub(crate) fn is_not_waited_for(&mut self) {
-        self.patient = false;
+    /// The service may hang: its thread is counted from its drop to its end.
+    pub(crate) fn is_given_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// Stops the monitor as a drop does, and waits until its thread has ended and its PC/SC
+    /// context is released, no longer than this. Returns whether it has ended.
+    ///
+    /// With pcsc-lite a card that does not answer can make it take 0.4 seconds, and a service that
+    /// hangs as long as it does so.
+    pub fn close(self, timeout: Option<Duration>) -> bool {
+        self.shared.is_forked() || {
+            self.shared.stop();
+            self.shared.wait_for_end(timeout)
+        }
     }
 
     /// Waits for the next event, no longer than this. Returns `None` if none came in time
@@ -246,9 +264,8 @@ impl Drop for Monitor {
     fn drop(&mut self) {
         if !self.shared.is_forked() {
             self.shared.stop();
-            match self.patient {
-                true => self.shared.wait_for_end(GRACE),
-                false => self.shared.count_until_end(&self.pending),
+            if self.given_up {
+                self.shared.count_until_end(&self.pending);
             }
         }
     }

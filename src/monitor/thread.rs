@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::filter::CardFilter;
 use super::mailbox::Mailbox;
 use super::view::View;
 use super::watcher::{Host, Watcher};
@@ -24,6 +25,8 @@ const LAST_CANCEL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Shared {
     scope: Scope,
+    /// The readers that are watched.
+    readers: CardFilter,
     /// The process that the thread runs in. A forked child has none.
     process: Process,
     pub(super) mailbox: Mailbox,
@@ -63,9 +66,14 @@ impl Wake for Shared {
 
 impl Shared {
     /// Starts the thread, and does not wait for it; `None` if there can be none.
-    pub(super) fn start(scope: Scope, use_changes: bool) -> Option<Arc<Shared>> {
+    pub(super) fn start(
+        scope: Scope,
+        use_changes: bool,
+        readers: CardFilter,
+    ) -> Option<Arc<Shared>> {
         let shared = Arc::new(Shared {
             scope,
+            readers,
             process: Process::current(),
             mailbox: Mailbox::default(),
             waiting: Arc::default(),
@@ -78,6 +86,10 @@ impl Shared {
         let thread = thread::Builder::new().name("scard-monitor".to_owned());
         thread.spawn(watch).ok()?;
         Some(shared)
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Whether this process is a child of the one that started the thread.
@@ -98,9 +110,10 @@ impl Shared {
         self.mailbox.close();
     }
 
-    /// Waits until the thread has released its context, but no longer than this.
-    pub(super) fn wait_for_end(&self, limit: Duration) {
-        self.waiting.wait_for_end(limit);
+    /// Waits until the thread has released its context, but no longer than this. Says whether it
+    /// has.
+    pub(super) fn wait_for_end(&self, limit: Option<Duration>) -> bool {
+        self.waiting.wait_for_end(limit)
     }
 
     /// Counts the thread among the calls that were given up, until it has ended.
@@ -189,12 +202,23 @@ impl WaitControl {
         self.end.notify_all();
     }
 
-    fn wait_for_end(&self, limit: Duration) {
-        let ended = lock(&self.ended);
-        let waited = self
-            .end
-            .wait_timeout_while(ended, limit, |end| !end.is_there);
-        drop(waited);
+    fn wait_for_end(&self, limit: Option<Duration>) -> bool {
+        let deadline = limit.and_then(|limit| now().checked_add(limit));
+        let mut ended = lock(&self.ended);
+        while !ended.is_there {
+            ended = match deadline {
+                None => self.end.wait(ended).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let woken = self.end.wait_timeout(ended, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
     }
 }
 
@@ -232,6 +256,10 @@ impl Host for Arc<Shared> {
 
     fn is_closed(&self) -> bool {
         self.mailbox.is_closed()
+    }
+
+    fn is_about(&self, name: &ReaderName) -> bool {
+        self.readers.is_about(name)
     }
 
     fn pause(&self, pause: Duration) {

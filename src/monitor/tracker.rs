@@ -124,8 +124,10 @@ impl Tracker {
     }
 
     /// Whether these are the readers that are known.
-    pub(super) fn is_list(&self, names: &[ReaderName]) -> bool {
-        names.len() == self.readers.len() && names.iter().all(|it| self.readers.contains_key(it))
+    pub(super) fn is_list<'n>(&self, names: impl Iterator<Item = &'n ReaderName>) -> bool {
+        let mut count = 0;
+        let mut known = names.inspect(|_| count += 1);
+        known.all(|it| self.readers.contains_key(it)) && count == self.readers.len()
     }
 
     /// The service has these readers and no others. Says if that is new.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::event::{Event, Usage};
-use crate::error::{Error, Recovery};
+use super::filter::CardFilter;
+use crate::error::{Error, Recovery, Seen, SeenReader};
 use crate::values::{ReaderName, ReaderState};
 
 /// All readers at one moment. Cheap to clone.
@@ -61,6 +62,27 @@ impl View {
         readers
             .filter(|reader| reader.card.is_some())
             .map(|reader| &reader.state)
+    }
+
+    /// The cards that do not answer, each with its number.
+    pub(super) fn mute_cards(&self) -> impl Iterator<Item = (&ReaderState, u64)> {
+        self.readers.values().filter_map(|reader| {
+            let card = reader.card.filter(|card| card.mute)?;
+            Some((&reader.state, card.number))
+        })
+    }
+
+    /// What is in the readers that can be meant, and why it is not what is waited for.
+    pub(super) fn seen(&self, filter: &CardFilter) -> Vec<SeenReader> {
+        let readers = self.readers.values().map(|reader| &reader.state);
+        let about = readers.filter(|state| filter.is_about(state.reader_name()));
+        let mut seen: Vec<SeenReader> = about.map(SeenReader::from).collect();
+        if let (Some(name), true) = (filter.only_reader(), seen.is_empty()) {
+            if filter.is_about(name) {
+                seen.push(SeenReader::new(name.clone(), Seen::Unknown));
+            }
+        }
+        seen
     }
 
     /// Why there will be no card however long it is waited for.

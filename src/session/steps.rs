@@ -10,7 +10,7 @@ use crate::card::Card;
 use crate::channel::Limits;
 use crate::context::within;
 use crate::error::{BoxError, Error, ErrorKind, Operation, Refusal, Result, chain};
-use crate::look::reader_states;
+use crate::look::reader_states_of;
 use crate::monitor::{CardFilter, Monitor, MonitorOptions};
 use crate::values::{ReaderName, ShareMode};
 
@@ -36,7 +36,7 @@ pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Opti
     let (wanted, preferred) = (wanted(config, state), state.reader.clone());
     let scope = config.context.scope();
     let found = limited(config, trial, move || {
-        let states = reader_states(scope)?;
+        let states = reader_states_of(scope, |name| wanted.is_about(name))?;
         let found = wanted.choose(&states, preferred.as_ref());
         Ok(found.map(|state| state.reader_name().clone()))
     });
@@ -54,7 +54,8 @@ pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Opti
 
 /// Waits for the card: none at the deadline.
 fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderName>> {
-    let mut options = MonitorOptions::new();
+    let wanted = wanted(config, state);
+    let mut options = MonitorOptions::new().only_about(&wanted);
     if let Some(abort) = &config.options.abort {
         options = options.abort_handle(abort);
     }
@@ -63,8 +64,7 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderNa
         options,
         config.context.limits().pending(),
     )?;
-    monitor.is_not_waited_for();
-    let wanted = wanted(config, state);
+    monitor.is_given_up();
     let found = monitor.card_until(&wanted, state.reader.as_ref(), trial.end)?;
     Ok(found.map(|state| state.reader_name().clone()))
 }
@@ -73,7 +73,7 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Option<ReaderNa
 fn wanted(config: &Config, state: &State) -> CardFilter {
     let refused = state.refused.clone();
     let wanted = config.wanted.clone();
-    wanted.matching(move |state| !refused.contains(state.reader_name()))
+    wanted.reader_matching(move |name| !refused.contains(name))
 }
 
 /// Begins a transaction, and connects first if there is no connection.

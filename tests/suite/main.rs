@@ -37,6 +37,7 @@ mod look;
 mod mock;
 mod monitor;
 mod monitor_async;
+mod mute;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod reconnect;

@@ -31,6 +31,10 @@ pub(super) trait Host: Source + Sized {
     /// Takes what is known now.
     fn post(&self, view: &View);
     fn is_closed(&self) -> bool;
+    /// Whether this reader is watched.
+    fn is_about(&self, _: &ReaderName) -> bool {
+        true
+    }
     /// Does nothing for so long, or until it is closed.
     fn pause(&self, pause: Duration);
     fn now(&self) -> Instant;
@@ -175,7 +179,10 @@ impl<'a, H: Host> Watcher<'a, H> {
 
     /// The readers, without those that the service lists but does not know.
     fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
-        let mut listed = lookout.list(|names| self.tracker.is_list(names))?;
+        let is_about = |name: &&ReaderName| self.host.is_about(name);
+        let mut listed =
+            lookout.list(|names| self.tracker.is_list(names.iter().filter(is_about)))?;
+        listed.retain(|name| self.host.is_about(name));
         if self.unknown > 1 {
             let before = listed.len();
             let mut is_known = |name: &std::ffi::CStr| {

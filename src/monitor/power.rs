@@ -1,0 +1,107 @@
+//! Powering up cards that did not answer when they were inserted.
+//!
+//! Such a card stays mute until somebody connects to it, and then it mostly answers.
+
+use crate::connection::{Access, Connection};
+use crate::error::ErrorKind;
+use crate::limits::pause::Pause;
+use crate::limits::{AbortHandle, Pending, Permit, Worker};
+use crate::values::{Protocols, ReaderName, Scope, ShareMode};
+
+use super::filter::CardFilter;
+use super::view::View;
+
+/// How often a card is tried to be powered up in one wait.
+const ATTEMPTS: u32 = 3;
+
+/// How many of the pauses between attempts are left out, because they are shorter than a power-up.
+const SHORT_PAUSES: u32 = 4;
+
+/// What one wait does about mute cards. It never waits for it: each card has a thread.
+pub(super) struct PowerUps {
+    scope: Scope,
+    pending: Pending,
+    /// Ends the pauses and the attempts, with the wait.
+    over: AbortHandle,
+    /// The cards that were taken care of.
+    begun: Vec<(ReaderName, u64)>,
+}
+
+impl PowerUps {
+    pub(super) fn new(scope: Scope, pending: &Pending) -> PowerUps {
+        PowerUps {
+            scope,
+            pending: pending.clone(),
+            over: AbortHandle::new(),
+            begun: Vec::new(),
+        }
+    }
+
+    /// Begins with each mute card that can be meant, once.
+    pub(super) fn begin(&mut self, view: &View, filter: &CardFilter) {
+        let meant = view
+            .mute_cards()
+            .filter(|(state, _)| filter.can_mean_mute(state));
+        for (state, number) in meant {
+            let card = (state.reader_name().clone(), number);
+            if self.begun.contains(&card) {
+                continue;
+            }
+            let (scope, reader) = (self.scope, card.0.clone());
+            let (over, counted) = (self.over.clone(), Counted::new(&self.pending));
+            self.begun.push(card);
+            match Worker::start() {
+                Some(worker) => worker.do_later(move || {
+                    power_up(scope, &reader, &over);
+                    drop(counted);
+                }),
+                None => tracing::debug!(%reader, "there is no thread to power a mute card up"),
+            }
+        }
+    }
+}
+
+impl Drop for PowerUps {
+    fn drop(&mut self) {
+        self.over.abort();
+    }
+}
+
+/// A call that goes on when nobody waits for it any more.
+struct Counted(Pending);
+
+impl Counted {
+    fn new(pending: &Pending) -> Counted {
+        pending.add();
+        Counted(pending.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
+/// Connects, which powers the card up, and leaves it as it is then.
+fn power_up(scope: Scope, reader: &ReaderName, over: &AbortHandle) {
+    let mut pause = Pause::longer(SHORT_PAUSES);
+    for attempt in 1..=ATTEMPTS {
+        if over.is_aborted() {
+            return;
+        }
+        let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
+        let error = match Connection::open(&permit, scope, reader, access, Protocols::ANY) {
+            Ok(_) => {
+                tracing::debug!(%reader, attempt, "a mute card was powered up");
+                return;
+            }
+            Err(error) => error,
+        };
+        tracing::debug!(%reader, attempt, %error, "a mute card was not powered up");
+        if error.kind() != ErrorKind::CardUnresponsive || attempt == ATTEMPTS {
+            return;
+        }
+        pause.take(None, Some(over));
+    }
+}
