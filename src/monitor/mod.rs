@@ -1,5 +1,6 @@
 //! What happens at the readers: readers and cards that come and go.
 
+mod aside;
 mod event;
 mod filter;
 mod mailbox;
@@ -124,7 +125,7 @@ impl MonitorOptions {
 ///
 /// | | What is noticed at once | At the latest after a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later | everything; a card that does not answer can delay it by 0.4 seconds (pcsc-lite) | on Windows, the first reader |
+/// | Windows, pcsc-lite 2.3 and later | everything, but for a card that does not answer | on Windows, the first reader; on pcsc-lite, what happens to a card that does not answer |
 /// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
 /// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
 ///
@@ -135,8 +136,8 @@ impl MonitorOptions {
 /// [`Event::ServiceLost`], and the next reader comes with [`Event::ServiceRestored`].
 ///
 /// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
-/// does so once a second. It also does with a reader that is unavailable or whose event counter
-/// is zero, as after the start of the service: the service does not report card swaps
+/// does so once a second. It also does with a card that does not answer (pcsc-lite), and with a
+/// reader that is unavailable or whose event counter is zero, as after the start of the service: the service does not report card swaps
 /// then.
 pub struct Monitor {
     shared: Arc<Shared>,
@@ -164,13 +165,17 @@ impl Context {
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
         let deadline = wait::end(self.timeout());
         let mut monitor = Monitor::start(self.scope(), options, self.limits().pending())?;
-        match monitor.shared.mailbox.news(None, deadline) {
-            Ok(None) => {
-                monitor.is_given_up();
-                let refusal = Refusal::NOTHING_KNOWN_IN_TIME;
-                Err(Error::given_up(Operation::GetStatusChange, refusal))
+        let mut known = None;
+        loop {
+            match monitor.shared.mailbox.news(known, deadline) {
+                Ok(None) => {
+                    monitor.is_given_up();
+                    let refusal = Refusal::NOTHING_KNOWN_IN_TIME;
+                    return Err(Error::given_up(Operation::GetStatusChange, refusal));
+                }
+                Ok(Some((number, view))) if !view.is_complete() => known = Some(number),
+                Ok(Some(_)) | Err(Closed) => return Ok(monitor),
             }
-            Ok(Some(_)) | Err(Closed) => Ok(monitor),
         }
     }
 }

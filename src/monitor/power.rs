@@ -2,13 +2,16 @@
 //!
 //! Such a card stays mute until somebody connects to it, and then it mostly answers.
 
+use std::sync::Arc;
+
 use crate::connection::{Access, Connection};
 use crate::error::ErrorKind;
 use crate::limits::pause::Pause;
 use crate::limits::{AbortHandle, Pending, Permit, Worker};
-use crate::values::{Protocols, ReaderName, Scope, ShareMode};
+use crate::values::{Protocols, ReaderName, ShareMode};
 
 use super::filter::CardFilter;
+use super::thread::Shared;
 use super::view::View;
 
 /// How often a card is tried to be powered up in one wait.
@@ -19,7 +22,7 @@ const SHORT_PAUSES: u32 = 4;
 
 /// What one wait does about mute cards. It never waits for it: each card has a thread.
 pub(super) struct PowerUps {
-    scope: Scope,
+    shared: Arc<Shared>,
     pending: Pending,
     /// Ends the pauses and the attempts, with the wait.
     over: AbortHandle,
@@ -28,9 +31,9 @@ pub(super) struct PowerUps {
 }
 
 impl PowerUps {
-    pub(super) fn new(scope: Scope, pending: &Pending) -> PowerUps {
+    pub(super) fn new(shared: &Arc<Shared>, pending: &Pending) -> PowerUps {
         PowerUps {
-            scope,
+            shared: Arc::clone(shared),
             pending: pending.clone(),
             over: AbortHandle::new(),
             begun: Vec::new(),
@@ -47,12 +50,12 @@ impl PowerUps {
             if self.begun.contains(&card) {
                 continue;
             }
-            let (scope, reader) = (self.scope, card.0.clone());
+            let (shared, reader) = (Arc::clone(&self.shared), card.0.clone());
             let (over, counted) = (self.over.clone(), Counted::new(&self.pending));
             self.begun.push(card);
             match Worker::start() {
                 Some(worker) => worker.do_later(move || {
-                    power_up(scope, &reader, &over);
+                    power_up(&shared, &reader, &over);
                     drop(counted);
                 }),
                 None => tracing::debug!(%reader, "there is no thread to power a mute card up"),
@@ -83,25 +86,30 @@ impl Drop for Counted {
     }
 }
 
-/// Connects, which powers the card up, and leaves it as it is then.
-fn power_up(scope: Scope, reader: &ReaderName, over: &AbortHandle) {
+/// Connects, which powers the card up, and leaves it as it is then. pcsc-lite does not tell the
+/// monitor of that.
+fn power_up(shared: &Arc<Shared>, reader: &ReaderName, over: &AbortHandle) {
     let mut pause = Pause::longer(SHORT_PAUSES);
     for attempt in 1..=ATTEMPTS {
         if over.is_aborted() {
             return;
         }
         let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
+        let scope = shared.scope();
         let error = match Connection::open(&permit, scope, reader, access, Protocols::ANY) {
             Ok(_) => {
                 tracing::debug!(%reader, attempt, "a mute card was powered up");
-                return;
+                return shared.has_changed(reader);
             }
             Err(error) => error,
         };
         tracing::debug!(%reader, attempt, %error, "a mute card was not powered up");
-        if error.kind() != ErrorKind::CardUnresponsive || attempt == ATTEMPTS {
-            return;
+        if error.kind() != ErrorKind::CardUnresponsive {
+            // It is no longer what it was.
+            return shared.has_changed(reader);
         }
-        pause.take(None, Some(over));
+        if attempt < ATTEMPTS {
+            pause.take(None, Some(over));
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::aside::{self, Aside, SeenAside};
 use super::filter::CardFilter;
 use super::mailbox::Mailbox;
 use super::view::View;
@@ -31,22 +32,23 @@ pub(super) struct Shared {
     process: Process,
     pub(super) mailbox: Mailbox,
     waiting: Arc<WaitControl>,
-}
-
-/// The waits of the thread, and its end.
-#[derive(Debug, Default)]
-struct WaitControl {
-    stopped: AtomicBool,
-    wait: Mutex<CurrentWait>,
-    changed: Condvar,
+    pub(super) aside: Aside,
     ended: Mutex<End>,
     end: Condvar,
 }
 
-/// Whether the thread has ended, and where it is counted until then.
+/// The waits of a thread.
+#[derive(Debug, Default)]
+pub(super) struct WaitControl {
+    stopped: AtomicBool,
+    wait: Mutex<CurrentWait>,
+    changed: Condvar,
+}
+
+/// How many threads there are, and where they are counted until they have ended.
 #[derive(Debug, Default)]
 struct End {
-    is_there: bool,
+    threads: u32,
     counted: Option<Pending>,
 }
 
@@ -54,8 +56,11 @@ struct End {
 #[derive(Debug, Default)]
 struct CurrentWait {
     context: Option<ContextHandle>,
-    /// The one who ends the wait is in a call with the context, which has to be there as long.
-    is_cancelling: bool,
+    /// How many of those who end the wait are in a call with the context, which has to be there as
+    /// long.
+    cancelling: u32,
+    /// Something is to be looked at without a wait before.
+    has_news: bool,
 }
 
 impl Wake for Shared {
@@ -77,11 +82,14 @@ impl Shared {
             process: Process::current(),
             mailbox: Mailbox::default(),
             waiting: Arc::default(),
+            aside: Aside::default(),
+            ended: Mutex::default(),
+            end: Condvar::default(),
         });
-        let watched = Arc::clone(&shared);
+        let ended = Ended::later(&shared);
         let watch = move || {
-            let ended = Ended(watched);
-            Watcher::new(&ended.0, Platform::CURRENT, use_changes).run();
+            let ended = Closed(ended);
+            Watcher::new(ended.0.shared(), Platform::CURRENT, use_changes).run();
         };
         let thread = thread::Builder::new().name("scard-monitor".to_owned());
         thread.spawn(watch).ok()?;
@@ -106,106 +114,16 @@ impl Shared {
             return;
         }
         // Also if the waker of an executor panics.
-        let _ends_the_wait = CancelOnDrop(&self.waiting);
+        let _ends_the_waits = CancelOnDrop(self);
         self.mailbox.close();
     }
 
-    /// Waits until the thread has released its context, but no longer than this. Says whether it
-    /// has.
+    /// Waits until the threads have released their contexts, but no longer than this. Says whether
+    /// they have.
     pub(super) fn wait_for_end(&self, limit: Option<Duration>) -> bool {
-        self.waiting.wait_for_end(limit)
-    }
-
-    /// Counts the thread among the calls that were given up, until it has ended.
-    pub(super) fn count_until_end(&self, pending: &Pending) {
-        let mut end = lock(&self.waiting.ended);
-        if !end.is_there && end.counted.is_none() {
-            pending.add();
-            end.counted = Some(pending.clone());
-        }
-    }
-}
-
-struct CancelOnDrop<'a>(&'a Arc<WaitControl>);
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-impl WaitControl {
-    /// The thread is about to wait in this context; not any more if it was stopped.
-    fn enter(&self, context: ContextHandle) -> bool {
-        let mut wait = lock(&self.wait);
-        let stopped = self.stopped.load(Ordering::SeqCst);
-        if !stopped {
-            wait.context = Some(context);
-        }
-        !stopped
-    }
-
-    /// The thread waits no longer. From now on the context may end: nobody uses it.
-    fn leave(&self) {
-        let mut wait = lock(&self.wait);
-        wait.context = None;
-        self.changed.notify_all();
-        while wait.is_cancelling {
-            let woken = self.changed.wait(wait);
-            wait = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Ends the wait, and has none begin.
-    ///
-    /// `SCardCancel` is lost if the wait has not quite begun, so that it has to be repeated;
-    /// and it can block, as any call. So it has a thread of its own. Without one, the wait goes
-    /// on to its end, and nobody waits for that.
-    fn cancel(self: &Arc<Self>) {
-        if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.wait).context.is_none() {
-            return;
-        }
-        let waiting = Arc::clone(self);
-        let thread = thread::Builder::new().name("scard-cancel".to_owned());
-        if let Err(error) = thread.spawn(move || waiting.cancel_until_left()) {
-            tracing::debug!(%error, "there is no thread that ends a monitor's wait");
-        }
-    }
-
-    fn cancel_until_left(&self) {
-        let mut pause = FIRST_CANCEL;
-        let mut wait = lock(&self.wait);
-        while let Some(context) = wait.context {
-            wait.is_cancelling = true;
-            drop(wait);
-            // It is repeated, so that it does not matter if one fails.
-            if let Err(code) = service::cancel(context) {
-                tracing::trace!(%code, "SCardCancel");
-            }
-            wait = lock(&self.wait);
-            wait.is_cancelling = false;
-            self.changed.notify_all();
-            let is_waiting = |wait: &mut CurrentWait| wait.context.is_some();
-            let waited = self.changed.wait_timeout_while(wait, pause, is_waiting);
-            wait = waited.unwrap_or_else(PoisonError::into_inner).0;
-            pause = pause.saturating_mul(2).min(LAST_CANCEL);
-        }
-    }
-
-    fn end(&self) {
-        let mut end = lock(&self.ended);
-        end.is_there = true;
-        if let Some(pending) = end.counted.take() {
-            pending.remove();
-        }
-        drop(end);
-        self.end.notify_all();
-    }
-
-    fn wait_for_end(&self, limit: Option<Duration>) -> bool {
         let deadline = limit.and_then(|limit| now().checked_add(limit));
         let mut ended = lock(&self.ended);
-        while !ended.is_there {
+        while ended.threads > 0 {
             ended = match deadline {
                 None => self.end.wait(ended).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
@@ -220,16 +138,158 @@ impl WaitControl {
         }
         true
     }
+
+    /// Counts the threads among the calls that were given up, until they have ended.
+    pub(super) fn count_until_end(&self, pending: &Pending) {
+        let mut end = lock(&self.ended);
+        if end.threads > 0 && end.counted.is_none() {
+            pending.add();
+            end.counted = Some(pending.clone());
+        }
+    }
+
+    /// Has the thread look at what was seen aside. Returns when it does.
+    pub(super) fn look_aside(&self) {
+        self.waiting.interrupt();
+    }
+
+    /// Something was done to the card in this reader of which the service does not tell.
+    pub(super) fn has_changed(self: &Arc<Self>, reader: &ReaderName) {
+        self.aside.has_changed(self.scope, reader);
+        self.look_aside();
+    }
 }
 
-/// The thread has ended, however it did.
-struct Ended(Arc<Shared>);
+struct CancelOnDrop<'a>(&'a Shared);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.cancel();
+        self.0.aside.stop();
+    }
+}
+
+impl WaitControl {
+    /// The thread is about to wait in this context; not any more if it was stopped.
+    fn enter(&self, context: ContextHandle) -> bool {
+        let mut wait = lock(&self.wait);
+        let may_wait = !self.is_over(&wait);
+        if may_wait {
+            wait.context = Some(context);
+        }
+        may_wait
+    }
+
+    /// Whether there is to be no wait.
+    fn is_over(&self, wait: &CurrentWait) -> bool {
+        wait.has_news || self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Waits are possible again, after [`interrupt`](WaitControl::interrupt).
+    pub(super) fn take_news(&self) {
+        lock(&self.wait).has_news = false;
+    }
+
+    /// Ends the wait, on this thread, and has none begin until the news are taken.
+    fn interrupt(&self) {
+        lock(&self.wait).has_news = true;
+        self.cancel_until_left();
+    }
+
+    /// The thread waits no longer. From now on the context may end: nobody uses it.
+    fn leave(&self) {
+        let mut wait = lock(&self.wait);
+        wait.context = None;
+        self.changed.notify_all();
+        while wait.cancelling > 0 {
+            let woken = self.changed.wait(wait);
+            wait = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends the wait, and has none begin.
+    ///
+    /// `SCardCancel` is lost if the wait has not quite begun, so that it has to be repeated;
+    /// and it can block, as any call. So it has a thread of its own. Without one, the wait goes
+    /// on to its end, and nobody waits for that.
+    pub(super) fn cancel(self: &Arc<Self>) {
+        if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.wait).context.is_none() {
+            return;
+        }
+        let waiting = Arc::clone(self);
+        let thread = thread::Builder::new().name("scard-cancel".to_owned());
+        if let Err(error) = thread.spawn(move || waiting.cancel_until_left()) {
+            tracing::debug!(%error, "there is no thread that ends a monitor's wait");
+        }
+    }
+
+    fn cancel_until_left(&self) {
+        let mut pause = FIRST_CANCEL;
+        let mut wait = lock(&self.wait);
+        while let Some(context) = wait.context.filter(|_| self.is_over(&wait)) {
+            wait.cancelling += 1;
+            drop(wait);
+            // It is repeated, so that it does not matter if one fails.
+            if let Err(code) = service::cancel(context) {
+                tracing::trace!(%code, "SCardCancel");
+            }
+            wait = lock(&self.wait);
+            wait.cancelling -= 1;
+            self.changed.notify_all();
+            let is_waiting = |wait: &mut CurrentWait| wait.context.is_some();
+            let waited = self.changed.wait_timeout_while(wait, pause, is_waiting);
+            wait = waited.unwrap_or_else(PoisonError::into_inner).0;
+            pause = pause.saturating_mul(2).min(LAST_CANCEL);
+        }
+    }
+}
+
+/// The thread that watches has ended, however it did.
+struct Closed(Ended);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        let shared = self.0.shared();
+        shared.mailbox.close();
+        shared.aside.stop();
+    }
+}
+
+/// A thread has ended, however it did; or was never there.
+pub(super) struct Ended(Arc<Shared>);
+
+impl Ended {
+    /// Of a thread that is to be started.
+    pub(super) fn later(shared: &Arc<Shared>) -> Ended {
+        lock(&shared.ended).threads += 1;
+        Ended(Arc::clone(shared))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.mailbox.close();
-        self.0.waiting.end();
+        let mut end = lock(&self.0.ended);
+        end.threads -= 1;
+        if end.threads > 0 {
+            return;
+        }
+        let counted = end.counted.take();
+        drop(end);
+        if let Some(pending) = counted {
+            pending.remove();
+        }
+        self.0.end.notify_all();
     }
+}
+
+/// Where contexts come from whose waits can be ended.
+pub(super) struct Stoppable {
+    pub(super) scope: Scope,
+    pub(super) waiting: Arc<WaitControl>,
 }
 
 /// A context that a monitor waits in.
@@ -238,7 +298,7 @@ pub(super) struct StoppableContext {
     waiting: Arc<WaitControl>,
 }
 
-impl Source for Arc<Shared> {
+impl Source for Stoppable {
     type Service = StoppableContext;
 
     fn establish(&self) -> Result<StoppableContext> {
@@ -246,6 +306,15 @@ impl Source for Arc<Shared> {
             context: OwnedContext::establish(self.scope)?,
             waiting: Arc::clone(&self.waiting),
         })
+    }
+}
+
+impl Source for Arc<Shared> {
+    type Service = StoppableContext;
+
+    fn establish(&self) -> Result<StoppableContext> {
+        let (scope, waiting) = (self.scope, Arc::clone(&self.waiting));
+        Stoppable { scope, waiting }.establish()
     }
 }
 
@@ -260,6 +329,19 @@ impl Host for Arc<Shared> {
 
     fn is_about(&self, name: &ReaderName) -> bool {
         self.readers.is_about(name)
+    }
+
+    fn was_mute(&self, name: &ReaderName) -> bool {
+        aside::was_mute(name)
+    }
+
+    fn watch_aside(&self, name: &ReaderName, state: u32) -> bool {
+        aside::watch_aside(self, name, state)
+    }
+
+    fn seen_aside(&self) -> Vec<SeenAside> {
+        self.waiting.take_news();
+        self.aside.take_seen()
     }
 
     fn pause(&self, pause: Duration) {

@@ -48,8 +48,8 @@ impl Context {
     /// # Platform notes
     ///
     /// pcsc-lite's library takes 0.4 seconds to say that there is a card that does not answer. Such
-    /// a card delays only waits that mean its reader: with [`CardFilter::reader`] or
-    /// [`CardFilter::reader_matching`] only that one is looked at.
+    /// a card delays the first wait of the process that means its reader, and none afterwards: with
+    /// [`CardFilter::reader`] or [`CardFilter::reader_matching`] only those are looked at.
     pub fn wait_for_card(
         &self,
         filter: &CardFilter,
@@ -137,7 +137,7 @@ impl Monitor {
     }
 
     pub(super) fn power_ups(&self) -> PowerUps {
-        PowerUps::new(self.shared.scope(), &self.pending)
+        PowerUps::new(&self.shared, &self.pending)
     }
 
     /// Whether the card is gone; none at the deadline.
@@ -221,7 +221,7 @@ pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<Result<()>>
         return None;
     }
     let still_there = view.cards().any(|card| filter.matches(card));
-    (!still_there).then_some(Ok(()))
+    (!still_there && view.is_complete()).then_some(Ok(()))
 }
 
 /// A time-out that goes past the end of the clock is none.

@@ -21,11 +21,6 @@ fn next(monitor: &mut Monitor) -> Event {
     monitor.next_timeout(SOON).expect("no event")
 }
 
-/// What is there already.
-fn pending(monitor: &mut Monitor) -> Vec<Event> {
-    std::iter::from_fn(|| monitor.next_timeout(Duration::ZERO)).collect()
-}
-
 fn watch(context: &Context) -> Monitor {
     context.monitor(MonitorOptions::new()).expect("a monitor")
 }

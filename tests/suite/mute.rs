@@ -5,11 +5,12 @@
 use std::time::{Duration, Instant};
 
 use scard::{
-    CardFilter, ConnectOptions, Context, Error, ErrorKind, MonitorOptions, ReaderName, ReaderState,
-    Recovery, Result, Seen, ShareMode,
+    CardFilter, ConnectOptions, Context, Error, ErrorKind, Event, Monitor, MonitorOptions,
+    ReaderName, ReaderState, Recovery, Result, Seen, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, isolated};
 
+use crate::support::events::*;
 use crate::support::*;
 
 /// Less than the 0.4 seconds that pcsc-lite takes for a mute card.
@@ -78,7 +79,7 @@ fn a_wait_powers_a_mute_card_up() {
         let found = it.wait(&CardFilter::new(), SOON).unwrap();
         assert_eq!(found.atr(), scard_testkit::atr::T1[..]);
         let options = ConnectOptions::new();
-        assert_works(&mut it.context.connect(&it.name(0), options).unwrap());
+        assert_works(&mut it.context.connect(it.name(0), options).unwrap());
     });
 }
 
@@ -155,6 +156,89 @@ fn a_mute_card_elsewhere_delays_no_wait_for_another_reader() {
     });
 }
 
+/// The first monitor of a process has to find out which cards are mute.
+#[test]
+fn a_mute_card_that_is_known_delays_nobody() {
+    isolated(|| {
+        let it = Readers::start(3);
+        it.insert_mute_for_ever(0);
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        let told = pending(&mut monitor);
+        assert_eq!(told.len(), 5, "{told:?}");
+
+        let good = it.name(1);
+        let answers = CardFilter::new().atr(scard_testkit::atr::T1);
+        for _ in 0..3 {
+            let found = it.wait(&answers, LIMIT).unwrap();
+            assert_eq!(*found.reader_name(), good);
+            let changed = |monitor: &mut Monitor| {
+                let begun = Instant::now();
+                let event = monitor.next_timeout(SOON).unwrap();
+                assert!(begun.elapsed() < LIMIT, "{event}: {:?}", begun.elapsed());
+                assert_eq!(event.reader_name(), Some(&good));
+                event.name()
+            };
+            it.sandbox.reader(1).remove_now();
+            assert_eq!(changed(&mut monitor), "card-removed");
+            it.sandbox.reader(1).insert_now(plain_card()).unwrap();
+            assert_eq!(changed(&mut monitor), "card-inserted");
+        }
+        // And what happens to it is told.
+        it.sandbox.reader(0).clear_faults().unwrap();
+        let options = ConnectOptions::new();
+        drop(it.context.connect(it.name(0), options).unwrap());
+        let event = monitor.next_timeout(SOON).unwrap();
+        assert_eq!(
+            (event.name(), event.reader_name()),
+            ("card-inserted", Some(&it.name(0)))
+        );
+        it.sandbox.reader(0).remove().unwrap();
+        assert_eq!(monitor.next_timeout(SOON).unwrap().name(), "card-removed");
+        it.insert_mute_for_ever(0);
+        assert_eq!(monitor.next_timeout(SOON).unwrap().name(), "card-mute");
+        it.sandbox.reader(0).remove().unwrap();
+        assert_eq!(monitor.next_timeout(SOON).unwrap().name(), "card-removed");
+        assert!(monitor.close(Some(SOON)));
+    });
+}
+
+/// All that is there is known when the monitor begins, and when a removal is told.
+#[test]
+fn a_card_that_was_mute_is_not_taken_for_none() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute_for_ever(0);
+        for _ in 0..2 {
+            let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+            let told = pending(&mut monitor);
+            let mute = told.iter().find(|event| event.name() == "card-mute");
+            assert_eq!(mute.unwrap().reader_name(), Some(&it.name(0)));
+            let any = CardFilter::new();
+            let error = it.context.wait_for_removal(&any, Some(3 * LIMIT));
+            assert_eq!(seen(&error.unwrap_err()), ["mute"]);
+            let error = it.wait(&any, LIMIT).unwrap_err();
+            assert_eq!(seen(&error), ["mute", "empty"]);
+        }
+    });
+}
+
+#[test]
+fn a_service_that_comes_back_is_watched_with_its_mute_cards() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute_for_ever(0);
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        pending(&mut monitor);
+        it.sandbox.restart().unwrap();
+        let mute = |event: &Event| event.name() == "card-mute";
+        assert!(monitor.any(|event| mute(&event)));
+        it.sandbox.reader(0).remove().unwrap();
+        let event = monitor.next_timeout(SOON).unwrap();
+        assert_eq!(event.name(), "card-removed");
+    });
+}
+
 #[test]
 fn a_wait_says_what_was_missing() {
     isolated(|| {
@@ -164,7 +248,7 @@ fn a_wait_says_what_was_missing() {
         let error = it.wait(&other, LIMIT).unwrap_err();
         assert_eq!(seen(&error), ["not-matching", "empty"]);
         let held = ConnectOptions::new().share_mode(ShareMode::Exclusive);
-        let held = it.context.connect(&it.name(0), held).unwrap();
+        let held = it.context.connect(it.name(0), held).unwrap();
         let error = it.wait(&other, LIMIT).unwrap_err();
         assert_eq!(*error.seen()[0].seen(), Seen::Held);
         drop(held);
