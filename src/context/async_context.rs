@@ -108,6 +108,10 @@ impl AsyncContext {
     ///
     /// Those of [`Context::reader_states`].
     ///
+    /// # Platform notes
+    ///
+    /// Those of [`Context::reader_states`].
+    ///
     /// # Cancel safety
     ///
     /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.

@@ -17,6 +17,8 @@ use crate::codes::ReturnCode;
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::look::{reader_states, readers_of};
+#[cfg(doc)]
+use crate::values::ReaderFlags;
 use crate::values::{InvalidReaderName, ReaderName, ReaderState, Scope, split_multi_string};
 
 use crate::limits::{Permit, do_elsewhere};
@@ -181,8 +183,9 @@ impl Context {
 
     /// All readers and what is in them at this moment.
     ///
-    /// Corresponds to `SCardGetStatusChange` with a time limit of zero. It does not wait and
-    /// does not disturb any card.
+    /// Corresponds to `SCardGetStatusChange` with a time limit of zero. It does not wait for a
+    /// change and does not disturb any card. A reader that the service lists and does not know is
+    /// [unknown](ReaderFlags::UNKNOWN).
     ///
     /// ```no_run
     /// # fn demo(context: &scard::Context) -> scard::Result<()> {
@@ -196,6 +199,12 @@ impl Context {
     ///
     /// `SCARD_E_NO_SERVICE` if the service does not run, and
     /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite's library takes 0.4 seconds for each reader that has a card that does not answer,
+    /// whatever is asked about it. [`wait_for_card`](Context::wait_for_card) leaves out the readers
+    /// that are not meant.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn reader_states(&self) -> Result<Vec<ReaderState>> {
         self.call(Operation::GetStatusChange, Inner::reader_states)

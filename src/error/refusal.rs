@@ -99,6 +99,20 @@ impl Refusal {
         begun: false,
     };
 
+    /// A wait for a card that ended without any reader to put it into.
+    pub(crate) const NO_READER_IN_TIME: Refusal = Refusal {
+        recovery: Recovery::AttachReader,
+        why: "no reader was attached within the time-out",
+        ..Refusal::NO_CARD_IN_TIME
+    };
+
+    /// A wait that ended without the service.
+    pub(crate) const NO_SERVICE_IN_TIME: Refusal = Refusal {
+        recovery: Recovery::RetryLater,
+        why: "the smart-card service was not available within the time-out",
+        ..Refusal::NO_CARD_IN_TIME
+    };
+
     /// A wait that ended with one still there.
     pub(crate) const CARD_STILL_THERE: Refusal = Refusal {
         code: ReturnCode::E_TIMEOUT,
@@ -211,6 +225,8 @@ impl Refusal {
             Refusal::CONTRADICTORY,
             Refusal::NO_CARD,
             Refusal::NO_CARD_IN_TIME,
+            Refusal::NO_READER_IN_TIME,
+            Refusal::NO_SERVICE_IN_TIME,
             Refusal::CARD_STILL_THERE,
             Refusal::NOTHING_KNOWN_IN_TIME,
             Refusal::NO_FEATURE,

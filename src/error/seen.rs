@@ -15,6 +15,8 @@ use crate::values::{ReaderFlags, ReaderName, ReaderState};
 pub enum Seen {
     /// There is no card.
     Empty,
+    /// There is a card, and nothing is wrong with it: where the wait was for its removal.
+    Present,
     /// There is a card, and it does not answer.
     Mute,
     /// Another program has exclusive access to the card.
@@ -48,6 +50,7 @@ impl Seen {
     pub fn name(&self) -> &'static str {
         match self {
             Seen::Empty => "empty",
+            Seen::Present => "present",
             Seen::Mute => "mute",
             Seen::Held => "held",
             Seen::ProtocolMismatch => "protocol-mismatch",
@@ -78,6 +81,7 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Seen::Empty => "empty",
+            Seen::Present => "the card is there",
             Seen::Mute => "the card does not answer",
             Seen::Held => "another program has exclusive access",
             Seen::ProtocolMismatch => "none of the accepted protocols is possible",
@@ -192,11 +196,12 @@ mod tests {
     }
 
     /// One of each.
-    fn all() -> [Seen; 10] {
+    fn all() -> [Seen; 11] {
         let kind = ErrorKind::Communication;
         let why = "no application".to_owned();
         [
             Seen::Empty,
+            Seen::Present,
             Seen::Mute,
             Seen::Held,
             Seen::ProtocolMismatch,
@@ -213,7 +218,7 @@ mod tests {
     fn each_has_a_word_and_a_phrase_of_its_own() {
         let words: std::collections::HashSet<_> = all().iter().map(Seen::name).collect();
         let phrases: std::collections::HashSet<_> = all().iter().map(Seen::to_string).collect();
-        assert_eq!((words.len(), phrases.len()), (10, 10));
+        assert_eq!((words.len(), phrases.len()), (11, 11));
         assert!(words.iter().all(|it| *it == it.to_ascii_lowercase()));
     }
 

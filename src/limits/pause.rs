@@ -13,6 +13,11 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    /// Pauses that begin after so many others.
+    pub(crate) fn longer(taken: u32) -> Pause {
+        Pause { taken }
+    }
+
     /// The next pause, which is longer.
     pub(crate) fn next(&mut self) -> Duration {
         let pause = Pause::after(self.taken);

@@ -25,7 +25,7 @@ use crate::service::{self, ReaderQuery};
 use crate::trace;
 use crate::values::{ReaderFlags, ReaderName, Scope, split_multi_string};
 
-pub(crate) use snapshot::{may_be_too_many, reader_states};
+pub(crate) use snapshot::{may_be_too_many, reader_states, reader_states_of};
 
 /// The name under which PC/SC reports that readers come and go; macOS does not know it.
 pub(crate) const PLUG_AND_PLAY: &CStr = c"\\\\?PnP?\\Notification";

@@ -76,13 +76,15 @@ impl Service for Numbered<'_, '_> {
 const MISREAD: Code = Code::E_UNEXPECTED;
 /// `SCARD_STATE_UNKNOWN`, `SCARD_STATE_UNAVAILABLE` and `SCARD_STATE_CHANGED`.
 const UNKNOWN: u32 = 0xE;
+/// The same as a state.
+const UNKNOWN_READER: u32 = 0xC;
 
 /// Looks at two readers after these answers have been given, one in each context. Says what
 /// the state is, and how many contexts that took.
 fn look_after(misread: &[Result<u32, Code>]) -> (Result<u32, Code>, usize) {
     let fake = Fake::with_readers(2, |context| misread.get(context - 1).copied());
     let source = &fake;
-    let states = snapshot(&source, PcscLite);
+    let states = snapshot(&source, PcscLite, |_| true);
     let state = states.map_err(|error| error.code()).map(|states| {
         assert_eq!(states.len(), 2);
         assert_eq!(states[0].event_state, states[1].event_state);
@@ -112,8 +114,12 @@ fn a_misread_look_is_repeated_in_another_context() {
 fn what_is_misread_for_ever_ends() {
     for misread in [Err(MISREAD), Err(Code::E_UNKNOWN_READER), Ok(UNKNOWN)] {
         let (state, contexts) = look_after(&[misread; 1000]);
-        let code = misread.err().unwrap_or(Code::E_UNKNOWN_READER);
-        assert_eq!(state, Err(code));
+        let expected = match misread {
+            Err(MISREAD) => Err(MISREAD),
+            // Listed by the service, which does not know them.
+            _ => Ok(UNKNOWN_READER),
+        };
+        assert_eq!(state, expected);
         assert!(contexts <= 1 + MAX_LOOKS * MAX_SNAPSHOTS, "{contexts}");
     }
 }
@@ -123,7 +129,7 @@ fn what_is_misread_for_ever_ends() {
 fn a_refused_list_is_told_at_once() {
     let refused = || Error::new(Operation::ListReaders, MISREAD);
     let fake = Fake::new(|_| Err(refused()), |_, _| unreachable!());
-    assert_eq!(snapshot(&&fake, PcscLite), Err(refused()));
+    assert_eq!(snapshot(&&fake, PcscLite, |_| true), Err(refused()));
     assert_eq!(fake.contexts.get(), 1);
     let fake = Fake::new(
         |context| {
@@ -135,7 +141,7 @@ fn a_refused_list_is_told_at_once() {
         },
         |_, _| Err(Error::new(Operation::GetStatusChange, MISREAD)),
     );
-    assert_eq!(snapshot(&&fake, PcscLite), Err(refused()));
+    assert_eq!(snapshot(&&fake, PcscLite, |_| true), Err(refused()));
     assert_eq!(fake.contexts.get(), 2);
 }
 
@@ -177,7 +183,7 @@ fn card_after(platform: Platform, seen: &[(u32, &[u8])]) -> (u32, Vec<u8>, usize
             Ok(true)
         },
     );
-    let states = snapshot(&&fake, platform).unwrap();
+    let states = snapshot(&&fake, platform, |_| true).unwrap();
     assert_eq!((states[1].event_state, fake.contexts.get()), (EMPTY, 1));
     (
         states[0].event_state,
@@ -270,7 +276,7 @@ fn readers_are_asked_in_as_many_calls_as_the_service_wants() {
                     Ok(true)
                 },
             );
-            let states = snapshot(&&fake, platform).unwrap();
+            let states = snapshot(&&fake, platform, |_| true).unwrap();
             let found: Vec<_> = states.iter().map(|it| it.reader_name().clone()).collect();
             assert_eq!(found, names(count));
             assert!(states.iter().all(|it| it.has_card()));
@@ -283,17 +289,52 @@ fn readers_are_asked_in_as_many_calls_as_the_service_wants() {
 fn a_refusal_that_fewer_readers_do_not_cure_is_told() {
     let code = Code::E_INVALID_PARAMETER;
     let fake = Fake::with_readers(5, |_| Some(Err(code)));
-    assert_eq!(snapshot(&&fake, PcscLite).unwrap_err().code(), code);
+    assert_eq!(
+        snapshot(&&fake, PcscLite, |_| true).unwrap_err().code(),
+        code
+    );
+}
+
+/// Windows lists readers of other sessions.
+#[test]
+fn a_reader_that_is_listed_and_not_known_hides_no_other() {
+    for platform in [PcscLite, Windows] {
+        let calls = Cell::new(0);
+        let fake = Fake::new(
+            |_| Ok(names(3)),
+            |_, readers| {
+                calls.set(calls.get() + 1);
+                if readers.iter().any(|it| it.name.to_bytes().ends_with(b"1")) {
+                    return Err(Error::new(
+                        Operation::GetStatusChange,
+                        Code::E_UNKNOWN_READER,
+                    ));
+                }
+                readers.iter_mut().for_each(|it| it.event_state = 0x22);
+                Ok(true)
+            },
+        );
+        let states = snapshot(&&fake, platform, |_| true).unwrap();
+        let states: Vec<_> = states.iter().map(|it| it.event_state).collect();
+        assert_eq!(states, [0x22, UNKNOWN_READER, 0x22]);
+        assert!(calls.get() < 100, "{calls:?}");
+        // And delays nobody who does not mean it.
+        calls.set(0);
+        let states = snapshot(&&fake, platform, |name| name == "Reader 2").unwrap();
+        assert_eq!((states.len(), states[0].event_state), (1, 0x22));
+        assert!(calls.get() <= 2, "{calls:?}");
+    }
 }
 
 #[test]
 fn readers_that_go_meanwhile_are_not_waited_for_for_ever() {
-    let code = Code::E_UNKNOWN_READER;
     let calls = Cell::new(0);
     let fake = Fake::with_readers(5, |_| {
         calls.set(calls.get() + 1);
-        Some(Err(code))
+        Some(Err(Code::E_UNKNOWN_READER))
     });
-    assert_eq!(snapshot(&&fake, Windows).unwrap_err().code(), code);
-    assert_eq!(calls.get(), MAX_SNAPSHOTS);
+    let states = snapshot(&&fake, Windows, |_| true).unwrap();
+    assert_eq!(states.len(), 5);
+    assert!(states.iter().all(|it| it.event_state == UNKNOWN_READER));
+    assert!(calls.get() <= MAX_SNAPSHOTS, "{calls:?}");
 }

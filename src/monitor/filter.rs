@@ -14,19 +14,31 @@ use crate::values::{ReaderName, ReaderState};
 /// // Cards of one kind in any reader but the built-in one:
 /// let filter = CardFilter::new()
 ///     .atr(&[0x3B, 0x7F, 0x96, 0x00, 0x00])
-///     .matching(|state| !state.reader_name().to_string().starts_with("Built-in"));
+///     .reader_matching(|name| !name.to_string().starts_with("Built-in"));
 /// // Any card in this reader:
 /// let filter = CardFilter::new().reader(&ReaderName::new("ACS ACR122U 00 00")?);
 /// # Ok::<(), scard::InvalidReaderName>(())
 /// ```
+///
+/// Conditions on the reader are judged by its name alone: a wait does not ask for readers that do
+/// not meet them, so that nothing in these can delay it. A card that does not answer is powered up
+/// before conditions on the card are judged.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct CardFilter {
     reader: Option<ReaderName>,
+    readers: Vec<ReaderCondition>,
     conditions: Vec<Condition>,
 }
 
-type Condition = Arc<dyn Fn(&ReaderState) -> bool + Send + Sync>;
+type ReaderCondition = Arc<dyn Fn(&ReaderName) -> bool + Send + Sync>;
+
+#[derive(Clone)]
+struct Condition {
+    is_met: Arc<dyn Fn(&ReaderState) -> bool + Send + Sync>,
+    /// Whether it can be judged before the card has answered.
+    judges_mute: bool,
+}
 
 impl CardFilter {
     /// Every card.
@@ -38,12 +50,21 @@ impl CardFilter {
     pub fn reader(mut self, name: &ReaderName) -> CardFilter {
         let name = name.clone();
         match &self.reader {
-            Some(before) if *before != name => self.matching(|_| false),
+            Some(before) if *before != name => self.reader_matching(|_| false),
             _ => {
                 self.reader = Some(name);
                 self
             }
         }
+    }
+
+    /// Only cards in readers of whose name this is true.
+    pub fn reader_matching(
+        mut self,
+        condition: impl Fn(&ReaderName) -> bool + Send + Sync + 'static,
+    ) -> CardFilter {
+        self.readers.push(Arc::new(condition));
+        self
     }
 
     /// Whether every card in this reader matches, whatever it is.
@@ -56,9 +77,17 @@ impl CardFilter {
         self.reader.as_ref()
     }
 
-    /// Whether the reader is one of those that are meant.
+    /// Whether cards in this reader can be meant.
     pub(crate) fn is_about(&self, name: &ReaderName) -> bool {
         self.reader.as_ref().is_none_or(|reader| reader == name)
+            && self.readers.iter().all(|is_met| is_met(name))
+    }
+
+    /// Whether there is a card that does not answer, and that can be one of those that are meant
+    /// once it does.
+    pub(crate) fn can_mean_mute(&self, state: &ReaderState) -> bool {
+        let mut judged = self.conditions.iter().filter(|it| it.judges_mute);
+        state.is_mute() && self.is_about(state.reader_name()) && judged.all(|it| (it.is_met)(state))
     }
 
     /// Only cards with exactly this answer to reset.
@@ -96,20 +125,26 @@ impl CardFilter {
     /// service and, since pcsc-lite 2.0, with a reader that is plugged in again: what is found
     /// afterwards can be taken for the same card.
     pub fn same_card(self, then: &ReaderState) -> CardFilter {
-        let then = then.clone();
-        self.matching(move |state| {
-            let same_count = state.event_count() == then.event_count();
-            state.reader_name() == then.reader_name() && same_count && state.has_card()
-        })
+        let count = then.event_count();
+        let mut filter = self.reader(then.reader_name());
+        filter.conditions.push(Condition {
+            is_met: Arc::new(move |state| state.event_count() == count && state.has_card()),
+            judges_mute: true,
+        });
+        filter
     }
 
     /// Only cards of which this is true. It is asked for readers with a card, also mute ones,
-    /// whenever something has changed.
+    /// whenever something has changed. For conditions on the reader use
+    /// [`reader_matching`](CardFilter::reader_matching).
     pub fn matching(
         mut self,
         condition: impl Fn(&ReaderState) -> bool + Send + Sync + 'static,
     ) -> CardFilter {
-        self.conditions.push(Arc::new(condition));
+        self.conditions.push(Condition {
+            is_met: Arc::new(condition),
+            judges_mute: false,
+        });
         self
     }
 
@@ -117,7 +152,7 @@ impl CardFilter {
     pub fn matches(&self, state: &ReaderState) -> bool {
         state.has_card()
             && self.is_about(state.reader_name())
-            && self.conditions.iter().all(|condition| condition(state))
+            && self.conditions.iter().all(|it| (it.is_met)(state))
     }
 
     /// The first of these cards that answers and is meant, or the one in the reader that is
@@ -142,6 +177,7 @@ impl fmt::Debug for CardFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CardFilter")
             .field("reader", &self.reader)
+            .field("reader_conditions", &self.readers.len())
             .field("conditions", &self.conditions.len())
             .finish()
     }
@@ -212,6 +248,27 @@ mod tests {
         assert_eq!(chosen("A"), "B");
         assert_eq!(CardFilter::new().choose(&states, None), Some(&states[1]));
         assert_eq!(CardFilter::new().choose(&states[..1], None), None);
+    }
+
+    #[test]
+    fn a_mute_card_is_meant_if_what_can_be_said_of_it_fits() {
+        let mute = state("A", 0x220, 1, &[]);
+        let means = |filter: CardFilter| filter.can_mean_mute(&mute);
+        let then = state("A", 0x20, 1, &[0x3B]);
+        assert!(means(CardFilter::new().atr(&[0x3B]).matching(|_| false)));
+        assert!(means(CardFilter::new().reader(mute.reader_name())));
+        assert!(means(CardFilter::new().same_card(&then)));
+        assert!(!means(
+            CardFilter::new().reader_matching(|name| name == "B")
+        ));
+        #[cfg(not(target_os = "macos"))]
+        assert!(!means(CardFilter::new().same_card(&state(
+            "A",
+            0x20,
+            3,
+            &[]
+        ))));
+        assert!(!CardFilter::new().can_mean_mute(&then), "it answers");
     }
 
     #[test]

@@ -130,6 +130,12 @@ impl Mailbox {
         self.wait(deadline, |state| state.news(known))
     }
 
+    /// What is known last, if anything is.
+    pub(super) fn latest(&self) -> Option<View> {
+        let state = self.lock();
+        (state.posted > 0).then(|| state.latest().clone())
+    }
+
     /// The next event, for one who does not wait on its thread.
     #[cfg(feature = "async")]
     pub(super) fn poll_next(&self, task: &mut Context<'_>) -> Poll<Result<Event, Closed>> {

@@ -1,11 +1,13 @@
 //! What happens at the readers: readers and cards that come and go.
 
+mod aside;
 mod event;
 mod filter;
 mod mailbox;
 #[cfg(all(test, model))]
 #[path = "../../tests/models/monitor.rs"]
 mod model;
+mod power;
 #[cfg(feature = "async")]
 mod stream;
 mod thread;
@@ -30,9 +32,6 @@ use mailbox::Closed;
 pub use stream::EventStream;
 use thread::Shared;
 
-/// How long a monitor that is dropped waits for its PC/SC context to be released.
-const GRACE: Duration = Duration::from_millis(100);
-
 /// What a [`Monitor`] reports, and what stops it.
 ///
 /// ```
@@ -46,6 +45,8 @@ const GRACE: Duration = Duration::from_millis(100);
 pub struct MonitorOptions {
     use_changes: bool,
     abort: Option<AbortHandle>,
+    /// The readers that are meant.
+    readers: CardFilter,
 }
 
 impl MonitorOptions {
@@ -69,6 +70,12 @@ impl MonitorOptions {
     /// monitor has one of its own: [`Monitor::abort_handle`].
     pub fn abort_handle(mut self, abort: &AbortHandle) -> MonitorOptions {
         self.abort = Some(abort.clone());
+        self
+    }
+
+    /// Watches only the readers whose cards can be meant.
+    pub(crate) fn only_about(mut self, filter: &CardFilter) -> MonitorOptions {
+        self.readers = filter.clone();
         self
     }
 }
@@ -100,8 +107,9 @@ impl MonitorOptions {
 ///
 /// The iterator ends, and [`next_timeout`](Monitor::next_timeout) returns `None`, when
 /// the [abort handle](Monitor::abort_handle) is used, from any thread, before, during or after
-/// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too,
-/// and waits for its thread for up to 100 milliseconds.
+/// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too, and
+/// does not wait until its thread has ended and its PC/SC context is released;
+/// [`close`](Monitor::close) does.
 ///
 /// In a forked child a monitor is stopped; stopping it there does nothing to the parent's.
 ///
@@ -117,7 +125,7 @@ impl MonitorOptions {
 ///
 /// | | What is noticed at once | At the latest after a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later | everything; a card that does not answer can delay it by 0.4 seconds (pcsc-lite) | on Windows, the first reader |
+/// | Windows, pcsc-lite 2.3 and later | everything, but for a card that does not answer | on Windows, the first reader; on pcsc-lite, what happens to a card that does not answer |
 /// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
 /// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
 ///
@@ -128,17 +136,17 @@ impl MonitorOptions {
 /// [`Event::ServiceLost`], and the next reader comes with [`Event::ServiceRestored`].
 ///
 /// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
-/// does so once a second. It also does with a reader that is unavailable or whose event counter
-/// is zero, as after the start of the service: the service does not report card swaps
+/// does so once a second. It also does with a card that does not answer (pcsc-lite), and with a
+/// reader that is unavailable or whose event counter is zero, as after the start of the service: the service does not report card swaps
 /// then.
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,
     _registration: Registration,
-    /// Whether its end is waited for.
-    patient: bool,
-    /// Where its thread is counted if not.
+    /// Where calls are counted that go on when nobody waits for them.
     pending: Pending,
+    /// Whether its thread is one of these when it is dropped.
+    given_up: bool,
 }
 
 impl Context {
@@ -157,14 +165,17 @@ impl Context {
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
         let deadline = wait::end(self.timeout());
         let mut monitor = Monitor::start(self.scope(), options, self.limits().pending())?;
-        match monitor.shared.mailbox.news(None, deadline) {
-            Ok(None) => {
-                // Who is late already does not wait for the end, too.
-                monitor.patient = false;
-                let refusal = Refusal::NOTHING_KNOWN_IN_TIME;
-                Err(Error::given_up(Operation::GetStatusChange, refusal))
+        let mut known = None;
+        loop {
+            match monitor.shared.mailbox.news(known, deadline) {
+                Ok(None) => {
+                    monitor.is_given_up();
+                    let refusal = Refusal::NOTHING_KNOWN_IN_TIME;
+                    return Err(Error::given_up(Operation::GetStatusChange, refusal));
+                }
+                Ok(Some((number, view))) if !view.is_complete() => known = Some(number),
+                Ok(Some(_)) | Err(Closed) => return Ok(monitor),
             }
-            Ok(Some(_)) | Err(Closed) => Ok(monitor),
         }
     }
 }
@@ -181,7 +192,7 @@ impl Monitor {
         options: MonitorOptions,
         pending: &Pending,
     ) -> Result<Monitor> {
-        let Some(shared) = Shared::start(scope, options.use_changes) else {
+        let Some(shared) = Shared::start(scope, options.use_changes, options.readers) else {
             return Err(given_up(GivenUp::NoThread));
         };
         let abort = options.abort.unwrap_or_default();
@@ -194,14 +205,26 @@ impl Monitor {
             shared,
             abort,
             _registration: registration,
-            patient: true,
             pending: pending.clone(),
+            given_up: false,
         })
     }
 
-    /// From now on, the one who drops it does not wait for the end of its thread.
-    pub(crate) fn is_not_waited_for(&mut self) {
-        self.patient = false;
+    /// The service may hang: its thread is counted from its drop to its end.
+    pub(crate) fn is_given_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// Stops the monitor as a drop does, and waits until its thread has ended and its PC/SC
+    /// context is released, no longer than this. Returns whether it has ended.
+    ///
+    /// With pcsc-lite a card that does not answer can make it take 0.4 seconds, and a service that
+    /// hangs as long as it does so.
+    pub fn close(self, timeout: Option<Duration>) -> bool {
+        self.shared.is_forked() || {
+            self.shared.stop();
+            self.shared.wait_for_end(timeout)
+        }
     }
 
     /// Waits for the next event, no longer than this. Returns `None` if none came in time
@@ -246,9 +269,8 @@ impl Drop for Monitor {
     fn drop(&mut self) {
         if !self.shared.is_forked() {
             self.shared.stop();
-            match self.patient {
-                true => self.shared.wait_for_end(GRACE),
-                false => self.shared.count_until_end(&self.pending),
+            if self.given_up {
+                self.shared.count_until_end(&self.pending);
             }
         }
     }

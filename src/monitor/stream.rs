@@ -13,7 +13,7 @@ use super::filter::CardFilter;
 use super::mailbox::Closed;
 use super::thread::Shared;
 use super::view::View;
-use super::wait::{card_in, end, no_card, no_card_in, still_there};
+use super::wait::{card_or_power_up, end, no_card, no_card_in, still_there};
 use super::{Event, Monitor, MonitorOptions, given_up};
 use crate::context::{AsyncContext, Context};
 use crate::error::Result;
@@ -58,9 +58,7 @@ impl EventStream {
 impl Monitor {
     /// The same monitor for tasks; what was not taken yet comes first. Needs the feature
     /// `async`.
-    pub fn into_stream(mut self) -> EventStream {
-        // An executor's thread has something else to do.
-        self.patient = false;
+    pub fn into_stream(self) -> EventStream {
         EventStream { monitor: self }
     }
 }
@@ -98,9 +96,10 @@ impl EventStream {
         filter: &CardFilter,
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
-        let answer = |view: &View| card_in(view, filter, None);
+        let mut power_ups = self.monitor.power_ups();
+        let answer = |view: &View| card_or_power_up(view, filter, None, &mut power_ups);
         let found = self.look_until(end(timeout), answer).await?;
-        found.unwrap_or_else(|| Err(no_card()))
+        found.unwrap_or_else(|| Err(no_card(&self.monitor, filter)))
     }
 
     /// [`AsyncContext::wait_for_removal`](crate::AsyncContext::wait_for_removal) with this monitor. It looks at what is there now,
@@ -120,7 +119,7 @@ impl EventStream {
     ) -> Result<()> {
         let answer = |view: &View| no_card_in(view, filter);
         let found = self.look_until(end(timeout), answer).await?;
-        found.unwrap_or_else(|| Err(still_there()))
+        found.unwrap_or_else(|| Err(still_there(&self.monitor, filter)))
     }
 
     /// Looks at what is known until it is enough for an answer; none at the deadline.
@@ -225,7 +224,7 @@ impl AsyncContext {
         filter: &CardFilter,
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
-        let mut events = self.monitor(MonitorOptions::new())?;
+        let mut events = self.monitor(MonitorOptions::new().only_about(filter))?;
         events.wait_for_card(filter, timeout).await
     }
 
@@ -244,7 +243,7 @@ impl AsyncContext {
         filter: &CardFilter,
         timeout: Option<Duration>,
     ) -> Result<()> {
-        let mut events = self.monitor(MonitorOptions::new())?;
+        let mut events = self.monitor(MonitorOptions::new().only_about(filter))?;
         events.wait_for_removal(filter, timeout).await
     }
 }

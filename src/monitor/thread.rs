@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::aside::{self, Aside, SeenAside};
+use super::filter::CardFilter;
 use super::mailbox::Mailbox;
 use super::view::View;
 use super::watcher::{Host, Watcher};
@@ -24,26 +26,29 @@ const LAST_CANCEL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Shared {
     scope: Scope,
+    /// The readers that are watched.
+    readers: CardFilter,
     /// The process that the thread runs in. A forked child has none.
     process: Process,
     pub(super) mailbox: Mailbox,
     waiting: Arc<WaitControl>,
-}
-
-/// The waits of the thread, and its end.
-#[derive(Debug, Default)]
-struct WaitControl {
-    stopped: AtomicBool,
-    wait: Mutex<CurrentWait>,
-    changed: Condvar,
+    pub(super) aside: Aside,
     ended: Mutex<End>,
     end: Condvar,
 }
 
-/// Whether the thread has ended, and where it is counted until then.
+/// The waits of a thread.
+#[derive(Debug, Default)]
+pub(super) struct WaitControl {
+    stopped: AtomicBool,
+    wait: Mutex<CurrentWait>,
+    changed: Condvar,
+}
+
+/// How many threads there are, and where they are counted until they have ended.
 #[derive(Debug, Default)]
 struct End {
-    is_there: bool,
+    threads: u32,
     counted: Option<Pending>,
 }
 
@@ -51,8 +56,11 @@ struct End {
 #[derive(Debug, Default)]
 struct CurrentWait {
     context: Option<ContextHandle>,
-    /// The one who ends the wait is in a call with the context, which has to be there as long.
-    is_cancelling: bool,
+    /// How many of those who end the wait are in a call with the context, which has to be there as
+    /// long.
+    cancelling: u32,
+    /// Something is to be looked at without a wait before.
+    has_news: bool,
 }
 
 impl Wake for Shared {
@@ -63,21 +71,33 @@ impl Wake for Shared {
 
 impl Shared {
     /// Starts the thread, and does not wait for it; `None` if there can be none.
-    pub(super) fn start(scope: Scope, use_changes: bool) -> Option<Arc<Shared>> {
+    pub(super) fn start(
+        scope: Scope,
+        use_changes: bool,
+        readers: CardFilter,
+    ) -> Option<Arc<Shared>> {
         let shared = Arc::new(Shared {
             scope,
+            readers,
             process: Process::current(),
             mailbox: Mailbox::default(),
             waiting: Arc::default(),
+            aside: Aside::default(),
+            ended: Mutex::default(),
+            end: Condvar::default(),
         });
-        let watched = Arc::clone(&shared);
+        let ended = Ended::later(&shared);
         let watch = move || {
-            let ended = Ended(watched);
-            Watcher::new(&ended.0, Platform::CURRENT, use_changes).run();
+            let ended = Closed(ended);
+            Watcher::new(ended.0.shared(), Platform::CURRENT, use_changes).run();
         };
         let thread = thread::Builder::new().name("scard-monitor".to_owned());
         thread.spawn(watch).ok()?;
         Some(shared)
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Whether this process is a child of the one that started the thread.
@@ -94,30 +114,58 @@ impl Shared {
             return;
         }
         // Also if the waker of an executor panics.
-        let _ends_the_wait = CancelOnDrop(&self.waiting);
+        let _ends_the_waits = CancelOnDrop(self);
         self.mailbox.close();
     }
 
-    /// Waits until the thread has released its context, but no longer than this.
-    pub(super) fn wait_for_end(&self, limit: Duration) {
-        self.waiting.wait_for_end(limit);
+    /// Waits until the threads have released their contexts, but no longer than this. Says whether
+    /// they have.
+    pub(super) fn wait_for_end(&self, limit: Option<Duration>) -> bool {
+        let deadline = limit.and_then(|limit| now().checked_add(limit));
+        let mut ended = lock(&self.ended);
+        while ended.threads > 0 {
+            ended = match deadline {
+                None => self.end.wait(ended).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let woken = self.end.wait_timeout(ended, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
     }
 
-    /// Counts the thread among the calls that were given up, until it has ended.
+    /// Counts the threads among the calls that were given up, until they have ended.
     pub(super) fn count_until_end(&self, pending: &Pending) {
-        let mut end = lock(&self.waiting.ended);
-        if !end.is_there && end.counted.is_none() {
+        let mut end = lock(&self.ended);
+        if end.threads > 0 && end.counted.is_none() {
             pending.add();
             end.counted = Some(pending.clone());
         }
     }
+
+    /// Has the thread look at what was seen aside. Returns when it does.
+    pub(super) fn look_aside(&self) {
+        self.waiting.interrupt();
+    }
+
+    /// Something was done to the card in this reader of which the service does not tell.
+    pub(super) fn has_changed(self: &Arc<Self>, reader: &ReaderName) {
+        self.aside.has_changed(self.scope, reader);
+        self.look_aside();
+    }
 }
 
-struct CancelOnDrop<'a>(&'a Arc<WaitControl>);
+struct CancelOnDrop<'a>(&'a Shared);
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.0.waiting.cancel();
+        self.0.aside.stop();
     }
 }
 
@@ -125,11 +173,27 @@ impl WaitControl {
     /// The thread is about to wait in this context; not any more if it was stopped.
     fn enter(&self, context: ContextHandle) -> bool {
         let mut wait = lock(&self.wait);
-        let stopped = self.stopped.load(Ordering::SeqCst);
-        if !stopped {
+        let may_wait = !self.is_over(&wait);
+        if may_wait {
             wait.context = Some(context);
         }
-        !stopped
+        may_wait
+    }
+
+    /// Whether there is to be no wait.
+    fn is_over(&self, wait: &CurrentWait) -> bool {
+        wait.has_news || self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Waits are possible again, after [`interrupt`](WaitControl::interrupt).
+    pub(super) fn take_news(&self) {
+        lock(&self.wait).has_news = false;
+    }
+
+    /// Ends the wait, on this thread, and has none begin until the news are taken.
+    fn interrupt(&self) {
+        lock(&self.wait).has_news = true;
+        self.cancel_until_left();
     }
 
     /// The thread waits no longer. From now on the context may end: nobody uses it.
@@ -137,7 +201,7 @@ impl WaitControl {
         let mut wait = lock(&self.wait);
         wait.context = None;
         self.changed.notify_all();
-        while wait.is_cancelling {
+        while wait.cancelling > 0 {
             let woken = self.changed.wait(wait);
             wait = woken.unwrap_or_else(PoisonError::into_inner);
         }
@@ -148,7 +212,7 @@ impl WaitControl {
     /// `SCardCancel` is lost if the wait has not quite begun, so that it has to be repeated;
     /// and it can block, as any call. So it has a thread of its own. Without one, the wait goes
     /// on to its end, and nobody waits for that.
-    fn cancel(self: &Arc<Self>) {
+    pub(super) fn cancel(self: &Arc<Self>) {
         if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.wait).context.is_none() {
             return;
         }
@@ -162,15 +226,15 @@ impl WaitControl {
     fn cancel_until_left(&self) {
         let mut pause = FIRST_CANCEL;
         let mut wait = lock(&self.wait);
-        while let Some(context) = wait.context {
-            wait.is_cancelling = true;
+        while let Some(context) = wait.context.filter(|_| self.is_over(&wait)) {
+            wait.cancelling += 1;
             drop(wait);
             // It is repeated, so that it does not matter if one fails.
             if let Err(code) = service::cancel(context) {
                 tracing::trace!(%code, "SCardCancel");
             }
             wait = lock(&self.wait);
-            wait.is_cancelling = false;
+            wait.cancelling -= 1;
             self.changed.notify_all();
             let is_waiting = |wait: &mut CurrentWait| wait.context.is_some();
             let waited = self.changed.wait_timeout_while(wait, pause, is_waiting);
@@ -178,34 +242,54 @@ impl WaitControl {
             pause = pause.saturating_mul(2).min(LAST_CANCEL);
         }
     }
+}
 
-    fn end(&self) {
-        let mut end = lock(&self.ended);
-        end.is_there = true;
-        if let Some(pending) = end.counted.take() {
-            pending.remove();
-        }
-        drop(end);
-        self.end.notify_all();
-    }
+/// The thread that watches has ended, however it did.
+struct Closed(Ended);
 
-    fn wait_for_end(&self, limit: Duration) {
-        let ended = lock(&self.ended);
-        let waited = self
-            .end
-            .wait_timeout_while(ended, limit, |end| !end.is_there);
-        drop(waited);
+impl Drop for Closed {
+    fn drop(&mut self) {
+        let shared = self.0.shared();
+        shared.mailbox.close();
+        shared.aside.stop();
     }
 }
 
-/// The thread has ended, however it did.
-struct Ended(Arc<Shared>);
+/// A thread has ended, however it did; or was never there.
+pub(super) struct Ended(Arc<Shared>);
+
+impl Ended {
+    /// Of a thread that is to be started.
+    pub(super) fn later(shared: &Arc<Shared>) -> Ended {
+        lock(&shared.ended).threads += 1;
+        Ended(Arc::clone(shared))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.mailbox.close();
-        self.0.waiting.end();
+        let mut end = lock(&self.0.ended);
+        end.threads -= 1;
+        if end.threads > 0 {
+            return;
+        }
+        let counted = end.counted.take();
+        drop(end);
+        if let Some(pending) = counted {
+            pending.remove();
+        }
+        self.0.end.notify_all();
     }
+}
+
+/// Where contexts come from whose waits can be ended.
+pub(super) struct Stoppable {
+    pub(super) scope: Scope,
+    pub(super) waiting: Arc<WaitControl>,
 }
 
 /// A context that a monitor waits in.
@@ -214,7 +298,7 @@ pub(super) struct StoppableContext {
     waiting: Arc<WaitControl>,
 }
 
-impl Source for Arc<Shared> {
+impl Source for Stoppable {
     type Service = StoppableContext;
 
     fn establish(&self) -> Result<StoppableContext> {
@@ -225,6 +309,15 @@ impl Source for Arc<Shared> {
     }
 }
 
+impl Source for Arc<Shared> {
+    type Service = StoppableContext;
+
+    fn establish(&self) -> Result<StoppableContext> {
+        let (scope, waiting) = (self.scope, Arc::clone(&self.waiting));
+        Stoppable { scope, waiting }.establish()
+    }
+}
+
 impl Host for Arc<Shared> {
     fn post(&self, view: &View) {
         self.mailbox.post(view);
@@ -232,6 +325,23 @@ impl Host for Arc<Shared> {
 
     fn is_closed(&self) -> bool {
         self.mailbox.is_closed()
+    }
+
+    fn is_about(&self, name: &ReaderName) -> bool {
+        self.readers.is_about(name)
+    }
+
+    fn was_mute(&self, name: &ReaderName) -> bool {
+        aside::was_mute(name)
+    }
+
+    fn watch_aside(&self, name: &ReaderName, state: u32) -> bool {
+        aside::watch_aside(self, name, state)
+    }
+
+    fn seen_aside(&self) -> Vec<SeenAside> {
+        self.waiting.take_news();
+        self.aside.take_seen()
     }
 
     fn pause(&self, pause: Duration) {

@@ -35,6 +35,8 @@ struct Known {
     count: Option<u16>,
     /// Whether one change that was seen may be counted later.
     one_late: bool,
+    /// Whether it is watched elsewhere.
+    aside: bool,
 }
 
 impl Tracker {
@@ -58,6 +60,7 @@ impl Tracker {
     pub(super) fn known_states(&self) -> Vec<(ReaderName, u32)> {
         let readers = self.readers.iter();
         readers
+            .filter(|(_, known)| !known.aside)
             .map(|(name, known)| (name.clone(), known.state.unwrap_or(UNAWARE)))
             .collect()
     }
@@ -74,7 +77,56 @@ impl Tracker {
 
     /// Whether something is not known yet that the service tells at once.
     pub(super) fn is_incomplete(&self) -> bool {
-        self.readers.values().any(|known| known.state.is_none())
+        let mut asked = self.readers.values().filter(|known| !known.aside);
+        asked.any(|known| known.state.is_none())
+    }
+
+    /// The readers that take long to ask about, with what is known of them: those that have a mute
+    /// card, and those of which nothing is known but that they had one.
+    pub(super) fn mute_ones(
+        &self,
+        was_mute: impl Fn(&ReaderName) -> bool,
+    ) -> Vec<(ReaderName, u32)> {
+        let mute =
+            |name: &ReaderName, known: &Known| match (known.state, self.view.readers.get(name)) {
+                (Some(state), Some(view)) => view.card.is_some_and(|it| it.mute).then_some(state),
+                (None, None) => was_mute(name).then_some(UNAWARE),
+                _ => None,
+            };
+        let asked = self.readers.iter().filter(|(_, known)| !known.aside);
+        let found = asked.filter_map(|(name, known)| Some((name.clone(), mute(name, known)?)));
+        found.collect()
+    }
+
+    /// This reader is watched elsewhere.
+    pub(super) fn put_aside(&mut self, name: &ReaderName) {
+        if let Some(known) = self.readers.get_mut(name) {
+            known.aside = true;
+        }
+        self.note_unanswered();
+    }
+
+    /// What was seen of a reader that is watched elsewhere, and is no longer; or that it is to be
+    /// asked about.
+    pub(super) fn see_aside(&mut self, name: &ReaderName, seen: Option<(u32, Atr)>) {
+        let Some(known) = self.readers.get_mut(name) else {
+            return;
+        };
+        match seen {
+            Some((event_state, atr)) if known.aside => self.see(name, event_state, atr),
+            _ => known.state = None,
+        }
+        if let Some(known) = self.readers.get_mut(name) {
+            known.aside = false;
+        }
+        self.note_unanswered();
+    }
+
+    /// Notes which readers are there of which nothing is known yet because they are slow.
+    fn note_unanswered(&mut self) {
+        let slow = self.readers.iter().filter(|(_, known)| known.aside);
+        let unanswered = slow.filter(|(name, _)| !self.view.readers.contains_key(*name));
+        self.view.unanswered = unanswered.map(|(name, _)| name.clone()).collect();
     }
 
     /// Whether the service wakes a waiter for everything that is to be told of these readers.
@@ -89,7 +141,7 @@ impl Tracker {
 
     /// Asks for everything again.
     pub(super) fn ask_anew(&mut self) {
-        for known in self.readers.values_mut() {
+        for known in self.readers.values_mut().filter(|known| !known.aside) {
             known.state = None;
         }
     }
@@ -114,6 +166,7 @@ impl Tracker {
         service.failures = (service.failures + 1).min(BELIEVED);
         service.lost = Some(error);
         self.view.readers.clear();
+        self.view.unanswered.clear();
         self.readers.clear();
         self.plug_and_play = 0;
     }
@@ -124,8 +177,10 @@ impl Tracker {
     }
 
     /// Whether these are the readers that are known.
-    pub(super) fn is_list(&self, names: &[ReaderName]) -> bool {
-        names.len() == self.readers.len() && names.iter().all(|it| self.readers.contains_key(it))
+    pub(super) fn is_list<'n>(&self, names: impl Iterator<Item = &'n ReaderName>) -> bool {
+        let mut count = 0;
+        let mut known = names.inspect(|_| count += 1);
+        known.all(|it| self.readers.contains_key(it)) && count == self.readers.len()
     }
 
     /// The service has these readers and no others. Says if that is new.
@@ -143,6 +198,7 @@ impl Tracker {
                 Known::default()
             });
         }
+        self.note_unanswered();
         is_new
     }
 

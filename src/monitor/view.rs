@@ -1,10 +1,11 @@
 //! What is known of all readers at one moment, and the events between two such moments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::{Event, Usage};
-use crate::error::{Error, Recovery};
+use super::filter::CardFilter;
+use crate::error::{Error, Recovery, Seen, SeenReader};
 use crate::values::{ReaderName, ReaderState};
 
 /// All readers at one moment. Cheap to clone.
@@ -12,6 +13,8 @@ use crate::values::{ReaderName, ReaderState};
 pub(crate) struct View {
     pub(super) service: ServiceView,
     pub(super) readers: BTreeMap<ReaderName, Arc<ReaderView>>,
+    /// Readers that are there and not known yet: they had a mute card.
+    pub(super) unanswered: BTreeSet<ReaderName>,
 }
 
 /// The service at one moment. At first it is there.
@@ -67,6 +70,35 @@ impl View {
         readers
             .filter(|reader| reader.card.is_some())
             .map(|reader| &reader.state)
+    }
+
+    /// The cards that do not answer, each with its number.
+    pub(super) fn mute_cards(&self) -> impl Iterator<Item = (&ReaderState, u64)> {
+        self.readers.values().filter_map(|reader| {
+            let card = reader.card.filter(|card| card.mute)?;
+            Some((&reader.state, card.number))
+        })
+    }
+
+    /// What is in the readers that can be meant, and why it is not what is waited for.
+    pub(super) fn seen(&self, filter: &CardFilter) -> Vec<SeenReader> {
+        let readers = self.readers.values().map(|reader| &reader.state);
+        let about = readers.filter(|state| filter.is_about(state.reader_name()));
+        let mut seen: Vec<SeenReader> = about.map(SeenReader::from).collect();
+        let unanswered = self.unanswered.iter().filter(|name| filter.is_about(name));
+        seen.extend(unanswered.map(|name| SeenReader::new(name.clone(), Seen::Mute)));
+        seen.sort_by(|a, b| a.reader_name().cmp(b.reader_name()));
+        if let (Some(name), true) = (filter.only_reader(), seen.is_empty()) {
+            if filter.is_about(name) {
+                seen.push(SeenReader::new(name.clone(), Seen::Unknown));
+            }
+        }
+        seen
+    }
+
+    /// Whether every reader that is there is known.
+    pub(super) fn is_complete(&self) -> bool {
+        self.unanswered.is_empty()
     }
 
     /// Why there will be no card however long it is waited for.

@@ -4,17 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::filter::CardFilter;
 use super::mailbox::Closed;
+use super::power::PowerUps;
 use super::view::View;
 use super::{Monitor, MonitorOptions, given_up};
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
+use crate::error::{Error, ErrorKind, Operation, Refusal, Result, Seen, SeenReader};
 use crate::limits::GivenUp;
 use crate::sync::now;
 use crate::values::{ReaderName, ReaderState};
 
 impl Context {
-    /// Waits for a card that answers; one that is there already is found at once. Of several,
-    /// it is the one in the first reader.
+    /// Waits for a card that answers, which can be there already. Of several, it is the one in the
+    /// first reader.
     ///
     /// ```no_run
     /// # fn demo(context: &scard::Context) -> scard::Result<()> {
@@ -31,25 +32,33 @@ impl Context {
     /// # }
     /// ```
     ///
-    /// Readers that are plugged in meanwhile count, and so does a service that comes back. To
-    /// stop it from another thread, use [`Monitor::wait_for_card`].
+    /// Readers that are plugged in meanwhile count, and so does a service that is not there yet or
+    /// comes back. To stop it from another thread, use [`Monitor::wait_for_card`].
+    ///
+    /// A card that does not answer, and can be one of those that are meant, is powered up by a
+    /// connection, up to three times with pauses, which mostly helps: it is found once it answers.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there was none in
-    /// time, and what the service answers if waiting does not help, such as
-    /// `SCARD_W_SECURITY_VIOLATION`.
+    /// time; it says which of card, reader and service was missing, and
+    /// [`Error::seen`](crate::Error::seen) what was in each reader. And what the service answers if
+    /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`.
+    ///
+    /// # Platform notes
+    ///
+    /// pcsc-lite's library takes 0.4 seconds to say that there is a card that does not answer. Such
+    /// a card delays the first wait of the process that means its reader, and none afterwards: with
+    /// [`CardFilter::reader`] or [`CardFilter::reader_matching`] only those are looked at.
     pub fn wait_for_card(
         &self,
         filter: &CardFilter,
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
         let deadline = end(timeout);
-        let mut monitor = self.monitor_for(timeout)?;
+        let mut monitor = self.monitor_for(filter, timeout)?;
         let found = monitor.card_until(filter, None, deadline)?;
-        // Who is late already does not wait for the end, too.
-        monitor.patient = found.is_some();
-        found.ok_or_else(no_card)
+        found.ok_or_else(|| monitor.gives_up_without(filter))
     }
 
     /// Waits until no reader has such a card, mute ones included. A reader that is unplugged
@@ -58,26 +67,26 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there is still
-    /// one then, or it is not known, and what the service answers if waiting does not help,
+    /// one then, in [these readers](crate::Error::seen), or it is not known, and what the service answers if waiting does not help,
     /// such as `SCARD_W_SECURITY_VIOLATION`.
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
         let deadline = end(timeout);
-        let mut monitor = self.monitor_for(timeout)?;
-        let answer = monitor.removal_until(filter, deadline);
-        monitor.patient = answer.is_ok();
-        answer
+        let mut monitor = self.monitor_for(filter, timeout)?;
+        let is_gone = monitor.removal_until(filter, deadline)?;
+        is_gone.ok_or_else(|| monitor.gives_up_with(filter))
     }
 }
 
 impl Context {
     /// A monitor for one wait.
-    fn monitor_for(&self, timeout: Option<Duration>) -> Result<Monitor> {
+    fn monitor_for(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<Monitor> {
         let pending = self.limits().pending();
         if timeout.is_some() && pending.is_full() {
             let refusal = Refusal::TOO_MANY_PENDING;
             return Err(Error::given_up(Operation::GetStatusChange, refusal));
         }
-        Monitor::start(self.scope(), MonitorOptions::new(), pending)
+        let options = MonitorOptions::new().only_about(filter);
+        Monitor::start(self.scope(), options, pending)
     }
 }
 
@@ -95,7 +104,7 @@ impl Monitor {
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
         let found = self.card_until(filter, None, end(timeout))?;
-        found.ok_or_else(no_card)
+        found.ok_or_else(|| no_card(self, filter))
     }
 
     /// [`Context::wait_for_removal`] with this monitor. It looks at what is there now, and
@@ -110,7 +119,8 @@ impl Monitor {
         filter: &CardFilter,
         timeout: Option<Duration>,
     ) -> Result<()> {
-        self.removal_until(filter, end(timeout))
+        let is_gone = self.removal_until(filter, end(timeout))?;
+        is_gone.ok_or_else(|| still_there(self, filter))
     }
 
     /// The first card that answers, or one in the reader that is preferred; none at the
@@ -121,7 +131,8 @@ impl Monitor {
         preferred: Option<&ReaderName>,
         deadline: Option<Instant>,
     ) -> Result<Option<ReaderState>> {
-        let answer = |view: &View| card_in(view, filter, preferred);
+        let mut power_ups = self.power_ups();
+        let answer = |view: &View| card_or_power_up(view, filter, preferred, &mut power_ups);
         self.look_until(deadline, answer)?.transpose()
     }
 
@@ -138,10 +149,26 @@ impl Monitor {
         self.look_until(deadline, answer)?.transpose()
     }
 
-    fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<()> {
+    pub(super) fn power_ups(&self) -> PowerUps {
+        PowerUps::new(&self.shared, &self.pending)
+    }
+
+    /// Whether the card is gone; none at the deadline.
+    fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<Option<()>> {
         let is_gone = |view: &View| no_card_in(view, filter);
-        self.look_until(deadline, is_gone)?
-            .unwrap_or_else(|| Err(still_there()))
+        self.look_until(deadline, is_gone)?.transpose()
+    }
+
+    /// Why [`card_until`](Monitor::card_until) has found none by its deadline. The thread is
+    /// counted if it does not end.
+    pub(crate) fn gives_up_without(&mut self, filter: &CardFilter) -> Error {
+        self.is_given_up();
+        no_card(self, filter)
+    }
+
+    fn gives_up_with(&mut self, filter: &CardFilter) -> Error {
+        self.is_given_up();
+        still_there(self, filter)
     }
 
     /// Looks at what is known until it is enough for an answer; none at the deadline.
@@ -181,6 +208,20 @@ pub(super) fn card_in(
     filter.choose(view.cards(), preferred).cloned().map(Ok)
 }
 
+/// The same; if there is none, cards that do not answer are powered up.
+pub(super) fn card_or_power_up(
+    view: &View,
+    filter: &CardFilter,
+    preferred: Option<&ReaderName>,
+    power_ups: &mut PowerUps,
+) -> Option<Result<ReaderState>> {
+    let found = card_in(view, filter, preferred);
+    if found.is_none() {
+        power_ups.begin(view, filter);
+    }
+    found
+}
+
 /// Whether all of these cards are gone, or why that will not be known.
 ///
 /// A service that has ended has no cards. One that refuses to answer does not say.
@@ -193,7 +234,7 @@ pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<Result<()>>
         return None;
     }
     let still_there = view.cards().any(|card| filter.matches(card));
-    (!still_there).then_some(Ok(()))
+    (!still_there && view.is_complete()).then_some(Ok(()))
 }
 
 /// A time-out that goes past the end of the clock is none.
@@ -201,12 +242,47 @@ pub(super) fn end(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| now().checked_add(timeout))
 }
 
-pub(super) fn no_card() -> Error {
-    Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD_IN_TIME)
+/// Why there is no card, as far as the monitor knows.
+pub(super) fn no_card(monitor: &Monitor, filter: &CardFilter) -> Error {
+    why_no_card(monitor.shared.mailbox.latest().as_ref(), filter)
 }
 
-pub(super) fn still_there() -> Error {
-    Error::given_up(Operation::GetStatusChange, Refusal::CARD_STILL_THERE)
+fn why_no_card(view: Option<&View>, filter: &CardFilter) -> Error {
+    let error = |refusal| Error::given_up(Operation::GetStatusChange, refusal);
+    let Some(view) = view else {
+        return error(Refusal::NOTHING_KNOWN_IN_TIME);
+    };
+    let seen = view.seen(filter);
+    if view.service.lost.is_some() {
+        error(Refusal::NO_SERVICE_IN_TIME)
+    } else if seen.is_empty() {
+        error(Refusal::NO_READER_IN_TIME)
+    } else {
+        error(Refusal::NO_CARD_IN_TIME).with_seen(seen)
+    }
+}
+
+/// Where the card still is, as far as the monitor knows.
+pub(super) fn still_there(monitor: &Monitor, filter: &CardFilter) -> Error {
+    why_still_there(monitor.shared.mailbox.latest().as_ref(), filter)
+}
+
+fn why_still_there(view: Option<&View>, filter: &CardFilter) -> Error {
+    let error = |refusal| Error::given_up(Operation::GetStatusChange, refusal);
+    let Some(view) = view else {
+        return error(Refusal::NOTHING_KNOWN_IN_TIME);
+    };
+    if view.service.lost.is_some() {
+        return error(Refusal::NO_SERVICE_IN_TIME);
+    }
+    let cards = view.cards().filter(|card| filter.matches(card));
+    let seen = cards.map(|card| match SeenReader::from(card) {
+        it if *it.seen() == Seen::NotMatching => {
+            SeenReader::new(card.reader_name().clone(), Seen::Present)
+        }
+        it => it,
+    });
+    error(Refusal::CARD_STILL_THERE).with_seen(seen.collect())
 }
 
 #[cfg(test)]
@@ -233,5 +309,50 @@ mod tests {
         assert_eq!(answer(denied, 3), Some(Err(denied)));
         // As with more contexts than the service has room for.
         assert_eq!(answer(ReturnCode::E_NO_MEMORY, 1), None);
+    }
+
+    #[test]
+    fn a_wait_says_what_it_saw() {
+        use crate::values::Atr;
+        let name = |name: &str| ReaderName::new(name).unwrap();
+        let says = |view: Option<&View>, filter: &CardFilter| {
+            let error = why_no_card(view, filter);
+            let seen = error.seen().iter().map(ToString::to_string);
+            (error.description(), seen.collect::<Vec<_>>())
+        };
+        let any = CardFilter::new();
+        let nothing = "the service did not report its readers within the time-out";
+        assert_eq!(says(None, &any), (nothing, vec![]));
+        let mut tracker = Tracker::new(Platform::PcscLite, false);
+        let no_reader = "no reader was attached within the time-out";
+        assert_eq!(says(Some(tracker.view()), &any), (no_reader, vec![]));
+        let no_card = "no matching card was inserted within the time-out";
+        let b = any.clone().reader(&name("B"));
+        let unknown = vec!["\"B\": unknown to the service".to_owned()];
+        assert_eq!(says(Some(tracker.view()), &b), (no_card, unknown));
+
+        tracker.list(vec![name("A"), name("B"), name("C"), name("D")]);
+        for (reader, flags) in [("A", 0x10), ("B", 0x220), ("C", 0x20), ("D", 0x08)] {
+            tracker.see(&name(reader), flags | 0x0001_0002, Atr::default());
+        }
+        let mute = "\"B\": the card does not answer".to_owned();
+        let seen = vec![
+            "\"A\": empty".to_owned(),
+            mute.clone(),
+            "\"C\": another card".to_owned(),
+            "\"D\": its state cannot be read".to_owned(),
+        ];
+        assert_eq!(says(Some(tracker.view()), &any), (no_card, seen));
+        assert_eq!(says(Some(tracker.view()), &b), (no_card, vec![mute]));
+        let error = why_still_there(Some(tracker.view()), &any);
+        let seen: Vec<_> = error.seen().iter().map(|it| it.seen().name()).collect();
+        assert_eq!(seen, ["mute", "present"]);
+
+        tracker.lose(Error::new(
+            Operation::EstablishContext,
+            ReturnCode::E_NO_SERVICE,
+        ));
+        let no_service = "the smart-card service was not available within the time-out";
+        assert_eq!(says(Some(tracker.view()), &any), (no_service, vec![]));
     }
 }

@@ -115,10 +115,7 @@ impl TurnedAways {
         let left = states.into_iter().filter(|it| self.find(it).is_none());
         let left: Vec<&ReaderState> = left.collect();
         let answers = wanted.choose(left.iter().copied(), preferred);
-        let mute = || {
-            let mut mute = left.iter().filter(|it| it.is_mute() && it.has_card());
-            mute.find(|it| wanted.is_about(it.reader_name())).copied()
-        };
+        let mute = || left.iter().copied().find(|it| wanted.can_mean_mute(it));
         answers.or_else(mute).map(Candidate::from)
     }
 

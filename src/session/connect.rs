@@ -14,7 +14,7 @@ use crate::card::Card;
 use crate::channel::Limits;
 use crate::context::within;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result, Seen, SeenReader};
-use crate::look::reader_states;
+use crate::look::reader_states_of;
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::values::ReaderState;
 
@@ -46,8 +46,9 @@ impl Found {
 /// Looks for the card, and does not wait for it. If the readers cannot be listed any more, the
 /// card may be in the reader that was chosen or used before.
 pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
-    let scope = config.context.scope();
-    match limited(config, trial, move || reader_states(scope)) {
+    let (scope, wanted) = (config.context.scope(), config.wanted.clone());
+    let states = move || reader_states_of(scope, |name| wanted.is_about(name));
+    match limited(config, trial, states) {
         Err(error) if error.kind() == ErrorKind::StaleProcess => {
             let known = config.wanted.only_reader().or(state.reader.as_ref());
             let known = known.filter(|name| {
@@ -65,7 +66,7 @@ pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Foun
 
 /// Waits for the card: none at the deadline.
 fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
-    let mut options = MonitorOptions::new();
+    let mut options = MonitorOptions::new().only_about(&config.wanted);
     if let Some(abort) = &config.options.abort {
         options = options.abort_handle(abort);
     }
@@ -74,7 +75,7 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
         options,
         config.context.limits().pending(),
     )?;
-    monitor.is_not_waited_for();
+    monitor.is_given_up();
     let mut last = Vec::new();
     let waited = monitor.states_until(trial.end, |states| {
         let found = Found::new(states, config, state);

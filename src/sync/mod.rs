@@ -36,10 +36,8 @@ mod standard;
 
 #[cfg(all(test, model))]
 pub(crate) use model::{AtomicBool, Condvar, Mutex, MutexGuard, global, mpsc, now, thread};
-#[cfg(all(not(all(test, model)), feature = "async"))]
-pub(crate) use standard::global;
 #[cfg(not(all(test, model)))]
-pub(crate) use standard::{AtomicBool, Condvar, Mutex, MutexGuard, mpsc, now, thread};
+pub(crate) use standard::{AtomicBool, Condvar, Mutex, MutexGuard, global, mpsc, now, thread};
 
 use std::sync::PoisonError;
 

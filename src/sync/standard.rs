@@ -15,12 +15,10 @@ pub(crate) fn now() -> Instant {
 }
 
 /// A variable of the whole program; in a model, of one run of it.
-#[cfg(feature = "async")]
 macro_rules! global {
     ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
         $(#[$meta])*
         static $name: $type = $value;
     };
 }
-#[cfg(feature = "async")]
 pub(crate) use global;

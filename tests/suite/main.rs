@@ -38,6 +38,7 @@ mod look;
 mod mock;
 mod monitor;
 mod monitor_async;
+mod mute;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod reconnect;

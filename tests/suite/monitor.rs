@@ -21,11 +21,6 @@ fn next(monitor: &mut Monitor) -> Event {
     monitor.next_timeout(SOON).expect("no event")
 }
 
-/// What is there already.
-fn pending(monitor: &mut Monitor) -> Vec<Event> {
-    std::iter::from_fn(|| monitor.next_timeout(Duration::ZERO)).collect()
-}
-
 fn watch(context: &Context) -> Monitor {
     context.monitor(MonitorOptions::new()).expect("a monitor")
 }
@@ -162,6 +157,28 @@ fn a_daemon_that_hangs_does_not_hang_the_monitor() {
         assert!(begun.elapsed() < Duration::from_secs(5));
         fixture.sandbox.resume().unwrap();
         assert_works(&mut fixture.connect());
+    });
+}
+
+/// Whatever its thread does, and however busy the machine is at one of these moments.
+#[test]
+fn dropping_a_monitor_does_not_wait_and_closing_it_does() {
+    isolated(|| {
+        let fixture = fixture();
+        let closed = watch(&fixture.context);
+        assert!(closed.close(Some(SOON)));
+        let monitors: Vec<Monitor> = (0..6).map(|_| watch(&fixture.context)).collect();
+        fixture.sandbox.pause().unwrap();
+        let mut monitors = monitors.into_iter();
+        assert!(!monitors.next().unwrap().close(Some(NEVER)));
+        let drops = monitors.map(|monitor| {
+            let begun = Instant::now();
+            drop(monitor);
+            begun.elapsed()
+        });
+        let fastest = drops.min().unwrap();
+        assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+        fixture.sandbox.resume().unwrap();
     });
 }
 

@@ -1,6 +1,8 @@
 //! Events to compare with: programs cannot make their own.
 
-use scard::{Atr, Event, ReaderName, Usage};
+use std::time::Duration;
+
+use scard::{Atr, Event, Monitor, ReaderName, Usage};
 
 /// What an event about a reader must say.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,4 +54,9 @@ pub fn used(reader: &ReaderName, usage: Usage) -> Expected {
     let mut used = expected("use-changed", reader);
     used.usage = Some(usage);
     used
+}
+
+/// What is there already.
+pub fn pending(monitor: &mut Monitor) -> Vec<Event> {
+    std::iter::from_fn(|| monitor.next_timeout(Duration::ZERO)).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::aside::SeenAside;
 use super::tracker::Tracker;
 use super::view::View;
 use crate::codes::{Platform, ReturnCode};
@@ -12,7 +13,7 @@ use crate::service::ReaderQuery;
 use crate::values::ReaderName;
 
 /// How long a wait may be where the service does not report everything.
-const ROUND: Duration = Duration::from_secs(1);
+pub(super) const ROUND: Duration = Duration::from_secs(1);
 
 /// How long the service must have answered to be taken for one that stays.
 const STEADY: Duration = Duration::from_secs(5);
@@ -31,6 +32,23 @@ pub(super) trait Host: Source + Sized {
     /// Takes what is known now.
     fn post(&self, view: &View);
     fn is_closed(&self) -> bool;
+    /// Whether this reader is watched.
+    fn is_about(&self, _: &ReaderName) -> bool {
+        true
+    }
+    /// Whether this reader had a mute card when somebody looked last.
+    fn was_mute(&self, _: &ReaderName) -> bool {
+        false
+    }
+    /// Watches this reader elsewhere until it differs from this state, because it takes long to ask
+    /// about it. Says whether it does.
+    fn watch_aside(&self, _: &ReaderName, _state: u32) -> bool {
+        false
+    }
+    /// What was seen elsewhere since this was called last.
+    fn seen_aside(&self) -> Vec<SeenAside> {
+        Vec::new()
+    }
     /// Does nothing for so long, or until it is closed.
     fn pause(&self, pause: Duration);
     fn now(&self) -> Instant;
@@ -130,6 +148,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             // Those that are gone; of what has come nothing is known yet.
             self.host.post(self.tracker.view());
         }
+        self.look_aside();
         let known = self.tracker.known_states();
         let capacity = self.capacity.unwrap_or(usize::MAX).max(1);
         let plug_and_play = self.has_plug_and_play && known.len() < capacity;
@@ -168,6 +187,26 @@ impl<'a, H: Host> Watcher<'a, H> {
         Ok(timed_out)
     }
 
+    /// Takes what was seen of mute cards, and has those watched elsewhere that are known to be.
+    fn look_aside(&mut self) {
+        let seen = self.host.seen_aside();
+        let has_seen = !seen.is_empty();
+        for SeenAside { reader, seen } in seen {
+            self.tracker.see_aside(&reader, seen);
+        }
+        if has_seen && !self.is_first {
+            self.host.post(self.tracker.view());
+        }
+        if self.platform != Platform::PcscLite {
+            return;
+        }
+        for (reader, state) in self.tracker.mute_ones(|name| self.host.was_mute(name)) {
+            if self.host.watch_aside(&reader, state) {
+                self.tracker.put_aside(&reader);
+            }
+        }
+    }
+
     /// Whether nothing is missed however long the wait is.
     fn is_told_everything(&self) -> bool {
         self.tracker.counts_readers() && self.tracker.is_told_everything() && self.unknown < 2
@@ -175,7 +214,10 @@ impl<'a, H: Host> Watcher<'a, H> {
 
     /// The readers, without those that the service lists but does not know.
     fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
-        let mut listed = lookout.list(|names| self.tracker.is_list(names))?;
+        let is_about = |name: &&ReaderName| self.host.is_about(name);
+        let mut listed =
+            lookout.list(|names| self.tracker.is_list(names.iter().filter(is_about)))?;
+        listed.retain(|name| self.host.is_about(name));
         if self.unknown > 1 {
             let before = listed.len();
             let mut is_known = |name: &std::ffi::CStr| {

@@ -1,0 +1,290 @@
+//! Cards that do not answer: they are powered up by those who wait for them, and delay nobody
+//! who waits for others. What a wait saw that ended without success.
+#![cfg(target_os = "linux")]
+
+use std::time::{Duration, Instant};
+
+use scard::{
+    CardFilter, ConnectOptions, Context, Error, ErrorKind, Event, Monitor, MonitorOptions,
+    ReaderName, ReaderState, Recovery, Result, Seen, ShareMode,
+};
+use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, isolated};
+
+use crate::support::events::*;
+use crate::support::*;
+
+/// Less than the 0.4 seconds that pcsc-lite takes for a mute card.
+const LIMIT: Duration = Duration::from_millis(300);
+
+struct Readers {
+    sandbox: Sandbox,
+    context: Context,
+}
+
+impl Readers {
+    fn start(count: usize) -> Readers {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(count);
+        Readers {
+            sandbox: sandbox.start().unwrap(),
+            context: Context::establish().unwrap(),
+        }
+    }
+
+    fn name(&self, reader: usize) -> ReaderName {
+        ReaderName::new(self.sandbox.reader(reader).name()).unwrap()
+    }
+
+    fn state(&self, reader: usize) -> ReaderState {
+        let states = self.context.reader_states().unwrap();
+        let name = self.name(reader);
+        let state = states.into_iter().find(|it| *it.reader_name() == name);
+        state.unwrap()
+    }
+
+    /// Inserts a card that does not come up at so many attempts.
+    fn insert_mute(&self, reader: usize, failures: usize) {
+        let it = self.sandbox.reader(reader);
+        for _ in 0..failures {
+            it.fail_next(IfdCall::PowerOn, IfdError::POWER_ACTION)
+                .unwrap();
+        }
+        it.insert_now(plain_card()).unwrap();
+        wait_until("the card is mute", || self.state(reader).is_mute());
+    }
+
+    fn insert_mute_for_ever(&self, reader: usize) {
+        let it = self.sandbox.reader(reader);
+        for call in [IfdCall::PowerOn, IfdCall::Reset] {
+            it.fail_every(call, IfdError::POWER_ACTION).unwrap();
+        }
+        it.insert_now(plain_card()).unwrap();
+        wait_until("the card is mute", || self.state(reader).is_mute());
+    }
+
+    fn wait(&self, filter: &CardFilter, limit: Duration) -> Result<ReaderState> {
+        self.context.wait_for_card(filter, Some(limit))
+    }
+}
+
+/// What was seen, as words.
+fn seen(error: &Error) -> Vec<&'static str> {
+    error.seen().iter().map(|it| it.seen().name()).collect()
+}
+
+#[test]
+fn a_wait_powers_a_mute_card_up() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute(0, 1);
+        let found = it.wait(&CardFilter::new(), SOON).unwrap();
+        assert_eq!(found.atr(), scard_testkit::atr::T1[..]);
+        let options = ConnectOptions::new();
+        assert_works(&mut it.context.connect(it.name(0), options).unwrap());
+    });
+}
+
+#[test]
+fn what_is_said_of_an_atr_is_judged_after_the_card_has_answered() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute(0, 2);
+        let filter = CardFilter::new().atr(scard_testkit::atr::T1);
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        let found = monitor.wait_for_card(&filter, Some(SOON)).unwrap();
+        assert!(!found.is_mute());
+
+        it.sandbox.reader(0).remove().unwrap();
+        it.insert_mute(0, 1);
+        let other = CardFilter::new().atr(&[0x3B, 0x00]);
+        let error = monitor.wait_for_card(&other, Some(2 * LIMIT));
+        let error = error.unwrap_err();
+        assert!(!it.state(0).is_mute(), "it was powered up");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    });
+}
+
+#[test]
+fn a_card_that_never_answers_is_tried_a_few_times_and_told() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute_for_ever(0);
+        let begun = Instant::now();
+        let limit = Duration::from_secs(2);
+        let error = it.wait(&CardFilter::new(), limit).unwrap_err();
+        assert!(begun.elapsed() >= limit);
+        assert_eq!(seen(&error), ["mute", "empty"]);
+        assert_eq!(error.recovery(), Recovery::InsertCard);
+        let text = error.to_string();
+        let mute = format!("(\"{}\": the card does not answer; ", it.name(0));
+        assert!(text.contains(&mute), "{text}");
+    });
+}
+
+#[test]
+fn a_mute_card_that_is_not_meant_is_left_alone() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute(0, 1);
+        let filter = CardFilter::new().reader(&it.name(1));
+        let error = it.wait(&filter, LIMIT).unwrap_err();
+        assert_eq!(seen(&error), ["empty"]);
+        assert_eq!(error.seen()[0].reader_name(), &it.name(1));
+        assert!(it.state(0).is_mute());
+    });
+}
+
+#[test]
+fn a_mute_card_elsewhere_delays_no_wait_for_another_reader() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute(0, 1);
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        let name = it.name(1);
+        let last = name.clone();
+        let filters = [
+            CardFilter::new().reader(&name),
+            CardFilter::new().reader_matching(move |name| *name == last),
+        ];
+        for filter in filters {
+            let found = it.wait(&filter, LIMIT).unwrap();
+            assert_eq!(*found.reader_name(), name);
+            let this = filter.same_card(&found);
+            let error = it.context.wait_for_removal(&this, Some(LIMIT));
+            assert_eq!(seen(&error.unwrap_err()), ["present"]);
+        }
+        assert!(it.state(0).is_mute(), "it was left alone");
+    });
+}
+
+/// The first monitor of a process has to find out which cards are mute.
+#[test]
+fn a_mute_card_that_is_known_delays_nobody() {
+    isolated(|| {
+        let it = Readers::start(3);
+        it.insert_mute_for_ever(0);
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        let told = pending(&mut monitor);
+        assert_eq!(told.len(), 5, "{told:?}");
+
+        let good = it.name(1);
+        let answers = CardFilter::new().atr(scard_testkit::atr::T1);
+        for _ in 0..3 {
+            let found = it.wait(&answers, LIMIT).unwrap();
+            assert_eq!(*found.reader_name(), good);
+            let changed = |monitor: &mut Monitor| {
+                let begun = Instant::now();
+                let event = monitor.next_timeout(SOON).unwrap();
+                assert!(begun.elapsed() < LIMIT, "{event}: {:?}", begun.elapsed());
+                assert_eq!(event.reader_name(), Some(&good));
+                event.name()
+            };
+            it.sandbox.reader(1).remove_now();
+            assert_eq!(changed(&mut monitor), "card-removed");
+            it.sandbox.reader(1).insert_now(plain_card()).unwrap();
+            assert_eq!(changed(&mut monitor), "card-inserted");
+        }
+        // And what happens to it is told.
+        it.sandbox.reader(0).clear_faults().unwrap();
+        let options = ConnectOptions::new();
+        drop(it.context.connect(it.name(0), options).unwrap());
+        let event = monitor.next_timeout(SOON).unwrap();
+        assert_eq!(
+            (event.name(), event.reader_name()),
+            ("card-inserted", Some(&it.name(0)))
+        );
+        it.sandbox.reader(0).remove().unwrap();
+        assert_eq!(monitor.next_timeout(SOON).unwrap().name(), "card-removed");
+        it.insert_mute_for_ever(0);
+        assert_eq!(monitor.next_timeout(SOON).unwrap().name(), "card-mute");
+        it.sandbox.reader(0).remove().unwrap();
+        assert_eq!(monitor.next_timeout(SOON).unwrap().name(), "card-removed");
+        assert!(monitor.close(Some(SOON)));
+    });
+}
+
+/// All that is there is known when the monitor begins, and when a removal is told.
+#[test]
+fn a_card_that_was_mute_is_not_taken_for_none() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute_for_ever(0);
+        for _ in 0..2 {
+            let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+            let told = pending(&mut monitor);
+            let mute = told.iter().find(|event| event.name() == "card-mute");
+            assert_eq!(mute.unwrap().reader_name(), Some(&it.name(0)));
+            let any = CardFilter::new();
+            let error = it.context.wait_for_removal(&any, Some(3 * LIMIT));
+            assert_eq!(seen(&error.unwrap_err()), ["mute"]);
+            let error = it.wait(&any, LIMIT).unwrap_err();
+            assert_eq!(seen(&error), ["mute", "empty"]);
+        }
+    });
+}
+
+#[test]
+fn a_service_that_comes_back_is_watched_with_its_mute_cards() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute_for_ever(0);
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        pending(&mut monitor);
+        it.sandbox.restart().unwrap();
+        let mute = |event: &Event| event.name() == "card-mute";
+        assert!(monitor.any(|event| mute(&event)));
+        it.sandbox.reader(0).remove().unwrap();
+        let event = monitor.next_timeout(SOON).unwrap();
+        assert_eq!(event.name(), "card-removed");
+    });
+}
+
+#[test]
+fn a_wait_says_what_was_missing() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.sandbox.reader(0).insert(plain_card()).unwrap();
+        let other = CardFilter::new().atr(&[0x3B, 0x00]);
+        let error = it.wait(&other, LIMIT).unwrap_err();
+        assert_eq!(seen(&error), ["not-matching", "empty"]);
+        let held = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+        let held = it.context.connect(it.name(0), held).unwrap();
+        let error = it.wait(&other, LIMIT).unwrap_err();
+        assert_eq!(*error.seen()[0].seen(), Seen::Held);
+        drop(held);
+
+        let unknown = CardFilter::new().reader(&ReaderName::new("No reader").unwrap());
+        let error = it.wait(&unknown, LIMIT).unwrap_err();
+        assert_eq!(seen(&error), ["unknown"]);
+        it.sandbox.kill().unwrap();
+        let error = it.wait(&other, LIMIT).unwrap_err();
+        assert_eq!(error.recovery(), Recovery::RetryLater);
+        let text = error.description();
+        assert_eq!(
+            text,
+            "the smart-card service was not available within the time-out"
+        );
+    });
+}
+
+#[cfg(feature = "async")]
+mod futures {
+    use super::*;
+    use crate::support::executor::block_on;
+    use scard::AsyncContext;
+
+    #[test]
+    fn a_wait_powers_a_mute_card_up() {
+        isolated(|| {
+            let it = Readers::start(2);
+            it.insert_mute(0, 1);
+            let context = AsyncContext::from(it.context.clone());
+            let filter = CardFilter::new();
+            let found = block_on(context.wait_for_card(&filter, Some(SOON))).unwrap();
+            assert_eq!(*found.reader_name(), it.name(0));
+            let other = CardFilter::new().reader(&it.name(1));
+            let error = block_on(context.wait_for_card(&other, Some(LIMIT))).unwrap_err();
+            assert_eq!(seen(&error), ["empty"]);
+        });
+    }
+}
