@@ -42,7 +42,7 @@ pub(super) struct Hooks {
 /// let session = Session::builder(&context)
 ///     .setup(move |card| -> Result<(), BoxError> {
 ///         match card.exchange(&piv)? {
-///             answer if answer.is_success() => Ok(()),
+///             answer if answer.status().is_success() => Ok(()),
 ///             answer if answer.status() == StatusWord::FILE_NOT_FOUND => {
 ///                 Err(NotThisCard::because("it has no PIV application").into())
 ///             }

@@ -82,24 +82,41 @@ use recovery::Ladder;
 /// A command that may have reached the card is never sent again, unless the program said that
 /// is fine:
 ///
-/// - The set-up and identity hooks are repeated at will.
+/// - The set-up and identity hooks are repeated when the card has failed, and not when it has
+///   answered and they fail anyway.
+/// - The [login](SessionBuilder::login) is called again only if no command of it has run, for
+///   certain. Credentials that were refused are not presented again.
 /// - The work of [`run`](Session::run) is called again only if no command of it has run, for
 ///   certain.
 /// - The work of [`run_restartable`](Session::run_restartable) is called again from its
 ///   beginning.
+///
+/// # Which card
+///
+/// A session that may use [several cards](SessionBuilder::cards) takes the one in the reader that
+/// it has used before, or the first. It turns to the next one if that card is held exclusively by
+/// another program, does not answer, has none of the accepted protocols, has another
+/// [identity](SessionBuilder::identity), or if a hook returns [`NotThisCard`]. If none will do, it
+/// waits or fails, and [`Error::seen`] says what was in each reader.
 ///
 /// # Recovery
 ///
 /// | [`Error::recovery`] | What the session does |
 /// |---|---|
 /// | [`Reconnect`](crate::Recovery::Reconnect) | reconnects and leaves the card as it is; if another protocol has become active that the session does not accept, with a reset |
-/// | [`ResetCard`](crate::Recovery::ResetCard) | reconnects with a reset |
+/// | [`ResetCard`](crate::Recovery::ResetCard), and what says that the card does not answer | reconnects with a warm reset; if that does not help, with a cold one; then connects anew. After two rounds without any answer: [`SessionError::Unresponsive`] |
 /// | [`InsertCard`](crate::Recovery::InsertCard), [`AttachReader`](crate::Recovery::AttachReader), [`ConnectAgain`](crate::Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
 /// | [`RetryLater`](crate::Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to a second |
-/// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are believed only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which also comes from a service that ends, and `SCARD_E_PROTO_MISMATCH` when the card is connected, which also comes at the moment at which a card loses its power |
+/// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are believed only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which also comes from a service that ends, and `SCARD_E_PROTO_MISMATCH` when the card is connected or reconnected, which also comes at the moment at which a card loses its power |
 ///
 /// All but the first recovery in a run come after such a pause. Each is reported to
 /// [`SessionBuilder::on_event`].
+///
+/// # Other programs
+///
+/// An idle session keeps its connection. Other programs can use the card at the same time, but not
+/// those that need it for themselves, as gpg's scdaemon does by default:
+/// [`SessionBuilder::release_after`] and [`Session::release`] let go of the card.
 ///
 /// # Threads
 ///
