@@ -156,7 +156,7 @@ impl Context {
     /// # Errors
     ///
     /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
+    /// [`ErrorKind::StaleProcess`].
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
         self.call(Operation::ListReaders, Inner::readers)
@@ -195,7 +195,7 @@ impl Context {
     /// # Errors
     ///
     /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
+    /// [`ErrorKind::StaleProcess`].
     #[doc(alias = "SCardGetStatusChange")]
     pub fn reader_states(&self) -> Result<Vec<ReaderState>> {
         self.call(Operation::GetStatusChange, Inner::reader_states)

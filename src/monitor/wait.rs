@@ -36,7 +36,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there was none in
+    /// [`ErrorKind::DeadlineExceeded`] if there was none in
     /// time, and what the service answers if waiting does not help, such as
     /// `SCARD_W_SECURITY_VIOLATION`.
     pub fn wait_for_card(
@@ -57,7 +57,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there is still
+    /// [`ErrorKind::DeadlineExceeded`] if there is still
     /// one then, or it is not known, and what the service answers if waiting does not help,
     /// such as `SCARD_W_SECURITY_VIOLATION`.
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
@@ -88,7 +88,7 @@ impl Monitor {
     /// # Errors
     ///
     /// Those of [`Context::wait_for_card`], and
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the monitor was stopped.
+    /// [`ErrorKind::Cancelled`] if the monitor was stopped.
     pub fn wait_for_card(
         &mut self,
         filter: &CardFilter,
@@ -104,7 +104,7 @@ impl Monitor {
     /// # Errors
     ///
     /// Those of [`Context::wait_for_removal`], and
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the monitor was stopped.
+    /// [`ErrorKind::Cancelled`] if the monitor was stopped.
     pub fn wait_for_removal(
         &mut self,
         filter: &CardFilter,

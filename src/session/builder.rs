@@ -143,7 +143,7 @@ impl SessionBuilder {
     /// not present it again, because cards count the tries: the
     /// [cookbook](crate::guide::cookbook) shows how.
     ///
-    /// It can fail with any error: [`Error`](crate::Error), an error of the program, a text,
+    /// It can fail with any error: [`Error`], an error of the program, a text,
     /// `anyhow::Error`. A closure that uses `?` has to name the type, for instance
     /// `|card| -> Result<(), BoxError> { … }`.
     pub fn setup<E: Into<BoxError>>(
