@@ -5,7 +5,7 @@
 //! uses smart cards one level up: [`CryptokiRv`] in a PKCS #11 module, [`SspiStatus`] in a
 //! logon with a card, [`WlanReason`] in a network that asks for a certificate on one.
 //!
-//! [`lookup`], [`lookup_name`] and [`parse`] find the meanings of a code in all families,
+//! [`lookup()`], [`lookup_name`] and [`parse`] find the meanings of a code in all families,
 //! and the example `explain` prints them:
 //!
 //! ```text

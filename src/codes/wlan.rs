@@ -20,7 +20,7 @@ code_table! {
     /// 0x00048016 was `WLAN_REASON_CODE_MSMSEC_SECURITY_UI_FAILURE` in the first headers of
     /// Windows Vista. Later ones, and so [`name`](WlanReason::name), give it to
     /// `WLAN_REASON_CODE_MSMSEC_M3_TOO_MANY_RSNIE`. Both names are read, and
-    /// [`lookup`](super::lookup) finds both meanings.
+    /// [`lookup()`](super::lookup()) finds both meanings.
     pub struct WlanReason;
 
     SUCCESS = 0x0000_0000 as "WLAN_REASON_CODE_SUCCESS" also "ONEX_REASON_CODE_SUCCESS", "the operation succeeded";

@@ -158,7 +158,7 @@ impl Context {
     /// # Errors
     ///
     /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
+    /// [`ErrorKind::StaleProcess`].
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
         self.call(Operation::ListReaders, Inner::readers)
@@ -198,7 +198,7 @@ impl Context {
     /// # Errors
     ///
     /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess).
+    /// [`ErrorKind::StaleProcess`].
     ///
     /// # Platform notes
     ///

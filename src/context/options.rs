@@ -44,12 +44,13 @@ impl ContextOptions {
     }
 
     /// How long each call may take: those of the context, and those of every card and reader
-    /// that is opened through it, unless [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) says otherwise.
+    /// that is opened through it, unless
+    /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) says otherwise.
     ///
     /// A call that takes longer fails with
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). The context stays
-    /// usable; for cards and readers see [`Card::set_timeout`](crate::Card::set_timeout). Dropping the context takes no
-    /// longer than a call. Without a limit, calls and drops wait as long as the service hangs.
+    /// usable; for cards and readers see [`Card::set_timeout`](crate::Card::set_timeout). Dropping
+    /// the context takes no longer than a call. Without a limit, calls and drops wait as long as the service hangs.
     ///
     /// A call that was given up keeps a thread until the service answers, and a loop that connects
     /// again would make more and more. So while 32 calls of a context and its cards are under way

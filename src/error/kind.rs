@@ -141,7 +141,7 @@ phrases! {
 #[non_exhaustive]
 pub enum Recovery {
     /// [`Card::reconnect`](crate::Card::reconnect) on this connection, with
-    /// [`Initialization::Leave`](crate::Initialization::Leave). The card's state (selected
+    /// [`Initialization::Leave`]. The card's state (selected
     /// application, verified PIN) is to be set up anew.
     Reconnect,
     /// [`Card::reconnect`](crate::Card::reconnect) on this connection with a reset of the

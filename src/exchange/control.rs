@@ -133,7 +133,7 @@ pub trait Control {
     /// # Errors
     ///
     /// Those of [`control`](Control::control), except
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    /// [`ErrorKind::Unsupported`].
     #[doc(alias = "CM_IOCTL_GET_FEATURE_REQUEST")]
     fn features(&mut self) -> Result<ReaderFeatures> {
         features_of(self.control(ControlCode::GET_FEATURE_REQUEST, &[]))
@@ -202,7 +202,7 @@ pub trait Control {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with nothing sent, if the
+    /// [`ErrorKind::Unsupported`], with nothing sent, if the
     /// reader lacks [`FEATURE_ABORT`](Feature::ABORT); otherwise those of
     /// [`control`](Control::control).
     #[doc(alias = "FEATURE_ABORT")]
@@ -231,8 +231,8 @@ pub trait Control {
     ///
     /// A wrong PIN and a user who presses "cancel" are [not errors](PinPadAnswer::outcome).
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the reader lacks the
-    /// feature, and [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the
+    /// [`ErrorKind::Unsupported`] if the reader lacks the
+    /// feature, and [`ErrorKind::InvalidArgument`] if the
     /// request cannot be encoded; nothing is sent then. Otherwise those of
     /// [`Card::transaction`](crate::Card::transaction) and
     /// [`control`](Control::control).

@@ -138,7 +138,7 @@ pub trait Transmit: Control {
 
     /// [`transmit`](Transmit::transmit) for a command that carries a secret which its header
     /// does not reveal, such as a key: neither the command nor the answer appears in a
-    /// [trace](crate::trace).
+    /// [trace].
     ///
     /// The headers that need no mark are listed at [`Command::is_secret`]. Overwriting the
     /// bytes of `command` and the answer after use is up to the caller.

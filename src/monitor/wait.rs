@@ -40,7 +40,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there was none in
+    /// [`ErrorKind::DeadlineExceeded`] if there was none in
     /// time; it says which of card, reader and service was missing, and
     /// [`Error::seen`](crate::Error::seen) what was in each reader. And what the service answers if
     /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`.
@@ -66,7 +66,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if there is still
+    /// [`ErrorKind::DeadlineExceeded`] if there is still
     /// one then, in [these readers](crate::Error::seen), or it is not known, and what the service answers if waiting does not help,
     /// such as `SCARD_W_SECURITY_VIOLATION`.
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
@@ -97,7 +97,7 @@ impl Monitor {
     /// # Errors
     ///
     /// Those of [`Context::wait_for_card`], and
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the monitor was stopped.
+    /// [`ErrorKind::Cancelled`] if the monitor was stopped.
     pub fn wait_for_card(
         &mut self,
         filter: &CardFilter,
@@ -113,7 +113,7 @@ impl Monitor {
     /// # Errors
     ///
     /// Those of [`Context::wait_for_removal`], and
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the monitor was stopped.
+    /// [`ErrorKind::Cancelled`] if the monitor was stopped.
     pub fn wait_for_removal(
         &mut self,
         filter: &CardFilter,

@@ -24,8 +24,8 @@ use crate::values::{Atr, Attribute, CardStatus, ControlCode, Protocol, ReaderNam
 ///
 /// # Dropping a future
 ///
-/// Dropping the future of a call stops it as [that of a run](AsyncSession#dropping-a-future). If the
-/// call was under way, the connection is given up with it, and every later call of this guard fails
+/// Dropping the future of a call stops it as [that of a run](AsyncSession#dropping-a-future). If
+/// the call was under way, the connection is given up with it, and every later call of this guard fails
 /// with [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). The next run connects again.
 ///
 /// # Platform notes

@@ -246,7 +246,7 @@ impl<'a> SessionCard<'a> {
     /// # Errors
     ///
     /// Those of [`SessionCard::status`], as soon as a look finds that the card is lost;
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) at the session's
+    /// [`ErrorKind::DeadlineExceeded`] at the session's
     /// deadline.
     ///
     /// # Platform notes

@@ -243,7 +243,8 @@ impl Session {
     /// [`Interrupted`](SessionError::Interrupted), and it is up to the program to find out
     /// how far the card got. Either way the next run begins with a recovery and a set-up.
     ///
-    /// [`Control::control`](crate::Control::control) counts as a command; status and attributes do not.
+    /// [`Control::control`](crate::Control::control) counts as a command; status and attributes do
+    /// not.
     ///
     /// A function that is generic over [`Transmit`](crate::Transmit) is passed as
     /// `|card| read(card)`.
