@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("--json") => true,
         Some(_) => return Err("usage: monitor [--json]".into()),
     };
-    let context = Context::establish()?;
+    let context = Context::lazy();
     let monitor = context.monitor(MonitorOptions::new().use_changes(true))?;
     let stop = monitor.abort_handle();
     ctrlc::set_handler(move || stop.abort())?;

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gone = Arc::new(AtomicBool::new(false));
     let badge_left = Arc::clone(&gone);
 
-    let context = Context::establish()?;
+    let context = Context::lazy();
     let mut session = Session::builder(&context)
         .setup(select)
         .timeout(None)

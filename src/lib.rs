@@ -9,7 +9,7 @@
 //! use scard::{CardFilter, ConnectOptions, Context, Disposition};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let context = Context::establish()?;
+//!     let context = Context::lazy();
 //!     let half_a_minute = Some(Duration::from_secs(30));
 //!     let found = context.wait_for_card(&CardFilter::new(), half_a_minute)?;
 //!
@@ -30,7 +30,8 @@
 //!
 //! # The parts
 //!
-//! - [`Context`]: the service. Lists readers, connects to cards.
+//! - [`Context`]: the service. Lists readers, connects to cards. [`Context::lazy`] begins before
+//!   the service is there.
 //! - [`Card`]: a connected card. [`transmit`](Card::transmit) sends commands,
 //!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
 //! - [`Transaction`]: keeps others away from the card while commands belong together.
@@ -178,7 +179,7 @@ pub use session::{
 pub use values::{
     Atr, Attribute, CardState, CardStatus, ControlCode, Disposition, Initialization, InvalidAtr,
     InvalidHex, InvalidReaderName, ParseAtrError, ParseValueError, Protocol, Protocols,
-    ReaderFlags, ReaderName, ReaderState, Scope, ShareMode,
+    ReaderFlags, ReaderName, ReaderNameParts, ReaderState, Scope, ShareMode,
 };
 
 #[cfg(test)]

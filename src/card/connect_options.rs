@@ -23,6 +23,7 @@ pub struct ConnectOptions {
     /// Outer `None`: that of the context.
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) abort: Option<AbortHandle>,
+    pub(crate) wait_for_access: bool,
 }
 
 impl ConnectOptions {
@@ -55,6 +56,32 @@ impl ConnectOptions {
     /// A handle that stops the connect, and each call on the card, from any thread.
     pub fn abort_handle(mut self, abort: &AbortHandle) -> ConnectOptions {
         self.abort = Some(abort.clone());
+        self
+    }
+
+    /// Whether the connect waits while another connection prevents it: a program that has exclusive
+    /// access, or, if exclusive access is asked for, any that is connected. Without this it fails at
+    /// once with `SCARD_E_SHARING_VIOLATION`.
+    ///
+    /// It tries again with growing pauses of up to a second, until the
+    /// [time-out](ConnectOptions::timeout) is over or the
+    /// [abort handle](ConnectOptions::abort_handle) is used, and then fails with
+    /// `SCARD_E_SHARING_VIOLATION`, or [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). Without
+    /// these it waits as long as it takes.
+    ///
+    /// ```no_run
+    /// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
+    /// use std::time::Duration;
+    /// use scard::ConnectOptions;
+    ///
+    /// let seconds = Some(Duration::from_secs(10));
+    /// let options = ConnectOptions::new().wait_for_access(true).timeout(seconds);
+    /// let card = context.connect(reader, options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait_for_access(mut self, wait: bool) -> ConnectOptions {
+        self.wait_for_access = wait;
         self
     }
 

@@ -99,6 +99,7 @@ impl Card {
             access: Access::Card(options.share_mode),
             protocols: options.protocols,
             disposition_on_drop: options.disposition_on_drop,
+            waits_for_access: options.wait_for_access,
             limits: Limits::new(options.timeout.flatten(), options.abort),
         }
     }

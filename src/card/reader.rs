@@ -51,6 +51,7 @@ impl Reader {
             access: Access::Direct,
             protocols: Protocols::empty(),
             disposition_on_drop: Disposition::Leave,
+            waits_for_access: false,
             limits,
         }
     }

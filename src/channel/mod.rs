@@ -16,13 +16,15 @@ use std::time::{Duration, Instant};
 use self::call::{About, Call, Job};
 use crate::apdu::CommandBytes;
 use crate::connection::{Access, Agreed, Connection};
-use crate::error::{Error, Operation, Refusal, Result};
+use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
+use crate::limits::pause::Pause;
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
 use crate::sync::now;
 use crate::trace;
 use crate::values::{Disposition, Protocols, ReaderName, Scope};
 
-/// How long the end of a transaction or connection is waited for when there is no time left.
+/// How long the end of a transaction or connection is waited for when there is no time left, and how
+/// long before the deadline a repeated connect gives up.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// How long at most a drop that does nothing to the card waits until the connection has ended.
@@ -129,6 +131,8 @@ pub(crate) struct Opening {
     pub(crate) access: Access,
     pub(crate) protocols: Protocols,
     pub(crate) disposition_on_drop: Disposition,
+    /// Whether to wait while another connection prevents this one.
+    pub(crate) waits_for_access: bool,
     pub(crate) limits: Limits,
 }
 
@@ -148,10 +152,30 @@ impl Opening {
     }
 
     /// `SCardConnect`, in a new context.
-    fn job(&self) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + 'static {
+    fn job(
+        &self,
+    ) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + use<> + 'static {
         let (scope, reader, access) = (self.scope, self.reader.clone(), self.access);
-        let protocols = self.protocols;
-        move |(), permit| Connection::open(permit, scope, &reader, access, protocols)
+        let (protocols, waits) = (self.protocols, self.waits_for_access);
+        // Before the caller leaves: it is to know what it waited for.
+        let end = self.limits.deadline();
+        let end = end.and_then(|end| end.checked_sub(GRACE));
+        let abort = self.limits.abort.clone();
+        move |(), permit| {
+            let mut pause = Pause::default();
+            loop {
+                let error = match Connection::open(permit, scope, &reader, access, protocols) {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => error,
+                };
+                let is_prevented = error.kind() == ErrorKind::SharingViolation;
+                let is_over = end.is_some_and(|end| end <= now());
+                if !waits || !is_prevented || is_over {
+                    return Err(error);
+                }
+                pause.take(end, abort.as_ref());
+            }
+        }
     }
 
     fn channel(self, connection: Connection, worker: Option<Worker>) -> Channel {

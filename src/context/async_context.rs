@@ -58,6 +58,13 @@ impl AsyncContext {
         ContextOptions::new().establish_async().await
     }
 
+    /// A context that connects to the service when a call needs it, for programs that may start
+    /// before the service or the first reader is there. See [`Context::lazy`];
+    /// [`ContextOptions::lazy`] with `AsyncContext::from` is the same with options.
+    pub fn lazy() -> AsyncContext {
+        AsyncContext::from(Context::lazy())
+    }
+
     /// The context for calls that wait on their thread.
     pub fn context(&self) -> &Context {
         &self.context

@@ -37,7 +37,7 @@ impl ContextOptions {
     pub(crate) async fn establish_detached(self) -> Result<Context> {
         let (limits, establish) = self.establishing();
         let context = within(&limits, Operation::EstablishContext, establish).await?;
-        let context = self.context(context);
+        let context = self.context(Some(context));
         context.detach();
         Ok(context)
     }

@@ -94,7 +94,8 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     options: ContextOptions,
     limits: Limits,
-    /// `None` after a call was given up, which may go on to block it.
+    /// `None` before the first call of a lazy context, and after a call was given up, which may go
+    /// on to block it.
     current: Mutex<Option<Arc<OwnedContext>>>,
     /// Whether the one who drops it waits for a moment only.
     is_hurried: AtomicBool,
@@ -120,10 +121,31 @@ impl Context {
     /// `SCARD_E_NO_SERVICE`.
     ///
     /// On Windows the service runs only while there is a reader; without one,
-    /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer.
+    /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer: see
+    /// [`Context::lazy`].
     #[doc(alias = "SCardEstablishContext")]
     pub fn establish() -> Result<Context> {
         ContextOptions::new().establish()
+    }
+
+    /// A context that connects to the service when a call needs it, for programs that may start
+    /// before the service or the first reader is there. It makes no call and cannot fail.
+    ///
+    /// [`Context::monitor`], [`Context::wait_for_card`] and [`Session`](crate::Session)s wait for
+    /// the service as for a reader or a card. Every other call needs it, and fails with
+    /// `SCARD_E_NO_SERVICE` without it, as [`Context::establish`] does.
+    ///
+    /// ```no_run
+    /// use scard::{CardFilter, ConnectOptions, Context};
+    ///
+    /// let context = Context::lazy();
+    /// // Whatever has to be started, plugged in and inserted for it:
+    /// let found = context.wait_for_card(&CardFilter::new(), None)?;
+    /// let card = context.connect(found.reader_name(), ConnectOptions::new())?;
+    /// # Ok::<(), scard::Error>(())
+    /// ```
+    pub fn lazy() -> Context {
+        ContextOptions::new().lazy()
     }
 
     /// Whether the service takes this context for a valid one.
@@ -233,7 +255,7 @@ impl Context {
     /// |---|---|
     /// | `SCARD_E_NO_SMARTCARD` | there is no card |
     /// | `SCARD_E_UNKNOWN_READER` | there is no such reader |
-    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, or exclusive access was asked for and another program is connected |
+    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, or exclusive access was asked for and another program is connected; [`ConnectOptions::wait_for_access`] waits |
     /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols; or another protocol is active already |
     /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were given up](ContextOptions::timeout) and have not returned |
     /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card |

@@ -75,7 +75,12 @@ impl ContextOptions {
     pub fn establish(self) -> Result<Context> {
         let (limits, establish) = self.establishing();
         let context = within(&limits, Operation::EstablishContext, establish)?;
-        Ok(self.context(context))
+        Ok(self.context(Some(context)))
+    }
+
+    /// A context that connects to the service when a call needs it. See [`Context::lazy`].
+    pub fn lazy(self) -> Context {
+        self.context(None)
     }
 
     pub(super) fn establishing(
@@ -89,12 +94,12 @@ impl ContextOptions {
         (limits, move |_| OwnedContext::establish(scope))
     }
 
-    pub(super) fn context(self, context: OwnedContext) -> Context {
+    pub(super) fn context(self, context: Option<OwnedContext>) -> Context {
         let limits = Limits::new(self.timeout, None).counted_by(&Pending::of_new_context());
         Context(Arc::new(Inner {
             options: self,
             limits,
-            current: Mutex::new(Some(Arc::new(context))),
+            current: Mutex::new(context.map(Arc::new)),
             is_hurried: AtomicBool::new(false),
             #[cfg(feature = "async")]
             detached: AtomicBool::new(false),

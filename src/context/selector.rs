@@ -36,8 +36,8 @@ pub enum ReaderSelector {
     /// The reader whose name is this or, if there is none, the only one whose name contains it.
     /// ASCII letters match in either case.
     Name(String),
-    /// The reader with this serial number: in its name between parentheses, as pcsc-lite has it,
-    /// or as [`Attribute::VENDOR_IFD_SERIAL_NO`].
+    /// The reader with this serial number: in its [name](ReaderName::parts), as pcsc-lite has it, or
+    /// as [`Attribute::VENDOR_IFD_SERIAL_NO`].
     Serial(String),
 }
 
@@ -232,8 +232,8 @@ pub(super) fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<
             }
         }
         ReaderSelector::Serial(serial) => {
-            let in_name = format!("({})", serial.to_ascii_lowercase());
-            with(&|state| name(state).contains(&in_name))
+            let has = |it: std::borrow::Cow<'_, str>| it.eq_ignore_ascii_case(serial);
+            with(&|state| state.reader_name().parts().serial().is_some_and(has))
         }
     }
 }

@@ -58,6 +58,37 @@ impl CardFilter {
         }
     }
 
+    /// Only cards in readers with this serial number in their [name](ReaderName::parts), whatever
+    /// else is in it. ASCII letters match in either case.
+    ///
+    /// ```
+    /// # use scard::CardFilter;
+    /// // In every slot of this reader, wherever it is plugged in:
+    /// let filter = CardFilter::new().serial("0001234");
+    /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// Windows has no serial numbers in its names.
+    /// [`Context::find_reader`](crate::Context::find_reader) asks the readers.
+    pub fn serial(self, serial: &str) -> CardFilter {
+        let serial = serial.to_owned();
+        self.reader_matching(move |name| {
+            let found = name
+                .parts()
+                .serial()
+                .map(|it| it.eq_ignore_ascii_case(&serial));
+            found.unwrap_or(false)
+        })
+    }
+
+    /// Only cards in readers of this model, as their [name](ReaderName::parts) has it. ASCII letters
+    /// match in either case.
+    pub fn model(self, model: &str) -> CardFilter {
+        let model = model.to_owned();
+        self.reader_matching(move |name| name.parts().model().eq_ignore_ascii_case(&model))
+    }
+
     /// Only cards in readers of whose name this is true.
     pub fn reader_matching(
         mut self,
@@ -248,6 +279,21 @@ mod tests {
         assert_eq!(chosen("A"), "B");
         assert_eq!(CardFilter::new().choose(&states, None), Some(&states[1]));
         assert_eq!(CardFilter::new().choose(&states[..1], None), None);
+    }
+
+    #[test]
+    fn a_reader_is_known_by_what_is_in_its_name() {
+        let card = state("Yubico YubiKey (00AB34) 01 00", 0x20, 1, &[0x3B]);
+        let serial = |serial| CardFilter::new().serial(serial).matches(&card);
+        assert!(serial("00AB34") && serial("00ab34"));
+        assert!(!serial("00AB3") && !serial(""));
+        let model = |model| CardFilter::new().model(model).matches(&card);
+        assert!(model("Yubico YubiKey") && model("yubico yubikey"));
+        assert!(!model("YubiKey") && !model(""));
+        let both = CardFilter::new().model("Yubico YubiKey").serial("00AB34");
+        assert!(both.is_about(card.reader_name()));
+        let without = state("Yubico YubiKey 01 00", 0x20, 1, &[0x3B]);
+        assert!(!both.is_about(without.reader_name()));
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl MonitorOptions {
 /// ```no_run
 /// use scard::{Context, Event, MonitorOptions};
 ///
-/// let context = Context::establish()?;
+/// let context = Context::lazy();
 /// for event in context.monitor(MonitorOptions::new())? {
 ///     match event {
 ///         Event::CardInserted { reader_name: reader, atr, .. } => println!("{reader}: {atr}"),
@@ -150,7 +150,8 @@ pub struct Monitor {
 }
 
 impl Context {
-    /// Begins to watch the readers, and returns when it is known what is there.
+    /// Begins to watch the readers, and returns when it is known what is there. If the service is
+    /// not, that is the first event.
     ///
     /// Built on `SCardGetStatusChange`. The [time-out](crate::ContextOptions::timeout) of the
     /// context limits how long this call waits, and does not apply to the monitor afterwards.

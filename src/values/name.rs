@@ -20,6 +20,17 @@ use std::sync::Arc;
 /// # Ok::<(), scard::InvalidReaderName>(())
 /// ```
 ///
+/// # Which reader is which
+///
+/// A name says where a reader was plugged in among others, not which one it is. With pcsc-lite and
+/// two readers of one model on a hub, `Reader 00 00` and `Reader 01 00` can be exchanged after the
+/// hub was plugged in again, and the only `Reader (0123) 00 00` can come back as
+/// `Reader (0123) 01 00`. So a program that stores a name may find another reader, or none. If the
+/// reader has a serial number, store that: [`parts`](ReaderName::parts) has it, and
+/// [`CardFilter::serial`](crate::CardFilter::serial) and
+/// [`ReaderSelector::Serial`](crate::ReaderSelector::Serial) find the reader. Readers of one model
+/// that have none cannot be told apart.
+///
 /// # Platform notes
 ///
 /// pcsc-lite and macOS give names in UTF-8, Windows in the ANSI code page of the system.

@@ -20,6 +20,7 @@ fn opening(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Opening {
         access: Access::Card(ShareMode::Shared),
         protocols: Protocols::ANY,
         disposition_on_drop: Disposition::Leave,
+        waits_for_access: false,
         limits: Limits::new(timeout, abort),
     }
 }

@@ -13,8 +13,10 @@ mod support;
 #[path = "../support/elsewhere.rs"]
 mod support;
 
+mod access;
 mod apdu;
 mod attributes;
+mod before_the_service;
 mod build;
 mod card_async;
 mod codes;
@@ -39,6 +41,7 @@ mod mock;
 mod monitor;
 mod monitor_async;
 mod mute;
+mod names;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod reconnect;
