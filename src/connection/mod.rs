@@ -194,7 +194,7 @@ pub(crate) struct Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("reader", &self.reader)
+            .field("reader_name", &self.reader)
             .field("access", &self.access)
             .field("is_over", &self.is_over())
             .field("in_transaction", &self.in_transaction)
@@ -390,7 +390,7 @@ impl Connection {
     pub(crate) fn begin_transaction(&mut self) -> Result<()> {
         if std::mem::take(&mut self.in_transaction) {
             if let Err(code) = self.make_end_transaction(Disposition::Leave) {
-                tracing::debug!(%code, reader = %self.reader, "a leaked transaction did not end");
+                tracing::debug!(%code, reader_name = %self.reader, "a leaked transaction did not end");
             }
         }
         self.call(Operation::BeginTransaction, service::begin_transaction)?;
@@ -488,7 +488,7 @@ impl Connection {
         if acknowledged.is_ok() {
             self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
             if let Err(code) = self.make_end_transaction(Disposition::Leave) {
-                tracing::debug!(%code, reader = %self.reader, "SCardEndTransaction failed again");
+                tracing::debug!(%code, reader_name = %self.reader, "SCardEndTransaction failed again");
             }
         }
     }
@@ -497,7 +497,7 @@ impl Connection {
         let status = self.call(Operation::Status, service::status)?;
         let (state, event_count) = Platform::CURRENT.card_state(status.state);
         Ok(CardStatus {
-            readers: split_multi_string(&status.names),
+            reader_names: split_multi_string(&status.names),
             state,
             raw_state: status.state,
             event_count,

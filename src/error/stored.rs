@@ -42,8 +42,8 @@ impl Serialize for Error {
         error.serialize_field("operation", self.operation().function_name())?;
         error.serialize_field("code", &self.code())?;
         match self.reader_name() {
-            Some(reader) => error.serialize_field("reader", reader)?,
-            None => error.skip_field("reader")?,
+            Some(name) => error.serialize_field("reader_name", name)?,
+            None => error.skip_field("reader_name")?,
         }
         error.serialize_field("kind", &self.kind())?;
         error.serialize_field("recovery", &self.recovery())?;
@@ -68,7 +68,7 @@ mod tests {
         let stored = json!({
             "operation": "SCardTransmit",
             "code": "SCARD_W_RESET_CARD, 0x80100068",
-            "reader": "R",
+            "reader_name": "R",
             "kind": "card-reset",
             "recovery": "reconnect",
             "text": "SCardTransmit on \"R\" failed: the card was reset \
@@ -79,6 +79,6 @@ mod tests {
         let stored = serde_json::to_value(&error).unwrap();
         assert_eq!(stored["code"], "0x801000FF");
         assert_eq!(stored["kind"], "unknown");
-        assert_eq!(stored.get("reader"), None);
+        assert_eq!(stored.get("reader_name"), None);
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn snapshot(source: &impl Source, platform: Platform) -> Result<Vec<R
             let states = readers.iter().zip(watched);
             return Ok(states
                 .map(|(reader, seen)| ReaderState {
-                    reader: reader.clone(),
+                    reader_name: reader.clone(),
                     event_state: seen.event_state,
                     atr: seen.atr,
                 })
