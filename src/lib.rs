@@ -96,7 +96,7 @@
 //! they have:
 //!
 //! ```json
-//! {"event": "card-inserted", "reader": "ACS ACR122U 00 00", "atr": "3B 80 80 01 01"}
+//! {"event": "card-inserted", "reader_name": "ACS ACR122U 00 00", "atr": "3B 80 80 01 01"}
 //! ```
 //!
 //! They are not read back, because no error is made by anything but a call that failed, and those that a program makes itself.

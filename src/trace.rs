@@ -76,7 +76,7 @@ fn code_of<T, F: Code>(returned: &Result<T, F>) -> ReturnCode {
 #[inline]
 pub(crate) fn call<T, F: Code>(
     operation: Operation,
-    reader: Option<&ReaderName>,
+    reader_name: Option<&ReaderName>,
     call: impl FnOnce() -> Result<T, F>,
 ) -> Result<T, F> {
     if !tracing::enabled!(target: "scard::call", Level::DEBUG) {
@@ -84,20 +84,20 @@ pub(crate) fn call<T, F: Code>(
     }
     let begun = Instant::now();
     let returned = call();
-    tell(operation, reader, code_of(&returned), begun);
+    tell(operation, reader_name, code_of(&returned), begun);
     returned
 }
 
 #[cold]
-fn tell(operation: Operation, reader: Option<&ReaderName>, code: ReturnCode, begun: Instant) {
+fn tell(operation: Operation, reader_name: Option<&ReaderName>, code: ReturnCode, begun: Instant) {
     let duration = begun.elapsed();
-    let reader = reader.map(tracing::field::debug);
-    tracing::debug!(target: "scard::call", %operation, reader, ?code, ?duration);
+    let reader_name = reader_name.map(tracing::field::debug);
+    tracing::debug!(target: "scard::call", %operation, reader_name, ?code, ?duration);
 }
 
 /// The span of an exchange.
-pub(crate) fn exchange(reader: &ReaderName, command: &Command) -> tracing::Span {
-    tracing::debug_span!(target: "scard::call", "exchange", ?reader, %command)
+pub(crate) fn exchange(reader_name: &ReaderName, command: &Command) -> tracing::Span {
+    tracing::debug_span!(target: "scard::call", "exchange", ?reader_name, %command)
 }
 
 /// Has a call that is made on another thread tell of itself in the span of this one.
@@ -132,7 +132,7 @@ pub(crate) fn may_tell() -> bool {
 
 /// Sends a command and tells of it. The answer is at the beginning of `received`.
 pub(crate) fn transmit<F: Code>(
-    reader: &ReaderName,
+    reader_name: &ReaderName,
     command: CommandBytes<'_>,
     received: &mut [u8],
     transmit: impl FnOnce(&mut [u8]) -> Result<usize, F>,
@@ -145,13 +145,13 @@ pub(crate) fn transmit<F: Code>(
     let begun = Instant::now();
     let returned = transmit(received);
     let answer = returned.as_ref().ok().and_then(|len| received.get(..*len));
-    tell_transmit(reader, command, code_of(&returned), answer, begun);
+    tell_transmit(reader_name, command, code_of(&returned), answer, begun);
     returned
 }
 
 #[cold]
 fn tell_transmit(
-    reader: &ReaderName,
+    reader_name: &ReaderName,
     command: CommandBytes<'_>,
     code: ReturnCode,
     answer: Option<&[u8]>,
@@ -163,7 +163,7 @@ fn tell_transmit(
     tracing::debug!(
         target: "scard::call",
         %operation,
-        ?reader,
+        ?reader_name,
         ?code,
         ?duration,
         command = command.header().map(tracing::field::display),
@@ -178,7 +178,7 @@ fn tell_transmit(
     let shown = |bytes| Shown { bytes, is_secret };
     tracing::trace!(
         target: "scard::apdu",
-        ?reader,
+        ?reader_name,
         command = %shown(command.as_bytes()),
         answer = answer.map(|answer| tracing::field::display(shown(answer))),
     );

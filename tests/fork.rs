@@ -1,9 +1,13 @@
 //! A forked child does no harm to its parent's cards.
 //!
-//! A program of its own because it defines two of the PC/SC functions, in front of the real ones.
+//! A program of its own because it defines two of the PC/SC functions, in front of the real ones,
+//! and an allocator that stops threads.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
+#[cfg(feature = "async")]
+#[path = "support/stop.rs"]
+mod stop;
 mod support;
 
 use std::cell::RefCell;
@@ -378,6 +382,49 @@ fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
         }
         let run = session.as_mut().unwrap().run(|card| card.transmit(COMMAND));
         assert_eq!(block_on(run).unwrap(), OK);
+    });
+}
+
+/// Where the thread of a call is when the process forks makes no difference: a lock that it holds
+/// then is never free in the child, be it one of the standard library's.
+#[cfg(feature = "async")]
+#[test]
+fn a_child_waits_for_no_lock_that_the_thread_of_a_call_holds() {
+    use std::task::{Context as Task, Poll, Waker};
+
+    use scard::AsyncContext;
+    use support::executor::block_on;
+
+    isolated(|| {
+        let fixture = fixture();
+        let context = AsyncContext::from(fixture.context.clone());
+        let connect = || Box::pin(context.connect(&fixture.reader, ConnectOptions::new()));
+        let mut stops = 0;
+        'all: loop {
+            stop::arm(stops + 1);
+            let (mut call, mut card) = (Some(connect()), None);
+            while !stop::is_stopped() {
+                match &mut call {
+                    Some(it) => match it.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
+                        Poll::Ready(outcome) => (call, card) = (None, Some(outcome.unwrap())),
+                        Poll::Pending => thread::yield_now(),
+                    },
+                    // It waits for the next call.
+                    None if stop::is_asleep() => break 'all,
+                    None => thread::yield_now(),
+                }
+            }
+            stops += 1;
+            let status = in_child(|| {
+                drop((call.take(), card.take()));
+                true
+            });
+            stop::release();
+            assert_eq!(status, 0, "stopped at allocation {stops}");
+            let card = call.map_or_else(|| card.unwrap(), |call| block_on(call).unwrap());
+            block_on(card.disconnect(scard::Disposition::Leave)).unwrap();
+        }
+        assert!(stops > 1, "stopped {stops} times");
     });
 }
 

@@ -149,7 +149,7 @@ status_words! {
     MORE_AVAILABLE = 0x6100 to 0x61FF, "success; more of the answer is available";
     TRIGGERED_BY_CARD = 0x6202 to 0x6280, "the card wants to be asked for data";
     WARNING_UNCHANGED = 0x6201 to 0x62FF, "warning; nothing was changed on the card";
-    TRIES_LEFT = 0x63C0 to 0x63CF, "the verification failed, or a counter is told";
+    TRIES_LEFT = 0x63C0 to 0x63CF, "the verification failed, or a counter is given";
     WARNING_CHANGED = 0x6301 to 0x63FF, "warning; something was changed on the card";
     TRIGGERED_BY_CARD = 0x6402 to 0x6480, "execution failed; the card wants to be asked for data";
     EXECUTION_ERROR_UNCHANGED = 0x6403 to 0x64FF, "execution failed; nothing was changed on the card";
@@ -160,7 +160,7 @@ status_words! {
     COMMAND_NOT_ALLOWED = 0x6901 to 0x69FF, "command not allowed";
     WRONG_PARAMETERS = 0x6A01 to 0x6AFF, "wrong parameters P1-P2";
     WRONG_PARAMETERS = 0x6B01 to 0x6BFF, "wrong parameters P1-P2";
-    WRONG_LE = 0x6C00 to 0x6CFF, "wrong expected length; the right one is told";
+    WRONG_LE = 0x6C00 to 0x6CFF, "wrong expected length; the right one is given";
     INSTRUCTION_NOT_SUPPORTED = 0x6D01 to 0x6DFF, "instruction not supported";
     CLASS_NOT_SUPPORTED = 0x6E01 to 0x6EFF, "class not supported";
     NO_PRECISE_DIAGNOSIS = 0x6F01 to 0x6FFF, "no precise diagnosis";
@@ -452,7 +452,7 @@ mod tests {
         assert_eq!(StatusWord(0x6C00).correct_le(), Some(256));
         assert_eq!(
             StatusWord(0x63C2).to_string(),
-            "the verification failed, or a counter is told: 2 left (63C2)"
+            "the verification failed, or a counter is given: 2 left (63C2)"
         );
         assert_eq!(
             format!("{:?}", StatusWord(0x6A82)),

@@ -87,6 +87,17 @@ impl<T> TypedAttribute<T> {
             bytes: bytes.to_vec(),
         })
     }
+
+    /// The value of what the call answered.
+    pub(crate) fn of_answer(&self, answer: Result<Vec<u8>, Error>) -> Result<T, AttributeError> {
+        match answer {
+            Ok(bytes) => Ok(self.read(&bytes)?),
+            Err(error) => Err(AttributeError::Call {
+                attribute: self.attribute,
+                error,
+            }),
+        }
+    }
 }
 
 impl<T> fmt::Debug for TypedAttribute<T> {
@@ -150,21 +161,43 @@ impl fmt::Display for Shown<'_> {
 pub enum AttributeError {
     /// The call failed.
     #[error(fmt = call_failed)]
-    Call(#[from] Error),
+    #[non_exhaustive]
+    Call {
+        /// What was to be read.
+        attribute: Attribute,
+        /// Why it was not.
+        #[source]
+        error: Error,
+    },
     /// It returned something that is not a value of the attribute.
     #[error(transparent)]
     Value(#[from] InvalidAttributeValue),
 }
 
-fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write_layer(f, format_args!("reading the attribute failed"), Some(error))
+fn call_failed(attribute: &Attribute, error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let adds = format_args!("reading {} failed", Named(*attribute));
+    write_layer(f, adds, Some(error))
 }
 
 impl AttributeError {
+    /// The call failed: for implementations of [`AsyncControl`](crate::AsyncControl) and
+    /// [`Control`](crate::Control).
+    pub fn of_call(attribute: Attribute, error: Error) -> AttributeError {
+        AttributeError::Call { attribute, error }
+    }
+
+    /// The attribute that was to be read.
+    pub fn attribute(&self) -> Attribute {
+        match self {
+            AttributeError::Call { attribute, .. } => *attribute,
+            AttributeError::Value(value) => value.attribute(),
+        }
+    }
+
     /// The PC/SC call that failed, if that is what happened.
     pub fn error(&self) -> Option<&Error> {
         match self {
-            AttributeError::Call(error) => Some(error),
+            AttributeError::Call { error, .. } => Some(error),
             AttributeError::Value(_) => None,
         }
     }

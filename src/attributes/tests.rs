@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Operation;
 
 #[test]
 fn numbers_are_a_dword_of_either_width() {
@@ -82,6 +83,19 @@ fn wrong_values_are_errors_that_name_the_attribute() {
         "the driver returned no value of the attribute 0x7A0FF: []"
     );
     assert!(format!("{own:?}").contains("0x7A0FF"));
+}
+
+#[test]
+fn errors_of_the_call_and_of_the_value_name_the_attribute() {
+    let missing = Error::new(Operation::GetAttribute, ReturnCode::E_UNSUPPORTED_FEATURE);
+    let failed = MAX_CLK.of_answer(Err(missing.clone())).unwrap_err();
+    assert_eq!(failed.attribute(), Attribute::MAX_CLK);
+    assert_eq!(failed.error(), Some(&missing));
+    assert_eq!(failed.to_string(), "reading SCARD_ATTR_MAX_CLK failed");
+    let wrong = MAX_IFSD.of_answer(Ok(vec![1, 2, 3])).unwrap_err();
+    assert_eq!(wrong.attribute(), Attribute::MAX_IFSD);
+    assert_eq!(wrong.error(), None);
+    assert_eq!(MAX_IFSD.of_answer(Ok(vec![0; 4])), Ok(0));
 }
 
 #[test]

@@ -230,8 +230,8 @@ impl<T: Send + 'static> Drop for Away<'_, T> {
                 }
             }
             None => {
-                let (operation, reader) = (self.about.operation, self.channel.reader_name());
-                tracing::debug!(%operation, %reader, "the future of a call was dropped");
+                let (operation, reader_name) = (self.about.operation, self.channel.reader_name());
+                tracing::debug!(%operation, %reader_name, "the future of a call was dropped");
                 self.channel.lose_connection();
             }
         }

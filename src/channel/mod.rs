@@ -348,7 +348,7 @@ impl Channel {
     #[cold]
     fn give_up(&mut self, about: About, abandoned: Abandoned) -> Error {
         self.lose_connection();
-        tracing::debug!(operation = %about.operation, reader = %self.reader, ?abandoned, "a call was given up");
+        tracing::debug!(operation = %about.operation, reader_name = %self.reader, ?abandoned, "a call was given up");
         self.refuse(about, Refusal::given_up(abandoned))
     }
 

@@ -106,7 +106,7 @@ pub(crate) struct Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("reader", &self.reader)
+            .field("reader_name", &self.reader)
             .field("access", &self.access)
             .field("is_over", &self.is_over())
             .field("in_transaction", &self.in_transaction)
@@ -217,7 +217,7 @@ impl Connection {
         let status = self.call(Operation::Status, service::status)?;
         let (state, event_count) = Platform::CURRENT.card_state(status.state);
         Ok(CardStatus {
-            readers: split_multi_string(&status.names),
+            reader_names: split_multi_string(&status.names),
             state,
             raw_state: status.state,
             event_count,

@@ -16,7 +16,7 @@ impl Connection {
     pub(crate) fn begin_transaction(&mut self) -> Result<()> {
         if std::mem::take(&mut self.in_transaction) {
             if let Err(code) = self.make_end_transaction(Disposition::Leave) {
-                tracing::debug!(%code, reader = %self.reader, "a leaked transaction did not end");
+                tracing::debug!(%code, reader_name = %self.reader, "a leaked transaction did not end");
             }
         }
         self.call(Operation::BeginTransaction, service::begin_transaction)?;
@@ -114,7 +114,7 @@ impl Connection {
         if acknowledged.is_ok() {
             self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
             if let Err(code) = self.make_end_transaction(Disposition::Leave) {
-                tracing::debug!(%code, reader = %self.reader, "SCardEndTransaction failed again");
+                tracing::debug!(%code, reader_name = %self.reader, "SCardEndTransaction failed again");
             }
         }
     }

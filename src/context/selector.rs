@@ -296,7 +296,7 @@ mod tests {
 
     fn readers() -> Vec<ReaderState> {
         let state = |name: &str, event_state| ReaderState {
-            reader: ReaderName::new(name).unwrap(),
+            reader_name: ReaderName::new(name).unwrap(),
             event_state,
             atr: Atr::default(),
         };

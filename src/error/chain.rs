@@ -88,7 +88,7 @@ pub(crate) fn write_layer(
 mod tests {
     use super::*;
     use crate::apdu::{Command, ExchangeError, InvalidCommand, Response, Step, TooLong};
-    use crate::attributes::{AttributeError, TypedAttribute};
+    use crate::attributes::{AttributeError, MAX_CLK, TypedAttribute};
     use crate::codes::ReturnCode;
     use crate::contactless::ContactlessError;
     use crate::error::{HandleError, Operation, Recovery};
@@ -132,8 +132,8 @@ mod tests {
                 ExchangeError::from(reset()).into(),
             ),
             (
-                "reading the attribute failed",
-                AttributeError::from(reset()).into(),
+                "reading SCARD_ATTR_MAX_CLK failed",
+                MAX_CLK.of_answer(Err(reset())).unwrap_err().into(),
             ),
             (
                 "the command for the contactless card failed",
@@ -297,7 +297,7 @@ mod tests {
         }
         assert_same!(
             ExchangeError::from(reset.clone()),
-            AttributeError::from(reset.clone()),
+            MAX_CLK.of_answer(Err(reset.clone())).unwrap_err(),
             ContactlessError::from(reset.clone()),
             SessionError::Card(reset.clone())
         );

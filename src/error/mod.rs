@@ -313,7 +313,7 @@ impl fmt::Debug for Error {
         debug
             .field("operation", &self.operation())
             .field("code", &self.code())
-            .field("reader", &self.reader_name())
+            .field("reader_name", &self.reader_name())
             .field("kind", &self.kind())
             .field("recovery", &self.recovery())
             .field("origin", &self.origin())
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(
             format!("{error:?}"),
             "Error { operation: Transmit, \
-             code: ReturnCode(SCARD_W_RESET_CARD, 0x80100068), reader: Some(\"R\"), \
+             code: ReturnCode(SCARD_W_RESET_CARD, 0x80100068), reader_name: Some(\"R\"), \
              kind: CardReset, recovery: Reconnect, origin: Service, \
              description: \"the card was reset\", command_may_have_run: false }"
         );

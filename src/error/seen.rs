@@ -235,7 +235,7 @@ mod tests {
             (0, Seen::Empty),
         ] {
             let state = ReaderState {
-                reader: name("R"),
+                reader_name: name("R"),
                 event_state: flags,
                 atr: Atr::default(),
             };

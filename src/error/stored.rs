@@ -41,7 +41,7 @@ impl Serialize for SeenReader {
         #[derive(Serialize)]
         #[serde(rename = "SeenReader")]
         struct Stored<'a> {
-            reader: &'a ReaderName,
+            reader_name: &'a ReaderName,
             seen: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
             why: Option<&'a str>,
@@ -54,7 +54,7 @@ impl Serialize for SeenReader {
             _ => (None, None),
         };
         let stored = Stored {
-            reader: self.reader_name(),
+            reader_name: self.reader_name(),
             seen: self.seen().name(),
             why,
             kind,
@@ -73,8 +73,8 @@ impl Serialize for Error {
         error.serialize_field("operation", self.operation().function_name())?;
         error.serialize_field("code", &self.code())?;
         match self.reader_name() {
-            Some(reader) => error.serialize_field("reader", reader)?,
-            None => error.skip_field("reader")?,
+            Some(name) => error.serialize_field("reader_name", name)?,
+            None => error.skip_field("reader_name")?,
         }
         error.serialize_field("kind", &self.kind())?;
         error.serialize_field("recovery", &self.recovery())?;
@@ -102,7 +102,7 @@ mod tests {
         let stored = json!({
             "operation": "SCardTransmit",
             "code": "SCARD_W_RESET_CARD, 0x80100068",
-            "reader": "R",
+            "reader_name": "R",
             "kind": "card-reset",
             "recovery": "reconnect",
             "text": "SCardTransmit on \"R\" failed: the card was reset \
@@ -113,7 +113,7 @@ mod tests {
         let stored = serde_json::to_value(&error).unwrap();
         assert_eq!(stored["code"], "0x801000FF");
         assert_eq!(stored["kind"], "unknown");
-        assert_eq!(stored.get("reader"), None);
+        assert_eq!(stored.get("reader_name"), None);
         assert_eq!(stored.get("seen"), None);
     }
 
@@ -128,9 +128,9 @@ mod tests {
             SeenReader::new(reader("C"), Seen::Failed { kind }),
         ]);
         let stored = json!([
-            {"reader": "A", "seen": "empty"},
-            {"reader": "B", "seen": "refused", "why": "no application"},
-            {"reader": "C", "seen": "failed", "kind": "communication"},
+            {"reader_name": "A", "seen": "empty"},
+            {"reader_name": "B", "seen": "refused", "why": "no application"},
+            {"reader_name": "C", "seen": "failed", "kind": "communication"},
         ]);
         assert_eq!(serde_json::to_value(&error).unwrap()["seen"], stored);
     }

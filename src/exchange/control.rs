@@ -27,7 +27,7 @@ use crate::values::{Attribute, ControlCode, ReaderName};
 /// use scard::features::Feature;
 /// use scard::{Control, attributes};
 ///
-/// fn describe(reader: &mut impl Control) -> Result<String, attributes::AttributeError> {
+/// fn describe(reader: &mut impl Control) -> Result<String, Box<dyn std::error::Error>> {
 ///     let vendor = reader.attribute_value(attributes::VENDOR_NAME)?;
 ///     let features = reader.features()?;
 ///     Ok(match features.has(Feature::VERIFY_PIN_DIRECT) {
@@ -121,7 +121,7 @@ pub trait Control {
     where
         Self: Sized,
     {
-        Ok(attribute.read(&self.attribute(attribute.attribute())?)?)
+        attribute.of_answer(self.attribute(attribute.attribute()))
     }
 
     /// The features of the reader: [`features`](crate::features).
@@ -339,7 +339,7 @@ pub trait AsyncControl: Send {
         &mut self,
         attribute: TypedAttribute<T>,
     ) -> impl Future<Output = Result<T, AttributeError>> + Send {
-        async move { Ok(attribute.read(&self.attribute(attribute.attribute()).await?)?) }
+        async move { attribute.of_answer(self.attribute(attribute.attribute()).await) }
     }
 
     /// [`Control::features`] as a future.

@@ -326,9 +326,14 @@ impl<T: AsyncTransmit> fmt::Debug for AsyncLogicalChannel<'_, T> {
     }
 }
 
-fn debug(f: &mut fmt::Formatter<'_>, name: &str, reader: &ReaderName, number: u8) -> fmt::Result {
+fn debug(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    reader_name: &ReaderName,
+    number: u8,
+) -> fmt::Result {
     f.debug_struct(name)
-        .field("reader", reader)
+        .field("reader_name", reader_name)
         .field("number", &number)
         .finish_non_exhaustive()
 }
@@ -362,10 +367,10 @@ impl OpenChannel {
     }
 
     /// It is no longer used.
-    fn dropped(&self, reader: &ReaderName) {
+    fn dropped(&self, reader_name: &ReaderName) {
         if !self.closing {
             tracing::debug!(
-                ?reader,
+                ?reader_name,
                 channel = self.number,
                 "a logical channel was dropped and stays open"
             );

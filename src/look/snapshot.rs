@@ -93,7 +93,7 @@ fn look_at_all(
     let states = readers.iter().zip(watched);
     Ok(states
         .map(|(reader, seen)| ReaderState {
-            reader: reader.clone(),
+            reader_name: reader.clone(),
             event_state: seen.event_state,
             atr: seen.atr,
         })
@@ -112,7 +112,7 @@ fn look_at_each(
             Ok(seen) => states.extend(seen),
             Err((error, _)) if error.code() == ReturnCode::E_UNKNOWN_READER => {
                 states.push(ReaderState {
-                    reader,
+                    reader_name: reader,
                     event_state: (ReaderFlags::UNKNOWN | ReaderFlags::UNAVAILABLE).bits(),
                     atr: Atr::default(),
                 });

@@ -246,7 +246,7 @@ impl fmt::Display for Event {
 struct StoredEvent<'a> {
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reader: Option<&'a ReaderName>,
+    reader_name: Option<&'a ReaderName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     atr: Option<Atr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,14 +255,14 @@ struct StoredEvent<'a> {
     error: Option<&'a Error>,
 }
 
-/// The [name](Event::name) and what the event has: `{"event": "card-inserted", "reader": …, "atr":
+/// The [name](Event::name) and what the event has: `{"event": "card-inserted", "reader_name": …, "atr":
 /// …}`.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Event {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let stored = StoredEvent {
             event: self.name(),
-            reader: self.reader_name(),
+            reader_name: self.reader_name(),
             atr: self.atr(),
             usage: self.usage(),
             error: self.error(),
@@ -376,15 +376,15 @@ mod tests {
         let stored: Vec<_> = all().iter().map(|it| json!(it)).collect();
         assert_eq!(
             stored[0],
-            json!({"event": "reader-attached", "reader": "R"})
+            json!({"event": "reader-attached", "reader_name": "R"})
         );
         assert_eq!(
             stored[4],
-            json!({"event": "card-inserted", "reader": "R", "atr": "3B 00"})
+            json!({"event": "card-inserted", "reader_name": "R", "atr": "3B 00"})
         );
         assert_eq!(
             stored[10],
-            json!({"event": "use-changed", "reader": "R", "usage": "shared"})
+            json!({"event": "use-changed", "reader_name": "R", "usage": "shared"})
         );
         assert_eq!(stored[11]["error"]["kind"], "service-gone");
         assert_eq!(stored[12], json!({"event": "service-restored"}));

@@ -207,7 +207,7 @@ impl CardFilter {
 impl fmt::Debug for CardFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CardFilter")
-            .field("reader", &self.reader)
+            .field("reader_name", &self.reader)
             .field("reader_conditions", &self.readers.len())
             .field("conditions", &self.conditions.len())
             .finish()
@@ -221,7 +221,7 @@ mod tests {
 
     fn state(reader: &str, flags: u32, count: u32, atr: &[u8]) -> ReaderState {
         ReaderState {
-            reader: ReaderName::new(reader).unwrap(),
+            reader_name: ReaderName::new(reader).unwrap(),
             event_state: flags | (count << 16),
             atr: Atr::new(atr).unwrap(),
         }

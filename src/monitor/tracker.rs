@@ -273,7 +273,7 @@ impl Tracker {
             cards,
             usage,
             state: ReaderState {
-                reader: name.clone(),
+                reader_name: name.clone(),
                 event_state: event_state & !ReaderFlags::CHANGED.bits(),
                 atr: if present { atr } else { Atr::default() },
             },

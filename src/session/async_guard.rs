@@ -210,7 +210,7 @@ impl AsyncTransmit for AsyncSessionGuard<'_> {
 impl fmt::Debug for AsyncSessionGuard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncSessionGuard")
-            .field("reader", &self.reader_name)
+            .field("reader_name", &self.reader_name)
             .finish_non_exhaustive()
     }
 }

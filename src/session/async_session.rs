@@ -418,7 +418,7 @@ impl Drop for AsyncSession {
 impl fmt::Debug for AsyncSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncSession")
-            .field("reader", &self.reader)
+            .field("reader_name", &self.reader)
             .finish_non_exhaustive()
     }
 }

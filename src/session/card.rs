@@ -314,7 +314,7 @@ impl Transmit for SessionCard<'_> {
 impl fmt::Debug for SessionCard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionCard")
-            .field("reader", self.reader_name())
+            .field("reader_name", self.reader_name())
             .field("completed", &self.completed())
             .finish_non_exhaustive()
     }

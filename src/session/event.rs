@@ -148,11 +148,11 @@ impl fmt::Display for SessionEvent {
             SessionEvent::WaitingForCard => f.pad("waiting for a card"),
             SessionEvent::CardLost { error } => write!(f, "card lost: {error}"),
             SessionEvent::Connected {
-                reader_name: reader,
+                reader_name,
                 protocol,
             } => {
                 // The name comes from a device: it must not break the line or the quotes.
-                let name = String::from_utf8_lossy(reader.as_bytes());
+                let name = String::from_utf8_lossy(reader_name.as_bytes());
                 write!(f, "connected to \"{}\"", name.escape_debug())?;
                 match protocol {
                     Some(protocol) => write!(f, ", {protocol}"),
@@ -199,7 +199,7 @@ impl fmt::Display for SessionEvent {
 struct StoredEvent<'a> {
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reader: Option<&'a ReaderName>,
+    reader_name: Option<&'a ReaderName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<Protocol>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,7 +220,7 @@ struct StoredEvent<'a> {
     milliseconds: Option<u64>,
 }
 
-/// The [name](SessionEvent::name) and what the event has: `{"event": "connected", "reader": …}`.
+/// The [name](SessionEvent::name) and what the event has: `{"event": "connected", "reader_name": …}`.
 #[cfg(feature = "serde")]
 impl serde::Serialize for SessionEvent {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -240,10 +240,10 @@ impl serde::Serialize for SessionEvent {
                 stored.attempt = Some(*attempt);
             }
             SessionEvent::Connected {
-                reader_name: reader,
+                reader_name,
                 protocol,
             } => {
-                stored.reader = Some(reader);
+                stored.reader_name = Some(reader_name);
                 stored.protocol = *protocol;
             }
             SessionEvent::Reconnected {
@@ -258,7 +258,7 @@ impl serde::Serialize for SessionEvent {
                 stored.message = Some(message);
             }
             SessionEvent::CardSkipped { reader_name, seen } => {
-                stored.reader = Some(reader_name);
+                stored.reader_name = Some(reader_name);
                 stored.seen = Some(seen.name());
                 stored.message = match seen {
                     Seen::Refused { why } => Some(why),
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(stored[0]["error"]["kind"], "card-reset");
         assert_eq!(
             stored[2],
-            json!({"event": "connected", "reader": "R\n", "protocol": "T=1"})
+            json!({"event": "connected", "reader_name": "R\n", "protocol": "T=1"})
         );
         assert_eq!(
             stored[3],

@@ -145,8 +145,7 @@ impl CardState {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CardStatus {
-    #[cfg_attr(feature = "serde", serde(rename = "reader_names"))]
-    pub(crate) readers: Vec<ReaderName>,
+    pub(crate) reader_names: Vec<ReaderName>,
     pub(crate) state: CardState,
     pub(crate) raw_state: u32,
     pub(crate) event_count: Option<u16>,
@@ -158,7 +157,7 @@ impl CardStatus {
     /// The names of the reader; more than one only on Windows, where a reader can have
     /// several.
     pub fn reader_names(&self) -> &[ReaderName] {
-        &self.readers
+        &self.reader_names
     }
 
     /// The state of the card.
@@ -193,7 +192,7 @@ impl CardStatus {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "StoredState", into = "StoredState"))]
 pub struct ReaderState {
-    pub(crate) reader: ReaderName,
+    pub(crate) reader_name: ReaderName,
     pub(crate) event_state: u32,
     pub(crate) atr: Atr,
 }
@@ -201,7 +200,7 @@ pub struct ReaderState {
 impl ReaderState {
     /// The reader's name.
     pub fn reader_name(&self) -> &ReaderName {
-        &self.reader
+        &self.reader_name
     }
 
     /// What is true of the reader. Without [`ReaderFlags::CHANGED`], which compares with
@@ -242,7 +241,7 @@ impl ReaderState {
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename = "ReaderState")]
 struct StoredState {
-    reader: ReaderName,
+    reader_name: ReaderName,
     flags: ReaderFlags,
     raw_state: u32,
     atr: Atr,
@@ -254,7 +253,7 @@ impl From<ReaderState> for StoredState {
         StoredState {
             flags: state.flags(),
             raw_state: state.event_state,
-            reader: state.reader,
+            reader_name: state.reader_name,
             atr: state.atr,
         }
     }
@@ -264,7 +263,7 @@ impl From<ReaderState> for StoredState {
 impl From<StoredState> for ReaderState {
     fn from(stored: StoredState) -> ReaderState {
         ReaderState {
-            reader: stored.reader,
+            reader_name: stored.reader_name,
             event_state: stored.raw_state,
             atr: stored.atr,
         }
@@ -315,7 +314,7 @@ mod tests {
     #[test]
     fn reader_state_is_split_into_flags_and_count() {
         let state = ReaderState {
-            reader: ReaderName::new("R").unwrap(),
+            reader_name: ReaderName::new("R").unwrap(),
             event_state: 0xFFFF_0122,
             atr: Atr::default(),
         };
@@ -330,7 +329,7 @@ mod tests {
     #[test]
     fn a_mute_card_is_there() {
         let state = ReaderState {
-            reader: ReaderName::new("R").unwrap(),
+            reader_name: ReaderName::new("R").unwrap(),
             event_state: (ReaderFlags::PRESENT | ReaderFlags::MUTE).bits(),
             atr: Atr::default(),
         };
@@ -344,12 +343,12 @@ mod tests {
         use serde_json::json;
 
         let state = ReaderState {
-            reader: ReaderName::new("R").unwrap(),
+            reader_name: ReaderName::new("R").unwrap(),
             event_state: 0x0003_0122,
             atr: Atr::new(&[0x3B, 0x00]).unwrap(),
         };
         let stored = json!({
-            "reader": "R",
+            "reader_name": "R",
             "flags": "present, in-use",
             "raw_state": 0x0003_0122,
             "atr": "3B 00",
@@ -361,7 +360,7 @@ mod tests {
         );
 
         let status = CardStatus {
-            readers: vec![ReaderName::new("R").unwrap()],
+            reader_names: vec![ReaderName::new("R").unwrap()],
             state: CardState::PRESENT | CardState::SPECIFIC,
             raw_state: 0x0007_0044,
             event_count: Some(7),

@@ -118,7 +118,7 @@ fn what_a_driver_does_not_have_is_an_error_of_the_call() {
             let fixture = Fixture::of(sandbox.card(0, plain_card()).start().unwrap());
             let mut card = fixture.connect();
             match card.attribute_value(attributes::MAX_DATA_RATE) {
-                Err(AttributeError::Call(error)) => {
+                Err(AttributeError::Call { error, .. }) => {
                     assert_eq!(error.operation(), Operation::GetAttribute);
                     assert_eq!(error.kind(), ErrorKind::Unsupported, "{driver:?}");
                 }

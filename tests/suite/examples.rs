@@ -373,15 +373,15 @@ fn monitor_shows_json_to_machines() {
         let (attached, inserted, other) = (next(), next(), next());
         assert_eq!(attached["event"], "reader-attached");
         assert_eq!(inserted["event"], "card-inserted");
-        assert_eq!(inserted["reader"], name);
+        assert_eq!(inserted["reader_name"], name);
         let atr = hex::encode_upper(scard_testkit::atr::T1);
         assert_eq!(inserted["atr"], atr.as_str());
         assert!(inserted["time"].as_f64().unwrap() >= attached["time"].as_f64().unwrap());
-        assert_eq!(other["reader"], sandbox.reader(1).name());
+        assert_eq!(other["reader_name"], sandbox.reader(1).name());
         sandbox.kill().unwrap();
         let lost = next();
         assert_eq!(lost["event"], "service-lost");
-        assert_eq!(lost["reader"], serde_json::Value::Null);
+        assert_eq!(lost["reader_name"], serde_json::Value::Null);
         assert!(lost["text"].as_str().unwrap().contains("SCARD_"), "{lost}");
         interrupt(&program);
         assert!(program.wait().unwrap().success());

@@ -254,8 +254,9 @@ mod futures {
     use super::*;
 
     own!(AsyncControl, AsyncTransmit, [async], {
-        async fn attribute_value<T>(&mut self, _: TypedAttribute<T>) -> Result<T, AttributeError> {
-            self.note("attribute_value", Err(AttributeError::from(self.unknown())))
+        async fn attribute_value<T>(&mut self, it: TypedAttribute<T>) -> Result<T, AttributeError> {
+            let error = AttributeError::of_call(it.attribute(), self.unknown());
+            self.note("attribute_value", Err(error))
         }
     });
 

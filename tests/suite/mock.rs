@@ -325,7 +325,9 @@ fn attributes_of_a_mock_have_types() {
     let wrong = card.attribute_value(attributes::MAXINPUT).unwrap_err();
     assert!(matches!(wrong, AttributeError::Value(_)), "{wrong}");
     let none = card.attribute_value(attributes::MAX_CLK).unwrap_err();
-    assert!(matches!(none, AttributeError::Call(it) if it.kind() == ErrorKind::Unsupported));
+    assert!(
+        matches!(none, AttributeError::Call { error, .. } if error.kind() == ErrorKind::Unsupported)
+    );
 }
 
 /// Has a name and nothing else.

@@ -297,7 +297,7 @@ fn every_call_is_told_with_reader_code_and_duration() {
     isolated(|| {
         let told = Told::listen();
         let fixture = fixture_with(Iso7816::card(CHAINS));
-        let name = format!("reader={:?}", fixture.reader);
+        let name = format!("reader_name={:?}", fixture.reader);
         let mut card = fixture.connect();
         card.status().unwrap();
         card.transmit(&select().to_bytes()).unwrap();
