@@ -92,10 +92,7 @@ impl<T> TypedAttribute<T> {
     pub(crate) fn of_answer(&self, answer: Result<Vec<u8>, Error>) -> Result<T, AttributeError> {
         match answer {
             Ok(bytes) => Ok(self.read(&bytes)?),
-            Err(error) => Err(AttributeError::Call {
-                attribute: self.attribute,
-                error,
-            }),
+            Err(error) => Err(AttributeError::of_call(self.attribute, error)),
         }
     }
 }
