@@ -85,8 +85,7 @@ impl View {
         let readers = self.readers.values().map(|reader| &reader.state);
         let about = readers.filter(|state| filter.is_about(state.reader_name()));
         let mut seen: Vec<SeenReader> = about.map(SeenReader::from).collect();
-        let unanswered = self.unanswered.iter().filter(|name| filter.is_about(name));
-        seen.extend(unanswered.map(|name| SeenReader::new(name.clone(), Seen::Mute)));
+        seen.extend(self.unanswered_in(filter));
         seen.sort_by(|a, b| a.reader_name().cmp(b.reader_name()));
         if let (Some(name), true) = (filter.only_reader(), seen.is_empty()) {
             if filter.is_about(name) {
@@ -94,6 +93,12 @@ impl View {
             }
         }
         seen
+    }
+
+    /// The readers that can be meant and are not known yet.
+    pub(super) fn unanswered_in(&self, filter: &CardFilter) -> impl Iterator<Item = SeenReader> {
+        let unanswered = self.unanswered.iter().filter(|name| filter.is_about(name));
+        unanswered.map(|name| SeenReader::new(name.clone(), Seen::Mute))
     }
 
     /// Whether every reader that is there is known.

@@ -282,7 +282,8 @@ fn why_still_there(view: Option<&View>, filter: &CardFilter) -> Error {
         }
         it => it,
     });
-    error(Refusal::CARD_STILL_THERE).with_seen(seen.collect())
+    let unanswered = view.unanswered_in(filter);
+    error(Refusal::CARD_STILL_THERE).with_seen(seen.chain(unanswered).collect())
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ mod tests {
             ("A 07", ("A 07", None, None, None, None)),
             ("Reader (1)", ("Reader (1)", None, None, None, None)),
             ("A 0a 00", ("A 0a 00", None, None, None, None)),
-            (" 00 00", (" 00", None, None, None, None)),
+            (" 00 00", (" 00 00", None, None, None, None)),
             ("A () 00 00", ("A ()", None, None, Some(0), Some(0))),
             ("(1) 00 00", ("(1)", None, None, Some(0), Some(0))),
             (

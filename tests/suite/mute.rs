@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use scard::{
     CardFilter, ConnectOptions, Context, Error, ErrorKind, Event, Monitor, MonitorOptions,
-    ReaderName, ReaderState, Recovery, Result, Seen, ShareMode,
+    ReaderName, ReaderState, Recovery, Result, Seen, Session, SessionError, ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, isolated};
 
@@ -267,6 +267,54 @@ fn a_wait_says_what_was_missing() {
     });
 }
 
+/// How late a wait ends, at best: how late one of them is depends on how busy the machine is.
+#[track_caller]
+fn assert_on_time(mut wait: impl FnMut() -> ErrorKind) {
+    let late = (0..6).map(|_| {
+        let begun = Instant::now();
+        assert_eq!(wait(), ErrorKind::DeadlineExceeded);
+        begun.elapsed().checked_sub(LIMIT).expect("too early")
+    });
+    let late = late.min().unwrap();
+    assert!(late < Duration::from_millis(20), "{late:?} late");
+}
+
+/// Whatever is in the readers, and also where the service is not there.
+#[test]
+fn waits_end_on_time() {
+    isolated(|| {
+        let it = Readers::start(2);
+        let waits = |present: &str| {
+            println!("{present}");
+            let any = CardFilter::new();
+            let other = any.clone().atr(&[0x3B, 0x00]);
+            assert_on_time(|| it.wait(&other, LIMIT).unwrap_err().kind());
+            let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+            let mut wait = || monitor.wait_for_card(&other, Some(LIMIT)).unwrap_err();
+            assert_on_time(|| wait().kind());
+            assert_on_time(|| {
+                let session = Session::builder(&it.context).cards(other.clone());
+                match session.timeout(Some(LIMIT)).open() {
+                    Err(SessionError::Deadline { .. }) => ErrorKind::DeadlineExceeded,
+                    other => panic!("{other:?}"),
+                }
+            });
+        };
+        waits("no card");
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        waits("another card");
+        let present = CardFilter::new().reader(&it.name(1));
+        assert_on_time(|| {
+            let removed = it.context.wait_for_removal(&present, Some(LIMIT));
+            removed.unwrap_err().kind()
+        });
+        it.insert_mute_for_ever(0);
+        waits("a mute card");
+        it.sandbox.kill().unwrap();
+        waits("no service");
+    });
+}
+
 #[cfg(feature = "async")]
 mod futures {
     use super::*;
@@ -285,6 +333,10 @@ mod futures {
             let other = CardFilter::new().reader(&it.name(1));
             let error = block_on(context.wait_for_card(&other, Some(LIMIT))).unwrap_err();
             assert_eq!(seen(&error), ["empty"]);
+            assert_on_time(|| {
+                let wait = context.wait_for_card(&other, Some(LIMIT));
+                block_on(wait).unwrap_err().kind()
+            });
         });
     }
 }

@@ -179,6 +179,8 @@ impl<'a, H: Host> Watcher<'a, H> {
             self.is_first = false;
             self.tracker.found();
         }
+        // Before it is told: whoever begins to wait then is not held up by them.
+        self.put_mute_ones_aside();
         self.host.post(self.tracker.view());
         let timed_out = !in_time && limit != Some(Duration::ZERO);
         if timed_out && !self.tracker.is_told_everything() {
@@ -197,6 +199,10 @@ impl<'a, H: Host> Watcher<'a, H> {
         if has_seen && !self.is_first {
             self.host.post(self.tracker.view());
         }
+        self.put_mute_ones_aside();
+    }
+
+    fn put_mute_ones_aside(&mut self) {
         if self.platform != Platform::PcscLite {
             return;
         }
