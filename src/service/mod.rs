@@ -19,12 +19,14 @@ mod gate;
 mod locks;
 mod multi;
 mod process;
+mod started;
 mod table;
 
 #[cfg(unix)]
 pub(crate) use locks::Inside;
 pub(crate) use multi::sized_answer;
 pub(crate) use process::Process;
+pub(crate) use started::StartedEvent;
 
 use gate::Use;
 use multi::{FIRST_LEN, LIST_LEN, LIST_OVERRUN, is_too_small};
