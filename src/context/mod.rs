@@ -144,6 +144,12 @@ impl Context {
     /// let card = context.connect(found.reader_name(), ConnectOptions::new())?;
     /// # Ok::<(), scard::Error>(())
     /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// On Windows monitors and waits are notified when the service starts; elsewhere they look up
+    /// to once a second.
+    #[doc(alias = "SCardAccessStartedEvent")]
     pub fn lazy() -> Context {
         ContextOptions::new().lazy()
     }

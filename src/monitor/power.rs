@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::connection::{Access, Connection};
-use crate::error::ErrorKind;
+use crate::error::Seen;
 use crate::limits::pause::Pause;
 use crate::limits::{AbortHandle, Pending, Permit, Worker};
 use crate::values::{Protocols, ReaderName, ShareMode};
@@ -104,7 +104,7 @@ fn power_up(shared: &Arc<Shared>, reader: &ReaderName, over: &AbortHandle) {
             Err(error) => error,
         };
         tracing::debug!(%reader, attempt, %error, "a mute card was not powered up");
-        if error.kind() != ErrorKind::CardUnresponsive {
+        if Seen::of_connect(&error) != Seen::Mute {
             // It is no longer what it was.
             return shared.has_changed(reader);
         }

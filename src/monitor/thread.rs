@@ -14,11 +14,12 @@ use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Pending, Wake};
 use crate::look::{Service, Source};
-use crate::service::{self, ContextHandle, Process, ReaderQuery};
+use crate::service::{self, ContextHandle, Process, ReaderQuery, StartedEvent};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::values::{ReaderName, Scope};
 
-/// How often a wait in the service is tried to be ended.
+/// How often a wait in the service is tried to be ended; the latter, also how long a wait for its
+/// start goes on at most when the monitor is stopped.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);
 const LAST_CANCEL: Duration = Duration::from_millis(50);
 
@@ -346,6 +347,21 @@ impl Host for Arc<Shared> {
 
     fn pause(&self, pause: Duration) {
         self.mailbox.pause(pause);
+    }
+
+    /// An event that is set already, while the service does not answer, says nothing.
+    fn pause_without_service(&self, pause: Duration) {
+        let is_new = |event: &StartedEvent| !event.wait(Duration::ZERO);
+        let Some(event) = StartedEvent::access().filter(is_new) else {
+            return self.pause(pause);
+        };
+        let deadline = now() + pause;
+        while !self.mailbox.is_closed() {
+            let left = deadline.saturating_duration_since(now());
+            if left.is_zero() || event.wait(left.min(LAST_CANCEL)) {
+                return;
+            }
+        }
     }
 
     fn now(&self) -> Instant {

@@ -20,6 +20,7 @@ mod locks;
 mod multi;
 mod process;
 mod readers;
+mod started;
 mod table;
 
 #[cfg(unix)]
@@ -29,6 +30,7 @@ pub(crate) use process::Process;
 pub(crate) use readers::{
     ReaderQuery, cancel, get_status_change, list_reader_groups, list_readers,
 };
+pub(crate) use started::StartedEvent;
 
 use gate::Use;
 use multi::{FIRST_LEN, is_too_small};

@@ -69,6 +69,20 @@ impl Process {
     }
 }
 
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum StartedEvent {}
+
+impl StartedEvent {
+    pub(crate) fn access() -> Option<StartedEvent> {
+        None
+    }
+
+    pub(crate) fn wait(&self, _limit: Duration) -> bool {
+        match *self {}
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) handle: CardHandle,

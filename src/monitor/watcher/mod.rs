@@ -51,6 +51,10 @@ pub(super) trait Host: Source + Sized {
     }
     /// Does nothing for so long, or until it is closed.
     fn pause(&self, pause: Duration);
+    /// The same, or until the service starts, where the system says so.
+    fn pause_without_service(&self, pause: Duration) {
+        self.pause(pause);
+    }
     fn now(&self) -> Instant;
 }
 
@@ -109,7 +113,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             self.unknown = 0;
             self.tracker.lose(error);
             self.host.post(self.tracker.view());
-            self.host.pause(pause.next());
+            self.host.pause_without_service(pause.next());
         }
     }
 

@@ -1,0 +1,88 @@
+//! Waiting for the service to start. Windows starts it with the first reader and ends it some time
+//! after the last one, and has an event for that; elsewhere there is nothing to wait for.
+
+use std::time::Duration;
+
+/// Whether the service runs, as Windows says.
+///
+/// winscard counts those who use its event.
+#[cfg(windows)]
+#[derive(Debug)]
+pub(crate) struct StartedEvent(std::ptr::NonNull<std::ffi::c_void>);
+
+#[cfg(windows)]
+type Handle = *mut std::ffi::c_void;
+
+// Not in the bindings.
+#[cfg(windows)]
+#[link(name = "winscard")]
+unsafe extern "system" {
+    fn SCardAccessStartedEvent() -> Handle;
+    fn SCardReleaseStartedEvent();
+}
+
+#[cfg(windows)]
+#[link(name = "kernel32")]
+unsafe extern "system" {
+    fn WaitForSingleObject(handle: Handle, milliseconds: u32) -> u32;
+}
+
+#[cfg(windows)]
+impl StartedEvent {
+    /// `None` if there is none.
+    pub(crate) fn access() -> Option<StartedEvent> {
+        // SAFETY: it has no arguments, and returns a handle or null.
+        let handle = unsafe { SCardAccessStartedEvent() };
+        std::ptr::NonNull::new(handle).map(StartedEvent)
+    }
+
+    /// Waits until the service runs, no longer than this. Says whether it does.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        /// `WAIT_OBJECT_0`: not that the limit has passed, and not that the wait has failed.
+        const IS_SET: u32 = 0;
+        // Never `INFINITE`, which is the largest number.
+        let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX - 1);
+        // SAFETY: the handle is that of an event, and valid until it is released in `drop`.
+        let waited = unsafe { WaitForSingleObject(self.0.as_ptr(), limit.min(u32::MAX - 1)) };
+        waited == IS_SET
+    }
+}
+
+#[cfg(windows)]
+impl Drop for StartedEvent {
+    fn drop(&mut self) {
+        // SAFETY: each `SCardAccessStartedEvent` that returned a handle is released once.
+        unsafe { SCardReleaseStartedEvent() }
+    }
+}
+
+/// There is none.
+#[cfg(not(windows))]
+#[derive(Debug)]
+pub(crate) enum StartedEvent {}
+
+#[cfg(not(windows))]
+impl StartedEvent {
+    pub(crate) fn access() -> Option<StartedEvent> {
+        None
+    }
+
+    pub(crate) fn wait(&self, _: Duration) -> bool {
+        match *self {}
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+
+    /// Wine says always that the service runs.
+    #[test]
+    fn there_is_an_event_that_can_be_waited_for() {
+        for _ in 0..3 {
+            let event = StartedEvent::access().unwrap();
+            let runs = event.wait(Duration::ZERO);
+            assert_eq!(event.wait(Duration::from_millis(10)), runs);
+        }
+    }
+}
