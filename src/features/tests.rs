@@ -142,8 +142,12 @@ fn what_does_not_fit_is_an_error_and_nothing_is_cut_off() {
     assert!(reversed.to_bytes().is_err());
     assert!(verification().digits(8..=8).to_bytes().is_ok());
     let two = verification().messages(PinMessages::Two(0, 1));
-    let why = two.to_bytes().unwrap_err().to_string();
-    assert_eq!(why, "there is one message at most when a PIN is verified");
+    let invalid = two.to_bytes().unwrap_err();
+    let why = "there is one message at most when a PIN is verified";
+    assert_eq!(
+        (invalid.description(), invalid.to_string().as_str()),
+        (why, why)
+    );
     let short = PinVerification::new([0x00, 0x20, 0x00], PinFormat::ascii());
     assert!(short.to_bytes().is_err());
     let header = PinVerification::new([0x00, 0x20, 0x00, 0x80], PinFormat::ascii());

@@ -219,6 +219,7 @@ pub(super) fn wants_reset(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Refusal;
 
     fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
         action(Error::new(operation, code).recovery())
@@ -367,6 +368,26 @@ mod tests {
         // What is to be later is, also at first.
         let mut trial = Trial::new(None, None, true);
         assert_eq!(pauses(&mut trial, Action::Retry), 1);
+    }
+
+    /// The caller learns what it was that did not pass, not that the time was over.
+    #[test]
+    fn a_deadline_has_the_last_failure_as_its_cause() {
+        let late = Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD_IN_TIME);
+        let reset = Error::new(Operation::Transmit, ReturnCode::W_RESET_CARD);
+        let gone = Error::new(Operation::Connect, ReturnCode::E_NO_SERVICE);
+        let mut trial = Trial::new(None, None, true);
+        assert_eq!(trial.cause(late.clone()), late);
+        trial.recovers_from(&reset);
+        assert_eq!(trial.last(), Some(reset.clone()));
+        assert_eq!(trial.cause(late.clone()), reset);
+        assert_eq!(trial.cause(gone.clone()), gone);
+        // A deadline is over with its run, and what nothing helps against is nobody's work.
+        assert!(is_recovered_from_later(&reset));
+        assert!(is_recovered_from_later(&gone));
+        assert!(!is_recovered_from_later(&late));
+        let wrong = Error::new(Operation::Transmit, ReturnCode::E_INVALID_PARAMETER);
+        assert!(!is_recovered_from_later(&wrong));
     }
 
     #[test]

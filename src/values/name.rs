@@ -307,6 +307,9 @@ mod tests {
         for refused in [json!("a\0b"), json!([0x52, 0]), json!([256]), json!(1)] {
             assert!(serde_json::from_value::<ReaderName>(refused).is_err());
         }
+        let error = serde_json::from_value::<ReaderName>(json!(1)).unwrap_err();
+        let text = "expected the name of a reader, as text or bytes";
+        assert!(error.to_string().contains(text), "{error}");
     }
 
     #[test]

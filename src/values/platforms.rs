@@ -108,6 +108,12 @@ mod tests {
         assert_eq!(PcscLite.protocol(0x1_0000), Protocol::Other(0x1_0000));
     }
 
+    #[test]
+    fn macos_has_no_entry_for_readers() {
+        let has = [Windows, MacOs, PcscLite].map(Platform::has_plug_and_play);
+        assert_eq!(has, [true, false, true]);
+    }
+
     /// pcsc-lite compares the use that is handed back, so that a wait would end at once while a
     /// card is in use. It is handed back only where changes of use are wanted.
     #[test]

@@ -337,6 +337,28 @@ mod tests {
         assert!(state.is_mute());
     }
 
+    fn status() -> CardStatus {
+        CardStatus {
+            reader_names: vec![ReaderName::new("R").unwrap()],
+            state: CardState::PRESENT | CardState::SPECIFIC,
+            raw_state: 0x0007_0044,
+            event_count: Some(7),
+            protocol: Some(Protocol::T1),
+            atr: Atr::new(&[0x3B, 0x00]).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_status_has_what_it_was_made_of() {
+        let status = status();
+        assert_eq!(status.reader_names(), ["R"]);
+        assert_eq!(status.state(), CardState::PRESENT | CardState::SPECIFIC);
+        assert_eq!(status.raw_state(), 0x0007_0044);
+        assert_eq!(status.event_count(), Some(7));
+        assert_eq!(status.protocol(), Some(Protocol::T1));
+        assert_eq!(status.atr().as_bytes(), [0x3B, 0x00]);
+    }
+
     #[cfg(feature = "serde")]
     #[test]
     fn states_are_stored_with_their_fields() {
@@ -359,21 +381,14 @@ mod tests {
             state
         );
 
-        let status = CardStatus {
-            reader_names: vec![ReaderName::new("R").unwrap()],
-            state: CardState::PRESENT | CardState::SPECIFIC,
-            raw_state: 0x0007_0044,
-            event_count: Some(7),
-            protocol: Some(Protocol::T1),
-            atr: Atr::default(),
-        };
+        let status = status();
         let stored = json!({
             "reader_names": ["R"],
             "state": "present, specific",
             "raw_state": 0x0007_0044,
             "event_count": 7,
             "protocol": "T=1",
-            "atr": "",
+            "atr": "3B 00",
         });
         assert_eq!(json!(status), stored);
         assert_eq!(

@@ -191,7 +191,8 @@ fn documentation() -> String {
         writeln!(text, "| {} | {kind:?} | {recovery:?} |", name(code)).unwrap();
     }
     text += "\nIn some calls a code means something else:\n\n\
-             | Code | Calls | Platforms | Kind | What helps |\n|---|---|---|---|---|\n";
+             | Code | Calls | Platforms | Kind | What helps | What it says |\n\
+             |---|---|---|---|---|---|\n";
     // The same exception of several platforms is one row.
     let mut rows: BTreeMap<_, Vec<&str>> = BTreeMap::new();
     for (platform, called) in [
@@ -203,9 +204,12 @@ fn documentation() -> String {
             let mut calls: BTreeMap<String, Vec<&str>> = BTreeMap::new();
             for &operation in Operation::ALL {
                 let meaning = classify(platform, operation, code);
-                if Some(meaning) != by_code(code) {
+                let text = describe(platform, operation, code);
+                let own = code.description();
+                if Some(meaning) != by_code(code) || text != own {
                     let (kind, recovery) = meaning;
-                    let meaning = format!("{kind:?} | {recovery:?}");
+                    let text = if text == own { "" } else { text };
+                    let meaning = format!("{kind:?} | {recovery:?} | {text}");
                     calls
                         .entry(meaning)
                         .or_default()

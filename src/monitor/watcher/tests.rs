@@ -34,6 +34,10 @@ enum Op {
     Remove(&'static str),
     /// Every call fails with this from now on; or no more.
     Fail(Option<Code>),
+    /// Nobody wants to know any more.
+    Close,
+    /// The wait that is under way ends, as by `SCardCancel`.
+    Cancel,
     /// Every look fails with this in the contexts that there are, or also in those to come.
     Break(Code, Lasting),
     /// The reader is listed that is not known, and not counted: or is known from now on.
@@ -76,7 +80,12 @@ struct World {
     clock: Instant,
     end: Instant,
     closed: bool,
+    cancelled: bool,
     calls: u32,
+    contexts: u32,
+    /// How many entries the last wait had.
+    entries: usize,
+    pauses: Vec<Duration>,
     told: View,
     events: Vec<(Duration, String)>,
     begun: Instant,
@@ -120,6 +129,8 @@ impl World {
                 it.count = it.count.wrapping_add(1);
             }
             Op::Fail(code) => self.failing = *code,
+            Op::Close => self.closed = true,
+            Op::Cancel => self.cancelled = true,
             Op::Break(code, lasting) => self.broken = Some((*code, *lasting)),
             Op::Know(of) => {
                 self.phantom = None;
@@ -214,7 +225,11 @@ impl Simulation {
             clock: now,
             end: now + Duration::from_secs(60),
             closed: false,
+            cancelled: false,
             calls: 0,
+            contexts: 0,
+            entries: 0,
+            pauses: Vec::new(),
             told: View::default(),
             events: Vec::new(),
             begun: now,
@@ -304,6 +319,7 @@ impl Source for Simulation {
 
     fn establish(&self) -> Result<Simulation> {
         self.call()?;
+        self.0.borrow_mut().contexts += 1;
         let broken = &mut self.0.borrow_mut().broken;
         *broken = broken.filter(|(_, lasting)| *lasting == Lasting::ForEver);
         Ok(self.clone())
@@ -330,6 +346,7 @@ impl Host for Simulation {
     }
 
     fn pause(&self, pause: Duration) {
+        self.0.borrow_mut().pauses.push(pause);
         self.advance(Some(pause), false);
     }
 
@@ -378,6 +395,9 @@ impl Service for Simulation {
             if watched.len() > world.capacity {
                 return Err(error(Code::E_INVALID_PARAMETER));
             }
+            if limit != Some(Duration::ZERO) {
+                world.entries = watched.len();
+            }
             let known = |name: &std::ffi::CStr| {
                 let has_entry = world.kind != Kind::MacOs && name == PLUG_AND_PLAY;
                 has_entry || world.readers.iter().any(|it| *it.name.as_c_str() == *name)
@@ -410,7 +430,7 @@ impl Service for Simulation {
             if let Some(code) = self.0.borrow().failing.or(broken) {
                 return Err(error(code));
             }
-            if self.is_closed() {
+            if self.is_closed() || std::mem::take(&mut self.0.borrow_mut().cancelled) {
                 return Err(error(Code::E_CANCELLED));
             }
         }
@@ -711,6 +731,82 @@ fn another_context_cures_a_broken_one_and_nothing_is_reported() {
     }
 }
 
+/// What the service does not take is left out of its calls, and nothing else.
+#[test]
+fn only_too_many_readers_make_calls_smaller() {
+    const NAMES: [&str; 4] = ["A", "B", "C", "D"];
+    for (kind, capacity, entries) in [
+        (Kind::NewLite, 5, 5),
+        // Without the entry for readers that come and go.
+        (Kind::NewLite, 4, 4),
+        (Kind::NewLite, 3, 2),
+        (Kind::MacOs, 4, 4),
+        (Kind::MacOs, 3, 2),
+    ] {
+        let simulation = Simulation::new(kind, &NAMES).set(|world| world.capacity = capacity);
+        simulation.run();
+        assert_eq!(
+            simulation.0.borrow().entries,
+            entries,
+            "{kind:?} {capacity}"
+        );
+        let broken = Op::Break(Code::F_INTERNAL_ERROR, Lasting::InThisContext);
+        let simulation = Simulation::new(kind, &NAMES).later(10.0, &[broken]);
+        simulation.run();
+        let all = if kind == Kind::MacOs { 4 } else { 5 };
+        assert_eq!(simulation.0.borrow().entries, all, "{kind:?}");
+    }
+}
+
+/// Where a call has one entry, it is not that which is too many.
+#[test]
+fn one_reader_is_not_too_many() {
+    for (kind, readers) in [
+        (Kind::NewLite, &[][..]),
+        (Kind::NewLite, &["A"]),
+        (Kind::MacOs, &["A"]),
+    ] {
+        let code = Code::E_INVALID_PARAMETER;
+        let simulation =
+            Simulation::new(kind, readers).later(10.0, &[Op::Break(code, Lasting::ForEver)]);
+        let events = simulation.events();
+        let lost = events.iter().any(|event| event.starts_with("service lost"));
+        assert!(lost, "{kind:?} {readers:?}: {events:?}");
+    }
+}
+
+#[test]
+fn what_fails_when_it_is_closed_is_not_told() {
+    for kind in KINDS {
+        let end = [Op::Close, Op::Fail(Some(Code::E_NO_SERVICE))];
+        let simulation = Simulation::new(kind, &["A"]).later(10.0, &end);
+        assert_eq!(simulation.events(), ["A: reader attached"], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_wait_that_is_cancelled_is_followed_by_another_in_the_same_context() {
+    for kind in KINDS {
+        let simulation = Simulation::new(kind, &["A"])
+            .later(10.0, &[Op::Cancel])
+            .later(10.0, &[Op::Insert("A")]);
+        let expected = [at(0, "A: reader attached"), at(20, "A: card inserted (3B)")];
+        assert_eq!(simulation.run(), expected, "{kind:?}");
+        assert_eq!(simulation.0.borrow().contexts, 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn fruitless_rounds_are_followed_by_pauses_that_grow() {
+    let simulation = Simulation::new(Kind::NewLite, &["A"]).set(|world| world.never_waits = true);
+    simulation.run();
+    let pauses: Vec<u128> = simulation.0.borrow().pauses[..8]
+        .iter()
+        .map(Duration::as_millis)
+        .collect();
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000]);
+}
+
 /// What lasts in every context is reported once, and not taken for too many readers.
 #[test]
 fn a_failure_of_every_context_is_the_end_of_the_service() {
@@ -755,6 +851,16 @@ fn time_fills_the_burst_up_again() {
     // No faster than one in a millisecond.
     let later = begun + Duration::from_secs(60) + 11 * PACE;
     assert!((9..=11).contains(&free(later)));
+}
+
+/// Also where no time between two rounds is enough for one.
+#[test]
+fn twice_the_pace_uses_the_burst_up_in_twice_its_rounds() {
+    let begun = Instant::now();
+    let mut pace = Pace::new(begun);
+    let rounds = (1..2 * BURST + 100).map(|round| begun + round * PACE / 2);
+    let free = rounds.take_while(|now| pace.pause(*now).is_zero()).count();
+    assert_eq!(free, 2 * BURST as usize);
 }
 
 /// As pcsc-lite 2.5 does while cards come and go.
