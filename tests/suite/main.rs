@@ -17,6 +17,7 @@ mod access;
 mod apdu;
 mod attributes;
 mod before_the_service;
+mod beside;
 mod build;
 mod card_async;
 mod codes;
