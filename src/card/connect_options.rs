@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::apdu::ExchangeOptions;
 use crate::limits::AbortHandle;
 use crate::values::{Disposition, Protocols, ShareMode};
 
@@ -23,6 +24,7 @@ pub struct ConnectOptions {
     /// Outer `None`: that of the context.
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) abort: Option<AbortHandle>,
+    pub(crate) exchange_options: ExchangeOptions,
 }
 
 impl ConnectOptions {
@@ -55,6 +57,21 @@ impl ConnectOptions {
     /// A handle that stops the connect, and each call on the card, from any thread.
     pub fn abort_handle(mut self, abort: &AbortHandle) -> ConnectOptions {
         self.abort = Some(abort.clone());
+        self
+    }
+
+    /// How the card's [exchanges](crate::Card::exchange) go, for cards and readers that want it
+    /// otherwise than usual: [`Card::set_exchange_options`](crate::Card::set_exchange_options).
+    ///
+    /// ```
+    /// use scard::ConnectOptions;
+    /// use scard::apdu::{Continuation, ExchangeOptions};
+    ///
+    /// let oath = ExchangeOptions::new().continuation(Continuation::Oath);
+    /// let options = ConnectOptions::new().exchange_options(oath);
+    /// ```
+    pub fn exchange_options(mut self, options: ExchangeOptions) -> ConnectOptions {
+        self.exchange_options = options;
         self
     }
 

@@ -160,6 +160,23 @@ pub trait Transmit: Control {
         self.send(command).map(<[u8]>::to_vec)
     }
 
+    /// The options of every [`exchange`](Transmit::exchange) that is given none:
+    /// [`ExchangeOptions::new`] unless implemented. See
+    /// [`Card::set_exchange_options`](crate::Card::set_exchange_options).
+    fn exchange_options(&self) -> ExchangeOptions {
+        ExchangeOptions::new()
+    }
+
+    /// What the reader says of the most data in one command; `None` if it does not say.
+    /// [`ExchangeOptions::reader_max_data`] has more on it. An exchange asks before a long command
+    /// to a card that takes extended lengths.
+    ///
+    /// Two calls of [`control`](Control::control).
+    fn reader_max_data(&mut self) -> Option<u32> {
+        let features = self.features().ok()?;
+        self.reader_properties(&features).ok()?.max_apdu_data_size()
+    }
+
     /// Exchanges a command: sends it and fetches the whole answer. See
     /// [`Card::exchange`](crate::Card::exchange).
     ///
@@ -167,7 +184,8 @@ pub trait Transmit: Control {
     ///
     /// Those of [`Card::exchange`](crate::Card::exchange).
     fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new())
+        let options = self.exchange_options();
+        self.exchange_with(command, &options)
     }
 
     /// [`exchange`](Transmit::exchange) with options.
@@ -187,6 +205,9 @@ pub trait Transmit: Control {
         let mut options = *options;
         if options.depend_on_card(command) {
             options = options.for_card(&self.atr()?);
+            if options.depend_on_reader(command, self.protocol()) {
+                options = options.for_reader(self.reader_max_data());
+            }
         }
         let mut exchange = Exchange::new(command, self.protocol(), &options)?;
         loop {
@@ -275,6 +296,14 @@ macro_rules! transmit_by_pointer {
                 (**self).send(command)
             }
 
+            fn exchange_options(&self) -> ExchangeOptions {
+                (**self).exchange_options()
+            }
+
+            fn reader_max_data(&mut self) -> Option<u32> {
+                (**self).reader_max_data()
+            }
+
             fn exchange_with(
                 &mut self,
                 command: &Command,
@@ -359,12 +388,29 @@ pub trait AsyncTransmit: AsyncControl {
         }
     }
 
+    /// See [`Transmit::exchange_options`].
+    fn exchange_options(&self) -> ExchangeOptions {
+        ExchangeOptions::new()
+    }
+
+    /// [`Transmit::reader_max_data`] as a future.
+    fn reader_max_data(&mut self) -> impl Future<Output = Option<u32>> + Send {
+        async move {
+            let features = self.features().await.ok()?;
+            let properties = self.reader_properties(&features).await.ok()?;
+            properties.max_apdu_data_size()
+        }
+    }
+
     /// [`Transmit::exchange`] as a future.
     fn exchange(
         &mut self,
         command: &Command,
     ) -> impl Future<Output = Result<Response, ExchangeError>> + Send {
-        async move { self.exchange_with(command, &ExchangeOptions::new()).await }
+        async move {
+            let options = self.exchange_options();
+            self.exchange_with(command, &options).await
+        }
     }
 
     /// [`Transmit::exchange_with`] as a future.
@@ -379,6 +425,9 @@ pub trait AsyncTransmit: AsyncControl {
                 let mut options = *options;
                 if options.depend_on_card(command) {
                     options = options.for_card(&self.atr().await?);
+                    if options.depend_on_reader(command, self.protocol()) {
+                        options = options.for_reader(self.reader_max_data().await);
+                    }
                 }
                 let mut exchange = Exchange::new(command, self.protocol(), &options)?;
                 loop {
@@ -454,6 +503,14 @@ impl<T: AsyncTransmit> AsyncTransmit for &mut T {
 
     async fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         (**self).send(command).await
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        (**self).exchange_options()
+    }
+
+    async fn reader_max_data(&mut self) -> Option<u32> {
+        (**self).reader_max_data().await
     }
 
     async fn exchange_with(

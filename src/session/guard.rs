@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use super::State;
 use super::card::SessionCard;
 use super::recovery::{Action, action, is_recovered_from_later};
-use crate::apdu::CommandBytes;
+use crate::apdu::{CommandBytes, ExchangeOptions};
 use crate::error::{Error, Result};
 use crate::exchange::{Control, Transmit};
 use crate::values::{Atr, Attribute, ControlCode, Protocol, ReaderName};
@@ -101,6 +101,14 @@ impl Transmit for SessionGuard<'_> {
 
     fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.card.send(command)
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.card.exchange_options()
+    }
+
+    fn reader_max_data(&mut self) -> Option<u32> {
+        self.card.reader_max_data()
     }
 }
 

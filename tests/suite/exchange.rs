@@ -75,6 +75,7 @@ fn answers_are_whole_over_every_protocol() {
 fn long_bodies_arrive_whole() {
     for (atr, options) in [
         (CHAINS, ExchangeOptions::new()),
+        (EXTENDS, ExchangeOptions::new()),
         (EXTENDS, ExchangeOptions::new().reader_max_data(65_536)),
         (EXTENDS, ExchangeOptions::new().extended_length(true)),
     ] {
@@ -104,8 +105,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
     for (atr, options) in [
         (T1, ExchangeOptions::new()),
         (T1, ExchangeOptions::new().reader_max_data(65_536)),
-        // The reader is not known, takes short commands alone, or not so much.
-        (EXTENDS, ExchangeOptions::new()),
+        // The reader takes short commands alone, or not so much.
         (EXTENDS, ExchangeOptions::new().reader_max_data(0)),
         (EXTENDS, ExchangeOptions::new().reader_max_data(299)),
         (CHAINS, ExchangeOptions::new().chaining(false)),

@@ -21,6 +21,7 @@ mod codes;
 mod connection;
 mod contactless;
 mod context;
+mod conventions;
 mod deadline;
 mod direct;
 mod endings;
