@@ -40,6 +40,7 @@ mod monitor;
 mod monitor_async;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
+mod pins;
 mod reconnect;
 mod session;
 mod session_async;
