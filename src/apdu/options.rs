@@ -1,5 +1,7 @@
 //! What an exchange may do.
 
+use std::fmt;
+
 use super::command::{Command, Expected, Form};
 use super::continuation::Continuation;
 use super::encoding::{EXTENDED_EXPECTED, SHORT_DATA, SHORT_EXPECTED};
@@ -28,7 +30,9 @@ use crate::values::{Atr, Protocol};
 /// 6. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).
 ///
 /// A command that is [`Form::Extended`] is sent as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// [`Debug`](fmt::Debug) shows what is not as usual.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct ExchangeOptions {
     extended_length: Option<bool>,
@@ -273,6 +277,36 @@ impl Default for ExchangeOptions {
     }
 }
 
+impl fmt::Debug for ExchangeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = ExchangeOptions::new();
+        let mut shown = f.debug_struct("ExchangeOptions");
+        macro_rules! show {
+            ($($field:ident),+) => {
+                $( if self.$field != usual.$field {
+                    shown.field(stringify!($field), &self.$field);
+                } )+
+            };
+        }
+        show!(
+            continuation,
+            extended_length,
+            chaining,
+            envelope,
+            reader_max_data
+        );
+        show!(
+            max_command,
+            max_answer,
+            data_of_warnings,
+            any_instruction,
+            allow_less
+        );
+        show!(max_rounds, max_size, card);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// What the card says of itself in its historical bytes. What it does not say is not possible.
 fn capabilities(atr: &Atr) -> Capabilities {
     let told = atr.parse().capabilities();
@@ -285,6 +319,17 @@ fn capabilities(atr: &Atr) -> Capabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_shows_what_is_not_as_usual() {
+        let usual = ExchangeOptions::new();
+        assert_eq!(format!("{usual:?}"), "ExchangeOptions { .. }");
+        let oath = usual.continuation(Continuation::Oath).max_rounds(3);
+        assert_eq!(
+            format!("{oath:?}"),
+            "ExchangeOptions { continuation: Oath, max_rounds: 3, .. }"
+        );
+    }
 
     #[test]
     fn capabilities_are_read_from_the_historical_bytes() {
