@@ -3,6 +3,7 @@
 
 mod answers;
 mod commands;
+mod example;
 
 use scard::apdu::{
     AnswerProblem, Command, Continuation, Exchange, ExchangeError, ExchangeOptions, Form, Next,
