@@ -237,7 +237,7 @@ impl ExchangeOptions {
         command.data().len() > self.piece() || command.expected().is_more_than(SHORT_EXPECTED)
     }
 
-    /// Whether a command gets extended lengths that could do without, or could not.
+    /// Whether a command that does not fit short lengths goes with extended ones.
     pub(super) fn extends(&self, command: &Command, is_t0: bool) -> bool {
         let possible = self
             .extended_length

@@ -115,8 +115,7 @@ impl Way {
                 };
                 (envelope, whole.as_slice(), None)
             }
-            Kind::Frames if number > 1 => (next_frame(), command.data(), Some(256)),
-            Kind::Frames => (header, command.data(), Some(256)),
+            Kind::Frames if number > 1 => (next_frame(), command.data(), expected),
             Kind::Chain { class } if !is_last => {
                 let part = Header {
                     class: *class,

@@ -145,16 +145,23 @@ fn answering(answer: &'static [u8]) -> VirtualCard {
 #[test]
 fn hostile_cards_are_an_error_of_the_exchange_alone() {
     let too_many = AnswerProblem::TooManyRounds { max: 512 };
-    for (answer, expected) in [
-        (&[0x61, 0x00][..], too_many),
-        (&[0xAA, 0x61, 0x01], too_many),
-        (&[0x90], AnswerProblem::NoStatusWord { len: 1 }),
+    let of_class = |class| {
+        let command = Command::new(class, 0xCB, 0, 0).unwrap();
+        command.with_data(*b"\x5C\x00").unwrap().expecting_all()
+    };
+    for (command, answer, expected) in [
+        (get(), &[0x61, 0x00][..], too_many),
+        (get(), &[0xAA, 0x61, 0x01], too_many),
+        (get(), &[0x90], AnswerProblem::NoStatusWord { len: 1 }),
+        (of_class(0x80), &[0x61, 0x01], too_many),
+        (of_class(0x90), &[0xAA, 0x91, 0xAF], too_many),
+        (of_class(0xA0), &[0x9F, 0x01], too_many),
     ] {
         isolated(|| {
             let fixture = fixture_with(answering(answer));
             let mut card = fixture.connect();
             for _ in 0..2 {
-                match card.exchange(&get()).unwrap_err() {
+                match card.exchange(&command).unwrap_err() {
                     ExchangeError::Answer { problem, .. } => assert_eq!(problem, expected),
                     error => panic!("{error}"),
                 }

@@ -51,7 +51,7 @@ fn commands_reach_the_card_unchanged_at_every_size() {
 fn the_largest_command_and_answer_work_end_to_end() {
     isolated(|| {
         let whole: Vec<u8> = (0..65_536_u32).map(|i| (i % 251) as u8).collect();
-        let answer = [&whole[..], &OK].concat();
+        let answer = [&whole[..], OK].concat();
         let card = VirtualCard::new(move |_: &[u8]| answer.clone());
         let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
         let fixture = Fixture::of(sandbox.card(0, card).start().unwrap());
