@@ -38,16 +38,6 @@ impl Expected {
             Expected::All => Some(most),
         }
     }
-
-    /// Whether more than this may come of what is asked for.
-    pub(super) fn is_more_than(self, number: u32) -> bool {
-        match self {
-            Expected::None => false,
-            Expected::Exactly(expected) => expected > number,
-            // What one short command can ask for is as much as the caller could know of.
-            Expected::All => number < SHORT_EXPECTED,
-        }
-    }
 }
 
 /// How the lengths of a command are written.

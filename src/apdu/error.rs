@@ -130,8 +130,7 @@ impl StatusError {
     /// Whose meaning the status word has, as far as the command's class tells: what `Display` goes
     /// by.
     pub fn family(&self) -> StatusFamily {
-        self.command
-            .map_or(StatusFamily::Iso7816, StatusFamily::of_command)
+        StatusFamily::of(self.command)
     }
 
     /// The command; `None` if the response was not got by an

@@ -54,8 +54,8 @@ pub struct Exchange<'c> {
     step: Step,
     /// What the command under way asks for.
     expected: Option<u32>,
-    /// What the command is to ask for, if it asks for less.
-    asked_less: Option<u32>,
+    /// What the command asks for and what it expects, if that is more.
+    asked_less: Option<(u32, u32)>,
     /// The command under way was sent once already, with another Le.
     corrected: bool,
     /// The command that fetches more, and the status word that announced it.
@@ -113,14 +113,20 @@ impl<'c> Exchange<'c> {
         }
         let rule = Rule::of(options.continuation, header, is_t0);
         let way = Way::of(command, &rule, is_t0, options)?;
-        let wanted = command.expected().number(way.is_extended());
+        let possible = command.expected().number(way.is_extended());
         let says_le = way.says_le(command, is_t0);
-        let asked = wanted.map(|wanted| wanted.min(options.max_answer));
+        let asked = possible.map(|possible| possible.min(options.max_answer));
+        let wanted = match command.expected() {
+            Expected::Exactly(wanted) => Some(wanted),
+            Expected::None | Expected::All => possible,
+        };
         let mut exchange = Exchange {
             whole: command,
             step: way.first_step(command),
             expected: asked.filter(|_| says_le),
-            asked_less: asked.filter(|&asked| says_le && command.expected().is_more_than(asked)),
+            asked_less: asked
+                .zip(wanted)
+                .filter(|(asked, wanted)| says_le && asked < wanted),
             corrected: false,
             fetch: (rule.get_response(), StatusWord::SUCCESS),
             may_hold_back: is_t0
@@ -226,15 +232,21 @@ impl<'c> Exchange<'c> {
 
     /// What is fetched is here, or was refused.
     fn fetched(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
-        let class = status.class();
-        let is_refusal = matches!(
-            class,
-            StatusClass::ExecutionError | StatusClass::CheckingError
-        );
+        let is_frame = self.fetch.0 != self.rule.get_response();
+        let is_refusal = match status.class() {
+            StatusClass::ExecutionError | StatusClass::CheckingError => true,
+            // DESFire says in the last frame what became of the command.
+            StatusClass::Other => data.is_empty() && !is_frame,
+            StatusClass::Success | StatusClass::Warning => false,
+        };
         if !is_refusal {
             return self.done(data, status);
         }
-        if let Some(header) = self.rule.second(status) {
+        let second = match is_frame {
+            true => None,
+            false => self.rule.second(status),
+        };
+        if let Some(header) = second {
             self.one_more_round()?;
             self.fetch.0 = header;
             let step = self.step;
@@ -288,13 +300,14 @@ impl<'c> Exchange<'c> {
 
     fn done(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
         self.take(data)?;
-        let asked_for = self.asked_less.filter(|&asked| {
-            let len = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
-            let announced = matches!(self.step, Step::GetResponse { .. });
-            !announced && len >= asked && self.whole.expected().is_more_than(len)
-        });
-        if let (Some(asked), Expected::Exactly(expected), false) =
-            (asked_for, self.whole.expected(), self.options.allow_less)
+        let len = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
+        // What is announced is fetched, however much it is.
+        let was_announced = matches!(self.step, Step::GetResponse { .. });
+        let cut_off = self
+            .asked_less
+            .filter(|(asked, wanted)| !was_announced && (*asked..*wanted).contains(&len));
+        if let (Some((asked, _)), Expected::Exactly(expected), false) =
+            (cut_off, self.whole.expected(), self.options.allow_less)
         {
             return Err(self.problem(AnswerProblem::AskedForLess { asked, expected }));
         }
@@ -304,7 +317,7 @@ impl<'c> Exchange<'c> {
             status,
             command: Some(self.whole.header()),
             step,
-            asked_for,
+            asked_for: cut_off.map(|(asked, _)| asked),
             secret: self.whole.is_secret(),
         }))
     }

@@ -234,7 +234,7 @@ impl ExchangeOptions {
 
     /// Whether a command does not fit short lengths, or those of the reader.
     fn is_long(&self, command: &Command) -> bool {
-        command.data().len() > self.piece() || command.expected().is_more_than(SHORT_EXPECTED)
+        command.data().len() > self.piece() || command.needs_extended()
     }
 
     /// Whether a command that does not fit short lengths goes with extended ones.

@@ -95,7 +95,7 @@ impl Response {
     ///
     /// Any other status word.
     pub fn ok(self) -> Result<Vec<u8>, StatusError> {
-        let family = self.family();
+        let family = StatusFamily::of(self.command);
         let accepted = self.accept(|status| status.is_success_in(family))?;
         Ok(accepted.data)
     }
@@ -107,14 +107,8 @@ impl Response {
     ///
     /// Any other status word.
     pub fn accept_warnings(self) -> Result<Response, StatusError> {
-        let family = self.family();
+        let family = StatusFamily::of(self.command);
         self.accept(|status| status.is_success_in(family) || status.is_warning())
-    }
-
-    /// Whose meaning the status word has.
-    fn family(&self) -> StatusFamily {
-        self.command
-            .map_or(StatusFamily::Iso7816, StatusFamily::of_command)
     }
 
     /// Accepts the status words that `accepts` does.

@@ -48,6 +48,10 @@ impl StatusFamily {
         }
     }
 
+    pub(super) fn of(command: Option<Header>) -> StatusFamily {
+        command.map_or(StatusFamily::Iso7816, StatusFamily::of_command)
+    }
+
     fn meaning(self, status: StatusWord) -> Option<&'static str> {
         let table = match self {
             StatusFamily::Iso7816 => return None,

@@ -216,7 +216,8 @@ macro_rules! entry_settings {
         /// Leaves out Lc where the command has no data, so that it has four bytes instead of five.
         ///
         /// The reader puts the PIN behind it and sets Lc. Part 10 does not say which of the two it
-        /// is to get: readers differ. The SPR532 of SCM wants four, others take Lc = 00 alone.
+        /// is to get, and readers differ: the driver for CCID readers prepares the SPR532 of SCM for
+        /// four bytes, and only for those.
         pub fn without_lc(mut self) -> Self {
             self.entry.without_lc = true;
             self

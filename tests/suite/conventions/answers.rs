@@ -30,6 +30,7 @@ fn a_refusal_to_give_the_rest_is_not_the_status_of_the_command() {
         ("80CA000000", &["6128", "6985"], 0x6128, 0x6985),
         ("80CA000000", &["6128", "6400"], 0x6128, 0x6400),
         ("A0A40000023F00", &["9F16", "6F00"], 0x9F16, 0x6F00),
+        ("A0A40000023F00", &["9F16", "9404"], 0x9F16, 0x9404),
         ("00B0000000", &["6101", "6C02", "6C03"], 0x6101, 0x6C03),
         // Not even after a warning whose data had begun to come.
         (
@@ -53,6 +54,18 @@ fn a_refusal_to_give_the_rest_is_not_the_status_of_the_command() {
         assert_eq!(error.status(), None);
         assert!(error.command_may_have_run());
     }
+    // A SIM adds to its answer that it has a command for the phone.
+    let (response, _) = over_t0("A0A40000023F00", &["9F01", "AA910B"]);
+    assert_eq!(response.unwrap().status(), StatusWord(0x910B));
+    // DESFire says at the end what became of the command; GET RESPONSE means nothing to it.
+    let options = ExchangeOptions::new();
+    let mut card = script(&["AA91AF", "91AE"]);
+    let (response, _) = exchange(&command("90BD000000"), false, &options, &mut card);
+    assert_eq!(response.unwrap().status(), StatusWord(0x91AE));
+    let mut card = script(&["AA91AF", "6E00"]);
+    let (refused, sent) = exchange(&command("90BD000000"), false, &options, &mut card);
+    assert!(refused.is_err());
+    assert_eq!(sent, ["90BD000000", "90AF000000"]);
     // A warning about the data is one about the command.
     let (response, _) = over_t0("00B0000000", &["AA6102", "BB6282"]);
     let response = response.unwrap();

@@ -188,6 +188,12 @@ fn nobody_gets_less_than_was_expected_without_a_word() {
     let read = command("00B0000000");
     let (response, _) = exchange(&read, false, &usual, &mut script(&[&silent]));
     assert_eq!(response.unwrap().asked_for(), None);
+    let extended = read.clone().in_form(Form::Extended).unwrap();
+    let fewer = usual.max_answer_data(300);
+    let silent = format!("{}9000", hex::encode(content(300)));
+    let (response, sent) = exchange(&extended, false, &fewer, &mut script(&[&silent]));
+    assert_eq!(sent, ["00B0000000012C"]);
+    assert_eq!(response.unwrap().asked_for(), Some(300));
     let fewer = usual.max_answer_data(2);
     let (response, _) = exchange(&read, false, &fewer, &mut script(&["AABB9000"]));
     assert_eq!(response.unwrap().asked_for(), Some(2));
