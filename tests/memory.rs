@@ -11,8 +11,10 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use scard::apdu::{Command, ExchangeOptions};
-use scard::{Control, Session, Transmit as _};
+use scard::apdu::{Command, Exchange, ExchangeOptions};
+use scard::features::pace::{Pace, Password};
+use scard::features::{Pin, PinFormat};
+use scard::{Control, Protocol, Session, Transmit as _};
 use scard_testkit::atr::T1;
 use scard_testkit::isolated;
 use support::iso7816::Iso7816;
@@ -124,6 +126,17 @@ fn nothing_is_left_of_a_secret_command() {
             let long = long.with_data(PIN.repeat(20)).unwrap();
             let chains = ExchangeOptions::new().chaining(true);
             let _ = card.exchange_with(&long, &chains).unwrap();
+            let envelope = ExchangeOptions::new().envelope(true);
+            drop(Exchange::new(&long, Some(Protocol::T0), &envelope).unwrap());
+            // Made of what was typed.
+            let pin = Pin::new(PIN.to_vec());
+            let format = PinFormat::ascii();
+            let typed = Command::verify(0x81, format, &pin).unwrap();
+            let _ = card.exchange(&typed).unwrap();
+            drop(Command::change_pin(0x81, format, &pin, &pin).unwrap());
+            let pace = Pace::new(Password::Pin).secret(pin);
+            drop(pace.to_bytes().unwrap());
+            drop(pace.clone());
             // Where the command is copied for the thread of the call.
             card.set_timeout(Some(SOON));
             card.transmit(&bytes).unwrap();

@@ -39,6 +39,15 @@ pub(super) fn of_get_response(class: u8) -> u8 {
     }
 }
 
+/// The interindustry class of the same logical channel, without chaining and secure messaging.
+pub(super) fn interindustry(class: u8) -> u8 {
+    match class {
+        0x00..=0x1F | 0x80..=0x8F => class & 0x03,
+        0x40..=0x7F | 0xC0..=0xCF | 0xE0..=0xEF => 0x40 | class & 0x0F,
+        _ => 0x00,
+    }
+}
+
 /// The logical channel that a class says, where it says one.
 pub(super) fn channel(class: u8) -> Option<u8> {
     match class {
@@ -97,6 +106,17 @@ mod tests {
             (0xFF, 0xFF),
         ] {
             assert_eq!(of_get_response(class), fetching, "{class:02X}");
+        }
+    }
+
+    #[test]
+    fn the_interindustry_class_has_the_same_channel() {
+        for class in 0..=0xFF {
+            let found = interindustry(class);
+            assert!(matches!(found, 0x00..=0x03 | 0x40..=0x4F), "{class:02X}");
+            if let Some(number) = channel(class) {
+                assert_eq!(channel(found), Some(number), "{class:02X}");
+            }
         }
     }
 

@@ -86,13 +86,17 @@ pub struct Command {
 impl Command {
     /// A command without data that expects none.
     ///
+    /// Any instruction is fine, 6X and 9X, too; over T=0, most cards could not tell those from
+    /// procedure bytes, so that an [exchange](crate::Card::exchange)
+    /// [refuses](super::ExchangeOptions::any_instruction) them there.
+    ///
     /// # Errors
     ///
-    /// Class FF is not a valid class, and instructions 6X and 9X cannot be told from status words.
+    /// Class FF is not a valid class.
     pub fn new(class: u8, instruction: u8, p1: u8, p2: u8) -> Result<Command, InvalidCommand> {
         match class {
             class::PSEUDO => Err(InvalidCommand::Class),
-            _ => Command::with_header(class, instruction, p1, p2),
+            _ => Ok(Command::with_header(class, instruction, p1, p2)),
         }
     }
 
@@ -102,20 +106,15 @@ impl Command {
     /// ```
     /// use scard::apdu::Command;
     ///
-    /// let get_uid = Command::pseudo(0xCA, 0x00, 0x00)?.expecting_all();
+    /// let get_uid = Command::pseudo(0xCA, 0x00, 0x00).expecting_all();
     /// assert_eq!(*get_uid.to_bytes(), *b"\xFF\xCA\x00\x00\x00");
-    /// # Ok::<(), scard::apdu::InvalidCommand>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// Instructions 6X and 9X.
-    pub fn pseudo(instruction: u8, p1: u8, p2: u8) -> Result<Command, InvalidCommand> {
+    pub fn pseudo(instruction: u8, p1: u8, p2: u8) -> Command {
         Command::with_header(class::PSEUDO, instruction, p1, p2)
     }
 
-    fn with_header(class: u8, instruction: u8, p1: u8, p2: u8) -> Result<Command, InvalidCommand> {
-        let command = Command {
+    fn with_header(class: u8, instruction: u8, p1: u8, p2: u8) -> Command {
+        Command {
             header: Header {
                 class,
                 instruction,
@@ -126,8 +125,7 @@ impl Command {
             expected: Expected::None,
             form: Form::Auto,
             sensitive: false,
-        };
-        command.checked()
+        }
     }
 
     /// SELECT of an application by its identifier: `00 A4 04 00`, with all of the answer.
@@ -204,10 +202,6 @@ impl Command {
     }
 
     fn checked(self) -> Result<Command, InvalidCommand> {
-        let instruction = self.header.instruction;
-        if matches!(instruction >> 4, 0x6 | 0x9) {
-            return Err(InvalidCommand::Instruction(instruction));
-        }
         let len = self.data.len();
         if len > EXTENDED_DATA {
             return Err(InvalidCommand::DataTooLong { len });
@@ -327,27 +321,15 @@ impl Command {
     /// MANAGE CHANNEL that opens a logical channel and lets the card choose its number, which
     /// is the answer's one byte. See [`LogicalChannel`](crate::LogicalChannel).
     pub fn open_channel() -> Command {
-        Command::manage_channel(0x00, 0x00, Expected::Exactly(1))
+        Command {
+            expected: Expected::Exactly(1),
+            ..Command::with_header(0x00, 0x70, 0x00, 0x00)
+        }
     }
 
     /// MANAGE CHANNEL that closes a logical channel, sent on the basic one.
     pub fn close_channel(channel: u8) -> Command {
-        Command::manage_channel(0x80, channel, Expected::None)
-    }
-
-    fn manage_channel(p1: u8, p2: u8, expected: Expected) -> Command {
-        Command {
-            header: Header {
-                class: 0x00,
-                instruction: 0x70,
-                p1,
-                p2,
-            },
-            data: Zeroizing::default(),
-            expected,
-            form: Form::Auto,
-            sensitive: false,
-        }
+        Command::with_header(0x00, 0x70, 0x80, channel)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::header::Header;
+use super::status_family::StatusFamily;
 use super::status_word::StatusWord;
 use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, HandleError, Recovery, chain, write_layer};
@@ -20,9 +21,6 @@ pub enum InvalidCommand {
     /// Class FF.
     #[error("class FF is invalid for a card; PC/SC's commands for the reader are made as such")]
     Class,
-    /// An instruction that a card could take for a procedure byte.
-    #[error("instruction {0:02X} is invalid: 6X and 9X are status words")]
-    Instruction(u8),
     /// More data than an extended length can say.
     #[error("{len} bytes of data are too many, 65535 is the most")]
     DataTooLong {
@@ -82,7 +80,7 @@ pub enum Step {
         /// How many there are.
         of: u32,
     },
-    /// A GET RESPONSE.
+    /// A GET RESPONSE, or what the [`Continuation`](super::Continuation) has instead.
     GetResponse {
         /// Which one, from 1.
         number: u32,
@@ -121,7 +119,7 @@ impl fmt::Display for Where {
 /// command 00 A4 04 00 failed: file or application not found (6A82)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{} failed: {status}", Where(*.command, *.step))]
+#[error("{} failed: {}", Where(*.command, *.step), self.status.display_in(self.family()))]
 pub struct StatusError {
     pub(super) command: Option<Header>,
     pub(super) step: Step,
@@ -129,6 +127,12 @@ pub struct StatusError {
 }
 
 impl StatusError {
+    /// Whose meaning the status word has, as far as the command's class tells: what `Display` goes
+    /// by.
+    pub fn family(&self) -> StatusFamily {
+        StatusFamily::of(self.command)
+    }
+
     /// The command; `None` if the response was not got by an
     /// [exchange](crate::Card::exchange).
     pub fn command(&self) -> Option<Header> {
@@ -190,6 +194,35 @@ pub enum AnswerProblem {
         /// [`ExchangeOptions::max_size`](super::ExchangeOptions::max_size).
         max: usize,
     },
+    /// The card announced the rest of an answer, and refuses to give it: the data are lost. The
+    /// status word is that of GET RESPONSE or its like, not the command's own, which has run.
+    /// [`ExchangeOptions::continuation`](super::ExchangeOptions::continuation) knows other ways to
+    /// ask.
+    #[error(
+        "the card announced the rest of the answer ({announced:04X}) and refused it: {refused}"
+    )]
+    RestRefused {
+        /// The status word that announced it.
+        announced: StatusWord,
+        /// The status word that refused it.
+        refused: StatusWord,
+    },
+    /// The command expects more than could be asked for, and the card gave as much as it was asked
+    /// for: there may be more. [`ExchangeOptions::extended_length`] asks for all of it, and
+    /// [`ExchangeOptions::allow_less`] returns what there is.
+    ///
+    /// [`ExchangeOptions::extended_length`]: super::ExchangeOptions::extended_length
+    /// [`ExchangeOptions::allow_less`]: super::ExchangeOptions::allow_less
+    #[error(
+        "{expected} bytes were expected, only {asked} could be asked for, and there may be more: \
+         see ExchangeOptions::extended_length and allow_less"
+    )]
+    AskedForLess {
+        /// How much was asked for.
+        asked: u32,
+        /// How much the command expects.
+        expected: u32,
+    },
     /// The card opened a logical channel and did not say which.
     #[error("the answer does not say a logical channel from 1 to 19")]
     NoChannel,
@@ -200,10 +233,22 @@ pub enum AnswerProblem {
 #[non_exhaustive]
 pub enum TooLong {
     /// Extended length and chaining were ruled out, or are not known to be possible.
-    #[error("neither extended length nor chaining is known to be possible")]
+    #[error(
+        "neither extended length nor chaining is known to be possible; \
+         ExchangeOptions::extended_length and chaining say that it is"
+    )]
     NoWay,
+    /// The same over T=0, which has no extended length of its own.
+    #[error(
+        "chaining is not known to be possible, and T=0 has no extended length; \
+         ExchangeOptions::chaining and envelope say that the card takes it"
+    )]
+    NoWayOverT0,
     /// Chaining would be possible, but not with this class.
-    #[error("extended length is not known to be possible, and the class has no chaining")]
+    #[error(
+        "extended length is not known to be possible, and the class has no chaining; \
+         ExchangeOptions::extended_length says that it is"
+    )]
     NoChaining,
 }
 
@@ -242,6 +287,17 @@ pub enum ExchangeError {
         len: usize,
         /// Why.
         why: TooLong,
+    },
+    /// An instruction that a card could not tell from a procedure byte of T=0. Nothing was sent.
+    /// [`ExchangeOptions::any_instruction`](super::ExchangeOptions::any_instruction) sends it.
+    #[error(
+        "command {command}: over T=0, instructions 6X and 9X are taken for procedure bytes; \
+         ExchangeOptions::any_instruction sends them anyway"
+    )]
+    #[non_exhaustive]
+    Instruction {
+        /// The command.
+        command: Header,
     },
     /// A PC/SC call failed.
     #[error(fmt = call_failed)]
@@ -318,7 +374,9 @@ impl ExchangeError {
     pub fn recovery(&self) -> Recovery {
         match self {
             ExchangeError::Card { error, .. } => error.recovery(),
-            ExchangeError::Invalid(_) | ExchangeError::TooLong { .. } => Recovery::FixCall,
+            ExchangeError::Invalid(_)
+            | ExchangeError::TooLong { .. }
+            | ExchangeError::Instruction { .. } => Recovery::FixCall,
             ExchangeError::Answer { .. } | ExchangeError::Status(_) => Recovery::None,
         }
     }
@@ -337,7 +395,9 @@ impl ExchangeError {
     /// Even if the step that failed did not get there, those before it did.
     pub fn command_may_have_run(&self) -> bool {
         match self {
-            ExchangeError::Invalid(_) | ExchangeError::TooLong { .. } => false,
+            ExchangeError::Invalid(_)
+            | ExchangeError::TooLong { .. }
+            | ExchangeError::Instruction { .. } => false,
             ExchangeError::Card {
                 error, answered, ..
             } => *answered > 0 || error.command_may_have_run(),

@@ -5,14 +5,16 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::class;
-use super::command::{Command, Form};
+use super::command::{Command, Expected};
 use super::command_bytes::CommandBytes;
-use super::encoding::{SHORT_DATA, encode};
-use super::error::{AnswerProblem, ExchangeError, Step, TooLong};
+use super::continuation::Rule;
+use super::encoding::encode;
+use super::error::{AnswerProblem, ExchangeError, Step};
 use super::header::Header;
 use super::options::ExchangeOptions;
 use super::response::{Response, split};
-use super::status_word::StatusWord;
+use super::status_word::{StatusClass, StatusWord};
+use super::way::Way;
 use crate::error::Error;
 use crate::values::Protocol;
 
@@ -47,18 +49,24 @@ use crate::values::Protocol;
 #[must_use]
 pub struct Exchange<'c> {
     whole: &'c Command,
-    extended: bool,
-    /// The class of all parts but the last.
-    part_class: u8,
+    way: Way,
+    rule: Rule,
     step: Step,
     /// What the command under way asks for.
     expected: Option<u32>,
+    /// What the command asks for and what it expects, if that is more.
+    asked_less: Option<(u32, u32)>,
     /// The command under way was sent once already, with another Le.
     corrected: bool,
+    /// The command that fetches more, and the status word that announced it.
+    fetch: (Header, StatusWord),
+    /// The card may hold back the data that belong to a warning.
+    may_hold_back: bool,
+    /// The warning whose data are fetched, and the step that it ended.
+    warning: Option<(StatusWord, Step)>,
     rounds: u32,
     answered: u32,
-    max_rounds: u32,
-    max_size: usize,
+    options: ExchangeOptions,
     /// The command under way.
     bytes: Zeroizing<Vec<u8>>,
     /// The answer so far.
@@ -82,64 +90,59 @@ impl<'c> Exchange<'c> {
     /// who is to leave Le out; of drivers, some do, and others fail (GemCCID on Windows
     /// reports a mute card). A command without body and Le stays four bytes. What differs for
     /// the caller: 61XX has all there is fetched, which can be more than was expected; and a
-    /// card that answers 9000 at once has no answer to give.
+    /// card that answers 9000 at once has no answer to give. Commands of class FF, which the
+    /// reader answers, go as they are.
     ///
-    /// Commands of class FF are treated no differently, although the reader answers them: over
-    /// T=0, one with body and Le is better sent as it is, with
-    /// [`transmit`](crate::Card::transmit).
-    ///
-    /// The options know nothing of the card's ATR here:
+    /// The options know nothing of the card's ATR and the reader here:
     /// [`extended_length`](ExchangeOptions::extended_length) and
     /// [`chaining`](ExchangeOptions::chaining) are impossible unless set.
     ///
     /// # Errors
     ///
-    /// [`ExchangeError::TooLong`].
+    /// [`ExchangeError::TooLong`]; [`ExchangeError::Instruction`] over T=0.
     pub fn new(
         command: &'c Command,
         protocol: Option<Protocol>,
         options: &ExchangeOptions,
     ) -> Result<Exchange<'c>, ExchangeError> {
         let is_t0 = protocol == Some(Protocol::T0);
-        let extended = match command.form() {
-            Form::Extended => true,
-            Form::Short => false,
-            Form::Auto => command.needs_extended() && options.extend(command, is_t0),
-        };
-        let len = command.data().len();
         let header = command.header();
-        let (mut part_class, mut step) = (header.class, Step::Command);
-        if !extended && len > SHORT_DATA {
-            let (possible, any_class) = options.chain();
-            let chained = class::chained(header.class, any_class).filter(|_| possible);
-            part_class = chained.ok_or(ExchangeError::TooLong {
-                command: header,
-                len,
-                why: match possible {
-                    true => TooLong::NoChaining,
-                    false => TooLong::NoWay,
-                },
-            })?;
-            let of = u32::try_from(len.div_ceil(SHORT_DATA)).unwrap_or(u32::MAX);
-            step = Step::Part { number: 1, of };
+        let for_card = header.class != class::PSEUDO;
+        if is_t0 && for_card && header.is_procedure_byte() && !options.any_instruction {
+            return Err(ExchangeError::Instruction { command: header });
         }
-        let without_le = is_t0 && !extended && len > 0;
+        let rule = Rule::of(options.continuation, header, is_t0);
+        let way = Way::of(command, &rule, is_t0, options)?;
+        let possible = command.expected().number(way.is_extended());
+        let says_le = way.says_le(command, is_t0);
+        let asked = possible.map(|possible| possible.min(options.max_answer));
+        let wanted = match command.expected() {
+            Expected::Exactly(wanted) => Some(wanted),
+            Expected::None | Expected::All => possible,
+        };
         let mut exchange = Exchange {
             whole: command,
-            extended,
-            part_class,
-            step,
-            expected: match without_le {
-                true => None,
-                false => command.expected().number(extended),
-            },
+            step: way.first_step(command),
+            expected: asked.filter(|_| says_le),
+            asked_less: asked
+                .zip(wanted)
+                .filter(|(asked, wanted)| says_le && asked < wanted),
             corrected: false,
+            fetch: (rule.get_response(), StatusWord::SUCCESS),
+            may_hold_back: is_t0
+                && for_card
+                && !says_le
+                && wanted.is_some()
+                && options.data_of_warnings
+                && rule.fetches(),
+            warning: None,
             rounds: 0,
             answered: 0,
-            max_rounds: options.max_rounds,
-            max_size: options.max_size,
+            options: *options,
             bytes: Zeroizing::default(),
             data: Zeroizing::default(),
+            way,
+            rule,
         };
         exchange.write();
         Ok(exchange)
@@ -167,54 +170,115 @@ impl<'c> Exchange<'c> {
 
     /// Takes the answer to the command, status word included.
     ///
-    /// - 61XX: the rest is fetched by GET RESPONSE, in the same class; without the bits for
-    ///   chaining and secure messaging, because the answer is protected as a whole.
-    ///   Proprietary classes are kept, but 8X and EX lose secure messaging as GlobalPlatform
-    ///   and ETSI have it.
+    /// - 61XX, or what the [`Continuation`](super::Continuation) has instead: the rest is
+    ///   fetched. The status word of the whole is that of the last command; if that is an error,
+    ///   the rest was refused, and the exchange fails with [`AnswerProblem::RestRefused`].
     /// - 6CXX: the command is sent again with this Le, once, if it had one. Not the last part
     ///   of a chain: a card that has dropped the parts before would take it for the whole.
-    /// - 9000 for a part of a chain: the next part follows. Anything else ends the exchange.
+    /// - 62XX and 63XX over T=0 to a command that expects data and could not say so: the data
+    ///   are [fetched](ExchangeOptions::data_of_warnings), and the warning is the status word of
+    ///   the whole, also if there are none.
+    /// - 9000 for a part of a chain, 91AF for one of DESFire's frames: the next part follows.
+    ///   Anything else ends the exchange.
     ///
     /// # Errors
     ///
-    /// [`ExchangeError::Answer`] if it has no status word, or if the card wants to go on past
-    /// the limits of the options.
+    /// [`ExchangeError::Answer`] if it has no status word, if the rest of the answer is refused,
+    /// if the card wants to go on past the limits of the options, or if it gives as much as it
+    /// [was asked for](AnswerProblem::AskedForLess), and that was less than the command expects.
     pub fn answered(mut self, answer: &[u8]) -> Result<Next<'c>, ExchangeError> {
         let (data, status) = split(answer).map_err(|problem| self.problem(problem))?;
         self.answered = self.answered.saturating_add(1);
         if let Step::Part { number, of } = self.step {
             if number < of {
-                if status == StatusWord::SUCCESS {
-                    return Ok(self.go_on(Step::Part {
-                        number: number + 1,
-                        of,
-                    }));
-                }
-                return self.done(data, status);
+                let number = number + 1;
+                return match self.way.goes_on_after(status) {
+                    true => Ok(self.go_on(Step::Part { number, of })),
+                    false => self.done(data, status),
+                };
             }
         }
-        let le = match self.step {
-            Step::Part { .. } => None,
-            Step::Command | Step::GetResponse { .. } => status.correct_le(),
-        };
-        if let (Some(le), Some(_), false) = (le, self.expected, self.corrected) {
+        if let Some(le) = self.correction(status) {
             self.one_more_round()?;
             self.expected = Some(le);
             self.corrected = true;
             let step = self.step;
             return Ok(self.go_on(step));
         }
-        let Some(more) = status.more_available() else {
-            return self.done(data, status);
+        if let Some((header, le)) = self.rule.announced(status) {
+            self.take(data)?;
+            return self.fetch(header, status, le);
+        }
+        match self.step {
+            Step::GetResponse { .. } => self.fetched(data, status),
+            Step::Command | Step::Part { .. } => {
+                if self.may_hold_back && data.is_empty() && status.is_warning() {
+                    self.warning = Some((status, self.step));
+                    let expected = self.whole.expected().number(false);
+                    let header = self.rule.get_response();
+                    return self.fetch(header, status, expected.unwrap_or(256));
+                }
+                self.done(data, status)
+            }
+        }
+    }
+
+    /// The Le with which the command is to be sent again.
+    fn correction(&self, status: StatusWord) -> Option<u32> {
+        let le = status.correct_le()?;
+        let is_part = matches!(self.step, Step::Part { .. });
+        (!is_part && !self.corrected && self.expected.is_some()).then_some(le)
+    }
+
+    /// What is fetched is here, or was refused.
+    fn fetched(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
+        let is_frame = self.fetch.0 != self.rule.get_response();
+        let is_refusal = match status.class() {
+            StatusClass::ExecutionError | StatusClass::CheckingError => true,
+            // DESFire says in the last frame what became of the command.
+            StatusClass::Other => data.is_empty() && !is_frame,
+            StatusClass::Success | StatusClass::Warning => false,
         };
-        self.take(data)?;
+        if !is_refusal {
+            return self.done(data, status);
+        }
+        let second = match is_frame {
+            true => None,
+            false => self.rule.second(status),
+        };
+        if let Some(header) = second {
+            self.one_more_round()?;
+            self.fetch.0 = header;
+            let step = self.step;
+            return Ok(self.go_on(step));
+        }
+        match self.warning {
+            // Nothing was announced, so nothing is missing.
+            Some((warning, _)) if self.data.is_empty() => self.done(&[], warning),
+            _ => Err(self.problem(AnswerProblem::RestRefused {
+                announced: self.fetch.1,
+                refused: status,
+            })),
+        }
+    }
+
+    fn fetch(
+        mut self,
+        header: Header,
+        announced: StatusWord,
+        le: u32,
+    ) -> Result<Next<'c>, ExchangeError> {
         self.one_more_round()?;
-        self.expected = Some(more);
-        self.corrected = false;
         let number = match self.step {
-            Step::GetResponse { number } => number.saturating_add(1),
+            Step::GetResponse { number } => {
+                self.rule.settled();
+                number.saturating_add(1)
+            }
             Step::Command | Step::Part { .. } => 1,
         };
+        self.fetch = (header, announced);
+        self.expected = Some(le.min(self.options.max_answer));
+        self.corrected = false;
         Ok(self.go_on(Step::GetResponse { number }))
     }
 
@@ -236,19 +300,32 @@ impl<'c> Exchange<'c> {
 
     fn done(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
         self.take(data)?;
+        let len = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
+        // What is announced is fetched, however much it is.
+        let was_announced = matches!(self.step, Step::GetResponse { .. });
+        let cut_off = self
+            .asked_less
+            .filter(|(asked, wanted)| !was_announced && (*asked..*wanted).contains(&len));
+        if let (Some((asked, _)), Expected::Exactly(expected), false) =
+            (cut_off, self.whole.expected(), self.options.allow_less)
+        {
+            return Err(self.problem(AnswerProblem::AskedForLess { asked, expected }));
+        }
+        let (status, step) = self.warning.unwrap_or((status, self.step));
         Ok(Next::Done(Response {
             data: std::mem::take(&mut *self.data),
             status,
             command: Some(self.whole.header()),
-            step: self.step,
+            step,
+            asked_for: cut_off.map(|(asked, _)| asked),
             secret: self.whole.is_secret(),
         }))
     }
 
     fn take(&mut self, data: &[u8]) -> Result<(), ExchangeError> {
         let len = self.data.len().saturating_add(data.len());
-        if len > self.max_size {
-            let max = self.max_size;
+        if len > self.options.max_size {
+            let max = self.options.max_size;
             return Err(self.problem(AnswerProblem::TooMuchData { max }));
         }
         if len > self.data.capacity() {
@@ -263,8 +340,8 @@ impl<'c> Exchange<'c> {
     }
 
     fn one_more_round(&mut self) -> Result<(), ExchangeError> {
-        if self.rounds >= self.max_rounds {
-            let max = self.max_rounds;
+        if self.rounds >= self.options.max_rounds {
+            let max = self.options.max_rounds;
             return Err(self.problem(AnswerProblem::TooManyRounds { max }));
         }
         self.rounds += 1;
@@ -281,34 +358,15 @@ impl<'c> Exchange<'c> {
 
     /// Writes the command of this step.
     fn write(&mut self) {
-        let header = self.whole.header();
-        let (header, data, expected) = match self.step {
-            Step::Command => (header, self.whole.data(), self.expected),
-            Step::Part { number, of } => {
-                let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-                let part = self.whole.data().chunks(SHORT_DATA).nth(index);
-                let part = part.unwrap_or_default();
-                match number < of {
-                    true => {
-                        let class = self.part_class;
-                        (Header { class, ..header }, part, None)
-                    }
-                    false => (header, part, self.expected),
-                }
-            }
-            Step::GetResponse { .. } => {
-                let header = Header {
-                    class: class::of_get_response(header.class),
-                    instruction: 0xC0,
-                    p1: 0x00,
-                    p2: 0x00,
-                };
-                (header, &[][..], self.expected)
-            }
-        };
         self.bytes.clear();
-        let extended = self.extended && self.step == Step::Command;
-        encode(header, data, expected, extended, &mut self.bytes);
+        match self.step {
+            Step::GetResponse { .. } => {
+                encode(self.fetch.0, &[], self.expected, false, &mut self.bytes);
+            }
+            step => self
+                .way
+                .write(self.whole, step, self.expected, &mut self.bytes),
+        }
     }
 }
 

@@ -36,6 +36,11 @@ impl Header {
         Some((header, rest))
     }
 
+    /// Whether a card that speaks T=0 could not tell the instruction from a procedure byte.
+    pub(super) const fn is_procedure_byte(self) -> bool {
+        matches!(self.instruction >> 4, 0x6 | 0x9)
+    }
+
     /// Whether commands with this header carry secrets in their body: VERIFY, CHANGE REFERENCE
     /// DATA, RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT; ENVELOPE, in
     /// which there can be any of them. In every class, since proprietary ones use the same

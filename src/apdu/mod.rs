@@ -19,7 +19,8 @@
 //! - [`Card::exchange`](crate::Card::exchange), and the same on everything that
 //!   [takes commands](crate::Transmit): sends a command and fetches its whole answer, over T=0 as
 //!   over T=1.
-//! - [`ExchangeOptions`]: extended length, chaining, and where an exchange ends.
+//! - [`ExchangeOptions`]: what cards and readers disagree on. Extended length, chaining, the
+//!   [`Continuation`] of answers, sizes, and where an exchange ends.
 //! - [`Response`] with [`StatusWord`], turned into a result by what the caller accepts.
 //! - [`LogicalChannel`](crate::LogicalChannel): a channel of its own on the card.
 //!
@@ -28,21 +29,27 @@
 mod class;
 mod command;
 mod command_bytes;
+mod continuation;
 mod encoding;
 mod error;
 mod exchange;
 mod header;
 mod options;
 mod response;
+mod status_cryptoki;
+mod status_family;
 mod status_word;
+mod way;
 
 pub use command::{Command, Expected, Form, ParseCommandError};
 pub use command_bytes::CommandBytes;
+pub use continuation::Continuation;
 pub use error::{AnswerProblem, ExchangeError, InvalidCommand, StatusError, Step, TooLong};
 pub use exchange::{Exchange, Next};
 pub use header::Header;
 pub use options::ExchangeOptions;
 pub use response::Response;
+pub use status_family::StatusFamily;
 pub use status_word::{StatusClass, StatusWord};
 
 pub(crate) use crate::values::hex::write as hex;

@@ -1,27 +1,50 @@
 //! What an exchange may do.
 
-use super::command::{Command, Expected, Form};
-use super::encoding::{SHORT_DATA, SHORT_EXPECTED};
-use crate::values::Atr;
+use std::fmt;
 
-/// What an [exchange](crate::Card::exchange) may do, and where it ends.
+use super::command::{Command, Expected, Form};
+use super::continuation::Continuation;
+use super::encoding::{EXTENDED_EXPECTED, SHORT_DATA, SHORT_EXPECTED};
+use crate::values::{Atr, Protocol};
+
+/// What an [exchange](crate::Card::exchange) may do, and where it ends: what ISO 7816 leaves open,
+/// and what real cards and readers do differently.
+///
+/// For one call with [`exchange_with`](crate::Card::exchange_with), for a card with
+/// [`ConnectOptions::exchange_options`](crate::ConnectOptions::exchange_options) (and so for a
+/// [session](crate::SessionBuilder::connect_options)) or
+/// [`Card::set_exchange_options`](crate::Card::set_exchange_options). The
+/// [cookbook](crate::guide::cookbook#talk-to-cards-and-readers-that-are-different) has an example
+/// of each.
 ///
 /// A command whose body or expected answer does not fit short lengths goes, in this order:
 ///
-/// 1. with extended length, if that is [known to be possible](Self::extended_length);
+/// 1. with extended length, if that is [possible](Self::extended_length);
 /// 2. if only the expected answer is too long for a short command: asking for as much as one
-///    can, 256 bytes. More is fetched if the card tells by 61XX that there is more; one that
-///    takes the 256 for all that was wanted, as with READ BINARY, gives no more;
-/// 3. as a [chain](Self::chaining) of short commands, if the card is known to understand one;
-/// 4. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).
+///    can, 256 bytes. More is fetched if the card tells by 61XX that there is more. A card that
+///    gives the 256 bytes and says nothing may have more: that is
+///    [an error](super::AnswerProblem::AskedForLess) unless [allowed](Self::allow_less);
+/// 3. a command of DESFire: in [frames](Continuation::Desfire);
+/// 4. over T=0: in [ENVELOPE](Self::envelope)s, if that was chosen;
+/// 5. as a [chain](Self::chaining) of short commands, if the card is known to understand one;
+/// 6. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).
 ///
 /// A command that is [`Form::Extended`] is sent as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// [`Debug`](fmt::Debug) shows what is not as usual.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct ExchangeOptions {
     extended_length: Option<bool>,
     chaining: Option<bool>,
     reader_max_data: Option<u32>,
+    max_command: u32,
+    pub(super) max_answer: u32,
+    pub(super) continuation: Continuation,
+    pub(super) envelope: bool,
+    pub(super) data_of_warnings: bool,
+    pub(super) any_instruction: bool,
+    pub(super) allow_less: bool,
     pub(super) max_rounds: u32,
     pub(super) max_size: usize,
     card: Capabilities,
@@ -41,6 +64,13 @@ impl ExchangeOptions {
             extended_length: None,
             chaining: None,
             reader_max_data: None,
+            max_command: EXTENDED_EXPECTED,
+            max_answer: EXTENDED_EXPECTED,
+            continuation: Continuation::Auto,
+            envelope: false,
+            data_of_warnings: true,
+            any_instruction: false,
+            allow_less: false,
             max_rounds: 512,
             max_size: 131_072,
             card: Capabilities {
@@ -50,21 +80,51 @@ impl ExchangeOptions {
         }
     }
 
+    /// How the card announces the rest of an answer, and how that is fetched.
+    /// [`Continuation::Auto`] unless set.
+    pub const fn continuation(mut self, continuation: Continuation) -> ExchangeOptions {
+        self.continuation = continuation;
+        self
+    }
+
     /// Whether card and reader take extended lengths.
     ///
-    /// Unless set, they do if the ATR says so of the card,
-    /// [`reader_max_data`](Self::reader_max_data) or [`of_reader`](Self::of_reader) of the
-    /// reader, and the protocol is not T=0,
-    /// which has no extended lengths of its own.
+    /// Unless set, they do if the ATR says so of the card, the reader does not deny it
+    /// ([`reader_max_data`](Self::reader_max_data)), and the protocol is not T=0, which has no
+    /// extended lengths of its own.
     pub const fn extended_length(mut self, possible: bool) -> ExchangeOptions {
         self.extended_length = Some(possible);
         self
     }
 
     /// The most data that the reader takes in one command: `dwMaxAPDUDataSize` of PC/SC Part
-    /// 10. Up to 256 is a reader without extended length.
+    /// 10. Up to 256 is a reader without extended length, and from 1 to 255 one with short
+    /// commands that are shorter still.
+    ///
+    /// Unless set, the [reader is asked](crate::Transmit::reader_max_data) before a long command
+    /// to a card that takes extended lengths. Set it to spare that, for instance with
+    /// [`of_reader`](Self::of_reader).
     pub const fn reader_max_data(mut self, max: u32) -> ExchangeOptions {
         self.reader_max_data = Some(max);
+        self
+    }
+
+    /// The most bytes of data in one command, for readers and cards that take fewer than a
+    /// command could carry: 240, 250 or 252 are known, and 59 for the frames of DESFire. A longer
+    /// body is sent in parts of this size, as a longer one is without it. At least 1; 65,536
+    /// unless set, which is no limit.
+    pub const fn max_command_data(mut self, bytes: u32) -> ExchangeOptions {
+        self.max_command = at_least_one(bytes);
+        self
+    }
+
+    /// The most bytes of data to ask for in one command, GET RESPONSE included, for readers that
+    /// lose longer answers. At least 1; 65,536 unless set, which is no limit.
+    ///
+    /// The card announces the rest by 61XX, or the response says
+    /// [what was asked for](super::Response::asked_for).
+    pub const fn max_answer_data(mut self, bytes: u32) -> ExchangeOptions {
+        self.max_answer = at_least_one(bytes);
         self
     }
 
@@ -75,6 +135,45 @@ impl ExchangeOptions {
     /// that ignores the bit would take a part for the whole, so there is no trying.
     pub const fn chaining(mut self, possible: bool) -> ExchangeOptions {
         self.chaining = Some(possible);
+        self
+    }
+
+    /// Whether a command with a body that is too long for T=0 goes in ENVELOPE commands
+    /// (`00 C2 00 00`), as ISO 7816-3 has it for extended lengths over T=0. Not unless set: few
+    /// cards know it, and none says so.
+    pub const fn envelope(mut self, possible: bool) -> ExchangeOptions {
+        self.envelope = possible;
+        self
+    }
+
+    /// Whether the data that belong to a warning are fetched over T=0, as EMV and ETSI TS 102 221
+    /// have it: a card that answers 62XX or 63XX to a command with a body holds back the data
+    /// until GET RESPONSE. So unless set.
+    ///
+    /// Only for commands that [expect data](Command::expected): a VERIFY that is answered with
+    /// 63CX is not followed by anything.
+    pub const fn data_of_warnings(mut self, fetched: bool) -> ExchangeOptions {
+        self.data_of_warnings = fetched;
+        self
+    }
+
+    /// Whether instructions 6X and 9X are sent over T=0, too, where a card could take them for
+    /// procedure bytes. Not unless set. Over any other protocol they are sent anyway, and so are
+    /// commands of class FF, which the reader answers.
+    ///
+    /// For readers that report T=0 for a card without contacts, and cards that have such
+    /// instructions over T=0 in spite of ISO 7816.
+    pub const fn any_instruction(mut self, sent: bool) -> ExchangeOptions {
+        self.any_instruction = sent;
+        self
+    }
+
+    /// Whether a command may end with less than it expects because less was asked for: one that
+    /// expects 300 bytes, over a way that can ask for 256. The response says
+    /// [what was asked for](super::Response::asked_for). Unless set, that is
+    /// [`AnswerProblem::AskedForLess`](super::AnswerProblem::AskedForLess).
+    pub const fn allow_less(mut self, allowed: bool) -> ExchangeOptions {
+        self.allow_less = allowed;
         self
     }
 
@@ -93,11 +192,11 @@ impl ExchangeOptions {
 
     /// Whether what to do with the command depends on the card's ATR.
     pub(crate) fn depend_on_card(&self, command: &Command) -> bool {
-        if command.form() != Form::Auto || !command.needs_extended() {
+        if command.form() == Form::Extended || !self.is_long(command) {
             return false;
         }
-        let extends = self.extended_length.is_none() && self.reader_max_data.is_some();
-        let chains = command.data().len() > SHORT_DATA
+        let extends = self.extended_length.is_none();
+        let chains = command.data().len() > self.piece()
             && self.chaining.is_none()
             && self.extended_length != Some(true);
         extends || chains
@@ -109,18 +208,53 @@ impl ExchangeOptions {
         self
     }
 
-    /// Whether a command that needs them gets extended lengths.
-    pub(super) fn extend(&self, command: &Command, is_t0: bool) -> bool {
-        self.extended_length.unwrap_or_else(|| {
-            let expected = match command.expected() {
-                Expected::Exactly(expected) => expected,
-                Expected::None | Expected::All => 0,
-            };
-            let fits = |max: u32| {
-                let data_fits = usize::try_from(max).is_ok_and(|max| command.data().len() <= max);
-                max > SHORT_EXPECTED && data_fits && expected <= max
-            };
-            !is_t0 && self.card.extended_length && self.reader_max_data.is_some_and(fits)
+    /// Whether what to do with a command that depends on the card depends on the reader, too.
+    pub(crate) fn depend_on_reader(&self, command: &Command, protocol: Option<Protocol>) -> bool {
+        self.reader_max_data.is_none()
+            && command.form() == Form::Auto
+            && self.extends(command, protocol == Some(Protocol::T0))
+            && self.extended_length.is_none()
+    }
+
+    /// With what the reader says of itself.
+    pub(crate) fn for_reader(mut self, max_data: Option<u32>) -> ExchangeOptions {
+        self.reader_max_data = self.reader_max_data.or(max_data);
+        self
+    }
+
+    /// The most bytes of data in a short command.
+    pub(super) fn piece(&self) -> usize {
+        let reader = match self.reader_max_data {
+            None | Some(0) => u32::MAX,
+            Some(max) => max,
+        };
+        let piece = usize::try_from(self.max_command.min(reader)).unwrap_or(usize::MAX);
+        piece.min(SHORT_DATA)
+    }
+
+    /// Whether a command does not fit short lengths, or those of the reader.
+    fn is_long(&self, command: &Command) -> bool {
+        command.data().len() > self.piece() || command.needs_extended()
+    }
+
+    /// Whether a command that does not fit short lengths goes with extended ones.
+    pub(super) fn extends(&self, command: &Command, is_t0: bool) -> bool {
+        let possible = self
+            .extended_length
+            .unwrap_or_else(|| !is_t0 && self.card.extended_length && self.reader_extends(command));
+        let fits = |max: u32| usize::try_from(max).is_ok_and(|max| command.data().len() <= max);
+        command.needs_extended() && possible && fits(self.max_command)
+    }
+
+    /// Whether the reader does not deny that it takes a command with extended lengths.
+    fn reader_extends(&self, command: &Command) -> bool {
+        let expected = match command.expected() {
+            Expected::Exactly(expected) => expected,
+            Expected::None | Expected::All => 0,
+        };
+        self.reader_max_data.is_none_or(|max| {
+            let data_fits = usize::try_from(max).is_ok_and(|max| command.data().len() <= max);
+            max > SHORT_EXPECTED && data_fits && expected <= max
         })
     }
 
@@ -133,9 +267,43 @@ impl ExchangeOptions {
     }
 }
 
+const fn at_least_one(bytes: u32) -> u32 {
+    if bytes == 0 { 1 } else { bytes }
+}
+
 impl Default for ExchangeOptions {
     fn default() -> ExchangeOptions {
         ExchangeOptions::new()
+    }
+}
+
+impl fmt::Debug for ExchangeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = ExchangeOptions::new();
+        let mut shown = f.debug_struct("ExchangeOptions");
+        macro_rules! show {
+            ($($field:ident),+) => {
+                $( if self.$field != usual.$field {
+                    shown.field(stringify!($field), &self.$field);
+                } )+
+            };
+        }
+        show!(
+            continuation,
+            extended_length,
+            chaining,
+            envelope,
+            reader_max_data
+        );
+        show!(
+            max_command,
+            max_answer,
+            data_of_warnings,
+            any_instruction,
+            allow_less
+        );
+        show!(max_rounds, max_size, card);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -151,6 +319,17 @@ fn capabilities(atr: &Atr) -> Capabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_shows_what_is_not_as_usual() {
+        let usual = ExchangeOptions::new();
+        assert_eq!(format!("{usual:?}"), "ExchangeOptions { .. }");
+        let oath = usual.continuation(Continuation::Oath).max_rounds(3);
+        assert_eq!(
+            format!("{oath:?}"),
+            "ExchangeOptions { continuation: Oath, max_rounds: 3, .. }"
+        );
+    }
 
     #[test]
     fn capabilities_are_read_from_the_historical_bytes() {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::error::{AnswerProblem, StatusError, Step};
 use super::header::Header;
+use super::status_family::StatusFamily;
 use super::status_word::StatusWord;
 
 /// The answer to a command: data and status word.
@@ -31,6 +32,8 @@ pub struct Response {
     pub(super) command: Option<Header>,
     /// Where the status word came from.
     pub(super) step: Step,
+    /// What was asked for, if that was less than the command expects.
+    pub(super) asked_for: Option<u32>,
     pub(super) secret: bool,
 }
 
@@ -47,6 +50,7 @@ impl Response {
             status,
             command: None,
             step: Step::Command,
+            asked_for: None,
             secret: false,
         })
     }
@@ -62,7 +66,8 @@ impl Response {
     }
 
     /// The status word: of several commands in an [exchange](crate::Card::exchange), that of
-    /// the last.
+    /// the last, or the warning whose data the others fetched. A refusal to give the rest of the
+    /// answer is [an error](AnswerProblem::RestRefused) instead.
     pub fn status(&self) -> StatusWord {
         self.status
     }
@@ -72,24 +77,38 @@ impl Response {
         self.step
     }
 
-    /// The data, if the status word is 9000. Not 61XX either: then some of the answer was not
-    /// fetched, which happens only without an [exchange](crate::Card::exchange).
+    /// How many bytes were asked for, if that is less than the command expects and the card
+    /// gave them without a word on whether there is more: it may have more.
+    ///
+    /// `None` says that nothing was cut off by the way to the card. See
+    /// [`ExchangeOptions::allow_less`](super::ExchangeOptions::allow_less) and
+    /// [`max_answer_data`](super::ExchangeOptions::max_answer_data).
+    pub fn asked_for(&self) -> Option<u32> {
+        self.asked_for
+    }
+
+    /// The data, if the status word is 9000, or 9100 after a command of class 90 (DESFire). Not
+    /// 61XX: then some of the answer was not fetched, which happens without an
+    /// [exchange](crate::Card::exchange), or if [told so](super::Continuation::Never).
     ///
     /// # Errors
     ///
     /// Any other status word.
     pub fn ok(self) -> Result<Vec<u8>, StatusError> {
-        let accepted = self.accept(|status| status == StatusWord::SUCCESS)?;
+        let family = StatusFamily::of(self.command);
+        let accepted = self.accept(|status| status.is_success_in(family))?;
         Ok(accepted.data)
     }
 
-    /// Accepts 9000, and the warnings 62XX and 63XX. A VERIFY that fails answers with 63CX.
+    /// Accepts what [`ok`](Response::ok) does, and the warnings 62XX and 63XX. A VERIFY that fails
+    /// answers with 63CX.
     ///
     /// # Errors
     ///
     /// Any other status word.
     pub fn accept_warnings(self) -> Result<Response, StatusError> {
-        self.accept(|status| status == StatusWord::SUCCESS || status.is_warning())
+        let family = StatusFamily::of(self.command);
+        self.accept(|status| status.is_success_in(family) || status.is_warning())
     }
 
     /// Accepts the status words that `accepts` does.

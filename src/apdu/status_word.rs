@@ -35,6 +35,8 @@ pub enum StatusClass {
 /// assert_eq!(StatusWord(0x63C2).remaining_tries(), Some(2));
 /// ```
 ///
+/// Some words have other meanings outside of ISO 7816-4: [`StatusFamily`](super::StatusFamily).
+///
 /// Every number is a value, known or not. [`str::parse`] reads the four digits, alone or as
 /// [`Display`](fmt::Display) prints them:
 ///
@@ -98,9 +100,12 @@ status_words! {
     FILE_TERMINATED = 0x6285, "the selected file is in the termination state";
     NO_SENSOR_INPUT = 0x6286, "no input data from a sensor on the card";
     RECORD_DEACTIVATED = 0x6287, "at least one of the records is deactivated";
-    WARNING_CHANGED = 0x6300, "warning; something was changed on the card";
+    UICC_MORE_AVAILABLE = 0x62F1, "warning; with a UICC: more data available";
+    WARNING_CHANGED = 0x6300, "warning; something may have been changed on the card";
+    GLOBAL_PLATFORM_MORE = 0x6310, "warning; with GlobalPlatform: more data is available";
     COMPARISON_FAILED = 0x6340, "the comparison failed";
     FILE_FILLED_UP = 0x6381, "the file was filled up by the last write";
+    UICC_MORE_EXPECTED = 0x63F1, "warning; with a UICC: more data expected";
 
     EXECUTION_ERROR_UNCHANGED = 0x6400, "execution failed; nothing was changed on the card";
     IMMEDIATE_RESPONSE_REQUIRED = 0x6401, "the card requires an immediate response";
@@ -132,7 +137,7 @@ status_words! {
     FUNCTION_NOT_SUPPORTED = 0x6A81, "function not supported";
     FILE_NOT_FOUND = 0x6A82, "file or application not found";
     RECORD_NOT_FOUND = 0x6A83, "record not found";
-    NOT_ENOUGH_MEMORY = 0x6A84, "not enough memory in the file";
+    NOT_ENOUGH_MEMORY = 0x6A84, "not enough memory";
     LENGTH_NOT_TLV = 0x6A85, "the length of the data does not agree with their TLV structure";
     INCORRECT_P1_P2 = 0x6A86, "incorrect parameters P1-P2";
     LENGTH_NOT_P1_P2 = 0x6A87, "the length of the data does not agree with P1-P2";
@@ -150,7 +155,7 @@ status_words! {
     TRIGGERED_BY_CARD = 0x6202 to 0x6280, "the card wants to be asked for data";
     WARNING_UNCHANGED = 0x6201 to 0x62FF, "warning; nothing was changed on the card";
     TRIES_LEFT = 0x63C0 to 0x63CF, "the verification failed, or a counter is given";
-    WARNING_CHANGED = 0x6301 to 0x63FF, "warning; something was changed on the card";
+    WARNING_CHANGED = 0x6301 to 0x63FF, "warning; something may have been changed on the card";
     TRIGGERED_BY_CARD = 0x6402 to 0x6480, "execution failed; the card wants to be asked for data";
     EXECUTION_ERROR_UNCHANGED = 0x6403 to 0x64FF, "execution failed; nothing was changed on the card";
     EXECUTION_ERROR_CHANGED = 0x6501 to 0x65FF, "execution failed; something was changed on the card";

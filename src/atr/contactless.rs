@@ -111,7 +111,7 @@ impl fmt::Display for StorageCard {
 macro_rules! named_number {
     (
         $(#[$meta:meta])*
-        pub struct $Type:ident($int:ident), unknown $unknown:literal;
+        pub struct $Type:ident($int:ident), unnamed $unnamed:path;
         $($konst:ident = $value:literal, $name:literal;)+
     ) => {
         $(#[$meta])*
@@ -147,7 +147,7 @@ macro_rules! named_number {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.text() {
                     Some(text) => f.pad(text),
-                    None => write!(f, concat!($unknown, " {:#X}"), self.0),
+                    None => $unnamed(*self, f),
                 }
             }
         }
@@ -157,7 +157,7 @@ macro_rules! named_number {
 named_number! {
     /// The standard that a storage card follows, after the supplement to PC/SC Part 3. Any
     /// number is a value, with a name or without.
-    pub struct StorageStandard(u8), unknown "unknown standard";
+    pub struct StorageStandard(u8), unnamed unknown_standard;
     NOT_GIVEN = 0x00, "no standard given";
     ISO_14443_A_1 = 0x01, "ISO 14443 A, part 1";
     ISO_14443_A_2 = 0x02, "ISO 14443 A, part 2";
@@ -180,7 +180,9 @@ named_number! {
 named_number! {
     /// The name of a storage card, after the supplement to PC/SC Part 3. Any number is a
     /// value, with a name or without.
-    pub struct StorageName(u16), unknown "unknown card";
+    ///
+    /// Readers of ACS name cards that they do not know by [their SAK](StorageName::acs_sak).
+    pub struct StorageName(u16), unnamed unknown_card;
     NOT_GIVEN = 0x0000, "no name given";
     MIFARE_CLASSIC_1K = 0x0001, "MIFARE Classic 1K";
     MIFARE_CLASSIC_4K = 0x0002, "MIFARE Classic 4K";
@@ -245,4 +247,35 @@ named_number! {
     ACS_TOPAZ = 0xF004, "Topaz or Jewel (readers of ACS)";
     ACS_FELICA_212 = 0xF011, "FeliCa at 212 kbit/s (readers of ACS)";
     ACS_FELICA_424 = 0xF012, "FeliCa at 424 kbit/s (readers of ACS)";
+    ACS_JCOP_30 = 0xFF28, "JCOP 30 (readers of ACS)";
+}
+
+impl StorageName {
+    /// The SAK of the card, which readers of ACS give in place of a name for cards of ISO 14443 A
+    /// that have none: FF and the SAK. NXP's AN10833 tells cards by it.
+    ///
+    /// ```
+    /// use scard::atr::StorageName;
+    ///
+    /// let name = StorageName::from_raw(0xFF88);
+    /// assert_eq!(name.acs_sak(), Some(0x88));
+    /// assert_eq!(name.to_string(), "card with SAK 0x88 (readers of ACS)");
+    /// ```
+    pub const fn acs_sak(self) -> Option<u8> {
+        match self.0 {
+            0xFF00..=0xFFFF => Some(self.0 as u8),
+            _ => None,
+        }
+    }
+}
+
+fn unknown_standard(standard: StorageStandard, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "unknown standard {:#X}", standard.0)
+}
+
+fn unknown_card(name: StorageName, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match name.acs_sak() {
+        Some(sak) => write!(f, "card with SAK {sak:#04X} (readers of ACS)"),
+        None => write!(f, "unknown card {:#X}", name.0),
+    }
 }

@@ -67,14 +67,18 @@ use crate::values::{
 #[must_use = "dropping a card disconnects it"]
 pub struct AsyncCard {
     channel: Channel,
+    exchange_options: ExchangeOptions,
 }
 
 impl AsyncCard {
     /// See [`Card::MAX_APDU_LEN`].
     pub const MAX_APDU_LEN: usize = Card::MAX_APDU_LEN;
 
-    pub(crate) fn new(channel: Channel) -> AsyncCard {
-        AsyncCard { channel }
+    pub(crate) fn new(channel: Channel, exchange_options: ExchangeOptions) -> AsyncCard {
+        AsyncCard {
+            channel,
+            exchange_options,
+        }
     }
 
     pub(super) fn channel(&mut self) -> &mut Channel {
@@ -100,6 +104,16 @@ impl AsyncCard {
     /// future; `None` is without limit. See [`Card::set_timeout`].
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.channel.set_timeout(timeout);
+    }
+
+    /// How this card's exchanges go from now on: [`Card::set_exchange_options`].
+    pub fn set_exchange_options(&mut self, options: ExchangeOptions) {
+        self.exchange_options = options;
+    }
+
+    /// How this card's exchanges go: [`Card::exchange_options`].
+    pub fn exchange_options(&self) -> ExchangeOptions {
+        self.exchange_options
     }
 
     /// Does something with the card that has to be over, as a whole, within a time, from the
@@ -217,7 +231,8 @@ impl AsyncCard {
     /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card while one of the
     /// commands is under way. Nothing tells which of them were sent.
     pub async fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new()).await
+        let options = self.exchange_options();
+        self.exchange_with(command, &options).await
     }
 
     /// [`exchange`](AsyncCard::exchange) with options.
@@ -373,7 +388,7 @@ impl AsyncCard {
     /// Dropping the future drops the card: the connection ends.
     pub async fn into_card(mut self) -> Result<Card, HandleError<AsyncCard>> {
         match self.channel.attach().await {
-            Ok(()) => Ok(Card::new(self.channel)),
+            Ok(()) => Ok(Card::new(self.channel, self.exchange_options)),
             Err(error) => Err(HandleError::new(self, error)),
         }
     }
@@ -441,6 +456,10 @@ impl AsyncTransmit for AsyncCard {
         self.channel.transmit_detached(command).await
     }
 
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.exchange_options()
+    }
+
     /// In a transaction.
     async fn exchange_with(
         &mut self,
@@ -454,8 +473,11 @@ impl AsyncTransmit for AsyncCard {
 /// A card is not changed by this. Nothing is waited for.
 impl From<Card> for AsyncCard {
     fn from(card: Card) -> AsyncCard {
-        let mut channel = card.into_channel();
+        let Card {
+            mut channel,
+            exchange_options,
+        } = card;
         channel.detach();
-        AsyncCard { channel }
+        AsyncCard::new(channel, exchange_options)
     }
 }

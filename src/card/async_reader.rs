@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::async_card::AsyncCard;
 use super::reader::Reader;
+use crate::apdu::ExchangeOptions;
 use crate::channel::Channel;
 use crate::channel::call::Call;
 use crate::connection::Access;
@@ -96,7 +97,7 @@ impl AsyncReader {
         let access = Access::Card(share_mode);
         let call = Call::reconnect(access, protocols, initialization);
         match self.channel.call_detached(call).await {
-            Ok(_) => Ok(AsyncCard::new(self.channel)),
+            Ok(_) => Ok(AsyncCard::new(self.channel, ExchangeOptions::new())),
             Err(error) => Err(HandleError::new(self, error)),
         }
     }

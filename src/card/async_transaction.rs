@@ -98,7 +98,8 @@ impl<'card> AsyncTransaction<'card> {
     ///
     /// That of [`AsyncCard::exchange`].
     pub async fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new()).await
+        let options = self.card.exchange_options();
+        self.exchange_with(command, &options).await
     }
 
     /// [`exchange`](AsyncTransaction::exchange) with options.
@@ -239,6 +240,10 @@ impl AsyncTransmit for AsyncTransaction<'_> {
 
     async fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.card(Operation::Transmit)?.send(command).await
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.card.exchange_options()
     }
 }
 

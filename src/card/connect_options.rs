@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::apdu::ExchangeOptions;
 use crate::limits::AbortHandle;
 use crate::values::{Disposition, Protocols, ShareMode};
 
@@ -24,6 +25,7 @@ pub struct ConnectOptions {
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) abort: Option<AbortHandle>,
     pub(crate) wait_for_access: bool,
+    pub(crate) exchange_options: ExchangeOptions,
 }
 
 impl ConnectOptions {
@@ -82,6 +84,21 @@ impl ConnectOptions {
     /// ```
     pub fn wait_for_access(mut self, wait: bool) -> ConnectOptions {
         self.wait_for_access = wait;
+        self
+    }
+
+    /// How the card's [exchanges](crate::Card::exchange) go, for cards and readers that want it
+    /// otherwise than usual: [`Card::set_exchange_options`](crate::Card::set_exchange_options).
+    ///
+    /// ```
+    /// use scard::ConnectOptions;
+    /// use scard::apdu::{Continuation, ExchangeOptions};
+    ///
+    /// let oath = ExchangeOptions::new().continuation(Continuation::Oath);
+    /// let options = ConnectOptions::new().exchange_options(oath);
+    /// ```
+    pub fn exchange_options(mut self, options: ExchangeOptions) -> ConnectOptions {
+        self.exchange_options = options;
         self
     }
 

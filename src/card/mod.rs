@@ -86,6 +86,7 @@ pub use transaction::Transaction;
 #[must_use = "dropping a card disconnects it"]
 pub struct Card {
     channel: Channel,
+    exchange_options: ExchangeOptions,
 }
 
 impl Card {
@@ -104,13 +105,11 @@ impl Card {
         }
     }
 
-    pub(crate) fn new(channel: Channel) -> Card {
-        Card { channel }
-    }
-
-    #[cfg(feature = "async")]
-    pub(crate) fn into_channel(self) -> Channel {
-        self.channel
+    pub(crate) fn new(channel: Channel, exchange_options: ExchangeOptions) -> Card {
+        Card {
+            channel,
+            exchange_options,
+        }
     }
 
     /// The reader that the card is in.
@@ -129,6 +128,20 @@ impl Card {
     /// makes it known again.
     pub fn protocol(&self) -> Option<Protocol> {
         self.channel.agreed().protocol()
+    }
+
+    /// How this card's exchanges go from now on, unless an
+    /// [exchange is given options](Card::exchange_with): those of this handle, of its
+    /// [transactions](Card::transaction) and its logical channels.
+    /// [`ConnectOptions::exchange_options`] sets it for the connect. A card made of a
+    /// [`Reader`](crate::Reader) has the usual ones.
+    pub fn set_exchange_options(&mut self, options: ExchangeOptions) {
+        self.exchange_options = options;
+    }
+
+    /// How this card's exchanges go: [`set_exchange_options`](Card::set_exchange_options).
+    pub fn exchange_options(&self) -> ExchangeOptions {
+        self.exchange_options
     }
 
     /// Sends a command APDU and gives the answer, status word included.
@@ -181,8 +194,9 @@ impl Card {
     ///
     /// The same over T=0 and T=1. A body of more than 255 bytes is sent with extended length
     /// or as a chain, where that is known to be possible: [`ExchangeOptions`], which
-    /// [`exchange_with`](Card::exchange_with) takes. [`Exchange`](crate::apdu::Exchange) has
-    /// the rules.
+    /// [`exchange_with`](Card::exchange_with) and
+    /// [`set_exchange_options`](Card::set_exchange_options) take.
+    /// [`Exchange`](crate::apdu::Exchange) has the rules.
     ///
     /// Holds a transaction for as long as it takes: another program's command in between
     /// would cost the rest of the answer. In a [`Transaction`] of the caller's that is one call
@@ -206,10 +220,12 @@ impl Card {
     ///
     /// [`ExchangeError::Card`] with the errors of [`transaction`](Card::transaction) and
     /// [`transmit`](Card::transmit), and the step that failed; [`ExchangeError::TooLong`] before
-    /// anything is sent; [`ExchangeError::Answer`] if the card's answer has no status word, or
-    /// if it wants to go on past the limits of the options.
+    /// anything is sent, and [`ExchangeError::Instruction`] over T=0; [`ExchangeError::Answer`] if
+    /// the card's answer has no status word, if the card refuses the rest of an answer that it has
+    /// announced, if more was expected than could be asked for, or if the card wants to go on past
+    /// the limits of the options.
     pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new())
+        self.exchange_with(command, &self.exchange_options())
     }
 
     /// [`exchange`](Card::exchange) with options.
@@ -475,6 +491,10 @@ impl Transmit for Card {
 
     fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.channel.transmit(command)
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.exchange_options()
     }
 
     /// In a transaction.

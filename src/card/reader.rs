@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Card;
+use crate::apdu::ExchangeOptions;
 use crate::channel::call::Call;
 use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
@@ -114,7 +115,7 @@ impl Reader {
     ) -> Result<Card, HandleError<Reader>> {
         let call = Call::reconnect(Access::Card(share_mode), protocols, initialization);
         match self.channel.call(call) {
-            Ok(_) => Ok(Card::new(self.channel)),
+            Ok(_) => Ok(Card::new(self.channel, ExchangeOptions::new())),
             Err(error) => Err(HandleError::new(self, error)),
         }
     }

@@ -145,7 +145,7 @@ impl<'card> Transaction<'card> {
     ///
     /// Those of [`Card::exchange`].
     pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new())
+        self.exchange_with(command, &self.card.exchange_options())
     }
 
     /// See [`Card::exchange_with`].
@@ -293,6 +293,10 @@ impl Transmit for Transaction<'_> {
 
     fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.card(Operation::Transmit)?.send(command)
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.card.exchange_options()
     }
 }
 

@@ -23,6 +23,12 @@ pub enum Request {
     ChangeValue,
 }
 
+impl Request {
+    const fn asks_for_data(self) -> bool {
+        matches!(self, Request::GetData | Request::ReadBinary)
+    }
+}
+
 /// A status word, as the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Status {
@@ -42,7 +48,8 @@ impl Status {
     /// # Errors
     ///
     /// [`ContactlessError::Status`] with any other status word,
-    /// [`ContactlessError::NoStatusWord`] without one.
+    /// [`ContactlessError::NoStatusWord`] without one; [`ContactlessError::NoData`] if GET DATA or
+    /// READ BINARY succeed with nothing.
     pub fn check(request: Request, answer: &[u8]) -> Result<&[u8], ContactlessError> {
         let (data, word) = answer
             .split_last_chunk()
@@ -53,6 +60,9 @@ impl Status {
             _ => word,
         };
         match StatusWord(u16::from_be_bytes(*word)) {
+            StatusWord::SUCCESS if data.is_empty() && request.asks_for_data() => {
+                Err(ContactlessError::NoData)
+            }
             StatusWord::SUCCESS => Ok(data),
             StatusWord::END_OF_FILE if request == Request::ReadBinary && !data.is_empty() => {
                 Ok(data)
@@ -69,6 +79,15 @@ impl Status {
     /// What was asked.
     pub const fn request(self) -> Request {
         self.request
+    }
+
+    /// Whether a card with contacts may have answered this in place of its reader: a refusal of
+    /// the command as such.
+    pub(crate) fn may_be_of_contact_card(self) -> bool {
+        match self.request {
+            Request::GetData => self.word.is_checking_error(),
+            _ => self.meaning() == StatusMeaning::Unsupported,
+        }
     }
 
     /// What it means.

@@ -120,12 +120,11 @@ fn with_data(instruction: u8, p1: u8, p2: u8, data: &[u8]) -> Result {
 /// Readers take these with lengths of one byte only.
 fn command(instruction: u8, p1: u8, p2: u8, data: &[u8]) -> Result {
     Command::pseudo(instruction, p1, p2)
-        .and_then(|command| command.in_form(Form::Short))
+        .in_form(Form::Short)
         .and_then(|command| command.with_data(data))
         .map_err(too_long)
 }
 
-/// The instructions are all valid.
 fn too_long(_: InvalidCommand) -> ContactlessError {
     ContactlessError::Length
 }

@@ -18,6 +18,13 @@ pub enum ContactlessError {
     /// The reader answered with another status word than 9000.
     #[error("the reader for contactless cards refused: {0}")]
     Status(Status),
+    /// It was the card that refused, with this status word, and not the reader: it is a card with
+    /// contacts, by its ATR, and its reader has passed a command on that is meant for the reader.
+    #[error("the card refused a command for contactless readers; by its ATR it has contacts: {0}")]
+    ContactCard(Status),
+    /// The reader answered 9000 and gave no data, where there have to be some.
+    #[error("the reader answered without the data that were asked for")]
+    NoData,
     /// The reader answered with fewer than two bytes.
     #[error("the answer of the reader has no status word")]
     NoStatusWord,
@@ -55,14 +62,19 @@ impl ContactlessError {
         match self {
             ContactlessError::Call(error) => error.recovery(),
             ContactlessError::Length => Recovery::FixCall,
-            ContactlessError::Status(_) | ContactlessError::NoStatusWord => Recovery::None,
+            ContactlessError::Status(_)
+            | ContactlessError::ContactCard(_)
+            | ContactlessError::NoData
+            | ContactlessError::NoStatusWord => Recovery::None,
         }
     }
 
     /// The status word with its meaning, if there is one.
     pub fn status(&self) -> Option<Status> {
         match self {
-            ContactlessError::Status(status) => Some(*status),
+            ContactlessError::Status(status) | ContactlessError::ContactCard(status) => {
+                Some(*status)
+            }
             _ => None,
         }
     }

@@ -129,7 +129,20 @@ fn a_failure_can_be_in_a_data_object() {
 fn answers_are_data_or_an_error() {
     let check = |answer| Status::check(Request::ReadBinary, answer);
     assert_eq!(check(&[1, 2, 0x90, 0x00]).unwrap(), [1, 2]);
-    assert_eq!(check(&[0x90, 0x00]).unwrap(), [0; 0]);
+    // A success with nothing is one only where nothing is asked for.
+    assert!(matches!(
+        check(&[0x90, 0x00]),
+        Err(ContactlessError::NoData)
+    ));
+    let uid = Status::check(Request::GetData, &[0x90, 0x00]);
+    assert!(matches!(uid, Err(ContactlessError::NoData)));
+    for request in [
+        Request::LoadKeys,
+        Request::Authenticate,
+        Request::UpdateBinary,
+    ] {
+        assert!(Status::check(request, &[0x90, 0x00]).is_ok(), "{request:?}");
+    }
     // What there is before the end is not lost.
     assert_eq!(check(&[1, 2, 0x62, 0x82]).unwrap(), [1, 2]);
     assert!(check(&[0x62, 0x82]).is_err());

@@ -145,8 +145,9 @@ impl AsyncContext {
         N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
     {
         let name = valid(reader_name)?;
-        let connected = self.context.connect_detached(&name, options).await;
-        connected.map(AsyncCard::new)
+        let exchange_options = options.exchange_options;
+        let channel = self.context.connect_detached(&name, options).await?;
+        Ok(AsyncCard::new(channel, exchange_options))
     }
 
     /// Opens a reader for direct access, whether there is a card or not. See

@@ -272,8 +272,9 @@ impl Context {
     where
         N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
     {
+        let exchange_options = options.exchange_options;
         let channel = self.connecting(&valid(reader_name)?, options).open()?;
-        Ok(Card::new(channel))
+        Ok(Card::new(channel, exchange_options))
     }
 
     fn connecting(&self, reader: &ReaderName, options: ConnectOptions) -> Opening {

@@ -8,6 +8,7 @@ use super::transmit::Transmit;
 use crate::apdu::{Command, CommandBytes};
 use crate::contactless::command;
 use crate::contactless::{ContactlessError, Key, KeyKind, KeyPlace, Request, Status};
+use crate::values::Atr;
 
 type Result<T, E = ContactlessError> = std::result::Result<T, E>;
 
@@ -31,8 +32,10 @@ impl<'a, T: Transmit + ?Sized> Contactless<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) with a card that has none, and with
-    /// readers for contacts.
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) with a card
+    /// that has none; [`ContactlessError::ContactCard`] with a card with contacts, which gets the
+    /// command if its reader does not know it; [`ContactlessError::NoData`] from a reader that
+    /// answers with nothing.
     pub fn uid(&mut self) -> Result<Vec<u8>> {
         self.send(Request::GetData, &command::get_uid()?)
     }
@@ -41,7 +44,7 @@ impl<'a, T: Transmit + ?Sized> Contactless<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) with a card that has none.
+    /// Those of [`uid`](Contactless::uid).
     pub fn historical_bytes(&mut self) -> Result<Vec<u8>> {
         self.send(Request::GetData, &command::get_historical_bytes()?)
     }
@@ -123,13 +126,27 @@ impl<'a, T: Transmit + ?Sized> Contactless<'a, T> {
     fn send(&mut self, request: Request, command: &Command) -> Result<Vec<u8>> {
         let bytes = command.to_bytes();
         let bytes = CommandBytes::marked(&bytes, command.is_secret());
-        Status::check(request, self.card.send(bytes)?).map(<[u8]>::to_vec)
+        let checked = Status::check(request, self.card.send(bytes)?).map(<[u8]>::to_vec);
+        match checked {
+            Err(ContactlessError::Status(status)) if status.may_be_of_contact_card() => {
+                Err(refused_by(self.card.atr(), status))
+            }
+            checked => checked,
+        }
     }
 }
 
 impl<T: ?Sized> fmt::Debug for Contactless<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contactless").finish_non_exhaustive()
+    }
+}
+
+/// Who has refused: a reader, or a card whose ATR is none that readers make up.
+fn refused_by(atr: crate::error::Result<Atr>, status: Status) -> ContactlessError {
+    match atr {
+        Ok(atr) if atr.parse().contactless().is_none() => ContactlessError::ContactCard(status),
+        _ => ContactlessError::Status(status),
     }
 }
 
@@ -202,7 +219,13 @@ impl<'a, T: AsyncTransmit> AsyncContactless<'a, T> {
     async fn send(&mut self, request: Request, command: &Command) -> Result<Vec<u8>> {
         let bytes = command.to_bytes();
         let bytes = CommandBytes::marked(&bytes, command.is_secret());
-        Status::check(request, self.card.send(bytes).await?).map(<[u8]>::to_vec)
+        let checked = Status::check(request, self.card.send(bytes).await?).map(<[u8]>::to_vec);
+        match checked {
+            Err(ContactlessError::Status(status)) if status.may_be_of_contact_card() => {
+                Err(refused_by(self.card.atr().await, status))
+            }
+            checked => checked,
+        }
     }
 }
 

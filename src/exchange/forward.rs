@@ -129,6 +129,14 @@ macro_rules! forward_transmit {
             $to.send(command) $($await)*
         }
 
+        fn exchange_options(&$self) -> $crate::apdu::ExchangeOptions {
+            $to.exchange_options()
+        }
+
+        $($async)? fn reader_max_data(&mut $self) -> Option<u32> {
+            $to.reader_max_data() $($await)*
+        }
+
         $($async)? fn transmit(&mut $self, command: &[u8]) -> $crate::error::Result<Vec<u8>> {
             $to.transmit(command) $($await)*
         }

@@ -141,6 +141,14 @@ impl<T: Transmit + ?Sized> Transmit for LogicalChannel<'_, T> {
         self.card.send_on(self.number(), command)
     }
 
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.card.exchange_options()
+    }
+
+    fn reader_max_data(&mut self) -> Option<u32> {
+        self.card.reader_max_data()
+    }
+
     fn exchange_with(
         &mut self,
         command: &Command,
@@ -285,6 +293,14 @@ impl<T: AsyncTransmit> AsyncTransmit for AsyncLogicalChannel<'_, T> {
 
     async fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.card.send_on(self.number(), command).await
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.card.exchange_options()
+    }
+
+    async fn reader_max_data(&mut self) -> Option<u32> {
+        self.card.reader_max_data().await
     }
 
     async fn exchange_with(

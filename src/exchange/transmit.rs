@@ -161,6 +161,23 @@ pub trait Transmit: Control {
         self.send(command).map(<[u8]>::to_vec)
     }
 
+    /// The options of every [`exchange`](Transmit::exchange) that is given none:
+    /// [`ExchangeOptions::new`] unless implemented. See
+    /// [`Card::set_exchange_options`](crate::Card::set_exchange_options).
+    fn exchange_options(&self) -> ExchangeOptions {
+        ExchangeOptions::new()
+    }
+
+    /// What the reader says of the most data in one command; `None` if it does not say.
+    /// [`ExchangeOptions::reader_max_data`] has more on it. An exchange asks before a long command
+    /// to a card that takes extended lengths.
+    ///
+    /// Two calls of [`control`](Control::control).
+    fn reader_max_data(&mut self) -> Option<u32> {
+        let features = self.features().ok()?;
+        self.reader_properties(&features).ok()?.max_apdu_data_size()
+    }
+
     /// Exchanges a command: sends it and fetches the whole answer. See
     /// [`Card::exchange`](crate::Card::exchange).
     ///
@@ -168,7 +185,8 @@ pub trait Transmit: Control {
     ///
     /// Those of [`Card::exchange`](crate::Card::exchange).
     fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new())
+        let options = self.exchange_options();
+        self.exchange_with(command, &options)
     }
 
     /// [`exchange`](Transmit::exchange) with options.
@@ -188,6 +206,9 @@ pub trait Transmit: Control {
         let mut options = *options;
         if options.depend_on_card(command) {
             options = options.for_card(&self.atr()?);
+            if options.depend_on_reader(command, self.protocol()) {
+                options = options.for_reader(self.reader_max_data());
+            }
         }
         let mut exchange = Exchange::new(command, self.protocol(), &options)?;
         loop {
@@ -330,12 +351,29 @@ pub trait AsyncTransmit: AsyncControl {
         }
     }
 
+    /// See [`Transmit::exchange_options`].
+    fn exchange_options(&self) -> ExchangeOptions {
+        ExchangeOptions::new()
+    }
+
+    /// [`Transmit::reader_max_data`] as a future.
+    fn reader_max_data(&mut self) -> impl Future<Output = Option<u32>> + Send {
+        async move {
+            let features = self.features().await.ok()?;
+            let properties = self.reader_properties(&features).await.ok()?;
+            properties.max_apdu_data_size()
+        }
+    }
+
     /// [`Transmit::exchange`] as a future.
     fn exchange(
         &mut self,
         command: &Command,
     ) -> impl Future<Output = Result<Response, ExchangeError>> + Send {
-        async move { self.exchange_with(command, &ExchangeOptions::new()).await }
+        async move {
+            let options = self.exchange_options();
+            self.exchange_with(command, &options).await
+        }
     }
 
     /// [`Transmit::exchange_with`] as a future.
@@ -350,6 +388,9 @@ pub trait AsyncTransmit: AsyncControl {
                 let mut options = *options;
                 if options.depend_on_card(command) {
                     options = options.for_card(&self.atr().await?);
+                    if options.depend_on_reader(command, self.protocol()) {
+                        options = options.for_reader(self.reader_max_data().await);
+                    }
                 }
                 let mut exchange = Exchange::new(command, self.protocol(), &options)?;
                 loop {

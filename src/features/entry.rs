@@ -84,6 +84,7 @@ pub(super) struct Entry {
     pub(super) language: u16,
     pub(super) prologue: [u8; 3],
     pub(super) command: Vec<u8>,
+    pub(super) without_lc: bool,
 }
 
 impl Entry {
@@ -98,6 +99,7 @@ impl Entry {
             language: 0x0409,
             prologue: [0; 3],
             command,
+            without_lc: false,
         }
     }
 
@@ -108,6 +110,7 @@ impl Entry {
                 "the maximum PIN length is below the minimum",
             ));
         }
+        self.format.check_fit(usize::from(*self.digits.end()))?;
         Ok([*self.digits.end(), *self.digits.start()])
     }
 
@@ -116,18 +119,40 @@ impl Entry {
         self.language.to_le_bytes()
     }
 
-    /// `bTeoPrologue`, `ulDataLength` and `abData`.
-    pub(super) fn push_command(&self, bytes: &mut Vec<u8>) -> Result<(), InvalidPinRequest> {
-        if self.command.len() < 4 {
+    /// `bTeoPrologue`, `ulDataLength` and `abData`. The blocks for PINs begin at these bytes of
+    /// the data.
+    pub(super) fn push_command(
+        &self,
+        blocks: &[u8],
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), InvalidPinRequest> {
+        let Some((header, body)) = self.command.split_first_chunk::<4>() else {
             let why = "the command for a PIN is shorter than four bytes";
             return Err(InvalidPinRequest::new(why));
-        }
-        let Ok(len) = u32::try_from(self.command.len()) else {
-            return Err(InvalidPinRequest::new("the command is too long"));
         };
+        let (lc, data) = match body.split_first() {
+            None => (None, &[][..]),
+            Some((lc, data)) if usize::from(*lc) == data.len() => (Some(*lc), data),
+            Some(_) => {
+                let why = "the length in the command for a PIN is not that of its data";
+                return Err(InvalidPinRequest::new(why));
+            }
+        };
+        if self.without_lc && !data.is_empty() {
+            let why = "a command with data has a length";
+            return Err(InvalidPinRequest::new(why));
+        }
+        for offset in blocks {
+            self.format.check_place(data, *offset)?;
+        }
+        let lc = lc.filter(|_| !self.without_lc);
+        // At most 4 + 1 + 255.
+        let len = header.len() + usize::from(lc.is_some()) + data.len();
         bytes.extend(self.prologue);
-        bytes.extend(len.to_le_bytes());
-        bytes.extend(&self.command);
+        bytes.extend(u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(header);
+        bytes.extend(lc);
+        bytes.extend(data);
         Ok(())
     }
 }
@@ -185,6 +210,16 @@ macro_rules! entry_settings {
         /// English, without this.
         pub fn language(mut self, language: u16) -> Self {
             self.entry.language = language;
+            self
+        }
+
+        /// Leaves out Lc where the command has no data, so that it has four bytes instead of five.
+        ///
+        /// The reader puts the PIN behind it and sets Lc. Part 10 does not say which of the two it
+        /// is to get, and readers differ: the driver for CCID readers prepares the SPR532 of SCM for
+        /// four bytes, and only for those.
+        pub fn without_lc(mut self) -> Self {
+            self.entry.without_lc = true;
             self
         }
 

@@ -21,11 +21,15 @@ impl PinOffset {
         (bytes, nibble(number))
     }
 
-    fn bytes_rounded_up(self) -> usize {
+    pub(super) fn bits(self) -> usize {
         match self {
-            PinOffset::Bits(bits) => usize::from(bits).div_ceil(8),
-            PinOffset::Bytes(bytes) => usize::from(bytes),
+            PinOffset::Bits(bits) => usize::from(bits),
+            PinOffset::Bytes(bytes) => usize::from(bytes) * 8,
         }
+    }
+
+    pub(super) fn bytes_rounded_up(self) -> usize {
+        self.bits().div_ceil(8)
     }
 }
 
@@ -34,10 +38,20 @@ const fn nibble(number: u8) -> Option<u8> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Encoding {
+pub(super) enum Encoding {
     Binary = 0,
     Bcd = 1,
     Ascii = 2,
+}
+
+impl Encoding {
+    /// The bits of a character.
+    pub(super) const fn width(self) -> usize {
+        match self {
+            Encoding::Bcd => 4,
+            Encoding::Binary | Encoding::Ascii => 8,
+        }
+    }
 }
 
 /// How the reader puts a PIN into the command: `bmFormatString`, `bmPINBlockString` and
@@ -57,15 +71,15 @@ enum Encoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct PinFormat {
-    encoding: Encoding,
-    right: bool,
-    position: PinOffset,
-    block_len: u8,
-    length_bits: u8,
-    length_position: PinOffset,
-    filler: u8,
+    pub(super) encoding: Encoding,
+    pub(super) right: bool,
+    pub(super) position: PinOffset,
+    pub(super) block_len: u8,
+    pub(super) length_bits: u8,
+    pub(super) length_position: PinOffset,
+    pub(super) filler: u8,
     /// What the data begins with, if the PIN does not stand at the beginning.
-    lead: u8,
+    pub(super) lead: u8,
 }
 
 impl PinFormat {
@@ -181,6 +195,35 @@ impl PinFormat {
             length_bits << 4 | block_len,
             (length_in_bytes as u8) << 4 | length_position,
         ])
+    }
+
+    /// Whether a PIN of so many digits fits the block, and their number the place for it.
+    pub(super) fn check_fit(self, digits: usize) -> Result<(), InvalidPinRequest> {
+        let room = usize::from(self.block_len) * 8 / self.encoding.width();
+        if self.block_len > 0 && digits > room {
+            return Err(InvalidPinRequest::new(
+                "the block is too short for the longest PIN",
+            ));
+        }
+        if self.length_bits > 0 && digits >> self.length_bits.min(15) > 0 {
+            return Err(InvalidPinRequest::new(
+                "the number of digits does not fit the bits for it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the block has a place in the data of a command, from this byte on. Where there are
+    /// no data, the reader adds them.
+    pub(super) fn check_place(self, data: &[u8], offset: u8) -> Result<(), InvalidPinRequest> {
+        let end = usize::from(offset) + usize::from(self.block_len);
+        let start = usize::from(offset) + self.position.bits() / 8;
+        if !data.is_empty() && self.block_len > 0 && (end > data.len() || start >= data.len()) {
+            return Err(InvalidPinRequest::new(
+                "the block for the PIN ends behind the data of the command",
+            ));
+        }
+        Ok(())
     }
 
     /// The data that the reader puts a PIN into. Empty for a PIN that is not filled.

@@ -36,6 +36,16 @@
 //! [`PinVerification::to_bytes`] and [`PinModification::to_bytes`] are the input of the `START`
 //! features, too.
 //!
+//! Other ways to the same:
+//!
+//! - [`Pin`] and [`Command::verify`](crate::Command::verify): a PIN that is typed at the computer,
+//!   in the same formats.
+//! - [`ppdu`]: features without control codes.
+//! - [`pace`]: PACE between reader and card, with a password that is entered at the reader.
+//!
+//! Readers that claim a PIN pad and have none, or pass the digits on to the computer, are known to
+//! [`ReaderProperties::false_pin_pad`].
+//!
 //! # PIN pads and time
 //!
 //! A call to a PIN pad takes as long as its user. Four clocks run meanwhile:
@@ -69,22 +79,28 @@
 
 mod answer;
 mod entry;
+mod false_pads;
 mod feature;
 mod format;
 mod list;
 mod modify;
+pub mod pace;
 mod pad;
+pub mod ppdu;
 mod properties;
+mod typed;
 mod verify;
 
 pub use answer::{PinOutcome, PinPadAnswer};
 pub use entry::{EntryValidation, InvalidPinRequest, PinMessages};
+pub use false_pads::FalsePinPad;
 pub use feature::{Feature, Property};
 pub use format::{PinFormat, PinOffset};
 pub use list::ReaderFeatures;
 pub use modify::PinModification;
 pub use pad::{DisplayProperties, PinPadProperties};
 pub use properties::{PpduSupport, ReaderProperties};
+pub use typed::Pin;
 pub use verify::PinVerification;
 
 #[cfg(test)]

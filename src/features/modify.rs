@@ -49,8 +49,8 @@ impl PinModification {
     /// reference: the current PIN and the new one.
     ///
     /// With a [block](PinFormat::block_len) the data is there, two of them, filled; without
-    /// one there is none (Lc is 0), and the reader adds the PINs, one after the other, and sets
-    /// Lc.
+    /// one there is none (Lc is 0, or [left out](PinModification::without_lc)), and the reader adds
+    /// the PINs, one after the other, and sets Lc.
     pub fn iso(reference: u8, format: PinFormat) -> PinModification {
         let block = format.block();
         // At most 30 bytes.
@@ -104,7 +104,8 @@ impl PinModification {
     ///
     /// # Errors
     ///
-    /// The format, the digits or the command are impossible.
+    /// The format, the digits or the command are impossible, or contradict each other, as with
+    /// [`PinVerification::to_bytes`](super::PinVerification::to_bytes).
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPinRequest> {
         let entry = &self.entry;
         let usual = match (self.asks_current, self.confirms) {
@@ -122,7 +123,12 @@ impl PinModification {
         bytes.extend([entry.validation.bits(), messages]);
         bytes.extend(entry.language());
         bytes.extend(indexes);
-        entry.push_command(&mut bytes)?;
+        let both = [self.offset_of_current, self.offset_of_new];
+        let blocks = match self.asks_current {
+            true => &both[..],
+            false => &both[1..],
+        };
+        entry.push_command(blocks, &mut bytes)?;
         Ok(bytes)
     }
 }

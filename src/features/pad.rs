@@ -8,17 +8,28 @@ use super::entry::EntryValidation;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[doc(alias = "PIN_PROPERTIES_STRUCTURE")]
 pub struct PinPadProperties {
+    display: Option<DisplayProperties>,
     lcd_layout: u16,
     entry_validation: EntryValidation,
     has_second_timeout: bool,
 }
 
 impl PinPadProperties {
-    /// The properties in an answer; `None` if it has fewer than four bytes. Bytes after the
+    /// The properties in an answer; `None` if it has fewer than four bytes.
+    ///
+    /// Eight bytes are the structure of Part 10 before 2.02.06, which older drivers on Windows
+    /// have: it has the size of the display in the middle. In any other answer, bytes after the
     /// fourth are left out.
     pub fn from_bytes(bytes: &[u8]) -> Option<PinPadProperties> {
-        let &[low, high, validation, timeout2] = bytes.first_chunk()?;
+        let (display, &[low, high, validation, timeout2]) = match bytes {
+            [low, high, size @ .., validation, timeout2] if bytes.len() == 8 => (
+                DisplayProperties::from_bytes(size),
+                &[*low, *high, *validation, *timeout2],
+            ),
+            _ => (None, bytes.first_chunk()?),
+        };
         Some(PinPadProperties {
+            display,
             lcd_layout: u16::from_le_bytes([low, high]),
             entry_validation: EntryValidation::from_bits_retain(validation),
             has_second_timeout: timeout2 != 0,
@@ -29,6 +40,12 @@ impl PinPadProperties {
     /// number of lines, the low one that of characters in a line.
     pub fn lcd_layout(self) -> u16 {
         self.lcd_layout
+    }
+
+    /// `wLcdMaxCharacters` and `wLcdMaxLines`: the size of the display, if the answer has it. Newer
+    /// drivers have a [feature of its own](super::Feature::IFD_DISPLAY_PROPERTIES) for it.
+    pub fn display(self) -> Option<DisplayProperties> {
+        self.display
     }
 
     /// `bEntryValidationCondition`: what can end the entry of a PIN.

@@ -15,7 +15,7 @@ fn verification_is_packed_and_little_endian() {
     let request = verification()
         .timeout(Duration::from_secs(60))
         .timeout_after_first_key(Duration::from_secs(15))
-        .digits(6..=12)
+        .digits(6..=8)
         .ends_with(EntryValidation::KEY | EntryValidation::MAX_DIGITS)
         .messages(PinMessages::One(2))
         .language(0x040C)
@@ -23,7 +23,7 @@ fn verification_is_packed_and_little_endian() {
     let expected = [
         60, 15, // bTimerOut, bTimerOut2
         0x82, 0x08, 0x00, // bmFormatString, bmPINBlockString, bmPINLengthFormat
-        12, 6,    // wPINMaxExtraDigit 0x060C
+        8, 6,    // wPINMaxExtraDigit 0x0608
         0x03, // bEntryValidationCondition
         0x01, // bNumberMessage
         0x0C, 0x04, // wLangId
@@ -152,6 +152,69 @@ fn what_does_not_fit_is_an_error_and_nothing_is_cut_off() {
     assert!(short.to_bytes().is_err());
     let header = PinVerification::new([0x00, 0x20, 0x00, 0x80], PinFormat::ascii());
     assert!(header.to_bytes().is_ok());
+}
+
+#[test]
+fn requests_that_contradict_themselves_are_refused() {
+    let format = PinFormat::ascii().block_len(8);
+    let why = |request: Result<Vec<u8>, InvalidPinRequest>| request.unwrap_err().to_string();
+    let verify = |command: &[u8]| PinVerification::new(command, format).to_bytes();
+    assert!(verify(b"\x00\x20\x00\x80\x0812345678").is_ok());
+    for command in [
+        &b"\x00\x20\x00\x80\x07\x31\x32\x33\x34\x35\x36\x37\x38"[..],
+        b"\x00\x20\x00\x80\x09\x31\x32\x33\x34\x35\x36\x37\x38",
+        b"\x00\x20\x00\x80\x08",
+        b"\x00\x20\x00\x80\x00\x00",
+    ] {
+        let said = "the length in the command for a PIN is not that of its data";
+        assert_eq!(why(verify(command)), said, "{command:02X?}");
+    }
+    // A PIN that does not fit its block, in any encoding; one digit fewer does.
+    for (format, most) in [
+        (PinFormat::ascii().block_len(6), 6),
+        (PinFormat::binary().block_len(6), 6),
+        (PinFormat::bcd().block_len(6), 12),
+        (PinFormat::iso_9564_format_2(), 14),
+        (PinFormat::ascii().length(3, PinOffset::Bits(0)), 7),
+    ] {
+        let digits = |most| {
+            PinVerification::iso(0x80, format)
+                .digits(4..=most)
+                .to_bytes()
+        };
+        assert!(digits(most).is_ok(), "{format:?}");
+        assert!(digits(most + 1).is_err(), "{format:?}");
+        let change = PinModification::iso(0x80, format);
+        assert!(change.clone().digits(4..=most).to_bytes().is_ok());
+        assert!(change.digits(4..=most + 1).to_bytes().is_err());
+    }
+    // A block without a place in the data.
+    let behind = "the block for the PIN ends behind the data of the command";
+    assert_eq!(why(verify(b"\x00\x20\x00\x80\x041234")), behind);
+    let two = PinModification::new(b"\x00\x24\x00\x80\x0812345678", format);
+    assert_eq!(why(two.clone().offsets(0, 8).to_bytes()), behind);
+    assert_eq!(why(two.clone().offsets(8, 0).to_bytes()), behind);
+    assert!(two.offsets(8, 0).asks_current(false).to_bytes().is_ok());
+    // As middleware asks for the PINs of GlobalPlatform: a block of 8 behind the first 8 bits.
+    let bits = PinFormat::bcd().position(PinOffset::Bits(8)).block_len(8);
+    let bits = bits.length(4, PinOffset::Bits(4));
+    let command = b"\x00\x20\x00\x01\x08\x20\xFF\xFF\xFF\xFF\xFF\xFF\xFF";
+    assert!(PinVerification::new(*command, bits).to_bytes().is_ok());
+}
+
+#[test]
+fn a_command_without_data_has_four_or_five_bytes() {
+    let format = PinFormat::ascii();
+    let verify = PinVerification::iso(0x80, format);
+    let bytes = verify.clone().to_bytes().unwrap();
+    assert_eq!(bytes[15..], *b"\x05\0\0\0\x00\x20\x00\x80\x00");
+    let bytes = verify.without_lc().to_bytes().unwrap();
+    assert_eq!(bytes[15..], *b"\x04\0\0\0\x00\x20\x00\x80");
+    let change = PinModification::iso(0x80, format).without_lc();
+    let bytes = change.to_bytes().unwrap();
+    assert_eq!(bytes[20..], *b"\x04\0\0\0\x00\x24\x00\x80");
+    let filled = PinVerification::iso(0x80, format.block_len(8)).without_lc();
+    assert!(filled.to_bytes().is_err());
 }
 
 #[test]
@@ -289,8 +352,21 @@ fn properties_of_pad_and_display() {
     assert_eq!(pad.lcd_layout(), 0x0210);
     assert_eq!(pad.entry_validation(), EntryValidation::all());
     assert!(!pad.has_second_timeout());
+    assert_eq!(pad.display(), None);
     assert_eq!(PinPadProperties::from_bytes(&[0; 3]), None);
-    assert!(PinPadProperties::from_bytes(&[0; 9]).is_some());
+    for len in [4, 5, 6, 7, 9, 12] {
+        let pad = PinPadProperties::from_bytes(&[0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0][..len]);
+        let pad = pad.unwrap();
+        assert_eq!(pad.entry_validation(), EntryValidation::KEY, "{len}");
+        assert!(pad.has_second_timeout() && pad.display().is_none());
+    }
+    // Before 2.02.06 there were eight.
+    let old = PinPadProperties::from_bytes(&[0x10, 0x02, 16, 0, 2, 0, 0x02, 0x01]).unwrap();
+    assert_eq!(old.lcd_layout(), 0x0210);
+    assert_eq!(old.entry_validation(), EntryValidation::KEY);
+    assert!(old.has_second_timeout());
+    let size = old.display().unwrap();
+    assert_eq!((size.max_characters(), size.max_lines()), (16, 2));
     let display = DisplayProperties::from_bytes(&[16, 0, 2, 0]).unwrap();
     assert_eq!((display.max_characters(), display.max_lines()), (16, 2));
     assert_eq!(DisplayProperties::from_bytes(&[]), None);

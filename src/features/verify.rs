@@ -40,7 +40,8 @@ impl PinVerification {
     /// With the command VERIFY of ISO 7816-4 (`00 20 00`) for the PIN with this reference.
     ///
     /// With a [block](PinFormat::block_len) the data is there, filled; without one there is
-    /// none (Lc is 0), and the reader adds the PIN and sets Lc.
+    /// none (Lc is 0, or [left out](PinVerification::without_lc)), and the reader adds the PIN and
+    /// sets Lc.
     pub fn iso(reference: u8, format: PinFormat) -> PinVerification {
         let header = [0x00, 0x20, 0x00, reference];
         PinVerification::new(command(header, &format.block()), format)
@@ -60,7 +61,9 @@ impl PinVerification {
     ///
     /// # Errors
     ///
-    /// The format, the digits, the messages or the command are impossible.
+    /// The format, the digits, the messages or the command are impossible, or contradict each
+    /// other: a PIN of the most digits does not fit its block, the block does not fit the data,
+    /// Lc is not the length of the data.
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPinRequest> {
         let entry = &self.entry;
         let (messages, [message, ..]) = entry.messages.parts();
@@ -75,7 +78,7 @@ impl PinVerification {
         bytes.extend([entry.validation.bits(), messages]);
         bytes.extend(entry.language());
         bytes.push(message);
-        entry.push_command(&mut bytes)?;
+        entry.push_command(&[0], &mut bytes)?;
         Ok(bytes)
     }
 }

@@ -192,7 +192,7 @@ impl<'a> SessionCard<'a> {
     /// Those of [`Card::exchange`](crate::Card::exchange). Give it back to the session, as `?`
     /// does; it recovers if nothing was done yet. Each command of the exchange counts.
     pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
-        self.exchange_with(command, &ExchangeOptions::new())
+        Transmit::exchange(self, command)
     }
 
     /// See [`Card::exchange_with`](crate::Card::exchange_with).
@@ -308,6 +308,15 @@ impl Transmit for SessionCard<'_> {
     fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         let answer = self.transaction.send(command);
         self.progress.note_command(answer)
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.transaction.exchange_options()
+    }
+
+    /// No commands that count: the card is not asked.
+    fn reader_max_data(&mut self) -> Option<u32> {
+        self.transaction.reader_max_data()
     }
 }
 

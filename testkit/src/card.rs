@@ -6,18 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::atr;
 use crate::error::TestkitError;
 use crate::ifd::IfdError;
 use crate::iso::IsoCard;
 use crate::sync::{lock, wait};
-use crate::{atr, vpcd};
 
 /// What a card does with a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Answers with these bytes, status word included. The driver can carry 1
-    /// to 65,535 bytes; an answer of any other length acts like
-    /// [`Reply::Drop`].
+    /// Answers with these bytes, status word included. An empty answer acts
+    /// like [`Reply::Drop`], and so does one of more than 65,535 bytes with
+    /// [`Driver::Vpcd`](crate::Driver::Vpcd), which cannot carry it.
+    /// [`Driver::Kit`](crate::Driver::Kit) carries more than PC/SC does: the
+    /// largest answer of ISO 7816-4 has 65,538 bytes, and one that is too long
+    /// for the daemon is a failed command.
     Answer(Vec<u8>),
     /// Leaves the reader in the middle of the command, as a card that is torn
     /// out. The reader is empty afterwards.
@@ -453,8 +456,9 @@ impl CardHandle {
         self.tell(|applet| applet.reset());
     }
 
-    /// Runs a command and says under which number it is in the log.
-    pub(crate) fn process(&self, command: Vec<u8>) -> (usize, Reply) {
+    /// Runs a command and says under which number it is in the log. The driver
+    /// carries answers of up to so many bytes.
+    pub(crate) fn process(&self, command: Vec<u8>, longest: usize) -> (usize, Reply) {
         let (number, powered) = {
             let mut record = lock(&self.0.record);
             record.stats.commands += 1;
@@ -476,7 +480,7 @@ impl CardHandle {
             .tell(|applet| applet.process(&command))
             .unwrap_or(Reply::Drop);
         match reply {
-            Reply::Answer(answer) if answer.is_empty() || answer.len() > vpcd::MAX_LEN => {
+            Reply::Answer(answer) if answer.is_empty() || answer.len() > longest => {
                 (number, Reply::Drop)
             }
             reply => (number, reply),
@@ -526,13 +530,14 @@ impl fmt::Debug for CardHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vpcd;
 
     #[test]
     fn commands_without_power_are_refused_if_asked_for() {
         let answers = |strict, prepare: fn(&CardHandle)| {
             let card = CardHandle::from(VirtualCard::iso().strict_power(strict));
             prepare(&card);
-            let (_, reply) = card.process(vec![0, 0xCA, 0, 0]);
+            let (_, reply) = card.process(vec![0, 0xCA, 0, 0], vpcd::MAX_LEN);
             assert_eq!(card.commands(), 1);
             reply != Reply::Drop
         };
@@ -549,7 +554,7 @@ mod tests {
     fn answers_that_the_driver_cannot_carry_take_the_card_away() {
         for (length, carried) in [(0, false), (1, true), (65_535, true), (65_536, false)] {
             let card = VirtualCard::new(move |_: &[u8]| vec![0; length]);
-            let (_, reply) = CardHandle::from(card).process(vec![0; 4]);
+            let (_, reply) = CardHandle::from(card).process(vec![0; 4], vpcd::MAX_LEN);
             assert_eq!(reply != Reply::Drop, carried, "{length}");
         }
     }

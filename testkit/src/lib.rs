@@ -73,6 +73,7 @@
 //! | readers | in pairs | single, or with any number of slots |
 //! | plugged in and unplugged | no | yes: [`Sandbox::plug`] |
 //! | commands | 2 to 65,535 bytes | of any length |
+//! | answers | 1 to 65,535 bytes | up to what the daemon carries |
 //! | fail as the test wants | no | [`VirtualReader::fail_next`] |
 //! | control codes, PIN pads | no | [`VirtualReader::on_control`] |
 //! | attributes | its own | [`VirtualReader::set_attribute`] |

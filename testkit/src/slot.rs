@@ -439,7 +439,7 @@ impl Slot {
                 }
             }
             Message::Command(command) => {
-                let (number, reply) = card.process(command);
+                let (number, reply) = card.process(command, vpcd::MAX_LEN);
                 match reply {
                     Reply::Answer(answer) => {
                         card.answered(number, &answer);

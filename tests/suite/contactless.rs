@@ -275,3 +275,61 @@ fn futures_read_and_write_too() {
         });
     });
 }
+
+/// A card that answers every command with this.
+fn answering(atr: &[u8], answer: &'static [u8]) -> VirtualCard {
+    VirtualCard::new(move |_: &[u8]| answer).atr(atr)
+}
+
+#[test]
+fn nothing_is_no_uid() {
+    isolated(|| {
+        let fixture = fixture_with(answering(ATR, &[0x90, 0x00]));
+        let mut card = fixture.connect();
+        let mut card = card.contactless();
+        for empty in [card.uid(), card.historical_bytes(), card.read_binary(4, 16)] {
+            assert!(matches!(empty, Err(ContactlessError::NoData)), "{empty:?}");
+        }
+        // Where there is nothing to be given, that is right.
+        let key = Key::new(FACTORY);
+        card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
+        card.update_binary(4, &[0; 16]).unwrap();
+    });
+}
+
+#[test]
+fn a_card_with_contacts_that_refuses_is_told_from_a_reader() {
+    use scard_testkit::atr::{T0, T1};
+
+    for (atr, answer, is_card) in [
+        (T1, &[0x6E, 0x00][..], true),
+        (T0, &[0x6D, 0x00], true),
+        (T1, &[0x68, 0x81], true),
+        (T1, &[0x69, 0x85], true),
+        // No refusal of the command.
+        (T1, &[0x63, 0x00], false),
+        (ATR, &[0x6E, 0x00], false),
+        (ATR, &[0x6A, 0x81], false),
+    ] {
+        isolated(|| {
+            let fixture = fixture_with(answering(atr, answer));
+            let mut card = fixture.connect();
+            let error = card.contactless().uid().unwrap_err();
+            let word = error.status().unwrap().word();
+            assert_eq!(word.to_bytes(), answer);
+            assert_eq!(error.recovery(), scard::Recovery::None);
+            let by_card = matches!(error, ContactlessError::ContactCard(_));
+            assert_eq!(by_card, is_card, "{error}");
+            #[cfg(feature = "async")]
+            {
+                use crate::support::executor::block_on;
+                use scard::AsyncTransmit as _;
+
+                let mut card = scard::AsyncCard::from(card);
+                let error = block_on(card.contactless().uid()).unwrap_err();
+                let by_card = matches!(error, ContactlessError::ContactCard(_));
+                assert_eq!(by_card, is_card, "{error}");
+            }
+        });
+    }
+}

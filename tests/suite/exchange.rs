@@ -75,6 +75,7 @@ fn answers_are_whole_over_every_protocol() {
 fn long_bodies_arrive_whole() {
     for (atr, options) in [
         (CHAINS, ExchangeOptions::new()),
+        (EXTENDS, ExchangeOptions::new()),
         (EXTENDS, ExchangeOptions::new().reader_max_data(65_536)),
         (EXTENDS, ExchangeOptions::new().extended_length(true)),
     ] {
@@ -104,8 +105,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
     for (atr, options) in [
         (T1, ExchangeOptions::new()),
         (T1, ExchangeOptions::new().reader_max_data(65_536)),
-        // The reader is not known, takes short commands alone, or not so much.
-        (EXTENDS, ExchangeOptions::new()),
+        // The reader takes short commands alone, or not so much.
         (EXTENDS, ExchangeOptions::new().reader_max_data(0)),
         (EXTENDS, ExchangeOptions::new().reader_max_data(299)),
         (CHAINS, ExchangeOptions::new().chaining(false)),
@@ -145,16 +145,23 @@ fn answering(answer: &'static [u8]) -> VirtualCard {
 #[test]
 fn hostile_cards_are_an_error_of_the_exchange_alone() {
     let too_many = AnswerProblem::TooManyRounds { max: 512 };
-    for (answer, expected) in [
-        (&[0x61, 0x00][..], too_many),
-        (&[0xAA, 0x61, 0x01], too_many),
-        (&[0x90], AnswerProblem::NoStatusWord { len: 1 }),
+    let of_class = |class| {
+        let command = Command::new(class, 0xCB, 0, 0).unwrap();
+        command.with_data(*b"\x5C\x00").unwrap().expecting_all()
+    };
+    for (command, answer, expected) in [
+        (get(), &[0x61, 0x00][..], too_many),
+        (get(), &[0xAA, 0x61, 0x01], too_many),
+        (get(), &[0x90], AnswerProblem::NoStatusWord { len: 1 }),
+        (of_class(0x80), &[0x61, 0x01], too_many),
+        (of_class(0x90), &[0xAA, 0x91, 0xAF], too_many),
+        (of_class(0xA0), &[0x9F, 0x01], too_many),
     ] {
         isolated(|| {
             let fixture = fixture_with(answering(answer));
             let mut card = fixture.connect();
             for _ in 0..2 {
-                match card.exchange(&get()).unwrap_err() {
+                match card.exchange(&command).unwrap_err() {
                     ExchangeError::Answer { problem, .. } => assert_eq!(problem, expected),
                     error => panic!("{error}"),
                 }

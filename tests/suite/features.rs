@@ -230,13 +230,13 @@ fn a_pad_makes_the_right_command_of_a_pin() {
                 "053132333435FF",
             ),
         ] {
-            let verify = PinVerification::iso(0x80, format);
+            let verify = PinVerification::iso(0x80, format).digits(4..=6);
             let answer = card.verify_pin(&features, &verify).unwrap();
             assert!(answer.outcome().is_done(), "{format:?}");
             let command = format!("00200080{:02X}{data}", data.len() / 2);
             assert_eq!(hex::encode_upper(sent.recv().unwrap()), command);
 
-            let change = PinModification::iso_new_only(0x80, format);
+            let change = PinModification::iso_new_only(0x80, format).digits(4..=6);
             let answer = card.modify_pin(&features, &change).unwrap();
             assert!(answer.outcome().is_done(), "{format:?}");
             let command = format!("00240180{:02X}{data}", data.len() / 2);

@@ -24,6 +24,7 @@ mod codes;
 mod connection;
 mod contactless;
 mod context;
+mod conventions;
 mod deadline;
 mod direct;
 mod endings;
@@ -45,6 +46,7 @@ mod mute;
 mod names;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
+mod pins;
 mod reconnect;
 mod session;
 mod session_async;

@@ -4,8 +4,9 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use scard::{Card, Control, ErrorKind, Operation, Origin, ReturnCode};
-use scard_testkit::{Reply, Sandbox, VirtualCard, isolated};
+use scard::apdu::ExchangeOptions;
+use scard::{Card, Command, Control, ErrorKind, Operation, Origin, ReturnCode};
+use scard_testkit::{Driver, Reply, Sandbox, VirtualCard, isolated};
 
 use crate::support::*;
 
@@ -42,6 +43,29 @@ fn commands_reach_the_card_unchanged_at_every_size() {
             assert_eq!(card.transmit(&command).unwrap(), OK);
             assert_eq!(fixture.card.log()[0].command, command);
         }
+    });
+}
+
+/// The largest command of ISO 7816-4, and the largest answer: `vpcd` carries neither.
+#[test]
+fn the_largest_command_and_answer_work_end_to_end() {
+    isolated(|| {
+        let whole: Vec<u8> = (0..65_536_u32).map(|i| (i % 251) as u8).collect();
+        let answer = [&whole[..], OK].concat();
+        let card = VirtualCard::new(move |_: &[u8]| answer.clone());
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, card).start().unwrap());
+        let mut card = fixture.connect();
+        let put = Command::new(0x00, 0xDB, 0x3F, 0xFF).unwrap();
+        let put = put.with_data(&whole[..65_535]).unwrap();
+        let put = put.expecting(65_536).unwrap();
+        assert_eq!(put.to_bytes().len(), 65_544);
+        fixture.card.clear_log();
+        let extended = ExchangeOptions::new().extended_length(true);
+        let response = card.exchange_with(&put, &extended).unwrap();
+        assert_eq!(fixture.card.log()[0].command, *put.to_bytes());
+        assert_eq!(response.ok().unwrap(), whole);
+        assert_eq!(card.transmit(&put.to_bytes()).unwrap().len(), 65_538);
     });
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod applet;
+pub mod conventions;
 pub mod events;
 #[cfg(feature = "async")]
 pub mod executor;

@@ -282,7 +282,7 @@ const CARDS: &[Row] = &[
     ("A storage card without a name in the list",
         "3B 8F 80 01 80 4F 0C A0 00 00 03 06 03 FF 88 00 00 00 00 1C",
         BOTH, (372, 1), RIGHT,
-        &[Storage(3, 0xFF88, "unknown card 0xFF88, ISO 14443 A, part 3")]),
+        &[Storage(3, 0xFF88, "card with SAK 0x88 (readers of ACS), ISO 14443 A, part 3")]),
     ("Chinese ID card", "3B 86 80 01 80 4F 03 F0 01 00 3A",
         BOTH, (372, 1), RIGHT, &[Aid(&[0xF0, 0x01, 0x00]), Contactless(false)]),
 

@@ -231,7 +231,7 @@ fn storage_cards_keep_their_numbers() {
         assert_eq!(name.raw(), number);
         let is_named = match number {
             0x0005 => false,
-            0x0000..=0x003D | 0xF004 | 0xF011 | 0xF012 => true,
+            0x0000..=0x003D | 0xF004 | 0xF011 | 0xF012 | 0xFF28 => true,
             _ => false,
         };
         assert_eq!(name.text().is_some(), is_named, "{number:#X}");
@@ -239,6 +239,12 @@ fn storage_cards_keep_their_numbers() {
     assert_eq!(
         StorageName::from_raw(0x1234).to_string(),
         "unknown card 0x1234"
+    );
+    assert_eq!(StorageName::from_raw(0x1234).acs_sak(), None);
+    assert_eq!(StorageName::ACS_JCOP_30.acs_sak(), Some(0x28));
+    assert_eq!(
+        StorageName::from_raw(0xFF08).to_string(),
+        "card with SAK 0x08 (readers of ACS)"
     );
     // The identifier of another organisation is no storage card.
     let other = atr("3B 8B 80 01 80 4F 08 A0 00 00 03 08 03 00 01 00");

@@ -299,7 +299,7 @@ impl IfdSlot {
         card: &CardHandle,
         command: Vec<u8>,
     ) -> Option<Answer> {
-        let (number, reply) = card.process(command);
+        let (number, reply) = card.process(command, usize::MAX);
         match reply {
             Reply::Answer(answer) => {
                 card.answered(number, &answer);

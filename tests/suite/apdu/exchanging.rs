@@ -63,10 +63,11 @@ fn the_rest_of_an_answer_is_fetched_in_the_same_class() {
     let response = response.unwrap();
     assert_eq!(response.status(), StatusWord::END_OF_FILE);
     assert_eq!(response.data(), [0xAA, 0xBB]);
-    let (response, _) = plain(&command("00B0000000"), &["AA6102", "6D00"]);
+    let (refused, _) = plain(&command("00B0000000"), &["AA6102", "6D00"]);
     assert_eq!(
-        response.unwrap().ok().unwrap_err().to_string(),
-        "command 00 B0 00 00, GET RESPONSE 1 failed: instruction not supported (6D00)"
+        refused.unwrap_err().to_string(),
+        "command 00 B0 00 00, GET RESPONSE 1 failed: the card announced the rest of the answer \
+         (6102) and refused it: instruction not supported (6D00)"
     );
 }
 

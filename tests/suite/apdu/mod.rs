@@ -89,17 +89,6 @@ fn invalid_commands_cannot_be_made() {
         Command::new(0xFF, 0xCA, 0, 0).unwrap_err(),
         InvalidCommand::Class
     );
-    assert!(Command::pseudo(0xCA, 0, 0).is_ok());
-    for instruction in 0..=0xFF {
-        let refused = matches!(instruction >> 4, 6 | 9);
-        assert_eq!(Command::new(0, instruction, 0, 0).is_err(), refused);
-        assert_eq!(Command::pseudo(instruction, 0, 0).is_err(), refused);
-        assert_eq!(Command::parse(&[0, instruction, 0, 0]).is_err(), refused);
-    }
-    assert_eq!(
-        Command::new(0, 0x61, 0, 0).unwrap_err().to_string(),
-        "instruction 61 is invalid: 6X and 9X are status words"
-    );
     assert_eq!(
         new().with_data(body(65_536)).unwrap_err(),
         InvalidCommand::DataTooLong { len: 65_536 }
@@ -129,10 +118,6 @@ fn what_is_wrong_with_bytes_is_said() {
         (
             "FFCA0000",
             "class FF is invalid for a card; PC/SC's commands for the reader are made as such",
-        ),
-        (
-            "0061000000",
-            "instruction 61 is invalid: 6X and 9X are status words",
         ),
         (
             "00A404000200",

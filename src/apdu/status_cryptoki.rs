@@ -1,0 +1,84 @@
+//! Status words in PKCS #11.
+
+use super::status_word::{StatusClass, StatusWord};
+use crate::codes::CryptokiRv;
+
+impl StatusWord {
+    /// The return value of PKCS #11 that says the same, for a module whose function came to an end
+    /// because of this status word. [`Error::to_cryptoki`](crate::Error::to_cryptoki) is the same
+    /// for calls that failed.
+    ///
+    /// | Status word | |
+    /// |---|---|
+    /// | 9000, 61XX | `CKR_OK` |
+    /// | 6300, 63CX | `CKR_PIN_INCORRECT` |
+    /// | 63C0, 6983 | `CKR_PIN_LOCKED` |
+    /// | 6982 | `CKR_USER_NOT_LOGGED_IN` |
+    /// | 6984 | `CKR_USER_PIN_NOT_INITIALIZED` |
+    /// | 6A82, 6A83, 6A88 | `CKR_OBJECT_HANDLE_INVALID` |
+    /// | 6A84 | `CKR_DEVICE_MEMORY` |
+    /// | other warnings, and what the card refuses without running it (62XX, 63XX, 67XX to 6EXX) | `CKR_FUNCTION_FAILED` |
+    /// | all others | `CKR_DEVICE_ERROR` |
+    ///
+    /// None becomes a complaint about the arguments: a card that refuses a command says nothing of
+    /// the program that called the module. A warning that is fine where it came from, such as 6282
+    /// at the end of a file, is for the module to accept first.
+    ///
+    /// ```
+    /// use scard::StatusWord;
+    /// use scard::codes::CryptokiRv;
+    ///
+    /// assert_eq!(StatusWord(0x63C2).to_cryptoki(), CryptokiRv::PIN_INCORRECT);
+    /// assert_eq!(StatusWord(0x6983).to_cryptoki(), CryptokiRv::PIN_LOCKED);
+    /// ```
+    pub const fn to_cryptoki(self) -> CryptokiRv {
+        match (self.raw(), self.class()) {
+            (0x63C0 | 0x6983, _) => CryptokiRv::PIN_LOCKED,
+            (0x6300 | 0x63C1..=0x63CF, _) => CryptokiRv::PIN_INCORRECT,
+            (0x6982, _) => CryptokiRv::USER_NOT_LOGGED_IN,
+            (0x6984, _) => CryptokiRv::USER_PIN_NOT_INITIALIZED,
+            (0x6A82 | 0x6A83 | 0x6A88, _) => CryptokiRv::OBJECT_HANDLE_INVALID,
+            (0x6A84, _) => CryptokiRv::DEVICE_MEMORY,
+            (0x6F00..=0x6FFF, _) => CryptokiRv::DEVICE_ERROR,
+            (_, StatusClass::Success) => CryptokiRv::OK,
+            (_, StatusClass::Warning | StatusClass::CheckingError) => CryptokiRv::FUNCTION_FAILED,
+            (_, StatusClass::ExecutionError | StatusClass::Other) => CryptokiRv::DEVICE_ERROR,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_success_is_ok() {
+        for raw in 0..=u16::MAX {
+            let status = StatusWord(raw);
+            let rv = status.to_cryptoki();
+            assert_eq!(rv == CryptokiRv::OK, status.is_success(), "{raw:04X}");
+        }
+    }
+
+    #[test]
+    fn what_a_pin_is_refused_for_is_said() {
+        for (raw, rv) in [
+            (0x6300, CryptokiRv::PIN_INCORRECT),
+            (0x6310, CryptokiRv::FUNCTION_FAILED),
+            (0x63C1, CryptokiRv::PIN_INCORRECT),
+            (0x63C0, CryptokiRv::PIN_LOCKED),
+            (0x6983, CryptokiRv::PIN_LOCKED),
+            (0x6982, CryptokiRv::USER_NOT_LOGGED_IN),
+            (0x6984, CryptokiRv::USER_PIN_NOT_INITIALIZED),
+            (0x6985, CryptokiRv::FUNCTION_FAILED),
+            (0x6A82, CryptokiRv::OBJECT_HANDLE_INVALID),
+            (0x6A84, CryptokiRv::DEVICE_MEMORY),
+            (0x6D00, CryptokiRv::FUNCTION_FAILED),
+            (0x6581, CryptokiRv::DEVICE_ERROR),
+            (0x6F00, CryptokiRv::DEVICE_ERROR),
+            (0x91AE, CryptokiRv::DEVICE_ERROR),
+        ] {
+            assert_eq!(StatusWord(raw).to_cryptoki(), rv, "{raw:04X}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! In which commands a whole one gets to the card.
+
+use zeroize::Zeroizing;
+
+use super::class;
+use super::command::{Command, Form};
+use super::continuation::{Rule, next_frame};
+use super::encoding::encode;
+use super::error::{ExchangeError, Step, TooLong};
+use super::header::Header;
+use super::options::ExchangeOptions;
+use super::status_word::StatusWord;
+
+const ENVELOPE: u8 = 0xC2;
+
+/// In which commands a whole one gets to the card.
+pub(super) struct Way {
+    kind: Kind,
+    /// The most bytes of data in a part.
+    piece: usize,
+}
+
+enum Kind {
+    /// As it is, with short lengths.
+    Short,
+    /// As it is, with extended lengths.
+    Extended,
+    /// As a chain of commands, of which all but the last have this class.
+    Chain { class: u8 },
+    /// In frames of DESFire.
+    Frames,
+    /// With extended lengths, in ENVELOPEs of this class.
+    Envelope {
+        class: u8,
+        whole: Zeroizing<Vec<u8>>,
+    },
+}
+
+impl Way {
+    pub(super) fn of(
+        command: &Command,
+        rule: &Rule,
+        is_t0: bool,
+        options: &ExchangeOptions,
+    ) -> Result<Way, ExchangeError> {
+        let piece = options.piece();
+        let kind = match command.form() {
+            Form::Extended => Kind::Extended,
+            Form::Auto if options.extends(command, is_t0) => Kind::Extended,
+            _ if command.data().len() <= piece => Kind::Short,
+            _ => in_parts(command, rule, is_t0, options)?,
+        };
+        Ok(Way { kind, piece })
+    }
+
+    /// The step that an exchange begins with.
+    pub(super) fn first_step(&self, command: &Command) -> Step {
+        let len = match &self.kind {
+            Kind::Short | Kind::Extended => return Step::Command,
+            Kind::Chain { .. } | Kind::Frames => command.data().len(),
+            Kind::Envelope { whole, .. } => whole.len(),
+        };
+        Step::Part {
+            number: 1,
+            of: u32::try_from(len.div_ceil(self.piece)).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether the lengths of the whole command are extended ones.
+    pub(super) fn is_extended(&self) -> bool {
+        matches!(self.kind, Kind::Extended | Kind::Envelope { .. })
+    }
+
+    /// Whether the last command of it says how much is expected. That protocol carries data in
+    /// one direction at a time; what goes to the reader is not carried by it.
+    pub(super) fn says_le(&self, command: &Command, is_t0: bool) -> bool {
+        match self.kind {
+            Kind::Extended => true,
+            Kind::Envelope { .. } => false,
+            Kind::Short | Kind::Chain { .. } | Kind::Frames => {
+                !is_t0 || command.data().is_empty() || command.header().class == class::PSEUDO
+            }
+        }
+    }
+
+    /// Whether the card has taken a part that is not the last one.
+    pub(super) fn goes_on_after(&self, status: StatusWord) -> bool {
+        match self.kind {
+            Kind::Frames => status == StatusWord::DESFIRE_MORE,
+            _ => status == StatusWord::SUCCESS,
+        }
+    }
+
+    /// Writes the command of a step that is no GET RESPONSE.
+    pub(super) fn write(
+        &self,
+        command: &Command,
+        step: Step,
+        expected: Option<u32>,
+        bytes: &mut Vec<u8>,
+    ) {
+        let header = command.header();
+        let Step::Part { number, of } = step else {
+            let extended = matches!(self.kind, Kind::Extended);
+            return encode(header, command.data(), expected, extended, bytes);
+        };
+        let is_last = number >= of;
+        let (header, whole, expected) = match &self.kind {
+            Kind::Envelope { class, whole } => {
+                let envelope = Header {
+                    class: *class,
+                    instruction: ENVELOPE,
+                    p1: 0x00,
+                    p2: 0x00,
+                };
+                (envelope, whole.as_slice(), None)
+            }
+            Kind::Frames if number > 1 => (next_frame(), command.data(), expected),
+            Kind::Chain { class } if !is_last => {
+                let part = Header {
+                    class: *class,
+                    ..header
+                };
+                (part, command.data(), None)
+            }
+            _ => (header, command.data(), expected),
+        };
+        let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+        let part = whole.chunks(self.piece).nth(index).unwrap_or_default();
+        encode(header, part, expected, false, bytes);
+    }
+}
+
+/// A body that fits no single command.
+fn in_parts(
+    command: &Command,
+    rule: &Rule,
+    is_t0: bool,
+    options: &ExchangeOptions,
+) -> Result<Kind, ExchangeError> {
+    if rule.has_frames() {
+        return Ok(Kind::Frames);
+    }
+    let header = command.header();
+    if is_t0 && options.envelope {
+        let mut whole = Zeroizing::default();
+        let expected = command.expected().number(true);
+        encode(header, command.data(), expected, true, &mut whole);
+        let class = class::interindustry(header.class);
+        return Ok(Kind::Envelope { class, whole });
+    }
+    let (possible, any_class) = options.chain();
+    let chained = class::chained(header.class, any_class).filter(|_| possible);
+    match chained {
+        Some(class) => Ok(Kind::Chain { class }),
+        None => Err(ExchangeError::TooLong {
+            command: header,
+            len: command.data().len(),
+            why: match (possible, is_t0) {
+                (true, _) => TooLong::NoChaining,
+                (false, true) => TooLong::NoWayOverT0,
+                (false, false) => TooLong::NoWay,
+            },
+        }),
+    }
+}

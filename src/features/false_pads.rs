@@ -1,0 +1,100 @@
+//! Readers that say they have a PIN pad, and should not be believed.
+
+use super::properties::ReaderProperties;
+
+/// A reader that claims a PIN pad and should not be used as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct FalsePinPad {
+    /// The USB number of the maker.
+    pub vendor_id: u16,
+    /// The USB number of the model.
+    pub product_id: u16,
+    /// What it is called.
+    pub name: &'static str,
+    /// What is wrong: a clause without capital and full stop.
+    pub why: &'static str,
+}
+
+impl FalsePinPad {
+    /// All that are known, from the lists that the driver for CCID readers of pcsc-lite and OpenSC
+    /// keep. That driver hides the pads of these by itself; older versions of it, and drivers on
+    /// Windows and macOS, do not.
+    pub const KNOWN: &'static [FalsePinPad] = &[
+        known(0x03F0, 0x0036, "HP USB CCID Smartcard Keyboard", LEAKS),
+        known(0x03F0, 0x1024, "HP USB Smart Card Keyboard", LEAKS),
+        known(0x046A, 0x00A7, "Cherry Smart Terminal XX44", NONE),
+        known(
+            0x04F2,
+            0x1469,
+            "Chicony HP Skylab USB Smartcard Keyboard",
+            LEAKS,
+        ),
+        known(0x076B, 0x3031, "HID OMNIKEY 1021, 3021 and 3121", NONE),
+        known(0x076B, 0x3A21, "HID OMNIKEY, generic", NONE),
+        known(0x076B, 0x6632, "HID OMNIKEY 6121", NONE),
+        known(0x0783, 0x0006, "C3PO LTC31 v2", NONE),
+        known(0x0BF8, 0x1017, "Fujitsu smart-card keyboard", LEAKS),
+        known(0x0BF8, 0x1024, "Fujitsu Smartcard Reader D323", NONE),
+        known(0x25DD, 0x3111, "Bit4id miniLector EVO, firmware 1.11", NONE),
+    ];
+}
+
+const NONE: &str = "it has no PIN pad: newer firmware of some says so";
+const LEAKS: &str = "the digits that are typed reach the computer, too";
+
+const fn known(
+    vendor_id: u16,
+    product_id: u16,
+    name: &'static str,
+    why: &'static str,
+) -> FalsePinPad {
+    FalsePinPad {
+        vendor_id,
+        product_id,
+        name,
+        why,
+    }
+}
+
+impl ReaderProperties {
+    /// Whether the reader is one that is [known](FalsePinPad::KNOWN) to claim a PIN pad that it
+    /// does not have, or that is none. It takes [`vendor_id`](ReaderProperties::vendor_id) and
+    /// [`product_id`](ReaderProperties::product_id); a reader that does not tell them is believed.
+    ///
+    /// ```
+    /// use scard::features::ReaderProperties;
+    ///
+    /// let properties = ReaderProperties::from_bytes(b"\x0B\x02\x6B\x07\x0C\x02\x31\x30");
+    /// let claims = properties.false_pin_pad().expect("an OMNIKEY 3121");
+    /// println!("no PIN pad: {}, {}", claims.name, claims.why);
+    /// ```
+    pub fn false_pin_pad(&self) -> Option<&'static FalsePinPad> {
+        let (vendor, product) = (self.vendor_id()?, self.product_id()?);
+        let mut known = FalsePinPad::KNOWN.iter();
+        known.find(|it| it.vendor_id == vendor && it.product_id == product)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_in_order_and_readers_are_found_in_it() {
+        let numbers = |it: &FalsePinPad| (it.vendor_id, it.product_id);
+        for pair in FalsePinPad::KNOWN.windows(2) {
+            assert!(numbers(&pair[0]) < numbers(&pair[1]), "{}", pair[1].name);
+        }
+        for known in FalsePinPad::KNOWN {
+            let [a, b] = known.vendor_id.to_le_bytes();
+            let [c, d] = known.product_id.to_le_bytes();
+            let properties = ReaderProperties::from_bytes(&[0x0B, 2, a, b, 0x0C, 2, c, d]);
+            assert_eq!(properties.false_pin_pad(), Some(known));
+            let other = ReaderProperties::from_bytes(&[0x0B, 2, a, b, 0x0C, 2, c, d ^ 0x80]);
+            assert_eq!(other.false_pin_pad(), None);
+            let half = ReaderProperties::from_bytes(&[0x0B, 2, a, b]);
+            assert_eq!(half.false_pin_pad(), None);
+        }
+    }
+}

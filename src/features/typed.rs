@@ -1,0 +1,242 @@
+//! Commands with PINs that were typed at the computer.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::entry::InvalidPinRequest;
+use super::format::{Encoding, PinFormat};
+use crate::apdu::Command;
+
+/// A PIN that was typed at the computer. Its characters are overwritten when it is dropped, and so
+/// are those in the commands that are made with it; the copy that it is made of is the caller's.
+///
+/// ```
+/// use scard::Command;
+/// use scard::features::{Pin, PinFormat};
+///
+/// let pin = Pin::new("1234");
+/// let verify = Command::verify(0x80, PinFormat::ascii().block_len(8), &pin)?;
+/// assert_eq!(*verify.to_bytes(), *b"\x00\x20\x00\x80\x081234\xFF\xFF\xFF\xFF");
+///
+/// let verify = Command::verify(0x01, PinFormat::iso_9564_format_2(), &pin)?;
+/// assert_eq!(*verify.to_bytes(), *b"\x00\x20\x00\x01\x08\x24\x12\x34\xFF\xFF\xFF\xFF\xFF");
+/// # Ok::<(), scard::features::InvalidPinRequest>(())
+/// ```
+#[derive(Clone)]
+pub struct Pin(Zeroizing<Vec<u8>>);
+
+impl Pin {
+    /// A PIN from its characters. In a format of [digits](PinFormat::bcd) they are ASCII digits;
+    /// in [ASCII](PinFormat::ascii), any bytes.
+    pub fn new(typed: impl Into<Vec<u8>>) -> Pin {
+        Pin(Zeroizing::new(typed.into()))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Shows nothing of it.
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pin")
+    }
+}
+
+impl Command {
+    /// VERIFY of ISO 7816-4 (`00 20 00`) for the PIN with this reference, which was typed at the
+    /// computer: the command that a PIN pad makes of
+    /// [`PinVerification::iso`](super::PinVerification::iso). [Secret](Command::is_secret).
+    ///
+    /// # Errors
+    ///
+    /// The PIN is empty, does not fit its block, or has characters that the format cannot carry.
+    pub fn verify(
+        reference: u8,
+        format: PinFormat,
+        pin: &Pin,
+    ) -> Result<Command, InvalidPinRequest> {
+        command(0x20, 0x00, reference, &[&format.filled(pin)?])
+    }
+
+    /// CHANGE REFERENCE DATA (`00 24 00`): the current PIN and the new one, as a PIN pad does it
+    /// with [`PinModification::iso`](super::PinModification::iso). [Secret](Command::is_secret).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Command::verify`].
+    pub fn change_pin(
+        reference: u8,
+        format: PinFormat,
+        current: &Pin,
+        new: &Pin,
+    ) -> Result<Command, InvalidPinRequest> {
+        let (current, new) = (format.filled(current)?, format.filled(new)?);
+        command(0x24, 0x00, reference, &[&current, &new])
+    }
+
+    /// CHANGE REFERENCE DATA with the new PIN alone (`00 24 01`), as a PIN pad does it with
+    /// [`PinModification::iso_new_only`](super::PinModification::iso_new_only).
+    /// [Secret](Command::is_secret).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Command::verify`].
+    pub fn set_pin(
+        reference: u8,
+        format: PinFormat,
+        new: &Pin,
+    ) -> Result<Command, InvalidPinRequest> {
+        command(0x24, 0x01, reference, &[&format.filled(new)?])
+    }
+}
+
+fn command(
+    instruction: u8,
+    p1: u8,
+    reference: u8,
+    blocks: &[&[u8]],
+) -> Result<Command, InvalidPinRequest> {
+    // Growing would leave a copy behind that nobody overwrites.
+    let mut data = Vec::with_capacity(blocks.iter().map(|block| block.len()).sum());
+    blocks
+        .iter()
+        .for_each(|block| data.extend_from_slice(block));
+    Command::new(0x00, instruction, p1, reference)
+        .and_then(|command| command.with_data(data))
+        .map_err(|_| InvalidPinRequest::new("the PIN is too long for a command"))
+}
+
+impl PinFormat {
+    /// The data that a PIN pad makes of a PIN.
+    fn filled(self, pin: &Pin) -> Result<Zeroizing<Vec<u8>>, InvalidPinRequest> {
+        // Places that cannot be said to a pad are none here either.
+        self.to_bytes()?;
+        let Pin(pin) = pin;
+        let digits = self.encoding != Encoding::Ascii;
+        if pin.is_empty() {
+            return Err(InvalidPinRequest::new("the PIN is empty"));
+        }
+        if digits && !pin.iter().all(u8::is_ascii_digit) {
+            let why = "the PIN has a character that is no digit";
+            return Err(InvalidPinRequest::new(why));
+        }
+        self.check_fit(pin.len())?;
+        let width = self.encoding.width();
+        let size = (width * pin.len()).div_ceil(8);
+        let mut data = Zeroizing::new(self.block());
+        if data.is_empty() {
+            let lead = self.position.bytes_rounded_up();
+            *data = vec![self.filler; lead + size];
+            data.iter_mut()
+                .take(lead)
+                .for_each(|byte| *byte = self.lead);
+        }
+        let mut at = self.position.bits();
+        if self.right && self.block_len > 0 {
+            at += usize::from(self.block_len) * 8 - width * pin.len();
+        }
+        for &character in pin.iter() {
+            let value = match digits {
+                true => u16::from(character & 0x0F),
+                false => u16::from(character),
+            };
+            set_bits(&mut data, at, width, value)?;
+            at += width;
+        }
+        let count = u16::try_from(pin.len()).unwrap_or(u16::MAX);
+        let width = usize::from(self.length_bits);
+        set_bits(&mut data, self.length_position.bits(), width, count)?;
+        Ok(data)
+    }
+}
+
+/// Sets bits, the highest first.
+fn set_bits(data: &mut [u8], at: usize, width: usize, value: u16) -> Result<(), InvalidPinRequest> {
+    for bit in 0..width {
+        let position = at + bit;
+        let Some(byte) = data.get_mut(position / 8) else {
+            let why = "the format puts a part of the PIN behind its data";
+            return Err(InvalidPinRequest::new(why));
+        };
+        let mask = 0x80 >> (position % 8);
+        match value >> (width - 1 - bit) & 1 {
+            1 => *byte |= mask,
+            _ => *byte &= !mask,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::PinOffset;
+    use super::*;
+
+    fn data(format: PinFormat, pin: &str) -> Result<Vec<u8>, InvalidPinRequest> {
+        let verify = Command::verify(0x81, format, &Pin::new(pin))?;
+        assert!(verify.is_secret());
+        assert_eq!(verify.to_bytes()[..4], [0x00, 0x20, 0x00, 0x81]);
+        Ok(verify.data().to_vec())
+    }
+
+    #[test]
+    fn the_usual_formats() {
+        let ascii = PinFormat::ascii();
+        for (format, pin, expected) in [
+            (ascii, "1234", &b"1234"[..]),
+            (ascii.block_len(8), "123456", b"123456\xFF\xFF"),
+            (ascii.block_len(8).filler(0), "12345678", b"12345678"),
+            (ascii.block_len(6).filler(b' '), "pass", b"pass  "),
+            (
+                ascii.block_len(6).justified_right(),
+                "12",
+                b"\xFF\xFF\xFF\xFF12",
+            ),
+            (PinFormat::binary().block_len(4), "123", b"\x01\x02\x03\xFF"),
+            (PinFormat::bcd(), "123", b"\x12\x3F"),
+            (PinFormat::bcd().block_len(4), "12345", b"\x12\x34\x5F\xFF"),
+            (
+                PinFormat::iso_9564_format_2(),
+                "123456789012",
+                b"\x2C\x12\x34\x56\x78\x90\x12\xFF",
+            ),
+        ] {
+            assert_eq!(data(format, pin).unwrap(), expected, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn changes_have_one_block_after_the_other() {
+        let format = PinFormat::ascii().block_len(6);
+        let (old, new) = (Pin::new("1234"), Pin::new("567890"));
+        let change = Command::change_pin(0x81, format, &old, &new).unwrap();
+        let bytes = b"\x00\x24\x00\x81\x0C1234\xFF\xFF567890";
+        assert_eq!(*change.to_bytes(), *bytes);
+        let set = Command::set_pin(0x81, format, &new).unwrap();
+        assert_eq!(*set.to_bytes(), *b"\x00\x24\x01\x81\x06567890");
+        assert!(change.is_secret() && set.is_secret());
+    }
+
+    #[test]
+    fn what_cannot_be_a_pin_in_this_format_is_refused() {
+        for (format, pin) in [
+            (PinFormat::ascii(), ""),
+            (PinFormat::ascii().block_len(4), "12345"),
+            (PinFormat::bcd().block_len(2), "12345"),
+            (PinFormat::iso_9564_format_2(), "123456789012345"),
+            (PinFormat::bcd(), "12a4"),
+            (PinFormat::binary(), "12 4"),
+            (PinFormat::ascii().block_len(16), "1234"),
+            (PinFormat::ascii().length(4, PinOffset::Bytes(9)), "1234"),
+            (PinFormat::ascii().length(2, PinOffset::Bits(0)), "1234"),
+        ] {
+            assert!(data(format, pin).is_err(), "{format:?} {pin}");
+        }
+        let long = Pin::new(vec![b'1'; 70_000]);
+        assert!(Command::verify(0x81, PinFormat::ascii(), &long).is_err());
+        assert_eq!(format!("{long:?}"), "Pin");
+    }
+}

@@ -1,0 +1,217 @@
+//! How long commands get to the card, and what is refused.
+
+use scard_testkit::{Driver, IfdError, Sandbox};
+
+use super::*;
+use crate::support::iso7816::{EXTENDS, Iso7816, get, put};
+
+#[test]
+fn odd_instructions_are_refused_where_they_cannot_work() {
+    let options = ExchangeOptions::new();
+    for instruction in 0..=0xFF_u8 {
+        let command = Command::new(0x80, instruction, 0, 0).unwrap();
+        let over = |protocol, options: &_| Exchange::new(&command, protocol, options).map(drop);
+        let (t0, t1) = (Some(Protocol::T0), Some(Protocol::T1));
+        assert!(over(t1, &options).is_ok() && over(None, &options).is_ok());
+        assert!(over(t0, &options.any_instruction(true)).is_ok());
+        let refused = matches!(instruction >> 4, 6 | 9);
+        match over(t0, &options) {
+            Ok(()) => assert!(!refused, "{instruction:02X}"),
+            Err(error) => {
+                assert!(refused, "{instruction:02X}");
+                assert!(!error.command_may_have_run());
+                let why = error.to_string();
+                assert!(why.contains("ExchangeOptions::any_instruction"), "{why}");
+            }
+        }
+        let pseudo = Command::pseudo(instruction, 0, 0);
+        assert!(Exchange::new(&pseudo, t0, &options).is_ok());
+    }
+}
+
+/// A reader that says how much data it takes in one command, with a card that takes extended
+/// lengths.
+fn reader_of(max: u32) -> Fixture {
+    let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+    let card = Iso7816::keeping(EXTENDS, vec![]);
+    let fixture = Fixture::of(sandbox.card(0, card).start().unwrap());
+    let control = move |code, _: &[u8]| match code {
+        0x4200_0D48 => Ok(hex("120442330012")),
+        0x4233_0012 => Ok([&[0x0A, 4], &max.to_le_bytes()[..]].concat()),
+        _ => Err(IfdError::NOT_SUPPORTED),
+    };
+    fixture.sandbox.reader(0).on_control(control).unwrap();
+    fixture
+}
+
+#[test]
+fn the_reader_is_asked_before_a_long_command() {
+    for (max, is_sent) in [
+        (65_536, true),
+        (300, true),
+        (299, false),
+        (256, false),
+        (0, false),
+    ] {
+        isolated(|| {
+            let fixture = reader_of(max);
+            let mut card = fixture.connect();
+            let put = put(&content(300));
+            let controls = || fixture.sandbox.reader(0).control_log().unwrap().len();
+            let (before, commands) = (controls(), fixture.card.log().len());
+            match card.exchange(&put) {
+                Ok(response) => assert!(is_sent && response.ok().is_ok()),
+                Err(error) => assert!(!is_sent && matches!(error, ExchangeError::TooLong { .. })),
+            }
+            assert_eq!(fixture.card.log().len() - commands, usize::from(is_sent));
+            assert_eq!(controls() - before, 2);
+            // Not for what does not depend on it.
+            let before = controls();
+            let _ = card.exchange(&get());
+            let told = ExchangeOptions::new().reader_max_data(max);
+            let _ = card.exchange_with(&put, &told);
+            assert_eq!(controls(), before);
+
+            // What the reader is asked is no command of the work in a session.
+            let mut session = Session::builder(&fixture.context).open().unwrap();
+            let run = session.run(|card| {
+                let done = card.exchange(&put).is_ok();
+                assert_eq!(card.completed(), usize::from(done));
+                Ok::<_, scard::Error>(())
+            });
+            run.unwrap();
+        });
+    }
+}
+
+#[test]
+fn parts_are_as_long_as_card_and_reader_take_them() {
+    let put = command("00DB3FFF00").expecting(0).unwrap();
+    for (size, len) in [
+        (240, 700),
+        (250, 250),
+        (252, 253),
+        (1, 3),
+        (0, 3),
+        (59, 255),
+    ] {
+        let put = put.clone().with_data(content(len)).unwrap();
+        for (options, size) in [
+            (ExchangeOptions::new().max_command_data(size), size.max(1)),
+            // A reader that says 0 takes short commands.
+            (
+                ExchangeOptions::new().reader_max_data(size),
+                if size == 0 { 255 } else { size },
+            ),
+        ] {
+            let mut card: Answers<'_> = Box::new(|_| hex("9000"));
+            let (response, sent) = exchange(&put, false, &options.chaining(true), &mut card);
+            response.unwrap().ok().unwrap();
+            let pieces: Vec<Vec<u8>> = sent.iter().map(|it| hex(&it[10..])).collect();
+            assert_eq!(pieces.concat(), content(len));
+            assert_eq!(pieces.len(), len.div_ceil(size as usize));
+            assert!(pieces.iter().all(|it| it.len() <= size as usize));
+        }
+    }
+    // No extended length where the caller says that it would be too long.
+    let long = put.with_data(content(400)).unwrap();
+    let options = ExchangeOptions::new().extended_length(true).chaining(true);
+    let mut card: Answers<'_> = Box::new(|_| hex("9000"));
+    let (_, sent) = exchange(&long, false, &options, &mut card);
+    assert_eq!(sent.len(), 1);
+    let (_, sent) = exchange(&long, false, &options.max_command_data(300), &mut card);
+    assert_eq!(sent.len(), 2);
+}
+
+#[test]
+fn no_more_is_asked_for_than_the_reader_takes() {
+    let options = ExchangeOptions::new().max_answer_data(240);
+    for (text, first) in [
+        ("00B0000000", "00B00000F0"),
+        ("00B00000F1", "00B00000F0"),
+        ("00B0000010", "00B0000010"),
+        ("00A4040001AA00", "00A4040001AAF0"),
+    ] {
+        let (_, sent) = exchange(&command(text), false, &options, &mut script(&["AA9000"]));
+        assert_eq!(sent, [first]);
+    }
+    let mut card = script(&["6100", "AA61FF", "BB9000"]);
+    let (_, sent) = exchange(&command("00B0000000"), true, &options, &mut card);
+    assert_eq!(sent[1..], ["00C00000F0", "00C00000F0"]);
+    // Over T=0 Le is left out, and what is held back is asked for with it.
+    let mut card = script(&["6283", "AA9000"]);
+    let (_, sent) = exchange(&command("00A4040001AA00"), true, &options, &mut card);
+    assert_eq!(sent, ["00A4040001AA", "00C00000F0"]);
+    // An extended one is shortened, too.
+    let extended = options.extended_length(true);
+    let mut card = script(&["AA9000"]);
+    let (_, sent) = exchange(&command("00B0000000012C"), false, &extended, &mut card);
+    assert_eq!(sent, ["00B000000000F0"]);
+}
+
+#[test]
+fn nobody_gets_less_than_was_expected_without_a_word() {
+    let full = hex::encode(content(256));
+    let read = command("00B0000000012C");
+    let run = |options: ExchangeOptions, answers: &[&str]| {
+        exchange(&read, false, &options, &mut script(answers)).0
+    };
+    let usual = ExchangeOptions::new();
+    let silent = format!("{full}9000");
+    let error = run(usual, &[&silent]).unwrap_err();
+    let problem = AnswerProblem::AskedForLess {
+        asked: 256,
+        expected: 300,
+    };
+    assert!(
+        matches!(error, ExchangeError::Answer { problem: it, .. } if it == problem),
+        "{error}"
+    );
+    let says = error.to_string();
+    assert!(says.contains("ExchangeOptions::extended_length"), "{says}");
+    let response = run(usual.allow_less(true), &[&silent]).unwrap();
+    assert_eq!(response.asked_for(), Some(256));
+    assert_eq!(response.data().len(), 256);
+    // What the card announces is fetched.
+    let announced = format!("{full}612C");
+    let rest = format!("{}9000", hex::encode(content(44)));
+    let response = run(usual, &[&announced, &rest]).unwrap();
+    assert_eq!((response.asked_for(), response.data().len()), (None, 300));
+    // A card that gives less than it was asked for has no more.
+    let response = run(usual, &["AA9000"]).unwrap();
+    assert_eq!((response.asked_for(), response.data().len()), (None, 1));
+    let response = run(usual, &["6C02", "AABB9000"]).unwrap();
+    assert_eq!((response.asked_for(), response.data().len()), (None, 2));
+    // A failure is no answer that was cut off.
+    assert_eq!(run(usual, &["6A82"]).unwrap().asked_for(), None);
+    // `All` is what there is as far as one command can say it.
+    let read = command("00B0000000");
+    let (response, _) = exchange(&read, false, &usual, &mut script(&[&silent]));
+    assert_eq!(response.unwrap().asked_for(), None);
+    let extended = read.clone().in_form(Form::Extended).unwrap();
+    let fewer = usual.max_answer_data(300);
+    let silent = format!("{}9000", hex::encode(content(300)));
+    let (response, sent) = exchange(&extended, false, &fewer, &mut script(&[&silent]));
+    assert_eq!(sent, ["00B0000000012C"]);
+    assert_eq!(response.unwrap().asked_for(), Some(300));
+    let fewer = usual.max_answer_data(2);
+    let (response, _) = exchange(&read, false, &fewer, &mut script(&["AABB9000"]));
+    assert_eq!(response.unwrap().asked_for(), Some(2));
+}
+
+#[test]
+fn a_refused_envelope_is_not_the_answer_of_the_command() {
+    let put = command("00DB3FFF00").with_data(content(600)).unwrap();
+    let options = ExchangeOptions::new().envelope(true);
+    let (response, sent) = exchange(&put, true, &options, &mut script(&["6D00"]));
+    let first = &sent[0];
+    assert!(first.starts_with("00C20000FF00DB3FFF000258"), "{first}");
+    let response = response.unwrap();
+    assert_eq!(response.step(), Step::Part { number: 1, of: 3 });
+    assert!(response.accept(|_| true).is_err());
+    // Over another protocol there is no need for it.
+    assert!(Exchange::new(&put, Some(Protocol::T1), &options).is_err());
+    let error = Exchange::new(&put, Some(Protocol::T0), &ExchangeOptions::new()).unwrap_err();
+    let says = error.to_string();
+    assert!(says.contains("chaining and envelope"), "{says}");
+}
