@@ -34,7 +34,8 @@ impl Opening {
             return Err(self.refuse(refusal));
         }
         let mut worker = None;
-        let opened = match begin(&mut worker, (), &self.limits, self.job()) {
+        let prevented = self.prevented();
+        let opened = match begin(&mut worker, (), &self.limits, self.job(&prevented)) {
             Ok(under_way) => under_way.await,
             Err(abandoned) => Err(abandoned),
         };
@@ -44,7 +45,7 @@ impl Opening {
                 channel.detach();
                 Ok(channel)
             }
-            Err(abandoned) => Err(self.refuse(Refusal::given_up(abandoned))),
+            Err(abandoned) => Err(self.given_up(abandoned, &prevented)),
         }
     }
 }

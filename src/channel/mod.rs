@@ -11,6 +11,7 @@ mod model;
 #[cfg(feature = "async")]
 pub(crate) use detached::begin;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::call::{About, Call, Job};
@@ -19,12 +20,11 @@ use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::pause::Pause;
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
-use crate::sync::now;
+use crate::sync::{Mutex, lock, now};
 use crate::trace;
 use crate::values::{Disposition, Protocols, ReaderName, Scope};
 
-/// How long the end of a transaction or connection is waited for when there is no time left, and how
-/// long before the deadline a repeated connect gives up.
+/// How long the end of a transaction or connection is waited for when there is no time left.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// How long at most a drop that does nothing to the card waits until the connection has ended.
@@ -124,6 +124,10 @@ impl Limits {
     }
 }
 
+/// What has prevented a connect last, if it waits for that to end.
+#[derive(Debug, Clone)]
+struct Prevented(Option<Arc<Mutex<Option<Error>>>>);
+
 /// A connect that was not made yet.
 pub(crate) struct Opening {
     pub(crate) scope: Scope,
@@ -154,13 +158,11 @@ impl Opening {
     /// `SCardConnect`, in a new context.
     fn job(
         &self,
+        prevented: &Prevented,
     ) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + use<> + 'static {
         let (scope, reader, access) = (self.scope, self.reader.clone(), self.access);
-        let (protocols, waits) = (self.protocols, self.waits_for_access);
-        // Before the caller leaves: it is to know what it waited for.
-        let end = self.limits.deadline();
-        let end = end.and_then(|end| end.checked_sub(GRACE));
-        let abort = self.limits.abort.clone();
+        let (protocols, prevented) = (self.protocols, prevented.clone());
+        let (end, abort) = (self.limits.deadline(), self.limits.abort.clone());
         move |(), permit| {
             let mut pause = Pause::default();
             loop {
@@ -168,14 +170,27 @@ impl Opening {
                     Ok(connection) => return Ok(connection),
                     Err(error) => error,
                 };
-                let is_prevented = error.kind() == ErrorKind::SharingViolation;
-                let is_over = end.is_some_and(|end| end <= now());
-                if !waits || !is_prevented || is_over {
-                    return Err(error);
+                let waits = error.kind() == ErrorKind::SharingViolation;
+                match &prevented.0 {
+                    Some(last) if waits => *lock(last) = Some(error),
+                    _ => return Err(error),
                 }
                 pause.take(end, abort.as_ref());
             }
         }
+    }
+
+    /// A connect that waits for access and is given up has failed with what it waited for.
+    fn given_up(&self, abandoned: Abandoned, prevented: &Prevented) -> Error {
+        let last = match (&prevented.0, abandoned.why) {
+            (Some(last), GivenUp::Deadline) => lock(last).take(),
+            _ => None,
+        };
+        last.unwrap_or_else(|| self.refuse(Refusal::given_up(abandoned)))
+    }
+
+    fn prevented(&self) -> Prevented {
+        Prevented(self.waits_for_access.then(Arc::default))
     }
 
     fn channel(self, connection: Connection, worker: Option<Worker>) -> Channel {
@@ -197,7 +212,8 @@ impl Opening {
         if let Some(refusal) = self.refusal() {
             return Err(self.refuse(refusal));
         }
-        let job = self.job();
+        let prevented = self.prevented();
+        let job = self.job(&prevented);
         if self.limits.are_none() {
             let connection = job(&mut (), &Permit::GRANTED)?;
             return Ok(self.channel(connection, None));
@@ -205,7 +221,7 @@ impl Opening {
         let mut worker = None;
         match run(&mut worker, (), &self.limits, job) {
             Ok(((), opened)) => Ok(self.channel(opened?, worker)),
-            Err(abandoned) => Err(self.refuse(Refusal::given_up(abandoned))),
+            Err(abandoned) => Err(self.given_up(abandoned, &prevented)),
         }
     }
 }

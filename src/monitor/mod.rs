@@ -101,7 +101,8 @@ impl MonitorOptions {
 /// follow. When the service ends, every reader is reported detached, and attached again
 /// when the service returns; the monitor goes on by itself.
 ///
-/// A monitor has a thread and a PC/SC context of its own and disturbs no card.
+/// A monitor has a thread and a PC/SC context of its own and disturbs no card, but that
+/// [`wait_for_card`](Monitor::wait_for_card) powers up those that do not answer.
 ///
 /// # Stopping
 ///

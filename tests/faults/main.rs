@@ -14,9 +14,9 @@ mod standin;
 
 use pcsc::ffi::{DWORD, LONG};
 use scard::{
-    Attribute, Card, ConnectOptions, Context, Control, ControlCode, Disposition, Error, ErrorKind,
-    Initialization, Operation, Origin, Protocol, Protocols, Reader, ReaderName, Recovery, Result,
-    ReturnCode, ShareMode,
+    Attribute, Card, CardFilter, ConnectOptions, Context, Control, ControlCode, Disposition, Error,
+    ErrorKind, Initialization, Operation, Origin, Protocol, Protocols, Reader, ReaderFlags,
+    ReaderName, ReaderState, Recovery, Result, ReturnCode, Session, ShareMode,
 };
 use scard_testkit::isolated;
 use standin::{Fault, inject};
@@ -628,5 +628,34 @@ fn faults_in_drops_are_swallowed() {
             }
         }
         assert_works(&mut fixture.connect());
+    });
+}
+
+/// Windows lists readers of other sessions that it does not know when it is asked about them.
+#[test]
+fn a_reader_that_is_listed_and_not_known_hides_no_other() {
+    isolated(|| {
+        let fixture = fixture();
+        standin::forget(Some(fixture.empty_reader.as_c_str()));
+        let states = fixture.context.reader_states().unwrap();
+        let state = |name: &ReaderName| states.iter().find(|it| it.reader_name() == name);
+        assert!(state(&fixture.reader).unwrap().has_card());
+        let unknown = state(&fixture.empty_reader).unwrap();
+        assert!(unknown.flags().contains(ReaderFlags::UNKNOWN));
+        assert!(!unknown.has_card());
+        assert_eq!(fixture.context.find_reader("").unwrap(), fixture.reader);
+
+        let any = CardFilter::new();
+        let found = fixture.context.wait_for_card(&any, Some(support::SOON));
+        assert_eq!(found.unwrap().reader_name(), &fixture.reader);
+        let mut session = Session::builder(&fixture.context).open().unwrap();
+        assert_eq!(
+            session.run(|card| card.transmit(COMMAND)).unwrap(),
+            support::OK
+        );
+        standin::forget(None);
+        let states = fixture.context.reader_states().unwrap();
+        let is_known = |it: &ReaderState| !it.flags().contains(ReaderFlags::UNKNOWN);
+        assert!(states.iter().all(is_known));
     });
 }

@@ -10,11 +10,13 @@
     clippy::multiple_unsafe_ops_per_block
 )]
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use libloading::Library;
 use pcsc::ffi::{DWORD, LONG, SCARD_IO_REQUEST, SCARD_READERSTATE, SCARDCONTEXT, SCARDHANDLE};
+
+const UNKNOWN_READER: LONG = 0x8010_0009;
 
 /// What the next call of a function does, or every one.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +56,23 @@ fn take(function: &str) -> Option<Fault> {
         Some(fault) if fault.function == function && fault.lasts => *next,
         _ => next.take_if(|fault| fault.function == function),
     }
+}
+
+/// A reader that is listed and not known when its state is asked for.
+static PHANTOM: Mutex<Option<CString>> = Mutex::new(None);
+
+/// Has this reader not be known, or all of them known.
+pub fn forget(reader: Option<&CStr>) {
+    let mut phantom = PHANTOM.lock().unwrap_or_else(PoisonError::into_inner);
+    *phantom = reader.map(CStr::to_owned);
+}
+
+unsafe fn asks_for_phantom(states: *const SCARD_READERSTATE, count: DWORD) -> bool {
+    let phantom = PHANTOM.lock().unwrap_or_else(PoisonError::into_inner);
+    (0..count as usize).any(|i| {
+        let name = unsafe { CStr::from_ptr((*states.add(i)).szReader) };
+        phantom.as_deref() == Some(name)
+    })
 }
 
 static REAL: LazyLock<Library> = LazyLock::new(|| {
@@ -151,6 +170,9 @@ pub unsafe extern "C" fn SCardGetStatusChange(
     count: DWORD,
 ) -> LONG {
     type Real = unsafe extern "C" fn(SCARDCONTEXT, DWORD, *mut SCARD_READERSTATE, DWORD) -> LONG;
+    if unsafe { asks_for_phantom(states, count) } {
+        return UNKNOWN_READER;
+    }
     let fault = take("SCardGetStatusChange");
     let answer = if fault.is_none_or(|fault| fault.after_the_call) {
         let real = unsafe { REAL.get::<Real>(b"SCardGetStatusChange\0") };

@@ -125,6 +125,12 @@ macro_rules! own {
             $($async)? fn transmit_secret(&mut self, _: &[u8]) -> Result<Vec<u8>> {
                 self.note("transmit_secret", Ok(ANSWER.to_vec()))
             }
+            fn exchange_options(&self) -> ExchangeOptions {
+                self.note("exchange_options", ExchangeOptions::new())
+            }
+            $($async)? fn reader_max_data(&mut self) -> Option<u32> {
+                self.note("reader_max_data", None)
+            }
             $($async)? fn exchange(&mut self, _: &Command) -> Result<Response, ExchangeError> {
                 self.note("exchange", response())
             }
@@ -178,6 +184,8 @@ macro_rules! call {
         $of.transmit(b"") $($await)* .unwrap();
         $of.transmit_ref(b"") $($await)* .unwrap();
         $of.transmit_secret(b"") $($await)* .unwrap();
+        let _ = $of.exchange_options();
+        let _ = $of.reader_max_data() $($await)*;
         let _ = $of.exchange(&command) $($await)* .unwrap();
         let _ = $of.exchange_with(&command, &options) $($await)* .unwrap();
         $of.send_on(1, bytes) $($await)* .unwrap();

@@ -120,6 +120,19 @@ fn a_card_that_never_answers_is_tried_a_few_times_and_told() {
     });
 }
 
+/// Once at its insertion, and three times in each wait.
+#[test]
+fn a_wait_gives_a_card_up_that_others_may_try_again() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute(0, 4);
+        let any = CardFilter::new();
+        let error = it.wait(&any, Duration::from_secs(2)).unwrap_err();
+        assert_eq!(seen(&error), ["mute"]);
+        assert!(!it.wait(&any, SOON).unwrap().is_mute());
+    });
+}
+
 #[test]
 fn a_mute_card_that_is_not_meant_is_left_alone() {
     isolated(|| {
