@@ -29,7 +29,8 @@ pub enum Continuation {
     /// more, with the other class. That repeats no command.
     ///
     /// After a command of class `A0`, 9FXX announces as [`Gsm`](Continuation::Gsm) has it; after
-    /// one of class `90`, 91AF as [`Desfire`](Continuation::Desfire) has it.
+    /// one of class `90`, 91AF as [`Desfire`](Continuation::Desfire) has it. Long bodies are not
+    /// sent in frames: other cards of that class would take the first for the whole.
     #[default]
     Auto,
     /// 61XX, and GET RESPONSE with the class of the command, without chaining and secure
@@ -68,6 +69,8 @@ pub(super) struct Rule {
     iso: bool,
     gsm: bool,
     frames: bool,
+    /// A long body may go in frames.
+    splits: bool,
     class: u8,
     instruction: u8,
     /// Ask for all, whatever is announced.
@@ -84,6 +87,7 @@ impl Rule {
             iso: true,
             gsm: false,
             frames: false,
+            splits: false,
             class: same,
             instruction: GET_RESPONSE,
             all: false,
@@ -108,7 +112,11 @@ impl Rule {
                 all: true,
                 ..rule
             },
-            Continuation::Desfire => Rule { frames, ..rule },
+            Continuation::Desfire => Rule {
+                frames,
+                splits: true,
+                ..rule
+            },
             Continuation::Command { class, instruction } => Rule {
                 class,
                 instruction,
@@ -169,8 +177,8 @@ impl Rule {
     }
 
     /// Whether a long body goes in frames of DESFire.
-    pub(super) fn has_frames(&self) -> bool {
-        self.frames
+    pub(super) fn splits(&self) -> bool {
+        self.splits
     }
 
     /// GET RESPONSE with the other class, if the status word refuses that of the first.

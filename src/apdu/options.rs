@@ -24,7 +24,7 @@ use crate::values::{Atr, Protocol};
 ///    can, 256 bytes. More is fetched if the card tells by 61XX that there is more. A card that
 ///    gives the 256 bytes and says nothing may have more: that is
 ///    [an error](super::AnswerProblem::AskedForLess) unless [allowed](Self::allow_less);
-/// 3. a command of DESFire: in [frames](Continuation::Desfire);
+/// 3. in [frames](Continuation::Desfire) of DESFire, if that was chosen;
 /// 4. over T=0: in [ENVELOPE](Self::envelope)s, if that was chosen;
 /// 5. as a [chain](Self::chaining) of short commands, if the card is known to understand one;
 /// 6. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).

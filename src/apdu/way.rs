@@ -71,8 +71,9 @@ impl Way {
         matches!(self.kind, Kind::Extended | Kind::Envelope { .. })
     }
 
-    /// Whether the last command of it says how much is expected. That protocol carries data in
-    /// one direction at a time; what goes to the reader is not carried by it.
+    /// Whether the last command of it says how much is expected. T=0 carries data in one
+    /// direction at a time, so that a command with a body cannot; what the reader answers is not
+    /// carried by it.
     pub(super) fn says_le(&self, command: &Command, is_t0: bool) -> bool {
         match self.kind {
             Kind::Extended => true,
@@ -138,7 +139,7 @@ fn in_parts(
     is_t0: bool,
     options: &ExchangeOptions,
 ) -> Result<Kind, ExchangeError> {
-    if rule.has_frames() {
+    if rule.splits() {
         return Ok(Kind::Frames);
     }
     let header = command.header();

@@ -364,8 +364,15 @@ pub fn conventions() -> Vec<Convention> {
         Convention {
             name: "DESFire",
             atr: T1,
-            options: usual().max_command_data(59),
-            arguments: &["--with", "max-command-data=59"],
+            options: usual()
+                .continuation(Continuation::Desfire)
+                .max_command_data(59),
+            arguments: &[
+                "--with",
+                "continuation=desfire",
+                "--with",
+                "max-command-data=59",
+            ],
             card: desfire,
             script: vec![
                 line("9060000000", content(150), "9100"),

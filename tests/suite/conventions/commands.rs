@@ -113,6 +113,10 @@ fn parts_are_as_long_as_card_and_reader_take_them() {
             assert!(pieces.iter().all(|it| it.len() <= size as usize));
         }
     }
+    // Class 90 may be another card's than DESFire: it does not get a part as if it were whole.
+    let write = command("908D000000").with_data(content(300)).unwrap();
+    let refused = Exchange::new(&write, None, &ExchangeOptions::new());
+    assert!(matches!(refused, Err(ExchangeError::TooLong { .. })));
     // No extended length where the caller says that it would be too long.
     let long = put.with_data(content(400)).unwrap();
     let options = ExchangeOptions::new().extended_length(true).chaining(true);
