@@ -1,4 +1,4 @@
-//! How many calls there are that were given up.
+//! How many calls were given up and have not returned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,8 +47,11 @@ impl Pending {
     }
 
     fn this_process() -> usize {
-        let number = usize::try_from(Process::current().number()).unwrap_or_default();
-        number << (usize::BITS / 2)
+        Pending::upper_half(Process::current().number())
+    }
+
+    fn upper_half(number: u32) -> usize {
+        usize::try_from(number).unwrap_or_default() << (usize::BITS / 2)
     }
 
     /// Whether no further call is to be begun.
@@ -73,5 +76,62 @@ impl Pending {
 
     pub(crate) fn remove(&self) {
         self.change(|count| count.saturating_sub(1));
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_may_be_pending_and_no_more() {
+        let pending = Pending::of_new_context();
+        let same = pending.clone();
+        for _ in 0..Pending::LIMIT {
+            assert!(!pending.is_full());
+            same.add();
+        }
+        assert!(pending.is_full());
+        pending.remove();
+        assert!(!pending.is_full());
+        pending.add();
+        assert!(pending.is_full());
+        // Another context has its own, and what is not counted has none.
+        assert!(!Pending::of_new_context().is_full());
+        for _ in 0..2 * Pending::LIMIT {
+            Pending::NotCounted.add();
+        }
+        assert!(!Pending::NotCounted.is_full());
+    }
+
+    #[test]
+    fn what_returns_too_often_is_counted_as_none() {
+        let pending = Pending::of_new_context();
+        pending.remove();
+        assert!(!pending.is_full());
+        pending.add();
+        assert_eq!(number(&pending), 1);
+    }
+
+    /// Those of the process that this one was forked from never return here.
+    #[test]
+    fn those_of_another_process_do_not_count() {
+        assert_eq!(Pending::upper_half(3) >> (usize::BITS / 2), 3);
+        for other in [1, 2, 0xFFFF] {
+            let count = Pending::upper_half(other) | (Pending::LIMIT + 1);
+            let pending = Pending::OfContext(Arc::new(AtomicUsize::new(count)));
+            assert!(!pending.is_full(), "{other}");
+            pending.remove();
+            assert_eq!(number(&pending), 0, "{other}");
+            pending.add();
+            assert_eq!(number(&pending), 1, "{other}");
+        }
+    }
+
+    fn number(pending: &Pending) -> usize {
+        let Pending::OfContext(count) = pending else {
+            panic!("{pending:?}");
+        };
+        Pending::of_this_process(count.load(Ordering::Relaxed))
     }
 }

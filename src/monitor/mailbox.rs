@@ -288,6 +288,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_lasts_as_long_as_it_is_to_or_until_it_is_closed() {
+        let mailbox = Mailbox::default();
+        let begun = Instant::now();
+        mailbox.pause(Duration::from_millis(20));
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        mailbox.close();
+        mailbox.pause(Duration::from_secs(600));
+        assert!(begun.elapsed() < Duration::from_secs(600));
+    }
+
+    #[test]
     fn who_keeps_up_is_told_everything() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
         mailbox.post(reader.tracker.view());

@@ -341,6 +341,20 @@ mod tests {
         assert!(!is_doubtful(Platform::PcscLite, &transmit));
     }
 
+    #[cfg(not(windows))]
+    #[test]
+    fn a_denial_is_doubted_where_it_can_be_a_daemon_that_died() {
+        let code = ReturnCode::W_SECURITY_VIOLATION;
+        let denied = Error::new(Operation::Connect, code);
+        assert!(is_doubtful(Platform::PcscLite, &denied));
+        assert!(!is_doubtful(Platform::Windows, &denied));
+        // It broke, without a doubt.
+        assert!(!is_doubtful(
+            Platform::PcscLite,
+            &Error::new(Operation::Transmit, code)
+        ));
+    }
+
     /// Nothing but another protocol is worth a reset, which takes other programs' state.
     #[test]
     fn a_reset_follows_a_protocol_that_is_not_accepted_and_nothing_else() {

@@ -2,8 +2,8 @@
 
 use super::{Atr, atr};
 use crate::atr::{
-    BitRate, Category, ContactlessAtr, DataObject, FileAccess, FileReferences, LifeCycle,
-    SelectionMethods, StorageName, StorageStandard, TypeB, WriteBehavior,
+    AtrProblem, BitRate, Category, ContactlessAtr, DataObject, FileAccess, FileReferences,
+    LifeCycle, SelectionMethods, StorageName, StorageStandard, TypeB, WriteBehavior,
 };
 
 /// An ATR with these historical bytes and nothing else.
@@ -286,6 +286,127 @@ fn what_is_not_type_b_is_not_taken_apart() {
         );
         assert!(!is_type_b, "{historical:02X?}");
     }
+}
+
+#[test]
+fn programming_voltage_and_current() {
+    for tb1 in 0..=255u8 {
+        let reading = Atr::new(&[0x3B, 0x20, tb1]).unwrap().parse();
+        let programming = reading.programming().unwrap();
+        assert_eq!(programming.raw(), tb1);
+        let volts = Some(tb1 & 0x1F).filter(|volts| (5..=25).contains(volts));
+        assert_eq!(programming.volts(), volts);
+        let current = [Some(25), Some(50), Some(100), None][usize::from(tb1 >> 5 & 3)];
+        assert_eq!(programming.milliamperes(), current);
+        assert_eq!(programming.is_connected(), tb1 & 0x1F != 0);
+    }
+}
+
+#[test]
+fn extra_guard_times() {
+    for tc1 in 0..=255u8 {
+        let reading = Atr::new(&[0x3B, 0x40, tc1]).unwrap().parse();
+        let time = reading.extra_guard_time();
+        assert_eq!((time.n(), time.is_minimum()), (tc1, tc1 == 255));
+    }
+}
+
+#[test]
+fn waiting_times_of_t1() {
+    for (cwi, etu) in [(0, 12), (1, 13), (5, 43), (15, 32_779)] {
+        let reading = Atr::new(&[0x3B, 0x80, 0x81, 0x21, cwi]).unwrap().parse();
+        let t1 = reading.t1().unwrap();
+        assert_eq!(t1.character_waiting_integer(), cwi);
+        assert_eq!(t1.character_waiting_time(), etu);
+    }
+}
+
+/// A byte has the meaning of the first of its letter and protocol, and those before TD2 are of no
+/// protocol.
+#[test]
+fn bytes_of_other_letters_and_protocols_do_not_come_first() {
+    for (bytes, ifsc) in [
+        // TB3 of T=0 before TA4 of T=1.
+        (&[0x3B, 0x80, 0x80, 0xA0, 0x00, 0x11, 0xFE][..], 254),
+        // TA2 before TA3.
+        (&[0x3B, 0x80, 0x91, 0x01, 0x11, 0x40], 64),
+        // TA3 before TA4.
+        (&[0x3B, 0x80, 0x80, 0x91, 0x40, 0x11, 0xFE], 64),
+    ] {
+        let t1 = Atr::new(bytes).unwrap().parse().t1().unwrap();
+        assert_eq!(t1.information_field_size(), ifsc, "{bytes:02X?}");
+    }
+}
+
+#[test]
+fn bytes_and_lines_have_names() {
+    let reading = atr("3B F0 11 00 00 B1 40 71 FE 45 01").parse();
+    let names: Vec<String> = reading
+        .interface_bytes()
+        .iter()
+        .map(|byte| format!("{}{}", byte.name().letter(), byte.name().index()))
+        .collect();
+    let expected = ["A1", "B1", "C1", "D1", "A2", "B2", "D2", "A3", "B3"];
+    assert_eq!(names, expected);
+    let reading = atr("3B 04 4A 43 4F 50").parse();
+    let lines: Vec<_> = reading.lines().collect();
+    let lines: Vec<_> = lines.iter().map(|it| (it.name(), it.meaning())).collect();
+    assert_eq!(
+        lines,
+        [
+            ("TS", "direct convention"),
+            ("T0", "no interface bytes; historical bytes: 4"),
+            ("hist", "historical bytes: proprietary: \"JCOP\""),
+        ]
+    );
+}
+
+#[test]
+fn contactless_forms_have_texts() {
+    let storage = atr("3B 8F 80 01 80 4F 0C A0 00 00 03 06 03 00 01 00 00 00 00 6A").parse();
+    let contactless = storage.contactless().unwrap();
+    let card = storage.storage_card().unwrap();
+    assert_eq!(contactless.to_string(), card.to_string());
+    let other = atr("3B 80 80 01 01").parse().contactless().unwrap();
+    assert_eq!(other.to_string(), "contactless form (ISO 14443-4)");
+}
+
+#[test]
+fn a_status_is_at_the_end_of_what_is_complete() {
+    let complete = atr("3B 06 00 11 CC 05 90 00").parse();
+    assert!(complete.historical().status().is_some());
+    let cut_off = atr("3B 07 00 11 CC 05 90 00").parse();
+    assert_eq!(cut_off.historical().status(), None);
+}
+
+#[test]
+fn card_service_data_of_two_bytes_are_a_problem() {
+    let reading = with_historical(&[0x80, 0x32, 0xAA, 0xBB]).parse();
+    let problem = AtrProblem::ObjectLength { tag: 3, length: 2 };
+    assert_eq!(reading.problems(), [problem]);
+}
+
+#[test]
+fn an_identifier_has_its_bytes_and_no_others() {
+    let reading = with_historical(&[0x80, 0x4F, 0x02, 0xAA, 0xBB, 0x11, 0xCC]).parse();
+    let lines: Vec<_> = reading.lines().collect();
+    let bytes: Vec<&[u8]> = lines.iter().map(|line| line.bytes()).collect();
+    assert_eq!(
+        bytes[2..],
+        [&[0x80][..], &[0x4F, 0x02, 0xAA, 0xBB], &[0x11, 0xCC]]
+    );
+}
+
+#[test]
+fn the_longest_atr_is_not_too_long() {
+    let too_long = |len| {
+        let bytes = vec![0x3B; len];
+        let problems = Atr::received(&bytes).unwrap().parse().problems().to_vec();
+        problems
+            .iter()
+            .any(|it| matches!(it, AtrProblem::TooLong(_)))
+    };
+    assert!(!too_long(Atr::MAX_LEN) && too_long(Atr::MAX_LEN + 1));
 }
 
 #[test]
