@@ -134,7 +134,7 @@ impl Card {
     /// [exchange is given options](Card::exchange_with): those of this handle, of its
     /// [transactions](Card::transaction) and its logical channels.
     /// [`ConnectOptions::exchange_options`] sets it for the connect. A card made of a
-    /// [`Reader`](crate::Reader) has the usual ones.
+    /// [`Reader`] has the usual ones.
     pub fn set_exchange_options(&mut self, options: ExchangeOptions) {
         self.exchange_options = options;
     }

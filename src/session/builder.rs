@@ -138,7 +138,7 @@ impl SessionBuilder {
     /// run fails with [`SessionError::Hook`] or, for [`NotThisCard`](crate::NotThisCard), goes on
     /// with the next card; [`Session::keep_alive`] does not repeat it before the next run.
     ///
-    /// It can fail with any error: [`Error`], an error of the program, a text,
+    /// It can fail with any error: [`Error`](crate::Error), an error of the program, a text,
     /// `anyhow::Error`. A closure that uses `?` has to name the type, for instance
     /// `|card| -> Result<(), BoxError> { … }`.
     pub fn setup<E: Into<BoxError>>(

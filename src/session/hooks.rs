@@ -31,7 +31,7 @@ pub(super) struct Hooks {
 ///
 /// The session turns to the next card that it may use. If there is none, it waits for one, unless
 /// it is [not to wait](crate::SessionBuilder::wait_for_card). It reports the text in
-/// [`SessionEvent::CardSkipped`](crate::SessionEvent::CardSkipped) and [`Error::seen`].
+/// [`SessionEvent::CardSkipped`] and [`Error::seen`].
 ///
 /// ```no_run
 /// use scard::apdu::StatusWord;
