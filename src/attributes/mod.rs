@@ -177,8 +177,8 @@ fn call_failed(attribute: &Attribute, error: &Error, f: &mut fmt::Formatter<'_>)
 }
 
 impl AttributeError {
-    /// The call failed: for implementations of [`AsyncControl`](crate::AsyncControl) and
-    /// [`Control`](crate::Control).
+    /// The call failed: for implementations of [`Control`](crate::Control) and its asynchronous
+    /// twin.
     pub fn of_call(attribute: Attribute, error: Error) -> AttributeError {
         AttributeError::Call { attribute, error }
     }
