@@ -143,6 +143,11 @@ impl AsyncCard {
         f(&mut *within.0).await
     }
 
+    /// See [`Card::set_wait_for_transactions`].
+    pub fn set_wait_for_transactions(&mut self, wait: bool) {
+        self.channel.set_wait_for_transactions(wait);
+    }
+
     /// A handle that stops the calls on this card from anywhere, now and later. See
     /// [`Card::make_abortable`].
     pub fn make_abortable(&mut self) -> AbortHandle {

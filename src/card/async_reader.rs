@@ -50,6 +50,11 @@ impl AsyncReader {
         self.channel.set_timeout(timeout);
     }
 
+    /// See [`Card::set_wait_for_transactions`](crate::Card::set_wait_for_transactions).
+    pub fn set_wait_for_transactions(&mut self, wait: bool) {
+        self.channel.set_wait_for_transactions(wait);
+    }
+
     /// See [`AsyncCard::make_abortable`].
     pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Card;
+#[cfg(doc)]
+use crate::exchange::Control;
 use crate::limits::AbortHandle;
 
 impl Card {
@@ -82,6 +84,33 @@ impl Card {
     /// [limit](Card::set_timeout).
     pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
+    }
+
+    /// Whether [`Control::control`], [`Control::attribute`], [`Control::set_attribute`] and what is
+    /// built on them, such as [`Control::features`], wait while another program holds a
+    /// transaction, as every other call does. They do unless this says otherwise.
+    ///
+    /// Without waiting they fail at once, with `SCARD_E_SHARING_VIOLATION`, as the service answers.
+    /// Nothing has been sent then.
+    ///
+    /// ```no_run
+    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// use scard::{Attribute, Control, ErrorKind};
+    ///
+    /// card.set_wait_for_transactions(false);
+    /// match card.attribute(Attribute::VENDOR_NAME) {
+    ///     Err(error) if error.kind() == ErrorKind::SharingViolation => println!("in use"),
+    ///     name => println!("{:?}", name?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// Windows and macOS are not known to refuse these calls: there it makes no difference.
+    pub fn set_wait_for_transactions(&mut self, wait: bool) {
+        self.channel.set_wait_for_transactions(wait);
     }
 
     /// Whether the connection has ended before its owner: with a call that was given up, or with

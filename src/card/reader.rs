@@ -69,6 +69,11 @@ impl Reader {
         self.channel.set_timeout(timeout);
     }
 
+    /// See [`Card::set_wait_for_transactions`].
+    pub fn set_wait_for_transactions(&mut self, wait: bool) {
+        self.channel.set_wait_for_transactions(wait);
+    }
+
     /// See [`Card::make_abortable`].
     pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()

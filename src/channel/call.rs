@@ -177,29 +177,21 @@ impl Call<()> {
     pub(crate) fn control(code: ControlCode, input: &[u8]) -> Call<impl Job<Vec<u8>> + use<>> {
         let input = Zeroizing::new(input.to_vec());
         Call::new(Operation::Control, move |connection, permit| {
-            // Does not wait for other programs' transactions.
-            match permit.grant() {
-                true => connection.control(code, &input),
-                false => Err(connection.left(Operation::Control)),
-            }
+            connection.control(permit, code, &input)
         })
     }
 
     pub(crate) fn attribute(attribute: Attribute) -> Call<impl Job<Vec<u8>>> {
-        Call::new(Operation::GetAttribute, move |connection, _| {
-            connection.attribute(attribute)
+        Call::new(Operation::GetAttribute, move |connection, permit| {
+            connection.attribute(permit, attribute)
         })
     }
 
     pub(crate) fn set_attribute(attribute: Attribute, value: &[u8]) -> Call<impl Job<()> + use<>> {
         let value = Zeroizing::new(value.to_vec());
-        Call::new(
-            Operation::SetAttribute,
-            move |connection, permit| match permit.grant() {
-                true => connection.set_attribute(attribute, &value),
-                false => Err(connection.left(Operation::SetAttribute)),
-            },
-        )
+        Call::new(Operation::SetAttribute, move |connection, permit| {
+            connection.set_attribute(permit, attribute, &value)
+        })
     }
 
     /// On failure the connection is as it was, unless it was given up.

@@ -161,6 +161,7 @@ impl Opening {
             reader: self.reader,
             limits: self.limits,
             disposition_on_drop: self.disposition_on_drop,
+            waits_for_transactions: true,
             worker,
             #[cfg(feature = "async")]
             detached: None,
@@ -195,6 +196,7 @@ pub(crate) struct Channel {
     reader: ReaderName,
     limits: Limits,
     disposition_on_drop: Disposition,
+    waits_for_transactions: bool,
     /// Started by the first call with a limit.
     worker: Option<Worker>,
     /// Of a channel that never keeps the thread of its owner waiting.
@@ -241,6 +243,11 @@ impl Channel {
         self.limits.change(|limits| limits.timeout = timeout);
     }
 
+    /// Whether questions to the reader wait for the transactions of others.
+    pub(crate) fn set_wait_for_transactions(&mut self, wait: bool) {
+        self.waits_for_transactions = wait;
+    }
+
     /// From now on, its end is waited for a moment only.
     pub(crate) fn hurry(&mut self) {
         self.limits = Limits::of_a_moment().counted_with(&self.limits);
@@ -283,7 +290,10 @@ impl Channel {
         let refusal = match &mut self.connection {
             Some(connection) if connection.is_forked() => Refusal::FORKED,
             Some(connection) if connection.is_over() => Refusal::ENDED,
-            Some(connection) => return Ok(connection),
+            Some(connection) => {
+                connection.set_wait_for_transactions(self.waits_for_transactions);
+                return Ok(connection);
+            }
             None => Refusal::ABANDONED,
         };
         Err(about.refuse(&self.reader, refusal))

@@ -9,6 +9,7 @@ mod numbers;
 #[cfg(all(test, model))]
 #[path = "../../tests/models/numbers.rs"]
 mod numbers;
+mod reader;
 mod reconnect;
 mod transaction;
 
@@ -20,9 +21,7 @@ use crate::error::{Error, Operation, Result};
 use crate::limits::Permit;
 use crate::service::{self, CardHandle, Failure, Process, ProtocolInfo};
 use crate::trace;
-use crate::values::{
-    Attribute, CardStatus, ControlCode, Protocols, ReaderName, Scope, ShareMode, split_multi_string,
-};
+use crate::values::{CardStatus, Protocols, ReaderName, Scope, ShareMode, split_multi_string};
 
 pub(crate) use agreed::{Access, Agreed};
 pub(crate) use context::OwnedContext;
@@ -94,6 +93,8 @@ pub(crate) struct Connection {
     /// A reset that had to be acknowledged to the service before the caller learned of it.
     /// Until the caller reconnects, calls answer with it as the service would.
     unacknowledged: Option<ReturnCode>,
+    /// Whether questions to the reader wait for the transactions of others.
+    waits_for_transactions: bool,
     /// That of the context; none while there is no buffer, and while a reset waits to be
     /// acknowledged: one look instead of three for each command.
     ready: Process,
@@ -165,6 +166,7 @@ impl Connection {
             in_transaction: false,
             unreported_reset: false,
             unacknowledged: None,
+            waits_for_transactions: true,
             ready: Process::NONE,
             received: ReceiveBuffer::default(),
         };
@@ -321,33 +323,5 @@ impl Connection {
     #[cold]
     pub(crate) fn left(&self, operation: Operation) -> Error {
         self.error(operation, ReturnCode::E_CANCELLED)
-    }
-
-    pub(crate) fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        // A reset of the card is no matter for the reader: the service does not report it
-        // here.
-        let mut output = vec![0; service::MAX_APDU_LEN];
-        let made = self.make(Operation::Control, |handle| {
-            service::control(handle, code.raw(), input, &mut output)
-        });
-        let len = match made {
-            Ok(len) => len,
-            Err(failure) => return Err(self.failed(Operation::Control, failure)),
-        };
-        output.truncate(len);
-        output.shrink_to_fit();
-        Ok(output)
-    }
-
-    pub(crate) fn attribute(&self, attribute: Attribute) -> Result<Vec<u8>> {
-        self.call(Operation::GetAttribute, |handle| {
-            service::get_attribute(handle, attribute.raw())
-        })
-    }
-
-    pub(crate) fn set_attribute(&self, attribute: Attribute, value: &[u8]) -> Result<()> {
-        self.call(Operation::SetAttribute, |handle| {
-            service::set_attribute(handle, attribute.raw(), value)
-        })
     }
 }

@@ -51,14 +51,14 @@ pub trait Control {
 
     /// Sends a control code and input to the reader's driver and returns its output.
     ///
-    /// Corresponds to `SCardControl`.
+    /// Corresponds to `SCardControl`. Waits while another program holds a transaction.
     ///
     /// # Errors
     ///
     /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
-    /// (Windows) if the driver does not know the code; `SCARD_E_SHARING_VIOLATION` at once
-    /// while another program holds a transaction (pcsc-lite). Unless implemented,
-    /// [`ErrorKind::Unsupported`].
+    /// (Windows) if the driver does not know the code; `SCARD_E_SHARING_VIOLATION` while another
+    /// program holds a transaction, if it [is not to wait](crate::Card::set_wait_for_transactions)
+    /// (pcsc-lite). Unless implemented, [`ErrorKind::Unsupported`].
     #[doc(alias = "SCardControl")]
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
         let _ = (code, input);
@@ -67,13 +67,14 @@ pub trait Control {
 
     /// An attribute of the reader or the card, as the driver returns it.
     ///
-    /// Corresponds to `SCardGetAttrib`.
+    /// Corresponds to `SCardGetAttrib`. Waits while another program holds a transaction.
     ///
     /// # Errors
     ///
     /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
-    /// (Windows) if the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` at
-    /// once while another program holds a transaction (pcsc-lite). Unless implemented,
+    /// (Windows) if the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` while
+    /// another program holds a transaction, if it [is not to
+    /// wait](crate::Card::set_wait_for_transactions) (pcsc-lite). Unless implemented,
     /// [`ErrorKind::Unsupported`].
     #[doc(alias = "SCardGetAttrib")]
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
@@ -83,7 +84,7 @@ pub trait Control {
 
     /// Sets an attribute of the reader or the card.
     ///
-    /// Corresponds to `SCardSetAttrib`.
+    /// Corresponds to `SCardSetAttrib`. Waits while another program holds a transaction.
     ///
     /// # Errors
     ///

@@ -50,9 +50,8 @@
 //!   card is abandoned. So give the reader less time than the call has, and leave the ends of
 //!   the program for readers that do not keep to theirs.
 //! - **The session's**: in a [`Session`](crate::Session) the deadline of the run counts.
-//! - **Other programs'**: the transaction that the entry is made in waits for theirs. With
-//!   direct access there is none, and a control call fails at once with
-//!   `SCARD_E_SHARING_VIOLATION` while another program has one (pcsc-lite).
+//! - **Other programs'**: the entry waits for their transactions, and is made in one of its own.
+//!   With direct access there is none: others can begin theirs as soon as the entry is over.
 //!
 //! [`FEATURE_ABORT`](Feature::ABORT) ends an entry that was begun with
 //! [`FEATURE_VERIFY_PIN_START`](Feature::VERIFY_PIN_START). It does not reach a reader that is

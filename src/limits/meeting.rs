@@ -156,4 +156,8 @@ impl<T> Grant for Meeting<T> {
         state.permitted |= !state.left;
         !state.left
     }
+
+    fn withdraw(&self) {
+        lock(&self.state).permitted = false;
+    }
 }

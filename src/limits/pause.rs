@@ -6,23 +6,45 @@ use std::time::{Duration, Instant};
 use super::{AbortHandle, Wake};
 use crate::sync::{Condvar, Mutex, lock};
 
-/// Pauses that grow from 10 ms to a second.
-#[derive(Debug, Default)]
+/// Pauses that double from the first to the longest: from 10 ms to a second, unless they are
+/// [brief](Pause::brief).
+#[derive(Debug)]
 pub(crate) struct Pause {
+    first: Duration,
+    longest: Duration,
     taken: u32,
+}
+
+impl Default for Pause {
+    fn default() -> Pause {
+        Pause::longer(0)
+    }
 }
 
 impl Pause {
     /// Pauses that begin after so many others.
     pub(crate) fn longer(taken: u32) -> Pause {
-        Pause { taken }
+        Pause {
+            first: Duration::from_millis(10),
+            longest: Duration::from_secs(1),
+            taken,
+        }
+    }
+
+    /// Pauses from 1 ms to 20 ms, between questions that cost nobody anything.
+    pub(crate) fn brief() -> Pause {
+        Pause {
+            first: Duration::from_millis(1),
+            longest: Duration::from_millis(20),
+            taken: 0,
+        }
     }
 
     /// The next pause, which is longer.
     pub(crate) fn next(&mut self) -> Duration {
-        let pause = Pause::after(self.taken);
+        let doubled = self.first.saturating_mul(1 << self.taken.min(7));
         self.taken = self.taken.saturating_add(1);
-        pause
+        doubled.min(self.longest)
     }
 
     /// How many there have been.
@@ -33,9 +55,7 @@ impl Pause {
 
     /// The pause after so many others.
     pub(crate) fn after(taken: u32) -> Duration {
-        Duration::from_millis(10)
-            .saturating_mul(1 << taken.min(7))
-            .min(Duration::from_secs(1))
+        Pause::longer(taken).next()
     }
 
     /// Waits for the next pause, but not past the deadline, and no longer than until an abort.
@@ -88,12 +108,15 @@ mod tests {
         assert_eq!(taken, [10, 20, 40, 80, 160, 320, 640, 1000]);
         pause.taken = u32::MAX;
         assert_eq!(pause.next(), Duration::from_secs(1));
+        let mut pause = Pause::brief();
+        let taken: Vec<u128> = (0..7).map(|_| pause.next().as_millis()).collect();
+        assert_eq!(taken, [1, 2, 4, 8, 16, 20, 20]);
     }
 
     #[test]
     fn a_pause_ends_at_the_deadline_and_at_an_abort() {
         let begun = Instant::now();
-        let mut pause = Pause { taken: 100 };
+        let mut pause = Pause::longer(100);
         pause.take(Some(begun), None);
         let abort = AbortHandle::new();
         abort.abort();
@@ -101,7 +124,7 @@ mod tests {
         // Of a second each.
         let abort = AbortHandle::new();
         let waits = abort.clone();
-        let waiting = std::thread::spawn(move || Pause { taken: 100 }.take(None, Some(&waits)));
+        let waiting = std::thread::spawn(move || Pause::longer(100).take(None, Some(&waits)));
         while lock(&abort.0.state).waiting.is_empty() {
             std::thread::yield_now();
         }

@@ -13,6 +13,8 @@ pub(crate) struct Permit<'a>(pub(super) Option<&'a dyn Grant>);
 pub(super) trait Grant {
     fn has_left(&self) -> bool;
     fn grant(&self) -> bool;
+    /// Nothing has come of what was granted.
+    fn withdraw(&self) {}
 }
 
 /// A caller that has gone on already and has set a time.
@@ -51,6 +53,14 @@ impl Permit<'_> {
     /// this was permitted.
     pub(crate) fn grant(&self) -> bool {
         self.0.is_none_or(|caller| caller.grant())
+    }
+
+    /// Nothing was done of what was permitted: a caller that gives up from now on knows that,
+    /// until the next [grant](Permit::grant).
+    pub(crate) fn withdraw(&self) {
+        if let Some(caller) = self.0 {
+            caller.withdraw();
+        }
     }
 }
 

@@ -242,6 +242,25 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_knows_that_nothing_came_of_what_it_permitted() {
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let left = worker.run(
+            (),
+            in_a_moment(),
+            None,
+            &Pending::NotCounted,
+            move |_, permit| {
+                assert!(permit.grant());
+                permit.withdraw();
+                let _ = wait.recv();
+            },
+        );
+        assert!(!left.err().unwrap().permitted);
+        drop(go_on);
+    }
+
+    #[test]
     fn an_abort_ends_the_wait_and_is_never_lost() {
         let worker = Worker::start().unwrap();
         for before in [true, false] {

@@ -32,11 +32,16 @@ struct Objects {
 
 impl Objects {
     fn new(fixture: &Fixture) -> Objects {
+        let mut card = fixture.connect();
+        let mut direct = fixture.context.open_reader(&fixture.empty_reader).unwrap();
+        // Each fault is to be seen, and not waited for.
+        card.set_wait_for_transactions(false);
+        direct.set_wait_for_transactions(false);
         Objects {
             context: fixture.context.clone(),
             reader: fixture.reader.clone(),
-            card: fixture.connect(),
-            direct: fixture.context.open_reader(&fixture.empty_reader).unwrap(),
+            card,
+            direct,
         }
     }
 }

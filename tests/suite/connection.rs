@@ -234,7 +234,8 @@ fn while_a_transaction_is_held_some_calls_wait_and_some_do_not() {
         let unpowerer = fixture.connect();
         let transaction = holder.transaction().unwrap();
 
-        // At once, refused.
+        // At once, refused, as told.
+        card.set_wait_for_transactions(false);
         let violation = ReturnCode::E_SHARING_VIOLATION;
         let attribute = card.attribute(scard::Attribute::ATR_STRING);
         assert_fails(attribute, Operation::GetAttribute, violation);

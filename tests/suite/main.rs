@@ -15,6 +15,7 @@ mod support;
 
 mod apdu;
 mod attributes;
+mod beside;
 mod build;
 mod card_async;
 mod codes;
