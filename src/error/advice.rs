@@ -1,7 +1,23 @@
 //! What helps, for the codes of every family.
 
-use super::Recovery;
+use super::{ErrorKind, Operation, Recovery};
 use crate::codes::{CryptokiRv, Family, Meaning, ReturnCode, SspiStatus, WlanReason};
+
+/// What to do about an error, as an instruction to a person.
+pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery) -> &'static str {
+    match (kind, operation, recovery) {
+        (ErrorKind::ServiceGone, _, Recovery::RetryLater) => {
+            "Start the smart-card service, or try again later."
+        }
+        (ErrorKind::Unsupported, _, Recovery::FixCall) => {
+            "The reader or its driver cannot do this: go on without it."
+        }
+        (ErrorKind::CardUnsupported, _, Recovery::FixCall) => {
+            "Reset the card, or accept another protocol."
+        }
+        _ => recovery.advice(),
+    }
+}
 
 impl Meaning {
     /// What helps. For the codes of PC/SC this is what

@@ -112,6 +112,14 @@ const fn by_call(
             Way::InsertCard,
             Some("there is no card in the reader"),
         ),
+        // A card that does not come up is W_UNPOWERED_CARD here. This is what `SCardConnect` of
+        // pcsc-lite returns if the negotiation of the protocol's parameters (PPS) fails, and
+        // nothing else. A reconnect has the code for both.
+        ReturnCode::W_UNRESPONSIVE_CARD if on_pcsc_lite && matches!(operation, Op::Connect) => (
+            Kind::CardUnsupported,
+            Way::FixCall,
+            Some("the card answers to reset, but refused the protocol parameters"),
+        ),
         // The session was redirected when the card was connected.
         ReturnCode::BROKEN_PIPE | ReturnCode::SYSTEM_BROKEN_PIPE if on_connection => (
             Kind::ServiceGone,
