@@ -284,7 +284,7 @@ impl Card {
     /// |---|---|
     /// | `SCARD_E_PROTO_MISMATCH` | `protocols` does not include a possible protocol; with [`Initialization::Leave`] the connection works on as before |
     /// | `SCARD_E_NO_SMARTCARD`, `SCARD_W_REMOVED_CARD` | there is no card |
-    /// | `SCARD_W_UNRESPONSIVE_CARD` | the card does not answer to the reset |
+    /// | `SCARD_W_UNRESPONSIVE_CARD` | the card does not answer to the reset; with [`ErrorKind::CardUnsupported`](crate::ErrorKind::CardUnsupported) (pcsc-lite) it does, but refused the parameters of the protocol |
     /// | `SCARD_E_SHARING_VIOLATION` | exclusive access is not possible now (not with pcsc-lite, see below) |
     /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
     /// | `SCARD_E_NO_SERVICE` | the service ended: connect again |

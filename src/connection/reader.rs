@@ -8,13 +8,16 @@ use crate::limits::pause::Pause;
 use crate::service;
 use crate::values::{Attribute, ControlCode};
 
-/// Whether the service refused a call because another connection holds a transaction, which it
-/// checks before it does anything. (Where another has exclusive access, there is no connection.)
-fn is_refused_for_transaction(error: &Error) -> bool {
-    Platform::CURRENT == Platform::PcscLite && error.code() == ReturnCode::E_SHARING_VIOLATION
-}
-
 impl Connection {
+    /// Whether the service refused a call because another connection holds a transaction, which it
+    /// checks before it does anything. (Where another has exclusive access, there is no connection.)
+    fn is_refused_for_transaction(&self, error: &Error) -> bool {
+        Platform::CURRENT == Platform::PcscLite
+            && error.code() == ReturnCode::E_SHARING_VIOLATION
+            && !self.in_transaction
+            && !self.access.is_exclusive()
+    }
+
     pub(crate) fn set_wait_for_transactions(&mut self, wait: bool) {
         self.waits_for_transactions = wait;
     }
@@ -28,13 +31,13 @@ impl Connection {
         operation: Operation,
         mut call: impl FnMut(&mut Connection) -> Result<T>,
     ) -> Result<T> {
-        let mut pause = Pause::brief();
+        let (mut pause, waits) = (Pause::brief(), self.waits_for_transactions);
         loop {
             if !permit.grant() {
                 return Err(self.left(operation));
             }
             match call(self) {
-                Err(error) if self.waits_for_transactions && is_refused_for_transaction(&error) => {
+                Err(error) if waits && self.is_refused_for_transaction(&error) => {
                     permit.withdraw();
                 }
                 answer => return answer,

@@ -54,9 +54,16 @@ impl Connection {
         initialization: Initialization,
     ) -> Result<Protocol> {
         let accepted = Platform::CURRENT.preferred_protocols(protocols);
-        let protocol = self
-            .make_reconnect(access, accepted, initialization)
-            .map_err(|code| self.error(Operation::Reconnect, code))?;
+        let protocol = match self.make_reconnect(access, accepted, initialization) {
+            Ok(protocol) => protocol,
+            Err(code) => {
+                let error = self.error(Operation::Reconnect, code);
+                return Err(match self.has_refused_parameters(before, access, code) {
+                    true => error.of_refused_parameters(),
+                    false => error,
+                });
+            }
+        };
         self.set_unacknowledged(None);
         self.in_transaction &= Platform::CURRENT.reconnect_keeps_transaction();
         if self.access.is_exclusive() && !access.is_exclusive() && !self.in_transaction {
@@ -71,6 +78,33 @@ impl Connection {
         let protocol = Platform::CURRENT.protocol(protocol);
         self.agreed.set(access, protocol);
         Ok(protocol)
+    }
+
+    /// Whether the card answers although a reconnect failed with the code for one that does not:
+    /// pcsc-lite returns it, too, if the negotiation of the protocol's parameters (PPS) fails.
+    ///
+    /// Direct access negotiates nothing, and is refused with the same code if the card is mute.
+    /// (`SCardGetStatusChange` would take 0.4 s for a mute card, and `SCardStatus` reports the reset
+    /// alone.) What it acknowledges, the caller still gets to know.
+    fn has_refused_parameters(&mut self, before: Access, access: Access, code: ReturnCode) -> bool {
+        if Platform::CURRENT != Platform::PcscLite
+            || code != ReturnCode::W_UNRESPONSIVE_CARD
+            || access == Access::Direct
+        {
+            return false;
+        }
+        let (direct, leave) = (Access::Direct, Initialization::Leave);
+        if self.make_reconnect(direct, 0, leave).is_err() {
+            return false;
+        }
+        if before != Access::Direct {
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+        }
+        if self.access.is_exclusive() {
+            // Others are kept out by the lock alone now.
+            let _ = self.make(Operation::BeginTransaction, service::begin_transaction);
+        }
+        true
     }
 
     /// Goes back to what a service leaves that refuses the protocol, after one that did not: no

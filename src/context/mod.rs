@@ -261,10 +261,10 @@ impl Context {
     /// |---|---|
     /// | `SCARD_E_NO_SMARTCARD` | there is no card |
     /// | `SCARD_E_UNKNOWN_READER` | there is no such reader |
-    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, or exclusive access was asked for and another program is connected; [`ConnectOptions::wait_for_access`] waits |
+    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, as gpg's scdaemon by default; or exclusive access was asked for and another program is connected; [`ConnectOptions::wait_for_access`] waits |
     /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols; or another protocol is active already |
     /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were given up](ContextOptions::timeout) and have not returned |
-    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card |
+    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card; with [`ErrorKind::CardUnsupported`] (pcsc-lite) it does, but refused the parameters of the protocol: a reset or another protocol may help |
     /// | `SCARD_E_NO_SERVICE` | the service does not run |
     /// | `SCARD_E_INVALID_PARAMETER` | the name [cannot be one](InvalidReaderName) |
     #[doc(alias = "SCardConnect")]

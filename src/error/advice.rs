@@ -1,7 +1,32 @@
 //! What helps, for the codes of every family.
 
-use super::Recovery;
+use super::{ErrorKind, Operation, Recovery};
 use crate::codes::{CryptokiRv, Family, Meaning, ReturnCode, SspiStatus, WlanReason};
+
+/// What to do about an error, as an instruction to a person.
+pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery) -> &'static str {
+    match (kind, operation, recovery) {
+        (ErrorKind::ServiceGone, _, Recovery::RetryLater) => {
+            "Start the smart-card service, or try again later."
+        }
+        (ErrorKind::Unsupported, _, Recovery::FixCall) => {
+            "The reader or its driver cannot do this: go on without it."
+        }
+        (ErrorKind::CardUnsupported, _, Recovery::FixCall) => {
+            "Reset the card, or accept another protocol."
+        }
+        (ErrorKind::SharingViolation, Operation::Connect | Operation::Reconnect, _) => {
+            "End the program that has exclusive access, or try again later. Often it is gpg's \
+             scdaemon, which `gpgconf --kill scdaemon` ends, and `pcsc-shared` in its \
+             scdaemon.conf makes share. If this connection asked for exclusive access, end the \
+             others, such as a browser's, or ask for shared access."
+        }
+        (ErrorKind::SharingViolation, _, _) => {
+            "Try again later, when the other program has finished its transaction."
+        }
+        _ => recovery.advice(),
+    }
+}
 
 impl Meaning {
     /// What helps. For the codes of PC/SC this is what
@@ -194,6 +219,7 @@ mod tests {
 
     use super::*;
     use crate::codes;
+    use crate::error::Error;
     use crate::error::tables::assert_written;
 
     fn recovery(name: &str) -> Recovery {
@@ -244,6 +270,35 @@ mod tests {
             recovery("WLAN_REASON_CODE_GP_DENIED"),
             Recovery::AskAdministrator
         );
+    }
+
+    #[test]
+    fn the_advice_about_an_error_fits_its_call() {
+        let of = |operation, code| Error::new(operation, code).advice();
+        let violation = ReturnCode::E_SHARING_VIOLATION;
+        for operation in [Operation::Connect, Operation::Reconnect] {
+            let error = Error::new(operation, violation);
+            assert!(error.description().contains("scdaemon"), "{error}");
+            assert!(error.advice().contains("scdaemon"));
+            assert!(error.advice().contains("shared access"));
+        }
+        // Who holds a transaction is connected already.
+        assert!(!of(Operation::Control, violation).contains("scdaemon"));
+        assert!(of(Operation::Control, violation).contains("transaction"));
+        let none = ReturnCode::E_NO_SERVICE;
+        assert!(of(Operation::EstablishContext, none).starts_with("Start"));
+        assert_eq!(
+            of(Operation::Transmit, none),
+            Recovery::ConnectAgain.advice()
+        );
+        let unsupported = ReturnCode::E_UNSUPPORTED_FEATURE;
+        assert!(of(Operation::Control, unsupported).contains("go on without it"));
+        for code in ReturnCode::known() {
+            for &operation in Operation::ALL {
+                let advice = of(operation, code);
+                assert!(advice.ends_with('.'), "{advice}");
+            }
+        }
     }
 
     #[test]

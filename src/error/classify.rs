@@ -112,6 +112,27 @@ const fn by_call(
             Way::InsertCard,
             Some("there is no card in the reader"),
         ),
+        ReturnCode::E_SHARING_VIOLATION if opens => (
+            Kind::SharingViolation,
+            Way::RetryLater,
+            Some(
+                "another program, for instance gpg's scdaemon, has exclusive access, or this \
+                 connection asked for it while others are connected",
+            ),
+        ),
+        ReturnCode::E_SHARING_VIOLATION if on_card && on_pcsc_lite => (
+            Kind::SharingViolation,
+            Way::RetryLater,
+            Some("another program holds a transaction on the card"),
+        ),
+        // A card that does not come up is W_UNPOWERED_CARD here. This is what `SCardConnect` of
+        // pcsc-lite returns if the negotiation of the protocol's parameters (PPS) fails, and
+        // nothing else. A reconnect has the code for both.
+        ReturnCode::W_UNRESPONSIVE_CARD if on_pcsc_lite && matches!(operation, Op::Connect) => (
+            Kind::CardUnsupported,
+            Way::FixCall,
+            Some("the card answers to reset, but refused the protocol parameters"),
+        ),
         // The session was redirected when the card was connected.
         ReturnCode::BROKEN_PIPE | ReturnCode::SYSTEM_BROKEN_PIPE if on_connection => (
             Kind::ServiceGone,

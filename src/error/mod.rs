@@ -113,6 +113,9 @@ struct Inner {
     reader: Option<ReaderName>,
     refusal: Option<Refusal>,
     needed_len: Option<usize>,
+    /// The call in which the code means what it means here: the one that failed, but for
+    /// [`Error::of_refused_parameters`].
+    meant_as: Operation,
     /// What a reconnect that failed was to do.
     initialization: Option<Initialization>,
     /// What a wait saw that ended without success.
@@ -129,6 +132,7 @@ impl Error {
             reader: None,
             refusal: failure.is_contradictory.then_some(Refusal::CONTRADICTORY),
             needed_len: failure.needed_len,
+            meant_as: operation,
             initialization: None,
             seen: Vec::new(),
         }))
@@ -184,6 +188,18 @@ impl Error {
         self
     }
 
+    /// A reconnect that failed although the card answers. A connect that fails with this code has
+    /// failed in the same way.
+    pub(crate) fn of_refused_parameters(mut self) -> Error {
+        self.0.meant_as = Operation::Connect;
+        self
+    }
+
+    /// Whether the card answers, but refused the parameters of the protocol.
+    pub(crate) fn is_refusal_of_parameters(&self) -> bool {
+        self.kind() == ErrorKind::CardUnsupported && self.code() == ReturnCode::W_UNRESPONSIVE_CARD
+    }
+
     /// What was seen in the readers that were looked at.
     pub(crate) fn with_seen(mut self, seen: Vec<SeenReader>) -> Error {
         self.0.seen = seen;
@@ -209,29 +225,21 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self.0.refusal {
             Some(refusal) => refusal.kind,
-            None => classify::classify(Platform::CURRENT, self.0.operation, self.0.code).0,
+            None => classify::classify(Platform::CURRENT, self.0.meant_as, self.0.code).0,
         }
     }
 
     /// What to do, as an instruction to a person, with a full stop: more exact than the
     /// [advice](Recovery::advice) of the [recovery](Error::recovery) alone.
     pub fn advice(&self) -> &'static str {
-        match (self.kind(), self.recovery()) {
-            (ErrorKind::ServiceGone, Recovery::RetryLater) => {
-                "Start the smart-card service, or try again later."
-            }
-            (ErrorKind::Unsupported, Recovery::FixCall) => {
-                "The reader or its driver cannot do this: go on without it."
-            }
-            (_, recovery) => recovery.advice(),
-        }
+        advice::of_error(self.kind(), self.operation(), self.recovery())
     }
 
     /// What helps.
     pub fn recovery(&self) -> Recovery {
         match self.0.refusal {
             Some(refusal) => refusal.recovery,
-            None => classify::classify(Platform::CURRENT, self.0.operation, self.0.code).1,
+            None => classify::classify(Platform::CURRENT, self.0.meant_as, self.0.code).1,
         }
     }
 
@@ -286,7 +294,7 @@ impl Error {
     pub fn description(&self) -> &'static str {
         match self.0.refusal {
             Some(refusal) => refusal.why,
-            None => classify::describe(Platform::CURRENT, self.0.operation, self.0.code),
+            None => classify::describe(Platform::CURRENT, self.0.meant_as, self.0.code),
         }
     }
 }

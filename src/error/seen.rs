@@ -67,6 +67,9 @@ impl Seen {
     pub(crate) fn of_connect(error: &Error) -> Seen {
         match error.kind() {
             ErrorKind::NoCard | ErrorKind::CardRemoved => Seen::Empty,
+            ErrorKind::CardUnsupported if error.is_refusal_of_parameters() => {
+                Seen::ParametersRefused
+            }
             ErrorKind::CardUnresponsive => Seen::Mute,
             ErrorKind::SharingViolation => Seen::Held,
             ErrorKind::ProtocolMismatch => Seen::ProtocolMismatch,
@@ -188,6 +191,7 @@ impl fmt::Display for InReaders<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes::Platform;
     use crate::error::{Operation, Refusal};
     use crate::values::Atr;
 
@@ -248,7 +252,13 @@ mod tests {
         for (code, seen) in [
             (ReturnCode::E_NO_SMARTCARD, Seen::Empty),
             (ReturnCode::W_UNPOWERED_CARD, Seen::Mute),
-            (ReturnCode::W_UNRESPONSIVE_CARD, Seen::Mute),
+            (
+                ReturnCode::W_UNRESPONSIVE_CARD,
+                match Platform::CURRENT {
+                    Platform::PcscLite => Seen::ParametersRefused,
+                    _ => Seen::Mute,
+                },
+            ),
             (ReturnCode::E_SHARING_VIOLATION, Seen::Held),
             (ReturnCode::E_PROTO_MISMATCH, Seen::ProtocolMismatch),
             (ReturnCode::E_UNKNOWN_READER, Seen::Unknown),

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use super::forward::forward_control;
 use crate::attributes::{AttributeError, TypedAttribute};
+use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::features::{
     DisplayProperties, Feature, InvalidPinRequest, PinModification, PinPadAnswer, PinPadProperties,
@@ -128,13 +129,13 @@ pub trait Control {
     /// The features of the reader: [`features`](crate::features).
     ///
     /// Corresponds to `SCardControl` with `CM_IOCTL_GET_FEATURE_REQUEST`. A driver that does
-    /// not know this code has no features. Some drivers answer `SCARD_E_NOT_TRANSACTED` to any
-    /// unknown code; that is returned as an error.
+    /// not know this code has no features, whether it says so or answers
+    /// `SCARD_E_NOT_TRANSACTED`, as some drivers do to any unknown code.
     ///
     /// # Errors
     ///
     /// Those of [`control`](Control::control), except
-    /// [`ErrorKind::Unsupported`].
+    /// [`ErrorKind::Unsupported`] and `SCARD_E_NOT_TRANSACTED`.
     #[doc(alias = "CM_IOCTL_GET_FEATURE_REQUEST")]
     fn features(&mut self) -> Result<ReaderFeatures> {
         features_of(self.control(ControlCode::GET_FEATURE_REQUEST, &[]))
@@ -450,11 +451,17 @@ fn unsupported(operation: Operation, reader_name: &ReaderName) -> Error {
     Error::refused(operation, reader_name, Refusal::NO_FEATURE)
 }
 
-/// A driver that does not know the question has no features.
+/// A driver that does not know the question has no features. Not every driver has a code of its own
+/// for that.
 fn features_of(answer: Result<Vec<u8>>) -> Result<ReaderFeatures> {
+    let is_unknown = |error: &Error| match error.kind() {
+        ErrorKind::Unsupported => true,
+        ErrorKind::Communication => error.code() == ReturnCode::E_NOT_TRANSACTED,
+        _ => false,
+    };
     match answer {
         Ok(answer) => Ok(ReaderFeatures::from_bytes(&answer)),
-        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(ReaderFeatures::default()),
+        Err(error) if is_unknown(&error) => Ok(ReaderFeatures::default()),
         Err(error) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Respons
 use crate::card::{Card, Hold, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Control, Transmit};
+use crate::features::ReaderFeatures;
 use crate::values::{
     Atr, Attribute, CardStatus, ControlCode, Disposition, Protocol, ReaderName, ShareMode,
 };
@@ -281,6 +282,12 @@ impl Control for SessionCard<'_> {
     /// Counts as a command, because the driver may send some to the card.
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
         let answer = self.transaction.control(code, input);
+        self.progress.note_command(answer)
+    }
+
+    /// A driver that does not know the question is no failure: nothing has happened to the card.
+    fn features(&mut self) -> Result<ReaderFeatures> {
+        let answer = self.transaction.features();
         self.progress.note_command(answer)
     }
 

@@ -8,15 +8,15 @@ use super::candidates::Candidate;
 use super::card::SessionCard;
 use super::error::SessionError;
 use super::event::SessionEvent;
-use super::recovery::Trial;
+use super::recovery::{Action, Trial};
 use super::steps::Stop;
-use crate::card::Card;
+use crate::card::{Card, Reader};
 use crate::channel::Limits;
 use crate::context::within;
-use crate::error::{Error, ErrorKind, Operation, Refusal, Result, Seen, SeenReader};
+use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result, Seen, SeenReader};
 use crate::look::reader_states_of;
 use crate::monitor::{Monitor, MonitorOptions};
-use crate::values::ReaderState;
+use crate::values::{Initialization, Protocols, ReaderName, ReaderState};
 
 /// A transaction that begins sooner than this has not waited for another program.
 const SOON: Duration = Duration::from_millis(50);
@@ -121,14 +121,15 @@ fn connect(
     loop {
         let candidate = find(config, state, events, trial)?;
         let reader_name = candidate.reader_name.clone();
-        let own = config.call_timeout();
-        let limit = match (own, trial.left()) {
-            (Some(own), Some(left)) => Some(own.min(left)),
-            (own, left) => own.or(left),
-        };
-        let options = config.options.clone().timeout(limit);
         state.candidate = Some(candidate.clone());
-        let mut card = match config.context.connect(&reader_name, options) {
+        let connected = connect_with(config, trial, &reader_name, config.options.protocols);
+        let connected = match connected {
+            Err(error) if error.is_refusal_of_parameters() => {
+                negotiate_again(config, events, trial, &reader_name, error)
+            }
+            connected => connected,
+        };
+        let mut card = match connected {
             Ok(card) => card,
             Err(error) if makes_way(&error) => {
                 state.turned_away.for_now(candidate, error);
@@ -136,7 +137,7 @@ fn connect(
             }
             Err(error) => return Err(Stop::Recover(error)),
         };
-        card.set_timeout(own);
+        card.set_timeout(config.call_timeout());
         if candidate.is_mute && !config.wanted.takes_any_card_in(&reader_name) {
             // It could not be judged before.
             let found = look(config, state, trial)?.candidate;
@@ -156,6 +157,66 @@ fn connect(
         });
         return Ok(card);
     }
+}
+
+/// How long the next call may take.
+fn limit(config: &Config, trial: &Trial) -> Option<Duration> {
+    match (config.call_timeout(), trial.left()) {
+        (Some(own), Some(left)) => Some(own.min(left)),
+        (own, left) => own.or(left),
+    }
+}
+
+fn connect_with(
+    config: &Config,
+    trial: &Trial,
+    reader_name: &ReaderName,
+    protocols: Protocols,
+) -> Result<Card> {
+    let options = config.options.clone().protocols(protocols);
+    let options = options.timeout(limit(config, trial));
+    config.context.connect(reader_name, options)
+}
+
+/// Goes on with a card that refused the parameters of the protocol: resets it and connects again,
+/// with every protocol that is accepted and then with each alone. The service does not try a
+/// second one by itself.
+fn negotiate_again(
+    config: &Config,
+    events: &mut Events,
+    trial: &mut Trial,
+    reader_name: &ReaderName,
+    mut refused: Error,
+) -> Result<Card> {
+    let accepted = config.options.protocols;
+    let single = accepted.iter().filter(|it| *it != accepted);
+    for protocols in std::iter::once(accepted).chain(single) {
+        let Ok(attempt) = trial.next() else { break };
+        trial.recovers_from(&refused);
+        events.tell(SessionEvent::Recovering {
+            error: refused.clone(),
+            recovery: Recovery::ResetCard,
+            attempt,
+        });
+        trial.pause(Action::Reset, config.options.abort.as_ref());
+        reset(config, trial, reader_name)?;
+        match connect_with(config, trial, reader_name, protocols) {
+            Err(error) if error.is_refusal_of_parameters() => refused = error,
+            // The card does not have this protocol.
+            Err(error) if error.kind() == ErrorKind::ProtocolMismatch => {}
+            connected => return connected,
+        }
+    }
+    Err(refused)
+}
+
+/// Resets a card that there is no connection to.
+fn reset(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<()> {
+    let limits = Limits::new(limit(config, trial), config.options.abort.clone())
+        .counted_with(config.context.limits());
+    let opening = Reader::opening(config.context.scope(), reader_name, limits);
+    let mut reader = Reader::new(opening.open()?);
+    reader.reconnect(Initialization::Reset)
 }
 
 /// The next card to connect, which is waited for if that is wanted.

@@ -146,7 +146,11 @@ impl Session {
     /// Does what helps against a failure.
     pub(super) fn recover(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop> {
         self.state.set_up = false;
-        let recovery = trial.recovery(&error);
+        let recovery = match self.card.is_some() && error.is_refusal_of_parameters() {
+            // A new connection is negotiated in every way that is accepted.
+            true => Recovery::ConnectAgain,
+            false => trial.recovery(&error),
+        };
         // A connection that was lost says nothing of the card that may be there now.
         let absent = !trial.wait && self.card.is_none();
         let action = match recovery {

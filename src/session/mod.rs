@@ -109,6 +109,10 @@ use recovery::Ladder;
 /// | [`RetryLater`](crate::Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to a second |
 /// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are believed only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which also comes from a service that ends, and `SCARD_E_PROTO_MISMATCH` when the card is connected or reconnected, which also comes at the moment at which a card loses its power |
 ///
+/// A card that answers, but refuses the parameters of the protocol (PPS), is reset and connected
+/// again: with all protocols that the session accepts, then with each alone. If it refuses them all,
+/// the session turns to the next card, or ends with [`SessionError::Card`].
+///
 /// All but the first recovery in a run come after such a pause. Each is reported to
 /// [`SessionBuilder::on_event`].
 ///

@@ -173,6 +173,17 @@ fn a_protocol_can_be_refused() {
             connect(&context, reader).err(),
             Some(Error::UnresponsiveCard)
         );
+        // The daemon tries T=1 first, and no other if that fails.
+        reader.refuse_protocol(1, error).unwrap();
+        assert_eq!(
+            connect(&context, reader).err(),
+            Some(Error::UnresponsiveCard)
+        );
+        let with_t0 = || context.connect(&name(reader), ShareMode::Shared, Protocols::T0);
+        drop(with_t0().unwrap());
+        reader.clear_faults().unwrap();
+        reader.refuse_protocol(0, error).unwrap();
+        drop(connect(&context, reader).unwrap());
     });
 }
 

@@ -4,8 +4,9 @@
 use std::thread;
 
 use scard::{
-    ConnectOptions, Control, Disposition, Event, Initialization, MonitorOptions, Operation,
-    Protocol, Protocols, ReaderFlags, ReaderName, ReturnCode, ShareMode,
+    ConnectOptions, Control, Disposition, ErrorKind, Event, Initialization, MonitorOptions,
+    Operation, Origin, Protocol, Protocols, ReaderFlags, ReaderName, Recovery, Result, ReturnCode,
+    ShareMode,
 };
 use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, atr, isolated};
 
@@ -89,6 +90,101 @@ fn a_card_that_does_not_answer_is_not_connected_and_can_be_lost_by_a_reset() {
             Operation::Connect,
             ReturnCode::W_UNPOWERED_CARD,
         );
+    });
+}
+
+/// pcsc-lite has the same code for a card that does not answer.
+#[test]
+fn a_card_that_refuses_the_parameters_is_told_as_such() {
+    #[track_caller]
+    fn assert_refused<T>(result: Result<T>, operation: Operation) {
+        let error = assert_fails(result, operation, ReturnCode::W_UNRESPONSIVE_CARD);
+        assert_eq!(error.kind(), ErrorKind::CardUnsupported);
+        assert_eq!(error.recovery(), Recovery::FixCall);
+        assert_eq!(error.origin(), Origin::Service);
+        let text = error.to_string();
+        assert!(text.contains("refused the protocol parameters"), "{text}");
+        let advice = "Reset the card, or accept another protocol.";
+        assert_eq!(error.advice(), advice);
+    }
+
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let card = plain_card().atr(atr::T0_T1);
+        let fixture = Fixture::of(sandbox.card(0, card).start().unwrap());
+        let slot = fixture.sandbox.reader(0);
+        let refuse = || {
+            slot.fail_next(IfdCall::SetProtocol, IfdError::PTS_FAILURE)
+                .unwrap()
+        };
+        refuse();
+        let refused = fixture.try_connect(ConnectOptions::new());
+        assert_refused(refused, Operation::Connect);
+
+        use Initialization::{Leave, Reset, Unpower};
+        let mut card = fixture.connect();
+        for initialization in [Reset, Unpower] {
+            refuse();
+            let refused = reconnect(&mut card, initialization);
+            assert_refused(refused, Operation::Reconnect);
+            // The state of the card is lost, as always after a reset.
+            assert_eq!(card.protocol(), None);
+            assert_fails(
+                card.transmit(COMMAND),
+                Operation::Transmit,
+                ReturnCode::W_RESET_CARD,
+            );
+            // A reset that nobody has negotiated after.
+            refuse();
+            assert_refused(reconnect(&mut card, Leave), Operation::Reconnect);
+            reconnect(&mut card, Leave).unwrap();
+            assert_works(&mut card);
+        }
+        // A card that does not answer is another thing.
+        slot.fail_next(IfdCall::Reset, IfdError::POWER_ACTION)
+            .unwrap();
+        let error = reconnect(&mut card, Reset).unwrap_err();
+        assert_eq!(error.code(), ReturnCode::W_UNRESPONSIVE_CARD);
+        assert_eq!(error.kind(), ErrorKind::CardUnresponsive);
+        let error = reconnect(&mut card, Leave).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CardUnresponsive);
+        reconnect(&mut card, Unpower).unwrap();
+        drop(card);
+
+        // From direct access.
+        let direct = fixture.context.open_reader(&fixture.reader).unwrap();
+        refuse();
+        let refused = direct.into_card(ShareMode::Shared, Protocols::ANY, Reset);
+        let refused = refused.unwrap_err();
+        let (mut direct, error) = refused.into_parts();
+        assert_refused::<()>(Err(error), Operation::Reconnect);
+        assert_eq!(direct.status().unwrap().atr().as_bytes(), atr::T0_T1);
+    });
+}
+
+/// Others stay excluded, and are let in again.
+#[test]
+fn exclusive_access_outlasts_refused_parameters() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, plain_card()).start().unwrap());
+        let slot = fixture.sandbox.reader(0);
+        let mut card = fixture.connect_exclusive();
+        let error = IfdError::PTS_FAILURE;
+        slot.fail_next(IfdCall::SetProtocol, error).unwrap();
+        let exclusive = ShareMode::Exclusive;
+        let reset = Initialization::Reset;
+        let error = card
+            .reconnect(exclusive, Protocols::ANY, reset)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CardUnsupported);
+        let other = fixture.use_by_another();
+        assert_blocked(&other);
+        card.reconnect(exclusive, Protocols::ANY, reset).unwrap();
+        assert_works(&mut card);
+        assert_blocked(&other);
+        drop(card);
+        assert_eq!(finish(&other).unwrap(), OK);
     });
 }
 
@@ -234,7 +330,8 @@ fn while_a_transaction_is_held_some_calls_wait_and_some_do_not() {
         let unpowerer = fixture.connect();
         let transaction = holder.transaction().unwrap();
 
-        // At once, refused.
+        // At once, refused, as told.
+        card.set_wait_for_transactions(false);
         let violation = ReturnCode::E_SHARING_VIOLATION;
         let attribute = card.attribute(scard::Attribute::ATR_STRING);
         assert_fails(attribute, Operation::GetAttribute, violation);
@@ -334,7 +431,7 @@ impl Fixture {
 #[test]
 fn a_protocol_that_was_not_accepted_is_refused_and_leaves_no_exclusive_access() {
     isolated(|| {
-        let card = plain_card().atr(scard_testkit::atr::T0_T1);
+        let card = plain_card().atr(atr::T0_T1);
         let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
         let fixture = Fixture::of(sandbox.card(0, card).start().unwrap());
         let slot = fixture.sandbox.reader(0);

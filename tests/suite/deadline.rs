@@ -297,7 +297,8 @@ fn a_command_with_a_limit_takes_a_transaction_for_itself() {
         card.set_timeout(Some(SOON));
         let answer = in_background(move || card.transmit(COMMAND));
         fixture.card.wait_for_commands(1, SOON).unwrap();
-        // What others do is refused while there is a transaction.
+        // What does not wait is refused while there is a transaction.
+        other.set_wait_for_transactions(false);
         let refused = other.attribute(Attribute::ATR_STRING).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::SharingViolation);
         release.send(()).unwrap();

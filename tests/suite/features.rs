@@ -365,12 +365,12 @@ fn failures_of_the_driver_are_errors_with_their_code() {
         let fixture = kit();
         let reader = fixture.sandbox.reader(0);
         reader
-            .on_control(|_, _| Err(IfdError::COMMUNICATION_ERROR))
+            .on_control(|_, _| Err(IfdError::NO_SUCH_DEVICE))
             .unwrap();
         let mut card = fixture.connect();
         let error = card.features().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReaderGone, "{error}");
         assert_eq!(error.operation(), Operation::Control);
-        assert_ne!(error.kind(), ErrorKind::Unsupported);
     });
 }
 
@@ -546,6 +546,63 @@ fn another_driver_without_pin_pad() {
             properties.max_apdu_data_size(),
             expected.then_some(0x1_0000)
         );
+    });
+}
+
+/// Drivers that do not know a control code, and how they say so.
+#[test]
+fn a_driver_that_refuses_the_question_has_no_features() {
+    isolated(|| {
+        let fixture = kit();
+        let reader = fixture.sandbox.reader(0);
+        let (mut card, none) = (fixture.connect(), ReaderFeatures::default());
+        for refusal in [
+            IfdError::NOT_SUPPORTED,
+            IfdError::ERROR_NOT_SUPPORTED,
+            IfdError::COMMUNICATION_ERROR,
+            IfdError::RESPONSE_TIMEOUT,
+        ] {
+            reader.on_control(move |_, _| Err(refusal)).unwrap();
+            assert_eq!(card.features().unwrap(), none, "{refusal:?}");
+            let mut direct = fixture.context.open_reader(&fixture.reader).unwrap();
+            assert_eq!(direct.features().unwrap(), none, "{refusal:?}");
+        }
+        // Any other code fails as it did.
+        let code = ControlCode::from_raw(VERIFY);
+        let error = card.control(code, &[]).unwrap_err();
+        assert_eq!(error.code(), ReturnCode::E_NOT_TRANSACTED);
+        #[cfg(feature = "async")]
+        smol::block_on(async {
+            use scard::{AsyncCard, AsyncControl};
+            let mut card = AsyncCard::from(card);
+            let features = AsyncControl::features(&mut card).await;
+            assert_eq!(features.unwrap(), none);
+        });
+    });
+}
+
+#[test]
+fn a_session_does_nothing_about_a_driver_that_refuses_the_question() {
+    isolated(|| {
+        let fixture = kit();
+        let reader = fixture.sandbox.reader(0);
+        let refuse = |_, _: &[u8]| Err(IfdError::COMMUNICATION_ERROR);
+        reader.on_control(refuse).unwrap();
+        let (told, events) = mpsc::channel();
+        let mut session = Session::builder(&fixture.context)
+            .reader(&fixture.reader)
+            .setup_when(scard::SetUpWhen::OnReset)
+            .setup(|card| card.transmit(COMMAND).map(drop))
+            .on_event(move |event| told.send(event.name()).unwrap())
+            .open()
+            .unwrap();
+        for _ in 0..2 {
+            let features = session.run(|card| card.features()).unwrap();
+            assert!(features.is_empty());
+        }
+        drop(session);
+        let events: Vec<&str> = events.iter().collect();
+        assert_eq!(events, ["connected", "set-up"]);
     });
 }
 

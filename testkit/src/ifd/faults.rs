@@ -84,7 +84,11 @@ impl fmt::Debug for IfdError {
 
 /// What is wrong with a reader.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(HashMap<IfdCall, Fault>);
+pub(crate) struct Faults {
+    calls: HashMap<IfdCall, Fault>,
+    /// By the number of `T=`.
+    protocols: HashMap<u32, IfdError>,
+}
 
 #[derive(Debug, Default)]
 struct Fault {
@@ -95,38 +99,49 @@ struct Fault {
 
 impl Faults {
     pub(crate) fn fail_next(&mut self, call: IfdCall, error: IfdError) {
-        self.0.entry(call).or_default().next.push_back(error);
+        self.calls.entry(call).or_default().next.push_back(error);
     }
 
     pub(crate) fn fail_every(&mut self, call: IfdCall, error: IfdError) {
-        self.0.entry(call).or_default().every = Some(error);
+        self.calls.entry(call).or_default().every = Some(error);
     }
 
     pub(crate) fn delay_every(&mut self, call: IfdCall, delay: Duration) {
-        self.0.entry(call).or_default().delay = delay;
+        self.calls.entry(call).or_default().delay = delay;
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Faults::default();
+    }
+
+    pub(crate) fn refuse_protocol(&mut self, number: u32, error: IfdError) {
+        self.protocols.insert(number, error);
+    }
+
+    /// How the choice of this protocol, one of `SCARD_PROTOCOL_T0` and its kin, is to fail.
+    pub(crate) fn of_protocol(&self, protocol: u32) -> Option<IfdError> {
+        self.protocols.get(&protocol.trailing_zeros()).copied()
     }
 
     /// As [`take`](Self::take), and the call after it will fail the same way.
     pub(crate) fn peek(&self, call: IfdCall) -> (Duration, Option<IfdError>) {
-        self.0.get(&call).map_or((Duration::ZERO, None), |fault| {
-            (fault.delay, fault.next.front().copied().or(fault.every))
-        })
+        self.calls
+            .get(&call)
+            .map_or((Duration::ZERO, None), |fault| {
+                (fault.delay, fault.next.front().copied().or(fault.every))
+            })
     }
 
     /// The daemon has told its clients that it could not look: ends that failure.
     /// Whether there was an end to it.
     pub(crate) fn shown(&mut self) -> bool {
-        let presence = self.0.get_mut(&IfdCall::Presence);
+        let presence = self.calls.get_mut(&IfdCall::Presence);
         presence.is_some_and(|fault| fault.next.pop_front().is_some())
     }
 
     /// How long this call is to take, and how it is to fail.
     pub(crate) fn take(&mut self, call: IfdCall) -> (Duration, Option<IfdError>) {
-        self.0
+        self.calls
             .get_mut(&call)
             .map_or((Duration::ZERO, None), |fault| {
                 (fault.delay, fault.next.pop_front().or(fault.every))
@@ -157,6 +172,16 @@ mod tests {
         assert_eq!(take(|_| {}), Some(IfdError::new(1)));
         assert_eq!(take(|_| {}), Some(IfdError::new(1)));
         assert_eq!(take(Faults::clear), None);
+    }
+
+    #[test]
+    fn one_protocol_is_refused_until_all_faults_end() {
+        let mut faults = Faults::default();
+        faults.refuse_protocol(1, IfdError::PTS_FAILURE);
+        assert_eq!(faults.of_protocol(1), None, "SCARD_PROTOCOL_T0");
+        assert_eq!(faults.of_protocol(2), Some(IfdError::PTS_FAILURE));
+        faults.clear();
+        assert_eq!(faults.of_protocol(2), None);
     }
 
     #[test]

@@ -117,6 +117,20 @@ impl VirtualReader {
         Ok(())
     }
 
+    /// Makes the card refuse one protocol, by its number (1 for T=1), until
+    /// [`clear_faults`](Self::clear_faults): a card that offers it and cannot
+    /// agree on its parameters, with [`IfdError::PTS_FAILURE`], for instance.
+    /// For all of them see [`IfdCall::SetProtocol`].
+    ///
+    /// # Errors
+    /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
+    pub fn refuse_protocol(&self, number: u32, error: IfdError) -> Result<(), TestkitError> {
+        self.kit()?.change_faults(IfdCall::SetProtocol, |faults| {
+            faults.refuse_protocol(number, error);
+        });
+        Ok(())
+    }
+
     /// Makes every such call of the daemon take longer, until
     /// [`clear_faults`](Self::clear_faults). (For a slow card see
     /// [`VirtualCard::delay`](crate::VirtualCard::delay).)

@@ -139,7 +139,7 @@ impl IfdSlot {
             Request::Power(wire::POWER_UP) => IfdCall::PowerOn,
             Request::Power(wire::RESET) => IfdCall::Reset,
             Request::Power(_) => IfdCall::PowerOff,
-            Request::SetProtocol => IfdCall::SetProtocol,
+            Request::SetProtocol { .. } => IfdCall::SetProtocol,
             Request::Control { .. } => IfdCall::Control,
             Request::GetAttribute { .. } => IfdCall::GetAttribute,
             Request::SetAttribute { .. } => IfdCall::SetAttribute,
@@ -158,7 +158,10 @@ impl IfdSlot {
             (None, Request::SetAttribute { tag, value }) => {
                 self.hooks().replace_attribute(tag, value)
             }
-            (None, Request::SetProtocol) => Ok(Vec::new()),
+            (None, Request::SetProtocol { protocol }) => {
+                let refused = lock(&self.faults).of_protocol(protocol);
+                refused.map_or_else(|| Ok(Vec::new()), Err)
+            }
             // Answered above.
             (None, _) => Err(IfdError::NOT_SUPPORTED),
         };

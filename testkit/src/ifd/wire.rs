@@ -26,7 +26,9 @@ pub(crate) enum Request {
         tag: u32,
         value: Vec<u8>,
     },
-    SetProtocol,
+    SetProtocol {
+        protocol: u32,
+    },
     Power(u32),
     Transmit(Vec<u8>),
     Control {
@@ -90,7 +92,7 @@ impl Request {
                 tag: a,
                 value: data,
             },
-            4 => Self::SetProtocol,
+            4 => Self::SetProtocol { protocol: a },
             5 => Self::Power(a),
             6 => Self::Transmit(data),
             7 => Self::Control {
@@ -193,7 +195,10 @@ mod tests {
                     value: vec![1],
                 },
             ),
-            (message(4, 1, 0, &[0; 4]), Request::SetProtocol),
+            (
+                message(4, 1, 0, &[0; 4]),
+                Request::SetProtocol { protocol: 1 },
+            ),
             (message(5, 500, 0, &[]), Request::Power(POWER_UP)),
             (message(6, 1, 258, &[0]), Request::Transmit(vec![0])),
             (message(6, 1, 258, &[]), Request::Transmit(vec![])),

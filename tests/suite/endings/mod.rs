@@ -108,8 +108,9 @@ impl<'a> Others<'a> {
                 let refused = self.fixture.try_connect(ConnectOptions::new());
                 assert_fails(refused, Operation::Connect, ReturnCode::E_SHARING_VIOLATION);
             }
-            // Unlike a command, this does not wait for the transaction to end.
+            // Unlike a command, this can be told not to wait for the transaction to end.
             Some(card) if self.hold == InTransaction => {
+                card.set_wait_for_transactions(false);
                 let refused = card.attribute(Attribute::ATR_STRING);
                 assert_fails(
                     refused,

@@ -6,6 +6,7 @@ mod errors;
 mod guard;
 mod limits;
 mod login;
+mod parameters;
 mod recovery;
 mod release;
 mod silence;
@@ -19,10 +20,11 @@ use std::time::{Duration, Instant};
 
 use scard::{
     AbortHandle, BoxError, CardFilter, ConnectOptions, Context, Control, ControlCode, Disposition,
-    Error, ErrorKind, Initialization, Protocols, ReaderName, Recovery, Result, Session,
-    SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen, ShareMode,
+    Error, ErrorKind, Initialization, Protocol, Protocols, ReaderName, Recovery, Result,
+    ReturnCode, Session, SessionBuilder, SessionCard, SessionError, SessionEvent, SetUpWhen,
+    ShareMode,
 };
-use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, isolated, isolated_with_peer};
+use scard_testkit::{Driver, IfdCall, IfdError, Reply, Sandbox, atr, isolated, isolated_with_peer};
 
 use crate::support::applet::{Applications, numbered, select};
 use crate::support::session::*;
