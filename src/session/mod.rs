@@ -326,10 +326,11 @@ impl Session {
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
-        self.wake();
-        self.state.suspended = None;
         let trial = self.trial();
         let work = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
+        if let Some(idle) = &mut self.idle {
+            idle.begin();
+        }
         self.state.suspended = Some(work);
         self.resume().map_err(SessionError::Card)
     }
@@ -409,6 +410,7 @@ impl Session {
     fn end_suspended_work(&mut self) {
         // As if its guard was dropped.
         drop(self.resume());
+        self.rest();
     }
 
     /// What stops it for good.
