@@ -229,7 +229,8 @@ impl Session {
     /// [`Control::control`](crate::Control::control) counts as a command; status and attributes do not.
     ///
     /// A function that is generic over [`Transmit`](crate::Transmit) is passed as
-    /// `|card| read(card)`.
+    /// `|card| read(card)`. Logical channels are opened [within the
+    /// work](crate::LogicalChannel#within-a-session).
     ///
     /// The work can fail with any error: [`Error`], an error of the program, a text,
     /// `anyhow::Error`. A closure that uses `?` has to name the type. The [`SessionError`] contains
