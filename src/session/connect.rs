@@ -127,6 +127,7 @@ fn connect(
             (own, left) => own.or(left),
         };
         let options = config.options.clone().timeout(limit);
+        state.ladder.tries(&candidate);
         state.candidate = Some(candidate.clone());
         let mut card = match config.context.connect(&reader_name, options) {
             Ok(card) => card,
