@@ -33,6 +33,33 @@ use crate::values::{Atr, Protocol, ReaderName};
 /// # }
 /// ```
 ///
+/// # Within a session
+///
+/// The card of a [`Session`](crate::Session) takes channels, too, and so does that of an
+/// `AsyncSession`. A reset closes all channels, so that each run opens its own: the work that is
+/// called again after a recovery does so.
+///
+/// ```no_run
+/// # fn demo(session: &mut scard::Session) -> Result<(), scard::SessionError> {
+/// use scard::apdu::ExchangeError;
+/// use scard::{Command, LogicalChannel};
+///
+/// let challenge = session.run(|card| -> Result<_, ExchangeError> {
+///     let mut channel = LogicalChannel::open(card)?;
+///     channel.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?.ok()?;
+///     let challenge = channel.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08])?;
+///     channel.close()?;
+///     Ok(challenge)
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Opening one is a command of the work: what fails after it has
+/// [interrupted](crate::SessionError::Interrupted) the work, and the channel stays open on a card
+/// that was not reset. Work that may be repeated is better off in
+/// [`run_restartable`](crate::Session::run_restartable).
+///
 /// # Dropping
 ///
 /// Closing a channel takes a command, which can block: on the card, or on another program's

@@ -132,7 +132,8 @@ impl AsyncSession {
     ///
     /// # Cancel safety
     ///
-    /// The card is let go of even if the future is dropped.
+    /// Dropped before it was polled, or while a run that was dropped winds up, it lets go of nothing.
+    /// After that the card is let go of even if the future is dropped.
     pub async fn release(&mut self) -> Result<()> {
         self.perform(Session::release).await
     }

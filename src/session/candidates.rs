@@ -23,6 +23,12 @@ impl Candidate {
         }
     }
 
+    /// Whether this is another card in the same reader, or the same one put in again.
+    pub(super) fn follows(&self, before: &Candidate) -> bool {
+        self.reader_name == before.reader_name
+            && matches!((self.count, before.count), (Some(now), Some(then)) if now != then)
+    }
+
     /// Whether this is the card in the reader now, as far as is known.
     fn is_in(&self, state: &ReaderState) -> bool {
         let same_count = self.count.is_none() || self.count == state.event_count();

@@ -121,6 +121,7 @@ fn connect(
     loop {
         let candidate = find(config, state, events, trial)?;
         let reader_name = candidate.reader_name.clone();
+        state.ladder.tries(&candidate);
         state.candidate = Some(candidate.clone());
         let connected = connect_with(config, trial, &reader_name, config.options.protocols);
         let connected = match connected {

@@ -113,6 +113,8 @@ impl Session {
         mut attempt: impl FnMut(&mut Session, &mut Trial) -> Result<T, Stop>,
     ) -> Result<T, SessionError> {
         self.wake();
+        // That of a guard that was leaked.
+        self.state.suspended = None;
         self.state.is_released = false;
         self.let_go_if_unfit();
         let mut failed = self.state.pending.take();

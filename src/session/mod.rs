@@ -251,7 +251,8 @@ impl Session {
     /// not.
     ///
     /// A function that is generic over [`Transmit`](crate::Transmit) is passed as
-    /// `|card| read(card)`.
+    /// `|card| read(card)`. Logical channels are opened [within the
+    /// work](crate::LogicalChannel#within-a-session).
     ///
     /// The work can fail with any error: [`Error`], an error of the program, a text,
     /// `anyhow::Error`. A closure that uses `?` has to name the type. The [`SessionError`] contains
@@ -348,10 +349,11 @@ impl Session {
     ///
     /// Those of [`run`](Session::run), as far as they are not about work.
     pub fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
-        self.wake();
-        self.state.suspended = None;
         let trial = self.trial();
         let work = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
+        if let Some(idle) = &mut self.idle {
+            idle.begin();
+        }
         self.state.suspended = Some(work);
         self.resume().map_err(SessionError::Card)
     }
@@ -431,6 +433,7 @@ impl Session {
     fn end_suspended_work(&mut self) {
         // As if its guard was dropped.
         drop(self.resume());
+        self.rest();
     }
 
     /// What stops it for good.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::candidates::Candidate;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Recovery};
 use crate::limits::AbortHandle;
@@ -43,6 +44,8 @@ pub(super) fn action(recovery: Recovery) -> Option<Action> {
 #[derive(Debug, Default)]
 pub(super) struct Ladder {
     climbed: usize,
+    /// The cards that it is about, one in each reader.
+    cards: Vec<Candidate>,
 }
 
 impl Ladder {
@@ -61,6 +64,20 @@ impl Ladder {
             left.find(|(_, action)| is_connected || **action == Action::ConnectAgain)?;
         self.climbed = number + 1;
         Some(*action)
+    }
+
+    /// Begins anew for a card that was put in meanwhile.
+    pub(super) fn tries(&mut self, card: &Candidate) {
+        let in_reader = |it: &&mut Candidate| it.reader_name == card.reader_name;
+        match self.cards.iter_mut().find(in_reader) {
+            Some(before) => {
+                if card.follows(before) {
+                    self.climbed = 0;
+                }
+                before.clone_from(card);
+            }
+            None => self.cards.push(card.clone()),
+        }
     }
 
     /// The card has answered.

@@ -110,6 +110,7 @@ fn set_up(
         login.perform(card, identification, events)?;
         state.needs_login = false;
     }
+    state.set_up = true;
     Ok(())
 }
 
@@ -120,10 +121,10 @@ pub(super) fn attend<T, E: Into<BoxError>>(
     work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
 ) -> Result<T, Stop> {
     // Stays so in a panic.
-    state.set_up = false;
+    let is_set_up = std::mem::take(&mut state.set_up);
     let answer = work(card);
     let progress = card.take_progress();
-    state.set_up = !progress.has_failed();
+    state.set_up = is_set_up && !progress.has_failed();
     if progress.completed > 0 {
         state.ladder.reset();
     }

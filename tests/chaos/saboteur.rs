@@ -4,10 +4,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use scard::{Card, ConnectOptions, Context, Disposition, ErrorKind, Initialization, ShareMode};
-use scard_testkit::{Peers, ReaderModel};
+use scard_testkit::{IfdCall, IfdError, Peers, ReaderModel};
 
+use crate::card::CHANGE;
 use crate::support::random::Random;
-use crate::support::{applet::select, reconnect};
+use crate::support::{OK, applet::select, reconnect};
 use crate::{PLUGGED, READERS, World};
 
 /// How long a forked child may take for what it does, on a busy machine.
@@ -55,7 +56,9 @@ pub(crate) fn disturb(world: &World, context: &Context, reader: usize, mut rando
         match random.below(100) {
             0..2 => exclusive(world, context, reader, &mut random),
             2..22 => transaction(world, context, reader, &mut random),
-            22..40 => reset(
+            22..25 => change_pin(world, context, reader),
+            25..27 => mute(world, context, reader),
+            27..40 => reset(
                 world,
                 context,
                 reader,
@@ -79,6 +82,41 @@ fn reset(
     };
     if reconnect(&mut card, initialization).is_ok() {
         world.count(name);
+    }
+}
+
+/// The next card does not come up, once for each of these.
+fn fail_next(world: &World, reader: usize, calls: &[IfdCall]) {
+    let slot = world.sandbox.reader(reader);
+    // Those that nothing has failed of yet do not add up.
+    slot.clear_faults().expect("the kit's driver");
+    for call in calls {
+        let failing = slot.fail_next(*call, IfdError::POWER_ACTION);
+        failing.expect("the kit's driver");
+    }
+}
+
+/// A reset after which the card does not answer.
+fn mute(world: &World, context: &Context, reader: usize) {
+    if !world.has_kit {
+        return;
+    }
+    let Some(mut card) = connect(world, context, reader, ShareMode::Shared) else {
+        return;
+    };
+    fail_next(world, reader, &[IfdCall::Reset]);
+    if reconnect(&mut card, Initialization::Reset).is_err() {
+        world.count("mute after a reset");
+    }
+}
+
+/// Another program changes the PIN.
+fn change_pin(world: &World, context: &Context, reader: usize) {
+    let Some(mut card) = connect(world, context, reader, ShareMode::Shared) else {
+        return;
+    };
+    if card.transmit(CHANGE).is_ok_and(|answer| answer == OK) {
+        world.count("PIN changed");
     }
 }
 
@@ -140,6 +178,10 @@ pub(crate) fn swap(world: &World, mut random: Random) {
                     let _ = slot.wait_until_published();
                 }
                 pause(&mut random, 100);
+                if world.has_kit && random.one_in(3) {
+                    fail_next(world, reader, &[IfdCall::PowerOn, IfdCall::Reset]);
+                    world.count("mute when inserted");
+                }
                 world.put(reader, &world.right[reader]);
                 world.count("card pulled");
             }

@@ -5,61 +5,43 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use scard::{BoxError, Context, Session, SessionCard, SessionError, SessionEvent, SetUpWhen};
-use scard_testkit::{Applet, Reply, VirtualCard};
+use scard::{
+    BoxError, Context, LoginWithheld, NotThisCard, Session, SessionCard, SessionError,
+    SessionEvent, SetUpWhen,
+};
 
+use crate::card::verify;
 use crate::support::OK;
-use crate::support::applet::{Applications, SERIAL, number_of, numbered, select};
+use crate::support::applet::{SERIAL, numbered, select};
 use crate::support::random::Random;
-use crate::{DEADLINE, SWAPPED, TOLERANCE, World};
+use crate::{DEADLINE, ROLES, Role, TOLERANCE, World};
 
 /// Marks commands of work that may be repeated.
 pub(crate) const RESTARTABLE: u32 = 1 << 31;
 
-/// A card that is torn out in the middle of a command, now and then.
-pub(crate) struct Shaky {
-    card: Applications,
-    random: Random,
-}
-
-impl Shaky {
-    pub(crate) fn card(serial: &[u8], random: Random) -> VirtualCard {
-        VirtualCard::with_applet(Shaky {
-            card: Applications::new(serial),
-            random,
-        })
-    }
-}
-
-impl Applet for Shaky {
-    fn process(&mut self, command: &[u8]) -> Reply {
-        if number_of(command).is_some() && self.random.one_in(2_000) {
-            return Reply::Drop;
-        }
-        self.card.process(command)
-    }
-
-    fn power_on(&mut self) {
-        self.card.power_on();
-    }
-
-    fn power_off(&mut self) {
-        self.card.power_off();
-    }
-
-    fn reset(&mut self) {
-        self.card.reset();
-    }
-}
+/// The card that the sessions that may use any card do not want.
+pub(crate) const SPURNED: u8 = 0;
 
 /// What a session was told and what became of it.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) acknowledged: Vec<u32>,
+    pub(crate) attempts: Vec<Attempt>,
     pub(crate) violations: Vec<String>,
+    /// Which card the commands from this number on are for.
+    cards: Vec<(u32, Option<u8>)>,
     outcomes: BTreeMap<&'static str, usize>,
     recoveries: usize,
     slowest: Duration,
+}
+
+impl Report {
+    /// The card that this command was for; none if any would do.
+    pub(crate) fn card_of(&self, number: u32) -> Option<u8> {
+        let number = number & !RESTARTABLE;
+        let later = self.cards.partition_point(|(first, _)| *first <= number);
+        self.cards[later - 1].1
+    }
 }
 
 impl fmt::Display for Report {
@@ -72,151 +54,316 @@ impl fmt::Display for Report {
     }
 }
 
-/// Works until it is stopped, and once more when all is well again.
-pub(crate) fn work(
-    world: &World,
-    context: &Context,
-    reader: usize,
-    application: u8,
-    mut random: Random,
-) -> Report {
-    let mut report = Report::default();
-    let recoveries = Arc::new(Mutex::new(0));
-    let mut next = 0;
-    while !world.stopped() {
-        let Some(mut session) = open(world, context, reader, application, &recoveries) else {
-            continue;
-        };
-        while !world.stopped() && !random.one_in(500) {
-            one_run(
-                &mut session,
-                application,
-                &mut next,
-                &mut random,
-                &mut report,
-            );
-            std::thread::sleep(Duration::from_micros(random.below(2_000)));
-        }
-        if world.stopped() {
-            last_run(&mut session, application, next, &mut report);
-        }
-    }
-    report.recoveries = *recoveries.lock().unwrap();
-    report
+/// A call of the login hook.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) credentials: u32,
+    pub(crate) run: u32,
+    /// The card that the credentials are for, where there can be others.
+    pub(crate) card: Option<u8>,
+    pub(crate) answer: Answer,
 }
 
-fn open(
-    world: &World,
-    context: &Context,
-    reader: usize,
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answer {
+    Accepted,
+    Refused,
+    /// The card may have had the command.
+    Unknown,
+    NotSent,
+}
+
+/// What the program knows of its logins, by their numbers.
+#[derive(Default)]
+struct Logins {
+    attempts: Vec<Attempt>,
+    credentials: u32,
+    run: u32,
+}
+
+/// The thread of a session.
+pub(crate) struct Worker<'a> {
+    world: &'a World,
+    context: &'a Context,
     application: u8,
-    recoveries: &Arc<Mutex<usize>>,
-) -> Option<Session> {
-    let recoveries = Arc::clone(recoveries);
-    let mut builder = Session::builder(context)
-        .reader(&world.names[reader])
-        .setup(move |card| set_up(card, application))
-        .setup_when(SetUpWhen::OnLoss)
-        .timeout(Some(DEADLINE))
-        .on_event(move |event| {
-            if let SessionEvent::Recovering { .. } = event {
-                *recoveries.lock().unwrap() += 1;
-            }
-        });
-    if reader >= SWAPPED {
-        builder = builder.identity(move |card| -> Result<Vec<u8>, BoxError> {
-            let answer = card.transmit(SERIAL)?;
-            let serial = answer.strip_suffix(OK).ok_or("no serial")?;
-            if serial != [reader as u8] {
-                // The session must not begin with a wrong card.
-                return Ok(vec![serial.first().copied().unwrap_or(0)]);
-            }
-            Ok(serial.to_vec())
-        });
+    role: &'static Role,
+    random: Random,
+    next: u32,
+    /// Whether the credentials were refused and are still the same.
+    is_refused: bool,
+    logins: Arc<Mutex<Logins>>,
+    recoveries: Arc<Mutex<usize>>,
+    report: Report,
+}
+
+impl<'a> Worker<'a> {
+    pub(crate) fn new(
+        world: &'a World,
+        context: &'a Context,
+        application: u8,
+        random: Random,
+    ) -> Worker<'a> {
+        Worker {
+            world,
+            context,
+            application,
+            role: &ROLES[usize::from(application)],
+            random,
+            next: 0,
+            is_refused: false,
+            logins: Arc::default(),
+            recoveries: Arc::default(),
+            report: Report::default(),
+        }
     }
-    let session = builder.open().ok()?;
-    // It began with the wrong card: that is its right then, and not what is tested.
-    let right = session.identity().is_none_or(|it| it == [reader as u8]);
-    right.then_some(session)
+
+    /// Works until it is stopped, and once more when all is well again.
+    pub(crate) fn work(mut self) -> Report {
+        while !self.world.stopped() {
+            let Some(mut session) = self.open() else {
+                continue;
+            };
+            while !self.world.stopped() && !self.random.one_in(500) {
+                self.one_run(&mut session);
+                let pause = match self.role.lets_go && self.random.one_in(4) {
+                    true => 30_000,
+                    false => 2_000,
+                };
+                std::thread::sleep(Duration::from_micros(self.random.below(pause)));
+                if self.role.lets_go && self.random.one_in(20) {
+                    session.release();
+                }
+            }
+            if self.world.stopped() {
+                self.last_run(&mut session);
+            }
+        }
+        self.report.recoveries = *self.recoveries.lock().unwrap();
+        self.report.attempts = std::mem::take(&mut self.logins.lock().unwrap().attempts);
+        self.report
+    }
+
+    fn open(&mut self) -> Option<Session> {
+        let (application, recoveries) = (self.application, Arc::clone(&self.recoveries));
+        let mut builder = Session::builder(self.context)
+            .setup_when(SetUpWhen::OnLoss)
+            .timeout(Some(DEADLINE))
+            .on_event(move |event| {
+                if let SessionEvent::Recovering { .. } = event {
+                    *recoveries.lock().unwrap() += 1;
+                }
+            });
+        builder = match self.role.reader {
+            Some(reader) => builder
+                .reader(&self.world.names[reader])
+                .setup(move |card| set_up(card, application)),
+            None => builder.setup(move |card| match serial(card)? {
+                SPURNED => Err(NotThisCard::because("it is spurned").into()),
+                _ => set_up(card, application),
+            }),
+        };
+        if self.role.lets_go {
+            let idle = Duration::from_millis(1 + self.random.below(20));
+            builder = builder.release_after(idle);
+        }
+        if self.role.has_identity {
+            builder = builder.identity(|card| Ok::<_, BoxError>(vec![serial(card)?]));
+        }
+        self.is_refused = false;
+        let (session, card) = match (self.role.reader, self.role.has_identity) {
+            // The first run does it all.
+            (Some(reader), false) if self.role.logs_in => {
+                let card = reader as u8;
+                (builder.login(self.login(card)).build(), Some(card))
+            }
+            (reader, false) => (builder.open().ok()?, reader.map(|it| it as u8)),
+            (reader, true) => {
+                let mut session = builder.open().ok()?;
+                let card = *session.identity()?.first()?;
+                if reader.is_some_and(|it| it as u8 != card) {
+                    // It began with the wrong card: that is its right, and not what is tested.
+                    return None;
+                }
+                if self.role.logs_in {
+                    session.set_login(self.login(card));
+                }
+                (session, Some(card))
+            }
+        };
+        self.report.cards.push((self.next, card));
+        Some(session)
+    }
+
+    /// New credentials: the PIN of this card, as it is now.
+    fn login(
+        &mut self,
+        card: u8,
+    ) -> impl FnMut(&mut SessionCard<'_>) -> Result<(), BoxError> + Send + 'static {
+        let (application, pin) = (self.application, self.world.pin_of(card).value());
+        let logins = Arc::clone(&self.logins);
+        let credentials = {
+            let mut logins = logins.lock().unwrap();
+            logins.credentials += 1;
+            logins.credentials
+        };
+        move |session| {
+            let number = {
+                let mut logins = logins.lock().unwrap();
+                let run = logins.run;
+                logins.attempts.push(Attempt {
+                    credentials,
+                    run,
+                    card: Some(card),
+                    answer: Answer::Unknown,
+                });
+                logins.attempts.len() - 1
+            };
+            let answer = session.transmit(&verify(application, pin, number as u32));
+            logins.lock().unwrap().attempts[number].answer = match &answer {
+                Ok(answer) if answer == OK => Answer::Accepted,
+                Ok(_) => Answer::Refused,
+                Err(error) if error.command_may_have_run() => Answer::Unknown,
+                Err(_) => Answer::NotSent,
+            };
+            match answer?.as_slice() {
+                OK => Ok(()),
+                answer => Err(format!("{answer:02X?}").into()),
+            }
+        }
+    }
+
+    fn one_run(&mut self, session: &mut Session) {
+        let (first, application) = (self.next, self.application);
+        let commands = 1 + self.random.below(3) as u32;
+        self.next += commands;
+        self.logins.lock().unwrap().run += 1;
+        let restartable = self.random.one_in(8);
+        let mark = if restartable { RESTARTABLE } else { 0 };
+        let mut acknowledged = Vec::new();
+        let mut refused = None;
+        let work = |card: &mut SessionCard<'_>| {
+            for number in first..first + commands {
+                let answer = card.transmit(&numbered(application, number | mark))?;
+                acknowledged.push(number | mark);
+                if answer != OK {
+                    refused = Some(format!("{number:x} was answered with {answer:02X?}"));
+                }
+            }
+            Ok::<_, scard::Error>(())
+        };
+        let begun = Instant::now();
+        let outcome = if restartable {
+            session.run_restartable(work)
+        } else {
+            session.run(work)
+        };
+        let took = begun.elapsed();
+        self.report.slowest = self.report.slowest.max(took);
+        if took > DEADLINE + TOLERANCE {
+            let late = format!("a run took {took:?}");
+            self.report.violations.push(late);
+        }
+        self.report.violations.extend(refused);
+        let outcome = match outcome {
+            Ok(()) => "done",
+            Err(SessionError::Interrupted { completed, .. }) => {
+                if !restartable && completed != acknowledged.len() {
+                    self.report.violations.push(format!(
+                        "{completed} commands completed and {} acknowledged",
+                        acknowledged.len()
+                    ));
+                }
+                "interrupted"
+            }
+            Err(SessionError::Deadline { .. }) => "late",
+            Err(SessionError::WrongCard { .. }) => "wrong card",
+            Err(error) => self.failed(session, error),
+        };
+        *self.report.outcomes.entry(outcome).or_default() += 1;
+        self.report.acknowledged.append(&mut acknowledged);
+    }
+
+    /// Gives the session new credentials if that is what it needs.
+    fn failed(&mut self, session: &mut Session, error: SessionError) -> &'static str {
+        let outcome = match error {
+            SessionError::Login(_) if !self.is_refused => {
+                self.is_refused = true;
+                // Now or after the next run, which is not to present them.
+                if self.random.one_in(2) {
+                    self.renew_login(session);
+                }
+                return "login refused";
+            }
+            SessionError::LoginWithheld(LoginWithheld::Refused) if self.is_refused => {
+                "login withheld"
+            }
+            SessionError::LoginWithheld(LoginWithheld::CardNotIdentified)
+                if !self.role.has_identity =>
+            {
+                "card not identified"
+            }
+            error => {
+                self.report.violations.push(format!("{error:?}"));
+                return "failed";
+            }
+        };
+        self.renew_login(session);
+        outcome
+    }
+
+    fn renew_login(&mut self, session: &mut Session) {
+        if let (true, Some((_, Some(card)))) = (self.role.logs_in, self.report.cards.last()) {
+            self.is_refused = false;
+            session.set_login(self.login(*card));
+        }
+    }
+
+    /// When everything is well again, the session works.
+    fn last_run(&mut self, session: &mut Session) {
+        let (application, next) = (self.application, self.next);
+        let begun = Instant::now();
+        loop {
+            self.logins.lock().unwrap().run += 1;
+            let number = numbered(application, next | RESTARTABLE);
+            match session.run(|card| card.transmit(&number)) {
+                Ok(answer) if answer == OK => return,
+                Err(SessionError::WrongCard { .. } | SessionError::Deadline { .. })
+                    if self.began_with_a_wrong_card() =>
+                {
+                    return;
+                }
+                Err(error @ (SessionError::Login(_) | SessionError::LoginWithheld(_))) => {
+                    self.failed(session, error);
+                }
+                // The world is being restored.
+                outcome if begun.elapsed() > 10 * DEADLINE => {
+                    let last = format!("at the end: {outcome:?}");
+                    self.report.violations.push(last);
+                    return;
+                }
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// That card does not come back at the end.
+    fn began_with_a_wrong_card(&self) -> bool {
+        let last = self.report.cards.last();
+        last.is_some_and(|(_, card)| card.is_some_and(|it| it & 0x80 != 0))
+    }
+}
+
+fn serial(card: &mut SessionCard<'_>) -> Result<u8, BoxError> {
+    let answer = card.transmit(SERIAL)?;
+    match answer.as_slice() {
+        [serial, 0x90, 0x00] => Ok(*serial),
+        answer => Err(format!("no serial: {answer:02X?}").into()),
+    }
 }
 
 fn set_up(card: &mut SessionCard<'_>, application: u8) -> Result<(), BoxError> {
     match card.transmit(&select(application))?.as_slice() {
         OK => Ok(()),
         answer => Err(format!("{answer:02X?}").into()),
-    }
-}
-
-fn one_run(
-    session: &mut Session,
-    application: u8,
-    next: &mut u32,
-    random: &mut Random,
-    report: &mut Report,
-) {
-    let first = *next;
-    let commands = 1 + random.below(3) as u32;
-    *next += commands;
-    let restartable = random.one_in(8);
-    let mark = if restartable { RESTARTABLE } else { 0 };
-    let mut acknowledged = Vec::new();
-    let mut refused = None;
-    let work = |card: &mut SessionCard<'_>| {
-        for number in first..first + commands {
-            let answer = card.transmit(&numbered(application, number | mark))?;
-            acknowledged.push(number | mark);
-            if answer != OK {
-                refused = Some(format!("{number:x} was answered with {answer:02X?}"));
-            }
-        }
-        Ok::<_, scard::Error>(())
-    };
-    let begun = Instant::now();
-    let outcome = if restartable {
-        session.run_restartable(work)
-    } else {
-        session.run(work)
-    };
-    let took = begun.elapsed();
-    report.slowest = report.slowest.max(took);
-    if took > DEADLINE + TOLERANCE {
-        report.violations.push(format!("a run took {took:?}"));
-    }
-    report.violations.extend(refused);
-    let outcome = match outcome {
-        Ok(()) => "done",
-        Err(SessionError::Interrupted { completed, .. }) => {
-            if !restartable && completed != acknowledged.len() {
-                report.violations.push(format!(
-                    "{completed} commands completed and {} acknowledged",
-                    acknowledged.len()
-                ));
-            }
-            "interrupted"
-        }
-        Err(SessionError::Deadline { .. }) => "late",
-        Err(SessionError::WrongCard { .. }) => "wrong card",
-        Err(error) => {
-            report.violations.push(format!("{error:?}"));
-            "failed"
-        }
-    };
-    *report.outcomes.entry(outcome).or_default() += 1;
-    report.acknowledged.append(&mut acknowledged);
-}
-
-/// When everything is well again, the session works.
-fn last_run(session: &mut Session, application: u8, next: u32, report: &mut Report) {
-    let begun = Instant::now();
-    loop {
-        match session.run(|card| card.transmit(&numbered(application, next | RESTARTABLE))) {
-            Ok(answer) if answer == OK => return,
-            // The world is being restored.
-            outcome if begun.elapsed() > 10 * DEADLINE => {
-                report.violations.push(format!("at the end: {outcome:?}"));
-                return;
-            }
-            _ => std::thread::sleep(Duration::from_millis(50)),
-        }
     }
 }

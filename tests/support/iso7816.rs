@@ -133,6 +133,10 @@ impl Applet for Iso7816 {
         Reply::Answer(self.answer(command))
     }
 
+    fn power_off(&mut self) {
+        self.channels.clear();
+    }
+
     fn reset(&mut self) {
         self.channels.clear();
     }

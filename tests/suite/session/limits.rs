@@ -166,3 +166,103 @@ fn a_session_need_not_wait_for_a_card() {
         works(&mut session, 1);
     });
 }
+
+/// Also without a card, and with a connection on which another program keeps the session out.
+#[test]
+fn another_time_holds_from_the_next_run_on() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let mut session = builder(&fixture, &Told::default()).build();
+        works(&mut session, 0);
+        session.set_timeout(Some(LIMIT));
+        let mut other = fixture.connect();
+        let held = other.transaction().unwrap();
+        assert_deadline(|| session.run(|card| card.transmit(COMMAND)));
+        drop(held);
+        let slot = fixture.sandbox.reader(0);
+        slot.remove().unwrap();
+        assert_deadline(|| session.begin().map(drop));
+        // Longer than before: it is still there when the other has ended.
+        session.set_timeout(None);
+        let running = in_background(move || works(&mut session, 1));
+        assert_blocked(&running);
+        slot.insert(&fixture.card).unwrap();
+        finish(&running);
+        assert_eq!(numbers(&fixture.card), [0, 1]);
+    });
+}
+
+#[test]
+fn a_session_tells_how_long_it_waited_for_others() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let (mut session, told) = open(&fixture);
+        let waits = || {
+            let events = told.all().into_iter();
+            let duration = events.filter_map(|event| match event {
+                SessionEvent::WaitedForOthers { duration, .. } => Some(duration),
+                _ => None,
+            });
+            duration.collect::<Vec<_>>()
+        };
+        for begins in [false, true] {
+            told.clear();
+            let mut other = fixture.connect();
+            let held = other.transaction().unwrap();
+            let begun = Instant::now();
+            let running = in_background(move || {
+                match begins {
+                    true => session.begin().map(drop).unwrap(),
+                    false => works(&mut session, 1),
+                }
+                session
+            });
+            assert_blocked(&running);
+            let least = begun.elapsed();
+            held.end(Disposition::Leave).unwrap();
+            session = finish(&running);
+            let waits = waits();
+            // The thread may have begun late.
+            let around = least / 2..=begun.elapsed();
+            assert!(
+                matches!(waits[..], [one] if around.contains(&one)),
+                "{waits:?} is not once {around:?}"
+            );
+        }
+    });
+}
+
+/// How late the waits for a card end: on a busy machine some of them, and not all.
+#[test]
+fn waits_for_a_card_end_at_their_deadline() {
+    const WAITS: usize = 8;
+    const LATE: Duration = Duration::from_millis(20);
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let wanted = CardFilter::new().reader(&fixture.empty_reader);
+        let open = || {
+            let builder = Session::builder(&fixture.context).reader(&fixture.empty_reader);
+            let error = builder.timeout(Some(LIMIT)).open().unwrap_err();
+            assert!(matches!(error, SessionError::Deadline { .. }), "{error:?}");
+        };
+        let wait = || {
+            let error = fixture.context.wait_for_card(&wanted, Some(LIMIT));
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        };
+        let calls: [(&str, &dyn Fn()); 2] = [("open", &open), ("wait_for_card", &wait)];
+        for (name, call) in calls {
+            let mut late: Vec<Duration> = (0..WAITS)
+                .map(|_| {
+                    let begun = Instant::now();
+                    call();
+                    let took = begun.elapsed();
+                    assert!(took >= LIMIT, "{name} gave up after {took:?}");
+                    took - LIMIT
+                })
+                .collect();
+            late.sort();
+            println!("{name}: {late:.1?} past the deadline");
+            assert!(late[0] < LATE, "{name}: {late:.1?} past the deadline");
+        }
+    });
+}

@@ -92,3 +92,33 @@ fn a_session_in_use_does_not_let_go() {
         assert_eq!(answer.unwrap(), OK);
     });
 }
+
+/// The run before was longer ago than the session may be idle.
+#[test]
+fn a_guard_is_a_use() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let idle = Duration::from_secs(2);
+        let told = Told::default();
+        let mut session = builder(&fixture, &told).release_after(idle).build();
+        works(&mut session, 1);
+        let ran = Instant::now();
+        let guard = session.begin().unwrap();
+        let other = fixture.use_by_another();
+        while ran.elapsed() < idle {
+            assert_blocked(&other);
+        }
+        guard.end().unwrap();
+        finish(&other).unwrap();
+        // From now on it is idle.
+        session.keep_alive().unwrap();
+        assert_blocked(&in_background({
+            let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
+            move || {
+                let exclusive = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+                while context.connect(&reader, exclusive.clone()).is_err() {}
+            }
+        }));
+        assert_eq!(told.count(|event| *event == SessionEvent::Released), 0);
+    });
+}

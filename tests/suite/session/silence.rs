@@ -105,3 +105,27 @@ fn a_card_that_never_answers_is_said_not_to() {
         assert_eq!(session.run_restartable(work).unwrap(), OK);
     });
 }
+
+/// What was done about one card says nothing of the next, also if none of them is sent a command.
+#[test]
+fn each_card_that_is_inserted_is_given_its_chances() {
+    isolated(|| {
+        let fixture = kit();
+        let told = Told::default();
+        let observer = told.clone();
+        let mut session = Session::builder(&fixture.context)
+            .reader(&fixture.reader)
+            .timeout(Some(LONG))
+            .on_event(move |event| observer.push(event))
+            .build();
+        for _ in 0..4 {
+            told.clear();
+            insert_mute(&fixture);
+            // The first attempt to power it up fails as well.
+            fail_next(&fixture, IfdCall::PowerOn);
+            fail_next(&fixture, IfdCall::Reset);
+            session.run(|_| Ok::<_, Error>(())).unwrap();
+            assert!(!told.recoveries().is_empty(), "{:?}", told.all());
+        }
+    });
+}

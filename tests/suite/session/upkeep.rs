@@ -197,3 +197,30 @@ fn a_card_that_is_lost_between_runs_is_told_once() {
         }
     });
 }
+
+/// What keeps the card alive does not stand for the set-up that it has left out.
+#[test]
+fn a_set_up_that_failed_is_made_by_the_next_run() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let told = Told::default();
+        let mut fails = true;
+        let mut session = builder(&fixture, &told)
+            .setup_when(SetUpWhen::OnReset)
+            .setup(move |card| match std::mem::take(&mut fails) {
+                true => Err("not now".into()),
+                false => set_up(card),
+            })
+            .build();
+        let error = session.run(|card| card.transmit(COMMAND)).unwrap_err();
+        assert!(matches!(error, SessionError::Hook(_)), "{error:?}");
+        fixture.reset_by_another();
+        session.keep_alive().unwrap();
+        assert_eq!(told.setups(), 0);
+        works(&mut session, 1);
+        assert_eq!(told.setups(), 1);
+        // And it is not repeated then.
+        works(&mut session, 2);
+        assert_eq!(told.setups(), 1);
+    });
+}

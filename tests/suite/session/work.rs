@@ -1,6 +1,9 @@
 //! Which commands are repeated and which are not, and where they go.
 
 use super::*;
+use crate::support::iso7816::{self, Iso7816};
+use scard::LogicalChannel;
+use scard::apdu::ExchangeError;
 
 /// The work of the next tests: three numbered commands, from `first` on.
 fn three(card: &mut SessionCard<'_>, first: u32) -> Result<usize> {
@@ -201,5 +204,74 @@ fn commands_never_get_to_the_application_of_another_program() {
             works(&mut session, number);
         }
         assert_eq!(numbers(&fixture.card), [0, 1, 2, 3, 4]);
+    });
+}
+
+/// The channels of a card end with a reset, and are opened anew by the work that is called again.
+#[test]
+fn a_logical_channel_is_used_within_runs() {
+    isolated(|| {
+        let fixture = fixture_with(Iso7816::card(scard_testkit::atr::T1));
+        let told = Told::default();
+        let observer = told.clone();
+        let mut session = Session::builder(&fixture.context)
+            .reader(&fixture.reader)
+            .timeout(Some(LONG))
+            .on_event(move |event| observer.push(event))
+            .build();
+        let slot = fixture.sandbox.reader(0);
+        let exchange_again = || {
+            slot.remove().unwrap();
+            slot.insert(&fixture.card).unwrap();
+        };
+        // Lost before the channel is opened, and after.
+        for lost_at in [None, Some(0), Some(1)] {
+            let mut calls = 0;
+            let mut work = |card: &mut SessionCard<'_>| -> Result<u8, ExchangeError> {
+                calls += 1;
+                if calls == 1 && lost_at == Some(0) {
+                    exchange_again();
+                }
+                let mut channel = LogicalChannel::open(card)?;
+                if calls == 1 && lost_at == Some(1) {
+                    exchange_again();
+                }
+                channel.exchange(&iso7816::select())?.ok()?;
+                // Stays open, until a reset.
+                Ok(channel.number())
+            };
+            let answer = session.run(&mut work);
+            match (lost_at, answer) {
+                (Some(1), Err(SessionError::Interrupted { completed, .. })) => {
+                    assert_eq!(completed, 1);
+                    calls = 0;
+                    // What may be repeated is, with a channel of its own.
+                    let again = session.run_restartable(|card| {
+                        calls += 1;
+                        let mut channel = LogicalChannel::open(card)?;
+                        if calls == 1 {
+                            exchange_again();
+                        }
+                        channel.exchange(&iso7816::select())?.ok()?;
+                        let number = channel.number();
+                        channel.close()?;
+                        Ok::<_, ExchangeError>(number)
+                    });
+                    assert_eq!((again.unwrap(), calls), (1, 2));
+                }
+                (Some(1), answer) => panic!("{answer:?}"),
+                (_, answer) => {
+                    assert_eq!(answer.unwrap(), 1);
+                    assert_eq!(calls, 1 + u32::from(lost_at.is_some()));
+                }
+            }
+            fixture.reset_by_another();
+            told.clear();
+            let number =
+                session.run(|card| Ok::<_, ExchangeError>(LogicalChannel::open(card)?.number()));
+            assert_eq!(number.unwrap(), 1, "the card was reset in between");
+            assert_eq!(told.reconnects(), 1);
+            fixture.reset_by_another();
+        }
     });
 }

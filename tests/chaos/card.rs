@@ -1,0 +1,162 @@
+//! Cards that are torn out in the middle of a command now and then, and that have a PIN.
+
+use std::sync::{Arc, Mutex};
+
+use scard_testkit::{Applet, Reply, VirtualCard};
+
+use crate::ROLES;
+use crate::support::OK;
+use crate::support::applet::{Applications, number_of};
+use crate::support::random::Random;
+
+/// The answer to a command that needs the PIN.
+pub(crate) const NOT_VERIFIED: &[u8] = &[0x69, 0x82];
+
+/// So many that nothing but a fault of the library uses them up: each change of the PIN costs each
+/// session on the card one, and a success gives all of them back.
+const TRIES: u8 = 15;
+
+/// The PIN of a card, which outlives its power, and what was presented to it.
+#[derive(Clone)]
+pub(crate) struct Pin(Arc<Mutex<Kept>>);
+
+struct Kept {
+    value: u32,
+    tries: u8,
+    was_blocked: bool,
+    presented: Vec<Presented>,
+}
+
+/// A VERIFY that reached a card.
+#[derive(Clone, Copy)]
+pub(crate) struct Presented {
+    pub(crate) application: u8,
+    pub(crate) attempt: u32,
+    pub(crate) is_accepted: bool,
+}
+
+impl Pin {
+    pub(crate) fn new() -> Pin {
+        Pin(Arc::new(Mutex::new(Kept {
+            value: 0,
+            tries: TRIES,
+            was_blocked: false,
+            presented: Vec::new(),
+        })))
+    }
+
+    /// As the holder of the card knows it.
+    pub(crate) fn value(&self) -> u32 {
+        self.0.lock().unwrap().value
+    }
+
+    pub(crate) fn was_blocked(&self) -> bool {
+        self.0.lock().unwrap().was_blocked
+    }
+
+    pub(crate) fn presented(&self) -> Vec<Presented> {
+        self.0.lock().unwrap().presented.clone()
+    }
+
+    fn verify(&self, application: u8, tried: u32, attempt: u32) -> bool {
+        let mut kept = self.0.lock().unwrap();
+        let is_accepted = kept.tries > 0 && tried == kept.value;
+        kept.tries = match is_accepted {
+            true => TRIES,
+            false => kept.tries.saturating_sub(1),
+        };
+        kept.was_blocked |= kept.tries == 0;
+        kept.presented.push(Presented {
+            application,
+            attempt,
+            is_accepted,
+        });
+        is_accepted
+    }
+
+    fn change(&self) {
+        self.0.lock().unwrap().value += 1;
+    }
+}
+
+/// Presents a PIN. Each attempt of an application has a number of its own.
+pub(crate) fn verify(application: u8, pin: u32, attempt: u32) -> Vec<u8> {
+    let mut command = vec![0x00, 0x20, 0x00, application, 0x08];
+    command.extend_from_slice(&pin.to_be_bytes());
+    command.extend_from_slice(&attempt.to_be_bytes());
+    command
+}
+
+/// Changes the PIN to the next one.
+pub(crate) const CHANGE: &[u8] = &[0x00, 0x24, 0x00, 0x00];
+
+pub(crate) struct Shaky {
+    card: Applications,
+    pin: Pin,
+    /// The application whose session has presented the PIN.
+    verified: Option<u8>,
+    random: Random,
+}
+
+impl Shaky {
+    pub(crate) fn card(serial: u8, pin: &Pin, random: Random) -> VirtualCard {
+        VirtualCard::with_applet(Shaky {
+            card: Applications::new(&[serial]),
+            pin: pin.clone(),
+            verified: None,
+            random,
+        })
+    }
+}
+
+impl Applet for Shaky {
+    fn process(&mut self, command: &[u8]) -> Reply {
+        match command {
+            [0x00, 0x20, 0x00, application, 0x08, a, b, c, d, e, f, g, h] => {
+                let tried = u32::from_be_bytes([*a, *b, *c, *d]);
+                let attempt = u32::from_be_bytes([*e, *f, *g, *h]);
+                let is_accepted = self.pin.verify(*application, tried, attempt);
+                self.verified = is_accepted.then_some(*application);
+                match is_accepted {
+                    // The try is counted, and nobody learns of it.
+                    _ if self.random.one_in(300) => Reply::Drop,
+                    true => Reply::from(OK),
+                    false => Reply::from([0x63, 0xC0]),
+                }
+            }
+            CHANGE => {
+                self.pin.change();
+                Reply::from(OK)
+            }
+            [0x00, 0xA4, ..] => {
+                self.verified = None;
+                self.card.process(command)
+            }
+            _ => match number_of(command) {
+                Some(_) if self.random.one_in(2_000) => Reply::Drop,
+                Some((application, _))
+                    if ROLES[usize::from(application)].logs_in
+                        && self.verified != Some(application) =>
+                {
+                    Reply::from(NOT_VERIFIED)
+                }
+                _ => self.card.process(command),
+            },
+        }
+    }
+
+    fn power_on(&mut self) {
+        self.verified = None;
+        self.card.power_on();
+    }
+
+    fn power_off(&mut self) {
+        self.verified = None;
+        self.card.power_off();
+    }
+
+    fn reset(&mut self) {
+        self.verified = None;
+        self.card.reset();
+    }
+}
