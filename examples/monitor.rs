@@ -64,7 +64,7 @@ fn as_json(event: &Event, now: Duration) -> String {
         "text": event.to_string(),
     });
     if let Some(reader) = event.reader_name() {
-        object["reader"] = json!(reader.to_string());
+        object["reader_name"] = json!(reader.to_string());
     }
     if let Some(atr) = event.atr() {
         object["atr"] = json!(hex::encode_upper(atr.as_bytes()));

@@ -552,6 +552,7 @@ pub(crate) fn do_elsewhere(job: impl FnOnce() + Send + 'static) {
 
 #[cfg(all(test, not(model)))]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
 
@@ -675,6 +676,74 @@ mod tests {
         let lost = worker.run(subject, None, None, &Pending::NotCounted, |_, _| ());
         assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
         dropped.recv_timeout(LONG).unwrap();
+    }
+
+    #[test]
+    fn an_abort_wakes_those_who_wait_and_not_those_who_have_left() {
+        struct Woken(AtomicBool);
+
+        impl Wake for Woken {
+            fn wake(&self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+
+        for leaves in 0..3 {
+            let abort = AbortHandle::new();
+            let callers = [(); 3].map(|()| Arc::new(Woken(AtomicBool::new(false))));
+            let mut waiting: Vec<Registration> = callers
+                .iter()
+                .map(|caller| abort.register(Arc::clone(caller) as Arc<_>))
+                .collect();
+            drop(waiting.remove(leaves));
+            abort.abort();
+            for (i, caller) in callers.iter().enumerate() {
+                assert_eq!(caller.0.load(Ordering::SeqCst), i != leaves, "{i} {leaves}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_permit_says_whether_its_caller_can_leave_and_has() {
+        let told = |permit: &Permit<'_>| {
+            let (can_leave, has_left) = (permit.is_conditional(), permit.is_void());
+            (can_leave, has_left, permit.grant())
+        };
+        assert_eq!(told(&Permit::GRANTED), (false, false, true));
+        #[cfg(feature = "async")]
+        {
+            let now = Instant::now();
+            assert_eq!(told(&Permit::until(None)), (false, false, true));
+            assert_eq!(told(&Permit::until(Some(&now))), (true, true, false));
+            let later = now + LONG;
+            assert_eq!(told(&Permit::until(Some(&later))), (true, false, true));
+        }
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let (tell, asked) = channel();
+        let abort = AbortHandle::new();
+        let other = abort.clone();
+        let leaver = thread::spawn(move || {
+            let before = asked.recv_timeout(LONG).unwrap();
+            other.abort();
+            (before, asked)
+        });
+        let left = worker.run(
+            (),
+            None,
+            Some(&abort),
+            &Pending::NotCounted,
+            move |_, permit| {
+                let _ = tell.send((permit.is_conditional(), permit.is_void()));
+                let _ = wait.recv();
+                let _ = tell.send((permit.is_conditional(), permit.is_void()));
+            },
+        );
+        assert!(left.is_err());
+        let (before, asked) = leaver.join().unwrap();
+        drop(go_on);
+        let after = asked.recv_timeout(LONG).unwrap();
+        assert_eq!((before, after), ((true, false), (true, true)));
     }
 
     #[test]
