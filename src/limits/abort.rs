@@ -162,7 +162,34 @@ impl Drop for Registration {
 
 #[cfg(all(test, not(model)))]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    #[test]
+    fn an_abort_wakes_those_who_wait_and_not_those_who_have_left() {
+        struct Woken(AtomicBool);
+
+        impl Wake for Woken {
+            fn wake(&self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+
+        for leaves in 0..3 {
+            let abort = AbortHandle::new();
+            let callers = [(); 3].map(|()| Arc::new(Woken(AtomicBool::new(false))));
+            let mut waiting: Vec<Registration> = callers
+                .iter()
+                .map(|caller| abort.register(Arc::clone(caller) as Arc<_>))
+                .collect();
+            drop(waiting.remove(leaves));
+            abort.abort();
+            for (i, caller) in callers.iter().enumerate() {
+                assert_eq!(caller.0.load(Ordering::SeqCst), i != leaves, "{i} {leaves}");
+            }
+        }
+    }
 
     #[test]
     fn handles_are_equal_if_they_stop_the_same() {

@@ -123,7 +123,7 @@ fn run() {
 
 #[cfg(all(test, not(model)))]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
 
@@ -165,5 +165,28 @@ mod tests {
         }
         assert!(woken.recv().is_err(), "the one who left was woken");
         drop(broken);
+    }
+
+    fn ring_at(at: Instant) -> (Alarm, Receiver<Instant>) {
+        let (sender, woken) = channel();
+        let alarm = Alarm::set(at, Arc::new(Ring(Mutex::new(sender))));
+        (alarm.unwrap(), woken)
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_is_told_of_a_nearer_deadline() {
+        const LONG: Duration = Duration::from_secs(60);
+        let near = || ring_at(Instant::now() + Duration::from_millis(10));
+        // Here it mostly waits for nothing but to be told.
+        for _ in 0..5 {
+            let (_alarm, woken) = near();
+            woken.recv_timeout(LONG / 2).unwrap();
+        }
+        let (_far, _) = ring_at(Instant::now() + LONG);
+        while lock(&CLOCK).sleeps_until.is_none() {
+            thread::yield_now();
+        }
+        let (_alarm, woken) = near();
+        woken.recv_timeout(LONG / 2).unwrap();
     }
 }

@@ -177,6 +177,49 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_says_whether_its_caller_can_leave_and_has() {
+        let told = |permit: &Permit<'_>| {
+            let (can_leave, has_left) = (permit.is_conditional(), permit.is_void());
+            (can_leave, has_left, permit.grant())
+        };
+        assert_eq!(told(&Permit::GRANTED), (false, false, true));
+        #[cfg(feature = "async")]
+        {
+            let now = Instant::now();
+            assert_eq!(told(&Permit::until(None)), (false, false, true));
+            assert_eq!(told(&Permit::until(Some(&now))), (true, true, false));
+            let later = now + LONG;
+            assert_eq!(told(&Permit::until(Some(&later))), (true, false, true));
+        }
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let (tell, asked) = channel();
+        let abort = AbortHandle::new();
+        let other = abort.clone();
+        let leaver = thread::spawn(move || {
+            let before = asked.recv_timeout(LONG).unwrap();
+            other.abort();
+            (before, asked)
+        });
+        let left = worker.run(
+            (),
+            None,
+            Some(&abort),
+            &Pending::NotCounted,
+            move |_, permit| {
+                let _ = tell.send((permit.is_conditional(), permit.is_void()));
+                let _ = wait.recv();
+                let _ = tell.send((permit.is_conditional(), permit.is_void()));
+            },
+        );
+        assert!(left.is_err());
+        let (before, asked) = leaver.join().unwrap();
+        drop(go_on);
+        let after = asked.recv_timeout(LONG).unwrap();
+        assert_eq!((before, after), ((true, false), (true, true)));
+    }
+
+    #[test]
     fn a_call_brings_its_subject_back() {
         let worker = Worker::start().unwrap();
         for deadline in [None, Some(Instant::now() + LONG)] {

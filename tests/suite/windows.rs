@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use scard::apdu::Command;
 use scard::codes;
 use scard::{
-    AbortHandle, Attribute, Card, CardCondition, ConnectOptions, Context, ContextOptions,
+    AbortHandle, Attribute, Card, CardCondition, ConnectOptions, Context, ContextOptions, Control,
     Disposition, Error, ErrorKind, HandleError, Initialization, Operation, Origin, Platform,
     Protocol, Protocols, ReaderFlags, ReaderName, Recovery, Result, ReturnCode, Scope, Session,
     SessionError, SessionEvent, ShareMode,
