@@ -13,7 +13,7 @@ impl Card {
     /// *abandoned*: every later call fails at once. Whatever the call was doing goes on
     /// behind the scenes until the service answers, and is undone then: a transaction that is
     /// won too late ends, the connection is closed, and the card is left as it is, whatever
-    /// [`ConnectOptions::disposition_on_drop`] says. A command or reset that the driver is at work
+    /// [`ConnectOptions::disposition_on_drop`](crate::ConnectOptions::disposition_on_drop) says. A command or reset that the driver is at work
     /// on runs to its end; one that had not begun is not begun any more. A command that still waited for another
     /// program's transaction is not sent any more, and
     /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
@@ -21,7 +21,7 @@ impl Card {
     /// A call with a limit runs on a thread that this card keeps for it, and one outside of a
     /// transaction takes a transaction for itself. Without a limit there is no thread.
     ///
-    /// [`ConnectOptions::timeout`] sets the time for the connect as well.
+    /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) sets the time for the connect as well.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
@@ -76,7 +76,7 @@ impl Card {
     }
 
     /// A handle that stops the calls on this card from any thread, now and later. See
-    /// [`ConnectOptions::abort_handle`] for one that stops the connect, too.
+    /// [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle) for one that stops the connect, too.
     ///
     /// From then on calls run on a thread that this card keeps for them, as they do with a
     /// [limit](Card::set_timeout).
