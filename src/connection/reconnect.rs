@@ -85,7 +85,7 @@ impl Connection {
     ///
     /// Direct access negotiates nothing, and is refused with the same code if the card is mute.
     /// (`SCardGetStatusChange` would take 0.4 s for a mute card, and `SCardStatus` reports the reset
-    /// alone.) What it acknowledges, the caller still gets to know.
+    /// alone.) What it acknowledges, the caller still gets to know. The lock of exclusive access stays.
     fn has_refused_parameters(&mut self, before: Access, access: Access, code: ReturnCode) -> bool {
         if Platform::CURRENT != Platform::PcscLite
             || code != ReturnCode::W_UNRESPONSIVE_CARD
@@ -99,10 +99,6 @@ impl Connection {
         }
         if before != Access::Direct {
             self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
-        }
-        if self.access.is_exclusive() {
-            // Others are kept out by the lock alone now.
-            let _ = self.make(Operation::BeginTransaction, service::begin_transaction);
         }
         true
     }
