@@ -413,7 +413,7 @@ fn documented(operation: Operation, code: ReturnCode) -> (String, String) {
             [_, of, kind, recovery, _] if of.ends_with(&name) => {
                 meaning = (kind.trim().to_owned(), recovery.trim().to_owned());
             }
-            [_, of, calls, platforms, kind, recovery, _] if of.ends_with(&name) => {
+            [_, of, calls, platforms, kind, recovery, _text, _] if of.ends_with(&name) => {
                 let called = operation.function_name();
                 let mut calls = calls.split(',').map(str::trim);
                 let in_this_call = calls.any(|call| call == "all" || call == called);
