@@ -12,7 +12,10 @@ use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState, Scope};
 pub(super) const MAX_SNAPSHOTS: usize = 16;
 
 /// After how many answers that a reader is unknown each is asked for on its own.
-const SOME_REFUSALS: usize = 3;
+const SOME_REFUSALS: usize = 8;
+
+/// How often a reader that is listed may be unknown until that is believed.
+const MAX_UNKNOWN: usize = 4;
 
 /// Whether this can say that there were too many readers in one call of
 /// `SCardGetStatusChange`. pcsc-lite before 2.5 takes 16, Windows 10.
@@ -108,17 +111,29 @@ fn look_at_each(
 ) -> Result<Vec<ReaderState>> {
     let mut states = Vec::new();
     for reader in readers {
-        match look_at_all(lookout, std::slice::from_ref(&reader), 1) {
-            Ok(seen) => states.extend(seen),
-            Err((error, _)) if error.code() == ReturnCode::E_UNKNOWN_READER => {
-                states.push(ReaderState {
-                    reader_name: reader,
-                    event_state: (ReaderFlags::UNKNOWN | ReaderFlags::UNAVAILABLE).bits(),
-                    atr: Atr::default(),
-                });
-            }
-            Err((error, _)) => return Err(error),
-        }
+        states.extend(look_at_one(lookout, reader)?);
     }
     Ok(states)
+}
+
+/// Looks at one reader. One that is not listed any more is gone, and not unknown.
+fn look_at_one(
+    lookout: &mut Lookout<'_, impl Source>,
+    reader: ReaderName,
+) -> Result<Option<ReaderState>> {
+    for _ in 0..MAX_UNKNOWN {
+        match look_at_all(lookout, std::slice::from_ref(&reader), 1) {
+            Ok(seen) => return Ok(seen.into_iter().next()),
+            Err((error, _)) if error.code() == ReturnCode::E_UNKNOWN_READER => {}
+            Err((error, _)) => return Err(error),
+        }
+        if !lookout.list(|_| false)?.contains(&reader) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(ReaderState {
+        reader_name: reader,
+        event_state: (ReaderFlags::UNKNOWN | ReaderFlags::UNAVAILABLE).bits(),
+        atr: Atr::default(),
+    }))
 }

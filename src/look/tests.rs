@@ -120,7 +120,7 @@ fn what_is_misread_for_ever_ends() {
             _ => Ok(UNKNOWN_READER),
         };
         assert_eq!(state, expected);
-        assert!(contexts <= 1 + MAX_LOOKS * MAX_SNAPSHOTS, "{contexts}");
+        assert!(contexts <= 2 * MAX_LOOKS * MAX_SNAPSHOTS, "{contexts}");
     }
 }
 
@@ -317,7 +317,7 @@ fn a_reader_that_is_listed_and_not_known_hides_no_other() {
         let states = snapshot(&&fake, platform, |_| true).unwrap();
         let states: Vec<_> = states.iter().map(|it| it.event_state).collect();
         assert_eq!(states, [0x22, UNKNOWN_READER, 0x22]);
-        assert!(calls.get() < 100, "{calls:?}");
+        assert!(calls.get() < 2 * MAX_LOOKS * MAX_SNAPSHOTS, "{calls:?}");
         // And delays nobody who does not mean it.
         calls.set(0);
         let states = snapshot(&&fake, platform, |name| name == "Reader 2").unwrap();
@@ -336,5 +336,5 @@ fn readers_that_go_meanwhile_are_not_waited_for_for_ever() {
     let states = snapshot(&&fake, Windows, |_| true).unwrap();
     assert_eq!(states.len(), 5);
     assert!(states.iter().all(|it| it.event_state == UNKNOWN_READER));
-    assert!(calls.get() <= MAX_SNAPSHOTS, "{calls:?}");
+    assert!(calls.get() <= 2 * MAX_SNAPSHOTS, "{calls:?}");
 }
