@@ -21,7 +21,7 @@ use crate::values::{
 ///
 /// ```no_run
 /// # async fn demo(context: &scard::AsyncContext, name: &scard::ReaderName) -> scard::Result<()> {
-/// use scard::{Attribute, Initialization, Protocols, ShareMode};
+/// use scard::{AsyncControl, Attribute, Initialization, Protocols, ShareMode};
 ///
 /// let mut reader = context.open_reader(name).await?;
 /// let vendor = reader.attribute(Attribute::VENDOR_NAME).await?;
