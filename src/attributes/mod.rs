@@ -172,8 +172,8 @@ pub enum AttributeError {
 }
 
 fn call_failed(attribute: &Attribute, error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let adds = format_args!("reading {} failed", Named(*attribute));
-    write_layer(f, adds, Some(error))
+    let name = Named(*attribute);
+    write_layer(f, format_args!("reading {name} failed"), Some(error))
 }
 
 impl AttributeError {
