@@ -49,7 +49,8 @@ impl Context {
     ///
     /// pcsc-lite's library takes 0.4 seconds to say that there is a card that does not answer. Such
     /// a card delays the first wait of the process that means its reader, and none afterwards: with
-    /// [`CardFilter::reader`] or [`CardFilter::reader_matching`] only those are looked at.
+    /// [`CardFilter::reader`] or [`CardFilter::reader_matching`] only those are looked at. Since 2.0.1
+    /// the library does so inside of a lock of the process: whoever looks at readers waits as well.
     pub fn wait_for_card(
         &self,
         filter: &CardFilter,
