@@ -90,7 +90,7 @@ const BRIEF: u32 = 4;
 /// | [`ResetCard`](Recovery::ResetCard) | reconnects with a reset |
 /// | [`InsertCard`](Recovery::InsertCard), [`AttachReader`](Recovery::AttachReader), [`ConnectAgain`](Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
 /// | [`RetryLater`](Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to a second |
-/// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are believed only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which also comes from a service that ends, and `SCARD_E_PROTO_MISMATCH` when the card is connected, which also comes at the moment at which a card loses its power |
+/// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are believed only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which also comes from a service that ends, and `SCARD_E_PROTO_MISMATCH` when the card is connected or reconnected, which also comes at the moment at which a card loses its power |
 ///
 /// All but the first recovery in a run come after such a pause. Each is reported to
 /// [`SessionBuilder::on_event`].

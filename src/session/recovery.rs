@@ -158,7 +158,9 @@ fn is_doubtful(platform: Platform, error: &Error) -> bool {
         (_, ReturnCode::W_SECURITY_VIOLATION) => {
             platform != Platform::Windows && error.recovery() == Recovery::AskAdministrator
         }
-        (Operation::Connect, ReturnCode::E_PROTO_MISMATCH) => platform == Platform::PcscLite,
+        (Operation::Connect | Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH) => {
+            platform == Platform::PcscLite
+        }
         _ => false,
     }
 }
@@ -293,7 +295,9 @@ mod tests {
         assert!(is_doubtful(Platform::PcscLite, &refused));
         assert!(!is_doubtful(Platform::Windows, &refused));
         let reconnect = Error::new(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
-        assert!(!is_doubtful(Platform::PcscLite, &reconnect));
+        assert!(is_doubtful(Platform::PcscLite, &reconnect));
+        let transmit = Error::new(Operation::Transmit, ReturnCode::E_PROTO_MISMATCH);
+        assert!(!is_doubtful(Platform::PcscLite, &transmit));
     }
 
     /// Nothing but another protocol is worth a reset, which takes other programs' state.
