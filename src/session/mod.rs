@@ -497,7 +497,7 @@ impl Session {
         Ok(())
     }
 
-    fn reconnect(&mut self, mut initialization: Initialization, trial: &Trial) -> Result<()> {
+    fn reconnect(&mut self, mut initialization: Initialization, trial: &mut Trial) -> Result<()> {
         let Some(card) = &mut self.card else {
             return Ok(());
         };
@@ -513,6 +513,7 @@ impl Session {
             }
         }
         let protocol = reconnected?;
+        trial.has_reconnected();
         self.events.tell(SessionEvent::Reconnected {
             initialization,
             protocol,
