@@ -229,7 +229,7 @@ impl Session {
         self.let_go();
     }
 
-    fn reconnect(&mut self, mut initialization: Initialization, trial: &Trial) -> Result<()> {
+    fn reconnect(&mut self, mut initialization: Initialization, trial: &mut Trial) -> Result<()> {
         let Some(card) = &mut self.card else {
             return Ok(());
         };
@@ -245,6 +245,7 @@ impl Session {
             }
         }
         let protocol = reconnected?;
+        trial.has_reconnected();
         self.events.tell(SessionEvent::Reconnected {
             initialization,
             protocol,

@@ -169,12 +169,19 @@ impl Trial {
         let is_doubtful = is_doubtful(Platform::CURRENT, error);
         self.doubts = match is_doubtful {
             true => self.doubts.saturating_add(1),
+            // It is still to be acknowledged after a reconnect that was refused.
+            false if error.kind() == ErrorKind::CardReset => self.doubts,
             false => 0,
         };
         match is_doubtful && self.doubts < BELIEVED {
             true => Recovery::RetryLater,
             false => error.recovery(),
         }
+    }
+
+    /// What was doubted is over.
+    pub(super) fn has_reconnected(&mut self) {
+        self.doubts = 0;
     }
 
     pub(super) fn recovers_from(&mut self, error: &Error) {
@@ -370,6 +377,21 @@ mod tests {
             Platform::PcscLite,
             &Error::new(Operation::Transmit, code)
         ));
+    }
+
+    #[cfg(not(any(windows, target_os = "macos")))]
+    #[test]
+    fn resets_between_two_refusals_do_not_make_the_second_one_the_first() {
+        let refused = Error::new(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
+        let reset = Error::new(Operation::BeginTransaction, ReturnCode::W_RESET_CARD);
+        let mut trial = Trial::new(None, None, true);
+        for _ in 0..2 {
+            assert_eq!(trial.recovery(&refused), Recovery::RetryLater);
+            assert_eq!(trial.recovery(&reset), Recovery::Reconnect);
+        }
+        assert_eq!(trial.recovery(&refused), Recovery::FixCall);
+        trial.has_reconnected();
+        assert_eq!(trial.recovery(&refused), Recovery::RetryLater);
     }
 
     /// Nothing but another protocol is worth a reset, which takes other programs' state.

@@ -82,3 +82,28 @@ fn a_session_does_not_repeat_what_may_have_run_when_its_reader_goes() {
         assert_eq!(fixture.card.log().len(), 2);
     });
 }
+
+/// The resets in between, which are acknowledged in vain, do not make it a new answer.
+#[test]
+fn a_session_believes_in_the_end_that_its_protocols_are_refused() {
+    isolated(|| {
+        let fixture = fixture();
+        let (mut session, events) = session(&fixture);
+        fixture.reset_by_another();
+        let mut refused = fault(
+            Operation::Reconnect,
+            long(ReturnCode::E_PROTO_MISMATCH.raw()),
+        );
+        refused.lasts = true;
+        inject(refused);
+        let answer = session.run(|card| card.transmit(COMMAND));
+        disarm();
+        match answer {
+            Err(SessionError::Card(error)) => assert_eq!(
+                (error.operation(), error.code()),
+                (Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH)
+            ),
+            other => panic!("{other:?}, {events:?}"),
+        }
+    });
+}
