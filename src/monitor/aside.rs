@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::thread::{Ended, Shared, Stoppable, WaitControl};
 use super::watcher::ROUND;
@@ -13,6 +14,10 @@ use crate::look::{Lookout, reader_states_of};
 use crate::service::ReaderQuery;
 use crate::sync::{Mutex, global, lock, thread};
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState, Scope};
+
+/// How long a wait may become. Since pcsc-lite 2.0.1 its library keeps all threads of the process
+/// out while it sleeps.
+const LONGEST: Duration = Duration::from_secs(16);
 
 /// How many readers are remembered at most.
 const MAX_REMEMBERED: usize = 64;
@@ -126,8 +131,11 @@ fn look(source: &Stoppable, reader: &ReaderName, state: u32) -> Option<(u32, Atr
     let mut lookout = Lookout::establish(source, Platform::CURRENT).ok()?;
     let mut asked = [ReaderQuery::knowing(reader.as_c_str(), state)];
     // What is not known yet is answered at once. That another program powers the card up is told
-    // by nobody.
-    while !lookout.look(Some(ROUND), &mut asked).ok()? {}
+    // by nobody, so waits end without an answer, too: sooner where the card was not mute for long.
+    let mut wait = ROUND;
+    while !lookout.look(Some(wait), &mut asked).ok()? {
+        wait = (wait * 2).min(LONGEST);
+    }
     let [seen] = asked;
     let is_known = seen.event_state & ReaderFlags::UNKNOWN.bits() == 0;
     is_known.then_some((seen.event_state, seen.atr))
