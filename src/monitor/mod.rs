@@ -171,7 +171,7 @@ impl Context {
         loop {
             match monitor.shared.mailbox.news(known, deadline) {
                 Ok(None) => {
-                    monitor.is_given_up();
+                    monitor.count_its_end();
                     let refusal = Refusal::NOTHING_KNOWN_IN_TIME;
                     return Err(Error::given_up(Operation::GetStatusChange, refusal));
                 }
@@ -212,8 +212,8 @@ impl Monitor {
         })
     }
 
-    /// The service may hang: its thread is counted from its drop to its end.
-    pub(crate) fn is_given_up(&mut self) {
+    /// Counts its thread from its drop to its end: the service may hang.
+    pub(crate) fn count_its_end(&mut self) {
         self.given_up = true;
     }
 

@@ -59,7 +59,7 @@ impl Context {
         let deadline = end(timeout);
         let mut monitor = self.monitor_for(filter, timeout)?;
         let found = monitor.card_until(filter, None, deadline)?;
-        found.ok_or_else(|| monitor.gives_up_without(filter))
+        found.ok_or_else(|| monitor.give_up_without(filter))
     }
 
     /// Waits until no reader has such a card, mute ones included. A reader that is unplugged
@@ -74,7 +74,7 @@ impl Context {
         let deadline = end(timeout);
         let mut monitor = self.monitor_for(filter, timeout)?;
         let is_gone = monitor.removal_until(filter, deadline)?;
-        is_gone.ok_or_else(|| monitor.gives_up_with(filter))
+        is_gone.ok_or_else(|| monitor.give_up_with(filter))
     }
 }
 
@@ -162,13 +162,13 @@ impl Monitor {
 
     /// Why [`card_until`](Monitor::card_until) has found none by its deadline. The thread is
     /// counted if it does not end.
-    pub(crate) fn gives_up_without(&mut self, filter: &CardFilter) -> Error {
-        self.is_given_up();
+    pub(crate) fn give_up_without(&mut self, filter: &CardFilter) -> Error {
+        self.count_its_end();
         no_card(self, filter)
     }
 
-    fn gives_up_with(&mut self, filter: &CardFilter) -> Error {
-        self.is_given_up();
+    fn give_up_with(&mut self, filter: &CardFilter) -> Error {
+        self.count_its_end();
         still_there(self, filter)
     }
 

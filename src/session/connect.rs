@@ -75,7 +75,7 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
         options,
         config.context.limits().pending(),
     )?;
-    monitor.is_given_up();
+    monitor.count_its_end();
     let mut last = Vec::new();
     let waited = monitor.states_until(trial.end, |states| {
         let found = Found::new(states, config, state);

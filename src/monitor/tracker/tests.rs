@@ -1,0 +1,281 @@
+//! Tests of what is known of the readers.
+
+use super::*;
+use Platform::{MacOs, PcscLite, Windows};
+
+const EMPTY: u32 = 0x10;
+const PRESENT: u32 = 0x20;
+const MUTE: u32 = 0x220;
+const UNAVAILABLE: u32 = 0x08;
+const CHANGED: u32 = 0x02;
+const IN_USE: u32 = 0x100;
+const EXCLUSIVE: u32 = 0x80;
+
+fn name(name: &str) -> ReaderName {
+    ReaderName::new(name).unwrap()
+}
+
+struct Bench {
+    tracker: Tracker,
+    before: View,
+}
+
+impl Bench {
+    /// One reader, which has answered this.
+    fn new(platform: Platform, flags: u32, count: u32) -> Bench {
+        Bench::watching(Tracker::new(platform, false), flags, count)
+    }
+
+    fn watching(mut tracker: Tracker, flags: u32, count: u32) -> Bench {
+        assert!(tracker.list(vec![name("R")]));
+        assert!(tracker.is_incomplete());
+        let before = View::default();
+        let mut bench = Bench { tracker, before };
+        bench.see(flags, count, 1);
+        bench
+    }
+
+    /// The events that this answer makes; the card's ATR is this byte.
+    fn see(&mut self, flags: u32, count: u32, atr: u8) -> Vec<String> {
+        let state = flags | CHANGED | (count << 16);
+        self.tracker
+            .see(&name("R"), state, Atr::new(&[atr]).unwrap());
+        self.events()
+    }
+
+    fn events(&mut self) -> Vec<String> {
+        let view = self.tracker.view().clone();
+        let events = view.events_since(&self.before);
+        self.before = view;
+        events.iter().map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn cards_come_and_go() {
+    for platform in [PcscLite, Windows, MacOs] {
+        let mut bench = Bench::new(platform, EMPTY, 0);
+        assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
+        assert_eq!(bench.see(PRESENT, 1, 1), [""; 0]);
+        assert_eq!(bench.see(EMPTY, 2, 1), ["card removed"]);
+        assert_eq!(bench.see(MUTE, 3, 0), ["card does not answer"]);
+        assert_eq!(bench.see(EMPTY, 4, 1), ["card removed"]);
+    }
+}
+
+#[test]
+fn an_exchange_between_two_looks_shows_in_the_counter() {
+    for platform in [PcscLite, Windows] {
+        let mut bench = Bench::new(platform, PRESENT, 1);
+        assert_eq!(bench.see(PRESENT, 3, 1), ["card exchanged (01)"]);
+        assert_eq!(bench.see(PRESENT, 9, 2), ["card exchanged (02)"]);
+        assert_eq!(
+            bench.see(MUTE, 11, 0),
+            ["card removed", "card does not answer"]
+        );
+        assert_eq!(
+            bench.see(PRESENT, 13, 1),
+            ["card removed", "card inserted (01)"]
+        );
+        // From the start, when there is a card that was never counted.
+        let mut bench = Bench::new(platform, PRESENT, 0);
+        assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
+    }
+    let mut bench = Bench::new(MacOs, PRESENT, 0);
+    assert_eq!(bench.see(PRESENT, 0, 2), ["card exchanged (02)"]);
+}
+
+#[test]
+fn a_card_that_came_and_went_between_two_looks_is_told() {
+    let mut bench = Bench::new(PcscLite, EMPTY, 4);
+    assert_eq!(bench.see(EMPTY, 6, 0), ["card came and went"]);
+    assert_eq!(
+        bench.see(PRESENT, 9, 1),
+        ["card came and went", "card inserted (01)"]
+    );
+    assert_eq!(
+        bench.see(EMPTY, 12, 0),
+        ["card came and went", "card removed"]
+    );
+}
+
+#[test]
+fn the_counter_wraps() {
+    let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFF);
+    assert_eq!(bench.see(PRESENT, 1, 1), ["card exchanged (01)"]);
+    let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFF);
+    assert_eq!(bench.see(EMPTY, 0, 1), ["card removed"]);
+    assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
+    // At zero nothing tells of an exchange, so that it has to be looked for.
+    let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFE);
+    assert!(bench.tracker.is_told_everything());
+    assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
+    assert!(!bench.tracker.is_told_everything());
+    assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
+    assert!(bench.tracker.is_told_everything());
+}
+
+/// pcsc-lite changes the state before it counts.
+#[test]
+fn a_count_that_comes_late_is_no_event() {
+    let mut bench = Bench::new(PcscLite, EMPTY, 4);
+    assert_eq!(bench.see(PRESENT, 4, 1), ["card inserted (01)"]);
+    assert_eq!(bench.see(PRESENT, 5, 1), [""; 0]);
+    assert_eq!(bench.see(EMPTY, 5, 0), ["card removed"]);
+    assert_eq!(bench.see(PRESENT, 6, 1), ["card inserted (01)"]);
+    assert_eq!(bench.see(PRESENT, 7, 1), [""; 0]);
+    // And an exchange behind a late count is one all the same.
+    assert_eq!(bench.see(EMPTY, 7, 0), ["card removed"]);
+    assert_eq!(bench.see(EMPTY, 10, 0), ["card came and went"]);
+    // Of an exchange, too: also of the first one, when one might be late already.
+    let mut bench = Bench::new(PcscLite, PRESENT, 1);
+    for count in [2, 4, 6] {
+        assert_eq!(
+            bench.see(PRESENT, count, count as u8),
+            [format!("card exchanged (0{count})")]
+        );
+        assert_eq!(bench.see(PRESENT, count + 1, count as u8), [""; 0]);
+    }
+}
+
+#[test]
+fn another_atr_without_a_count_is_the_same_card() {
+    let mut bench = Bench::new(PcscLite, PRESENT, 1);
+    assert_eq!(bench.see(PRESENT, 1, 2), ["card has another ATR (02)"]);
+    assert_eq!(bench.see(MUTE, 1, 2), ["card does not answer"]);
+    assert_eq!(bench.see(PRESENT, 1, 2), ["card inserted (02)"]);
+    // A card that does not answer has none.
+    let mut mute = Bench::new(Windows, MUTE, 1);
+    assert_eq!(mute.see(MUTE, 1, 2), [""; 0]);
+    assert_eq!(mute.see(PRESENT, 1, 2), ["card inserted (02)"]);
+}
+
+#[test]
+fn an_unavailable_reader_has_no_card_and_no_counter() {
+    for platform in [PcscLite, Windows, MacOs] {
+        let mut bench = Bench::new(platform, PRESENT, 5);
+        let gone = bench.see(UNAVAILABLE, 0, 1);
+        assert_eq!(gone, ["card removed", "reader unavailable"]);
+        assert_eq!(bench.see(UNAVAILABLE, 0, 0), [""; 0]);
+        let back = bench.see(PRESENT, 6, 1);
+        assert_eq!(back, ["reader available again", "card inserted (01)"]);
+        assert_eq!(bench.see(UNAVAILABLE, 0, 1).len(), 2);
+        assert_eq!(bench.see(EMPTY, 7, 0), ["reader available again"]);
+    }
+}
+
+#[test]
+fn readers_come_and_go() {
+    let mut bench = Bench::new(PcscLite, PRESENT, 1);
+    assert!(!bench.tracker.list(vec![name("R")]));
+    assert!(bench.tracker.list(vec![name("A"), name("R")]));
+    assert!(bench.events().is_empty(), "nothing is known of A");
+    bench.tracker.see(&name("A"), EMPTY, Atr::default());
+    assert_eq!(bench.events(), ["reader attached"]);
+    // Unplugged during a wait, or between two lists.
+    assert_eq!(bench.see(0xE, 0, 0), ["card removed", "reader detached"]);
+    assert!(bench.tracker.list(vec![]));
+    assert_eq!(bench.events(), ["reader detached"]);
+    let before = bench.tracker.view().clone();
+    bench.tracker.see(&name("A"), EMPTY, Atr::default());
+    assert_eq!(*bench.tracker.view(), before);
+    assert!(bench.events().is_empty());
+}
+
+#[test]
+fn a_reader_that_was_away_between_two_looks_counts_anew() {
+    let mut bench = Bench::new(PcscLite, PRESENT, 5);
+    assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
+    // No card is told that was never there.
+    for (before, after, told) in [
+        (EMPTY, EMPTY, &[][..]),
+        (PRESENT, EMPTY, &["card removed"]),
+        (EMPTY, PRESENT, &["card inserted (01)"]),
+    ] {
+        let mut bench = Bench::new(PcscLite, before, 6);
+        assert_eq!(bench.see(after, 0, 1), told);
+    }
+}
+
+#[test]
+fn use_is_told_where_it_is_wanted() {
+    let mut bench = Bench::new(PcscLite, PRESENT, 1);
+    assert_eq!(bench.see(PRESENT | IN_USE, 1, 1), [""; 0]);
+    let tracker = Tracker::new(PcscLite, true);
+    let mut bench = Bench::watching(tracker, PRESENT | IN_USE, 1);
+    assert_eq!(bench.see(PRESENT | EXCLUSIVE, 1, 1), ["in exclusive use"]);
+    assert_eq!(bench.see(PRESENT, 1, 1), ["not in use"]);
+    assert!(!bench.tracker.is_told_everything(), "of the beginning");
+    let bench = Bench::watching(Tracker::new(Windows, true), PRESENT, 1);
+    assert!(bench.tracker.is_told_everything());
+}
+
+#[test]
+fn what_is_handed_back_is_what_was_answered() {
+    // The use of a reader is left out where it would only wake for nothing.
+    for (platform, expected) in [(PcscLite, 0x0003_0020), (Windows, 0x0003_0120)] {
+        let mut bench = Bench::new(platform, PRESENT, 1);
+        bench.see(PRESENT | IN_USE, 3, 1);
+        assert_eq!(bench.tracker.known_states(), [(name("R"), expected)]);
+        bench.tracker.ask_anew();
+        assert_eq!(bench.tracker.known_states(), [(name("R"), 0)]);
+    }
+    let mut tracker = Tracker::new(Windows, false);
+    assert!(!tracker.counts_readers());
+    for _ in 0..2 {
+        tracker.see_plug_and_play(0x0002_0002);
+        assert_eq!(tracker.plug_and_play(), 0x0002_0000);
+    }
+    assert!(tracker.counts_readers());
+}
+
+#[test]
+fn a_failure_is_believed_when_it_is_repeated_and_not_after_others() {
+    use crate::codes::ReturnCode;
+    use crate::error::Operation;
+    let mut tracker = Tracker::new(PcscLite, false);
+    let mut lose = |code| {
+        tracker.lose(Error::new(Operation::EstablishContext, code));
+        tracker.view().failure().map(Error::code)
+    };
+    let denied = ReturnCode::W_SECURITY_VIOLATION;
+    for _ in 0..5 {
+        assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
+    }
+    assert_eq!(lose(denied), None);
+    assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
+    assert_eq!(lose(denied), None);
+    assert_eq!(lose(denied), None);
+    assert_eq!(lose(denied), Some(denied));
+}
+
+#[test]
+fn the_service_takes_its_readers_along() {
+    use crate::codes::ReturnCode;
+    use crate::error::Operation;
+    let error = |code| Error::new(Operation::GetStatusChange, code);
+    let mut bench = Bench::new(PcscLite, PRESENT, 1);
+    bench.tracker.lose(error(ReturnCode::F_COMM_ERROR));
+    let events = bench.events();
+    assert!(events[0].starts_with("service lost: SCardGetStatusChange failed"));
+    assert_eq!(events[1..], ["card removed", "reader detached"]);
+    bench.tracker.lose(error(ReturnCode::E_NO_SERVICE));
+    assert!(bench.events().is_empty());
+    bench.tracker.list(vec![name("R")]);
+    bench.tracker.found();
+    let back = ["service restored", "reader attached", "card inserted (01)"];
+    assert_eq!(bench.see(PRESENT, 1, 1), back);
+    // Lost and found again before anybody looked.
+    bench.tracker.lose(error(ReturnCode::E_NO_SERVICE));
+    bench.tracker.list(vec![name("R")]);
+    bench.tracker.found();
+    let events = bench.see(EMPTY, 1, 0);
+    assert!(events[0].starts_with("service lost"));
+    let rest = [
+        "card removed",
+        "reader detached",
+        "service restored",
+        "reader attached",
+    ];
+    assert_eq!(events[1..], rest);
+}
