@@ -25,7 +25,7 @@ use crate::trace;
 use crate::values::{Disposition, Protocols, ReaderName, Scope};
 
 /// How long the end of a transaction or connection is waited for when there is no time left.
-const GRACE: Duration = Duration::from_millis(10);
+const GRACE: Duration = Duration::from_millis(50);
 
 /// How long at most a drop that does nothing to the card waits until the connection has ended.
 /// The service can need the driver for that, which may be busy with the card in another slot.

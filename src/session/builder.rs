@@ -243,7 +243,7 @@ impl SessionBuilder {
     ///
     /// It is kept inside of calls, too: what does not return in time is given up, as
     /// [`Card::set_timeout`](crate::Card::set_timeout) says. The end of a transaction or connection
-    /// is waited for 10 ms more. With a deadline, dropping the session takes no longer than that
+    /// is waited for 50 ms more. With a deadline, dropping the session takes no longer than that
     /// either; what takes longer ends by itself. The deadline cannot interrupt the work
     /// while that does something else than call the card.
     pub fn timeout(mut self, timeout: Option<Duration>) -> SessionBuilder {
