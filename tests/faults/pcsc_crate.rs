@@ -88,7 +88,7 @@ fn unknown_codes() {
         } else {
             Outcome::Replaced
         };
-        assert_eq!(theirs, expected, "the README says so");
+        assert_eq!(theirs, expected, "the guide says so");
     }
 }
 
@@ -111,6 +111,6 @@ fn unknown_protocols() {
             "protocol {protocol}: pcsc crate panics: {}",
             theirs.is_err()
         );
-        assert!(theirs.is_err(), "the README says so");
+        assert!(theirs.is_err(), "the guide says so");
     }
 }
