@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::atr;
+use crate::demo::{IsoCard, OpenPgpCard, PivCard};
 use crate::error::TestkitError;
 use crate::ifd::IfdError;
-use crate::iso::IsoCard;
+use crate::own_thread::{OwnThread, Requests};
+use crate::program::ProgramCard;
 use crate::sync::{lock, wait};
 
 /// What a card does with a command.
@@ -60,8 +63,9 @@ impl<const N: usize> From<&[u8; N]> for Reply {
 /// The program of a virtual card, for cards with a state of their own.
 ///
 /// A card whose commands do not depend on power and resets is simpler as a
-/// closure: [`VirtualCard::new`].
-pub trait Applet: Send + 'static {
+/// closure: [`VirtualCard::new`]. One that cannot be sent to another thread is
+/// made on the card's own: [`VirtualCard::on_own_thread`].
+pub trait Applet {
     /// Answers a command. With `vpcd` one of the single byte 00, 01, 02 or 04
     /// never gets here: see [`VirtualCard`](VirtualCard#limits).
     fn process(&mut self, command: &[u8]) -> Reply;
@@ -80,7 +84,7 @@ struct Closure<F>(F);
 
 impl<F, R> Applet for Closure<F>
 where
-    F: FnMut(&[u8]) -> R + Send + 'static,
+    F: FnMut(&[u8]) -> R,
     R: Into<Reply>,
 {
     fn process(&mut self, command: &[u8]) -> Reply {
@@ -116,7 +120,7 @@ pub struct VirtualCard {
     atr: Vec<u8>,
     delay: Duration,
     strict_power: bool,
-    applet: Box<dyn Applet>,
+    applet: Box<dyn Applet + Send>,
 }
 
 impl VirtualCard {
@@ -134,13 +138,74 @@ impl VirtualCard {
     }
 
     /// A card with a program that also hears of power and resets.
-    pub fn with_applet(applet: impl Applet) -> Self {
+    pub fn with_applet(applet: impl Applet + Send + 'static) -> Self {
         Self {
             atr: atr::T1.to_vec(),
             delay: Duration::ZERO,
             strict_power: false,
             applet: Box::new(applet),
         }
+    }
+
+    /// A card whose program has a thread of its own, for an [`Applet`] that cannot
+    /// be sent to another thread, or that borrows what its thread has: make it in
+    /// the closure, and [serve](Requests::serve) the requests there. The thread ends
+    /// with the card.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use scard_testkit::{Applet, Reply, VirtualCard};
+    ///
+    /// struct Counter(Rc<std::cell::Cell<u8>>); // not `Send`
+    ///
+    /// impl Applet for Counter {
+    ///     fn process(&mut self, _command: &[u8]) -> Reply {
+    ///         self.0.set(self.0.get() + 1);
+    ///         Reply::from([self.0.get(), 0x90, 0x00])
+    ///     }
+    /// }
+    ///
+    /// let card = VirtualCard::on_own_thread(|requests| {
+    ///     requests.serve(&mut Counter(Rc::default()));
+    /// });
+    /// # drop(card);
+    /// ```
+    ///
+    /// A closure that returns or panics makes the card leave its reader at the next
+    /// request; [`CardHandle::panicked`] tells afterwards.
+    pub fn on_own_thread(program: impl FnOnce(Requests) + Send + 'static) -> Self {
+        Self::with_applet(OwnThread::start(program))
+    }
+
+    /// A card that is a program, in any language, which this starts; it is killed
+    /// when the card is dropped. It reads lines from its standard input and answers
+    /// each command by one line on its standard output, which it must not buffer:
+    ///
+    /// | It reads | It writes |
+    /// |---|---|
+    /// | a command in hexadecimal, as in `00A4040005A000000001` | the answer in hexadecimal, as in `9000`; or `drop` or `mute`: [`Reply::Drop`], [`Reply::Mute`] |
+    /// | `power-on`, `power-off`, `reset` | nothing |
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use scard_testkit::VirtualCard;
+    ///
+    /// # fn main() -> Result<(), scard_testkit::TestkitError> {
+    /// let mut program = Command::new("sh");
+    /// program.args(["-c", "while read line; do case $line in [0-9A-F]*) echo 9000;; esac; done"]);
+    /// let card = VirtualCard::program(program)?;
+    /// # drop(card);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A program that ends, or writes anything else, makes the card leave its
+    /// reader; [`CardHandle::panicked`] tells afterwards, and what is wrong is
+    /// printed.
+    ///
+    /// # Errors
+    /// [`Io`](TestkitError::Io) if it cannot be started.
+    pub fn program(command: Command) -> Result<Self, TestkitError> {
+        ProgramCard::start(command).map(Self::with_applet)
     }
 
     /// A card that knows these commands and answers any other with 6D00
@@ -175,6 +240,16 @@ impl VirtualCard {
     /// The demonstration card: see [`IsoCard`].
     pub fn iso() -> Self {
         Self::with_applet(IsoCard::new())
+    }
+
+    /// The demonstration card of OpenPGP: see [`OpenPgpCard`].
+    pub fn openpgp() -> Self {
+        Self::with_applet(OpenPgpCard::new()).atr(OpenPgpCard::ATR)
+    }
+
+    /// The demonstration card of PIV: see [`PivCard`].
+    pub fn piv() -> Self {
+        Self::with_applet(PivCard::new())
     }
 
     /// The card's answer to reset; by default [`atr::T1`]. 1 to 33 bytes; the
@@ -258,7 +333,7 @@ struct Inner {
     atr: Vec<u8>,
     delay: Duration,
     strict_power: bool,
-    applet: Mutex<Box<dyn Applet>>,
+    applet: Mutex<Box<dyn Applet + Send>>,
     record: Mutex<Record>,
     changed: Condvar,
     inserted: AtomicBool,
@@ -369,11 +444,9 @@ impl CardHandle {
     ) -> Result<(), TestkitError> {
         self.wait_until(timeout, |stats| stats.commands >= commands)
             .map_err(|_| TestkitError::Timeout {
-                what: format!(
-                    "the arrival of command {commands} at the card (it has had {})",
-                    self.commands()
-                ),
+                what: format!("command {commands} at the card"),
                 after: timeout,
+                likely: self.whereabouts(),
             })
     }
 
@@ -402,11 +475,32 @@ impl CardHandle {
             let stats = record.stats;
             record =
                 wait(&self.0.changed, record, deadline).ok_or_else(|| TestkitError::Timeout {
-                    what: format!("what was awaited of the card (it is at {stats:?})"),
+                    what: "what the test awaits of the card".into(),
                     after: timeout,
+                    likely: format!("{} ({stats:?})", self.whereabouts_with(&stats)),
                 })?;
         }
         Ok(())
+    }
+
+    /// What is known of a card that was waited for in vain.
+    fn whereabouts(&self) -> String {
+        self.whereabouts_with(&self.stats())
+    }
+
+    fn whereabouts_with(&self, stats: &CardStats) -> String {
+        let commands = stats.commands;
+        if self.panicked() {
+            format!(
+                "its program has panicked, and it has left its reader after {commands} commands"
+            )
+        } else if !self.is_inserted() {
+            format!("it is in no reader, and has had {commands} commands")
+        } else if stats.power_ons == 0 {
+            "the daemon has not powered it on yet".into()
+        } else {
+            format!("it has had {commands}; does the client talk to this sandbox and this reader?")
+        }
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
