@@ -4,31 +4,25 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::net::TcpStream;
 use std::process::Command;
-use std::rc::Rc;
 use std::thread;
 
 use common::{SELECT, connect, context, transmit};
 use scard_testkit::{Applet, Driver, OpenPgpCard, Reply, Sandbox, VirtualCard, isolated};
 
-/// Counts, and cannot be sent to another thread. Borrows, too.
-struct Counter<'a>(Rc<&'a mut Vec<String>>);
+/// Notes what happens to it, borrows, and cannot be sent to another thread.
+struct Notes<'a>(&'a RefCell<Vec<&'static str>>);
 
-impl Counter<'_> {
-    fn note(&mut self, what: &str) {
-        Rc::get_mut(&mut self.0).expect("alone").push(what.into());
-    }
-}
-
-impl Applet for Counter<'_> {
+impl Applet for Notes<'_> {
     fn process(&mut self, _command: &[u8]) -> Reply {
-        self.note("command");
-        Reply::from([self.0.len() as u8, 0x90, 0x00])
+        self.0.borrow_mut().push("command");
+        Reply::from([self.0.borrow().len() as u8, 0x90, 0x00])
     }
 
     fn reset(&mut self) {
-        self.note("reset");
+        self.0.borrow_mut().push("reset");
     }
 }
 
@@ -37,9 +31,9 @@ fn an_applet_that_is_not_send_is_made_on_the_thread_of_its_card() {
     isolated(|| {
         let (sender, notes) = std::sync::mpsc::channel();
         let card = VirtualCard::on_own_thread(move |requests| {
-            let mut notes = Vec::new();
-            requests.serve(&mut Counter(Rc::new(&mut notes)));
-            sender.send(notes).unwrap();
+            let notes = RefCell::default();
+            requests.serve(&mut Notes(&notes));
+            sender.send(notes.into_inner()).unwrap();
         });
         let sandbox = Sandbox::builder().card(0, card).start().unwrap();
         let context = context();
