@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::backend::Backend;
-use crate::card::CardHandle;
+use crate::card_handle::CardHandle;
 use crate::daemon::{Daemon, Installation, find_vpcd};
 use crate::directory::Directory;
 use crate::error::TestkitError;

@@ -204,6 +204,7 @@ pub mod atr;
 mod backend;
 mod builder;
 mod card;
+mod card_handle;
 mod daemon;
 mod demo;
 mod directory;
@@ -226,7 +227,8 @@ mod usb_reader;
 mod vpcd;
 
 pub use builder::{Driver, SandboxBuilder};
-pub use card::{Applet, CardHandle, CardStats, Exchange, Reply, VirtualCard};
+pub use card::{Applet, Reply, VirtualCard};
+pub use card_handle::{CardHandle, CardStats, Exchange};
 pub use demo::{IsoCard, OpenPgpCard, PivCard};
 pub use error::TestkitError;
 pub use ifd::{ControlCall, IfdCall, IfdError};

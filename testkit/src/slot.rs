@@ -24,7 +24,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::card::{CardHandle, Reply};
+use crate::card::Reply;
+use crate::card_handle::CardHandle;
 use crate::error::TestkitError;
 use crate::status::DaemonStatus;
 use crate::sync::{lock, wait};

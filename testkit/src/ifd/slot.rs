@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use super::state::{Names, State};
 use super::wire;
 use super::{Faults, Hooks, IfdCall, IfdError};
-use crate::card::CardHandle;
+use crate::card_handle::CardHandle;
 use crate::error::TestkitError;
 use crate::sync::{lock, wait};
 
