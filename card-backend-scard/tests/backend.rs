@@ -20,8 +20,8 @@ const VERIFY: &[u8] = b"\x00\x20\x00\x81\x06123456";
 type Backend = Box<dyn CardBackend + Send + Sync>;
 
 fn sandbox() -> Sandbox {
-    let builder = Sandbox::builder().driver(Driver::Kit);
-    builder.card(0, VirtualCard::openpgp()).start().unwrap()
+    let builder = Sandbox::builder().card(0, VirtualCard::openpgp());
+    builder.start().unwrap()
 }
 
 fn connect(context: &Context) -> Card {
@@ -83,8 +83,7 @@ fn what_another_program_has_selected_is_not_used() {
             }
             [selected, 0x90, 0x00]
         });
-        let builder = Sandbox::builder().driver(Driver::Kit).card(0, card);
-        let _sandbox = builder.start().unwrap();
+        let _sandbox = Sandbox::builder().card(0, card).start().unwrap();
         let context = Context::establish().unwrap();
         let mut other = connect(&context);
         for mut backend in backends(&context) {
@@ -162,7 +161,6 @@ fn a_session_survives_that_its_card_is_torn_out() {
 fn cards_are_found_in_all_readers() {
     isolated(|| {
         let sandbox = Sandbox::builder()
-            .driver(Driver::Kit)
             .readers(3)
             .card(0, VirtualCard::openpgp())
             .card(2, VirtualCard::openpgp())
@@ -181,7 +179,11 @@ fn cards_are_found_in_all_readers() {
 #[test]
 fn pins_are_entered_at_the_reader() {
     isolated(|| {
-        let sandbox = sandbox();
+        let sandbox = Sandbox::builder()
+            .driver(Driver::Kit)
+            .card(0, VirtualCard::openpgp())
+            .start()
+            .unwrap();
         let reader = sandbox.reader(0);
         const FEATURES: u32 = 0x4200_0D48;
         const VERIFY_DIRECT: u32 = 0x4233_0006;
