@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::card::CardHandle;
+use crate::card_handle::CardHandle;
 use crate::error::TestkitError;
 use crate::ifd::IfdSlot;
 use crate::slot::Slot;

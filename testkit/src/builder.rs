@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::backend::Backend;
-use crate::card::CardHandle;
+use crate::card_handle::CardHandle;
 use crate::daemon::{Daemon, Installation, find_vpcd};
 use crate::directory::Directory;
 use crate::error::TestkitError;
 use crate::ifd::{self, Bus, Device, IfdSlot, Server, find_umockdev, write_bundle};
 use crate::model::ReaderModel;
-use crate::ports::PortPair;
+use crate::ports::{PortPair, check_loopback};
 use crate::reader::VirtualReader;
 use crate::sandbox::Sandbox;
 use crate::slot::Slot;
@@ -176,7 +176,7 @@ impl SandboxBuilder {
         let readers = made
             .slots
             .into_iter()
-            .map(|slot| VirtualReader::new(slot, self.timeout))
+            .map(|slot| VirtualReader::new(slot, self.timeout, Arc::clone(&status)))
             .collect();
         let mut variables: Vec<(&str, &OsStr)> = Vec::new();
         if let Some(server) = &made.server {
@@ -277,6 +277,11 @@ impl SandboxBuilder {
                     what: "a reader with other than two slots",
                 });
             }
+            if driver == Driver::Kit && model.port.is_some() {
+                return Err(TestkitError::NeedsVpcd {
+                    what: "a reader with a TCP port",
+                });
+            }
             if driver == Driver::Vpcd && model.slots_take_turns {
                 return Err(TestkitError::NeedsKitDriver {
                     what: "a reader whose slots take turns",
@@ -357,6 +362,7 @@ impl Made {
         status: &Arc<DaemonStatus>,
     ) -> Result<Self, TestkitError> {
         let driver = find_vpcd()?;
+        check_loopback().map_err(TestkitError::NoLoopback)?;
         let mut made = Self {
             slots: Vec::new(),
             ports: Vec::new(),
@@ -364,8 +370,12 @@ impl Made {
         };
         let mut config = String::new();
         for (index, model) in models.iter().enumerate() {
-            let pair = PortPair::reserve()
-                .map_err(TestkitError::io("reserving TCP ports for the readers"))?;
+            let pair = match model.port {
+                Some(first) => PortPair::reserve_at(first)
+                    .map_err(|source| TestkitError::PortsTaken { first, source })?,
+                None => PortPair::reserve()
+                    .map_err(TestkitError::io("reserving TCP ports for the readers"))?,
+            };
             let library = library(dir, index);
             fs::copy(&driver, &library)
                 .map_err(TestkitError::io(format!("copying {}", driver.display())))?;

@@ -1,5 +1,7 @@
 //! The one error type of the kit.
 
+use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,8 +9,10 @@ use std::time::Duration;
 /// What kept the kit from doing its work.
 ///
 /// The messages are written for the person who reads a failed CI run: they
-/// name the package to install or the setting to change.
-#[derive(Debug, thiserror::Error)]
+/// name the package to install or the setting to change. `Debug` prints the same
+/// message, with its causes, because that is what `unwrap`, and `main` with `?`,
+/// show.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestkitError {
     /// The PC/SC daemon is not installed.
@@ -110,6 +114,35 @@ pub enum TestkitError {
         what: &'static str,
     },
 
+    /// Something that only `vpcd` can do.
+    #[error("{what} needs vpcd: Sandbox::builder().driver(Driver::Vpcd)")]
+    NeedsVpcd {
+        /// What was asked for.
+        what: &'static str,
+    },
+
+    /// `vpcd` talks to its cards over TCP, and this system has no loopback network.
+    #[error(
+        "127.0.0.1, over which vpcd talks to its cards, cannot be reached; bring the loopback \
+         interface up (`ip link set lo up`), or use the kit's own driver, which needs no network \
+         (SCARD_TESTKIT_DRIVER=kit, or Sandbox::builder().driver(Driver::Kit))"
+    )]
+    NoLoopback(#[source] io::Error),
+
+    /// The TCP ports asked for a reader are not free.
+    #[error(
+        "TCP ports {first} and {second}, which a reader was to have, are not free: choose others, \
+         or let the kit choose",
+        second = first.wrapping_add(1)
+    )]
+    PortsTaken {
+        /// The port of the first slot; the second has the next one.
+        first: u16,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+
     /// More readers than this build of the daemon can have.
     #[error(
         "{wanted} readers were asked for (with vpcd they come in pairs), but this pcscd can have {limit} at most"
@@ -189,12 +222,14 @@ pub enum TestkitError {
     },
 
     /// Something did not happen in time.
-    #[error("{what} did not happen within {after:?}")]
+    #[error("waited {after:?} for {what}: {likely}")]
     Timeout {
         /// What was waited for.
         what: String,
         /// For how long.
         after: Duration,
+        /// What is known, and likely wrong.
+        likely: String,
     },
 
     /// The system refused an operation.
@@ -208,9 +243,38 @@ pub enum TestkitError {
     },
 }
 
+impl fmt::Debug for TestkitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl TestkitError {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unwrap_prints_the_instruction_and_the_cause() {
+        let refused = TestkitError::NamespacesRefused {
+            detail: "no".into(),
+        };
+        assert_eq!(format!("{refused:?}"), refused.to_string());
+        let down = TestkitError::NoLoopback(io::Error::other("unreachable"));
+        let printed = format!("{down:?}");
+        assert!(printed.contains("ip link set lo up"), "{printed}");
+        assert!(printed.ends_with(": unreachable"), "{printed}");
     }
 }

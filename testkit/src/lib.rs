@@ -57,8 +57,61 @@
 //! # the_card_is_selected();
 //! ```
 //!
-//! A program of its own is tested without [`isolated`]: start it with
-//! [`Sandbox::command`].
+//! # A test of a program
+//!
+//! A program of its own needs no [`isolated`]: [`Sandbox::command`] starts it.
+//!
+//! ```no_run
+//! use scard_testkit::{Sandbox, VirtualCard};
+//!
+//! # macro_rules! env { ($name:literal) => { $name } }
+//! #[test]
+//! # fn hidden() {}
+//! fn the_tool_shows_whose_card_it_is() {
+//!     let sandbox = Sandbox::builder()
+//!         .card(0, VirtualCard::openpgp())
+//!         .start()
+//!         .unwrap();
+//!     let output = sandbox
+//!         .command(env!("CARGO_BIN_EXE_my-tool"))
+//!         .arg("status")
+//!         .output()
+//!         .unwrap();
+//!     assert!(output.status.success(), "{output:?}");
+//!     let said = String::from_utf8_lossy(&output.stdout);
+//!     assert!(said.contains("Demonstration"), "{said}");
+//! }
+//! # the_tool_shows_whose_card_it_is();
+//! ```
+//!
+//! # In CI
+//!
+//! A job for GitHub Actions:
+//!
+//! ```yaml
+//! jobs:
+//!   test:
+//!     runs-on: ubuntu-latest
+//!     steps:
+//!       - uses: actions/checkout@v4
+//!       - run: sudo apt-get update
+//!       - run: sudo apt-get install -y libpcsclite-dev pcscd vsmartcard-vpcd umockdev
+//!       # For the kit, which needs no root then.
+//!       - run: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
+//!       - run: cargo test
+//! ```
+//!
+//! # Cards
+//!
+//! | | |
+//! |---|---|
+//! | [`VirtualCard::new`] | a closure from command to answer |
+//! | [`VirtualCard::scripted`] | a table of commands and answers |
+//! | [`VirtualCard::with_applet`] | an [`Applet`], which also hears of power and resets |
+//! | [`VirtualCard::on_own_thread`] | an [`Applet`] that cannot be sent to another thread |
+//! | [`VirtualCard::program`] | a program in any language, which is started |
+//! | [`VirtualReader::address`] | a program that connects to `vpcd`, as those do that were written for it |
+//! | [`VirtualCard::iso`], [`openpgp`](VirtualCard::openpgp), [`piv`](VirtualCard::piv) | for first tests |
 //!
 //! # Two drivers
 //!
@@ -73,11 +126,12 @@
 //! | readers | in pairs | single, or with any number of slots |
 //! | plugged in and unplugged | no | yes: [`Sandbox::plug`] |
 //! | commands | 2 to 65,535 bytes | of any length |
-//! | answers | 1 to 65,535 bytes | up to what the daemon carries |
+//! | answers | 1 to 65,535 bytes | of every legal size: up to 65,538 bytes |
 //! | fail as the test wants | no | [`VirtualReader::fail_next`] |
 //! | control codes, PIN pads | no | [`VirtualReader::on_control`] |
 //! | attributes | its own | [`VirtualReader::set_attribute`] |
 //! | network ports | yes | none |
+//! | cards that connect by themselves | [`VirtualReader::address`] | no |
 //!
 //! `vpcd` was written and is used by others, so tests with it do not depend on
 //! what this kit believes a driver to be. Take it where it is enough, and the
@@ -150,17 +204,20 @@ pub mod atr;
 mod backend;
 mod builder;
 mod card;
+mod card_handle;
 mod daemon;
+mod demo;
 mod directory;
 mod error;
 pub mod fake;
 mod ifd;
-mod iso;
 mod isolate;
 mod model;
+mod own_thread;
 mod peer;
 mod ports;
 mod process;
+mod program;
 mod reader;
 mod sandbox;
 mod slot;
@@ -170,12 +227,14 @@ mod usb_reader;
 mod vpcd;
 
 pub use builder::{Driver, SandboxBuilder};
-pub use card::{Applet, CardHandle, CardStats, Exchange, Reply, VirtualCard};
+pub use card::{Applet, Reply, VirtualCard};
+pub use card_handle::{CardHandle, CardStats, Exchange};
+pub use demo::{IsoCard, OpenPgpCard, PivCard};
 pub use error::TestkitError;
 pub use ifd::{ControlCall, IfdCall, IfdError};
-pub use iso::IsoCard;
 pub use isolate::{isolated, isolated_with_peer};
 pub use model::ReaderModel;
+pub use own_thread::Requests;
 pub use peer::{Link, Peer, Peers};
 pub use reader::VirtualReader;
 pub use sandbox::Sandbox;

@@ -21,6 +21,7 @@ pub struct ReaderModel {
     pub(crate) serial: Option<String>,
     pub(crate) slots: Option<u8>,
     pub(crate) slots_take_turns: bool,
+    pub(crate) port: Option<u16>,
 }
 
 impl ReaderModel {
@@ -33,6 +34,7 @@ impl ReaderModel {
             serial: None,
             slots: None,
             slots_take_turns: false,
+            port: None,
         }
     }
 
@@ -73,6 +75,20 @@ impl ReaderModel {
     #[must_use]
     pub fn slots_take_turns(mut self) -> Self {
         self.slots_take_turns = true;
+        self
+    }
+
+    /// The TCP port at which `vpcd` waits for the card of the first slot; the second
+    /// has the next one. Needs [`Driver::Vpcd`](crate::Driver::Vpcd).
+    ///
+    /// For cards that are programs of their own and connect to a port that they
+    /// do not let one choose: most take 35963, `vpcd`'s own. Without this call the
+    /// kit finds a free pair, and
+    /// [`VirtualReader::address`](crate::VirtualReader::address) says which, so that
+    /// any number of tests run side by side.
+    #[must_use]
+    pub fn port(mut self, first: u16) -> Self {
+        self.port = Some(first);
         self
     }
 

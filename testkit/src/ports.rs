@@ -1,7 +1,7 @@
 //! TCP ports that nobody else is given while the driver may bind them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{
@@ -29,14 +29,7 @@ impl PortPair {
                 continue;
             };
             match reserve(second) {
-                Ok((upper, _)) => {
-                    sockopt::set_socket_reuseaddr(&lower, true)?;
-                    sockopt::set_socket_reuseaddr(&upper, true)?;
-                    return Ok(Self {
-                        first,
-                        _sockets: [lower, upper],
-                    });
-                }
+                Ok((upper, _)) => return Self::shared(first, [lower, upper]),
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
                 Err(e) => return Err(e),
             }
@@ -44,9 +37,33 @@ impl PortPair {
         Err(io::ErrorKind::AddrInUse.into())
     }
 
+    /// These two and no others. Of the highest port there is no neighbour.
+    pub(crate) fn reserve_at(first: u16) -> io::Result<Self> {
+        let second = first
+            .checked_add(1)
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Self::shared(first, [reserve(first)?.0, reserve(second)?.0])
+    }
+
+    /// Lets the driver bind them, too.
+    fn shared(first: u16, sockets: [OwnedFd; 2]) -> io::Result<Self> {
+        for socket in &sockets {
+            sockopt::set_socket_reuseaddr(socket, true)?;
+        }
+        Ok(Self {
+            first,
+            _sockets: sockets,
+        })
+    }
+
     pub(crate) fn first(&self) -> u16 {
         self.first
     }
+}
+
+/// Whether there is a way to 127.0.0.1. Nothing is sent.
+pub(crate) fn check_loopback() -> io::Result<()> {
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.connect((Ipv4Addr::LOCALHOST, 9))
 }
 
 fn reserve(port: u16) -> io::Result<(OwnedFd, u16)> {
@@ -83,6 +100,12 @@ mod tests {
     #[test]
     fn the_driver_can_bind_reserved_ports_again_and_again() {
         let ports = PortPair::reserve().unwrap();
+        let first = ports.first();
+        assert!(PortPair::reserve_at(first).is_err());
+        drop(ports);
+        let ports = PortPair::reserve_at(first).unwrap();
+        assert_eq!(ports.first(), first);
+        assert!(PortPair::reserve_at(u16::MAX).is_err());
         for _ in 0..3 {
             for port in [ports.first(), ports.first() + 1] {
                 drop(listen_like_vpcd(port).unwrap());

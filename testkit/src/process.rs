@@ -45,11 +45,22 @@ pub(crate) fn wait_timeout(child: &mut Child, timeout: Duration) -> io::Result<O
 /// hanging test or a client stuck in a PC/SC call cannot outlive the run.
 pub(crate) fn end_with_parent() {
     std::thread::spawn(|| {
-        let mut input = io::stdin().lock();
-        let mut sink = [0; 64];
-        while !matches!(input.read(&mut sink), Ok(0) | Err(_)) {}
+        wait_for_end(io::stdin().lock());
         let _ = kill_process(getpid(), Signal::KILL);
     });
+}
+
+/// Reads until there is nothing more. A signal is no end: the test may have
+/// handlers of its own.
+fn wait_for_end(mut input: impl Read) {
+    let mut sink = [0; 64];
+    loop {
+        match input.read(&mut sink) {
+            Ok(0) => return,
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 /// A child's end in words.
@@ -58,5 +69,24 @@ pub(crate) fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "ended".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_not_the_end_of_input() {
+        struct Input(Vec<io::Result<usize>>);
+        impl Read for &mut Input {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                self.0.pop().expect("nothing is read after the end")
+            }
+        }
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        let mut input = Input(vec![Ok(0), interrupted(), Ok(1), interrupted()]);
+        wait_for_end(&mut input);
+        assert!(input.0.is_empty());
     }
 }

@@ -1,12 +1,14 @@
 //! Readers: getting cards in and out, and knowing when the daemon has seen it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::card::CardHandle;
+use crate::card_handle::CardHandle;
 use crate::error::TestkitError;
 use crate::ifd::IfdSlot;
+use crate::status::DaemonStatus;
 
 /// A reader of a [`Sandbox`](crate::Sandbox).
 ///
@@ -29,11 +31,16 @@ use crate::ifd::IfdSlot;
 pub struct VirtualReader {
     backend: Backend,
     timeout: Duration,
+    status: Arc<DaemonStatus>,
 }
 
 impl VirtualReader {
-    pub(crate) fn new(backend: Backend, timeout: Duration) -> Self {
-        Self { backend, timeout }
+    pub(crate) fn new(backend: Backend, timeout: Duration, status: Arc<DaemonStatus>) -> Self {
+        Self {
+            backend,
+            timeout,
+            status,
+        }
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -55,6 +62,66 @@ impl VirtualReader {
     /// The card in the reader.
     pub fn card(&self) -> Option<CardHandle> {
         self.backend.card()
+    }
+
+    /// Where a card that is a program of its own connects to, one that was written
+    /// for `vpcd`, instead of a card of the kit's. Leave the reader empty, start
+    /// that program, and call [`wait_for_card`](Self::wait_for_card).
+    ///
+    /// ```no_run
+    /// use scard_testkit::{Driver, Sandbox};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sandbox = Sandbox::builder().driver(Driver::Vpcd).start()?;
+    /// let reader = sandbox.reader(0);
+    /// // With the crate `vpicc`: VPicc over this stream. Or a program, told the address.
+    /// let card = std::net::TcpStream::connect(reader.address()?)?;
+    /// reader.wait_for_card()?;
+    /// # drop(card);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [`ReaderModel::port`](crate::ReaderModel::port) chooses the port.
+    ///
+    /// # Errors
+    /// [`NeedsVpcd`](TestkitError::NeedsVpcd).
+    pub fn address(&self) -> Result<SocketAddr, TestkitError> {
+        match self.backend.vpcd() {
+            Some(slot) => Ok(slot.address()),
+            None => Err(TestkitError::NeedsVpcd {
+                what: "a card that connects over TCP",
+            }),
+        }
+    }
+
+    /// Waits until clients of the daemon see a card in the reader, whoever put it
+    /// there: for cards that connect to [`address`](Self::address).
+    ///
+    /// # Errors
+    /// [`Timeout`](TestkitError::Timeout).
+    pub fn wait_for_card(&self) -> Result<(), TestkitError> {
+        let deadline = Instant::now() + self.timeout;
+        let has_card = || {
+            let readers = self.status.readers().unwrap_or_default();
+            readers.iter().any(|r| r.name == self.name() && r.card)
+        };
+        // The second question waits for the event that follows the change.
+        while !has_card() || self.status.confirm(self.name(), true) != Some(true) {
+            std::thread::sleep(Duration::from_millis(2));
+            if Instant::now() >= deadline {
+                return Err(TestkitError::Timeout {
+                    what: format!("a card in reader {:?}", self.name()),
+                    after: self.timeout,
+                    likely: match self.address() {
+                        Ok(address) => {
+                            format!("none has connected to {address}, or it does not answer")
+                        }
+                        Err(_) => "none was inserted".into(),
+                    },
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Inserts a card, a new one or one that was removed from a reader, and

@@ -18,12 +18,14 @@
 //!   yet accepted is therefore kept and given to the next card, or serves as
 //!   the probe.
 
+use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::card::{CardHandle, Reply};
+use crate::card::Reply;
+use crate::card_handle::CardHandle;
 use crate::error::TestkitError;
 use crate::status::DaemonStatus;
 use crate::sync::{lock, wait};
@@ -62,6 +64,8 @@ struct State {
     absence: Absence,
     /// Since when the daemon may be expected to listen.
     since: Instant,
+    /// Why the last attempt to connect to the driver has failed.
+    refusal: Option<io::ErrorKind>,
 }
 
 /// What is known of the daemon's opinion that the reader is empty.
@@ -74,6 +78,27 @@ enum Absence {
 }
 
 const DOUBTFUL: Absence = Absence::Doubtful { refusals: 0 };
+
+impl State {
+    /// What keeps the daemon from seeing what the reader shows.
+    fn likely(&self, address: SocketAddr) -> String {
+        match (&self.link, self.refusal) {
+            (_, Some(refusal)) => format!(
+                "vpcd cannot be reached at {address} ({refusal}): is the loopback interface up \
+                 (`ip link set lo up`), and is the daemon running?"
+            ),
+            (Some(link), None) if !link.used => format!(
+                "vpcd listens at {address} and has not accepted the connection: the daemon is \
+                 paused, or busy with a command of a reader"
+            ),
+            (Some(_), None) => "the daemon has looked at the reader and says nothing to its \
+                                clients yet: it is paused, or could not power the card on \
+                                (Sandbox::daemon_log)"
+                .into(),
+            (None, None) => "nothing is connected to vpcd".into(),
+        }
+    }
+}
 
 /// The connection in use. Its thread goes on only while the number is its own.
 #[derive(Debug)]
@@ -120,6 +145,7 @@ impl Slot {
                 links: 0,
                 absence: Absence::Published,
                 since: Instant::now(),
+                refusal: None,
             }),
             changed: Condvar::new(),
         }
@@ -256,17 +282,20 @@ impl Slot {
                 }
                 (None, _) => {}
             }
+            let likely = state.likely(self.address());
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
                 what: match card {
-                    Some(_) => format!("publishing of the card in reader {:?}", self.name),
-                    None => format!("publishing of reader {:?} as empty", self.name),
+                    Some(_) => format!("the daemon to publish the card in {:?}", self.name),
+                    None => format!("the daemon to publish {:?} as empty", self.name),
                 },
                 after: timeout,
+                likely,
             })?;
         }
     }
 
-    fn address(&self) -> SocketAddr {
+    /// Where the driver waits for the card of this slot.
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
@@ -355,10 +384,15 @@ impl Slot {
             let since = self.current(id)?.since;
             // Not longer: while the driver's queue is full, the kernel drops
             // attempts and repeats them only after a second.
-            if let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
-                let stream = Arc::new(stream);
-                self.current(id)?.link.as_mut()?.stream = Some(Arc::clone(&stream));
-                return Some(stream);
+            match TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+                Ok(stream) => {
+                    let stream = Arc::new(stream);
+                    let mut state = self.current(id)?;
+                    state.refusal = None;
+                    state.link.as_mut()?.stream = Some(Arc::clone(&stream));
+                    return Some(stream);
+                }
+                Err(e) => self.current(id)?.refusal = Some(e.kind()),
             }
             std::thread::sleep(match since.elapsed() < Duration::from_secs(5) {
                 true => Duration::from_millis(2),

@@ -121,7 +121,10 @@ impl HotPlug {
         let slots = reader.device.slots.iter();
         Ok(UsbReader {
             slots: slots
-                .map(|slot| VirtualReader::new(Backend::Kit(Arc::clone(slot)), self.timeout))
+                .map(|slot| {
+                    let slot = Backend::Kit(Arc::clone(slot));
+                    VirtualReader::new(slot, self.timeout, Arc::clone(&self.status))
+                })
                 .collect(),
             reader,
             hot_plug: Arc::clone(self),
@@ -218,8 +221,11 @@ impl UsbReader {
             }
             if Instant::now() >= deadline {
                 return Err(TestkitError::Timeout {
-                    what: format!("unlisting of reader {name:?}"),
+                    what: format!("the daemon to take reader {name:?} off its list"),
                     after: self.hot_plug.timeout,
+                    likely: "it is paused, or stuck in a call to another reader; \
+                             Sandbox::daemon_log may say more"
+                        .into(),
                 });
             }
             std::thread::sleep(Duration::from_micros(200));

@@ -1,21 +1,30 @@
-//! What is said when something is missing or fails. These tests run copies of
-//! themselves with other environments.
+//! What is said when something is missing or fails, and nothing is made of it but
+//! `unwrap`. These tests run copies of themselves with other environments.
 #![cfg(target_os = "linux")]
 
 use std::env;
 use std::process::{Command, Output};
 
-use scard_testkit::{Driver, Sandbox, isolated, isolated_with_peer};
+use scard_testkit::{Driver, ReaderModel, Sandbox, VirtualCard, isolated, isolated_with_peer};
 
 const MARK: &str = "SCARD_TESTKIT_FAILURES";
 
 /// Runs a test of this file with `MARK` set, and returns what came of it.
 fn rerun(test: &str, variables: &[(&str, &str)]) -> (bool, String) {
+    rerun_by(
+        &mut Command::new(env::current_exe().unwrap()),
+        test,
+        variables,
+    )
+}
+
+/// The same, where the command begins with another program.
+fn rerun_by(command: &mut Command, test: &str, variables: &[(&str, &str)]) -> (bool, String) {
     let Output {
         status,
         stdout,
         stderr,
-    } = Command::new(env::current_exe().unwrap())
+    } = command
         .args([test, "--exact", "--test-threads=1"])
         .env(MARK, "1")
         .envs(variables.iter().copied())
@@ -32,7 +41,7 @@ fn is_rerun() -> bool {
 #[test]
 fn start() {
     if is_rerun() {
-        Sandbox::builder().start().unwrap_or_else(|e| panic!("{e}"));
+        Sandbox::builder().start().unwrap();
     }
 }
 
@@ -90,7 +99,7 @@ fn an_unknown_kind_of_slots_is_named() {
 fn start_with_usb() {
     if is_rerun() {
         let builder = Sandbox::builder().driver(Driver::Kit).hot_plug("Reader");
-        builder.start().unwrap_or_else(|e| panic!("{e}"));
+        builder.start().unwrap();
     }
 }
 
@@ -139,6 +148,68 @@ fn refused_namespaces_are_explained() {
             "as root",
         ],
     );
+}
+
+#[test]
+fn a_loopback_that_is_down_is_explained() {
+    // A network of its own has one that is down. Only vpcd needs it.
+    let here = env::current_exe().unwrap();
+    for (driver, works) in [("vpcd", false), ("kit", true)] {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--net", "--"]).arg(&here);
+        let variables = [("SCARD_TESTKIT_DRIVER", driver)];
+        let (success, said) = rerun_by(&mut unshare, "start", &variables);
+        assert_eq!(success, works, "{said}");
+        for part in ["ip link set lo up", "SCARD_TESTKIT_DRIVER=kit"] {
+            assert_eq!(said.contains(part), !works, "{said}");
+        }
+    }
+}
+
+#[test]
+fn start_at_a_port() {
+    if is_rerun() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port().saturating_sub(1);
+        let model = ReaderModel::new("Reader").port(port);
+        let builder = Sandbox::builder().driver(Driver::Vpcd).reader(model);
+        builder.start().unwrap();
+    }
+}
+
+#[test]
+fn ports_that_are_taken_are_named() {
+    let (success, said) = rerun("start_at_a_port", &[]);
+    assert!(!success && said.contains("are not free"), "{said}");
+}
+
+#[test]
+fn a_paused_daemon() {
+    if is_rerun() {
+        let timeout = std::time::Duration::from_millis(10);
+        let sandbox = Sandbox::builder().timeout(timeout).start().unwrap();
+        sandbox.pause().unwrap();
+        sandbox.reader(0).insert(VirtualCard::iso()).unwrap();
+    }
+}
+
+#[test]
+fn a_time_out_says_what_it_waited_for_and_what_is_likely_wrong() {
+    for driver in ["vpcd", "kit"] {
+        let variables = [("SCARD_TESTKIT_DRIVER", driver)];
+        let (success, said) = rerun("a_paused_daemon", &variables);
+        assert!(!success, "{said}");
+        for part in [
+            "publish the card in \"Virtual Reader A 00 00\"",
+            "it is paused",
+        ] {
+            assert!(
+                said.replace("daemon is paused", "it is paused")
+                    .contains(part),
+                "{said}"
+            );
+        }
+    }
 }
 
 #[test]

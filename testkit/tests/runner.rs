@@ -1,7 +1,11 @@
 //! The program `with-virtual-readers`.
 #![cfg(target_os = "linux")]
 
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 fn runner(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output {
@@ -18,7 +22,7 @@ fn runner(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn the_exit_status_is_the_commands() {
-    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)] {
+    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("exit 130", 130)] {
         let (status, _, stderr) = runner(&["--", "sh", "-c", script]);
         assert_eq!(status, Some(code), "{script}: {stderr}");
     }
@@ -92,6 +96,14 @@ fn wrong_arguments_are_explained() {
         (&["--atr", "3", "true"], "bytes"),
         (&["--atr", "3G00", "true"], "hexadecimal"),
         (&["--driver", "ccid", "true"], "vpcd or kit"),
+        (&["--card", "emv", "true"], "iso, openpgp or piv"),
+        (&["--external", "--cards", "1", "true"], "--cards"),
+        (&["--external", "--driver", "kit", "true"], "vpcd"),
+        (
+            &["--driver", "kit", "--port", "4000", "true"],
+            "Driver::Vpcd",
+        ),
+        (&["--port", "65535", "true"], "65535"),
         (&["--driver", "kit", "--cards", "2", "true"], "reader 1"),
         (&["--whatever", "true"], "whatever"),
         (&[], "COMMAND"),
@@ -105,25 +117,120 @@ fn wrong_arguments_are_explained() {
     assert!(stdout.contains("Usage"));
 }
 
-#[test]
-fn termination_is_passed_on_and_nothing_stays() {
-    let script = "trap 'echo \"$PCSCLITE_CSOCK_NAME\"; exit 9' TERM; echo ready; \
-                  while :; do sleep 0.01; done";
+/// Starts the runner with a script that prints "ready" when it can be sent signals.
+fn start(script: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_with-virtual-readers"))
         .args(["sh", "-c", script])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
-    let kill = Command::new("kill").arg(child.id().to_string()).status();
+    (child, lines)
+}
+
+fn send(signal: &str, child: &Child) {
+    let kill = Command::new("kill")
+        .args(["-s", signal, &child.id().to_string()])
+        .status();
     assert!(kill.unwrap().success());
-    let socket = lines.next().unwrap().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(9));
-    let dir = std::path::Path::new(&socket)
-        .parent()
-        .unwrap()
-        .parent()
+}
+
+/// Where the sandbox was that has this socket.
+fn sandbox(socket: &str) -> &Path {
+    Path::new(socket).parent().unwrap().parent().unwrap()
+}
+
+#[test]
+fn signals_are_passed_on_and_nothing_stays() {
+    for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"] {
+        let script = format!(
+            "trap 'echo \"$PCSCLITE_CSOCK_NAME\"; exit 9' {signal}; echo ready; \
+             while :; do sleep 0.01; done"
+        );
+        let (mut child, mut lines) = start(&script);
+        send(signal, &child);
+        let socket = lines.next().unwrap().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(9), "{signal}");
+        assert!(!sandbox(&socket).exists(), "{signal}");
+    }
+}
+
+#[test]
+fn a_signal_that_ends_the_command_ends_the_runner_and_nothing_stays() {
+    for (signal, number) in [("TERM", 15), ("INT", 2), ("KILL", 9), ("SEGV", 11)] {
+        let script =
+            format!("ulimit -c 0; echo ready; echo \"$PCSCLITE_CSOCK_NAME\"; kill -{signal} $$");
+        let (mut child, mut lines) = start(&script);
+        let socket = lines.next().unwrap().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(number), "{signal}");
+        assert!(!sandbox(&socket).exists(), "{signal}");
+    }
+}
+
+#[test]
+fn a_command_that_is_ended_while_it_asks_for_a_pin_leaves_the_terminal_as_it_was() {
+    let runner = env!("CARGO_BIN_EXE_with-virtual-readers");
+    // In a terminal, of `script`. Each time it is said what is set afterwards.
+    let ended = |how: &str| {
+        let script = format!("{runner} sh -c 'stty -echo; {how}'; stty -a");
+        let output = Command::new("script")
+            .args(["-qec", &script, "/dev/null"])
+            .stdin(Stdio::piped())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("icanon"), "{said}");
+        said.contains("-echo ")
+    };
+    assert!(!ended("kill -INT $$"));
+    // What a command that ends by itself has set is what it wants.
+    assert!(ended("exit 0"));
+}
+
+#[test]
+fn cards_are_of_the_kind_asked_for() {
+    for (kind, part) in [
+        (&["--card", "iso"][..], "3B 80 01 81"),
+        (&["--card", "openpgp"], "3B DA 18 FF"),
+        (&["--card", "piv"], "3B 80 01 81"),
+        (
+            &["--card-program", "while read line; do echo 9000; done"],
+            "3B 80 01 81",
+        ),
+    ] {
+        let (status, _, stderr) = runner(&[kind, &["-v", "true"]].concat());
+        assert_eq!(status, Some(0), "{stderr}");
+        assert!(stderr.contains(part), "{part:?} in {stderr}");
+    }
+}
+
+#[test]
+fn readers_wait_for_external_cards_at_the_port_asked_for() {
+    // Free a moment ago, with its neighbour.
+    let port = loop {
+        let one = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = one.local_addr().unwrap().port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            break port;
+        }
+    };
+    let text = port.to_string();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_with-virtual-readers"))
+        .args(["--external", "--port", &text, "--", "cat"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert!(!dir.exists());
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
+    // A card, which is asked for its answer to reset.
+    let mut card = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut message = [0; 3];
+    card.read_exact(&mut message).unwrap();
+    assert_eq!(message, [0, 1, 4]);
+    card.write_all(&[0, 2, 0x3B, 0x00]).unwrap();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }

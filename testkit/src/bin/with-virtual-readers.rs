@@ -6,14 +6,18 @@ mod linux {
     use std::io::{self, Write};
     use std::os::unix::process::ExitStatusExt;
     use std::path::Path;
-    use std::process::ExitCode;
+    use std::process::{Child, Command, ExitCode, ExitStatus};
     use std::thread;
 
     use lexopt::prelude::{Long, Short, Value, ValueExt};
-    use rustix::process::{Pid, Signal, kill_process};
-    use scard_testkit::{CardHandle, Driver, Sandbox, TestkitError, VirtualCard};
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-    use signal_hook::iterator::Signals;
+    use rustix::process::{Pid, Signal, getpgrp, kill_process};
+    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+    use scard_testkit::{CardHandle, Driver, ReaderModel, Sandbox, TestkitError, VirtualCard};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    use signal_hook::iterator::SignalsInfo;
+    use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+    use signal_hook::low_level::emulate_default_handler;
+    use signal_hook::low_level::siginfo::Cause;
 
     const HELP: &str = "\
 Runs a command with virtual smart-card readers: a private PC/SC daemon.
@@ -25,7 +29,18 @@ Options:
                     even number
       --cards N     cards, one in each of the first N readers (as many as
                     --readers)
-      --atr HEX     the cards' ATR (3B800181, a T=1 card)
+      --card KIND   what they are: iso, openpgp or piv (iso)
+      --card-program SCRIPT
+                    they are this program, run by sh for each card. It reads a
+                    command in hexadecimal, one a line, and writes the answer
+                    the same way; power-on, power-off and reset, which it reads
+                    too, have no answer
+      --external    no cards: the readers wait for programs that are cards for
+                    vpcd. Says at which addresses
+      --port N      the TCP port at which vpcd waits for the first card, the
+                    next ports being those of the others (any; vpcd's own, to
+                    which most such programs connect, is 35963)
+      --atr HEX     the cards' ATR (of iso and piv 3B800181, a T=1 card)
       --name NAME   the readers' name, to which the daemon adds numbers; the
                     second reader or pair is called NAME 2, and so on
       --driver D    vpcd, which must be installed and makes pairs, or kit, which
@@ -35,22 +50,52 @@ Options:
                     and the daemon's log at the end
   -h, --help        this text
 
-The cards answer SELECT by AID, GET CHALLENGE, VERIFY (reference 01, PIN 1234)
-and READ BINARY. The exit status is the command's; 128 + N if signal N ended
-it; 125 if the readers could not be made, 126 or 127 if the command could not
-be run.
+Of the cards, iso answers SELECT by AID, GET CHALLENGE, VERIFY (reference 01,
+PIN 1234) and READ BINARY; openpgp and piv look like such cards, have the PINs
+123456 and 12345678 (openpgp, for administrators), and no keys.
+
+The exit status is the command's, 125 if the readers could not be made, 126 or
+127 if the command could not be run. A signal that ends the command ends this
+program, too (a shell shows 128 + N). Signals to this program are passed on.
 
   with-virtual-readers --readers 2 -- pcsc_scan -r
+  with-virtual-readers --card openpgp -- gpg --card-status
+  with-virtual-readers --external --port 35963 -- my-card-for-vpcd
 ";
 
     struct Options {
         readers: usize,
         cards: Option<usize>,
+        kind: Kind,
+        external: bool,
+        port: Option<u16>,
         atr: Option<Vec<u8>>,
         name: Option<String>,
         driver: Option<Driver>,
         verbose: bool,
         command: Vec<OsString>,
+    }
+
+    enum Kind {
+        Iso,
+        OpenPgp,
+        Piv,
+        Program(OsString),
+    }
+
+    impl Kind {
+        fn card(&self) -> Result<VirtualCard, TestkitError> {
+            Ok(match self {
+                Self::Iso => VirtualCard::iso(),
+                Self::OpenPgp => VirtualCard::openpgp(),
+                Self::Piv => VirtualCard::piv(),
+                Self::Program(script) => {
+                    let mut program = Command::new("sh");
+                    program.arg("-c").arg(script);
+                    VirtualCard::program(program)?
+                }
+            })
+        }
     }
 
     impl Options {
@@ -61,12 +106,38 @@ be run.
                 _ => 2,
             }
         }
+
+        /// The readers that have a name or a port.
+        fn models(&self) -> Vec<ReaderModel> {
+            let default = self.port.map(|_| "Virtual Reader");
+            let Some(name) = self.name.as_deref().or(default) else {
+                return Vec::new();
+            };
+            let unit = self.unit();
+            let count = self.readers.div_ceil(unit).max(1);
+            let models = (0..count).map(|index| {
+                let model = ReaderModel::new(match index {
+                    0 => name.to_owned(),
+                    _ => format!("{name} {}", index + 1),
+                });
+                match self.port {
+                    // What is past the last port is refused there.
+                    Some(port) => model
+                        .port(u16::try_from(usize::from(port) + index * unit).unwrap_or(u16::MAX)),
+                    None => model,
+                }
+            });
+            models.collect()
+        }
     }
 
     fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         let mut options = Options {
             readers: 1,
             cards: None,
+            kind: Kind::Iso,
+            external: false,
+            port: None,
             atr: None,
             name: None,
             driver: None,
@@ -77,6 +148,10 @@ be run.
             match argument {
                 Long("readers") => options.readers = parser.value()?.parse()?,
                 Long("cards") => options.cards = Some(parser.value()?.parse()?),
+                Long("card") => options.kind = parser.value()?.parse_with(parse_kind)?,
+                Long("card-program") => options.kind = Kind::Program(parser.value()?),
+                Long("external") => options.external = true,
+                Long("port") => options.port = Some(parser.value()?.parse()?),
                 Long("atr") => options.atr = Some(parser.value()?.parse_with(parse_atr)?),
                 Long("name") => options.name = Some(parser.value()?.string()?),
                 Long("driver") => options.driver = Some(parser.value()?.parse_with(parse_driver)?),
@@ -92,7 +167,26 @@ be run.
         if options.command.is_empty() {
             return Err("no COMMAND was given".into());
         }
+        if options.external {
+            if options.cards.is_some_and(|cards| cards > 0) {
+                return Err("with --external there can be no --cards".into());
+            }
+            options.cards = Some(0);
+        }
+        if options.external || options.port.is_some() {
+            // The only one whose cards have ports; an error if another was asked for.
+            options.driver.get_or_insert(Driver::Vpcd);
+        }
         Ok(Some(options))
+    }
+
+    fn parse_kind(name: &str) -> Result<Kind, &'static str> {
+        match name {
+            "iso" => Ok(Kind::Iso),
+            "openpgp" => Ok(Kind::OpenPgp),
+            "piv" => Ok(Kind::Piv),
+            _ => Err("the card is iso, openpgp or piv"),
+        }
     }
 
     fn parse_driver(name: &str) -> Result<Driver, &'static str> {
@@ -138,7 +232,8 @@ be run.
     fn check(options: &Options) -> Result<(), TestkitError> {
         let limit = Sandbox::max_readers()?;
         // A name makes one of them at least.
-        let least = options.unit() * usize::from(options.name.is_some());
+        let named = options.name.is_some() || options.port.is_some();
+        let least = options.unit() * usize::from(named);
         let readers = options.readers.div_ceil(options.unit());
         let readers = readers.saturating_mul(options.unit()).max(least);
         if readers > limit {
@@ -157,25 +252,22 @@ be run.
     }
 
     fn run(options: &Options) -> Result<ExitCode, (String, u8)> {
-        check(options).map_err(|e| (describe(&e), 125))?;
+        check(options).map_err(|e| (format!("{e:?}"), 125))?;
         let cards: Vec<CardHandle> = (0..options.cards.unwrap_or(options.readers))
             .map(|_| {
-                let card = VirtualCard::iso();
-                match &options.atr {
+                let card = options.kind.card()?;
+                Ok(CardHandle::from(match &options.atr {
                     Some(atr) => card.atr(atr.clone()),
                     None => card,
-                }
-                .into()
+                }))
             })
-            .collect();
+            .collect::<Result<_, TestkitError>>()
+            .map_err(|e| (format!("{e:?}"), 125))?;
         let mut builder = Sandbox::builder()
             .readers(options.readers)
             .debug_log(options.verbose);
-        if let Some(name) = &options.name {
-            builder = builder.reader(name);
-            for number in 2..=options.readers.div_ceil(options.unit()) {
-                builder = builder.reader(format!("{name} {number}"));
-            }
+        for model in options.models() {
+            builder = builder.reader(model);
         }
         if let Some(driver) = options.driver {
             builder = builder.driver(driver);
@@ -184,9 +276,11 @@ be run.
             builder = builder.card(index, card);
         }
         // Before anything is started: a signal now would leave files behind.
-        let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])
-            .map_err(|e| (format!("signal handlers: {e}"), 125))?;
-        let sandbox = builder.start().map_err(|e| (describe(&e), 125))?;
+        let mut signals =
+            SignalsInfo::<WithOrigin>::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])
+                .map_err(|e| (format!("signal handlers: {e}"), 125))?;
+        let terminal = Terminal::new();
+        let sandbox = builder.start().map_err(|e| (format!("{e:?}"), 125))?;
         if options.verbose {
             for reader in sandbox.readers() {
                 let card = if reader.card().is_some() {
@@ -198,6 +292,16 @@ be run.
             }
             let socket = sandbox.socket_path().display();
             eprintln!("with-virtual-readers: PCSCLITE_CSOCK_NAME={socket}");
+        }
+
+        if options.external {
+            for reader in sandbox.readers() {
+                let address = reader.address().map_err(|e| (format!("{e:?}"), 125))?;
+                eprintln!(
+                    "with-virtual-readers: reader {:?} waits for its card at {address}",
+                    reader.name()
+                );
+            }
         }
 
         let (program, arguments) = options.command.split_first().expect("checked");
@@ -213,32 +317,69 @@ be run.
                 };
                 (format!("{}: {e}", Path::new(program).display()), code)
             })?;
-        // Keys such as Ctrl-C reach the command by themselves (it is in the
-        // same process group); what is sent to this process alone is passed on.
         let pid = Pid::from_child(&child);
         let handle = signals.handle();
         let forwarding = thread::spawn(move || {
-            for signal in &mut signals {
-                let signal = match signal {
-                    SIGTERM => Signal::TERM,
-                    SIGHUP => Signal::HUP,
-                    _ => continue,
-                };
-                let _ = kill_process(pid, signal);
+            for origin in &mut signals {
+                // Keys such as Ctrl-C, and the end of the terminal, reach the command
+                // by themselves: it is in the same process group.
+                if matches!(origin.cause, Cause::Kernel) {
+                    continue;
+                }
+                if let Some(signal) = Signal::from_named_raw(origin.signal) {
+                    let _ = kill_process(pid, signal);
+                }
             }
         });
-        let status = child.wait().map_err(|e| (e.to_string(), 125))?;
+        let status = wait(&mut child, &terminal).map_err(|e| (e.to_string(), 125))?;
         handle.close();
         let _ = forwarding.join();
 
         if options.verbose {
             report(&sandbox, &cards);
         }
-        let code = match (status.code(), status.signal()) {
-            (Some(code), _) => code,
-            (None, signal) => 128 + signal.unwrap_or(0),
-        };
-        Ok(ExitCode::from(u8::try_from(code).unwrap_or(125)))
+        // Everything is tidied up before a signal can end this.
+        drop((sandbox, cards));
+        Ok(end_as(status))
+    }
+
+    fn wait(child: &mut Child, terminal: &Option<Terminal>) -> io::Result<ExitStatus> {
+        let status = child.wait()?;
+        // What a command that was ended in the middle has left: one that asks for a
+        // PIN has switched the echo off.
+        if let (Some(_), Some(terminal)) = (status.signal(), terminal) {
+            terminal.restore();
+        }
+        Ok(status)
+    }
+
+    /// Ends this program by the signal that has ended the command, as a shell or
+    /// another caller expects it.
+    fn end_as(status: ExitStatus) -> ExitCode {
+        if let Some(signal) = status.signal() {
+            let _ = emulate_default_handler(signal);
+            // Not one that ends programs here.
+            return ExitCode::from(u8::try_from(128 + signal).unwrap_or(125));
+        }
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        ExitCode::from(code.unwrap_or(125))
+    }
+
+    /// How the terminal was set, if this is in its foreground: only then the command
+    /// can change that, and only then it can be set back without a signal.
+    struct Terminal(Termios);
+
+    impl Terminal {
+        fn new() -> Option<Self> {
+            let foreground = tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
+            foreground.then(|| tcgetattr(io::stdin()).ok().map(Self))?
+        }
+
+        fn restore(&self) {
+            if tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp()) {
+                let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+            }
+        }
     }
 
     fn report(sandbox: &Sandbox, cards: &[CardHandle]) {
@@ -265,15 +406,6 @@ be run.
     fn hex(bytes: &[u8]) -> String {
         let bytes: Vec<String> = bytes.iter().map(|b| format!("{b:02X}")).collect();
         bytes.join(" ")
-    }
-
-    fn describe(mut error: &dyn std::error::Error) -> String {
-        let mut text = error.to_string();
-        while let Some(source) = error.source() {
-            text = format!("{text}: {source}");
-            error = source;
-        }
-        text
     }
 }
 

@@ -42,8 +42,9 @@ impl Gate {
             let arrived = state.arrived;
             state =
                 wait(&self.0.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
-                    what: format!("the arrival of {answers} answers at a gate ({arrived} came)"),
+                    what: format!("{answers} answers at a gate"),
                     after: timeout,
+                    likely: format!("{arrived} came; did the client send the others' requests?"),
                 })?;
         }
         Ok(())

@@ -174,8 +174,9 @@ impl Service {
             let arrived = state.count(message);
             state = wait(&self.shared.changed, state, deadline).ok_or_else(|| {
                 TestkitError::Timeout {
-                    what: format!("the arrival of {count} messages {message:?} ({arrived} came)"),
+                    what: format!("{count} messages {message:?}"),
                     after: timeout,
+                    likely: format!("{arrived} came; does the client talk to this service?"),
                 }
             })?;
         }

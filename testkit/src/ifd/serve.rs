@@ -9,7 +9,8 @@ use super::slot::IfdSlot;
 use super::state::{Link, Look};
 use super::wire::{self, Answer, Request, Round};
 use super::{Device, IfdCall, IfdError};
-use crate::card::{CardHandle, Reply};
+use crate::card::Reply;
+use crate::card_handle::CardHandle;
 use crate::sync::lock;
 
 /// What becomes of the thread that served a request.

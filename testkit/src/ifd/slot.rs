@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use super::state::{Names, State};
 use super::wire;
 use super::{Faults, Hooks, IfdCall, IfdError};
-use crate::card::CardHandle;
+use crate::card_handle::CardHandle;
 use crate::error::TestkitError;
 use crate::sync::{lock, wait};
 
@@ -190,9 +190,11 @@ impl IfdSlot {
             if !state.daemon {
                 return Err(TestkitError::DaemonNotRunning);
             }
+            let link = state.link.is_some();
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
-                what: format!("publishing of reader {:?}", self.name()),
+                what: format!("the daemon to publish reader {:?}", self.name()),
                 after: timeout,
+                likely: state_of_daemon(link),
             })?;
         }
         Ok(())
@@ -207,9 +209,11 @@ impl IfdSlot {
     ) -> Result<(), TestkitError> {
         let mut state = lock(&self.state);
         while state.link.is_some() {
+            let link = state.link.is_some();
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
-                what: format!("removal of reader {:?} by the daemon", self.name()),
+                what: format!("the daemon to close reader {:?}", self.name()),
                 after: timeout,
+                likely: state_of_daemon(link),
             })?;
         }
         Ok(())
@@ -245,12 +249,14 @@ impl IfdSlot {
                 (None, Some(_)) if state.shown.is_some() => return Ok(()),
                 (None, _) => {}
             }
+            let link = state.link.is_some();
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
                 what: match card {
-                    Some(_) => format!("publishing of the card in reader {:?}", self.name()),
-                    None => format!("publishing of reader {:?} as empty", self.name()),
+                    Some(_) => format!("the daemon to publish the card in {:?}", self.name()),
+                    None => format!("the daemon to publish {:?} as empty", self.name()),
                 },
                 after: timeout,
+                likely: state_of_daemon(link),
             })?;
         }
     }
@@ -270,4 +276,13 @@ impl IfdSlot {
         state.shown = state.card.clone();
         self.changed.notify_all();
     }
+}
+
+/// What keeps the daemon, where it has opened the slot (or has not).
+fn state_of_daemon(opened: bool) -> String {
+    match opened {
+        true => "it has opened the reader and does not look: it is paused, or busy with a call",
+        false => "it has not opened the reader; Sandbox::daemon_log may say why",
+    }
+    .into()
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::net::SendFlags;
 
 use super::wire::Round;
-use crate::card::CardHandle;
+use crate::card_handle::CardHandle;
 
 /// The names that the slot has had: one, unless the daemon has given the reader
 /// another number than was expected.

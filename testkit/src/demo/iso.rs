@@ -1,5 +1,6 @@
 //! The demonstration card.
 
+use super::{Parsed, Pin, ok, status};
 use crate::card::{Applet, Reply};
 
 /// A small ISO 7816-4 card, for demonstrations and first tests:
@@ -8,7 +9,7 @@ use crate::card::{Applet, Reply};
 /// | Command | Answer |
 /// |---|---|
 /// | SELECT by AID `00 A4 04 00 Lc AID [Le]` | 9000 and the FCI `6F len 84 len AID` for every AID of 5 to 16 bytes; 6A82 for [`UNKNOWN_AID`](Self::UNKNOWN_AID); 6700 for other lengths; 6A86 for other P1-P2 |
-/// | GET CHALLENGE `00 84 00 00 Le` | Le bytes counting up from 01 (Le 00: 256), so that tests can expect them |
+/// | GET CHALLENGE `00 84 00 00 Le` | Le bytes counting up from 01 (Le 00: 256; extended up to 65,536), so that tests can expect them |
 /// | VERIFY `00 20 00 01 04 31 32 33 34` | 9000 for the PIN [`1234`](Self::PIN), 63Cx with the tries left (three) for another, 6983 when there are none; without data: whether it is verified or 63Cx |
 /// | READ BINARY `00 B0 off off Le` | up to Le bytes of [`FILE`](Self::FILE); 6985 without a selected application, 6982 without the PIN, 6B00 past the end |
 /// | any other instruction | 6D00 |
@@ -19,11 +20,8 @@ use crate::card::{Applet, Reply};
 #[derive(Debug)]
 pub struct IsoCard {
     selected: Option<Vec<u8>>,
-    verified: bool,
-    tries: u8,
+    pin: Pin,
 }
-
-const TRIES: u8 = 3;
 
 impl IsoCard {
     /// The one AID that the card does not know.
@@ -39,8 +37,7 @@ impl IsoCard {
     pub fn new() -> Self {
         Self {
             selected: None,
-            verified: false,
-            tries: TRIES,
+            pin: Pin::new(Self::PIN),
         }
     }
 
@@ -55,47 +52,32 @@ impl IsoCard {
             return status(0x6A82);
         }
         self.selected = Some(data.to_vec());
-        self.verified = false;
+        self.pin.verified = false;
         let mut fci = vec![0x6F, data.len() as u8 + 2, 0x84, data.len() as u8];
         fci.extend_from_slice(data);
         ok(fci)
     }
 
     fn verify(&mut self, p1_p2: [u8; 2], pin: &[u8]) -> Reply {
-        if p1_p2 != [0x00, 0x01] {
-            return status(0x6A86);
+        match p1_p2 {
+            [0x00, 0x01] => self.pin.verify(pin),
+            _ => status(0x6A86),
         }
-        if pin.is_empty() && self.verified {
-            return status(0x9000);
-        }
-        if self.tries == 0 {
-            return status(0x6983);
-        }
-        if pin.is_empty() {
-            return status(0x63C0 | u16::from(self.tries));
-        }
-        self.verified = pin == Self::PIN;
-        if self.verified {
-            self.tries = TRIES;
-            return status(0x9000);
-        }
-        self.tries -= 1;
-        status(0x63C0 | u16::from(self.tries))
     }
 
-    fn read_binary(&self, p1_p2: [u8; 2], le: Option<u8>) -> Reply {
+    fn read_binary(&self, p1_p2: [u8; 2], le: Option<usize>) -> Reply {
         let Some(le) = le else { return status(0x6700) };
         if self.selected.is_none() {
             return status(0x6985);
         }
-        if !self.verified {
+        if !self.pin.verified {
             return status(0x6982);
         }
         let offset = usize::from(u16::from_be_bytes(p1_p2));
         let Some(rest) = Self::FILE.get(offset..) else {
             return status(0x6B00);
         };
-        ok(rest[..rest.len().min(expected(le))].to_vec())
+        ok(rest[..rest.len().min(le)].to_vec())
     }
 }
 
@@ -107,28 +89,20 @@ impl Default for IsoCard {
 
 impl Applet for IsoCard {
     fn process(&mut self, command: &[u8]) -> Reply {
-        let [class, instruction, p1, p2, body @ ..] = command else {
+        let Some(command) = Parsed::new(command) else {
             return status(0x6700);
         };
-        if *class != 0x00 {
+        if command.class != 0x00 {
             return status(0x6E00);
         }
-        // Short APDUs: nothing | Le | Lc data | Lc data Le.
-        let (data, le) = match body {
-            [] => (&[][..], None),
-            [le] => (&[][..], Some(*le)),
-            [lc, rest @ ..] => match rest.split_at_checked(usize::from(*lc)) {
-                Some((data, [])) => (data, None),
-                Some((data, [le])) => (data, Some(*le)),
-                _ => return status(0x6700),
-            },
-        };
-        let p1_p2 = [*p1, *p2];
-        match instruction {
+        let Parsed {
+            p1_p2, data, le, ..
+        } = command;
+        match command.instruction {
             0xA4 => self.select(p1_p2, data),
             0x84 => match le {
                 _ if p1_p2 != [0, 0] => status(0x6A86),
-                Some(le) => ok((1..=expected(le)).map(|n| n as u8).collect()),
+                Some(le) => ok((1..=le).map(|n| n as u8).collect()),
                 None => status(0x6700),
             },
             0x20 => self.verify(p1_p2, data),
@@ -147,22 +121,8 @@ impl Applet for IsoCard {
 
     fn reset(&mut self) {
         self.selected = None;
-        self.verified = false;
+        self.pin.verified = false;
     }
-}
-
-/// Le of a short APDU: zero means 256.
-fn expected(le: u8) -> usize {
-    if le == 0 { 256 } else { usize::from(le) }
-}
-
-fn status(word: u16) -> Reply {
-    Reply::from(word.to_be_bytes())
-}
-
-fn ok(mut data: Vec<u8>) -> Reply {
-    data.extend_from_slice(&[0x90, 0x00]);
-    Reply::Answer(data)
 }
 
 #[cfg(test)]

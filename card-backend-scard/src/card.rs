@@ -1,0 +1,138 @@
+//! A connected card.
+
+use std::sync::{Mutex, PoisonError};
+
+use card_backend::{CardBackend, CardCaps, CardTransaction, SmartcardError};
+use scard::{
+    Card, ConnectOptions, Context, Protocols, SetUpWhen, ShareMode, Transaction, Transmit,
+};
+
+use crate::error::{not_selected, of_call, of_connect};
+use crate::reader::Reader;
+use crate::transaction::OpenTransaction;
+
+/// A connected [`Card`], which callers of [`card_backend`] use in transactions.
+///
+/// ```no_run
+/// use card_backend::CardBackend;
+/// use card_backend_scard::ScardBackend;
+///
+/// # fn demo(card: scard::Card) -> Result<(), card_backend::SmartcardError> {
+/// let mut backend = ScardBackend::new(card);
+/// let mut transaction = backend.transaction(Some(b"\xD2\x76\x00\x01\x24\x01"))?;
+/// let serial_number = transaction.transmit(b"\x00\xCA\x00\x4F\x00", 256)?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct ScardBackend {
+    card: Mutex<Card>,
+    reader: Reader,
+    select_when: SetUpWhen,
+}
+
+impl ScardBackend {
+    /// Asks the card's reader what it can do. Sends nothing to the card.
+    pub fn new(mut card: Card) -> ScardBackend {
+        ScardBackend {
+            reader: Reader::of(&mut card),
+            card: Mutex::new(card),
+            select_when: SetUpWhen::default(),
+        }
+    }
+
+    /// Connects to each card that is in a reader now. What is there and cannot be connected is an
+    /// error of its own in the iterator.
+    ///
+    /// # Errors
+    ///
+    /// [`SmartcardError::ReaderError`] if readers cannot be listed.
+    pub fn cards(
+        context: &Context,
+        options: ConnectOptions,
+    ) -> Result<impl Iterator<Item = Result<ScardBackend, SmartcardError>> + use<>, SmartcardError>
+    {
+        let states = context
+            .reader_states()
+            .map_err(|e| SmartcardError::ReaderError(format!("{e:#}")))?;
+        let context = context.clone();
+        let present = states.into_iter().filter(|state| state.has_card());
+        Ok(present.map(move |state| {
+            let card = context.connect(state.reader_name(), options.clone());
+            card.map(ScardBackend::new).map_err(|e| of_connect(&e))
+        }))
+    }
+
+    /// When a transaction begins by selecting the application:
+    /// [which application is selected](crate#which-application-is-selected).
+    #[must_use]
+    pub fn select_when(mut self, when: SetUpWhen) -> ScardBackend {
+        self.select_when = when;
+        self
+    }
+
+    /// The card again.
+    pub fn into_card(self) -> Card {
+        self.card
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<ScardBackend> for Box<dyn CardBackend + Send + Sync> {
+    fn from(backend: ScardBackend) -> Self {
+        Box::new(backend)
+    }
+}
+
+impl CardBackend for ScardBackend {
+    fn limit_card_caps(&self, card_caps: CardCaps) -> CardCaps {
+        self.reader.limit(card_caps)
+    }
+
+    fn transaction(
+        &mut self,
+        reselect_application: Option<&[u8]>,
+    ) -> Result<Box<dyn CardTransaction + Send + Sync + '_>, SmartcardError> {
+        let card = self.card.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // What it has negotiated before: a reset does not change what the caller knows of sizes.
+        let protocols = card.protocol().map_or(Protocols::ANY, Protocols::from);
+        let mut transaction = card
+            .transaction_acknowledging_reset(protocols)
+            .map_err(|e| of_call(&e))?;
+        let was_reset = transaction.was_reset();
+        let select = match self.select_when {
+            SetUpWhen::OnReset => was_reset,
+            SetUpWhen::OnLoss => was_reset || transaction.share_mode() == ShareMode::Shared,
+            _ => true,
+        };
+        if let (true, Some(application)) = (select, reselect_application) {
+            select_application(&mut transaction, application)?;
+        }
+        Ok(Box::new(OpenTransaction::new(
+            transaction,
+            self.reader.clone(),
+            was_reset,
+        )))
+    }
+}
+
+fn select_application(
+    transaction: &mut Transaction<'_>,
+    application: &[u8],
+) -> Result<(), SmartcardError> {
+    match select(transaction, application).map_err(|e| of_call(&e))? {
+        [0x90, 0x00] | [0x61, _] => Ok(()),
+        status => Err(SmartcardError::Error(not_selected(application, status))),
+    }
+}
+
+/// SELECT by name, and the status word of the answer.
+pub(crate) fn select(card: &mut impl Transmit, application: &[u8]) -> scard::Result<[u8; 2]> {
+    let mut command = vec![0x00, 0xA4, 0x04, 0x00];
+    // 16 bytes at most; the card refuses others.
+    command.push(u8::try_from(application.len()).unwrap_or(u8::MAX));
+    command.extend_from_slice(application);
+    command.push(0x00);
+    let answer = card.transmit(&command)?;
+    Ok(answer.last_chunk().copied().unwrap_or_default())
+}

@@ -1,0 +1,50 @@
+//! Errors in the words of `card-backend`.
+
+use card_backend::SmartcardError;
+use scard::{Error, ErrorKind, ReturnCode, SessionError};
+
+/// An error of a call on a card.
+pub(crate) fn of_call(error: &Error) -> SmartcardError {
+    if error.code() == ReturnCode::E_NOT_TRANSACTED {
+        return SmartcardError::NotTransacted;
+    }
+    match (error.kind(), error.reader_name()) {
+        (ErrorKind::NoCard | ErrorKind::CardRemoved, Some(reader)) => {
+            SmartcardError::CardNotFound(reader.to_string())
+        }
+        _ => SmartcardError::Error(format!("{error:#}")),
+    }
+}
+
+/// An error of a connect.
+pub(crate) fn of_connect(error: &Error) -> SmartcardError {
+    match of_call(error) {
+        SmartcardError::Error(text) => SmartcardError::SmartCardConnectionError(text),
+        other => other,
+    }
+}
+
+/// A session that did not get a card ready.
+pub(crate) fn of_session(error: &SessionError) -> SmartcardError {
+    SmartcardError::SmartCardConnectionError(with_causes(error))
+}
+
+/// SELECT was refused.
+pub(crate) fn not_selected(application: &[u8], status: [u8; 2]) -> String {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02X}")).collect() };
+    format!(
+        "application {} was not selected: {}",
+        hex(application),
+        hex(&status)
+    )
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

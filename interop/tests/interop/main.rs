@@ -1,0 +1,14 @@
+//! Card applications that others have written and published, as virtual cards, with clients that
+//! others have written: `openpgp-card` over `card-backend-scard`, GnuPG, OpenSC and pcsc-tools.
+//!
+//! Each test runs over the driver that `SCARD_TESTKIT_DRIVER` names; `ci/interop` runs them over
+//! both.
+#![cfg(target_os = "linux")]
+
+mod applets;
+mod clients;
+mod openpgp;
+mod openssl;
+mod piv;
+mod together;
+mod trussed;
