@@ -93,6 +93,16 @@ impl Card {
     /// The longest command or answer, in bytes: an extended APDU.
     pub const MAX_APDU_LEN: usize = crate::service::MAX_APDU_LEN;
 
+    /// The longest answer that is received, in bytes: [`MAX_APDU_LEN`](Card::MAX_APDU_LEN), and on
+    /// Windows 65,535, because there are drivers that cut or refuse more room.
+    ///
+    /// No answer is cut: a longer one is [`ErrorKind::BufferTooSmall`](crate::ErrorKind::BufferTooSmall)
+    /// with [`needed_len`](crate::Error::needed_len), and its command
+    /// [may have run](crate::Error::command_may_have_run). On Windows only the last three bytes of
+    /// an answer with 65,536 bytes of data are too many. Who may get one asks for 65,533 bytes at
+    /// a time ([`Command::expecting`](crate::apdu::Command::expecting)).
+    pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
+
     pub(crate) fn opening(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Opening {
         Opening {
             scope,

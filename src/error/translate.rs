@@ -90,7 +90,9 @@ impl Situation {
             ErrorKind::ServiceBusy
                 if matches!(
                     self.code,
-                    ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
+                    ReturnCode::E_NO_MEMORY
+                        | ReturnCode::NOT_ENOUGH_MEMORY
+                        | ReturnCode::OUT_OF_MEMORY
                 ) =>
             {
                 CryptokiRv::HOST_MEMORY
@@ -157,7 +159,9 @@ impl Situation {
             ErrorKind::ServiceBusy
                 if matches!(
                     self.code,
-                    ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
+                    ReturnCode::E_NO_MEMORY
+                        | ReturnCode::NOT_ENOUGH_MEMORY
+                        | ReturnCode::OUT_OF_MEMORY
                 ) =>
             {
                 SspiStatus::E_INSUFFICIENT_MEMORY
