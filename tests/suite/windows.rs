@@ -2,7 +2,7 @@
 //! card. `ci/windows` runs it in Wine, whose winscard hands every call to pcsc-lite:
 //!
 //! ```sh
-//! with-virtual-readers --readers 2 --cards 1 -- wine suite.exe windows::
+//! with-virtual-readers --name 'Kärten 読取 🂡' --readers 2 --cards 1 -- wine suite.exe windows::
 //! ```
 //!
 //! What Wine 10 does as Windows does is all here. What it does not is not:
@@ -67,7 +67,7 @@ fn world() -> World {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let needed = "these tests need the readers of \
-                  `with-virtual-readers --readers 2 --cards 1` (see ci/windows)";
+                  `with-virtual-readers --name NAME --readers 2 --cards 1` (see ci/windows)";
     let context = Context::establish().unwrap_or_else(|error| panic!("{needed}: {error}"));
     let readers = context
         .readers()
@@ -203,6 +203,21 @@ fn a_context_knows_readers_and_groups() {
         context.release().unwrap();
     }
     world.context.release().unwrap();
+}
+
+/// Names are in no code page: the calls that take 16-bit units are used.
+#[test]
+fn readers_are_called_as_people_call_them() {
+    let world = world();
+    for reader in [&world.reader, &world.empty_reader] {
+        assert!(reader.to_string().starts_with("Kärten 読取 🂡"), "{reader}");
+        // As text from a configuration.
+        let typed = ReaderName::new(reader.to_string()).unwrap();
+        drop(world.context.open_reader(&typed).unwrap());
+    }
+    let groups = world.context.reader_groups().unwrap();
+    assert_eq!(world.context.readers_in(&groups[0]).unwrap().len(), 2);
+    assert_works(&mut world.connect());
 }
 
 #[test]
