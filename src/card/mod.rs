@@ -182,7 +182,7 @@ impl Card {
     /// | `SCARD_E_PROTO_MISMATCH` | another protocol has become active |
     /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
     /// | `SCARD_F_COMM_ERROR`, `SCARD_E_NO_SERVICE` | the service ended |
-    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the service claims an answer that is longer than PC/SC can carry. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of it would be taken for the next answer |
+    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the answer is longer than [`Card::MAX_ANSWER_LEN`]. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of it would be taken for the next answer |
     #[doc(alias = "SCardTransmit")]
     pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         self.transmit_ref(command).map(<[u8]>::to_vec)

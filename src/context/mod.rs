@@ -104,6 +104,17 @@ pub(crate) fn within<T: Send + 'static>(
 /// A `Context` outlives the service: after the service was restarted, the next call
 /// establishes a new PC/SC context. Cards and readers that were open before are gone; they
 /// have to be connected again.
+///
+/// # Platform notes
+///
+/// Windows also has a database of kinds of cards (`SCardListCards`, `SCardLocateCards`,
+/// `SCardGetCardTypeProviderName`) and a cache for the drivers of cards (`SCardReadCache`,
+/// `SCardWriteCache`). They are not here: they serve Windows' own drivers, no other platform has
+/// them, and no test of this library could make them answer. The crate `windows-sys` has the
+/// functions, which work beside this library with a PC/SC context that the program establishes for
+/// them. A card of a certain kind is found without the database: [`CardFilter::atr_masked`].
+///
+/// [`CardFilter::atr_masked`]: crate::CardFilter::atr_masked
 #[derive(Debug, Clone)]
 pub struct Context(Arc<Inner>);
 
