@@ -74,7 +74,12 @@ impl Situation {
         match self.kind {
             ErrorKind::CardRemoved => CryptokiRv::DEVICE_REMOVED,
             ErrorKind::NoCard => CryptokiRv::TOKEN_NOT_PRESENT,
-            ErrorKind::ReaderGone if self.operation == Operation::Connect => {
+            ErrorKind::ReaderGone
+                if matches!(
+                    self.operation,
+                    Operation::Connect | Operation::EstablishContext
+                ) =>
+            {
                 CryptokiRv::TOKEN_NOT_PRESENT
             }
             ErrorKind::ReaderGone => CryptokiRv::DEVICE_REMOVED,
@@ -251,7 +256,7 @@ mod tests {
             ),
             (
                 EstablishContext,
-                R::E_NO_SERVICE,
+                R::F_COMM_ERROR,
                 C::FUNCTION_FAILED,
                 S::E_CRYPTO_SYSTEM_INVALID,
             ),

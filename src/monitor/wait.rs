@@ -354,7 +354,7 @@ mod tests {
 
         tracker.lose(Error::new(
             Operation::EstablishContext,
-            ReturnCode::E_NO_SERVICE,
+            ReturnCode::F_COMM_ERROR,
         ));
         let no_service = "the smart-card service was not available within the time-out";
         assert_eq!(says(Some(tracker.view()), &any), (no_service, vec![]));
