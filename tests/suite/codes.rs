@@ -436,10 +436,10 @@ fn descriptions_are_clauses() {
             );
         }
         // A number of no family.
-        let unknown = C::from_raw(0x1234_5678);
+        let unknown = C::from_raw(0x8010_7FFF);
         assert_eq!(unknown.name(), None);
         assert_eq!(unknown.severity(), None);
-        assert_eq!(unknown.to_string(), "unknown code (0x12345678)");
+        assert_eq!(unknown.to_string(), "unknown code (0x80107FFF)");
     }
     for_each_family!(check);
 }
