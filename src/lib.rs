@@ -116,11 +116,11 @@
 //!   is), and up to 250 ms more while one waits for a service that hangs, or for a driver that
 //!   takes its time when a connection ends. The first call of such a child finds out whether
 //!   pcsc-lite's library can be used there, which can take a second. If it cannot, all calls of
-//!   the child fail with `SCARD_E_SYSTEM_CANCELLED`.
+//!   the child fail with `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`].
 //! - The end of the process takes 20 ms more while another thread is in a call that may wait, and
 //!   up to a second more while one waits for a service that hangs, or for a driver that takes its
 //!   time when a connection ends. Calls that others begin once C's `exit` has come to its handlers
-//!   fail with `SCARD_E_SYSTEM_CANCELLED`; the thread that ends the process can go on.
+//!   fail with `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`]; the thread that ends the process can go on.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

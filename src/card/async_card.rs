@@ -74,6 +74,9 @@ impl AsyncCard {
     /// See [`Card::MAX_APDU_LEN`].
     pub const MAX_APDU_LEN: usize = Card::MAX_APDU_LEN;
 
+    /// See [`Card::MAX_ANSWER_LEN`].
+    pub const MAX_ANSWER_LEN: usize = Card::MAX_ANSWER_LEN;
+
     pub(crate) fn new(channel: Channel, exchange_options: ExchangeOptions) -> AsyncCard {
         AsyncCard {
             channel,

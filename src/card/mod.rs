@@ -93,6 +93,16 @@ impl Card {
     /// The longest command or answer, in bytes: an extended APDU.
     pub const MAX_APDU_LEN: usize = crate::service::MAX_APDU_LEN;
 
+    /// The longest answer that is received, in bytes: [`MAX_APDU_LEN`](Card::MAX_APDU_LEN), and on
+    /// Windows 65,535, because there are drivers that cut or refuse more room.
+    ///
+    /// No answer is cut: a longer one is [`ErrorKind::BufferTooSmall`](crate::ErrorKind::BufferTooSmall)
+    /// with [`needed_len`](crate::Error::needed_len), and its command
+    /// [may have run](crate::Error::command_may_have_run). On Windows only the last three bytes of
+    /// an answer with 65,536 bytes of data are too many. Who may get one asks for 65,533 bytes at
+    /// a time ([`Command::expecting`](crate::apdu::Command::expecting)).
+    pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
+
     pub(crate) fn opening(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Opening {
         Opening {
             scope,
@@ -172,7 +182,7 @@ impl Card {
     /// | `SCARD_E_PROTO_MISMATCH` | another protocol has become active |
     /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
     /// | `SCARD_F_COMM_ERROR`, `SCARD_E_NO_SERVICE` | the service ended |
-    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the service claims an answer that is longer than PC/SC can carry. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of it would be taken for the next answer |
+    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the answer is longer than [`Card::MAX_ANSWER_LEN`]. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of it would be taken for the next answer |
     #[doc(alias = "SCardTransmit")]
     pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         self.transmit_ref(command).map(<[u8]>::to_vec)

@@ -13,7 +13,8 @@ use crate::codes::Platform;
 pub enum Family {
     /// The codes of the PC/SC functions themselves, `SCARD_…`: [`ReturnCode`].
     Scard,
-    /// The Windows system codes, `ERROR_…`, that PC/SC functions return as well:
+    /// The Windows system codes, `ERROR_…`, `RPC_…` and `EPT_…`, that PC/SC functions return as
+    /// well:
     /// [`ReturnCode`].
     System,
     /// The status codes of the Windows security packages, `SEC_…`: [`SspiStatus`].
@@ -213,5 +214,7 @@ fn meanings(mention: Mention<'_>) -> impl Iterator<Item = Meaning> {
 }
 
 fn is_system(row: &Row) -> bool {
-    row.name.starts_with("ERROR_")
+    ["ERROR_", "RPC_", "EPT_"]
+        .iter()
+        .any(|prefix| row.name.starts_with(prefix))
 }

@@ -26,7 +26,7 @@ impl fmt::Display for Platform {
 
 impl Platform {
     /// The one this program runs on.
-    pub const CURRENT: Platform = if cfg!(windows) {
+    pub const CURRENT: Platform = if cfg!(any(windows, stand_in = "windows")) {
         Platform::Windows
     } else if cfg!(target_os = "macos") {
         Platform::MacOs

@@ -31,11 +31,12 @@ code_table! {
     /// platform the program runs on, or the one that is given to
     /// [`name_on`](ReturnCode::name_on).
     ///
-    /// Besides the codes of PC/SC, winscard returns Windows system codes (`ERROR_…`): its
-    /// own ones, and what the reader's driver gave, translated. Their names are known on all
+    /// Besides the codes of PC/SC, winscard returns Windows system codes: its own ones and those
+    /// of the reader's driver, translated (`ERROR_…`), and those of the remote procedure call to
+    /// the service (`RPC_…`, `EPT_…`). Their names are known on all
     /// platforms, because none gives the numbers another meaning. `ERROR_BROKEN_PIPE` is the
     /// only name that two numbers have: see [`BROKEN_PIPE`](ReturnCode::BROKEN_PIPE).
-    pub struct ReturnCode;
+    pub struct ReturnCode unnamed by unnamed;
 
     S_SUCCESS = 0x0000_0000 as "SCARD_S_SUCCESS", "no error was encountered";
 
@@ -56,7 +57,7 @@ code_table! {
     E_PROTO_MISMATCH = 0x8010_000F as "SCARD_E_PROTO_MISMATCH", "the requested protocols do not include the one the card uses";
     E_NOT_READY = 0x8010_0010 as "SCARD_E_NOT_READY", "the reader or the card is not ready for commands";
     E_INVALID_VALUE = 0x8010_0011 as "SCARD_E_INVALID_VALUE", "a parameter has a value that is not possible here";
-    E_SYSTEM_CANCELLED = 0x8010_0012 as "SCARD_E_SYSTEM_CANCELLED", "the system cancelled the operation, for instance to log off or shut down";
+    E_SYSTEM_CANCELLED = 0x8010_0012 as "SCARD_E_SYSTEM_CANCELLED", "the smart-card service ended the call, because it or the system shuts down";
     F_COMM_ERROR = 0x8010_0013 as "SCARD_F_COMM_ERROR", "the communication with the smart-card service broke down";
     F_UNKNOWN_ERROR = 0x8010_0014 as "SCARD_F_UNKNOWN_ERROR", "an internal error of unknown source occurred";
     E_INVALID_ATR = 0x8010_0015 as "SCARD_E_INVALID_ATR", "the registered ATR is not a valid one";
@@ -130,9 +131,15 @@ code_table! {
     // STATUS_DEVICE_NOT_CONNECTED (1167), STATUS_DEVICE_REMOVED (1617),
     // STATUS_INVALID_BUFFER_SIZE (1784), STATUS_UNRECOGNIZED_MEDIA (1785).
     //
-    // Left out, because PC/SC has codes of its own for the same and no report of these was
-    // found: ERROR_SERVICE_NOT_ACTIVE (SCARD_E_NO_SERVICE), ERROR_CANCELLED
-    // (SCARD_W_CANCELLED_BY_USER).
+    // STATUS_NO_SUCH_DEVICE is 433 since Windows 8; 23 (STATUS_CRC_ERROR) and 1460 (STATUS_TIMEOUT)
+    // are answers of drivers, too.
+    //
+    // The way to the service is a remote procedure call, on one machine as over a remote desktop,
+    // and its codes (RPC_…, EPT_…) reach callers: 1722 and 1753 while the service starts or ends,
+    // 1726 and 1727 when it ends during a call, 1775 for a handle of a service that has ended,
+    // 1734, 1780 and 1783 for more readers than a call has room for. 1062 and 1058 are what the
+    // system says of a service that does not run, 1115 of itself, and 1223 of a user who
+    // cancelled. 2 is the answer of the card database to what it does not have.
 
     /// The number that the Windows documentation of the smart-card return values gives to
     /// this name. In the system headers `ERROR_BROKEN_PIPE` is 109, in hexadecimal 0x6D:
@@ -141,9 +148,12 @@ code_table! {
     INVALID_FUNCTION = 0x0000_0001 as "ERROR_INVALID_FUNCTION", "the reader's driver does not have this function";
     ACCESS_DENIED = 0x0000_0005 as "ERROR_ACCESS_DENIED", "the system denied the access";
     INVALID_HANDLE = 0x0000_0006 as "ERROR_INVALID_HANDLE", "the context or card handle is not valid";
+    FILE_NOT_FOUND = 0x0000_0002 as "ERROR_FILE_NOT_FOUND", "the system does not have what was asked for";
     NOT_ENOUGH_MEMORY = 0x0000_0008 as "ERROR_NOT_ENOUGH_MEMORY", "the system does not have enough memory";
+    OUT_OF_MEMORY = 0x0000_000E as "ERROR_OUTOFMEMORY", "the system does not have enough memory";
     NOT_READY = 0x0000_0015 as "ERROR_NOT_READY", "the reader is not ready";
     BAD_COMMAND = 0x0000_0016 as "ERROR_BAD_COMMAND", "the reader cannot do this in its present state";
+    CRC = 0x0000_0017 as "ERROR_CRC", "the data of the exchange with the reader was damaged";
     GEN_FAILURE = 0x0000_001F as "ERROR_GEN_FAILURE", "the reader or its driver failed";
     NOT_SUPPORTED = 0x0000_0032 as "ERROR_NOT_SUPPORTED", "the reader's driver does not support the request";
     INVALID_PARAMETER = 0x0000_0057 as "ERROR_INVALID_PARAMETER", "a parameter is not valid";
@@ -154,12 +164,31 @@ code_table! {
     INSUFFICIENT_BUFFER = 0x0000_007A as "ERROR_INSUFFICIENT_BUFFER", "the data does not fit into the buffer";
     BUSY = 0x0000_00AA as "ERROR_BUSY", "the reader is busy";
     MORE_DATA = 0x0000_00EA as "ERROR_MORE_DATA", "there is more data than the buffer took";
+    NO_SUCH_DEVICE = 0x0000_01B1 as "ERROR_NO_SUCH_DEVICE", "the reader is not there any more";
     OPERATION_ABORTED = 0x0000_03E3 as "ERROR_OPERATION_ABORTED", "the exchange with the reader was broken off";
     NOACCESS = 0x0000_03E6 as "ERROR_NOACCESS", "a buffer is not in accessible memory";
+    SERVICE_DISABLED = 0x0000_0422 as "ERROR_SERVICE_DISABLED", "the smart-card service is disabled";
+    SERVICE_NOT_ACTIVE = 0x0000_0426 as "ERROR_SERVICE_NOT_ACTIVE", "the smart-card service is not running";
     NO_MEDIA_IN_DRIVE = 0x0000_0458 as "ERROR_NO_MEDIA_IN_DRIVE", "there is no card in the reader";
+    SHUTDOWN_IN_PROGRESS = 0x0000_045B as "ERROR_SHUTDOWN_IN_PROGRESS", "the system is shutting down";
     IO_DEVICE = 0x0000_045D as "ERROR_IO_DEVICE", "the exchange with the reader failed";
     DEVICE_NOT_CONNECTED = 0x0000_048F as "ERROR_DEVICE_NOT_CONNECTED", "the reader is not connected";
+    /// Windows' own; [`ReturnCode::W_CANCELLED_BY_USER`] is that of PC/SC.
+    CANCELLED = 0x0000_04C7 as "ERROR_CANCELLED", "the user cancelled the operation";
+    REQUEST_ABORTED = 0x0000_04D3 as "ERROR_REQUEST_ABORTED", "the request to the reader was broken off";
+    NO_SYSTEM_RESOURCES = 0x0000_05AA as "ERROR_NO_SYSTEM_RESOURCES", "the system does not have enough resources";
+    TIMEOUT = 0x0000_05B4 as "ERROR_TIMEOUT", "the reader did not answer in time";
     DEVICE_REMOVED = 0x0000_0651 as "ERROR_DEVICE_REMOVED", "the reader was removed";
+    RPC_SERVER_UNAVAILABLE = 0x0000_06BA as "RPC_S_SERVER_UNAVAILABLE", "the smart-card service cannot be reached";
+    RPC_SERVER_TOO_BUSY = 0x0000_06BB as "RPC_S_SERVER_TOO_BUSY", "the smart-card service is too busy";
+    RPC_CALL_FAILED = 0x0000_06BE as "RPC_S_CALL_FAILED", "the call to the smart-card service broke off";
+    RPC_CALL_FAILED_DNE = 0x0000_06BF as "RPC_S_CALL_FAILED_DNE", "the call did not reach the smart-card service";
+    RPC_PROTOCOL_ERROR = 0x0000_06C0 as "RPC_S_PROTOCOL_ERROR", "the communication with the smart-card service broke down";
+    RPC_INVALID_BOUND = 0x0000_06C6 as "RPC_S_INVALID_BOUND", "the call was about more than the smart-card service takes";
+    EPT_NOT_REGISTERED = 0x0000_06D9 as "EPT_S_NOT_REGISTERED", "the smart-card service cannot be reached yet";
+    RPC_IN_NULL_CONTEXT = 0x0000_06EF as "RPC_X_SS_IN_NULL_CONTEXT", "the smart-card service does not know the context any more";
+    RPC_NULL_REF_POINTER = 0x0000_06F4 as "RPC_X_NULL_REF_POINTER", "a parameter was missing in the call to the smart-card service";
+    RPC_BAD_STUB_DATA = 0x0000_06F7 as "RPC_X_BAD_STUB_DATA", "the smart-card service does not take the data of the call";
     INVALID_USER_BUFFER = 0x0000_06F8 as "ERROR_INVALID_USER_BUFFER", "a buffer has a size that the reader's driver does not accept";
     UNRECOGNIZED_MEDIA = 0x0000_06F9 as "ERROR_UNRECOGNIZED_MEDIA", "the reader cannot talk to the card";
 
@@ -204,6 +233,15 @@ impl ReturnCode {
     }
 }
 
+/// What is said of a code that the table does not have. Only Windows mixes in codes of others.
+fn unnamed(value: u32, platform: Platform) -> &'static str {
+    const FACILITY_SCARD: u32 = 0x8010;
+    match platform {
+        Platform::Windows if value >> 16 != FACILITY_SCARD => "a Windows error without a name here",
+        _ => "unknown code",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +261,7 @@ mod tests {
     #[test]
     fn unsupported_feature_is_named_for_the_platform() {
         let name = ReturnCode::from_raw(0x8010_001F).name();
-        if cfg!(windows) {
+        if Platform::CURRENT == Platform::Windows {
             assert_eq!(name, Some("SCARD_E_UNEXPECTED"));
         } else {
             assert_eq!(name, Some("SCARD_E_UNSUPPORTED_FEATURE"));
@@ -234,7 +272,18 @@ mod tests {
     fn unknown_codes_are_shown_by_number() {
         let unknown = ReturnCode::from_raw(0x20);
         assert_eq!(unknown.name(), None);
-        assert_eq!(unknown.to_string(), "unknown code (0x00000020)");
+        let said = unnamed(0x20, Platform::CURRENT);
+        assert_eq!(unknown.to_string(), format!("{said} (0x00000020)"));
         assert_eq!(format!("{unknown:?}"), "ReturnCode(0x00000020)");
+    }
+
+    #[test]
+    fn codes_of_others_are_said_to_be_those_of_windows() {
+        for value in [0x20, 0x8007_0020, 0xC000_0001, u32::MAX] {
+            let windows = unnamed(value, Platform::Windows);
+            assert_eq!(windows, "a Windows error without a name here");
+            assert_eq!(unnamed(value, Platform::PcscLite), "unknown code");
+        }
+        assert_eq!(unnamed(0x8010_00FF, Platform::Windows), "unknown code");
     }
 }

@@ -116,6 +116,16 @@ macro_rules! c_name {
     };
 }
 
+/// What is said of a code that has no row.
+macro_rules! unnamed {
+    ($value:expr) => {
+        "unknown code"
+    };
+    ($value:expr, $unnamed:path) => {
+        $unnamed($value, $crate::codes::Platform::CURRENT)
+    };
+}
+
 /// Defines a newtype over `u32` from a table of rows
 ///
 /// ```text
@@ -129,7 +139,7 @@ macro_rules! c_name {
 macro_rules! code_table {
     (
         $(#[$type_meta:meta])*
-        pub struct $Type:ident;
+        pub struct $Type:ident $(unnamed by $unnamed:path)?;
         $(
             $(#[$row_meta:meta])*
             $konst:ident = $value:literal $(as $name:literal)? $(also $alias:literal)*
@@ -212,9 +222,10 @@ macro_rules! code_table {
             /// What the code means: a clause without capital and full stop. That of an error
             /// can stand after "failed:".
             pub fn description(self) -> &'static str {
-                Self::TABLE
-                    .meaning_on(self.0, $crate::codes::Platform::CURRENT)
-                    .map_or("unknown code", |row| row.description)
+                match Self::TABLE.meaning_on(self.0, $crate::codes::Platform::CURRENT) {
+                    Some(row) => row.description,
+                    None => $crate::codes::table::unnamed!(self.0 $(, $unnamed)?),
+                }
             }
 
             /// The severity that the code's name carries; `None` for unknown codes and for
@@ -281,4 +292,4 @@ macro_rules! code_table {
     };
 }
 
-pub(crate) use {c_name, code_table};
+pub(crate) use {c_name, code_table, unnamed};

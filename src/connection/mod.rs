@@ -63,7 +63,7 @@ struct ReceiveBuffer(Vec<u8>);
 
 impl ReceiveBuffer {
     fn new() -> ReceiveBuffer {
-        ReceiveBuffer(vec![0; service::MAX_APDU_LEN])
+        ReceiveBuffer(vec![0; service::MAX_ANSWER_LEN])
     }
 }
 

@@ -52,7 +52,7 @@ impl Connection {
         code: ControlCode,
         input: &[u8],
     ) -> Result<Vec<u8>> {
-        let mut output = vec![0; service::MAX_APDU_LEN];
+        let mut output = vec![0; service::MAX_ANSWER_LEN];
         let len = self.beside_others(permit, Operation::Control, |connection| {
             // A reset of the card is no matter for the reader: the service does not report it
             // here.

@@ -86,6 +86,26 @@ impl AsyncContext {
         self.context.readers_detached().await
     }
 
+    /// The names of the readers in one of the [groups](AsyncContext::reader_groups).
+    ///
+    /// Corresponds to `SCardListReaders` with `mszGroups`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::readers_in`].
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`Context::readers_in`].
+    ///
+    /// # Cancel safety
+    ///
+    /// [Dropping the future](AsyncContext#dropping-a-future) loses nothing.
+    #[doc(alias = "SCardListReaders")]
+    pub async fn readers_in(&self, group: &str) -> Result<Vec<ReaderName>> {
+        self.context.readers_in_detached(group).await
+    }
+
     /// The names of the groups that readers are in.
     ///
     /// Corresponds to `SCardListReaderGroups`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Context, ContextOptions, Inner};
+use super::{Context, ContextOptions, Inner, group_name};
 use crate::card::ConnectOptions;
 use crate::channel::{Channel, Limits, begin};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
@@ -50,8 +50,18 @@ impl Context {
     }
 
     pub(crate) async fn readers_detached(&self) -> Result<Vec<ReaderName>> {
-        self.call_detached(Operation::ListReaders, Inner::readers)
-            .await
+        self.call_detached(Operation::ListReaders, |inner, permit| {
+            inner.readers(permit, None)
+        })
+        .await
+    }
+
+    pub(crate) async fn readers_in_detached(&self, group: &str) -> Result<Vec<ReaderName>> {
+        let group = group_name(group)?;
+        self.call_detached(Operation::ListReaders, move |inner, permit| {
+            inner.readers_in(permit, &group)
+        })
+        .await
     }
 
     pub(crate) async fn reader_groups_detached(&self) -> Result<Vec<String>> {

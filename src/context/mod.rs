@@ -7,19 +7,20 @@ mod detached;
 mod options;
 mod selector;
 
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::card::{Card, ConnectOptions, Reader};
 use crate::channel::{Limits, Opening, run};
-use crate::codes::ReturnCode;
+use crate::codes::{Platform, ReturnCode};
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
-use crate::look::{reader_states, readers_of};
+use crate::look::{none_without_service, reader_states, readers_of};
 #[cfg(doc)]
 use crate::values::ReaderFlags;
-use crate::values::{InvalidReaderName, ReaderName, ReaderState, Scope, split_multi_string};
+use crate::values::{InvalidReaderName, ReaderName, ReaderState, Scope};
 
 use crate::limits::{Permit, do_elsewhere};
 use crate::service::{self, ContextHandle, Failure};
@@ -43,6 +44,22 @@ where
         let refusal = Refusal::argument("there is a NUL in the name of the reader");
         Error::given_up(Operation::Connect, refusal)
     })
+}
+
+/// The groups that have all readers where there are no others.
+const ALL_READERS: [&CStr; 2] = [c"SCard$DefaultReaders", c"SCard$AllReaders"];
+
+fn group_name(group: &str) -> Result<CString> {
+    CString::new(group).map_err(|_| {
+        let refusal = Refusal::argument("there is a NUL in the name of the group");
+        Error::given_up(Operation::ListReaders, refusal)
+    })
+}
+
+/// The names that a call has listed. Without a reader there may be no service, which is not an
+/// error.
+fn names_of(listed: Result<Vec<u8>>) -> Result<Vec<ReaderName>> {
+    none_without_service(readers_of(listed))
 }
 
 /// Makes a call that is not on a card, on a thread of its own if it has limits.
@@ -87,6 +104,17 @@ pub(crate) fn within<T: Send + 'static>(
 /// A `Context` outlives the service: after the service was restarted, the next call
 /// establishes a new PC/SC context. Cards and readers that were open before are gone; they
 /// have to be connected again.
+///
+/// # Platform notes
+///
+/// Windows also has a database of kinds of cards (`SCardListCards`, `SCardLocateCards`,
+/// `SCardGetCardTypeProviderName`) and a cache for the drivers of cards (`SCardReadCache`,
+/// `SCardWriteCache`). They are not here: they serve Windows' own drivers, no other platform has
+/// them, and no test of this library could make them answer. The crate `windows-sys` has the
+/// functions, which work beside this library with a PC/SC context that the program establishes for
+/// them. A card of a certain kind is found without the database: [`CardFilter::atr_masked`].
+///
+/// [`CardFilter::atr_masked`]: crate::CardFilter::atr_masked
 #[derive(Debug, Clone)]
 pub struct Context(Arc<Inner>);
 
@@ -121,8 +149,8 @@ impl Context {
     /// `SCARD_E_NO_SERVICE`.
     ///
     /// On Windows the service runs only while there is a reader; without one,
-    /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer: see
-    /// [`Context::lazy`].
+    /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer, and means
+    /// [`ErrorKind::ReaderGone`]: plug in a reader. [`Context::lazy`] needs none.
     #[doc(alias = "SCardEstablishContext")]
     pub fn establish() -> Result<Context> {
         ContextOptions::new().establish()
@@ -133,7 +161,8 @@ impl Context {
     ///
     /// [`Context::monitor`], [`Context::wait_for_card`] and [`Session`](crate::Session)s wait for
     /// the service as for a reader or a card. Every other call needs it, and fails with
-    /// `SCARD_E_NO_SERVICE` without it, as [`Context::establish`] does.
+    /// `SCARD_E_NO_SERVICE` without it, as [`Context::establish`] does; on Windows, where that means
+    /// that there is no reader, lists of readers are empty.
     ///
     /// ```no_run
     /// use scard::{CardFilter, ConnectOptions, Context};
@@ -187,9 +216,38 @@ impl Context {
     ///
     /// `SCARD_E_NO_SERVICE` if the service does not run, and
     /// [`ErrorKind::StaleProcess`].
+    ///
+    /// # Platform notes
+    ///
+    /// On Windows the service does not run while there is no reader: the list is empty.
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
-        self.call(Operation::ListReaders, Inner::readers)
+        self.call(Operation::ListReaders, |inner, permit| {
+            inner.readers(permit, None)
+        })
+    }
+
+    /// The names of the readers in one of the [groups](Context::reader_groups). A group that there
+    /// is not has none.
+    ///
+    /// Corresponds to `SCardListReaders` with `mszGroups`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::readers`], and `SCARD_E_INVALID_PARAMETER` if there is a NUL in the
+    /// name.
+    ///
+    /// # Platform notes
+    ///
+    /// On Windows `SCard$AllReaders` has all readers, and an administrator can make further groups.
+    /// pcsc-lite and macOS have none: there `SCard$DefaultReaders` and `SCard$AllReaders` have
+    /// all readers.
+    #[doc(alias = "SCardListReaders")]
+    pub fn readers_in(&self, group: &str) -> Result<Vec<ReaderName>> {
+        let group = group_name(group)?;
+        self.call(Operation::ListReaders, move |inner, permit| {
+            inner.readers_in(permit, &group)
+        })
     }
 
     /// The names of the groups that readers are in.
@@ -454,6 +512,7 @@ impl Inner {
         }
         match self.renew(permit) {
             Ok(renewed) => call(&renewed).map_err(|failure| Error::new(operation, failure)),
+            Err(renewal) if renewal.means_no_reader() => Err(renewal),
             Err(_) => Err(error),
         }
     }
@@ -463,13 +522,23 @@ impl Inner {
             permit,
             Operation::ListReaderGroups,
             service::list_reader_groups,
-        )?;
-        let names = split_multi_string(&names);
+        );
+        let names = names_of(names)?;
         Ok(names.iter().map(ReaderName::to_string).collect())
     }
 
-    fn readers(&self, permit: &Permit<'_>) -> Result<Vec<ReaderName>> {
-        readers_of(self.ask(permit, Operation::ListReaders, service::list_readers))
+    fn readers_in(&self, permit: &Permit<'_>, group: &CStr) -> Result<Vec<ReaderName>> {
+        let mut readers = self.readers(permit, Some(group))?;
+        if Platform::CURRENT != Platform::Windows && !ALL_READERS.contains(&group) {
+            readers.clear();
+        }
+        Ok(readers)
+    }
+
+    /// All readers, or on Windows those in a group.
+    fn readers(&self, permit: &Permit<'_>, group: Option<&CStr>) -> Result<Vec<ReaderName>> {
+        let list = |context| service::list_readers(context, group);
+        names_of(self.ask(permit, Operation::ListReaders, list))
     }
 
     fn reader_states(&self, _: &Permit<'_>) -> Result<Vec<ReaderState>> {

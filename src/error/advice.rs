@@ -285,7 +285,7 @@ mod tests {
         // Who holds a transaction is connected already.
         assert!(!of(Operation::Control, violation).contains("scdaemon"));
         assert!(of(Operation::Control, violation).contains("transaction"));
-        let none = ReturnCode::E_NO_SERVICE;
+        let none = ReturnCode::F_COMM_ERROR;
         assert!(of(Operation::EstablishContext, none).starts_with("Start"));
         assert_eq!(
             of(Operation::Transmit, none),

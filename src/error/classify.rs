@@ -23,16 +23,23 @@ classification! {
     CardUnresponsive, InsertCard: W_UNRESPONSIVE_CARD W_UNPOWERED_CARD UNRECOGNIZED_MEDIA;
     CardUnsupported, InsertCard: E_CARD_UNSUPPORTED W_UNSUPPORTED_CARD;
     ReaderGone, AttachReader: E_UNKNOWN_READER E_READER_UNAVAILABLE E_NO_READERS_AVAILABLE
-        DEVICE_NOT_CONNECTED DEVICE_REMOVED;
+        DEVICE_NOT_CONNECTED DEVICE_REMOVED NO_SUCH_DEVICE;
     SharingViolation, RetryLater: E_SHARING_VIOLATION;
     // F_COMM_ERROR is the communication with the service, not with the card. E_INVALID_HANDLE
     // cannot be a mistake of the caller, who never sees a handle: the service has lost it.
+    // E_SYSTEM_CANCELLED is what Windows answers to calls that wait when the last reader is
+    // unplugged, and the service ends with it. The codes of the remote procedure call are those
+    // of a service that starts or ends.
     ServiceGone, ConnectAgain: E_NO_SERVICE E_SERVICE_STOPPED F_COMM_ERROR E_INVALID_HANDLE
-        P_SHUTDOWN INVALID_HANDLE;
+        E_SYSTEM_CANCELLED P_SHUTDOWN INVALID_HANDLE SERVICE_NOT_ACTIVE RPC_SERVER_UNAVAILABLE
+        RPC_CALL_FAILED RPC_CALL_FAILED_DNE RPC_PROTOCOL_ERROR RPC_IN_NULL_CONTEXT
+        EPT_NOT_REGISTERED;
+    ServiceGone, AskAdministrator: SERVICE_DISABLED;
     // A remote session that does not redirect smart cards.
     ServiceGone, AskAdministrator: BROKEN_PIPE SYSTEM_BROKEN_PIPE;
     // pcsc-lite gives E_NO_MEMORY when its contexts or handles are used up.
-    ServiceBusy, RetryLater: E_NO_MEMORY E_SERVER_TOO_BUSY NOT_ENOUGH_MEMORY BUSY;
+    ServiceBusy, RetryLater: E_NO_MEMORY E_SERVER_TOO_BUSY NOT_ENOUGH_MEMORY BUSY
+        OUT_OF_MEMORY NO_SYSTEM_RESOURCES RPC_SERVER_TOO_BUSY;
     AccessDenied, AskAdministrator: W_SECURITY_VIOLATION ACCESS_DENIED;
     // The file's access rule; presenting a PIN is what usually satisfies it.
     AccessDenied, AskUser: E_NO_ACCESS;
@@ -40,14 +47,14 @@ classification! {
     // E_NOT_TRANSACTED is what pcsc-lite makes of nearly every failure of a driver.
     // The system codes are what Windows makes of the driver's.
     Communication, ResetCard: E_NOT_TRANSACTED E_COMM_DATA_LOST GEN_FAILURE SEM_TIMEOUT
-        IO_DEVICE OPERATION_ABORTED BAD_COMMAND;
+        IO_DEVICE OPERATION_ABORTED BAD_COMMAND CRC REQUEST_ABORTED TIMEOUT;
     Communication, RetryLater: E_NOT_READY NOT_READY;
     Timeout, RetryLater: E_TIMEOUT F_WAITED_TOO_LONG;
-    Cancelled, None: E_CANCELLED E_SYSTEM_CANCELLED;
-    Cancelled, AskUser: W_CANCELLED_BY_USER;
+    Cancelled, None: E_CANCELLED SHUTDOWN_IN_PROGRESS;
+    Cancelled, AskUser: W_CANCELLED_BY_USER CANCELLED;
     BufferTooSmall, FixCall: E_INSUFFICIENT_BUFFER E_PCI_TOO_SMALL INSUFFICIENT_BUFFER MORE_DATA;
     InvalidArgument, FixCall: E_INVALID_PARAMETER E_INVALID_VALUE INVALID_PARAMETER NOACCESS
-        INVALID_USER_BUFFER;
+        INVALID_USER_BUFFER RPC_INVALID_BOUND RPC_NULL_REF_POINTER RPC_BAD_STUB_DATA;
     Unsupported, FixCall: E_UNSUPPORTED_FEATURE E_CANT_DISPOSE E_ICC_CREATEORDER INVALID_FUNCTION
         NOT_SUPPORTED;
     Unsupported, AskAdministrator: E_READER_UNSUPPORTED;
@@ -60,7 +67,7 @@ classification! {
         E_CERTIFICATE_UNAVAILABLE;
     Cache, FixCall: W_CACHE_ITEM_NOT_FOUND W_CACHE_ITEM_STALE W_CACHE_ITEM_TOO_BIG;
     Configuration, AskAdministrator: E_INVALID_TARGET E_INVALID_ATR E_UNKNOWN_CARD
-        E_ICC_INSTALLATION E_DUPLICATE_READER;
+        E_ICC_INSTALLATION E_DUPLICATE_READER FILE_NOT_FOUND;
     Internal, None: F_INTERNAL_ERROR F_UNKNOWN_ERROR E_UNKNOWN_RES_MNG;
     // Windows' E_UNEXPECTED; elsewhere the number means an unsupported feature, see below.
     Communication, ResetCard: E_UNEXPECTED;
@@ -82,6 +89,34 @@ const fn is_on_connection(operation: Operation) -> bool {
             | Operation::GetAttribute
             | Operation::SetAttribute
     )
+}
+
+/// Whether there is no service to connect to. Windows starts it with the first reader, and ends it
+/// some time after the last one has gone.
+const fn is_without_service(operation: Operation, code: ReturnCode) -> bool {
+    matches!(operation, Operation::EstablishContext)
+        && matches!(
+            code,
+            ReturnCode::E_NO_SERVICE
+                | ReturnCode::E_SERVICE_STOPPED
+                | ReturnCode::SERVICE_NOT_ACTIVE
+        )
+}
+
+/// Whether this says that there is no reader at all.
+pub(super) const fn means_no_reader(
+    platform: Platform,
+    operation: Operation,
+    code: ReturnCode,
+) -> bool {
+    let asks = matches!(
+        operation,
+        Operation::ListReaders | Operation::ListReaderGroups | Operation::GetStatusChange
+    );
+    match code {
+        ReturnCode::E_NO_READERS_AVAILABLE => asks,
+        code => matches!(platform, Platform::Windows) && is_without_service(operation, code),
+    }
 }
 
 /// What a code means in a call, where that is not what it means everywhere: kind, what
@@ -191,11 +226,13 @@ const fn by_call(
             Way::RetryLater,
             Some("the smart-card service is not running, or has no context left"),
         ),
-        ReturnCode::E_NO_SERVICE | ReturnCode::E_SERVICE_STOPPED | ReturnCode::F_COMM_ERROR
-            if matches!(operation, Op::EstablishContext) =>
-        {
-            (Kind::ServiceGone, Way::RetryLater, None)
-        }
+        _ if on_windows && is_without_service(operation, code) => (
+            Kind::ReaderGone,
+            Way::AttachReader,
+            Some(
+                "there is no reader, and Windows runs the smart-card service only while there is one",
+            ),
+        ),
         // The name of its call, for once. What became of the card, the next call says.
         ReturnCode::E_NOT_TRANSACTED if matches!(operation, Op::EndTransaction) => (
             Kind::NotInTransaction,
@@ -234,6 +271,12 @@ pub(super) const fn classify(
         return (kind, recovery);
     }
     match by_code(code) {
+        // There is no other connection to the service than the one that failed.
+        Some((ErrorKind::ServiceGone, Recovery::ConnectAgain))
+            if matches!(operation, Operation::EstablishContext) =>
+        {
+            (ErrorKind::ServiceGone, Recovery::RetryLater)
+        }
         Some(meaning) => meaning,
         None => (ErrorKind::Unknown, Recovery::None),
     }

@@ -45,7 +45,8 @@ pub enum ErrorKind {
     CardUnresponsive,
     /// The card answers, but reader or system cannot work with it.
     CardUnsupported,
-    /// The reader was unplugged, or there is none of this name.
+    /// The reader was unplugged, or there is none of this name. On Windows also: there is none at
+    /// all, and so no service.
     ReaderGone,
     /// Another connection prevents this one.
     SharingViolation,

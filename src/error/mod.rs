@@ -20,7 +20,7 @@ mod translate;
 use std::fmt;
 
 use crate::codes::{Platform, ReturnCode};
-use crate::service::Failure;
+use crate::service::{self, Failure};
 use crate::values::{Initialization, ReaderName};
 
 pub use chain::BoxError;
@@ -126,11 +126,15 @@ impl Error {
     #[cold]
     pub(crate) fn new(operation: Operation, failure: impl Into<Failure>) -> Error {
         let failure = failure.into();
+        let is_kept_out = failure.code == Refusal::KEPT_OUT.code && service::keeps_out();
         Error(Box::new(Inner {
             operation,
             code: failure.code,
             reader: None,
-            refusal: failure.is_contradictory.then_some(Refusal::CONTRADICTORY),
+            refusal: match failure.is_contradictory {
+                true => Some(Refusal::CONTRADICTORY),
+                false => is_kept_out.then_some(Refusal::KEPT_OUT),
+            },
             needed_len: failure.needed_len,
             meant_as: operation,
             initialization: None,
@@ -193,6 +197,12 @@ impl Error {
     pub(crate) fn of_refused_parameters(mut self) -> Error {
         self.0.meant_as = Operation::Connect;
         self
+    }
+
+    /// Whether this is how the service says that there is no reader: on Windows it does not run
+    /// then.
+    pub(crate) fn means_no_reader(&self) -> bool {
+        classify::means_no_reader(Platform::CURRENT, self.operation(), self.code())
     }
 
     /// Whether the card answers, but refused the parameters of the protocol.

@@ -69,6 +69,17 @@ impl Refusal {
         begun: false,
     };
 
+    /// A call that is kept out of the PC/SC library, which another thread takes down while the
+    /// process ends, or which a fork has left with a lock that nobody unlocks.
+    pub(crate) const KEPT_OUT: Refusal = Refusal {
+        code: ReturnCode::E_SYSTEM_CANCELLED,
+        kind: ErrorKind::Cancelled,
+        recovery: Recovery::None,
+        why: "the process ends, or a fork has made the PC/SC library unusable in it",
+        command_may_have_run: false,
+        begun: false,
+    };
+
     /// Answers that other threads' calls have mixed up, every time.
     pub(crate) const CONTRADICTORY: Refusal = Refusal {
         code: ReturnCode::F_INTERNAL_ERROR,
@@ -222,6 +233,7 @@ impl Refusal {
             Refusal::TRANSACTION_LOST,
             Refusal::NO_PROTOCOL,
             Refusal::FORKED,
+            Refusal::KEPT_OUT,
             Refusal::CONTRADICTORY,
             Refusal::NO_CARD,
             Refusal::NO_CARD_IN_TIME,

@@ -74,7 +74,12 @@ impl Situation {
         match self.kind {
             ErrorKind::CardRemoved => CryptokiRv::DEVICE_REMOVED,
             ErrorKind::NoCard => CryptokiRv::TOKEN_NOT_PRESENT,
-            ErrorKind::ReaderGone if self.operation == Operation::Connect => {
+            ErrorKind::ReaderGone
+                if matches!(
+                    self.operation,
+                    Operation::Connect | Operation::EstablishContext
+                ) =>
+            {
                 CryptokiRv::TOKEN_NOT_PRESENT
             }
             ErrorKind::ReaderGone => CryptokiRv::DEVICE_REMOVED,
@@ -90,7 +95,9 @@ impl Situation {
             ErrorKind::ServiceBusy
                 if matches!(
                     self.code,
-                    ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
+                    ReturnCode::E_NO_MEMORY
+                        | ReturnCode::NOT_ENOUGH_MEMORY
+                        | ReturnCode::OUT_OF_MEMORY
                 ) =>
             {
                 CryptokiRv::HOST_MEMORY
@@ -157,7 +164,9 @@ impl Situation {
             ErrorKind::ServiceBusy
                 if matches!(
                     self.code,
-                    ReturnCode::E_NO_MEMORY | ReturnCode::NOT_ENOUGH_MEMORY
+                    ReturnCode::E_NO_MEMORY
+                        | ReturnCode::NOT_ENOUGH_MEMORY
+                        | ReturnCode::OUT_OF_MEMORY
                 ) =>
             {
                 SspiStatus::E_INSUFFICIENT_MEMORY
@@ -247,7 +256,7 @@ mod tests {
             ),
             (
                 EstablishContext,
-                R::E_NO_SERVICE,
+                R::F_COMM_ERROR,
                 C::FUNCTION_FAILED,
                 S::E_CRYPTO_SYSTEM_INVALID,
             ),

@@ -25,7 +25,7 @@ use crate::service::{self, ReaderQuery};
 use crate::trace;
 use crate::values::{ReaderFlags, ReaderName, Scope, split_multi_string};
 
-pub(crate) use snapshot::{may_be_too_many, reader_states, reader_states_of};
+pub(crate) use snapshot::{may_be_too_many, none_without_service, reader_states, reader_states_of};
 
 /// The name under which PC/SC reports that readers come and go; macOS does not know it.
 pub(crate) const PLUG_AND_PLAY: &CStr = c"\\\\?PnP?\\Notification";
@@ -70,7 +70,7 @@ impl Source for Scope {
 
 impl Service for OwnedContext {
     fn list_readers(&self) -> Result<Vec<ReaderName>> {
-        let list = || service::list_readers(self.handle());
+        let list = || service::list_readers(self.handle(), None);
         let listed = trace::watch(Operation::ListReaders, list);
         readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Lookout, Source};
 use crate::codes::{Platform, ReturnCode};
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
 use crate::service::ReaderQuery;
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState, Scope};
 
@@ -18,12 +18,14 @@ const SOME_REFUSALS: usize = 8;
 const MAX_UNKNOWN: usize = 4;
 
 /// Whether this can say that there were too many readers in one call of
-/// `SCardGetStatusChange`. pcsc-lite before 2.5 takes 16, Windows 10.
+/// `SCardGetStatusChange`. pcsc-lite before 2.5 takes 16, Windows 10. It says so with codes of
+/// PC/SC's or of its own, and over a remote desktop with any of the remote procedure call.
 pub(crate) fn may_be_too_many(code: ReturnCode) -> bool {
-    matches!(
-        code,
-        ReturnCode::E_INVALID_PARAMETER | ReturnCode::E_INVALID_VALUE
-    )
+    match code.kind() {
+        ErrorKind::InvalidArgument | ErrorKind::BufferTooSmall => true,
+        ErrorKind::Unknown => (1700..1800).contains(&code.raw()),
+        _ => false,
+    }
 }
 
 /// The readers, and what is in them, asked for in new contexts.
@@ -37,10 +39,35 @@ pub(crate) fn reader_states_of(
     scope: Scope,
     is_about: impl Fn(&ReaderName) -> bool,
 ) -> Result<Vec<ReaderState>> {
-    snapshot(&scope, Platform::CURRENT, is_about)
+    none_without_service(snapshot(&scope, Platform::CURRENT, is_about))
 }
 
+/// Without a reader there may be no service, which is not an error.
+pub(crate) fn none_without_service<T>(asked: Result<Vec<T>>) -> Result<Vec<T>> {
+    match asked {
+        Err(error) if error.means_no_reader() => Ok(Vec::new()),
+        asked => asked,
+    }
+}
+
+/// The readers and their states. On Windows the service ends with the last reader, so that it may
+/// be another one that is asked next.
 pub(super) fn snapshot(
+    source: &impl Source,
+    platform: Platform,
+    is_about: impl Fn(&ReaderName) -> bool,
+) -> Result<Vec<ReaderState>> {
+    match snapshot_once(source, platform, &is_about) {
+        Err(error)
+            if platform == Platform::Windows && error.recovery() == Recovery::ConnectAgain =>
+        {
+            snapshot_once(source, platform, &is_about)
+        }
+        seen => seen,
+    }
+}
+
+fn snapshot_once(
     source: &impl Source,
     platform: Platform,
     is_about: impl Fn(&ReaderName) -> bool,

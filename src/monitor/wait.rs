@@ -231,7 +231,8 @@ pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<Result<()>>
         return Some(Err(error.clone()));
     }
     let refusal = view.service.lost.as_ref();
-    if refusal.is_some_and(|error| error.kind() != ErrorKind::ServiceGone) {
+    let is_gone = |error: &Error| error.kind() == ErrorKind::ServiceGone || error.means_no_reader();
+    if refusal.is_some_and(|error| !is_gone(error)) {
         return None;
     }
     let still_there = view.cards().any(|card| filter.matches(card));
@@ -254,9 +255,10 @@ fn why_no_card(view: Option<&View>, filter: &CardFilter) -> Error {
         return error(Refusal::NOTHING_KNOWN_IN_TIME);
     };
     let seen = view.seen(filter);
-    if view.service.lost.is_some() {
+    let lost = view.service.lost.as_ref();
+    if lost.is_some_and(|error| !error.means_no_reader()) {
         error(Refusal::NO_SERVICE_IN_TIME)
-    } else if seen.is_empty() {
+    } else if lost.is_some() || seen.is_empty() {
         error(Refusal::NO_READER_IN_TIME)
     } else {
         error(Refusal::NO_CARD_IN_TIME).with_seen(seen)
@@ -352,7 +354,7 @@ mod tests {
 
         tracker.lose(Error::new(
             Operation::EstablishContext,
-            ReturnCode::E_NO_SERVICE,
+            ReturnCode::F_COMM_ERROR,
         ));
         let no_service = "the smart-card service was not available within the time-out";
         assert_eq!(says(Some(tracker.view()), &any), (no_service, vec![]));

@@ -215,6 +215,13 @@ pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnC
     Ok(returned)
 }
 
+/// Whether calls are refused: the process ends, or it is a child that has not seen yet whether it
+/// can use the library. pcsc-lite itself never answers with the code of that.
+pub(crate) fn keeps_out() -> bool {
+    let state = LIBRARY.0.load(Ordering::Relaxed);
+    Platform::CURRENT == Platform::PcscLite && state & (CLOSED | UNTRIED) != 0
+}
+
 /// The thread that ends the process; zero as long as none does.
 static LAST_THREAD: AtomicUsize = AtomicUsize::new(0);
 

@@ -18,11 +18,17 @@ mod fork;
 mod gate;
 mod locks;
 mod multi;
+#[cfg_attr(any(windows, stand_in = "windows"), path = "wide.rs")]
+#[cfg_attr(not(any(windows, stand_in = "windows")), path = "narrow.rs")]
+mod names;
 mod process;
 mod readers;
 mod started;
 mod table;
+#[cfg(any(windows, stand_in = "windows", test))]
+mod utf16;
 
+pub(crate) use gate::keeps_out;
 #[cfg(unix)]
 pub(crate) use locks::Inside;
 pub(crate) use multi::sized_answer;
@@ -34,11 +40,20 @@ pub(crate) use started::StartedEvent;
 
 use gate::Use;
 use multi::{FIRST_LEN, is_too_small};
+use names::Name;
 use table::{READERS, Worth};
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
 pub(crate) const MAX_APDU_LEN: usize = ffi::MAX_BUFFER_SIZE_EXTENDED;
+
+/// How much room there is for an answer. Drivers on Windows look at the low 16 bits of the length
+/// only, as of a built-in NFC reader, or refuse a length that the header of CCID makes too long,
+/// which was seen of 65,548 bytes for `SCardControl`.
+pub(crate) const MAX_ANSWER_LEN: usize = match Platform::CURRENT {
+    Platform::Windows => 65_535,
+    _ => MAX_APDU_LEN,
+};
 
 /// An established context.
 #[derive(Debug, Clone, Copy)]
@@ -212,7 +227,7 @@ fn take_locks_of_library() -> bool {
         return false;
     }
     // SAFETY: null asks for the length, which outlives the call, of the names of all groups.
-    unsafe { ffi::SCardListReaders(context, ptr::null(), ptr::null_mut(), &mut len) };
+    unsafe { names::SCardListReaders(context, ptr::null(), ptr::null_mut(), &mut len) };
     // SAFETY: takes a handle by value; the service checks it.
     unsafe { ffi::SCardReleaseContext(context) };
     true
@@ -224,11 +239,12 @@ pub(crate) fn connect(
     share_mode: u32,
     protocols: u32,
 ) -> Result<Connected, ReturnCode> {
+    let reader = Name::new(reader);
     let mut handle = 0;
     let mut protocol = 0;
     // SAFETY: `reader` ends with NUL; the outputs outlive the call.
     call(Use::LooksUp, || unsafe {
-        ffi::SCardConnect(
+        names::SCardConnect(
             context.0,
             reader.as_ptr(),
             widen(share_mode),
@@ -296,12 +312,12 @@ fn status_now(card: CardHandle) -> Result<Status, Failure> {
     // One more than an ATR has: pcsc-lite's length of one that was not looked at yet.
     let mut atr = [0u8; ffi::ATR_BUFFER_SIZE + 1];
     let mut atr_len = 0;
-    let names = sized_answer(FIRST_LEN, 0, |buffer, len| {
+    let names = sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<names::Unit>, len| {
         atr_len = length(atr.len());
-        // SAFETY: `buffer` has room for `len` bytes and `atr` for `atr_len`; all outlive the
-        // call.
+        // SAFETY: `buffer` has room for `len` units and `atr` for `atr_len` bytes; all outlive
+        // the call.
         call(Use::LooksUp, || unsafe {
-            ffi::SCardStatus(
+            names::SCardStatus(
                 card.0,
                 buffer.as_mut_ptr().cast(),
                 len,
@@ -314,7 +330,7 @@ fn status_now(card: CardHandle) -> Result<Status, Failure> {
     })?;
     let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);
     Ok(Status {
-        names,
+        names: names::to_bytes(names),
         state: narrow(state),
         protocol: narrow(protocol),
         atr: atr_of(&atr, atr_len),
@@ -385,7 +401,7 @@ pub(crate) fn control(
 }
 
 pub(crate) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failure> {
-    sized_answer(FIRST_LEN, 0, |buffer, len| {
+    sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<u8>, len| {
         // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
         call(Use::LooksUp, || unsafe {
             ffi::SCardGetAttrib(card.0, widen(id), buffer.as_mut_ptr(), len)

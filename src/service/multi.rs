@@ -34,16 +34,17 @@ pub(super) fn is_too_small(code: ReturnCode) -> bool {
 }
 
 /// Calls with a buffer, and again with a larger one as long as the answer does not fit. The
-/// vector that is the buffer has room for `overrun` more bytes.
+/// vector that is the buffer has room for `overrun` more units. Lengths count units: bytes, or the
+/// 16-bit ones of names on Windows.
 ///
 /// The answer can grow in between: a reader may be plugged in between two calls.
-pub(crate) fn sized_answer(
+pub(crate) fn sized_answer<U: Copy + Default>(
     first_len: usize,
     overrun: usize,
-    mut call: impl FnMut(&mut Vec<u8>, &mut DWORD) -> Result<(), ReturnCode>,
-) -> Result<Vec<u8>, Failure> {
+    mut call: impl FnMut(&mut Vec<U>, &mut DWORD) -> Result<(), ReturnCode>,
+) -> Result<Vec<U>, Failure> {
     let mut buffer = Vec::with_capacity(first_len + overrun);
-    buffer.resize(first_len, 0);
+    buffer.resize(first_len, U::default());
     let mut failure = Failure::from(ReturnCode::E_INSUFFICIENT_BUFFER);
     for _ in 0..MAX_CALLS {
         let mut len = length(buffer.len());
@@ -62,7 +63,7 @@ pub(crate) fn sized_answer(
                 }
                 buffer.clear();
                 buffer.reserve(needed + overrun);
-                buffer.resize(needed, 0);
+                buffer.resize(needed, U::default());
             }
             Err(code) => return Err(code.into()),
         }
@@ -77,7 +78,7 @@ mod tests {
     /// A service whose answer has these lengths, call by call.
     fn service(lens: &[usize]) -> (Result<Vec<u8>, Failure>, usize) {
         let mut calls = 0;
-        let answer = sized_answer(FIRST_LEN, 0, |buffer, len| {
+        let answer = sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<u8>, len| {
             let wanted = lens.get(calls).copied().unwrap_or(usize::MAX);
             calls += 1;
             *len = length(wanted);
@@ -111,7 +112,7 @@ mod tests {
             ReturnCode::from_raw(234),
         ] {
             let mut calls = 0;
-            let answer = sized_answer(FIRST_LEN, 1000, |buffer, len| {
+            let answer = sized_answer(FIRST_LEN, 1000, |buffer: &mut Vec<u8>, len| {
                 calls += 1;
                 assert!(buffer.capacity() >= buffer.len() + 1000);
                 *len = length(2000);
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(failure.needed_len, Some(absurd));
         assert_eq!(calls, 1, "an absurd length is not allocated");
         let mut calls = 0;
-        let answer = sized_answer(FIRST_LEN, 0, |_, len| {
+        let answer = sized_answer(FIRST_LEN, 0, |_: &mut Vec<u8>, len| {
             calls += 1;
             *len = 0;
             Err(ReturnCode::E_INSUFFICIENT_BUFFER)
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn success_with_an_absurd_length_is_a_fault() {
-        let answer = sized_answer(FIRST_LEN, 0, |_, len| {
+        let answer = sized_answer(FIRST_LEN, 0, |_: &mut Vec<u8>, len| {
             *len = DWORD::MAX;
             Ok(())
         });

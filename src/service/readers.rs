@@ -1,12 +1,13 @@
 //! The calls about readers: which there are, and what they are doing.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::ptr;
 
-use pcsc::ffi::{self, DWORD, LONG};
+use pcsc::ffi;
 
 use super::gate::Use;
 use super::multi::{FIRST_LEN, LIST_LEN, LIST_OVERRUN, sized_answer};
+use super::names::{self, Name, SCARD_READERSTATE, Unit};
 use super::table::{MAX_UNFINISHED, READERS, UNFINISHED, Worth, are_finished, worth_of_list};
 use super::{ContextHandle, Failure, atr_of, call, length, narrow, widen};
 use crate::codes::{Platform, ReturnCode};
@@ -38,27 +39,25 @@ impl<'a> ReaderQuery<'a> {
     }
 }
 
-// Not in the bindings.
-#[cfg_attr(windows, link(name = "winscard"))]
-unsafe extern "system" {
-    #[cfg_attr(windows, link_name = "SCardListReaderGroupsA")]
-    fn SCardListReaderGroups(
-        context: ffi::SCARDCONTEXT,
-        groups: *mut c_char,
-        groups_len: *mut DWORD,
-    ) -> LONG;
-}
-
-/// The multi-string of reader names.
-pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
+/// The multi-string of the names of all readers, or of those in a group. Only Windows has
+/// groups: the other services list all readers in any case.
+pub(crate) fn list_readers(
+    context: ContextHandle,
+    group: Option<&CStr>,
+) -> Result<Vec<u8>, Failure> {
+    let group = group.filter(|_| Platform::CURRENT == Platform::Windows);
+    let group = group.map(Name::new);
+    let groups = group.as_ref().map_or(ptr::null(), Name::as_ptr);
     let list = || {
-        sized_answer(LIST_LEN, LIST_OVERRUN, |buffer, len| {
-            // SAFETY: null asks for all groups; `buffer` has room for `len` bytes and for any
-            // list that the call can write past them; both outlive the call.
+        let listed = sized_answer(LIST_LEN, LIST_OVERRUN, |buffer: &mut Vec<Unit>, len| {
+            // SAFETY: `groups` is null, which asks for all of them, or on Windows ends with two
+            // NULs; `buffer` has room for `len` units and for any list that the call can write
+            // past them; all outlive the call.
             call(Use::IsBrief, || unsafe {
-                ffi::SCardListReaders(context.0, ptr::null(), buffer.as_mut_ptr().cast(), len)
+                names::SCardListReaders(context.0, groups, buffer.as_mut_ptr().cast(), len)
             })
-        })
+        });
+        listed.map(names::to_bytes)
     };
     let ask = || READERS.ask(list, |list| worth_of_list(list));
     for _ in 0..MAX_UNFINISHED {
@@ -73,12 +72,13 @@ pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
 
 /// The multi-string of group names.
 pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
-    sized_answer(FIRST_LEN, 0, |buffer, len| {
-        // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
+    let listed = sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<Unit>, len| {
+        // SAFETY: `buffer` has room for `len` units, and both outlive the call.
         call(Use::IsBrief, || unsafe {
-            SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len)
+            names::SCardListReaderGroups(context.0, buffer.as_mut_ptr().cast(), len)
         })
-    })
+    });
+    listed.map(names::to_bytes)
 }
 
 /// Waits until a reader differs from what the caller knows. `timeout_ms` of `u32::MAX`
@@ -107,7 +107,7 @@ pub(crate) fn get_status_change(
 
 /// The outputs of `SCardGetStatusChange`.
 struct Looked {
-    states: Vec<ffi::SCARD_READERSTATE>,
+    states: Vec<SCARD_READERSTATE>,
     in_time: bool,
 }
 
@@ -117,10 +117,12 @@ impl Looked {
         timeout_ms: u32,
         readers: &[ReaderQuery<'_>],
     ) -> Result<Looked, Failure> {
-        let mut states: Vec<ffi::SCARD_READERSTATE> = readers
+        let names: Vec<Name<'_>> = readers.iter().map(|it| Name::new(it.name)).collect();
+        let mut states: Vec<SCARD_READERSTATE> = readers
             .iter()
-            .map(|reader| ffi::SCARD_READERSTATE {
-                szReader: reader.name.as_ptr(),
+            .zip(&names)
+            .map(|(reader, name)| SCARD_READERSTATE {
+                szReader: name.as_ptr(),
                 pvUserData: ptr::null_mut(),
                 dwCurrentState: widen(reader.current_state),
                 dwEventState: 0,
@@ -129,9 +131,9 @@ impl Looked {
             })
             .collect();
         // SAFETY: `states` holds as many entries as the call is told, each with a name that
-        // `readers` keeps alive, and outlives the call.
+        // `names` keeps alive, and outlives the call.
         let answer = call(Use::LooksUp, || unsafe {
-            ffi::SCardGetStatusChange(
+            names::SCardGetStatusChange(
                 context.0,
                 widen(timeout_ms),
                 states.as_mut_ptr(),
@@ -162,7 +164,7 @@ impl PartialEq for Looked {
     }
 }
 
-fn read_state(state: &ffi::SCARD_READERSTATE) -> (u32, Atr) {
+fn read_state(state: &SCARD_READERSTATE) -> (u32, Atr) {
     // Copies: the structure is packed on macOS.
     let (event_state, atr_len, atr) = (state.dwEventState, state.cbAtr, state.rgbAtr);
     let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);

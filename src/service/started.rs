@@ -6,28 +6,28 @@ use std::time::Duration;
 /// Whether the service runs, as Windows says.
 ///
 /// winscard counts those who use its event.
-#[cfg(windows)]
+#[cfg(any(windows, stand_in = "windows"))]
 #[derive(Debug)]
 pub(crate) struct StartedEvent(std::ptr::NonNull<std::ffi::c_void>);
 
-#[cfg(windows)]
+#[cfg(any(windows, stand_in = "windows"))]
 type Handle = *mut std::ffi::c_void;
 
 // Not in the bindings.
-#[cfg(windows)]
-#[link(name = "winscard")]
+#[cfg(any(windows, stand_in = "windows"))]
+#[cfg_attr(windows, link(name = "winscard"))]
 unsafe extern "system" {
     fn SCardAccessStartedEvent() -> Handle;
     fn SCardReleaseStartedEvent();
 }
 
-#[cfg(windows)]
-#[link(name = "kernel32")]
+#[cfg(any(windows, stand_in = "windows"))]
+#[cfg_attr(windows, link(name = "kernel32"))]
 unsafe extern "system" {
     fn WaitForSingleObject(handle: Handle, milliseconds: u32) -> u32;
 }
 
-#[cfg(windows)]
+#[cfg(any(windows, stand_in = "windows"))]
 impl StartedEvent {
     /// `None` if there is none.
     pub(crate) fn access() -> Option<StartedEvent> {
@@ -48,7 +48,7 @@ impl StartedEvent {
     }
 }
 
-#[cfg(windows)]
+#[cfg(any(windows, stand_in = "windows"))]
 impl Drop for StartedEvent {
     fn drop(&mut self) {
         // SAFETY: each `SCardAccessStartedEvent` that returned a handle is released once.
@@ -57,11 +57,11 @@ impl Drop for StartedEvent {
 }
 
 /// There is none.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, stand_in = "windows")))]
 #[derive(Debug)]
 pub(crate) enum StartedEvent {}
 
-#[cfg(not(windows))]
+#[cfg(not(any(windows, stand_in = "windows")))]
 impl StartedEvent {
     pub(crate) fn access() -> Option<StartedEvent> {
         None

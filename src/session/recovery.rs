@@ -284,7 +284,7 @@ mod tests {
             (Op::Status, ReturnCode::E_NO_SERVICE, Action::ConnectAgain),
             (
                 Op::EstablishContext,
-                ReturnCode::E_NO_SERVICE,
+                ReturnCode::F_COMM_ERROR,
                 Action::Retry,
             ),
             (Op::Connect, ReturnCode::E_SHARING_VIOLATION, Action::Retry),

@@ -33,11 +33,12 @@ use std::sync::Arc;
 ///
 /// # Platform notes
 ///
-/// pcsc-lite and macOS give names in UTF-8, Windows in the ANSI code page of the system.
-/// The bytes are kept as they are, so that a name from the service always leads back to its
-/// reader; [`Display`](fmt::Display) replaces what is not UTF-8. A name that is made from text
-/// with [`ReaderName::new`] is in UTF-8, and so finds a reader on Windows only if it is in
-/// ASCII.
+/// Names are in UTF-8 everywhere: pcsc-lite and macOS give them so, and Windows' Unicode is
+/// translated, whatever its code page. A name from the service always leads back to its reader,
+/// also where it is no proper text: bytes that are not UTF-8 are kept as they are, and of Windows'
+/// surrogates those that have lost their other half, in three bytes (WTF-8).
+/// [`Display`](fmt::Display) replaces both. A name that is made from other bytes finds no reader on
+/// Windows.
 ///
 /// With the feature `serde` a name is stored as text, or as an array of its bytes if it is not
 /// UTF-8; in formats for machines always as bytes.
@@ -55,7 +56,7 @@ impl ReaderName {
         ReaderName::from_bytes(name.as_ref().as_bytes())
     }
 
-    /// A name from the bytes that PC/SC uses on this platform.
+    /// A name from bytes: UTF-8, and on platforms other than Windows whatever the service has.
     ///
     /// # Errors
     ///

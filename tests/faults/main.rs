@@ -328,6 +328,7 @@ fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
         // one call: asked again for fewer. Misread: asked again in another context.
         // What is no code of PC/SC is one that was misread.
         Operation::GetStatusChange if code.raw() >> 16 != 0x8010 => true,
+        Operation::GetStatusChange if code.kind() == ErrorKind::BufferTooSmall => true,
         Operation::GetStatusChange => matches!(
             code,
             ReturnCode::E_UNKNOWN_READER

@@ -16,7 +16,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use libloading::Library;
 use pcsc::ffi::{DWORD, LONG, SCARD_IO_REQUEST, SCARD_READERSTATE, SCARDCONTEXT, SCARDHANDLE};
 
-const UNKNOWN_READER: LONG = 0x8010_0009;
+const UNKNOWN_READER: LONG = 0x8010_0009_u32 as LONG;
 
 /// What the next call of a function does, or every one.
 #[derive(Debug, Clone, Copy)]

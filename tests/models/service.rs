@@ -17,6 +17,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 use crate::values::Atr;
 
 pub(crate) const MAX_APDU_LEN: usize = 65_548;
+pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
 
 /// The only reader.
 pub(crate) const READER: &str = "R";
@@ -287,7 +288,15 @@ pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode>
     known.then_some(()).ok_or(ReturnCode::E_INVALID_HANDLE)
 }
 
-pub(crate) fn list_readers(context: ContextHandle) -> Result<Vec<u8>, Failure> {
+/// Nobody is.
+pub(crate) fn keeps_out() -> bool {
+    false
+}
+
+pub(crate) fn list_readers(
+    context: ContextHandle,
+    _group: Option<&CStr>,
+) -> Result<Vec<u8>, Failure> {
     is_valid_context(context)?;
     Ok(format!("{READER}\0\0").into_bytes())
 }

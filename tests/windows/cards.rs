@@ -1,0 +1,223 @@
+//! Connections and transactions: what Windows does to them that pcsc-lite does not.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use scard::{
+    Attribute, Card, ConnectOptions, Context, Control as _, ControlCode, Disposition, ErrorKind,
+    Initialization, Protocol, Protocols, Recovery, ReturnCode, Session, ShareMode,
+};
+use scard_on_windows as scard;
+use scard_testkit::isolated;
+
+use crate::world::{
+    five_seconds_pass, other_program_begins, other_program_ends, plug, wait_until, world,
+};
+
+const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
+const COMMAND: &[u8] = &[0, 0, 0, 0];
+
+fn card() -> Card {
+    plug(&["R"]);
+    let context = Context::establish().unwrap();
+    context.connect("R", ConnectOptions::new()).unwrap()
+}
+
+/// `SCardReconnect` ends the transaction, which the library begins again: others may have had the
+/// card in between.
+#[test]
+fn a_reconnect_ends_the_transaction_which_begins_again() {
+    isolated(|| {
+        let mut card = card();
+        for initialization in [Initialization::Leave, Initialization::Reset] {
+            let mut transaction = card.transaction().unwrap();
+            assert!(!transaction.interrupted());
+            let reconnected =
+                transaction.reconnect(ShareMode::Shared, Protocols::ANY, initialization);
+            assert_eq!(reconnected.unwrap(), Protocol::T1);
+            assert!(transaction.interrupted());
+            assert!(world().is_in_transaction());
+            assert_eq!(transaction.transmit(COMMAND).unwrap(), [0x90, 0x00]);
+            transaction.end(Disposition::Leave).unwrap();
+            assert!(!world().is_in_transaction());
+        }
+    });
+}
+
+/// Windows ends a transaction in which nothing happened for five seconds by resetting the card.
+#[test]
+fn an_idle_transaction_ends_with_a_reset() {
+    isolated(|| {
+        let mut card = card();
+        let mut transaction = card.transaction().unwrap();
+        transaction.transmit(COMMAND).unwrap();
+        five_seconds_pass();
+        let error = transaction.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CardReset);
+        assert_eq!(error.recovery(), Recovery::Reconnect);
+        assert!(!error.command_may_have_run());
+        assert_eq!(world().commands, 1);
+        // The reset is acknowledged, and the transaction is another one.
+        transaction
+            .reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
+            .unwrap();
+        assert!(transaction.interrupted());
+        transaction.transmit(COMMAND).unwrap();
+        five_seconds_pass();
+        let error = transaction.end(Disposition::Leave).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CardReset);
+        card.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
+            .unwrap();
+        assert_eq!(card.transmit(COMMAND).unwrap(), [0x90, 0x00]);
+    });
+}
+
+/// A session does the work again from its set-up, and sends nothing twice that may have run.
+#[test]
+fn a_session_works_on_after_the_five_seconds() {
+    isolated(|| {
+        plug(&["R"]);
+        let context = Context::establish().unwrap();
+        let mut set_up = 0;
+        let (sender, set_ups) = mpsc::channel();
+        let mut session = Session::builder(&context)
+            .timeout(LIMIT)
+            .setup(move |card| {
+                set_up += 1;
+                sender.send(set_up).unwrap();
+                card.transmit(COMMAND).map(drop)
+            })
+            .open()
+            .unwrap();
+        let mut runs = 0;
+        let answer = session.run_restartable(|card| {
+            runs += 1;
+            card.transmit(COMMAND)?;
+            if runs == 1 {
+                five_seconds_pass();
+            }
+            card.transmit(COMMAND)
+        });
+        assert_eq!(answer.unwrap(), [0x90, 0x00]);
+        assert_eq!(runs, 2);
+        // When it was opened, when the work began, and after the reset.
+        assert_eq!(set_ups.try_iter().last(), Some(3));
+    });
+}
+
+/// The card of a process that ends without disconnecting is reset. No handle of this library is
+/// left to the end of the process: whatever is dropped disconnects first, and resets nothing.
+#[test]
+fn whatever_is_dropped_disconnects_and_resets_nothing() {
+    isolated(|| {
+        plug(&["R"]);
+        let context = Context::establish().unwrap();
+        let mut card = context.connect("R", ConnectOptions::new()).unwrap();
+        let reader = context.open_reader("R").unwrap();
+        let mut session = Session::builder(&context).timeout(LIMIT).open().unwrap();
+        session.run(|card| card.transmit(COMMAND)).unwrap();
+        drop(card.transaction().unwrap());
+        std::mem::forget(card.transaction().unwrap());
+        drop((card, reader, session, context));
+        wait_until(|world| world.open_handles() == (0, 0));
+        assert_eq!(world().resets, 0);
+    });
+}
+
+/// A call that was given up ends its connection by itself.
+#[test]
+fn what_was_given_up_disconnects_in_the_end() {
+    isolated(|| {
+        let mut card = card();
+        other_program_begins();
+        card.set_timeout(Some(Duration::from_millis(100)));
+        let error = card.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(!error.command_may_have_run());
+        drop(card);
+        other_program_ends(false);
+        wait_until(|world| world.open_handles() == (0, 0));
+        let world = world();
+        assert_eq!((world.resets, world.commands), (0, 0));
+    });
+}
+
+/// Another program ended without disconnecting, and Windows has reset its card.
+#[test]
+fn the_end_of_another_program_resets_its_card() {
+    isolated(|| {
+        let mut card = card();
+        let context = Context::establish().unwrap();
+        let mut session = Session::builder(&context).timeout(LIMIT).open().unwrap();
+        session.run(|card| card.transmit(COMMAND)).unwrap();
+        other_program_begins();
+        let waiting = thread::spawn(move || session.run(|card| card.transmit(COMMAND)));
+        wait_until(|world| world.blocked > 0);
+        other_program_ends(true);
+        assert_eq!(waiting.join().unwrap().unwrap(), [0x90, 0x00]);
+        let error = card.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CardReset);
+    });
+}
+
+/// A connection that asks for attributes gets all of them, whatever says "too small".
+#[test]
+fn a_buffer_that_is_too_small_grows() {
+    isolated(|| {
+        let mut card = card();
+        for code in [0x8010_0008, 122, 234] {
+            world().too_small = code;
+            let value = card.attribute(Attribute::VENDOR_NAME).unwrap();
+            assert_eq!(value.len(), 300, "{code:#X}");
+        }
+    });
+}
+
+/// The stand-in's driver uses the low 16 bits of a length, and refuses the length of an escape
+/// that does not fit CCID's.
+#[test]
+fn answers_are_received_in_buffers_that_every_driver_takes() {
+    isolated(|| {
+        let mut card = card();
+        assert_eq!(Card::MAX_ANSWER_LEN, 65_535);
+        for data in [0, 256, 65_533] {
+            let mut answer = vec![0xAA; data];
+            answer.extend([0x90, 0x00]);
+            world().answer = Some(answer.clone());
+            assert_eq!(card.transmit(COMMAND).unwrap(), answer);
+        }
+        let code = ControlCode::from_function(2048);
+        world().controls.insert(code.raw(), vec![0x55; 65_535]);
+        assert_eq!(card.control(code, &[]).unwrap().len(), 65_535);
+        assert_eq!(world().longest_buffer, 65_535);
+
+        // What does not fit is lost, not cut, and that it has run is said.
+        for data in 65_534..=65_536 {
+            world().answer = Some(vec![0xAA; data + 2]);
+            let error = card.transmit(COMMAND).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BufferTooSmall);
+            assert_eq!(error.needed_len(), Some(data + 2));
+            assert!(error.command_may_have_run());
+        }
+        world().answer = None;
+        assert_eq!(card.transmit(COMMAND).unwrap(), [0x90, 0x00]);
+    });
+}
+
+#[test]
+fn windows_refuses_protocols_as_it_says() {
+    isolated(|| {
+        plug(&["R"]);
+        let context = Context::establish().unwrap();
+        let t0 = ConnectOptions::new().protocols(Protocols::T0);
+        let error = context.connect("R", t0).unwrap_err();
+        assert_eq!(error.code(), ReturnCode::E_PROTO_MISMATCH);
+        assert_eq!(error.kind(), ErrorKind::ProtocolMismatch);
+        let exclusive = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+        let card = context.connect("R", exclusive.clone()).unwrap();
+        let error = context.connect("R", exclusive).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SharingViolation);
+        drop(card);
+    });
+}

@@ -1,0 +1,172 @@
+//! The service that is not there: Windows starts it with the first reader, and ends it some time
+//! after the last one.
+
+use std::thread;
+use std::time::Duration;
+
+use scard::{
+    CardFilter, Context, Error, ErrorKind, Event, MonitorOptions, Recovery, ReturnCode, Session,
+};
+use scard_on_windows as scard;
+use scard_testkit::isolated;
+
+use crate::world::{
+    NO_SERVICE, SERVICE_STOPPED, other_program_begins, plug, unplug, wait_until, world,
+};
+
+const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
+
+/// The ways in which Windows says that there is no service because there is no reader.
+const GONE: [(u32, u32); 4] = [
+    (NO_SERVICE, NO_SERVICE),
+    (SERVICE_STOPPED, SERVICE_STOPPED),
+    (SERVICE_STOPPED, NO_SERVICE),
+    // The service is starting or ending: the remote procedure call's code.
+    (1722, NO_SERVICE),
+];
+
+fn without_service((stopped, no_service): (u32, u32)) {
+    let mut world = world();
+    world.stopped = stopped;
+    world.no_service = no_service;
+}
+
+#[test]
+fn without_readers_the_list_of_readers_is_empty() {
+    isolated(|| {
+        plug(&["R"]);
+        let context = Context::establish().unwrap();
+        for codes in GONE {
+            unplug();
+            without_service(codes);
+            for context in [&context, &Context::lazy()] {
+                assert_eq!(context.readers().unwrap(), [""; 0], "{codes:X?}");
+                assert_eq!(context.readers_in("SCard$DefaultReaders").unwrap(), [""; 0]);
+                assert_eq!(context.reader_groups().unwrap(), [""; 0], "{codes:X?}");
+                assert!(context.reader_states().unwrap().is_empty(), "{codes:X?}");
+            }
+            plug(&["R"]);
+            assert_eq!(context.readers().unwrap(), ["R"], "{codes:X?}");
+            assert_eq!(context.reader_states().unwrap().len(), 1);
+        }
+    });
+}
+
+/// The error says what to do, which is not to start a service.
+#[test]
+fn no_service_means_plug_in_a_reader() {
+    isolated(|| {
+        for code in [NO_SERVICE, SERVICE_STOPPED] {
+            world().no_service = code;
+            let error = Context::establish().unwrap_err();
+            assert_eq!(error.code(), ReturnCode::from_raw(code));
+            assert_eq!(error.kind(), ErrorKind::ReaderGone);
+            assert_eq!(error.recovery(), Recovery::AttachReader);
+            let text = error.to_string();
+            assert!(text.contains("no reader"), "{text}");
+            let advice = error.advice();
+            assert!(advice.contains("reader"), "{advice}");
+            let error = Context::lazy().connect("R", scard::ConnectOptions::new());
+            assert_eq!(error.unwrap_err().recovery(), Recovery::AttachReader);
+        }
+    });
+}
+
+/// A program that starts before the first reader is there waits for it, and learns of it from
+/// Windows' event.
+#[test]
+fn the_first_reader_is_waited_for() {
+    isolated(|| {
+        for codes in GONE {
+            without_service(codes);
+            let context = Context::lazy();
+            let waiting = thread::spawn(move || context.wait_for_card(&CardFilter::new(), LIMIT));
+            wait_until(|world| world.started_events > 0);
+            plug(&["R"]);
+            let found = waiting.join().unwrap().unwrap();
+            assert_eq!(found.reader_name(), "R");
+            unplug();
+        }
+    });
+}
+
+#[test]
+fn a_wait_without_readers_says_that_there_was_none() {
+    isolated(|| {
+        let limit = Some(Duration::from_millis(200));
+        let error = Context::lazy()
+            .wait_for_card(&CardFilter::new(), limit)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(error.recovery(), Recovery::AttachReader);
+    });
+}
+
+/// Nothing is asked again and again while there is nothing.
+#[test]
+fn a_monitor_waits_calmly_for_readers() {
+    isolated(|| {
+        plug(&["R"]);
+        let context = Context::establish().unwrap();
+        let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
+        let mut next = || monitor.next_timeout(LIMIT.unwrap());
+        for codes in GONE {
+            assert!(matches!(next(), Some(Event::ReaderAttached { .. })));
+            assert!(matches!(next(), Some(Event::CardInserted { .. })));
+            without_service(codes);
+            unplug();
+            assert!(matches!(next(), Some(Event::ServiceLost { .. })));
+            assert!(matches!(next(), Some(Event::CardRemoved { .. })));
+            assert!(matches!(next(), Some(Event::ReaderDetached { .. })));
+            wait_until(|world| world.started_events > 0);
+            plug(&["R"]);
+            assert!(matches!(next(), Some(Event::ServiceRestored)));
+        }
+    });
+}
+
+/// Whatever a session does when the last reader is unplugged, it goes on with the next one.
+#[test]
+fn a_session_survives_the_end_of_the_service() {
+    isolated(|| {
+        for codes in GONE {
+            without_service(codes);
+            plug(&["R"]);
+            let context = Context::establish().unwrap();
+            let mut session = Session::builder(&context).timeout(LIMIT).open().unwrap();
+            let send = |card: &mut scard::SessionCard<'_>| card.transmit(&[0, 0, 0, 0]);
+            assert_eq!(session.run(send).unwrap(), [0x90, 0x00]);
+            // While it waits for another program: the call ends with SCARD_E_SYSTEM_CANCELLED.
+            other_program_begins();
+            let waiting = thread::spawn(move || session.run(send).map(|answer| (answer, session)));
+            wait_until(|world| world.blocked > 0);
+            unplug();
+            wait_until(|world| world.blocked == 0 && world.started_events > 0);
+            plug(&["R"]);
+            let (answer, mut session) = waiting.join().unwrap().unwrap();
+            assert_eq!(answer, [0x90, 0x00]);
+            // Between two pieces of work.
+            unplug();
+            plug(&["R"]);
+            assert_eq!(session.run(send).unwrap(), [0x90, 0x00]);
+            unplug();
+        }
+    });
+}
+
+#[test]
+fn the_end_of_the_service_is_no_cancellation() {
+    isolated(|| {
+        plug(&["R"]);
+        let context = Context::establish().unwrap();
+        let mut card = context.connect("R", scard::ConnectOptions::new()).unwrap();
+        other_program_begins();
+        let waiting = thread::spawn(move || card.transmit(&[0, 0, 0, 0]));
+        wait_until(|world| world.blocked > 0);
+        unplug();
+        let error: Error = waiting.join().unwrap().unwrap_err();
+        assert_eq!(error.code(), ReturnCode::E_SYSTEM_CANCELLED);
+        assert_eq!(error.kind(), ErrorKind::ServiceGone);
+        assert_eq!(error.recovery(), Recovery::ConnectAgain);
+    });
+}
