@@ -29,6 +29,15 @@ struct Known {
     uncertain: Vec<Vec<u8>>,
 }
 
+/// Ends the others, also when a signer panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn session(context: &Context) -> Card<state::Open> {
     let session = Session::builder(context).timeout(Some(Duration::from_secs(60)));
     Card::new(SessionBackend::new(session, OPENPGP)).unwrap()
@@ -69,13 +78,17 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
 
         let over = AtomicBool::new(false);
         let torn = AtomicU32::new(0);
+        // What reads the card before anything happens to it.
+        let cards: Vec<_> = (0..3u32)
+            .zip(std::iter::repeat_with(|| session(&context)))
+            .collect();
         let known = thread::scope(|scope| {
-            let signers: Vec<_> = (0..3)
-                .map(|signer| {
-                    let context = &context;
+            let _over = Over(&over);
+            let signers: Vec<_> = cards
+                .into_iter()
+                .map(|(signer, mut card)| {
                     scope.spawn(move || {
                         let mut known = Known::default();
-                        let mut card = session(context);
                         for number in 0..ROUNDS {
                             sign(&mut card, signer, number, &mut known);
                         }
@@ -128,9 +141,8 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
                     output(scan.args(["1", "pcsc_scan", "-n"]));
                 }
             });
-            let known: Vec<Known> = signers.into_iter().map(|s| s.join().unwrap()).collect();
-            over.store(true, Ordering::SeqCst);
-            known
+            let signers = signers.into_iter().map(|signer| signer.join().unwrap());
+            signers.collect::<Vec<Known>>()
         });
 
         let made: Vec<_> = known.iter().flat_map(|k| k.made.clone()).collect();
