@@ -266,17 +266,28 @@ mod tests {
         assert_ne!(cleaner, thread::current().id());
     }
 
+    /// A handle that is used when something is sent there.
+    fn aborted_when_told() -> (AbortHandle, Sender<()>) {
+        let (told, tell) = channel();
+        let abort = AbortHandle::new();
+        let aborted = abort.clone();
+        thread::spawn(move || tell.recv_timeout(LONG).map(|()| aborted.abort()));
+        (abort, told)
+    }
+
     #[test]
     fn a_caller_knows_what_it_permitted_before_it_left() {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
+        let (abort, permitted) = aborted_when_told();
         let left = worker.run(
             (),
-            in_a_moment(),
             None,
+            Some(&abort),
             &Pending::NotCounted,
             move |_, permit| {
                 assert!(permit.grant());
+                let _ = permitted.send(());
                 let _ = wait.recv();
             },
         );
@@ -288,14 +299,16 @@ mod tests {
     fn a_caller_knows_that_nothing_came_of_what_it_permitted() {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
+        let (abort, permitted) = aborted_when_told();
         let left = worker.run(
             (),
-            in_a_moment(),
             None,
+            Some(&abort),
             &Pending::NotCounted,
             move |_, permit| {
                 assert!(permit.grant());
                 permit.withdraw();
+                let _ = permitted.send(());
                 let _ = wait.recv();
             },
         );
