@@ -1,6 +1,6 @@
 //! The demonstration card.
 
-use super::{Parsed, Pin, ok, status};
+use super::{Parsed, Pin, challenge, ok, status};
 use crate::card::{Applet, Reply};
 
 /// A small ISO 7816-4 card, for demonstrations and first tests:
@@ -89,22 +89,19 @@ impl Default for IsoCard {
 
 impl Applet for IsoCard {
     fn process(&mut self, command: &[u8]) -> Reply {
-        let Some(command) = Parsed::new(command) else {
-            return status(0x6700);
-        };
-        if command.class != 0x00 {
-            return status(0x6E00);
-        }
         let Parsed {
-            p1_p2, data, le, ..
-        } = command;
-        match command.instruction {
+            instruction,
+            p1_p2,
+            data,
+            le,
+        } = match Parsed::new(command) {
+            Ok(command) => command,
+            Err(refusal) => return refusal,
+        };
+        match instruction {
             0xA4 => self.select(p1_p2, data),
-            0x84 => match le {
-                _ if p1_p2 != [0, 0] => status(0x6A86),
-                Some(le) => ok((1..=le).map(|n| n as u8).collect()),
-                None => status(0x6700),
-            },
+            0x84 if p1_p2 != [0, 0] => status(0x6A86),
+            0x84 => challenge(le),
             0x20 => self.verify(p1_p2, data),
             0xB0 => self.read_binary(p1_p2, le),
             _ => status(0x6D00),

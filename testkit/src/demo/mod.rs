@@ -10,9 +10,8 @@ pub use piv::PivCard;
 
 use crate::card::Reply;
 
-/// A command with short or extended lengths.
+/// A command of class 00 with short or extended lengths.
 struct Parsed<'a> {
-    class: u8,
     instruction: u8,
     p1_p2: [u8; 2],
     data: &'a [u8],
@@ -21,18 +20,33 @@ struct Parsed<'a> {
 }
 
 impl<'a> Parsed<'a> {
-    /// `None` where the lengths do not fit.
-    fn new(command: &'a [u8]) -> Option<Self> {
+    /// Or what refuses another class, and lengths that do not fit.
+    fn new(command: &'a [u8]) -> Result<Self, Reply> {
+        let wrong_length = || status(0x6700);
         let [class, instruction, p1, p2, body @ ..] = command else {
-            return None;
+            return Err(wrong_length());
         };
+        let (data, le) = Self::body(body).ok_or_else(wrong_length)?;
+        if *class != 0x00 {
+            return Err(status(0x6E00));
+        }
+        Ok(Self {
+            instruction: *instruction,
+            p1_p2: [*p1, *p2],
+            data,
+            le,
+        })
+    }
+
+    /// The data, and how much is expected. `None` where the lengths do not fit.
+    fn body(body: &'a [u8]) -> Option<(&'a [u8], Option<usize>)> {
         let short = |le: u8| if le == 0 { 256 } else { usize::from(le) };
         let long = |le: [u8; 2]| match u16::from_be_bytes(le) {
             0 => 65_536,
             le => le.into(),
         };
         // Nothing | Le | Lc data | Lc data Le, and the same with lengths of two bytes.
-        let (data, le) = match body {
+        Some(match body {
             [] => (&[][..], None),
             [le] => (&[][..], Some(short(*le))),
             [0, high, low] => (&[][..], Some(long([*high, *low]))),
@@ -49,14 +63,15 @@ impl<'a> Parsed<'a> {
                 (data, [le]) => (data, Some(short(*le))),
                 _ => return None,
             },
-        };
-        Some(Self {
-            class: *class,
-            instruction: *instruction,
-            p1_p2: [*p1, *p2],
-            data,
-            le,
         })
+    }
+}
+
+/// GET CHALLENGE, with numbers that a test can foresee.
+fn challenge(le: Option<usize>) -> Reply {
+    match le {
+        Some(le) => ok((1..=le).map(|n| n as u8).collect()),
+        None => status(0x6700),
     }
 }
 
@@ -160,8 +175,10 @@ mod tests {
 
     #[test]
     fn commands_are_read_with_lengths_of_both_kinds() {
-        let parts =
-            |command: &[u8]| Parsed::new(command).map(|parsed| (parsed.data.to_vec(), parsed.le));
+        let parts = |command: &[u8]| {
+            let parsed = Parsed::new(command).ok()?;
+            Some((parsed.data.to_vec(), parsed.le))
+        };
         for (command, expected) in [
             (&[0, 0xCA, 0, 0][..], (vec![], None)),
             (&[0, 0xCA, 0, 0, 0], (vec![], Some(256))),

@@ -1,6 +1,6 @@
 //! A demonstration card of OpenPGP.
 
-use super::{Parsed, Pin, Rest, ok, status, tlv};
+use super::{Parsed, Pin, Rest, challenge, ok, status, tlv};
 use crate::card::{Applet, Reply};
 
 /// What looks like an OpenPGP card, version 3.4, without any cryptography:
@@ -141,16 +141,16 @@ impl Default for OpenPgpCard {
 
 impl Applet for OpenPgpCard {
     fn process(&mut self, command: &[u8]) -> Reply {
-        let Some(command) = Parsed::new(command) else {
-            return status(0x6700);
-        };
-        if command.class != 0x00 {
-            return status(0x6E00);
-        }
         let Parsed {
-            p1_p2, data, le, ..
-        } = command;
-        match (command.instruction, p1_p2) {
+            instruction,
+            p1_p2,
+            data,
+            le,
+        } = match Parsed::new(command) {
+            Ok(command) => command,
+            Err(refusal) => return refusal,
+        };
+        match (instruction, p1_p2) {
             (0xA4, [0x04, _]) => {
                 if data.len() < 6 || !Self::AID.starts_with(data) {
                     return status(0x6A82);
@@ -166,10 +166,7 @@ impl Applet for OpenPgpCard {
                 None => status(0x6A88),
             },
             (0x20, reference) => self.verify(reference, data),
-            (0x84, _) => match le {
-                Some(le) => ok((1..=le).map(|n| n as u8).collect()),
-                None => status(0x6700),
-            },
+            (0x84, _) => challenge(le),
             (0x2A, [0x9E, 0x9A]) => self.sign(data),
             _ => status(0x6D00),
         }

@@ -93,16 +93,16 @@ impl Default for PivCard {
 
 impl Applet for PivCard {
     fn process(&mut self, command: &[u8]) -> Reply {
-        let Some(command) = Parsed::new(command) else {
-            return status(0x6700);
-        };
-        if command.class != 0x00 {
-            return status(0x6E00);
-        }
         let Parsed {
-            p1_p2, data, le, ..
-        } = command;
-        match (command.instruction, p1_p2) {
+            instruction,
+            p1_p2,
+            data,
+            le,
+        } = match Parsed::new(command) {
+            Ok(command) => command,
+            Err(refusal) => return refusal,
+        };
+        match (instruction, p1_p2) {
             (0xA4, [0x04, _]) => self.select(data, le),
             (0xC0, _) => self.rest.more(le),
             _ if !self.selected => status(0x6985),
