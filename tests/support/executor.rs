@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -92,6 +92,40 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Ready(output) => return output,
             Poll::Pending => woken.wait(),
         }
+    }
+}
+
+/// A task of tokio that ticks: whether the executor goes on.
+pub struct Ticks {
+    count: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Ticks {
+    pub fn start() -> Ticks {
+        let count = Arc::new(AtomicUsize::new(0));
+        let ticked = Arc::clone(&count);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                ticked.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Ticks { count, task }
+    }
+
+    /// Waits for so many further ones.
+    pub async fn go_on(&self, more: usize) {
+        let until = self.count.load(Ordering::SeqCst) + more;
+        while self.count.load(Ordering::SeqCst) < until {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -119,33 +119,17 @@ fn the_executor_goes_on_while_a_card_is_stuck() {
         let mut holder = fixture.connect();
         let held = holder.transaction().unwrap();
         current_thread().block_on(async {
-            let ticks = Arc::new(AtomicUsize::new(0));
-            let ticking = tokio::spawn({
-                let ticks = Arc::clone(&ticks);
-                async move {
-                    loop {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                        ticks.fetch_add(1, Ordering::SeqCst);
-                    }
-                }
-            });
-            let on = async |more: usize| {
-                let until = ticks.load(Ordering::SeqCst) + more;
-                while ticks.load(Ordering::SeqCst) < until {
-                    tokio::task::yield_now().await;
-                }
-            };
+            let ticks = Ticks::start();
             let (context, name) = (context(&fixture), fixture.reader.clone());
             let waiting = tokio::spawn(async move {
                 let mut card = context.connect(&name, ConnectOptions::new()).await?;
                 card.transmit(COMMAND).await
             });
-            on(20).await;
+            ticks.go_on(20).await;
             assert!(!waiting.is_finished());
             drop(held);
             assert_eq!(waiting.await.unwrap().unwrap(), OK);
-            on(20).await;
-            ticking.abort();
+            ticks.go_on(20).await;
         });
     });
 }

@@ -6,7 +6,6 @@ mod changes;
 mod held;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -387,22 +386,7 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
         let fixture = fixture_with(card());
         let unused = usage_at_rest(&fixture);
         current_thread().block_on(async {
-            let ticks = Arc::new(AtomicUsize::new(0));
-            let ticking = tokio::spawn({
-                let ticks = Arc::clone(&ticks);
-                async move {
-                    loop {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                        ticks.fetch_add(1, Ordering::SeqCst);
-                    }
-                }
-            });
-            let on = async |more: usize| {
-                let until = ticks.load(Ordering::SeqCst) + more;
-                while ticks.load(Ordering::SeqCst) < until {
-                    tokio::task::yield_now().await;
-                }
-            };
+            let ticks = Ticks::start();
             let (mut session, told) = open(&fixture).await;
             fixture.sandbox.reader(0).remove().unwrap();
             let running = tokio::spawn(async move {
@@ -410,7 +394,7 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
                 session
             });
             told.wait(&SessionEvent::WaitingForCard).await;
-            on(20).await;
+            ticks.go_on(20).await;
             let inserted = fixture.sandbox.reader(0).insert(&fixture.card);
             inserted.unwrap();
             let mut session = running.await.unwrap();
@@ -419,7 +403,7 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
             let stuck = session.run(|card| card.transmit(COMMAND));
             assert!(tokio::time::timeout(LIMIT, stuck).await.is_err());
             drop(session);
-            on(20).await;
+            ticks.go_on(20).await;
             fixture.sandbox.resume().unwrap();
             // Without a deadline the end of the connection has none, either. One that has a
             // thread, and one that has had none so far.
@@ -429,9 +413,8 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
             let unused = AsyncSession::from(unused);
             fixture.sandbox.pause().unwrap();
             drop((used, unused));
-            on(20).await;
+            ticks.go_on(20).await;
             fixture.sandbox.resume().unwrap();
-            ticking.abort();
         });
         assert_becomes(&fixture, &unused);
     });
