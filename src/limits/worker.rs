@@ -266,54 +266,41 @@ mod tests {
         assert_ne!(cleaner, thread::current().id());
     }
 
-    /// A handle that is used when something is sent there.
-    fn aborted_when_told() -> (AbortHandle, Sender<()>) {
-        let (told, tell) = channel();
+    /// What is left of a call whose caller leaves after it has done this with its permit.
+    fn left_after(permitted: impl FnOnce(&Permit<'_>) + Send + 'static) -> Abandoned {
+        let worker = Worker::start().unwrap();
+        let (go_on, wait) = channel::<()>();
+        let (tell, told) = channel();
         let abort = AbortHandle::new();
         let aborted = abort.clone();
-        thread::spawn(move || tell.recv_timeout(LONG).map(|()| aborted.abort()));
-        (abort, told)
+        thread::spawn(move || told.recv_timeout(LONG).map(|()| aborted.abort()));
+        let left = worker.run(
+            (),
+            None,
+            Some(&abort),
+            &Pending::NotCounted,
+            move |_, permit| {
+                permitted(permit);
+                let _ = tell.send(());
+                let _ = wait.recv();
+            },
+        );
+        drop(go_on);
+        left.err().unwrap()
     }
 
     #[test]
     fn a_caller_knows_what_it_permitted_before_it_left() {
-        let worker = Worker::start().unwrap();
-        let (go_on, wait) = channel::<()>();
-        let (abort, permitted) = aborted_when_told();
-        let left = worker.run(
-            (),
-            None,
-            Some(&abort),
-            &Pending::NotCounted,
-            move |_, permit| {
-                assert!(permit.grant());
-                let _ = permitted.send(());
-                let _ = wait.recv();
-            },
-        );
-        assert!(left.err().unwrap().permitted);
-        drop(go_on);
+        assert!(left_after(|permit| assert!(permit.grant())).permitted);
     }
 
     #[test]
     fn a_caller_knows_that_nothing_came_of_what_it_permitted() {
-        let worker = Worker::start().unwrap();
-        let (go_on, wait) = channel::<()>();
-        let (abort, permitted) = aborted_when_told();
-        let left = worker.run(
-            (),
-            None,
-            Some(&abort),
-            &Pending::NotCounted,
-            move |_, permit| {
-                assert!(permit.grant());
-                permit.withdraw();
-                let _ = permitted.send(());
-                let _ = wait.recv();
-            },
-        );
-        assert!(!left.err().unwrap().permitted);
-        drop(go_on);
+        let left = left_after(|permit| {
+            assert!(permit.grant());
+            permit.withdraw();
+        });
+        assert!(!left.permitted);
     }
 
     #[test]
