@@ -53,13 +53,17 @@ impl Card {
     /// already is not made, and the card is not abandoned.
     ///
     /// ```no_run
-    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
     /// use std::time::Duration;
+    /// use scard::Command;
+    /// use scard::apdu::ExchangeError;
     ///
-    /// let answer = card.within(Duration::from_secs(2), |card| {
+    /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+    /// let get_challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
+    /// let challenge = card.within(Duration::from_secs(2), |card| -> Result<_, ExchangeError> {
     ///     let mut transaction = card.transaction()?;
-    ///     transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
-    ///     transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")
+    ///     transaction.exchange(&select)?.ok()?;
+    ///     Ok(transaction.exchange(&get_challenge)?.ok()?)
     /// })?;
     /// # Ok(())
     /// # }

@@ -266,11 +266,9 @@ impl Card {
     ///         // Nothing was sent. The card has lost its state: selected application,
     ///         // verified PIN.
     ///         card.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)?;
-    ///         card.transmit(&command)?;
+    ///         println!("{:02X?}", card.transmit(&command)?);
     ///     }
-    ///     answer => {
-    ///         answer?;
-    ///     }
+    ///     answer => println!("{:02X?}", answer?),
     /// }
     /// # Ok(())
     /// # }
@@ -324,12 +322,13 @@ impl Card {
     /// Corresponds to `SCardBeginTransaction`. Waits while another program holds a transaction.
     ///
     /// ```no_run
-    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
-    /// use scard::Disposition;
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::{Command, Disposition};
     ///
     /// let mut transaction = card.transaction()?;
-    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
-    /// transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")?;
+    /// transaction.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?.ok()?;
+    /// let challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
+    /// println!("{:02X?}", transaction.exchange(&challenge)?.ok()?);
     /// transaction.end(Disposition::Leave)?;
     /// # Ok(())
     /// # }
@@ -353,11 +352,11 @@ impl Card {
     /// another program may have selected one of its own.
     ///
     /// ```no_run
-    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
-    /// use scard::Protocols;
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::{Command, Protocols};
     ///
     /// let mut transaction = card.transaction_acknowledging_reset(Protocols::ANY)?;
-    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    /// transaction.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?.ok()?;
     /// if transaction.was_reset() {
     ///     // Verify the PIN again.
     /// }

@@ -325,8 +325,13 @@ impl fmt::Display for Error {
     }
 }
 
+/// What [`Display`](fmt::Display) prints, because `main` prints with `{:?}` what it returns; the
+/// alternate `{:#?}` has everything that is known, field by field.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
         let mut debug = f.debug_struct("Error");
         debug
             .field("operation", &self.operation())
@@ -391,16 +396,24 @@ mod tests {
     }
 
     #[test]
-    fn debug_tells_everything_that_is_known() {
+    fn debug_is_readable_and_tells_everything_if_asked() {
         let reader = ReaderName::new("R").unwrap();
         let error = Error::on_reader(Operation::Transmit, ReturnCode::W_RESET_CARD, &reader);
-        assert_eq!(
-            format!("{error:?}"),
-            "Error { operation: Transmit, \
-             code: ReturnCode(SCARD_W_RESET_CARD, 0x80100068), reader_name: Some(\"R\"), \
-             kind: CardReset, recovery: Reconnect, origin: Service, \
-             description: \"the card was reset\", command_may_have_run: false }"
-        );
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let boxed: BoxError = error.clone().into();
+        assert_eq!(format!("{boxed:?}"), error.to_string());
+        let all = format!("{error:#?}");
+        let fields: Vec<&str> = all.lines().map(str::trim).collect();
+        for field in [
+            "operation: Transmit,",
+            "kind: CardReset,",
+            "recovery: Reconnect,",
+            "origin: Service,",
+            "description: \"the card was reset\",",
+            "command_may_have_run: false,",
+        ] {
+            assert!(fields.contains(&field), "{all}");
+        }
     }
 
     #[test]

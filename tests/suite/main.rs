@@ -47,6 +47,7 @@ mod names;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod pins;
+mod recipes;
 mod reconnect;
 mod session;
 mod session_async;
