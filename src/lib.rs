@@ -124,6 +124,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(feature = "library"))]
+compile_error!("scard needs a way to the smart-card service: enable the feature `library`");
+
 pub mod apdu;
 pub mod atr;
 pub mod attributes;

@@ -20,9 +20,10 @@ use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::pause::Pause;
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
+use crate::service::Address;
 use crate::sync::{Mutex, lock, now};
 use crate::trace;
-use crate::values::{Disposition, Protocols, ReaderName, Scope};
+use crate::values::{Disposition, Protocols, ReaderName};
 
 /// How long the end of a transaction or connection is waited for when there is no time left.
 const GRACE: Duration = Duration::from_millis(10);
@@ -130,7 +131,7 @@ struct Prevented(Option<Arc<Mutex<Option<Error>>>>);
 
 /// A connect that was not made yet.
 pub(crate) struct Opening {
-    pub(crate) scope: Scope,
+    pub(crate) address: Address,
     pub(crate) reader: ReaderName,
     pub(crate) access: Access,
     pub(crate) protocols: Protocols,
@@ -160,13 +161,13 @@ impl Opening {
         &self,
         prevented: &Prevented,
     ) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + use<> + 'static {
-        let (scope, reader, access) = (self.scope, self.reader.clone(), self.access);
+        let (address, reader, access) = (self.address.clone(), self.reader.clone(), self.access);
         let (protocols, prevented) = (self.protocols, prevented.clone());
         let (end, abort) = (self.limits.deadline(), self.limits.abort.clone());
         move |(), permit| {
             let mut pause = Pause::default();
             loop {
-                let error = match Connection::open(permit, scope, &reader, access, protocols) {
+                let error = match Connection::open(permit, &address, &reader, access, protocols) {
                     Ok(connection) => return Ok(connection),
                     Err(error) => error,
                 };

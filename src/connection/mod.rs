@@ -19,12 +19,12 @@ use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
 use crate::limits::Permit;
-use crate::service::{self, CardHandle, Failure, Process, ProtocolInfo};
+use crate::service::{self, Address, CardHandle, ContextHandle, Failure, Process};
 use crate::trace;
-use crate::values::{CardStatus, Protocols, ReaderName, Scope, ShareMode, split_multi_string};
+use crate::values::{CardStatus, Protocols, ReaderName, ShareMode, split_multi_string};
 
 pub(crate) use agreed::{Access, Agreed};
-pub(crate) use context::OwnedContext;
+pub(crate) use context::{OwnedContext, SharedContext};
 
 /// Whether the answers of a context can no longer be told apart after this failure.
 ///
@@ -85,8 +85,8 @@ pub(crate) struct Connection {
     reader: ReaderName,
     agreed: Agreed,
     access: Access,
-    /// The protocol, as commands are sent with it.
-    protocol_info: ProtocolInfo,
+    /// The protocol that commands are sent with.
+    protocol: u32,
     in_transaction: bool,
     /// A reset was acknowledged, and no caller knows of it yet.
     unreported_reset: bool,
@@ -129,7 +129,7 @@ impl Connection {
     /// `SCardConnect`, in a new context. It is not begun for a caller that has left.
     pub(crate) fn open(
         permit: &Permit<'_>,
-        scope: Scope,
+        address: &Address,
         reader: &ReaderName,
         access: Access,
         protocols: Protocols,
@@ -138,7 +138,8 @@ impl Connection {
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED));
         }
-        let context = OwnedContext::establish(scope).map_err(|error| error.with_reader(reader))?;
+        let context = OwnedContext::establish(address);
+        let mut context = context.map_err(|error| error.with_reader(reader))?;
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED));
         }
@@ -162,7 +163,7 @@ impl Connection {
             reader: reader.clone(),
             agreed,
             access,
-            protocol_info: ProtocolInfo::of(connected.protocol),
+            protocol: connected.protocol,
             in_transaction: false,
             unreported_reset: false,
             unacknowledged: None,
@@ -188,9 +189,9 @@ impl Connection {
 
     /// Makes a call on the handle, unless a reset waits to be acknowledged.
     fn call<T, F: Into<Failure> + trace::Code>(
-        &self,
+        &mut self,
         operation: Operation,
-        call: impl FnOnce(CardHandle) -> Result<T, F>,
+        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, F>,
     ) -> Result<T> {
         match self.unacknowledged {
             None => {
@@ -203,11 +204,12 @@ impl Connection {
 
     /// Makes a call on the handle, and tells of it.
     fn make<T, F: trace::Code>(
-        &self,
+        &mut self,
         operation: Operation,
-        call: impl FnOnce(CardHandle) -> Result<T, F>,
+        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, F>,
     ) -> Result<T, F> {
-        trace::call(operation, Some(&self.reader), || call(self.handle))
+        let (context, handle) = (self.context.handle(), self.handle);
+        trace::call(operation, Some(&self.reader), || call(context, handle))
     }
 
     #[cold]
@@ -215,7 +217,7 @@ impl Connection {
         Error::on_reader(operation, failure, &self.reader)
     }
 
-    pub(crate) fn status(&self) -> Result<CardStatus> {
+    pub(crate) fn status(&mut self) -> Result<CardStatus> {
         let status = self.call(Operation::Status, service::status)?;
         let (state, event_count) = Platform::CURRENT.card_state(status.state);
         Ok(CardStatus {
@@ -253,8 +255,8 @@ impl Connection {
     /// be told.
     #[inline]
     pub(crate) fn send(&mut self, command: &[u8]) -> Result<&[u8]> {
-        let (handle, received) = (self.handle, self.received.0.as_mut_slice());
-        match service::transmit(handle, &self.protocol_info, command, received) {
+        let (context, received) = (self.context.handle(), self.received.0.as_mut_slice());
+        match service::transmit(context, self.handle, self.protocol, command, received) {
             Ok(len) => Ok(received.get(..len).unwrap_or_default()),
             Err(failure) => {
                 let (agreed, ready) = (&mut self.agreed, &mut self.ready);
@@ -277,10 +279,10 @@ impl Connection {
             self.received = ReceiveBuffer::new();
             self.get_ready();
         }
-        let (handle, protocol) = (self.handle, &self.protocol_info);
+        let (context, handle, protocol) = (self.context.handle(), self.handle, self.protocol);
         let sent = match self.unacknowledged {
             None => trace::transmit(&self.reader, command, &mut self.received.0, |received| {
-                service::transmit(handle, protocol, &command, received)
+                service::transmit(context, handle, protocol, &command, received)
             }),
             Some(code) => Err(code.into()),
         };

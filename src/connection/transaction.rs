@@ -137,9 +137,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn make_end_transaction(&self, disposition: Disposition) -> Result<(), ReturnCode> {
-        self.make(Operation::EndTransaction, |handle| {
-            service::end_transaction(handle, disposition.raw())
+    pub(super) fn make_end_transaction(
+        &mut self,
+        disposition: Disposition,
+    ) -> Result<(), ReturnCode> {
+        self.make(Operation::EndTransaction, |context, handle| {
+            service::end_transaction(context, handle, disposition.raw())
         })
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{Context, Inner, within};
 use crate::channel::Limits;
-use crate::connection::OwnedContext;
+use crate::connection::{OwnedContext, SharedContext};
 use crate::error::{Operation, Result};
 use crate::limits::{Pending, Permit};
+use crate::service::Address;
 use crate::sync::Mutex;
 use crate::values::Scope;
 
@@ -27,7 +28,7 @@ use crate::values::Scope;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
 pub struct ContextOptions {
-    pub(super) scope: Scope,
+    pub(super) address: Address,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -39,7 +40,7 @@ impl ContextOptions {
 
     /// Which resource manager it is.
     pub fn scope(mut self, scope: Scope) -> ContextOptions {
-        self.scope = scope;
+        self.address.scope = scope;
         self
     }
 
@@ -90,8 +91,8 @@ impl ContextOptions {
         impl FnOnce(&Permit<'_>) -> Result<OwnedContext> + Send + use<>,
     ) {
         let limits = Limits::new(self.timeout, None).counted_by(&Pending::OfProcess);
-        let scope = self.scope;
-        (limits, move |_| OwnedContext::establish(scope))
+        let address = self.address.clone();
+        (limits, move |_| OwnedContext::establish(&address))
     }
 
     pub(super) fn context(self, context: Option<OwnedContext>) -> Context {
@@ -99,7 +100,7 @@ impl ContextOptions {
         Context(Arc::new(Inner {
             options: self,
             limits,
-            current: Mutex::new(context.map(Arc::new)),
+            current: Mutex::new(context.map(|it| Arc::new(SharedContext::new(it)))),
             is_hurried: AtomicBool::new(false),
             #[cfg(feature = "async")]
             detached: AtomicBool::new(false),

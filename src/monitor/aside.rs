@@ -10,9 +10,9 @@ use super::thread::{Ended, Shared, Stoppable, WaitControl};
 use super::watcher::ROUND;
 use crate::codes::Platform;
 use crate::look::{Lookout, reader_states_of};
-use crate::service::ReaderQuery;
+use crate::service::{Address, ReaderQuery};
 use crate::sync::{Mutex, global, lock, thread};
-use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState, Scope};
+use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
 /// How many readers are remembered at most.
 const MAX_REMEMBERED: usize = 64;
@@ -58,8 +58,8 @@ impl Aside {
     }
 
     /// Looks at this reader, in which no card is mute any more.
-    pub(super) fn has_changed(&self, scope: Scope, reader: &ReaderName) {
-        let states = reader_states_of(scope, |name| name == reader);
+    pub(super) fn has_changed(&self, address: &Address, reader: &ReaderName) {
+        let states = reader_states_of(address, |name| name == reader);
         let state = states.ok().and_then(|mut states| states.pop());
         let is_known = |state: &ReaderState| !state.flags().contains(ReaderFlags::UNKNOWN);
         let state = state.filter(is_known);
@@ -102,7 +102,7 @@ pub(super) fn watch_aside(shared: &Arc<Shared>, reader: &ReaderName, state: u32)
     let (name, control) = (reader.clone(), Arc::clone(&waiting));
     let watch = move || {
         let source = Stoppable {
-            scope: ended.shared().scope(),
+            address: ended.shared().address().clone(),
             waiting: Arc::clone(&control),
         };
         let seen = look(&source, &name, state);

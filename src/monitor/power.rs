@@ -95,8 +95,8 @@ fn power_up(shared: &Arc<Shared>, reader: &ReaderName, over: &AbortHandle) {
             return;
         }
         let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
-        let scope = shared.scope();
-        let error = match Connection::open(&permit, scope, reader, access, Protocols::ANY) {
+        let address = shared.address();
+        let error = match Connection::open(&permit, address, reader, access, Protocols::ANY) {
             Ok(_) => {
                 tracing::debug!(%reader, attempt, "a mute card was powered up");
                 return shared.has_changed(reader);

@@ -14,11 +14,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::Failure;
 use crate::codes::{Platform, ReturnCode};
+use crate::service::Failure;
 
 /// The one of this process.
-pub(super) static READERS: Table = Table::new();
+pub(in crate::service) static READERS: Table = Table::new();
 
 /// How often one question is asked at most. Two answers nearly always agree, and two of three if
 /// readers come and go in step with the calls.
@@ -38,7 +38,7 @@ const EPOCH: usize = 1 << (usize::BITS / 2);
 
 /// Counts the calls that use the table.
 #[derive(Debug)]
-pub(super) struct Table(AtomicUsize);
+pub(in crate::service) struct Table(AtomicUsize);
 
 /// How far an answer can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Table {
 
     /// In a forked child: none of the others is here.
     #[cfg_attr(not(unix), allow(dead_code))]
-    pub(super) fn forget_others(&self) {
+    pub(in crate::service) fn forget_others(&self) {
         self.0.store(0, Ordering::Release);
     }
 
