@@ -2,7 +2,8 @@
 //! say what to do.
 //!
 //! `scard` talks to the smart-card service of the platform: winscard on Windows, pcsc-lite
-//! on Linux and BSD, PCSC.framework on macOS.
+//! on Linux and BSD, PCSC.framework on macOS. With the feature `socket` it can talk to pcsc-lite's
+//! daemon itself, without any C library: see `ContextOptions::socket`.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -110,7 +111,7 @@
 //!
 //! A process may fork and end at any time, also while other threads are in a call: a child never
 //! waits for a thread that only its parent has, and an [`AbortHandle`] that is used in it stops
-//! nothing of its parent. On pcsc-lite:
+//! nothing of its parent. With the library of pcsc-lite:
 //!
 //! - A fork takes 2 ms more while another thread is in a call that may wait (a [`Monitor`] always
 //!   is), and up to 250 ms more while one waits for a service that hangs, or for a driver that
@@ -124,8 +125,14 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(feature = "library"))]
-compile_error!("scard needs a way to the smart-card service: enable the feature `library`");
+#[cfg(not(any(
+    feature = "library",
+    all(feature = "socket", unix, not(target_vendor = "apple"))
+)))]
+compile_error!(
+    "scard needs a way to the smart-card service: enable its feature `library`, or, on Linux and \
+     BSD, `socket`"
+);
 
 pub mod apdu;
 pub mod atr;

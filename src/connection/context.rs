@@ -3,7 +3,7 @@
 use super::numbers;
 use crate::codes::ReturnCode;
 use crate::error::{Error, Operation, Result};
-use crate::service::{self, Address, Canceller, ContextHandle, Process};
+use crate::service::{self, Address, Canceller, ContextHandle, Failure, Process};
 use crate::sync::Turn;
 use crate::trace;
 
@@ -25,7 +25,7 @@ impl OwnedContext {
         let establish = || {
             let handle = service::establish_context(address)?;
             numbers::add_context(&handle)?;
-            Ok::<_, ReturnCode>(handle)
+            Ok::<_, Failure>(handle)
         };
         match trace::call(Operation::EstablishContext, None, establish) {
             Ok(handle) => Ok(OwnedContext {
@@ -33,7 +33,7 @@ impl OwnedContext {
                 process,
                 released: false,
             }),
-            Err(code) => Err(Error::new(Operation::EstablishContext, code)),
+            Err(failure) => Err(Error::new(Operation::EstablishContext, failure)),
         }
     }
 
@@ -42,7 +42,7 @@ impl OwnedContext {
     }
 
     /// What ends a wait in it.
-    pub(crate) fn canceller(&self) -> Canceller {
+    pub(crate) fn canceller(&mut self) -> Canceller {
         self.handle.canceller()
     }
 

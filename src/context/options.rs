@@ -1,5 +1,7 @@
 //! How a context is established.
 
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crate::connection::{OwnedContext, SharedContext};
 use crate::error::{Operation, Result};
 use crate::limits::{Pending, Permit};
 use crate::service::Address;
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use crate::service::Way;
 use crate::sync::Mutex;
 use crate::values::Scope;
 
@@ -41,6 +45,39 @@ impl ContextOptions {
     /// Which resource manager it is.
     pub fn scope(mut self, scope: Scope) -> ContextOptions {
         self.address.scope = scope;
+        self
+    }
+
+    /// Speaks to pcsc-lite's daemon itself, in the protocol of its socket, instead of through its C
+    /// library: for this context, and every card, reader, monitor and session that comes from it.
+    /// Without the feature `library`, all contexts do.
+    ///
+    /// The socket is the one that the environment variable `PCSCLITE_CSOCK_NAME` names, or
+    /// `/run/pcscd/pcscd.comm` (`/var/run/pcscd/pcscd.comm` but on Linux). The variable is ignored in
+    /// a program that runs with other rights than those of the user who started it.
+    ///
+    /// Calls, codes and their meaning are the same.
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
+    pub fn socket(mut self) -> ContextOptions {
+        self.address.way = Way::Socket(None);
+        self
+    }
+
+    /// The same with another socket, so that one program can use several services.
+    ///
+    /// ```no_run
+    /// use scard::ContextOptions;
+    ///
+    /// let context = ContextOptions::new()
+    ///     .socket_path("/run/other/pcscd.comm")
+    ///     .establish()?;
+    /// # Ok::<(), scard::Error>(())
+    /// ```
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
+    pub fn socket_path(mut self, path: impl AsRef<Path>) -> ContextOptions {
+        self.address.way = Way::Socket(Some(path.as_ref().into()));
         self
     }
 

@@ -18,6 +18,7 @@
 #![cfg_attr(not(unix), allow(dead_code))]
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "library")]
 use super::library::gate;
@@ -31,6 +32,15 @@ struct Forking {
     #[cfg(feature = "library")]
     library_is_empty: bool,
     locks_are_free: bool,
+}
+
+/// Set in a child that cannot go on.
+static IS_OF_NO_USE: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is a child in which no call can be made.
+#[cfg_attr(not(feature = "socket"), allow(dead_code))]
+pub(super) fn is_of_no_use() -> bool {
+    IS_OF_NO_USE.load(Ordering::Relaxed)
 }
 
 thread_local! {
@@ -85,6 +95,7 @@ pub(super) fn after_in_child() {
     gate::begin_anew(fork.library_is_empty);
     if !(locks::begin_anew() && fork.locks_are_free) {
         // Which lock, is not known. Calls are refused rather than made on what it guards.
+        IS_OF_NO_USE.store(true, Ordering::Relaxed);
         #[cfg(feature = "library")]
         gate::give_up();
     }

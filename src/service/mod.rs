@@ -2,22 +2,33 @@
 //!
 //! What goes in and comes out is numbers and bytes: handles that only this module makes, `u32`,
 //! [`ReturnCode`]. Who may call what, and when, is decided above. Behind it stands what makes the
-//! calls, chosen for each context: [`library`], the system's PC/SC library.
+//! calls, chosen for each context: `library`, the system's PC/SC library, or `socket`, which speaks to
+//! pcsc-lite's daemon itself.
 //!
 //! All of the unsafe code of `scard` is here: the calls of C's functions, and the handlers of forks
 //! in [`process`].
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fmt;
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use std::path::Path;
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use std::sync::Arc;
 
 use crate::codes::ReturnCode;
 use crate::values::{Atr, Scope};
 
 mod fork;
 mod gate;
+#[cfg(feature = "library")]
 mod library;
 mod locks;
+#[cfg_attr(windows, allow(dead_code))]
+mod names;
 mod process;
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+mod socket;
 mod started;
 
 #[cfg(unix)]
@@ -33,26 +44,55 @@ pub(crate) const MAX_APDU_LEN: usize = 65_548;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Address {
     pub(crate) scope: Scope,
+    pub(crate) way: Way,
+}
+
+/// Which implementation it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    #[cfg(feature = "library")]
+    Library,
+    /// At this path, or where the environment or the system says.
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    Socket(Option<Arc<Path>>),
+}
+
+impl Default for Way {
+    fn default() -> Way {
+        #[cfg(feature = "library")]
+        return Way::Library;
+        #[cfg(not(feature = "library"))]
+        return Way::Socket(None);
+    }
 }
 
 /// An established context.
 #[derive(Debug)]
 pub(crate) enum ContextHandle {
+    #[cfg(feature = "library")]
     Library(library::Context),
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    Socket(Box<socket::Client>),
 }
 
 impl ContextHandle {
     /// The number that the service gave it, if it is what the context is found by.
     pub(crate) fn looked_up_number(&self) -> Option<u64> {
         match self {
+            #[cfg(feature = "library")]
             ContextHandle::Library(context) => context.looked_up_number(),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(_) => None,
         }
     }
 
     /// What ends a wait in this context.
-    pub(crate) fn canceller(&self) -> Canceller {
+    pub(crate) fn canceller(&mut self) -> Canceller {
         match self {
+            #[cfg(feature = "library")]
             ContextHandle::Library(context) => Canceller::Library(*context),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => Canceller::Socket(client.canceller()),
         }
     }
 }
@@ -60,7 +100,11 @@ impl ContextHandle {
 /// What ends a wait for a change, from another thread. To be used as long as its context is there.
 #[derive(Debug, Clone)]
 pub(crate) enum Canceller {
+    #[cfg(feature = "library")]
     Library(library::Context),
+    /// `None` if there is no descriptor for it.
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    Socket(Option<Arc<socket::Bell>>),
 }
 
 /// A connected card or reader, in its context.
@@ -97,6 +141,28 @@ pub(crate) struct Failure {
     pub(crate) needed_len: Option<usize>,
     /// Whether the service answered, but no answer could be believed. The code is ours then.
     pub(crate) is_contradictory: bool,
+    /// The version of the protocol that a daemon speaks, if it is none that is known.
+    pub(crate) spoken: Option<ProtocolVersion>,
+}
+
+/// A version of the protocol of pcsc-lite's daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ProtocolVersion {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+impl ProtocolVersion {
+    /// The versions that are known: 4:4 of pcsc-lite 1.8.24 to 2.2.3, 4:5 of 2.3 and 2.4, 4:6 of
+    /// 2.5.
+    pub(crate) const OLDEST: ProtocolVersion = ProtocolVersion { major: 4, minor: 4 };
+    pub(crate) const NEWEST: ProtocolVersion = ProtocolVersion { major: 4, minor: 6 };
+}
+
+impl fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
 }
 
 impl Failure {
@@ -105,6 +171,7 @@ impl Failure {
         code: ReturnCode::F_INTERNAL_ERROR,
         needed_len: None,
         is_contradictory: true,
+        spoken: None,
     };
 }
 
@@ -114,6 +181,7 @@ impl From<ReturnCode> for Failure {
             code,
             needed_len: None,
             is_contradictory: false,
+            spoken: None,
         }
     }
 }
@@ -148,7 +216,10 @@ impl<'a> ReaderQuery<'a> {
 macro_rules! in_context {
     ($context:ident, $call:ident($($argument:expr),*)) => {
         match $context {
+            #[cfg(feature = "library")]
             ContextHandle::Library(context) => library::$call(*context, $($argument),*),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.$call($($argument),*),
         }
     };
 }
@@ -157,13 +228,25 @@ macro_rules! in_context {
 macro_rules! on_card {
     ($context:ident, $call:ident($card:ident $(, $argument:expr)*)) => {
         match $context {
+            #[cfg(feature = "library")]
             ContextHandle::Library(_) => library::$call($card, $($argument),*),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.$call($card, $($argument),*),
         }
     };
 }
 
-pub(crate) fn establish_context(address: &Address) -> Result<ContextHandle, ReturnCode> {
-    library::establish_context(address.scope.raw()).map(ContextHandle::Library)
+pub(crate) fn establish_context(address: &Address) -> Result<ContextHandle, Failure> {
+    let scope = address.scope.raw();
+    match &address.way {
+        #[cfg(feature = "library")]
+        Way::Library => Ok(ContextHandle::Library(library::establish_context(scope)?)),
+        #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+        Way::Socket(path) => {
+            let client = socket::Client::establish(path.as_ref(), scope)?;
+            Ok(ContextHandle::Socket(Box::new(client)))
+        }
+    }
 }
 
 pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
@@ -197,7 +280,14 @@ pub(crate) fn get_status_change(
 /// Ends a wait for a change in a context; one that has not begun yet is not ended.
 pub(crate) fn cancel(wait: &Canceller) -> Result<(), ReturnCode> {
     match wait {
+        #[cfg(feature = "library")]
         Canceller::Library(context) => library::cancel(*context),
+        #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+        Canceller::Socket(bell) => {
+            let bell = bell.as_ref().ok_or(ReturnCode::E_NO_MEMORY)?;
+            bell.ring();
+            Ok(())
+        }
     }
 }
 

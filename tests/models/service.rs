@@ -25,13 +25,22 @@ pub(crate) const READER: &str = "R";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Address {
     pub(crate) scope: Scope,
+    pub(crate) way: Way,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Way {
+    #[default]
+    Model,
+    #[allow(dead_code)]
+    Socket(Option<std::sync::Arc<std::path::Path>>),
 }
 
 #[derive(Debug)]
 pub(crate) struct ContextHandle(u64);
 
 impl ContextHandle {
-    pub(crate) fn canceller(&self) -> Canceller {
+    pub(crate) fn canceller(&mut self) -> Canceller {
         Canceller(self.0)
     }
 }
@@ -118,6 +127,22 @@ pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
     pub(crate) is_contradictory: bool,
+    pub(crate) spoken: Option<ProtocolVersion>,
+}
+
+/// There is no other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ProtocolVersion;
+
+impl ProtocolVersion {
+    pub(crate) const OLDEST: ProtocolVersion = ProtocolVersion;
+    pub(crate) const NEWEST: ProtocolVersion = ProtocolVersion;
+}
+
+impl std::fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("4:4")
+    }
 }
 
 impl From<ReturnCode> for Failure {
@@ -126,6 +151,7 @@ impl From<ReturnCode> for Failure {
             code,
             needed_len: None,
             is_contradictory: false,
+            spoken: None,
         }
     }
 }
@@ -255,7 +281,7 @@ fn on_card<T>(card: CardHandle, call: impl FnOnce(&mut Service) -> T) -> T {
     answer
 }
 
-pub(crate) fn establish_context(_address: &Address) -> Result<ContextHandle, ReturnCode> {
+pub(crate) fn establish_context(_address: &Address) -> Result<ContextHandle, Failure> {
     let mut service = service();
     let number = service.number();
     service.contexts.insert(number, InContext::default());

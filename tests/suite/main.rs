@@ -51,6 +51,7 @@ mod reconnect;
 mod session;
 mod session_async;
 mod slots;
+mod socket;
 mod threads;
 mod trace;
 mod transaction;

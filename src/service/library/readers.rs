@@ -6,10 +6,11 @@ use std::ptr;
 use pcsc::ffi::{self, DWORD, LONG};
 
 use super::multi::{FIRST_LEN, LIST_LEN, LIST_OVERRUN, sized_answer};
-use super::table::{MAX_UNFINISHED, READERS, UNFINISHED, Worth, are_finished, worth_of_list};
+use super::table::{READERS, Worth, worth_of_list};
 use super::{Context, atr_of, call, length, narrow, widen};
 use crate::codes::{Platform, ReturnCode};
 use crate::service::gate::Use;
+use crate::service::names::{MAX_UNFINISHED, UNFINISHED, are_finished};
 use crate::service::{Failure, ReaderQuery};
 use crate::values::Atr;
 
