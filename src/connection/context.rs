@@ -3,7 +3,8 @@
 use super::numbers;
 use crate::codes::ReturnCode;
 use crate::error::{Error, Operation, Result};
-use crate::service::{self, Address, Canceller, ContextHandle, Failure, Process};
+use crate::limits::{Counted, do_elsewhere};
+use crate::service::{self, Address, Canceller, ContextHandle, Failure, Limit, Process};
 use crate::sync::Turn;
 use crate::trace;
 
@@ -19,11 +20,11 @@ pub(crate) struct OwnedContext {
 }
 
 impl OwnedContext {
-    pub(crate) fn establish(address: &Address) -> Result<OwnedContext> {
+    pub(crate) fn establish(address: &Address, limit: Limit) -> Result<OwnedContext> {
         // First: it has the library know of the end of the process.
         let process = Process::current();
         let establish = || {
-            let handle = service::establish_context(address)?;
+            let handle = service::establish_context(address, limit)?;
             numbers::add_context(&handle)?;
             Ok::<_, Failure>(handle)
         };
@@ -39,6 +40,16 @@ impl OwnedContext {
 
     pub(crate) fn handle(&mut self) -> &mut ContextHandle {
         &mut self.handle
+    }
+
+    /// Ends the context of a call that was given up, after whatever is still under way in it, and
+    /// does not wait for that.
+    pub(super) fn abandon(mut self, counted: Option<Counted>) {
+        do_elsewhere(move || {
+            self.handle.settle();
+            drop(self);
+            drop(counted);
+        });
     }
 
     /// What ends a wait in it.

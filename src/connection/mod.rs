@@ -18,8 +18,10 @@ use std::fmt;
 use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
-use crate::limits::Permit;
-use crate::service::{self, Address, CardHandle, ContextHandle, Failure, Process};
+use crate::limits::{Counted, Here, Permit, do_elsewhere};
+use crate::service::{
+    self, Address, Canceller, CardHandle, ContextHandle, Failure, Limit, Process,
+};
 use crate::trace;
 use crate::values::{CardStatus, Protocols, ReaderName, ShareMode, split_multi_string};
 
@@ -138,7 +140,7 @@ impl Connection {
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED));
         }
-        let context = OwnedContext::establish(address);
+        let context = OwnedContext::establish(address, permit.limit());
         let mut context = context.map_err(|error| error.with_reader(reader))?;
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED));
@@ -149,8 +151,15 @@ impl Connection {
             let connected = service::connect(context.handle(), reader, access.raw(), accepted)?;
             numbers::add_card(connected.handle, context.handle())?;
             Ok::<_, ReturnCode>(connected)
-        })
-        .map_err(error)?;
+        });
+        if context.handle().is_under_way() {
+            context.abandon(permit.here().map(Here::count));
+            return connected
+                .map_err(error)
+                .and(Err(error(ReturnCode::E_CANCELLED)));
+        }
+        let connected = connected.map_err(error)?;
+        context.handle().set_limit(Limit::default());
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
             protocol: Platform::CURRENT.protocol(connected.protocol),
@@ -180,6 +189,48 @@ impl Connection {
 
     pub(crate) fn agreed(&self) -> Agreed {
         self.agreed
+    }
+
+    /// Whether its calls end by themselves.
+    pub(crate) fn ends_calls(&mut self) -> bool {
+        self.context.handle().ends_calls()
+    }
+
+    /// What ends them.
+    pub(crate) fn canceller(&mut self) -> Canceller {
+        self.context.canceller()
+    }
+
+    /// Makes calls within limits, on this thread.
+    pub(crate) fn within<T>(
+        &mut self,
+        here: &Here,
+        call: impl FnOnce(&mut Connection, &Permit<'_>) -> T,
+    ) -> T {
+        self.context.handle().set_limit(here.limit().clone());
+        let given = call(self, &here.permit());
+        self.context.handle().set_limit(Limit::default());
+        given
+    }
+
+    /// Whether a call was given up that is under way.
+    pub(crate) fn is_under_way(&mut self) -> bool {
+        self.context.handle().is_under_way()
+    }
+
+    /// Whether it has ended, and nothing is under way on it.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        self.is_over() && !self.is_under_way()
+    }
+
+    /// Ends a connection that was given up, after whatever is under way on it, and does not wait for
+    /// that.
+    pub(crate) fn abandon(mut self: Box<Self>, counted: Counted) {
+        do_elsewhere(move || {
+            self.context.handle().settle();
+            drop(self);
+            drop(counted);
+        });
     }
 
     /// Takes from the error of a call what it says about the protocol.
@@ -311,7 +362,8 @@ impl Connection {
         permit: &Permit<'_>,
         command: CommandBytes<'_>,
     ) -> Result<usize> {
-        let began = self.wait_for_others()?;
+        // A command that ends by itself has not been sent as long as it waits.
+        let began = permit.here().is_none() && self.wait_for_others()?;
         let sent = if permit.grant() {
             self.transmit(command).map(<[u8]>::len)
         } else {

@@ -42,7 +42,7 @@ impl Connection {
                 }
                 answer => return answer,
             }
-            pause.take(None, None);
+            permit.pause(&mut pause);
         }
     }
 

@@ -25,7 +25,7 @@ impl Connection {
         let (before, mut began) = (self.access, false);
         if resets && becomes_exclusive {
             self.wait_for_exclusive_access();
-        } else if resets && permit.is_conditional() {
+        } else if resets && permit.is_conditional() && permit.here().is_none() {
             // A reset that waits to be acknowledged is no reason not to reset.
             began = self.wait_for_others().unwrap_or(false);
         }

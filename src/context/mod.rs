@@ -22,7 +22,7 @@ use crate::values::ReaderFlags;
 use crate::values::{InvalidReaderName, ReaderName, ReaderState, split_multi_string};
 
 use crate::limits::{Permit, do_elsewhere};
-use crate::service::{self, Address, ContextHandle, Failure};
+use crate::service::{self, Address, ContextHandle, Failure, Limit};
 use crate::sync::{Mutex, lock};
 use crate::trace;
 
@@ -434,6 +434,7 @@ impl Inner {
         }
         let renewed = Arc::new(SharedContext::new(OwnedContext::establish(
             &self.options.address,
+            Limit::default(),
         )?));
         drop(self.replace(Some(Arc::clone(&renewed))));
         Ok(renewed)

@@ -11,9 +11,9 @@ use crate::channel::Limits;
 use crate::connection::{OwnedContext, SharedContext};
 use crate::error::{Operation, Result};
 use crate::limits::{Pending, Permit};
-use crate::service::Address;
 #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 use crate::service::Way;
+use crate::service::{Address, Limit};
 use crate::sync::Mutex;
 use crate::values::Scope;
 
@@ -129,7 +129,9 @@ impl ContextOptions {
     ) {
         let limits = Limits::new(self.timeout, None).counted_by(&Pending::OfProcess);
         let address = self.address.clone();
-        (limits, move |_| OwnedContext::establish(&address))
+        (limits, move |_| {
+            OwnedContext::establish(&address, Limit::default())
+        })
     }
 
     pub(super) fn context(self, context: Option<OwnedContext>) -> Context {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::codes::{Platform, ReturnCode};
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::service::{self, Address, ReaderQuery};
+use crate::service::{self, Address, Limit, ReaderQuery};
 use crate::trace;
 use crate::values::{ReaderFlags, ReaderName, split_multi_string};
 
@@ -64,7 +64,7 @@ impl Source for Address {
     type Service = OwnedContext;
 
     fn establish(&self) -> Result<OwnedContext> {
-        OwnedContext::establish(self)
+        OwnedContext::establish(self, Limit::default())
     }
 }
 

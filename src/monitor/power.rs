@@ -51,7 +51,7 @@ impl PowerUps {
                 continue;
             }
             let (shared, reader) = (Arc::clone(&self.shared), card.0.clone());
-            let (over, counted) = (self.over.clone(), Counted::new(&self.pending));
+            let (over, counted) = (self.over.clone(), self.pending.count());
             self.begun.push(card);
             match Worker::start() {
                 Some(worker) => worker.do_later(move || {
@@ -67,22 +67,6 @@ impl PowerUps {
 impl Drop for PowerUps {
     fn drop(&mut self) {
         self.over.abort();
-    }
-}
-
-/// A call that goes on when nobody waits for it any more.
-struct Counted(Pending);
-
-impl Counted {
-    fn new(pending: &Pending) -> Counted {
-        pending.add();
-        Counted(pending.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.remove();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Pending, Wake};
 use crate::look::{Service, Source};
-use crate::service::{self, Address, Canceller, Process, ReaderQuery, StartedEvent};
+use crate::service::{self, Address, Canceller, Limit, Process, ReaderQuery, StartedEvent};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::values::ReaderName;
 
@@ -304,7 +304,7 @@ impl Source for Stoppable {
 
     fn establish(&self) -> Result<StoppableContext> {
         Ok(StoppableContext {
-            context: OwnedContext::establish(&self.address)?,
+            context: OwnedContext::establish(&self.address, Limit::default())?,
             waiting: Arc::clone(&self.waiting),
         })
     }

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::Path;
 #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::codes::ReturnCode;
 use crate::values::{Atr, Scope};
@@ -57,6 +58,18 @@ pub(crate) enum Way {
     Socket(Option<Arc<Path>>),
 }
 
+impl Way {
+    /// Whether calls that wait end by themselves when that takes too long: see [`Limit`].
+    pub(crate) fn ends_calls(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            Way::Library => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            Way::Socket(_) => true,
+        }
+    }
+}
+
 impl Default for Way {
     fn default() -> Way {
         #[cfg(feature = "library")]
@@ -86,6 +99,47 @@ impl ContextHandle {
         }
     }
 
+    /// [`Way::ends_calls`].
+    pub(crate) fn ends_calls(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(_) => true,
+        }
+    }
+
+    /// How long calls may take from now on, where they end by themselves.
+    pub(crate) fn set_limit(&mut self, limit: Limit) {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => {}
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.limit = limit,
+        }
+    }
+
+    /// Whether a call was given up that is still under way. No other one is made before
+    /// [`settle`](ContextHandle::settle).
+    pub(crate) fn is_under_way(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.is_under_way(),
+        }
+    }
+
+    /// Waits for the call that was given up, however long that takes, and undoes what comes of it.
+    pub(crate) fn settle(&mut self) {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => {}
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.settle(),
+        }
+    }
+
     /// What ends a wait in this context.
     pub(crate) fn canceller(&mut self) -> Canceller {
         match self {
@@ -105,6 +159,43 @@ pub(crate) enum Canceller {
     /// `None` if there is no descriptor for it.
     #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
     Socket(Option<Arc<socket::Bell>>),
+}
+
+impl Canceller {
+    /// One of a context that is still to be established, where calls end by themselves.
+    pub(crate) fn ahead(way: &Way) -> Option<Canceller> {
+        match way {
+            #[cfg(feature = "library")]
+            Way::Library => None,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            Way::Socket(_) => Some(Canceller::Socket(socket::Bell::new().ok())),
+        }
+    }
+}
+
+/// How long calls may take that end by themselves.
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+pub(crate) use socket::Limit;
+
+/// There are no calls that end by themselves.
+#[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limit;
+
+impl Limit {
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    pub(crate) fn new(deadline: Option<Instant>, canceller: Option<&Canceller>) -> Limit {
+        let bell = match canceller {
+            Some(Canceller::Socket(bell)) => bell.clone(),
+            _ => None,
+        };
+        Limit { deadline, bell }
+    }
+
+    #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
+    pub(crate) fn new(_: Option<Instant>, _: Option<&Canceller>) -> Limit {
+        Limit
+    }
 }
 
 /// A connected card or reader, in its context.
@@ -236,14 +327,19 @@ macro_rules! on_card {
     };
 }
 
-pub(crate) fn establish_context(address: &Address) -> Result<ContextHandle, Failure> {
+/// Over the socket, the limit stays that of the context.
+#[cfg_attr(
+    not(all(feature = "socket", unix, not(target_vendor = "apple"))),
+    allow(unused_variables)
+)]
+pub(crate) fn establish_context(address: &Address, limit: Limit) -> Result<ContextHandle, Failure> {
     let scope = address.scope.raw();
     match &address.way {
         #[cfg(feature = "library")]
         Way::Library => Ok(ContextHandle::Library(library::establish_context(scope)?)),
         #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
         Way::Socket(path) => {
-            let client = socket::Client::establish(path.as_ref(), scope)?;
+            let client = socket::Client::establish(path.as_ref(), scope, limit)?;
             Ok(ContextHandle::Socket(Box::new(client)))
         }
     }

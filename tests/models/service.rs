@@ -36,10 +36,43 @@ pub(crate) enum Way {
     Socket(Option<std::sync::Arc<std::path::Path>>),
 }
 
+impl Way {
+    pub(crate) fn ends_calls(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limit;
+
+impl Limit {
+    pub(crate) fn new(_: Option<std::time::Instant>, _: Option<&Canceller>) -> Limit {
+        Limit
+    }
+}
+
+impl Canceller {
+    pub(crate) fn ahead(_: &Way) -> Option<Canceller> {
+        None
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ContextHandle(u64);
 
 impl ContextHandle {
+    pub(crate) fn ends_calls(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn set_limit(&mut self, _: Limit) {}
+
+    pub(crate) fn is_under_way(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn settle(&mut self) {}
+
     pub(crate) fn canceller(&mut self) -> Canceller {
         Canceller(self.0)
     }
@@ -281,7 +314,10 @@ fn on_card<T>(card: CardHandle, call: impl FnOnce(&mut Service) -> T) -> T {
     answer
 }
 
-pub(crate) fn establish_context(_address: &Address) -> Result<ContextHandle, Failure> {
+pub(crate) fn establish_context(
+    _address: &Address,
+    _limit: Limit,
+) -> Result<ContextHandle, Failure> {
     let mut service = service();
     let number = service.number();
     service.contexts.insert(number, InContext::default());

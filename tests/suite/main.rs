@@ -50,6 +50,7 @@ mod pins;
 mod reconnect;
 mod session;
 mod session_async;
+mod side_by_side;
 mod slots;
 mod socket;
 mod threads;

@@ -2,11 +2,11 @@
 #![cfg(all(target_os = "linux", feature = "socket"))]
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use scard::{
-    ConnectOptions, Context, ContextOptions, ErrorKind, Event, MonitorOptions, Operation,
-    ReturnCode,
+    AbortHandle, ConnectOptions, Context, ContextOptions, ErrorKind, Event, Initialization,
+    MonitorOptions, Operation, Protocols, ReturnCode, ShareMode,
 };
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
 use scard_testkit::{Sandbox, isolated};
@@ -197,4 +197,132 @@ fn a_monitor_sleeps() {
         std::thread::sleep(Duration::from_millis(1500));
         assert_eq!(asked(), before, "4:{minor}");
     }
+}
+
+/// The threads of this process that the library has started, but for those of monitors.
+fn workers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("comm")));
+    names.filter(|name| name.trim_end() == "scard").count()
+}
+
+/// What has been asked since the log was cleared, but for what every connection begins with.
+fn asked(service: &Service) -> Vec<Message> {
+    let log = service.log().into_iter().map(|request| request.message);
+    log.filter(|it| !matches!(it, Message::Version | Message::Establish))
+        .collect()
+}
+
+/// A call that is given up, and what its late answer leads to.
+fn given_up(
+    stalled: Message,
+    call: impl Fn(&Context, &AbortHandle) -> scard::Result<()>,
+) -> Vec<Message> {
+    let mut seen = Vec::new();
+    for aborts in [false, true] {
+        let service = Service::start().unwrap();
+        let context = context_at(service.socket_path());
+        let gate = Gate::new();
+        service.script({
+            let gate = gate.clone();
+            move |request| match request.message == stalled && request.number == 0 {
+                true => Answer::normal().stall_after(3, &gate),
+                false => Answer::normal(),
+            }
+        });
+        let abort = AbortHandle::new();
+        let error = std::thread::scope(|scope| {
+            let aborter = scope.spawn(|| {
+                gate.wait_for(1, SOON).unwrap();
+                if aborts {
+                    abort.abort();
+                }
+            });
+            let error = call(&context, &abort).unwrap_err();
+            aborter.join().unwrap();
+            error
+        });
+        let expected = match aborts {
+            true => ErrorKind::Cancelled,
+            false => ErrorKind::DeadlineExceeded,
+        };
+        assert_eq!(error.kind(), expected);
+        service.clear_log();
+        gate.open();
+        service.wait_for(Message::Release, 1, SOON).unwrap();
+        wait_until("the clean-up is over", || workers() == 0);
+        seen = asked(&service);
+    }
+    seen
+}
+
+fn limited(abort: &AbortHandle) -> ConnectOptions {
+    let limit = Duration::from_millis(200);
+    ConnectOptions::new()
+        .timeout(Some(limit))
+        .abort_handle(abort)
+}
+
+/// In a process of its own, whose threads are counted.
+#[test]
+fn what_was_given_up_has_no_effect_when_it_comes_late() {
+    isolated(|| {
+        // It would reset the card at the end of the connection.
+        let begun = given_up(Message::Begin, |context, abort| {
+            let mut card = context.connect(NAME, limited(abort))?;
+            card.transaction().map(drop)
+        });
+        assert_eq!(begun, [Message::End, Message::Release]);
+        let connected = given_up(Message::Connect, |context, abort| {
+            let exclusive = limited(abort).share_mode(ShareMode::Exclusive);
+            context.connect(NAME, exclusive).map(drop)
+        });
+        let left = [Message::Reconnect, Message::End, Message::Release];
+        assert_eq!(connected, left);
+        let reconnected = given_up(Message::Reconnect, |context, abort| {
+            let mut card = context.connect(NAME, limited(abort))?;
+            let (exclusive, leave) = (ShareMode::Exclusive, Initialization::Leave);
+            card.reconnect(exclusive, Protocols::ANY, leave).map(drop)
+        });
+        assert_eq!(reconnected, left);
+        let sent = given_up(Message::Transmit, |context, abort| {
+            let mut card = context.connect(NAME, limited(abort))?;
+            let sent = card.transmit(COMMAND).map(drop);
+            assert!(sent.as_ref().is_err_and(|it| it.command_may_have_run()));
+            assert!(card.is_abandoned());
+            sent
+        });
+        assert_eq!(sent, [Message::Release]);
+    });
+}
+
+/// While others have the card, the daemon refuses a command at once: nothing is sent to the card.
+#[test]
+fn a_command_that_waits_for_others_ends_in_time_and_was_not_sent() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut other = fixture.connect();
+        let transaction = other.transaction().unwrap();
+        let context = ContextOptions::new().socket().establish().unwrap();
+        let options = ConnectOptions::new();
+        let connected = in_background({
+            let (context, reader) = (context.clone(), fixture.reader.clone());
+            move || context.connect(&reader, options)
+        });
+        // The daemon has it wait to connect.
+        drop(transaction);
+        let mut card = finish(&connected).unwrap();
+        let transaction = other.transaction().unwrap();
+        let limit = Duration::from_millis(80);
+        card.set_timeout(Some(limit));
+        let begun = Instant::now();
+        let error = card.transmit(COMMAND).unwrap_err();
+        let took = begun.elapsed();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(!error.command_may_have_run());
+        assert!(took >= limit && took < limit * 4, "{took:?}");
+        drop(transaction);
+        assert_works(&mut other);
+        assert_eq!(fixture.card.commands(), 1);
+    });
 }

@@ -13,7 +13,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    pub(super) fn new() -> io::Result<Arc<Bell>> {
+    pub(in crate::service) fn new() -> io::Result<Arc<Bell>> {
         let (heard, rung) = UnixStream::pair()?;
         heard.set_nonblocking(true)?;
         rung.set_nonblocking(true)?;

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::bell::Bell;
 use super::stream::{Ended, GaveUp, Limit, Stream};
 use super::waiting::Seen;
-use super::wire::{Answer, Command, Garbled, Requests};
+use super::wire::{Answer, Command, Garbled, Requests, words};
 use crate::codes::ReturnCode;
 use crate::service::{CardHandle, Failure, fork};
 
@@ -40,9 +40,7 @@ pub(crate) struct Client {
     pub(super) cards: Vec<Card>,
     /// Whether calls wait for others' transactions.
     blocks: bool,
-    pub(super) limit: Limit,
-    /// Why the last call was given up, if it was.
-    gave_up: Option<GaveUp>,
+    pub(in crate::service) limit: Limit,
     /// An answer that was not waited for.
     pub(super) owed: Option<Owed>,
     /// No answer can be believed any more, or there will be none.
@@ -63,7 +61,7 @@ pub(super) struct Card {
 
 /// An answer that was not waited for, and the request that it is to.
 #[derive(Debug)]
-#[allow(dead_code)]
+
 pub(super) struct Owed {
     request: Vec<u8>,
     answer: Answer,
@@ -85,12 +83,13 @@ impl Client {
     pub(in crate::service) fn establish(
         path: Option<&Arc<Path>>,
         scope: u32,
+        limit: Limit,
     ) -> Result<Client, Failure> {
         if fork::is_of_no_use() {
             return Err(ReturnCode::E_SYSTEM_CANCELLED.into());
         }
         let path = path.map_or_else(default_path, Arc::clone);
-        let mut client = Client::connect_to(path, Limit::default())?;
+        let mut client = Client::connect_to(path, limit)?;
         client.shake_hands(scope)?;
         Ok(client)
     }
@@ -108,7 +107,6 @@ impl Client {
             cards: Vec::new(),
             blocks: env::var_os("PCSCLITE_NO_BLOCKING").is_none(),
             limit,
-            gave_up: None,
             owed: None,
             is_dead: false,
             bell: None,
@@ -138,7 +136,7 @@ impl Client {
         self.is_dead = true;
         match ended {
             Ended::Failed(code) => code,
-            Ended::GaveUp(why) => self.give_up(why),
+            Ended::GaveUp(why) => given_up(why),
         }
     }
 
@@ -146,12 +144,6 @@ impl Client {
     pub(super) fn garbled(&mut self, _: Garbled) -> ReturnCode {
         self.is_dead = true;
         ReturnCode::F_COMM_ERROR
-    }
-
-    #[cold]
-    pub(super) fn give_up(&mut self, why: GaveUp) -> ReturnCode {
-        self.gave_up = Some(why);
-        given_up(why)
     }
 
     /// Gives up an answer, which may still come.
@@ -171,7 +163,57 @@ impl Client {
             answer,
             come: Zeroizing::new(come.to_vec()),
         });
-        self.give_up(why)
+        given_up(why)
+    }
+
+    pub(in crate::service) fn is_under_way(&self) -> bool {
+        self.owed.is_some()
+    }
+
+    /// Waits for an answer that was given up. What it says was begun too late ends: it would reset
+    /// the card at the end of the connection.
+    pub(in crate::service) fn settle(&mut self) {
+        const EXCLUSIVE: u32 = 1;
+        self.limit = Limit::default();
+        let Some(mut owed) = self.owed.take() else {
+            return;
+        };
+        if self.take(owed.answer, &mut owed.come).is_err() {
+            self.is_dead = true;
+            return;
+        }
+        let [_, command, first, share, ..] = words::<8>(&owed.request);
+        let is = |asked: Command| command == asked as u32;
+        let Answer::Words(count) = owed.answer else {
+            return;
+        };
+        let answer = words::<38>(&owed.come);
+        let word = |back: usize| answer.get(..count).and_then(|it| it.iter().nth_back(back));
+        if word(0) != Some(&0) {
+            return;
+        }
+        if is(Command::Begin) {
+            self.leave_lock(first);
+        } else if is(Command::Reconnect) && share == EXCLUSIVE {
+            self.leave_exclusive_access(first);
+        } else if is(Command::Connect) {
+            let share = words::<{ 2 + 38 }>(&owed.request)[2 + 33];
+            if let (EXCLUSIVE, Some(handle)) = (share, word(2)) {
+                self.leave_exclusive_access(*handle);
+            }
+        }
+    }
+
+    /// Exclusive access is a lock, which stays when the access is changed.
+    fn leave_exclusive_access(&mut self, handle: u32) {
+        const DIRECT: u32 = 3;
+        let _ = self.ask(Command::Reconnect, [handle, DIRECT, 0, 0, 0, 0]);
+        self.leave_lock(handle);
+    }
+
+    fn leave_lock(&mut self, handle: u32) {
+        let ended = self.ask(Command::End, [handle, 0, 0]);
+        tracing::debug!(?ended, "what came too late");
     }
 
     /// Sends requests and waits for the whole of their answer.
@@ -271,7 +313,7 @@ impl Client {
         };
         *pause = (*pause * 3 / 2).min(LAST_PAUSE);
         let paused = self.limit.pause(next);
-        paused.map_err(|why| self.give_up(why))
+        paused.map_err(given_up)
     }
 }
 
@@ -280,7 +322,7 @@ enum Untaken {
     Ended(Ended),
 }
 
-fn given_up(why: GaveUp) -> ReturnCode {
+pub(super) fn given_up(why: GaveUp) -> ReturnCode {
     match why {
         GaveUp::Deadline => ReturnCode::E_TIMEOUT,
         GaveUp::Rung => ReturnCode::E_CANCELLED,

@@ -20,3 +20,4 @@ mod wire;
 
 pub(crate) use bell::Bell;
 pub(crate) use client::Client;
+pub(crate) use stream::Limit;

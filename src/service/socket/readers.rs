@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::client::Client;
+use super::client::{Client, given_up};
 use super::wire::{Answer, Command, Reader, Requests, words};
 use crate::codes::ReturnCode;
 use crate::service::names::{MAX_UNFINISHED, UNFINISHED, are_finished};
@@ -65,9 +65,7 @@ impl Client {
             }
             if looks < MAX_UNFINISHED && !are_finished(&list) {
                 looks += 1;
-                self.limit
-                    .pause(UNFINISHED)
-                    .map_err(|why| self.give_up(why))?;
+                self.limit.pause(UNFINISHED).map_err(given_up)?;
                 continue;
             }
             self.seen.note(&readers);
