@@ -203,6 +203,9 @@ pub mod fuzzing {
     pub fn split_multi_string(bytes: &[u8]) -> Vec<crate::values::ReaderName> {
         crate::values::split_multi_string(bytes)
     }
+
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    pub use crate::service::read_answers;
 }
 
 #[cfg(doctest)]

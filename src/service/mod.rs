@@ -177,6 +177,9 @@ impl Canceller {
 #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 pub(crate) use socket::Limit;
 
+#[cfg(all(fuzzing, feature = "socket", unix, not(target_vendor = "apple")))]
+pub use socket::read_answers;
+
 /// There are no calls that end by themselves.
 #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
 #[derive(Debug, Clone, Copy, Default)]

@@ -21,3 +21,5 @@ mod wire;
 pub(crate) use bell::Bell;
 pub(crate) use client::Client;
 pub(crate) use stream::Limit;
+#[cfg(fuzzing)]
+pub use wire::read_answers;

@@ -292,6 +292,34 @@ impl Reader {
     }
 }
 
+/// Reads bytes as each kind of answer, as a client does.
+#[cfg(any(test, fuzzing))]
+pub fn read_answers(bytes: &[u8]) {
+    let mut kinds = vec![Answer::Words(38), Answer::Payload(6), Answer::Payload(8)];
+    for sized in [false, true] {
+        for (before, after) in [(0, 0), (2, 0), (0, 2)] {
+            kinds.push(Answer::Readers {
+                before,
+                sized,
+                after,
+            });
+        }
+    }
+    for kind in kinds {
+        let mut come = 0;
+        while let Ok(missing @ 1..) = kind.missing(bytes.get(..come).unwrap_or_default()) {
+            assert!(missing <= 8 + RECORD * MAX_SLOTS as usize);
+            come += missing;
+            if come > bytes.len() {
+                break;
+            }
+        }
+        for reader in kind.readers(bytes) {
+            assert!(!reader.name.is_empty() && !reader.name.contains(&0));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,6 +425,19 @@ mod tests {
         let answer = [a, vec![0; RECORD * (SLOTS as usize - 1)]].concat();
         assert_eq!(whole(old, &answer), Ok(()));
         assert_eq!(old.readers(&answer).len(), 1);
+    }
+
+    #[test]
+    fn any_bytes_are_an_answer_or_none() {
+        let mut seed = 1_u32;
+        for len in (0..4000).step_by(97) {
+            let bytes = (0..len).map(|at| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Mostly numbers that are small, as those are that count.
+                if at % 4 == 0 { (seed >> 29) as u8 } else { 0 }
+            });
+            read_answers(&bytes.collect::<Vec<u8>>());
+        }
     }
 
     #[test]
