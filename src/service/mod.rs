@@ -110,6 +110,10 @@ impl ContextHandle {
     }
 
     /// How long calls may take from now on, where they end by themselves.
+    #[cfg_attr(
+        not(all(feature = "socket", unix, not(target_vendor = "apple"))),
+        allow(unused_variables)
+    )]
     pub(crate) fn set_limit(&mut self, limit: Limit) {
         match self {
             #[cfg(feature = "library")]
@@ -182,8 +186,8 @@ pub use socket::read_answers;
 
 /// There are no calls that end by themselves.
 #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Limit;
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limit(());
 
 impl Limit {
     #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
@@ -197,7 +201,7 @@ impl Limit {
 
     #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
     pub(crate) fn new(_: Option<Instant>, _: Option<&Canceller>) -> Limit {
-        Limit
+        Limit(())
     }
 }
 

@@ -42,12 +42,12 @@ impl Way {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Limit;
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limit(());
 
 impl Limit {
     pub(crate) fn new(_: Option<std::time::Instant>, _: Option<&Canceller>) -> Limit {
-        Limit
+        Limit(())
     }
 }
 
