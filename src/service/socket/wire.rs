@@ -294,6 +294,7 @@ impl Reader {
 
 /// Reads bytes as each kind of answer, as a client does.
 #[cfg(any(test, fuzzing))]
+#[allow(unreachable_pub)]
 pub fn read_answers(bytes: &[u8]) {
     let mut kinds = vec![Answer::Words(38), Answer::Payload(6), Answer::Payload(8)];
     for sized in [false, true] {
