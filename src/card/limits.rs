@@ -22,7 +22,9 @@ impl Card {
     /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
     ///
     /// A call with a limit runs on a thread that this card keeps for it, and one outside of a
-    /// transaction takes a transaction for itself. Without a limit there is no thread.
+    /// transaction takes a transaction for itself. Without a limit there is no thread. Over the socket
+    /// ([`ContextOptions`](crate::ContextOptions)) a call ends by itself: a thread is there only to
+    /// clean up after one that was given up, and a command takes no transaction for itself.
     ///
     /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) sets the time for the connect
     /// as well.

@@ -17,9 +17,10 @@ use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::exchange::{Control, Transmit};
+use crate::service::Address;
 use crate::values::{
     Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
-    ReaderName, Scope, ShareMode,
+    ReaderName, ShareMode,
 };
 
 #[cfg(feature = "async")]
@@ -103,9 +104,13 @@ impl Card {
     /// a time ([`Command::expecting`](crate::apdu::Command::expecting)).
     pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
 
-    pub(crate) fn opening(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Opening {
+    pub(crate) fn opening(
+        address: &Address,
+        reader: &ReaderName,
+        options: ConnectOptions,
+    ) -> Opening {
         Opening {
-            scope,
+            address: address.clone(),
             reader: reader.clone(),
             access: Access::Card(options.share_mode),
             protocols: options.protocols,
