@@ -16,7 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use scard::{BoxError, Context, Recovery, Session, SessionCard, SessionError, SessionEvent};
+use scard::{
+    BoxError, Command, Context, NotThisCard, Recovery, Session, SessionCard, SessionError,
+    SessionEvent, StatusWord,
+};
 
 /// Asks a contactless reader for the number of the badge.
 const GET_UID: &[u8] = &[0xFF, 0xCA, 0x00, 0x00, 0x00];
@@ -76,9 +79,13 @@ fn number(answer: &[u8]) -> String {
     }
 }
 
+/// A card without the application is left alone, until there is another one.
 fn select(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
-    card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
-    Ok(())
+    let answer = card.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?;
+    if answer.status() == StatusWord::FILE_NOT_FOUND {
+        return Err(NotThisCard::because("it does not have the application").into());
+    }
+    Ok(answer.ok().map(drop)?)
 }
 
 fn is_departure(event: &SessionEvent) -> bool {

@@ -2,7 +2,8 @@
 //! say what to do.
 //!
 //! `scard` talks to the smart-card service of the platform: winscard on Windows, pcsc-lite
-//! on Linux and BSD, PCSC.framework on macOS.
+//! on Linux and BSD, PCSC.framework on macOS. With the feature `socket` it can talk to pcsc-lite's
+//! daemon itself, without any C library: [which to use](#features-library-and-socket).
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -79,6 +80,23 @@
 //! - Dropping resets no card, unless [the program chose so](ConnectOptions::disposition_on_drop),
 //!   and so waits for no other program.
 //!
+//! # Features `library` and `socket`
+//!
+//! There are two ways to the service:
+//!
+//! - `library`, the default, calls the PC/SC library of the system: winscard, PCSC.framework, or
+//!   the client library of pcsc-lite. On Linux and BSD the build needs `libpcsclite` and
+//!   `pkg-config`.
+//! - `socket` speaks the protocol of pcsc-lite's daemon, on Linux and BSD, and does nothing
+//!   elsewhere. `ContextOptions::socket` and `ContextOptions::socket_path` choose it for a context
+//!   and all that comes from it. With `default-features = false` every context uses it: nothing
+//!   of C is linked, and `rustix` is the one dependency that is added.
+//!
+//! Use `socket` for programs that run on any host, that are linked statically, or that use several
+//! daemons at once. It speaks versions 4:4 to 4:6 of the protocol, which are those of pcsc-lite
+//! 1.8.24 and newer. Keep `library` where something replaces pcsc-lite's library, as clients of
+//! remote desktops and spies do, and everywhere else: it is what the distribution maintains.
+//!
 //! # Feature `serde`
 //!
 //! Stored as the text that they display, and read back: [`Atr`] (`3B 80 80 01 01`), [`Protocol`],
@@ -110,7 +128,7 @@
 //!
 //! A process may fork and end at any time, also while other threads are in a call: a child never
 //! waits for a thread that only its parent has, and an [`AbortHandle`] that is used in it stops
-//! nothing of its parent. On pcsc-lite:
+//! nothing of its parent. With the library of pcsc-lite:
 //!
 //! - A fork takes 2 ms more while another thread is in a call that may wait (a [`Monitor`] always
 //!   is), and up to 250 ms more while one waits for a service that hangs, or for a driver that
@@ -123,6 +141,15 @@
 //!   fail with `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`]; the thread that ends the process can go on.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(any(
+    feature = "library",
+    all(feature = "socket", unix, not(target_vendor = "apple"))
+)))]
+compile_error!(
+    "scard needs a way to the smart-card service: enable its feature `library`, or, on Linux and \
+     BSD, `socket`"
+);
 
 pub mod apdu;
 pub mod atr;
@@ -193,6 +220,9 @@ pub mod fuzzing {
     pub fn split_multi_string(bytes: &[u8]) -> Vec<crate::values::ReaderName> {
         crate::values::split_multi_string(bytes)
     }
+
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    pub use crate::service::read_answers;
 }
 
 #[cfg(doctest)]

@@ -1,5 +1,6 @@
 //! Status words in PKCS #11.
 
+use super::error::StatusError;
 use super::status_word::{StatusClass, StatusWord};
 use crate::codes::CryptokiRv;
 
@@ -47,9 +48,36 @@ impl StatusWord {
     }
 }
 
+impl StatusError {
+    /// The return value of PKCS #11 for what the card refused: that of
+    /// [`StatusWord::to_cryptoki`], and never `CKR_OK`. A response can be refused although its
+    /// status word is a success: 61XX if the rest was not fetched, 9000 in the middle of a chain.
+    /// Those are `CKR_FUNCTION_FAILED`.
+    pub fn to_cryptoki(&self) -> CryptokiRv {
+        match self.status.to_cryptoki() {
+            CryptokiRv::OK => CryptokiRv::FUNCTION_FAILED,
+            refused => refused,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apdu::Response;
+
+    #[test]
+    fn what_was_refused_is_never_ok() {
+        let rv = |answer: &[u8]| {
+            Response::parse(answer)
+                .unwrap()
+                .ok()
+                .unwrap_err()
+                .to_cryptoki()
+        };
+        assert_eq!(rv(b"\x69\x82"), CryptokiRv::USER_NOT_LOGGED_IN);
+        assert_eq!(rv(b"half a signature\x61\x10"), CryptokiRv::FUNCTION_FAILED);
+    }
 
     #[test]
     fn only_a_success_is_ok() {

@@ -123,14 +123,18 @@ impl AsyncCard {
     /// first poll. See [`Card::within`].
     ///
     /// ```no_run
-    /// # async fn demo(mut card: scard::AsyncCard) -> scard::Result<()> {
+    /// # async fn demo(mut card: scard::AsyncCard) -> Result<(), scard::apdu::ExchangeError> {
     /// use std::time::Duration;
+    /// use scard::Command;
+    /// use scard::apdu::ExchangeError;
     ///
-    /// let answer = card
-    ///     .within(Duration::from_secs(2), async |card| {
+    /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+    /// let get_challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
+    /// let challenge = card
+    ///     .within(Duration::from_secs(2), async |card| -> Result<_, ExchangeError> {
     ///         let mut transaction = card.transaction().await?;
-    ///         transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08").await?;
-    ///         transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00").await
+    ///         transaction.exchange(&select).await?.ok()?;
+    ///         Ok(transaction.exchange(&get_challenge).await?.ok()?)
     ///     })
     ///     .await?;
     /// # Ok(())
@@ -291,12 +295,13 @@ impl AsyncCard {
     /// Corresponds to `SCardBeginTransaction`.
     ///
     /// ```no_run
-    /// # async fn demo(mut card: scard::AsyncCard) -> scard::Result<()> {
-    /// use scard::Disposition;
+    /// # async fn demo(mut card: scard::AsyncCard) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::{Command, Disposition};
     ///
     /// let mut transaction = card.transaction().await?;
-    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08").await?;
-    /// transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00").await?;
+    /// transaction.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?).await?.ok()?;
+    /// let challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
+    /// println!("{:02X?}", transaction.exchange(&challenge).await?.ok()?);
     /// transaction.end(Disposition::Leave).await?;
     /// # Ok(())
     /// # }

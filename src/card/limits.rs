@@ -22,7 +22,9 @@ impl Card {
     /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
     ///
     /// A call with a limit runs on a thread that this card keeps for it, and one outside of a
-    /// transaction takes a transaction for itself. Without a limit there is no thread.
+    /// transaction takes a transaction for itself. Without a limit there is no thread. Over the socket
+    /// ([`ContextOptions`](crate::ContextOptions)) a call ends by itself: a thread is there only to
+    /// clean up after one that was given up, and a command takes no transaction for itself.
     ///
     /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) sets the time for the connect
     /// as well.
@@ -53,13 +55,17 @@ impl Card {
     /// already is not made, and the card is not abandoned.
     ///
     /// ```no_run
-    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
     /// use std::time::Duration;
+    /// use scard::Command;
+    /// use scard::apdu::ExchangeError;
     ///
-    /// let answer = card.within(Duration::from_secs(2), |card| {
+    /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+    /// let get_challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
+    /// let challenge = card.within(Duration::from_secs(2), |card| -> Result<_, ExchangeError> {
     ///     let mut transaction = card.transaction()?;
-    ///     transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
-    ///     transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")
+    ///     transaction.exchange(&select)?.ok()?;
+    ///     Ok(transaction.exchange(&get_challenge)?.ok()?)
     /// })?;
     /// # Ok(())
     /// # }

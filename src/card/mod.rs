@@ -17,9 +17,10 @@ use crate::channel::{Channel, Limits, Opening};
 use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::exchange::{Control, Transmit};
+use crate::service::Address;
 use crate::values::{
     Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
-    ReaderName, Scope, ShareMode,
+    ReaderName, ShareMode,
 };
 
 #[cfg(feature = "async")]
@@ -103,9 +104,13 @@ impl Card {
     /// a time ([`Command::expecting`](crate::apdu::Command::expecting)).
     pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
 
-    pub(crate) fn opening(scope: Scope, reader: &ReaderName, options: ConnectOptions) -> Opening {
+    pub(crate) fn opening(
+        address: &Address,
+        reader: &ReaderName,
+        options: ConnectOptions,
+    ) -> Opening {
         Opening {
-            scope,
+            address: address.clone(),
             reader: reader.clone(),
             access: Access::Card(options.share_mode),
             protocols: options.protocols,
@@ -266,11 +271,9 @@ impl Card {
     ///         // Nothing was sent. The card has lost its state: selected application,
     ///         // verified PIN.
     ///         card.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)?;
-    ///         card.transmit(&command)?;
+    ///         println!("{:02X?}", card.transmit(&command)?);
     ///     }
-    ///     answer => {
-    ///         answer?;
-    ///     }
+    ///     answer => println!("{:02X?}", answer?),
     /// }
     /// # Ok(())
     /// # }
@@ -324,12 +327,13 @@ impl Card {
     /// Corresponds to `SCardBeginTransaction`. Waits while another program holds a transaction.
     ///
     /// ```no_run
-    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
-    /// use scard::Disposition;
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::{Command, Disposition};
     ///
     /// let mut transaction = card.transaction()?;
-    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
-    /// transaction.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")?;
+    /// transaction.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?.ok()?;
+    /// let challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
+    /// println!("{:02X?}", transaction.exchange(&challenge)?.ok()?);
     /// transaction.end(Disposition::Leave)?;
     /// # Ok(())
     /// # }
@@ -353,11 +357,11 @@ impl Card {
     /// another program may have selected one of its own.
     ///
     /// ```no_run
-    /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
-    /// use scard::Protocols;
+    /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
+    /// use scard::{Command, Protocols};
     ///
     /// let mut transaction = card.transaction_acknowledging_reset(Protocols::ANY)?;
-    /// transaction.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    /// transaction.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?.ok()?;
     /// if transaction.was_reset() {
     ///     // Verify the PIN again.
     /// }

@@ -10,8 +10,9 @@ use crate::connection::Access;
 use crate::error::{HandleError, Result};
 use crate::exchange::Control;
 use crate::limits::AbortHandle;
+use crate::service::Address;
 use crate::values::{
-    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocols, ReaderName, Scope,
+    Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocols, ReaderName,
     ShareMode,
 };
 
@@ -45,9 +46,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn opening(scope: Scope, reader: &ReaderName, limits: Limits) -> Opening {
+    pub(crate) fn opening(address: &Address, reader: &ReaderName, limits: Limits) -> Opening {
         Opening {
-            scope,
+            address: address.clone(),
             reader: reader.clone(),
             access: Access::Direct,
             protocols: Protocols::empty(),

@@ -19,10 +19,11 @@ use crate::apdu::CommandBytes;
 use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::pause::Pause;
-use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Worker};
+use crate::limits::{Abandoned, AbortHandle, GivenUp, Here, Pending, Permit, Worker};
+use crate::service::{Address, Canceller};
 use crate::sync::{Mutex, lock, now};
 use crate::trace;
-use crate::values::{Disposition, Protocols, ReaderName, Scope};
+use crate::values::{Disposition, Protocols, ReaderName};
 
 /// How long the end of a transaction or connection is waited for when there is no time left.
 const GRACE: Duration = Duration::from_millis(50);
@@ -130,7 +131,7 @@ struct Prevented(Option<Arc<Mutex<Option<Error>>>>);
 
 /// A connect that was not made yet.
 pub(crate) struct Opening {
-    pub(crate) scope: Scope,
+    pub(crate) address: Address,
     pub(crate) reader: ReaderName,
     pub(crate) access: Access,
     pub(crate) protocols: Protocols,
@@ -160,13 +161,13 @@ impl Opening {
         &self,
         prevented: &Prevented,
     ) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + use<> + 'static {
-        let (scope, reader, access) = (self.scope, self.reader.clone(), self.access);
+        let (address, reader, access) = (self.address.clone(), self.reader.clone(), self.access);
         let (protocols, prevented) = (self.protocols, prevented.clone());
         let (end, abort) = (self.limits.deadline(), self.limits.abort.clone());
         move |(), permit| {
             let mut pause = Pause::default();
             loop {
-                let error = match Connection::open(permit, scope, &reader, access, protocols) {
+                let error = match Connection::open(permit, &address, &reader, access, protocols) {
                     Ok(connection) => return Ok(connection),
                     Err(error) => error,
                 };
@@ -217,6 +218,18 @@ impl Opening {
         if self.limits.are_none() {
             let connection = job(&mut (), &Permit::GRANTED)?;
             return Ok(self.channel(connection, None));
+        }
+        if self.address.way.ends_calls() {
+            let (deadline, abort) = (self.limits.deadline(), self.limits.abort.as_ref());
+            let canceller = || Canceller::ahead(&self.address.way);
+            let here = Here::new(deadline, abort, &self.limits.pending, canceller);
+            return match job(&mut (), &here.permit()) {
+                Ok(connection) => Ok(self.channel(connection, None)),
+                Err(error) => match here.gave_up() {
+                    Some(abandoned) => Err(self.given_up(abandoned, &prevented)),
+                    None => Err(error),
+                },
+            };
         }
         let mut worker = None;
         match run(&mut worker, (), &self.limits, job) {
@@ -385,7 +398,12 @@ impl Channel {
         if self.limits.are_none() {
             return call.make(self.usable(about)?, &Permit::GRANTED);
         }
-        self.usable(about)?;
+        if self.usable(about)?.ends_calls() {
+            let limits = self.limits_of(about)?;
+            return self.call_here(about, &limits, |connection, permit| {
+                call.make(connection, permit)
+            });
+        }
         let limits = self.limits_of(about)?;
         let connection = self.take(about)?;
         let job =
@@ -397,6 +415,32 @@ impl Channel {
             }
             Err(abandoned) => Err(self.give_up(about, abandoned)),
         }
+    }
+
+    /// Makes a call that ends by itself, on this thread.
+    fn call_here<T>(
+        &mut self,
+        about: About,
+        limits: &Limits,
+        call: impl FnOnce(&mut Connection, &Permit<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (deadline, abort) = (limits.deadline(), limits.abort.as_ref());
+        let connection = self.usable(about)?;
+        let here = Here::new(deadline, abort, &limits.pending, || {
+            Some(connection.canceller())
+        });
+        let given = connection.within(&here, call);
+        let is_under_way = connection.is_under_way();
+        let (Err(_), Some(mut abandoned)) = (&given, here.gave_up()) else {
+            return given;
+        };
+        // What was refused as long as there was time has done nothing.
+        abandoned.permitted &= is_under_way;
+        if let Some(connection) = self.connection.take() {
+            self.agreed = connection.agreed();
+            connection.abandon(here.count());
+        }
+        Err(self.give_up(about, abandoned))
     }
 
     /// Sends a command and gives the answer in the connection's own buffer.
@@ -422,7 +466,23 @@ impl Channel {
 
     #[cold]
     fn transmit_within_limits(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        if self.connection.as_mut().is_some_and(|it| it.ends_calls()) {
+            return self.transmit_here(command);
+        }
         let len = self.call(Call::transmit(command))?;
+        self.received(len)
+    }
+
+    /// Without a copy of the command.
+    fn transmit_here(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+        if Refusal::of_command(&command).is_some() {
+            return self.refuse_command(&command);
+        }
+        self.usable(About::TRANSMIT)?;
+        let limits = self.limits_of(About::TRANSMIT)?;
+        let len = self.call_here(About::TRANSMIT, &limits, |connection, permit| {
+            connection.transmit_permitted(permit, command)
+        })?;
         self.received(len)
     }
 
@@ -472,6 +532,19 @@ impl Drop for Channel {
         let mut limits = self.limits.of_clean_up();
         if disposition == Disposition::Leave {
             limits.timeout = Some(limits.timeout.map_or(DROP, |timeout| timeout.min(DROP)));
+        }
+        if connection.ends_calls() {
+            let (deadline, abort) = (limits.deadline(), limits.abort.as_ref());
+            let here = Here::new(deadline, abort, &limits.pending, || {
+                Some(connection.canceller())
+            });
+            connection.within(&here, |connection, permit| {
+                connection.end(permit, disposition)
+            });
+            if here.gave_up().is_some() && !connection.is_settled() {
+                connection.abandon(here.count());
+            }
+            return;
         }
         // If it takes too long, it goes on by itself.
         let _ = run(&mut self.worker, connection, &limits, end);

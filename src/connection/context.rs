@@ -3,10 +3,10 @@
 use super::numbers;
 use crate::codes::ReturnCode;
 use crate::error::{Error, Operation, Result};
-use crate::service::{self, ContextHandle, Process};
-use crate::sync::{Turn, TurnGuard};
+use crate::limits::{Counted, do_elsewhere};
+use crate::service::{self, Address, Canceller, ContextHandle, Failure, Limit, Process};
+use crate::sync::Turn;
 use crate::trace;
-use crate::values::Scope;
 
 /// An established context that is released when it is dropped.
 ///
@@ -17,38 +17,44 @@ pub(crate) struct OwnedContext {
     handle: ContextHandle,
     pub(super) process: Process,
     released: bool,
-    /// Whose turn it is, where several threads use it. In pcsc-lite the second one would keep
-    /// every thread of the process out of the library while it waits.
-    turn: Turn,
 }
 
 impl OwnedContext {
-    pub(crate) fn establish(scope: Scope) -> Result<OwnedContext> {
+    pub(crate) fn establish(address: &Address, limit: Limit) -> Result<OwnedContext> {
         // First: it has the library know of the end of the process.
         let process = Process::current();
         let establish = || {
-            let handle = service::establish_context(scope.raw())?;
-            numbers::add_context(handle)?;
-            Ok::<_, ReturnCode>(handle)
+            let handle = service::establish_context(address, limit)?;
+            numbers::add_context(&handle)?;
+            Ok::<_, Failure>(handle)
         };
         match trace::call(Operation::EstablishContext, None, establish) {
             Ok(handle) => Ok(OwnedContext {
                 handle,
                 process,
                 released: false,
-                turn: Turn::default(),
             }),
-            Err(code) => Err(Error::new(Operation::EstablishContext, code)),
+            Err(failure) => Err(Error::new(Operation::EstablishContext, failure)),
         }
     }
 
-    pub(crate) fn handle(&self) -> ContextHandle {
-        self.handle
+    pub(crate) fn handle(&mut self) -> &mut ContextHandle {
+        &mut self.handle
     }
 
-    /// To be held during a call where other threads may make one, too.
-    pub(crate) fn turn(&self) -> TurnGuard<'_> {
-        self.turn.take()
+    /// Ends the context of a call that was given up, after whatever is still under way in it, and
+    /// does not wait for that.
+    pub(super) fn abandon(mut self, counted: Option<Counted>) {
+        do_elsewhere(move || {
+            self.handle.settle();
+            drop(self);
+            drop(counted);
+        });
+    }
+
+    /// What ends a wait in it.
+    pub(crate) fn canceller(&mut self) -> Canceller {
+        self.handle.canceller()
     }
 
     /// Whether this process is a child of the one that established it.
@@ -69,10 +75,10 @@ impl OwnedContext {
         }
         self.released = true;
         let released = trace::call(Operation::ReleaseContext, None, || {
-            service::release_context(self.handle)
+            service::release_context(&mut self.handle)
         });
         // It is released also where the service could not be told.
-        numbers::remove_context(self.handle);
+        numbers::remove_context(&self.handle);
         released
     }
 
@@ -96,5 +102,36 @@ impl Drop for OwnedContext {
         if let Err(code) = self.end() {
             tracing::debug!(%code, "SCardReleaseContext failed in a drop");
         }
+    }
+}
+
+/// A context that several threads use, one after the other. In pcsc-lite the second one would keep
+/// every thread of the process out of the library while it waits.
+#[derive(Debug)]
+pub(crate) struct SharedContext {
+    process: Process,
+    turn: Turn<OwnedContext>,
+}
+
+impl SharedContext {
+    pub(crate) fn new(context: OwnedContext) -> SharedContext {
+        SharedContext {
+            process: context.process,
+            turn: Turn::of(context),
+        }
+    }
+
+    /// Whether this process is a child of the one that established it.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process.is_forked()
+    }
+
+    /// Makes a call when it is the turn of this thread. Not for a child.
+    pub(crate) fn call<T>(&self, call: impl FnOnce(&mut ContextHandle) -> T) -> T {
+        self.turn.lend(|context| call(context.handle()))
+    }
+
+    pub(crate) fn into_owned(self) -> Option<OwnedContext> {
+        self.turn.into_inner()
     }
 }

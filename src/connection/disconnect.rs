@@ -49,8 +49,8 @@ impl Connection {
     pub(crate) fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
         let done = match Platform::CURRENT {
             Platform::PcscLite => self.prepare_release(disposition),
-            _ => self.make(Operation::Disconnect, |handle| {
-                service::disconnect(handle, disposition.raw())
+            _ => self.make(Operation::Disconnect, |context, handle| {
+                service::disconnect(context, handle, disposition.raw())
             }),
         };
         let ended = done.and_then(|()| {
@@ -123,8 +123,8 @@ impl Connection {
 
     /// Makes a call, and once more after a reset that it is refused for.
     pub(super) fn acknowledging(
-        &self,
-        call: impl Fn(&Connection) -> Result<(), ReturnCode>,
+        &mut self,
+        call: impl Fn(&mut Connection) -> Result<(), ReturnCode>,
     ) -> Result<(), ReturnCode> {
         match call(self) {
             Err(ReturnCode::W_RESET_CARD) => {

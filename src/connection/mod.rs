@@ -18,13 +18,15 @@ use std::fmt;
 use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
-use crate::limits::Permit;
-use crate::service::{self, CardHandle, Failure, Process, ProtocolInfo};
+use crate::limits::{Counted, Here, Permit, do_elsewhere};
+use crate::service::{
+    self, Address, Canceller, CardHandle, ContextHandle, Failure, Limit, Process,
+};
 use crate::trace;
-use crate::values::{CardStatus, Protocols, ReaderName, Scope, ShareMode, split_multi_string};
+use crate::values::{CardStatus, Protocols, ReaderName, ShareMode, split_multi_string};
 
 pub(crate) use agreed::{Access, Agreed};
-pub(crate) use context::OwnedContext;
+pub(crate) use context::{OwnedContext, SharedContext};
 
 /// Whether the answers of a context can no longer be told apart after this failure.
 ///
@@ -85,8 +87,8 @@ pub(crate) struct Connection {
     reader: ReaderName,
     agreed: Agreed,
     access: Access,
-    /// The protocol, as commands are sent with it.
-    protocol_info: ProtocolInfo,
+    /// The protocol that commands are sent with.
+    protocol: u32,
     in_transaction: bool,
     /// A reset was acknowledged, and no caller knows of it yet.
     unreported_reset: bool,
@@ -129,7 +131,7 @@ impl Connection {
     /// `SCardConnect`, in a new context. It is not begun for a caller that has left.
     pub(crate) fn open(
         permit: &Permit<'_>,
-        scope: Scope,
+        address: &Address,
         reader: &ReaderName,
         access: Access,
         protocols: Protocols,
@@ -138,7 +140,8 @@ impl Connection {
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED));
         }
-        let context = OwnedContext::establish(scope).map_err(|error| error.with_reader(reader))?;
+        let context = OwnedContext::establish(address, permit.limit());
+        let mut context = context.map_err(|error| error.with_reader(reader))?;
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED));
         }
@@ -148,8 +151,15 @@ impl Connection {
             let connected = service::connect(context.handle(), reader, access.raw(), accepted)?;
             numbers::add_card(connected.handle, context.handle())?;
             Ok::<_, ReturnCode>(connected)
-        })
-        .map_err(error)?;
+        });
+        if context.handle().is_under_way() {
+            context.abandon(permit.here().map(Here::count));
+            return connected
+                .map_err(error)
+                .and(Err(error(ReturnCode::E_CANCELLED)));
+        }
+        let connected = connected.map_err(error)?;
+        context.handle().set_limit(Limit::default());
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
             protocol: Platform::CURRENT.protocol(connected.protocol),
@@ -162,7 +172,7 @@ impl Connection {
             reader: reader.clone(),
             agreed,
             access,
-            protocol_info: ProtocolInfo::of(connected.protocol),
+            protocol: connected.protocol,
             in_transaction: false,
             unreported_reset: false,
             unacknowledged: None,
@@ -181,6 +191,48 @@ impl Connection {
         self.agreed
     }
 
+    /// Whether its calls end by themselves.
+    pub(crate) fn ends_calls(&mut self) -> bool {
+        self.context.handle().ends_calls()
+    }
+
+    /// What ends them.
+    pub(crate) fn canceller(&mut self) -> Canceller {
+        self.context.canceller()
+    }
+
+    /// Makes calls within limits, on this thread.
+    pub(crate) fn within<T>(
+        &mut self,
+        here: &Here,
+        call: impl FnOnce(&mut Connection, &Permit<'_>) -> T,
+    ) -> T {
+        self.context.handle().set_limit(here.limit().clone());
+        let given = call(self, &here.permit());
+        self.context.handle().set_limit(Limit::default());
+        given
+    }
+
+    /// Whether a call was given up that is under way.
+    pub(crate) fn is_under_way(&mut self) -> bool {
+        self.context.handle().is_under_way()
+    }
+
+    /// Whether it has ended, and nothing is under way on it.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        self.is_over() && !self.is_under_way()
+    }
+
+    /// Ends a connection that was given up, after whatever is under way on it, and does not wait for
+    /// that.
+    pub(crate) fn abandon(mut self: Box<Self>, counted: Counted) {
+        do_elsewhere(move || {
+            self.context.handle().settle();
+            drop(self);
+            drop(counted);
+        });
+    }
+
     /// Takes from the error of a call what it says about the protocol.
     pub(crate) fn note(&mut self, error: &Error) {
         self.agreed.note(error);
@@ -188,9 +240,9 @@ impl Connection {
 
     /// Makes a call on the handle, unless a reset waits to be acknowledged.
     fn call<T, F: Into<Failure> + trace::Code>(
-        &self,
+        &mut self,
         operation: Operation,
-        call: impl FnOnce(CardHandle) -> Result<T, F>,
+        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, F>,
     ) -> Result<T> {
         match self.unacknowledged {
             None => {
@@ -203,11 +255,12 @@ impl Connection {
 
     /// Makes a call on the handle, and tells of it.
     fn make<T, F: trace::Code>(
-        &self,
+        &mut self,
         operation: Operation,
-        call: impl FnOnce(CardHandle) -> Result<T, F>,
+        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, F>,
     ) -> Result<T, F> {
-        trace::call(operation, Some(&self.reader), || call(self.handle))
+        let (context, handle) = (self.context.handle(), self.handle);
+        trace::call(operation, Some(&self.reader), || call(context, handle))
     }
 
     #[cold]
@@ -215,7 +268,7 @@ impl Connection {
         Error::on_reader(operation, failure, &self.reader)
     }
 
-    pub(crate) fn status(&self) -> Result<CardStatus> {
+    pub(crate) fn status(&mut self) -> Result<CardStatus> {
         let status = self.call(Operation::Status, service::status)?;
         let (state, event_count) = Platform::CURRENT.card_state(status.state);
         Ok(CardStatus {
@@ -253,8 +306,8 @@ impl Connection {
     /// be told.
     #[inline]
     pub(crate) fn send(&mut self, command: &[u8]) -> Result<&[u8]> {
-        let (handle, received) = (self.handle, self.received.0.as_mut_slice());
-        match service::transmit(handle, &self.protocol_info, command, received) {
+        let (context, received) = (self.context.handle(), self.received.0.as_mut_slice());
+        match service::transmit(context, self.handle, self.protocol, command, received) {
             Ok(len) => Ok(received.get(..len).unwrap_or_default()),
             Err(failure) => {
                 let (agreed, ready) = (&mut self.agreed, &mut self.ready);
@@ -277,10 +330,10 @@ impl Connection {
             self.received = ReceiveBuffer::new();
             self.get_ready();
         }
-        let (handle, protocol) = (self.handle, &self.protocol_info);
+        let (context, handle, protocol) = (self.context.handle(), self.handle, self.protocol);
         let sent = match self.unacknowledged {
             None => trace::transmit(&self.reader, command, &mut self.received.0, |received| {
-                service::transmit(handle, protocol, &command, received)
+                service::transmit(context, handle, protocol, &command, received)
             }),
             Some(code) => Err(code.into()),
         };
@@ -309,7 +362,8 @@ impl Connection {
         permit: &Permit<'_>,
         command: CommandBytes<'_>,
     ) -> Result<usize> {
-        let began = self.wait_for_others()?;
+        // A command that ends by itself has not been sent as long as it waits.
+        let began = permit.here().is_none() && self.wait_for_others()?;
         let sent = if permit.grant() {
             self.transmit(command).map(<[u8]>::len)
         } else {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::codes::{Platform, ReturnCode};
+use crate::codes::ReturnCode;
 use crate::service::{CardHandle, ContextHandle};
 use crate::sync::{Mutex, lock};
 
@@ -46,30 +46,26 @@ impl Numbers {
     }
 }
 
-fn are_looked_up() -> bool {
-    Platform::CURRENT == Platform::PcscLite
-}
-
 /// A context that was established. One that is refused must not be used, and not be released.
-pub(super) fn add_context(context: ContextHandle) -> Result<(), ReturnCode> {
-    match are_looked_up() {
-        true => lock(&IN_USE).add_context(context.number()),
-        false => Ok(()),
+pub(super) fn add_context(context: &ContextHandle) -> Result<(), ReturnCode> {
+    match context.looked_up_number() {
+        Some(number) => lock(&IN_USE).add_context(number),
+        None => Ok(()),
     }
 }
 
 /// A context that was released, and its handles with it.
-pub(super) fn remove_context(context: ContextHandle) {
-    if are_looked_up() {
-        lock(&IN_USE).remove_context(context.number());
+pub(super) fn remove_context(context: &ContextHandle) {
+    if let Some(number) = context.looked_up_number() {
+        lock(&IN_USE).remove_context(number);
     }
 }
 
 /// A handle of a card or reader. One that is refused must not be used; it ends with its context.
-pub(super) fn add_card(card: CardHandle, context: ContextHandle) -> Result<(), ReturnCode> {
-    match are_looked_up() {
-        true => lock(&IN_USE).add_card(card.number(), context.number()),
-        false => Ok(()),
+pub(super) fn add_card(card: CardHandle, context: &ContextHandle) -> Result<(), ReturnCode> {
+    match context.looked_up_number() {
+        Some(number) => lock(&IN_USE).add_card(card.number(), number),
+        None => Ok(()),
     }
 }
 

@@ -42,7 +42,7 @@ impl Connection {
                 }
                 answer => return answer,
             }
-            pause.take(None, None);
+            permit.pause(&mut pause);
         }
     }
 
@@ -56,8 +56,8 @@ impl Connection {
         let len = self.beside_others(permit, Operation::Control, |connection| {
             // A reset of the card is no matter for the reader: the service does not report it
             // here.
-            let made = connection.make(Operation::Control, |handle| {
-                service::control(handle, code.raw(), input, &mut output)
+            let made = connection.make(Operation::Control, |context, handle| {
+                service::control(context, handle, code.raw(), input, &mut output)
             });
             made.map_err(|failure| connection.failed(Operation::Control, failure))
         })?;
@@ -72,8 +72,8 @@ impl Connection {
         attribute: Attribute,
     ) -> Result<Vec<u8>> {
         self.beside_others(permit, Operation::GetAttribute, |connection| {
-            connection.call(Operation::GetAttribute, |handle| {
-                service::get_attribute(handle, attribute.raw())
+            connection.call(Operation::GetAttribute, |context, handle| {
+                service::get_attribute(context, handle, attribute.raw())
             })
         })
     }
@@ -85,8 +85,8 @@ impl Connection {
         value: &[u8],
     ) -> Result<()> {
         self.beside_others(permit, Operation::SetAttribute, |connection| {
-            connection.call(Operation::SetAttribute, |handle| {
-                service::set_attribute(handle, attribute.raw(), value)
+            connection.call(Operation::SetAttribute, |context, handle| {
+                service::set_attribute(context, handle, attribute.raw(), value)
             })
         })
     }

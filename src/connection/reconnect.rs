@@ -5,7 +5,7 @@ use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Operation, Result};
 use crate::limits::Permit;
-use crate::service::{self, ProtocolInfo};
+use crate::service;
 use crate::values::{Disposition, Initialization, Protocol, Protocols, ShareMode};
 
 impl Connection {
@@ -25,7 +25,7 @@ impl Connection {
         let (before, mut began) = (self.access, false);
         if resets && becomes_exclusive {
             self.wait_for_exclusive_access();
-        } else if resets && permit.is_conditional() {
+        } else if resets && permit.is_conditional() && permit.here().is_none() {
             // A reset that waits to be acknowledged is no reason not to reset.
             began = self.wait_for_others().unwrap_or(false);
         }
@@ -74,7 +74,7 @@ impl Connection {
             self.refuse_protocol(before);
             return Err(self.error(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH));
         }
-        self.protocol_info = ProtocolInfo::of(protocol);
+        self.protocol = protocol;
         let protocol = Platform::CURRENT.protocol(protocol);
         self.agreed.set(access, protocol);
         Ok(protocol)
@@ -127,7 +127,7 @@ impl Connection {
     /// pcsc-lite implements exclusive access as a lock, the same one that a transaction
     /// takes, and does not release it when a reconnect ends the exclusive access: every
     /// other program would wait for it without end. Ending "the transaction" releases it.
-    pub(super) fn release_exclusive_lock(&self) {
+    pub(super) fn release_exclusive_lock(&mut self) {
         if Platform::CURRENT != Platform::PcscLite {
             return;
         }
@@ -141,7 +141,7 @@ impl Connection {
 
     /// Whether the service has unlocked the card, as pcsc-lite does when it is taken out. It keeps
     /// that to itself at a reconnect.
-    pub(super) fn has_lost_lock(&self) -> bool {
+    pub(super) fn has_lost_lock(&mut self) -> bool {
         let had_lock = self.in_transaction || self.access.is_exclusive();
         Platform::CURRENT == Platform::PcscLite
             && had_lock
@@ -193,13 +193,19 @@ impl Connection {
     }
 
     pub(super) fn make_reconnect(
-        &self,
+        &mut self,
         access: Access,
         protocols: u32,
         initialization: Initialization,
     ) -> Result<u32, ReturnCode> {
-        self.make(Operation::Reconnect, |handle| {
-            service::reconnect(handle, access.raw(), protocols, initialization.raw())
+        self.make(Operation::Reconnect, |context, handle| {
+            service::reconnect(
+                context,
+                handle,
+                access.raw(),
+                protocols,
+                initialization.raw(),
+            )
         })
     }
 }

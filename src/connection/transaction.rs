@@ -51,7 +51,7 @@ impl Connection {
                 return Err(self.without_transaction(error));
             }
             if resets > 1 {
-                pause.take(None, None);
+                permit.pause(&mut pause);
             }
             if !keeps {
                 self.leave_transaction();
@@ -68,7 +68,7 @@ impl Connection {
                 if !keeps || !is_mismatch || mismatches == BELIEVED {
                     return Err(self.without_transaction(error.of_reconnect(leave)));
                 }
-                pause.take(None, None);
+                permit.pause(&mut pause);
             }
         }
         Ok(self.unreported_reset)
@@ -137,9 +137,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn make_end_transaction(&self, disposition: Disposition) -> Result<(), ReturnCode> {
-        self.make(Operation::EndTransaction, |handle| {
-            service::end_transaction(handle, disposition.raw())
+    pub(super) fn make_end_transaction(
+        &mut self,
+        disposition: Disposition,
+    ) -> Result<(), ReturnCode> {
+        self.make(Operation::EndTransaction, |context, handle| {
+            service::end_transaction(context, handle, disposition.raw())
         })
     }
 

@@ -15,15 +15,15 @@ use std::time::Duration;
 use crate::card::{Card, ConnectOptions, Reader};
 use crate::channel::{Limits, Opening, run};
 use crate::codes::{Platform, ReturnCode};
-use crate::connection::OwnedContext;
+use crate::connection::{OwnedContext, SharedContext};
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::look::{none_without_service, reader_states, readers_of};
 #[cfg(doc)]
 use crate::values::ReaderFlags;
-use crate::values::{InvalidReaderName, ReaderName, ReaderState, Scope};
+use crate::values::{InvalidReaderName, ReaderName, ReaderState};
 
 use crate::limits::{Permit, do_elsewhere};
-use crate::service::{self, ContextHandle, Failure};
+use crate::service::{self, Address, ContextHandle, Failure, Limit};
 use crate::sync::{Mutex, lock};
 use crate::trace;
 
@@ -124,7 +124,7 @@ struct Inner {
     limits: Limits,
     /// `None` before the first call of a lazy context, and after a call was given up, which may go
     /// on to block it.
-    current: Mutex<Option<Arc<OwnedContext>>>,
+    current: Mutex<Option<Arc<SharedContext>>>,
     /// Whether the one who drops it waits for a moment only.
     is_hurried: AtomicBool,
     /// Whether the thread that drops it must not be kept waiting.
@@ -197,9 +197,11 @@ impl Context {
     pub fn is_valid(&self) -> Result<bool> {
         self.call(Operation::IsValidContext, |inner, permit| {
             let current = inner.current(permit)?;
-            let _turn = current.turn();
-            let asked = || service::is_valid_context(current.handle());
-            match trace::call(Operation::IsValidContext, None, asked) {
+            let asked = current.call(|context| {
+                let ask = || service::is_valid_context(context);
+                trace::call(Operation::IsValidContext, None, ask)
+            });
+            match asked {
                 Ok(()) => Ok(true),
                 // The latter is winscard's.
                 Err(ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE) => Ok(false),
@@ -337,7 +339,8 @@ impl Context {
 
     fn connecting(&self, reader: &ReaderName, options: ConnectOptions) -> Opening {
         let inherited = options.timeout.unwrap_or(self.0.options.timeout);
-        let mut opening = Card::opening(self.0.options.scope, reader, options.timeout(inherited));
+        let mut opening =
+            Card::opening(&self.0.options.address, reader, options.timeout(inherited));
         opening.limits = opening.limits.counted_with(&self.0.limits);
         opening
     }
@@ -361,7 +364,7 @@ impl Context {
     }
 
     fn opening(&self, reader: &ReaderName) -> Opening {
-        Reader::opening(self.0.options.scope, reader, self.0.limits.clone())
+        Reader::opening(&self.0.options.address, reader, self.0.limits.clone())
     }
 
     /// Releases the PC/SC context if this is the last clone, and says if that failed.
@@ -386,11 +389,12 @@ impl Context {
         let mut inner = Arc::into_inner(self.0)?;
         let current = inner.current.get_mut();
         let current = current.unwrap_or_else(PoisonError::into_inner).take();
-        current.and_then(Arc::into_inner)
+        current.and_then(Arc::into_inner)?.into_owned()
     }
 
-    pub(crate) fn scope(&self) -> Scope {
-        self.0.options.scope
+    /// Where its PC/SC contexts are established.
+    pub(crate) fn address(&self) -> &Address {
+        &self.0.options.address
     }
 
     /// The limit of each call.
@@ -460,7 +464,7 @@ impl Drop for Inner {
 impl Inner {
     /// Gives the context that was the current one before, to be dropped unlocked: its release
     /// can take its time.
-    fn replace(&self, context: Option<Arc<OwnedContext>>) -> Option<Arc<OwnedContext>> {
+    fn replace(&self, context: Option<Arc<SharedContext>>) -> Option<Arc<SharedContext>> {
         let mut current = lock(&self.current);
         std::mem::replace(&mut *current, context)
     }
@@ -473,7 +477,7 @@ impl Inner {
         }
     }
 
-    fn current(&self, permit: &Permit<'_>) -> Result<Arc<OwnedContext>> {
+    fn current(&self, permit: &Permit<'_>) -> Result<Arc<SharedContext>> {
         let current = lock(&self.current).clone();
         match current {
             Some(current) if !current.is_forked() => Ok(current),
@@ -481,12 +485,15 @@ impl Inner {
         }
     }
 
-    fn renew(&self, permit: &Permit<'_>) -> Result<Arc<OwnedContext>> {
+    fn renew(&self, permit: &Permit<'_>) -> Result<Arc<SharedContext>> {
         if permit.is_void() {
             let operation = Operation::EstablishContext;
             return Err(Error::new(operation, ReturnCode::E_CANCELLED));
         }
-        let renewed = Arc::new(OwnedContext::establish(self.options.scope)?);
+        let renewed = Arc::new(SharedContext::new(OwnedContext::establish(
+            &self.options.address,
+            Limit::default(),
+        )?));
         drop(self.replace(Some(Arc::clone(&renewed))));
         Ok(renewed)
     }
@@ -497,11 +504,10 @@ impl Inner {
         &self,
         permit: &Permit<'_>,
         operation: Operation,
-        call: impl Fn(ContextHandle) -> Result<T, Failure>,
+        call: impl Fn(&mut ContextHandle) -> Result<T, Failure>,
     ) -> Result<T> {
-        let call = |context: &OwnedContext| {
-            let _turn = context.turn();
-            trace::call(operation, None, || call(context.handle()))
+        let call = |context: &SharedContext| {
+            context.call(|context| trace::call(operation, None, || call(context)))
         };
         let error = match call(&*self.current(permit)?) {
             Ok(answer) => return Ok(answer),
@@ -537,12 +543,12 @@ impl Inner {
 
     /// All readers, or on Windows those in a group.
     fn readers(&self, permit: &Permit<'_>, group: Option<&CStr>) -> Result<Vec<ReaderName>> {
-        let list = |context| service::list_readers(context, group);
+        let list = |context: &mut ContextHandle| service::list_readers(context, group);
         names_of(self.ask(permit, Operation::ListReaders, list))
     }
 
     fn reader_states(&self, _: &Permit<'_>) -> Result<Vec<ReaderState>> {
         // A context of its own: this call must never meet another one on its context.
-        reader_states(self.options.scope)
+        reader_states(&self.options.address)
     }
 }

@@ -1,14 +1,19 @@
 //! How a context is established.
 
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::{Context, Inner, within};
 use crate::channel::Limits;
-use crate::connection::OwnedContext;
+use crate::connection::{OwnedContext, SharedContext};
 use crate::error::{Operation, Result};
 use crate::limits::{Pending, Permit};
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use crate::service::Way;
+use crate::service::{Address, Limit};
 use crate::sync::Mutex;
 use crate::values::Scope;
 
@@ -27,7 +32,7 @@ use crate::values::Scope;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
 pub struct ContextOptions {
-    pub(super) scope: Scope,
+    pub(super) address: Address,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -39,7 +44,40 @@ impl ContextOptions {
 
     /// Which resource manager it is.
     pub fn scope(mut self, scope: Scope) -> ContextOptions {
-        self.scope = scope;
+        self.address.scope = scope;
+        self
+    }
+
+    /// Speaks to pcsc-lite's daemon itself, in the protocol of its socket, instead of through its C
+    /// library: for this context, and every card, reader, monitor and session that comes from it.
+    /// Without the feature `library`, all contexts do.
+    ///
+    /// The socket is the one that the environment variable `PCSCLITE_CSOCK_NAME` names, or
+    /// `/run/pcscd/pcscd.comm` (`/var/run/pcscd/pcscd.comm` but on Linux). The variable is ignored in
+    /// a program that runs with other rights than those of the user who started it.
+    ///
+    /// Calls, codes and their meaning are the same.
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
+    pub fn socket(mut self) -> ContextOptions {
+        self.address.way = Way::Socket(None);
+        self
+    }
+
+    /// The same with another socket, so that one program can use several services.
+    ///
+    /// ```no_run
+    /// use scard::ContextOptions;
+    ///
+    /// let context = ContextOptions::new()
+    ///     .socket_path("/run/other/pcscd.comm")
+    ///     .establish()?;
+    /// # Ok::<(), scard::Error>(())
+    /// ```
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
+    pub fn socket_path(mut self, path: impl AsRef<Path>) -> ContextOptions {
+        self.address.way = Way::Socket(Some(path.as_ref().into()));
         self
     }
 
@@ -90,8 +128,10 @@ impl ContextOptions {
         impl FnOnce(&Permit<'_>) -> Result<OwnedContext> + Send + use<>,
     ) {
         let limits = Limits::new(self.timeout, None).counted_by(&Pending::OfProcess);
-        let scope = self.scope;
-        (limits, move |_| OwnedContext::establish(scope))
+        let address = self.address.clone();
+        (limits, move |_| {
+            OwnedContext::establish(&address, Limit::default())
+        })
     }
 
     pub(super) fn context(self, context: Option<OwnedContext>) -> Context {
@@ -99,7 +139,7 @@ impl ContextOptions {
         Context(Arc::new(Inner {
             options: self,
             limits,
-            current: Mutex::new(context.map(Arc::new)),
+            current: Mutex::new(context.map(|it| Arc::new(SharedContext::new(it)))),
             is_hurried: AtomicBool::new(false),
             #[cfg(feature = "async")]
             detached: AtomicBool::new(false),

@@ -20,7 +20,7 @@ mod translate;
 use std::fmt;
 
 use crate::codes::{Platform, ReturnCode};
-use crate::service::{self, Failure};
+use crate::service::{self, Failure, ProtocolVersion};
 use crate::values::{Initialization, ReaderName};
 
 pub use chain::BoxError;
@@ -113,6 +113,8 @@ struct Inner {
     reader: Option<ReaderName>,
     refusal: Option<Refusal>,
     needed_len: Option<usize>,
+    /// What a daemon speaks whose protocol is another one.
+    spoken: Option<ProtocolVersion>,
     /// The call in which the code means what it means here: the one that failed, but for
     /// [`Error::of_refused_parameters`].
     meant_as: Operation,
@@ -131,11 +133,13 @@ impl Error {
             operation,
             code: failure.code,
             reader: None,
-            refusal: match failure.is_contradictory {
-                true => Some(Refusal::CONTRADICTORY),
-                false => is_kept_out.then_some(Refusal::KEPT_OUT),
+            refusal: match (failure.is_contradictory, failure.spoken) {
+                (true, _) => Some(Refusal::CONTRADICTORY),
+                (_, Some(_)) => Some(Refusal::OTHER_PROTOCOL),
+                (false, None) => is_kept_out.then_some(Refusal::KEPT_OUT),
             },
             needed_len: failure.needed_len,
+            spoken: failure.spoken,
             meant_as: operation,
             initialization: None,
             seen: Vec::new(),
@@ -317,16 +321,37 @@ impl fmt::Display for Error {
         }
         write!(
             f,
-            " failed: {}{} ({})",
+            " failed: {}{}{} ({})",
             self.description(),
+            Spoken(self.0.spoken),
             InReaders(&self.0.seen),
             self.0.code.identity()
         )
     }
 }
 
+/// What is spoken, instead of what.
+struct Spoken(Option<ProtocolVersion>);
+
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(theirs) => {
+                let (oldest, newest) = (ProtocolVersion::OLDEST, ProtocolVersion::NEWEST);
+                write!(f, ": it speaks {theirs}, and {oldest} to {newest} are")
+            }
+        }
+    }
+}
+
+/// What [`Display`](fmt::Display) prints, because `main` prints with `{:?}` what it returns; the
+/// alternate `{:#?}` has everything that is known, field by field.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
         let mut debug = f.debug_struct("Error");
         debug
             .field("operation", &self.operation())
@@ -391,16 +416,24 @@ mod tests {
     }
 
     #[test]
-    fn debug_tells_everything_that_is_known() {
+    fn debug_is_readable_and_tells_everything_if_asked() {
         let reader = ReaderName::new("R").unwrap();
         let error = Error::on_reader(Operation::Transmit, ReturnCode::W_RESET_CARD, &reader);
-        assert_eq!(
-            format!("{error:?}"),
-            "Error { operation: Transmit, \
-             code: ReturnCode(SCARD_W_RESET_CARD, 0x80100068), reader_name: Some(\"R\"), \
-             kind: CardReset, recovery: Reconnect, origin: Service, \
-             description: \"the card was reset\", command_may_have_run: false }"
-        );
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let boxed: BoxError = error.clone().into();
+        assert_eq!(format!("{boxed:?}"), error.to_string());
+        let all = format!("{error:#?}");
+        let fields: Vec<&str> = all.lines().map(str::trim).collect();
+        for field in [
+            "operation: Transmit,",
+            "kind: CardReset,",
+            "recovery: Reconnect,",
+            "origin: Service,",
+            "description: \"the card was reset\",",
+            "command_may_have_run: false,",
+        ] {
+            assert!(fields.contains(&field), "{all}");
+        }
     }
 
     #[test]

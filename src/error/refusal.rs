@@ -90,6 +90,16 @@ impl Refusal {
         begun: false,
     };
 
+    /// A daemon whose protocol is too old or too new.
+    pub(crate) const OTHER_PROTOCOL: Refusal = Refusal {
+        code: ReturnCode::E_SERVICE_STOPPED,
+        kind: ErrorKind::Unsupported,
+        recovery: Recovery::AskAdministrator,
+        why: "the daemon speaks no version of its protocol that is supported",
+        command_may_have_run: false,
+        begun: false,
+    };
+
     /// There is no reader to connect to.
     pub(crate) const NO_CARD: Refusal = Refusal {
         code: ReturnCode::E_NO_SMARTCARD,

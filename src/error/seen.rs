@@ -290,6 +290,6 @@ mod tests {
             "SCardGetStatusChange failed: no matching card was inserted within the time-out \
              (\"A \\\"00\\\"\": empty; \"B\": refused: wrong\\nnumber) (SCARD_E_TIMEOUT, 0x8010000A)"
         );
-        assert!(format!("{error:?}").contains("seen: [SeenReader"));
+        assert!(format!("{error:#?}").contains("SeenReader {"));
     }
 }

@@ -6,12 +6,16 @@
 //! So the call keeps what it works on, by ownership. When the caller leaves, the call goes
 //! on by itself, and what it worked on is dropped when it returns: that ends a transaction
 //! which was won too late, and disconnects a card which was connected too late.
+//!
+//! Over the socket of pcsc-lite's daemon a wait can be interrupted, so that a call ends [`Here`], on
+//! the thread of its caller. Only what has to be cleaned up after it takes a thread.
 
 mod abort;
 #[cfg(feature = "async")]
 mod clock;
 #[cfg(feature = "async")]
 mod future;
+mod here;
 mod meeting;
 pub(crate) mod pause;
 mod pending;
@@ -24,7 +28,8 @@ pub(crate) use abort::{Registration, Wake};
 pub(crate) use clock::Alarm;
 #[cfg(feature = "async")]
 pub(crate) use future::UnderWay;
-pub(crate) use pending::Pending;
+pub(crate) use here::Here;
+pub(crate) use pending::{Counted, Pending};
 pub(crate) use permit::Permit;
 pub(crate) use worker::{Worker, do_elsewhere};
 

@@ -28,7 +28,7 @@ impl Pending {
         Pending::OfContext(Arc::default())
     }
 
-    fn count(&self) -> Option<&AtomicUsize> {
+    fn counter(&self) -> Option<&AtomicUsize> {
         static OF_PROCESS: AtomicUsize = AtomicUsize::new(0);
         match self {
             Pending::NotCounted => None,
@@ -56,12 +56,12 @@ impl Pending {
 
     /// Whether no further call is to be begun.
     pub(crate) fn is_full(&self) -> bool {
-        let count = self.count().map(|count| count.load(Ordering::Relaxed));
+        let count = self.counter().map(|count| count.load(Ordering::Relaxed));
         count.is_some_and(|count| Pending::of_this_process(count) >= Pending::LIMIT)
     }
 
     fn change(&self, change: impl Fn(usize) -> usize) {
-        let Some(count) = self.count() else {
+        let Some(count) = self.counter() else {
             return;
         };
         let changed =
@@ -76,6 +76,23 @@ impl Pending {
 
     pub(crate) fn remove(&self) {
         self.change(|count| count.saturating_sub(1));
+    }
+}
+
+/// A call that goes on when nobody waits for it any more.
+pub(crate) struct Counted(Pending);
+
+impl Pending {
+    /// Counts one until what is returned is dropped.
+    pub(crate) fn count(&self) -> Counted {
+        self.add();
+        Counted(self.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.remove();
     }
 }
 

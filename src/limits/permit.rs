@@ -4,6 +4,9 @@ use std::fmt;
 #[cfg(feature = "async")]
 use std::time::Instant;
 
+use super::Here;
+use super::pause::Pause;
+use crate::service::Limit;
 #[cfg(feature = "async")]
 use crate::sync::now;
 
@@ -15,6 +18,10 @@ pub(super) trait Grant {
     fn grant(&self) -> bool;
     /// Nothing has come of what was granted.
     fn withdraw(&self) {}
+    /// The limits, if the call ends by itself when the caller leaves.
+    fn here(&self) -> Option<&Here> {
+        None
+    }
 }
 
 /// A caller that has gone on already and has set a time.
@@ -42,6 +49,24 @@ impl Permit<'_> {
     /// Whether the caller can leave at all.
     pub(crate) fn is_conditional(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// The limits of a call that ends by itself when the caller leaves.
+    pub(crate) fn here(&self) -> Option<&Here> {
+        self.0.and_then(Grant::here)
+    }
+
+    /// What the service has to know of them.
+    pub(crate) fn limit(&self) -> Limit {
+        self.here()
+            .map(|here| here.limit().clone())
+            .unwrap_or_default()
+    }
+
+    /// Waits for the next pause, no longer than for the end of a call that ends by itself.
+    pub(crate) fn pause(&self, pause: &mut Pause) {
+        let here = self.here();
+        pause.take(here.and_then(Here::deadline), here.and_then(Here::abort));
     }
 
     /// Whether the caller has left already, so that all that is done now has to be undone.

@@ -21,9 +21,9 @@ use std::time::Duration;
 use crate::codes::{Platform, ReturnCode};
 use crate::connection::OwnedContext;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::service::{self, ReaderQuery};
+use crate::service::{self, Address, Limit, ReaderQuery};
 use crate::trace;
-use crate::values::{ReaderFlags, ReaderName, Scope, split_multi_string};
+use crate::values::{ReaderFlags, ReaderName, split_multi_string};
 
 pub(crate) use snapshot::{may_be_too_many, none_without_service, reader_states, reader_states_of};
 
@@ -49,34 +49,34 @@ pub(crate) trait Source {
 /// The calls of a context that look.
 pub(crate) trait Service {
     /// `SCardListReaders`.
-    fn list_readers(&self) -> Result<Vec<ReaderName>>;
+    fn list_readers(&mut self) -> Result<Vec<ReaderName>>;
 
     /// `SCardGetStatusChange`, with or without a limit. Returns whether something changed
     /// within it.
     fn status_change(
-        &self,
+        &mut self,
         limit: Option<Duration>,
         readers: &mut [ReaderQuery<'_>],
     ) -> Result<bool>;
 }
 
-impl Source for Scope {
+impl Source for Address {
     type Service = OwnedContext;
 
     fn establish(&self) -> Result<OwnedContext> {
-        OwnedContext::establish(*self)
+        OwnedContext::establish(self, Limit::default())
     }
 }
 
 impl Service for OwnedContext {
-    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
         let list = || service::list_readers(self.handle(), None);
         let listed = trace::watch(Operation::ListReaders, list);
         readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
     }
 
     fn status_change(
-        &self,
+        &mut self,
         limit: Option<Duration>,
         readers: &mut [ReaderQuery<'_>],
     ) -> Result<bool> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Lookout, Source};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
-use crate::service::ReaderQuery;
-use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState, Scope};
+use crate::service::{Address, ReaderQuery};
+use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
 /// How often the readers may have changed between the list and the look.
 pub(super) const MAX_SNAPSHOTS: usize = 16;
@@ -29,17 +29,17 @@ pub(crate) fn may_be_too_many(code: ReturnCode) -> bool {
 }
 
 /// The readers, and what is in them, asked for in new contexts.
-pub(crate) fn reader_states(scope: Scope) -> Result<Vec<ReaderState>> {
-    reader_states_of(scope, |_| true)
+pub(crate) fn reader_states(address: &Address) -> Result<Vec<ReaderState>> {
+    reader_states_of(address, |_| true)
 }
 
 /// Those of the readers of whose name this is true. The others are not asked for: with pcsc-lite
 /// each mute card takes 0.4 seconds.
 pub(crate) fn reader_states_of(
-    scope: Scope,
+    address: &Address,
     is_about: impl Fn(&ReaderName) -> bool,
 ) -> Result<Vec<ReaderState>> {
-    none_without_service(snapshot(&scope, Platform::CURRENT, is_about))
+    none_without_service(snapshot(address, Platform::CURRENT, is_about))
 }
 
 /// Without a reader there may be no service, which is not an error.

@@ -64,11 +64,15 @@ impl<'f, 'a> Source for &'f Fake<'a> {
 }
 
 impl Service for Numbered<'_, '_> {
-    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
         (self.1.list)(self.0)
     }
 
-    fn status_change(&self, _: Option<Duration>, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
+    fn status_change(
+        &mut self,
+        _: Option<Duration>,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         (self.1.look.borrow_mut())(self.0, readers)
     }
 }

@@ -11,9 +11,9 @@ use super::thread::{Ended, Shared, Stoppable, WaitControl};
 use super::watcher::ROUND;
 use crate::codes::Platform;
 use crate::look::{Lookout, reader_states_of};
-use crate::service::ReaderQuery;
+use crate::service::{Address, ReaderQuery};
 use crate::sync::{Mutex, global, lock, thread};
-use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState, Scope};
+use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
 /// How long a wait may become. Since pcsc-lite 2.0.1 its library keeps all threads of the process
 /// out while it sleeps.
@@ -63,8 +63,8 @@ impl Aside {
     }
 
     /// Looks at this reader, in which no card is mute any more.
-    pub(super) fn has_changed(&self, scope: Scope, reader: &ReaderName) {
-        let states = reader_states_of(scope, |name| name == reader);
+    pub(super) fn has_changed(&self, address: &Address, reader: &ReaderName) {
+        let states = reader_states_of(address, |name| name == reader);
         let state = states.ok().and_then(|mut states| states.pop());
         let is_known = |state: &ReaderState| !state.flags().contains(ReaderFlags::UNKNOWN);
         let state = state.filter(is_known);
@@ -107,7 +107,7 @@ pub(super) fn watch_aside(shared: &Arc<Shared>, reader: &ReaderName, state: u32)
     let (name, control) = (reader.clone(), Arc::clone(&waiting));
     let watch = move || {
         let source = Stoppable {
-            scope: ended.shared().scope(),
+            address: ended.shared().address().clone(),
             waiting: Arc::clone(&control),
         };
         let seen = look(&source, &name, state);

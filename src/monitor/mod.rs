@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::context::Context;
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Registration, Wake};
-use crate::values::Scope;
+use crate::service::Address;
 
 pub use event::{Event, Usage};
 pub use filter::CardFilter;
@@ -166,7 +166,7 @@ impl Context {
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
         let deadline = wait::end(self.timeout());
-        let mut monitor = Monitor::start(self.scope(), options, self.limits().pending())?;
+        let mut monitor = Monitor::start(self.address(), options, self.limits().pending())?;
         let mut known = None;
         loop {
             match monitor.shared.mailbox.news(known, deadline) {
@@ -190,11 +190,12 @@ fn given_up(why: GivenUp) -> Error {
 impl Monitor {
     /// Starts the thread, and does not wait for it.
     pub(crate) fn start(
-        scope: Scope,
+        address: &Address,
         options: MonitorOptions,
         pending: &Pending,
     ) -> Result<Monitor> {
-        let Some(shared) = Shared::start(scope, options.use_changes, options.readers) else {
+        let Some(shared) = Shared::start(address.clone(), options.use_changes, options.readers)
+        else {
             return Err(given_up(GivenUp::NoThread));
         };
         let abort = options.abort.unwrap_or_default();

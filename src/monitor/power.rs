@@ -51,7 +51,7 @@ impl PowerUps {
                 continue;
             }
             let (shared, reader) = (Arc::clone(&self.shared), card.0.clone());
-            let (over, counted) = (self.over.clone(), Counted::new(&self.pending));
+            let (over, counted) = (self.over.clone(), self.pending.count());
             self.begun.push(card);
             match Worker::start() {
                 Some(worker) => worker.do_later(move || {
@@ -70,22 +70,6 @@ impl Drop for PowerUps {
     }
 }
 
-/// A call that goes on when nobody waits for it any more.
-struct Counted(Pending);
-
-impl Counted {
-    fn new(pending: &Pending) -> Counted {
-        pending.add();
-        Counted(pending.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.remove();
-    }
-}
-
 /// Connects, which powers the card up, and leaves it as it is then. pcsc-lite does not tell the
 /// monitor of that.
 fn power_up(shared: &Arc<Shared>, reader: &ReaderName, over: &AbortHandle) {
@@ -95,8 +79,8 @@ fn power_up(shared: &Arc<Shared>, reader: &ReaderName, over: &AbortHandle) {
             return;
         }
         let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
-        let scope = shared.scope();
-        let error = match Connection::open(&permit, scope, reader, access, Protocols::ANY) {
+        let address = shared.address();
+        let error = match Connection::open(&permit, address, reader, access, Protocols::ANY) {
             Ok(_) => {
                 tracing::debug!(%reader, attempt, "a mute card was powered up");
                 return shared.has_changed(reader);

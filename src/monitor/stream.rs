@@ -51,7 +51,7 @@ pub struct EventStream {
 impl EventStream {
     pub(crate) fn start(context: &Context, options: MonitorOptions) -> Result<EventStream> {
         let pending = context.limits().pending();
-        Ok(Monitor::start(context.scope(), options, pending)?.into_stream())
+        Ok(Monitor::start(context.address(), options, pending)?.into_stream())
     }
 }
 

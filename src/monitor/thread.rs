@@ -14,9 +14,9 @@ use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Pending, Wake};
 use crate::look::{Service, Source};
-use crate::service::{self, ContextHandle, Process, ReaderQuery, StartedEvent};
+use crate::service::{self, Address, Canceller, Limit, Process, ReaderQuery, StartedEvent};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
-use crate::values::{ReaderName, Scope};
+use crate::values::ReaderName;
 
 /// How often a wait in the service is tried to be ended; the latter, also how long a wait for its
 /// start goes on at most when the monitor is stopped.
@@ -26,7 +26,7 @@ const LAST_CANCEL: Duration = Duration::from_millis(50);
 /// What the monitor and its thread have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    scope: Scope,
+    address: Address,
     /// The readers that are watched.
     readers: CardFilter,
     /// The process that the thread runs in. A forked child has none.
@@ -56,7 +56,7 @@ struct End {
 /// A wait, or that there is none.
 #[derive(Debug, Default)]
 struct CurrentWait {
-    context: Option<ContextHandle>,
+    context: Option<Canceller>,
     /// How many of those who end the wait are in a call with the context, which has to be there as
     /// long.
     cancelling: u32,
@@ -73,12 +73,12 @@ impl Wake for Shared {
 impl Shared {
     /// Starts the thread, and does not wait for it; `None` if there can be none.
     pub(super) fn start(
-        scope: Scope,
+        address: Address,
         use_changes: bool,
         readers: CardFilter,
     ) -> Option<Arc<Shared>> {
         let shared = Arc::new(Shared {
-            scope,
+            address,
             readers,
             process: Process::current(),
             mailbox: Mailbox::default(),
@@ -97,8 +97,8 @@ impl Shared {
         Some(shared)
     }
 
-    pub(super) fn scope(&self) -> Scope {
-        self.scope
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Whether this process is a child of the one that started the thread.
@@ -156,7 +156,7 @@ impl Shared {
 
     /// Something was done to the card in this reader of which the service does not tell.
     pub(super) fn has_changed(self: &Arc<Self>, reader: &ReaderName) {
-        self.aside.has_changed(self.scope, reader);
+        self.aside.has_changed(&self.address, reader);
         self.look_aside();
     }
 }
@@ -172,7 +172,7 @@ impl Drop for CancelOnDrop<'_> {
 
 impl WaitControl {
     /// The thread is about to wait in this context; not any more if it was stopped.
-    fn enter(&self, context: ContextHandle) -> bool {
+    fn enter(&self, context: Canceller) -> bool {
         let mut wait = lock(&self.wait);
         let may_wait = !self.is_over(&wait);
         if may_wait {
@@ -227,11 +227,11 @@ impl WaitControl {
     fn cancel_until_left(&self) {
         let mut pause = FIRST_CANCEL;
         let mut wait = lock(&self.wait);
-        while let Some(context) = wait.context.filter(|_| self.is_over(&wait)) {
+        while let Some(context) = wait.context.clone().filter(|_| self.is_over(&wait)) {
             wait.cancelling += 1;
             drop(wait);
             // It is repeated, so that it does not matter if one fails.
-            if let Err(code) = service::cancel(context) {
+            if let Err(code) = service::cancel(&context) {
                 tracing::trace!(%code, "SCardCancel");
             }
             wait = lock(&self.wait);
@@ -289,7 +289,7 @@ impl Drop for Ended {
 
 /// Where contexts come from whose waits can be ended.
 pub(super) struct Stoppable {
-    pub(super) scope: Scope,
+    pub(super) address: Address,
     pub(super) waiting: Arc<WaitControl>,
 }
 
@@ -304,7 +304,7 @@ impl Source for Stoppable {
 
     fn establish(&self) -> Result<StoppableContext> {
         Ok(StoppableContext {
-            context: OwnedContext::establish(self.scope)?,
+            context: OwnedContext::establish(&self.address, Limit::default())?,
             waiting: Arc::clone(&self.waiting),
         })
     }
@@ -314,8 +314,8 @@ impl Source for Arc<Shared> {
     type Service = StoppableContext;
 
     fn establish(&self) -> Result<StoppableContext> {
-        let (scope, waiting) = (self.scope, Arc::clone(&self.waiting));
-        Stoppable { scope, waiting }.establish()
+        let (address, waiting) = (self.address.clone(), Arc::clone(&self.waiting));
+        Stoppable { address, waiting }.establish()
     }
 }
 
@@ -370,19 +370,19 @@ impl Host for Arc<Shared> {
 }
 
 impl Service for StoppableContext {
-    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
         self.context.list_readers()
     }
 
     fn status_change(
-        &self,
+        &mut self,
         limit: Option<Duration>,
         readers: &mut [ReaderQuery<'_>],
     ) -> Result<bool> {
         if limit.is_some_and(|limit| limit.is_zero()) {
             return self.context.status_change(limit, readers);
         }
-        if !self.waiting.enter(self.context.handle()) {
+        if !self.waiting.enter(self.context.canceller()) {
             let (operation, code) = (Operation::GetStatusChange, ReturnCode::E_CANCELLED);
             return Err(Error::new(operation, code));
         }

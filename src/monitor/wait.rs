@@ -87,7 +87,7 @@ impl Context {
             return Err(Error::given_up(Operation::GetStatusChange, refusal));
         }
         let options = MonitorOptions::new().only_about(filter);
-        Monitor::start(self.scope(), options, pending)
+        Monitor::start(self.address(), options, pending)
     }
 }
 

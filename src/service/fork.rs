@@ -1,7 +1,7 @@
 //! What is done at a fork, on the thread that forks: a child is to miss nobody who is inside of a
 //! lock, be it one of this library or of pcsc-lite's.
 //!
-//! Two gates are held, first that of pcsc-lite's library, then that of the locks:
+//! Two gates are held, first that of pcsc-lite's library, if it is used, then that of the locks:
 //!
 //! - Those who are in pcsc-lite's library take no lock of ours there, and those who are inside of
 //!   a lock of ours make no call. So both come out whatever the other gate does, and the order
@@ -18,22 +18,35 @@
 #![cfg_attr(not(unix), allow(dead_code))]
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{gate, locks};
+#[cfg(feature = "library")]
+use super::library::gate;
+use super::locks;
 
 /// A fork that this thread is about to make.
 #[derive(Clone, Copy)]
 struct Forking {
     /// How many of the handlers have run.
     handlers: u32,
+    #[cfg(feature = "library")]
     library_is_empty: bool,
     locks_are_free: bool,
+}
+
+/// Set in a child that cannot go on.
+static IS_OF_NO_USE: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is a child in which no call can be made.
+pub(super) fn is_of_no_use() -> bool {
+    IS_OF_NO_USE.load(Ordering::Relaxed)
 }
 
 thread_local! {
     static FORKING: Cell<Forking> = const {
         Cell::new(Forking {
             handlers: 0,
+            #[cfg(feature = "library")]
             library_is_empty: false,
             locks_are_free: false,
         })
@@ -48,7 +61,10 @@ pub(super) fn before() {
     let mut fork = FORKING.get();
     fork.handlers += 1;
     if fork.handlers == 1 {
-        fork.library_is_empty = gate::hold();
+        #[cfg(feature = "library")]
+        {
+            fork.library_is_empty = gate::hold();
+        }
         fork.locks_are_free = locks::hold();
     }
     FORKING.set(fork);
@@ -65,6 +81,7 @@ fn end() -> Option<Forking> {
 pub(super) fn after_in_parent() {
     if end().is_some() {
         locks::release();
+        #[cfg(feature = "library")]
         gate::release();
     }
 }
@@ -73,9 +90,12 @@ pub(super) fn after_in_child() {
     let Some(fork) = end() else {
         return;
     };
+    #[cfg(feature = "library")]
     gate::begin_anew(fork.library_is_empty);
     if !(locks::begin_anew() && fork.locks_are_free) {
         // Which lock, is not known. Calls are refused rather than made on what it guards.
+        IS_OF_NO_USE.store(true, Ordering::Relaxed);
+        #[cfg(feature = "library")]
         gate::give_up();
     }
 }

@@ -1,52 +1,20 @@
-//! Who may be in pcsc-lite's client library, and when: what it does not guard itself.
-//!
-//! Seen in 1.9.9, 2.3.3 and 2.5.1, in `winscard_clnt.c`:
-//!
-//! - `SCardDisconnect` looks for the handle that it has ended in the lists of *all* contexts of
-//!   the process, without the lock that guards them (`SCardRemoveHandle`; 2.4 has it). Where
-//!   another thread frees its context at this moment, the process crashes; the soak test saw it.
-//!   So it is never called: the handle ends with its context.
-//! - When the process ends, the library destroys the list of contexts in which every call looks
-//!   its handle up, and does not ask whether another thread is in a call (`destructor`). A
-//!   worker that cleans up while `main` returns then crashes a process whose work was done. So
-//!   the gate is closed before that, as C's `atexit` allows: calls that are looking up, or that
-//!   change the list, are waited for a moment, and others are refused.
-//! - A forked child has a copy of the library's locks, and nobody to unlock one that another
-//!   thread held: while contexts come and go, while readers are listed (`readerStatesMutex` of
-//!   2.x), and for a moment in every call. (A call that waits for another one on the same context
-//!   holds one, too, and so there are none: a context is used by one thread at a time.) So a fork
-//!   lets nobody in and waits for those who are inside. A call that waits for a card or an event
-//!   stays inside for longer than a fork may take. It hardly ever holds a lock, but that cannot
-//!   be seen from outside: a child of such a fork [tries them](try_library) first, on a thread
-//!   that it can leave behind.
-//!
-//! On other platforms everybody may be in at any time.
+//! A gate: it counts those who are inside, lets nobody in while the process forks, and can be closed
+//! for good.
+#![cfg_attr(not(feature = "library"), allow(dead_code))]
 #![cfg_attr(not(unix), allow(dead_code))]
 
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pcsc::ffi::LONG;
-
 use super::fork::is_forking;
-use crate::codes::{Platform, ReturnCode};
+use crate::codes::ReturnCode;
 
-/// How long the end of the process waits for calls that may wait. Looking up takes less than a
-/// microsecond; this is for a thread that is not running just then. Those that wait in a call,
-/// for a card or an event, look the same, so that a process in which one does ends this much
-/// later.
-const AT_THE_END: Duration = Duration::from_millis(20);
-/// As [`AT_THE_END`], and nothing breaks if it is too short.
-const AT_A_FORK: Duration = Duration::from_millis(2);
 /// What takes no time while the service runs, and no longer than a moment on a busy machine:
 /// this is for a service that hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// The same at a fork, which keeps all others waiting, too: for a connection, say, whose end waits
-/// for the driver.
-const PATIENCE_AT_A_FORK: Duration = Duration::from_millis(250);
-const STEP: Duration = Duration::from_micros(100);
+pub(super) const STEP: Duration = Duration::from_micros(100);
 
 /// What a call does with the library's locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +32,7 @@ const BRIEF: usize = 1 << (usize::BITS / 2 - 2);
 const FORK: usize = 1 << (usize::BITS - 8);
 /// Some fork takes so long that nobody waits for it any more.
 const OVERDUE: usize = 1 << (usize::BITS - 3);
-/// Set in a child that has to [try](try_library) first.
+/// Set in a child that has to [try](Gate::must_be_tried) first.
 const UNTRIED: usize = 1 << (usize::BITS - 2);
 /// Set when the gate is closed, for good.
 const CLOSED: usize = 1 << (usize::BITS - 1);
@@ -82,17 +50,24 @@ impl Use {
 }
 
 /// Counts those who are inside, by weight, and the forks.
-pub(super) struct Gate(AtomicUsize);
+pub(super) struct Gate {
+    state: AtomicUsize,
+    /// What finds out whether a child can use what is behind it.
+    trial: fn() -> Result<(), ReturnCode>,
+}
 
 impl Gate {
-    pub(super) const fn new() -> Gate {
-        Gate(AtomicUsize::new(0))
+    pub(super) const fn new(trial: fn() -> Result<(), ReturnCode>) -> Gate {
+        Gate {
+            state: AtomicUsize::new(0),
+            trial,
+        }
     }
 
     /// Each success is paired with one [`leave`](Gate::leave).
     #[inline]
     pub(super) fn enter(&self, by: Use) -> Result<(), ReturnCode> {
-        match self.0.fetch_add(by.weight(), Ordering::Acquire) & !INSIDE {
+        match self.state.fetch_add(by.weight(), Ordering::Acquire) & !INSIDE {
             0 => Ok(()),
             _ => self.enter_with_care(by),
         }
@@ -102,7 +77,7 @@ impl Gate {
     fn enter_with_care(&self, by: Use) -> Result<(), ReturnCode> {
         let mut is_tried = false;
         loop {
-            let state = self.0.load(Ordering::Acquire);
+            let state = self.state.load(Ordering::Acquire);
             // The thread that ends the process may have more to do before the library goes.
             if state & CLOSED != 0 && LAST_THREAD.load(Ordering::Relaxed) != this_thread() {
                 self.leave(by);
@@ -116,16 +91,16 @@ impl Gate {
             if is_held {
                 self.wait_for_forks();
             } else {
-                try_library()?;
+                (self.trial)()?;
                 is_tried = true;
             }
-            self.0.fetch_add(by.weight(), Ordering::Acquire);
+            self.state.fetch_add(by.weight(), Ordering::Acquire);
         }
     }
 
     #[inline]
     pub(super) fn leave(&self, by: Use) {
-        self.0.fetch_sub(by.weight(), Ordering::Release);
+        self.state.fetch_sub(by.weight(), Ordering::Release);
     }
 
     /// Has nobody let in until [`release`](Gate::release).
@@ -147,14 +122,14 @@ impl Gate {
     }
 
     fn change(&self, change: impl Fn(usize) -> Option<usize>) -> Result<usize, usize> {
-        self.0
+        self.state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)
     }
 
     /// A handler of the program that runs between ours and the fork can wait for this thread.
     fn wait_for_forks(&self) {
         let begun = Instant::now();
-        while is_held(self.0.load(Ordering::Acquire)) {
+        while is_held(self.state.load(Ordering::Acquire)) {
             if begun.elapsed() >= PATIENCE {
                 let _ = self.change(|state| (state & FORKS != 0).then_some(state | OVERDUE));
             }
@@ -178,48 +153,56 @@ impl Gate {
     }
 
     fn inside(&self) -> usize {
-        self.0.load(Ordering::Acquire) & INSIDE
+        self.state.load(Ordering::Acquire) & INSIDE
     }
 
     /// In a child: nobody is inside but what `own` counts, and there is no fork. Says whether
     /// nobody else was let in since the fork's [`hold`](Gate::hold).
     pub(super) fn begin_anew(&self, own: usize) -> bool {
-        let state = self.0.load(Ordering::Acquire);
-        self.0
+        let state = self.state.load(Ordering::Acquire);
+        self.state
             .store(state & (CLOSED | UNTRIED) | own, Ordering::Release);
         state & OVERDUE == 0 || state & INSIDE == own
     }
 
+    /// In a child: whoever comes has to find out first whether what is behind it can be used.
+    #[cfg(feature = "library")]
+    pub(super) fn must_be_tried(&self) {
+        self.state.fetch_or(UNTRIED, Ordering::Relaxed);
+    }
+
+    /// Tries what is behind it, which says whether it can be used.
+    #[cfg(feature = "library")]
+    pub(super) fn try_it(&self, works: impl FnOnce() -> bool) {
+        let weight = Use::LooksUp.weight();
+        let before = self.state.fetch_add(weight, Ordering::Acquire);
+        if before & CLOSED == 0 && works() {
+            self.state.fetch_and(!UNTRIED, Ordering::Relaxed);
+        }
+        self.leave(Use::LooksUp);
+    }
+
+    /// The process ends, on this thread, which is still let in. Says whether it was open.
+    #[cfg(feature = "library")]
+    pub(super) fn close_but_for_this_thread(&self) -> bool {
+        LAST_THREAD.store(this_thread(), Ordering::Relaxed);
+        self.close()
+    }
+
+    /// Whether it is closed, or has to be tried first.
+    #[cfg(feature = "library")]
+    pub(super) fn keeps_out(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (CLOSED | UNTRIED) != 0
+    }
+
     /// Says whether it was open.
-    fn close(&self) -> bool {
-        self.0.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
+    pub(super) fn close(&self) -> bool {
+        self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
     }
 }
 
 fn is_held(state: usize) -> bool {
     state & FORKS != 0 && state & OVERDUE == 0
-}
-
-static LIBRARY: Gate = Gate::new();
-
-/// Makes a call in the library, which does not unwind. While the process ends it is not made,
-/// and answered with the code for that.
-#[inline]
-pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnCode> {
-    if Platform::CURRENT != Platform::PcscLite {
-        return Ok(call());
-    }
-    LIBRARY.enter(by)?;
-    let returned = call();
-    LIBRARY.leave(by);
-    Ok(returned)
-}
-
-/// Whether calls are refused: the process ends, or it is a child that has not seen yet whether it
-/// can use the library. pcsc-lite itself never answers with the code of that.
-pub(crate) fn keeps_out() -> bool {
-    let state = LIBRARY.0.load(Ordering::Relaxed);
-    Platform::CURRENT == Platform::PcscLite && state & (CLOSED | UNTRIED) != 0
 }
 
 /// The thread that ends the process; zero as long as none does.
@@ -233,78 +216,13 @@ fn this_thread() -> usize {
     HERE.with(|here| ptr::from_ref(here).addr())
 }
 
-/// The process ends: lets nobody in any more but this thread, and waits a moment for those who
-/// are in.
-pub(super) fn close_for_good() {
-    LAST_THREAD.store(this_thread(), Ordering::Relaxed);
-    if LIBRARY.close() {
-        LIBRARY.wait(0, AT_THE_END, PATIENCE);
-    }
-}
-
-/// Lets nobody in while the process forks. Says whether nobody is inside.
-pub(super) fn hold() -> bool {
-    LIBRARY.hold();
-    LIBRARY.wait(0, AT_A_FORK, PATIENCE_AT_A_FORK)
-}
-
-pub(super) fn release() {
-    LIBRARY.release();
-}
-
-/// In a child: of those who were inside, none is here.
-pub(super) fn begin_anew(was_empty: bool) {
-    IS_BEING_TRIED.store(false, Ordering::Relaxed);
-    if !(LIBRARY.begin_anew(0) && was_empty) {
-        LIBRARY.0.fetch_or(UNTRIED, Ordering::Relaxed);
-    }
-}
-
-/// In a child that cannot go on.
-pub(super) fn give_up() {
-    LIBRARY.close();
-}
-
-static IS_BEING_TRIED: AtomicBool = AtomicBool::new(false);
-
-/// Has a thread take the library's locks. If it does not come back, a thread of the parent held
-/// one of them, or the service hangs, and this one is refused instead of joining it.
-fn try_library() -> Result<(), ReturnCode> {
-    let begun = Instant::now();
-    if !IS_BEING_TRIED.swap(true, Ordering::AcqRel) {
-        let thread = thread::Builder::new().name("scard-trial".to_owned());
-        let tried = thread.spawn(|| {
-            let before = LIBRARY
-                .0
-                .fetch_add(Use::LooksUp.weight(), Ordering::Acquire);
-            if before & CLOSED == 0 && super::take_locks_of_library() {
-                LIBRARY.0.fetch_and(!UNTRIED, Ordering::Relaxed);
-            }
-            LIBRARY.leave(Use::LooksUp);
-            IS_BEING_TRIED.store(false, Ordering::Release);
-        });
-        if tried.is_err() {
-            IS_BEING_TRIED.store(false, Ordering::Release);
-            return Err(ReturnCode::E_SYSTEM_CANCELLED);
-        }
-    }
-    while IS_BEING_TRIED.load(Ordering::Acquire) {
-        if begun.elapsed() >= PATIENCE {
-            return Err(ReturnCode::E_SYSTEM_CANCELLED);
-        }
-        thread::sleep(STEP);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]
     fn who_is_inside_is_known_and_nobody_comes_after_the_end() {
-        let gate = Gate::new();
+        let gate = Gate::new(|| Ok(()));
         gate.enter(Use::LooksUp).unwrap();
         assert_eq!(gate.inside(), 1);
         gate.enter(Use::IsBrief).unwrap();
@@ -338,7 +256,7 @@ mod tests {
 
     #[test]
     fn who_comes_during_a_fork_waits_for_the_last_one() {
-        let gate = Gate::new();
+        let gate = Gate::new(|| Ok(()));
         gate.hold();
         gate.hold();
         thread::scope(|scope| {
@@ -350,31 +268,38 @@ mod tests {
         });
         assert_eq!(gate.inside(), BRIEF);
         gate.release();
-        assert_eq!(gate.0.load(Ordering::Relaxed), BRIEF, "there was no fork");
+        assert_eq!(
+            gate.state.load(Ordering::Relaxed),
+            BRIEF,
+            "there was no fork"
+        );
         gate.hold();
         assert!(gate.begin_anew(0), "nobody was let in");
-        assert_eq!(gate.0.load(Ordering::Relaxed), 0);
+        assert_eq!(gate.state.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn nobody_waits_for_ever_for_a_fork() {
-        let gate = Gate::new();
+        let gate = Gate::new(|| Ok(()));
         gate.hold();
         thread::scope(|scope| comes_late(&gate, scope).join().unwrap().unwrap());
         let begun = Instant::now();
         gate.enter(Use::LooksUp).unwrap();
         assert!(begun.elapsed() < PATIENCE, "one of them has waited");
-        let child = Gate(AtomicUsize::new(gate.0.load(Ordering::Relaxed)));
+        let child = Gate::new(|| Ok(()));
+        child
+            .state
+            .store(gate.state.load(Ordering::Relaxed), Ordering::Relaxed);
         assert!(!child.begin_anew(0), "the child misses them");
         gate.leave(Use::LooksUp);
         gate.leave(Use::IsBrief);
         gate.release();
-        assert_eq!(gate.0.load(Ordering::Relaxed), 0);
+        assert_eq!(gate.state.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn there_is_room_for_many_forks_at_a_time() {
-        let gate = Gate::new();
+        let gate = Gate::new(|| Ok(()));
         thread::scope(|scope| {
             for _ in 0..100 {
                 scope.spawn(|| {
@@ -384,6 +309,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(gate.0.load(Ordering::Relaxed), 0);
+        assert_eq!(gate.state.load(Ordering::Relaxed), 0);
     }
 }

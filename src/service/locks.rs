@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::gate::{Gate, PATIENCE, Use};
 use super::process;
 
-static LOCKS: Gate = Gate::new();
+static LOCKS: Gate = Gate::new(|| Ok(()));
 
 thread_local! {
     /// How many locks this thread is inside of. Works at any time, also while a thread ends.

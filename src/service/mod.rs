@@ -1,51 +1,44 @@
-//! The PC/SC calls, one function each, and what has to be known of the process: the only unsafe
-//! code of the library.
+//! The calls of PC/SC, one function each, and what has to be known of the process.
 //!
-//! What goes in and comes out is safe Rust: handles that only this module makes, `u32`
-//! instead of `DWORD` (64 bits wide on 64-bit Unix), [`ReturnCode`] instead of `LONG`. Who
-//! may call what, and when, is decided above.
+//! What goes in and comes out is numbers and bytes: handles that only this module makes, `u32`,
+//! [`ReturnCode`]. Who may call what, and when, is decided above. Behind it stands what makes the
+//! calls, chosen for each context: `library`, the system's PC/SC library, or `socket`, which speaks to
+//! pcsc-lite's daemon itself.
+//!
+//! All of the unsafe code of `scard` is here: the calls of C's functions, and the handlers of forks
+//! in [`process`].
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::ptr;
-
-use pcsc::ffi::{self, DWORD, LONG};
+use std::fmt;
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use std::path::Path;
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::codes::{Platform, ReturnCode};
-use crate::values::Atr;
+use crate::values::{Atr, Scope};
 
 mod fork;
 mod gate;
+#[cfg(feature = "library")]
+mod library;
 mod locks;
-mod multi;
-#[cfg_attr(any(windows, stand_in = "windows"), path = "wide.rs")]
-#[cfg_attr(not(any(windows, stand_in = "windows")), path = "narrow.rs")]
-mod names;
 mod process;
-mod readers;
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+mod socket;
 mod started;
-mod table;
-#[cfg(any(windows, stand_in = "windows", test))]
-mod utf16;
+mod unfinished;
 
-pub(crate) use gate::keeps_out;
 #[cfg(unix)]
 pub(crate) use locks::Inside;
-pub(crate) use multi::sized_answer;
 pub(crate) use process::Process;
-pub(crate) use readers::{
-    ReaderQuery, cancel, get_status_change, list_reader_groups, list_readers,
-};
 pub(crate) use started::StartedEvent;
-
-use gate::Use;
-use multi::{FIRST_LEN, is_too_small};
-use names::Name;
-use table::{READERS, Worth};
 
 /// The largest command or answer that can pass: an extended APDU with its length fields and
 /// status word.
-pub(crate) const MAX_APDU_LEN: usize = ffi::MAX_BUFFER_SIZE_EXTENDED;
+pub(crate) const MAX_APDU_LEN: usize = 65_548;
 
 /// How much room there is for an answer. Drivers on Windows look at the low 16 bits of the length
 /// only, as of a built-in NFC reader, or refuse a length that the header of CCID makes too long,
@@ -55,39 +48,178 @@ pub(crate) const MAX_ANSWER_LEN: usize = match Platform::CURRENT {
     _ => MAX_APDU_LEN,
 };
 
-/// An established context.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ContextHandle(ffi::SCARDCONTEXT);
+/// Where a context is established.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Address {
+    pub(crate) scope: Scope,
+    pub(crate) way: Way,
+}
 
-impl ContextHandle {
-    /// The number that the service gave it.
-    #[allow(clippy::unnecessary_cast)]
-    pub(crate) fn number(self) -> u64 {
-        self.0 as u64
+/// Which implementation it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    #[cfg(feature = "library")]
+    Library,
+    /// At this path, or where the environment or the system says.
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    Socket(Option<Arc<Path>>),
+}
+
+impl Way {
+    /// Whether calls that wait end by themselves when that takes too long: see [`Limit`].
+    pub(crate) fn ends_calls(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            Way::Library => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            Way::Socket(_) => true,
+        }
     }
 }
 
-/// A connected card or reader.
+impl Default for Way {
+    fn default() -> Way {
+        #[cfg(feature = "library")]
+        return Way::Library;
+        #[cfg(not(feature = "library"))]
+        return Way::Socket(None);
+    }
+}
+
+/// An established context.
+#[derive(Debug)]
+pub(crate) enum ContextHandle {
+    #[cfg(feature = "library")]
+    Library(library::Context),
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    Socket(Box<socket::Client>),
+}
+
+impl ContextHandle {
+    /// The number that the service gave it, if it is what the context is found by.
+    pub(crate) fn looked_up_number(&self) -> Option<u64> {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(context) => context.looked_up_number(),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(_) => None,
+        }
+    }
+
+    /// [`Way::ends_calls`].
+    pub(crate) fn ends_calls(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(_) => true,
+        }
+    }
+
+    /// How long calls may take from now on, where they end by themselves.
+    #[cfg_attr(
+        not(all(feature = "socket", unix, not(target_vendor = "apple"))),
+        allow(unused_variables)
+    )]
+    pub(crate) fn set_limit(&mut self, limit: Limit) {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => {}
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.limit = limit,
+        }
+    }
+
+    /// Whether a call was given up that is still under way. No other one is made before
+    /// [`settle`](ContextHandle::settle).
+    pub(crate) fn is_under_way(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.is_under_way(),
+        }
+    }
+
+    /// Waits for the call that was given up, however long that takes, and undoes what comes of it.
+    pub(crate) fn settle(&mut self) {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => {}
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.settle(),
+        }
+    }
+
+    /// What ends a wait in this context.
+    pub(crate) fn canceller(&mut self) -> Canceller {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(context) => Canceller::Library(*context),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => Canceller::Socket(client.canceller()),
+        }
+    }
+}
+
+/// What ends a wait for a change, from another thread. To be used as long as its context is there.
+#[derive(Debug, Clone)]
+pub(crate) enum Canceller {
+    #[cfg(feature = "library")]
+    Library(library::Context),
+    /// `None` if there is no descriptor for it.
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    Socket(Option<Arc<socket::Bell>>),
+}
+
+impl Canceller {
+    /// One of a context that is still to be established, where calls end by themselves.
+    pub(crate) fn ahead(way: &Way) -> Option<Canceller> {
+        match way {
+            #[cfg(feature = "library")]
+            Way::Library => None,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            Way::Socket(_) => Some(Canceller::Socket(socket::Bell::new().ok())),
+        }
+    }
+}
+
+/// How long calls may take that end by themselves.
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+pub(crate) use socket::Limit;
+
+#[cfg(all(fuzzing, feature = "socket", unix, not(target_vendor = "apple")))]
+pub use socket::read_answers;
+
+/// There are no calls that end by themselves.
+#[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limit(());
+
+impl Limit {
+    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+    pub(crate) fn new(deadline: Option<Instant>, canceller: Option<&Canceller>) -> Limit {
+        let bell = match canceller {
+            Some(Canceller::Socket(bell)) => bell.clone(),
+            _ => None,
+        };
+        Limit { deadline, bell }
+    }
+
+    #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
+    pub(crate) fn new(_: Option<Instant>, _: Option<&Canceller>) -> Limit {
+        Limit(())
+    }
+}
+
+/// A connected card or reader, in its context.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CardHandle(ffi::SCARDHANDLE);
+pub(crate) struct CardHandle(u64);
 
 impl CardHandle {
     /// The number that the service gave it.
-    #[allow(clippy::unnecessary_cast)]
     pub(crate) fn number(self) -> u64 {
-        self.0 as u64
-    }
-}
-
-/// What commands are sent with.
-pub(crate) struct ProtocolInfo(ffi::SCARD_IO_REQUEST);
-
-impl ProtocolInfo {
-    pub(crate) fn of(protocol: u32) -> ProtocolInfo {
-        ProtocolInfo(ffi::SCARD_IO_REQUEST {
-            dwProtocol: widen(protocol),
-            cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
-        })
+        self.0
     }
 }
 
@@ -114,26 +246,38 @@ pub(crate) struct Failure {
     pub(crate) needed_len: Option<usize>,
     /// Whether the service answered, but no answer could be believed. The code is ours then.
     pub(crate) is_contradictory: bool,
+    /// The version of the protocol that a daemon speaks, if it is none that is known.
+    pub(crate) spoken: Option<ProtocolVersion>,
+}
+
+/// A version of the protocol of pcsc-lite's daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ProtocolVersion {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+impl ProtocolVersion {
+    /// The versions that are known: 4:4 of pcsc-lite 1.8.24 to 2.2.3, 4:5 of 2.3 and 2.4, 4:6 of
+    /// 2.5.
+    pub(crate) const OLDEST: ProtocolVersion = ProtocolVersion { major: 4, minor: 4 };
+    pub(crate) const NEWEST: ProtocolVersion = ProtocolVersion { major: 4, minor: 6 };
+}
+
+impl fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
 }
 
 impl Failure {
+    #[cfg_attr(not(feature = "library"), allow(dead_code))]
     pub(crate) const CONTRADICTORY: Failure = Failure {
         code: ReturnCode::F_INTERNAL_ERROR,
         needed_len: None,
         is_contradictory: true,
+        spoken: None,
     };
-
-    /// `needed_len` is what the call gave as the length of its answer.
-    #[cold]
-    fn of_answer(code: ReturnCode, needed_len: DWORD, capacity: usize) -> Failure {
-        let needed_len = usize::try_from(needed_len).unwrap_or(usize::MAX);
-        let too_small = is_too_small(code) && needed_len > capacity;
-        Failure {
-            code,
-            needed_len: too_small.then_some(needed_len),
-            is_contradictory: false,
-        }
-    }
 }
 
 impl From<ReturnCode> for Failure {
@@ -142,324 +286,223 @@ impl From<ReturnCode> for Failure {
             code,
             needed_len: None,
             is_contradictory: false,
+            spoken: None,
         }
     }
 }
 
-/// The one place where a return value becomes a result.
-///
-/// `LONG` is 64 bits wide on 64-bit Unix. The codes are 32-bit values, sign-extended or not;
-/// a value whose low half alone is zero is no success.
-fn check(returned: LONG) -> Result<(), ReturnCode> {
-    if returned == 0 {
-        return Ok(());
+/// One reader in a call of `SCardGetStatusChange`: what the caller knows, then what is.
+#[derive(Debug)]
+pub(crate) struct ReaderQuery<'a> {
+    pub(crate) name: &'a CStr,
+    pub(crate) current_state: u32,
+    pub(crate) event_state: u32,
+    pub(crate) atr: Atr,
+}
+
+impl<'a> ReaderQuery<'a> {
+    /// A reader of which the caller knows nothing.
+    pub(crate) fn unaware(name: &'a CStr) -> ReaderQuery<'a> {
+        ReaderQuery::knowing(name, 0)
     }
-    #[allow(clippy::unnecessary_cast)]
-    match returned as u32 {
-        0 => Err(ReturnCode::F_UNKNOWN_ERROR),
-        code => Err(ReturnCode::from_raw(code)),
-    }
-}
 
-/// Makes a call. Every call of PC/SC is made here.
-#[inline]
-fn call(by: Use, made: impl FnOnce() -> LONG) -> Result<(), ReturnCode> {
-    check(gate::pass(by, made)?)
-}
-
-/// A number that PC/SC gave, as 32 bits. Wider values than that mean nothing in PC/SC.
-#[allow(clippy::unnecessary_cast)]
-fn narrow(value: DWORD) -> u32 {
-    value as u32
-}
-
-/// A number for PC/SC.
-#[allow(clippy::unnecessary_cast)]
-fn widen(value: u32) -> DWORD {
-    value as DWORD
-}
-
-/// A length for PC/SC. One that `DWORD` cannot hold becomes the largest that it can, which
-/// no service accepts.
-fn length(len: usize) -> DWORD {
-    DWORD::try_from(len).unwrap_or(DWORD::MAX)
-}
-
-/// A length that PC/SC gave. One that does not fit the buffer is a fault of the service.
-fn length_within(len: DWORD, capacity: usize) -> Result<usize, ReturnCode> {
-    match usize::try_from(len) {
-        Ok(len) if len <= capacity => Ok(len),
-        _ => Err(ReturnCode::F_INTERNAL_ERROR),
+    /// A reader of which the caller knows this.
+    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> ReaderQuery<'a> {
+        ReaderQuery {
+            name,
+            current_state,
+            event_state: 0,
+            atr: Atr::default(),
+        }
     }
 }
 
-pub(crate) fn establish_context(scope: u32) -> Result<ContextHandle, ReturnCode> {
-    let mut handle = 0;
-    // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
-    call(Use::IsBrief, || unsafe {
-        ffi::SCardEstablishContext(widen(scope), ptr::null(), ptr::null(), &mut handle)
-    })?;
-    Ok(ContextHandle(handle))
+/// Makes a call where its context is.
+macro_rules! in_context {
+    ($context:ident, $call:ident($($argument:expr),*)) => {
+        match $context {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(context) => library::$call(*context, $($argument),*),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.$call($($argument),*),
+        }
+    };
 }
 
-pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
-    // It is brief unless a connection ends with it, and the driver takes its time.
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::IsBrief, || unsafe {
-        ffi::SCardReleaseContext(context.0)
-    })
+/// Makes a call on a card where its context is.
+macro_rules! on_card {
+    ($context:ident, $call:ident($card:ident $(, $argument:expr)*)) => {
+        match $context {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => library::$call($card, $($argument),*),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.$call($card, $($argument),*),
+        }
+    };
 }
 
-pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode> {
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::IsBrief, || unsafe {
-        ffi::SCardIsValidContext(context.0)
-    })
-}
-
-/// Takes each lock that pcsc-lite's library has for all of its threads, and says whether it did:
-/// without the service, only one of them. See [`gate`].
-fn take_locks_of_library() -> bool {
-    let (mut context, mut len) = (0, 0);
-    let scope = ffi::SCARD_SCOPE_SYSTEM;
-    // SAFETY: the reserved pointers may be null, and `context` outlives the call.
-    if unsafe { ffi::SCardEstablishContext(scope, ptr::null(), ptr::null(), &mut context) } != 0 {
-        return false;
+/// Whether calls are refused: the process ends, or it is a child in which none can be made, or
+/// that has not seen yet whether it can use the library. pcsc-lite itself never answers with the
+/// code of that.
+pub(crate) fn keeps_out() -> bool {
+    #[cfg(feature = "library")]
+    if library::gate::keeps_out() {
+        return true;
     }
-    // SAFETY: null asks for the length, which outlives the call, of the names of all groups.
-    unsafe { names::SCardListReaders(context, ptr::null(), ptr::null_mut(), &mut len) };
-    // SAFETY: takes a handle by value; the service checks it.
-    unsafe { ffi::SCardReleaseContext(context) };
-    true
+    fork::is_of_no_use()
+}
+
+/// Over the socket, the limit stays that of the context.
+#[cfg_attr(
+    not(all(feature = "socket", unix, not(target_vendor = "apple"))),
+    allow(unused_variables)
+)]
+pub(crate) fn establish_context(address: &Address, limit: Limit) -> Result<ContextHandle, Failure> {
+    let scope = address.scope.raw();
+    match &address.way {
+        #[cfg(feature = "library")]
+        Way::Library => Ok(ContextHandle::Library(library::establish_context(scope)?)),
+        #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+        Way::Socket(path) => {
+            let client = socket::Client::establish(path.as_ref(), scope, limit)?;
+            Ok(ContextHandle::Socket(Box::new(client)))
+        }
+    }
+}
+
+pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
+    in_context!(context, release_context())
+}
+
+pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
+    in_context!(context, is_valid_context())
+}
+
+/// The multi-string of the names of all readers, or of those in a group. Only Windows has
+/// groups: the other services list all readers in any case.
+pub(crate) fn list_readers(
+    context: &mut ContextHandle,
+    group: Option<&CStr>,
+) -> Result<Vec<u8>, Failure> {
+    in_context!(context, list_readers(group))
+}
+
+/// The multi-string of group names.
+pub(crate) fn list_reader_groups(context: &mut ContextHandle) -> Result<Vec<u8>, Failure> {
+    in_context!(context, list_reader_groups())
+}
+
+/// Waits until a reader differs from what the caller knows. `timeout_ms` of `u32::MAX`
+/// waits without limit. What is there is given also with `SCARD_E_TIMEOUT`.
+pub(crate) fn get_status_change(
+    context: &mut ContextHandle,
+    timeout_ms: u32,
+    readers: &mut [ReaderQuery<'_>],
+) -> Result<(), Failure> {
+    in_context!(context, get_status_change(timeout_ms, readers))
+}
+
+/// Ends a wait for a change in a context; one that has not begun yet is not ended.
+pub(crate) fn cancel(wait: &Canceller) -> Result<(), ReturnCode> {
+    match wait {
+        #[cfg(feature = "library")]
+        Canceller::Library(context) => library::cancel(*context),
+        #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+        Canceller::Socket(bell) => {
+            let bell = bell.as_ref().ok_or(ReturnCode::E_NO_MEMORY)?;
+            bell.ring();
+            Ok(())
+        }
+    }
 }
 
 pub(crate) fn connect(
-    context: ContextHandle,
+    context: &mut ContextHandle,
     reader: &CStr,
     share_mode: u32,
     protocols: u32,
 ) -> Result<Connected, ReturnCode> {
-    let reader = Name::new(reader);
-    let mut handle = 0;
-    let mut protocol = 0;
-    // SAFETY: `reader` ends with NUL; the outputs outlive the call.
-    call(Use::LooksUp, || unsafe {
-        names::SCardConnect(
-            context.0,
-            reader.as_ptr(),
-            widen(share_mode),
-            widen(protocols),
-            &mut handle,
-            &mut protocol,
-        )
-    })?;
-    Ok(Connected {
-        handle: CardHandle(handle),
-        protocol: narrow(protocol),
-    })
+    in_context!(context, connect(reader, share_mode, protocols))
 }
 
 /// Gives the protocol that is active afterwards.
 pub(crate) fn reconnect(
+    context: &mut ContextHandle,
     card: CardHandle,
     share_mode: u32,
     protocols: u32,
     initialization: u32,
 ) -> Result<u32, ReturnCode> {
-    let mut protocol = 0;
-    // SAFETY: the output outlives the call.
-    call(Use::LooksUp, || unsafe {
-        ffi::SCardReconnect(
-            card.0,
-            widen(share_mode),
-            widen(protocols),
-            widen(initialization),
-            &mut protocol,
-        )
-    })?;
-    Ok(narrow(protocol))
+    on_card!(
+        context,
+        reconnect(card, share_mode, protocols, initialization)
+    )
 }
 
-/// Not for pcsc-lite: see [`gate`].
-pub(crate) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::IsBrief, || unsafe {
-        ffi::SCardDisconnect(card.0, widen(disposition))
-    })
+/// Not for pcsc-lite: see [`library::gate`].
+pub(crate) fn disconnect(
+    context: &mut ContextHandle,
+    card: CardHandle,
+    disposition: u32,
+) -> Result<(), ReturnCode> {
+    on_card!(context, disconnect(card, disposition))
 }
 
-pub(crate) fn begin_transaction(card: CardHandle) -> Result<(), ReturnCode> {
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::LooksUp, || unsafe {
-        ffi::SCardBeginTransaction(card.0)
-    })
+pub(crate) fn begin_transaction(
+    context: &mut ContextHandle,
+    card: CardHandle,
+) -> Result<(), ReturnCode> {
+    on_card!(context, begin_transaction(card))
 }
 
-pub(crate) fn end_transaction(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
-    // SAFETY: takes a handle by value; the service checks it.
-    call(Use::LooksUp, || unsafe {
-        ffi::SCardEndTransaction(card.0, widen(disposition))
-    })
+pub(crate) fn end_transaction(
+    context: &mut ContextHandle,
+    card: CardHandle,
+    disposition: u32,
+) -> Result<(), ReturnCode> {
+    on_card!(context, end_transaction(card, disposition))
 }
 
-pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
-    READERS.ask(|| status_now(card), |_| Worth::Doubtful)
-}
-
-fn status_now(card: CardHandle) -> Result<Status, Failure> {
-    let mut state = 0;
-    let mut protocol = 0;
-    // One more than an ATR has: pcsc-lite's length of one that was not looked at yet.
-    let mut atr = [0u8; ffi::ATR_BUFFER_SIZE + 1];
-    let mut atr_len = 0;
-    let names = sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<names::Unit>, len| {
-        atr_len = length(atr.len());
-        // SAFETY: `buffer` has room for `len` units and `atr` for `atr_len` bytes; all outlive
-        // the call.
-        call(Use::LooksUp, || unsafe {
-            names::SCardStatus(
-                card.0,
-                buffer.as_mut_ptr().cast(),
-                len,
-                &mut state,
-                &mut protocol,
-                atr.as_mut_ptr(),
-                &mut atr_len,
-            )
-        })
-    })?;
-    let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);
-    Ok(Status {
-        names: names::to_bytes(names),
-        state: narrow(state),
-        protocol: narrow(protocol),
-        atr: atr_of(&atr, atr_len),
-    })
-}
-
-/// No buffer is longer than what an [`Atr`] has room for.
-const _: () = assert!(ffi::ATR_BUFFER_SIZE < Atr::CAPACITY);
-
-/// The ATR in a buffer, with all of its bytes. pcsc-lite states one byte more than there can be for a card that it has
-/// not looked at yet.
-fn atr_of(buffer: &[u8], len: usize) -> Atr {
-    match len == ffi::ATR_BUFFER_SIZE + 1 && Platform::CURRENT == Platform::PcscLite {
-        true => Atr::default(),
-        false => Atr::received(buffer.get(..len).unwrap_or(buffer)).unwrap_or_default(),
-    }
+pub(crate) fn status(context: &mut ContextHandle, card: CardHandle) -> Result<Status, Failure> {
+    on_card!(context, status(card))
 }
 
 /// Gives the length of the answer in `answer`.
 #[inline]
 pub(crate) fn transmit(
+    context: &mut ContextHandle,
     card: CardHandle,
-    protocol: &ProtocolInfo,
+    protocol: u32,
     command: &[u8],
     answer: &mut [u8],
 ) -> Result<usize, Failure> {
-    let mut answer_len = length(answer.len());
-    // SAFETY: `command` and `answer` are as long as the call is told, the receiving PCI may
-    // be null, and everything outlives the call.
-    call(Use::LooksUp, || unsafe {
-        ffi::SCardTransmit(
-            card.0,
-            &protocol.0,
-            command.as_ptr(),
-            length(command.len()),
-            ptr::null_mut(),
-            answer.as_mut_ptr(),
-            &mut answer_len,
-        )
-    })
-    .map_err(|code| Failure::of_answer(code, answer_len, answer.len()))?;
-    Ok(length_within(answer_len, answer.len())?)
+    on_card!(context, transmit(card, protocol, command, answer))
 }
 
 /// Gives the length of the output in `output`.
 pub(crate) fn control(
+    context: &mut ContextHandle,
     card: CardHandle,
     code: u32,
     input: &[u8],
     output: &mut [u8],
 ) -> Result<usize, Failure> {
-    let mut output_len = 0;
-    // SAFETY: `input` and `output` are as long as the call is told, and everything outlives
-    // the call.
-    call(Use::LooksUp, || unsafe {
-        ffi::SCardControl(
-            card.0,
-            widen(code),
-            input.as_ptr(),
-            length(input.len()),
-            output.as_mut_ptr(),
-            length(output.len()),
-            &mut output_len,
-        )
-    })
-    .map_err(|code| Failure::of_answer(code, output_len, output.len()))?;
-    Ok(length_within(output_len, output.len())?)
+    on_card!(context, control(card, code, input, output))
 }
 
-pub(crate) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failure> {
-    sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<u8>, len| {
-        // SAFETY: `buffer` has room for `len` bytes, and both outlive the call.
-        call(Use::LooksUp, || unsafe {
-            ffi::SCardGetAttrib(card.0, widen(id), buffer.as_mut_ptr(), len)
-        })
-    })
+pub(crate) fn get_attribute(
+    context: &mut ContextHandle,
+    card: CardHandle,
+    id: u32,
+) -> Result<Vec<u8>, Failure> {
+    on_card!(context, get_attribute(card, id))
 }
 
-pub(crate) fn set_attribute(card: CardHandle, id: u32, value: &[u8]) -> Result<(), ReturnCode> {
-    // SAFETY: `value` is as long as the call is told and outlives it.
-    call(Use::LooksUp, || unsafe {
-        ffi::SCardSetAttrib(card.0, widen(id), value.as_ptr(), length(value.len()))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn return_values_keep_their_32_bits_however_wide_or_signed_long_is() {
-        assert_eq!(check(0), Ok(()));
-        #[allow(overflowing_literals, clippy::unnecessary_cast)]
-        let signed = 0x8010_0068_u32 as i32 as LONG;
-        assert_eq!(check(signed), Err(ReturnCode::W_RESET_CARD));
-        assert_eq!(check(6), Err(ReturnCode::from_raw(6)));
-        assert_eq!(check(-1), Err(ReturnCode::from_raw(u32::MAX)));
-    }
-
-    #[test]
-    fn every_byte_of_an_atr_is_kept() {
-        let buffer = [0x3B; ffi::ATR_BUFFER_SIZE + 1];
-        for len in 0..=ffi::ATR_BUFFER_SIZE {
-            assert_eq!(atr_of(&buffer, len).len(), len);
-        }
-        // A length past the buffer says nothing of the bytes in it.
-        assert_eq!(atr_of(&buffer, usize::MAX), buffer);
-        let not_looked_at = atr_of(&buffer, buffer.len()).is_empty();
-        assert_eq!(not_looked_at, Platform::CURRENT == Platform::PcscLite);
-        // As winscard could, whose buffer is longer than an ATR.
-        assert_eq!(atr_of(&[0x3B; 36], 36).len(), 36);
-    }
-
-    #[cfg(target_pointer_width = "64")]
-    #[cfg(not(any(windows, target_os = "macos")))]
-    #[test]
-    fn wide_return_values_are_never_taken_for_success() {
-        assert_eq!(check(0x8010_0068), Err(ReturnCode::W_RESET_CARD));
-        assert_eq!(check(0x1_0000_0000), Err(ReturnCode::F_UNKNOWN_ERROR));
-        assert_eq!(check(i64::MIN), Err(ReturnCode::F_UNKNOWN_ERROR));
-    }
-
-    #[test]
-    fn lengths_past_the_buffer_are_a_fault_of_the_service() {
-        assert_eq!(length_within(2, 2), Ok(2));
-        assert_eq!(length_within(3, 2), Err(ReturnCode::F_INTERNAL_ERROR));
-        assert_eq!(
-            length_within(DWORD::MAX, 2),
-            Err(ReturnCode::F_INTERNAL_ERROR)
-        );
-    }
+pub(crate) fn set_attribute(
+    context: &mut ContextHandle,
+    card: CardHandle,
+    id: u32,
+    value: &[u8],
+) -> Result<(), ReturnCode> {
+    on_card!(context, set_attribute(card, id, value))
 }

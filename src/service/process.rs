@@ -46,9 +46,12 @@ mod hooks {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::FORKS;
-    use crate::service::{fork, gate, table};
+    use crate::service::fork;
+    #[cfg(feature = "library")]
+    use crate::service::library::{gate, table};
 
     unsafe extern "C" {
+        #[cfg(feature = "library")]
         fn atexit(handler: extern "C" fn()) -> c_int;
         fn pthread_atfork(
             prepare: Option<extern "C" fn()>,
@@ -57,6 +60,7 @@ mod hooks {
         ) -> c_int;
     }
 
+    #[cfg(feature = "library")]
     extern "C" fn at_exit() {
         gate::close_for_good();
     }
@@ -72,6 +76,7 @@ mod hooks {
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
         fork::after_in_child();
+        #[cfg(feature = "library")]
         table::READERS.forget_others();
     }
 
@@ -89,9 +94,12 @@ mod hooks {
     /// More than one thread may come here: the handlers know that they may run twice.
     #[cold]
     fn register() {
+        #[cfg(feature = "library")]
         // SAFETY: the handler is a function of this program and does not unwind.
-        unsafe { atexit(at_exit) };
-        // SAFETY: as above; what the handlers do, a child may do.
+        unsafe {
+            atexit(at_exit)
+        };
+        // SAFETY: the handlers are functions of this program and do not unwind; what the handlers do, a child may do.
         unsafe { pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
     }
 }

@@ -23,18 +23,20 @@ use crate::values::ReaderName;
 ///
 /// ```no_run
 /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
-/// use scard::{AsyncContext, AsyncSession};
+/// use scard::apdu::ExchangeError;
+/// use scard::{AsyncContext, AsyncSession, Command};
 ///
 /// let context = AsyncContext::establish().await?;
+/// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
 /// let mut session = AsyncSession::builder(&context)
-///     .setup(|card| -> scard::Result<()> {
-///         card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
-///         Ok(())
-///     })
+///     .setup(move |card| Ok::<_, ExchangeError>(card.exchange(&select)?.ok().map(drop)?))
 ///     .open_async()
 ///     .await?;
-/// let data = session.run(|card| card.transmit(b"\x00\xCB\x3F\xFF\x03\x5C\x01\x7E\x00")).await?;
-/// println!("{data:02X?}");
+/// let get_challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
+/// let challenge = session
+///     .run(move |card| Ok::<_, ExchangeError>(card.exchange(&get_challenge)?.ok()?))
+///     .await?;
+/// println!("{challenge:02X?}");
 /// # Ok(())
 /// # }
 /// ```

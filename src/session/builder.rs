@@ -165,30 +165,34 @@ impl SessionBuilder {
     /// - It is called in runs that the program has asked for, never by [`Session::keep_alive`].
     ///
     /// ```no_run
+    /// use scard::apdu::ExchangeError;
+    /// use scard::features::{Pin, PinFormat};
     /// use scard::{BoxError, Command, Context, Session, SessionError};
-    /// use zeroize::Zeroizing;
     ///
-    /// # fn ask_for_pin() -> Zeroizing<Vec<u8>> { unimplemented!() }
+    /// # fn ask_for_pin() -> Pin { unimplemented!() }
     /// /// Presents the PIN. The command is kept out of logs and overwritten.
     /// fn verify(
-    ///     pin: Zeroizing<Vec<u8>>,
+    ///     pin: Pin,
     /// ) -> impl FnMut(&mut scard::SessionCard<'_>) -> Result<(), BoxError> + Send {
     ///     move |card| {
-    ///         let verify = Command::new(0x00, 0x20, 0x00, 0x80)?.with_data(pin.to_vec())?;
+    ///         let verify = Command::verify(0x80, PinFormat::ascii().block_len(8), &pin)?;
     ///         card.exchange(&verify)?.ok()?;
     ///         Ok(())
     ///     }
     /// }
     ///
     /// let context = Context::establish()?;
+    /// let get_serial = Command::new(0x00, 0xCA, 0x00, 0x5A)?.expecting_all();
+    /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
+    /// let get_challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
     /// let mut session = Session::builder(&context)
-    ///     .identity(|card| card.transmit(b"\x00\xCA\x00\x5A\x00"))
-    ///     .setup(|card| card.transmit(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08").map(drop))
+    ///     .identity(move |card| Ok::<_, ExchangeError>(card.exchange(&get_serial)?.ok()?))
+    ///     .setup(move |card| Ok::<_, ExchangeError>(card.exchange(&select)?.ok().map(drop)?))
     ///     .login(verify(ask_for_pin()))
     ///     .build();
     /// loop {
-    ///     match session.run(|card| card.transmit(b"\x00\x87\x07\x9A\x00")) {
-    ///         Ok(signature) => break println!("{signature:02X?}"),
+    ///     match session.run(|card| Ok::<_, ExchangeError>(card.exchange(&get_challenge)?.ok()?)) {
+    ///         Ok(challenge) => break println!("{challenge:02X?}"),
     ///         Err(SessionError::Login(refused)) => {
     ///             eprintln!("{refused}");
     ///             session.set_login(verify(ask_for_pin()));

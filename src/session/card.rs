@@ -230,13 +230,18 @@ impl<'a> SessionCard<'a> {
     /// one it is all that is left of the run, and nothing is kept alive.
     ///
     /// ```no_run
-    /// # fn demo(session: &mut scard::Session, typed: std::sync::mpsc::Receiver<Vec<u8>>)
-    /// # -> Result<(), scard::SessionError> {
-    /// let answer = session.run(|card| -> scard::Result<_> {
+    /// # fn demo(
+    /// #     session: &mut scard::Session,
+    /// #     typed: std::sync::mpsc::Receiver<scard::features::Pin>,
+    /// # ) -> Result<(), scard::SessionError> {
+    /// use scard::features::PinFormat;
+    /// use scard::{BoxError, Command};
+    ///
+    /// session.run(|card| -> Result<(), BoxError> {
     ///     let pin = card.wait_for(|time| typed.recv_timeout(time).ok())?;
-    ///     let mut verify = b"\x00\x20\x00\x80\x08".to_vec();
-    ///     verify.extend_from_slice(&pin);
-    ///     card.transmit(&verify)
+    ///     let verify = Command::verify(0x80, PinFormat::ascii().block_len(8), &pin)?;
+    ///     card.exchange(&verify)?.ok()?;
+    ///     Ok(())
     /// })?;
     /// # Ok(())
     /// # }

@@ -46,8 +46,8 @@ impl Found {
 /// Looks for the card, and does not wait for it. If the readers cannot be listed any more, the
 /// card may be in the reader that was chosen or used before.
 pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
-    let (scope, wanted) = (config.context.scope(), config.wanted.clone());
-    let states = move || reader_states_of(scope, |name| wanted.is_about(name));
+    let (address, wanted) = (config.context.address().clone(), config.wanted.clone());
+    let states = move || reader_states_of(&address, |name| wanted.is_about(name));
     match limited(config, trial, states) {
         Err(error) if error.kind() == ErrorKind::StaleProcess => {
             let known = config.wanted.only_reader().or(state.reader.as_ref());
@@ -71,7 +71,7 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
         options = options.abort_handle(abort);
     }
     let mut monitor = Monitor::start(
-        config.context.scope(),
+        config.context.address(),
         options,
         config.context.limits().pending(),
     )?;
@@ -215,7 +215,7 @@ fn negotiate_again(
 fn reset(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<()> {
     let limits = Limits::new(limit(config, trial), config.options.abort.clone())
         .counted_with(config.context.limits());
-    let opening = Reader::opening(config.context.scope(), reader_name, limits);
+    let opening = Reader::opening(config.context.address(), reader_name, limits);
     let mut reader = Reader::new(opening.open()?);
     reader.reconnect(Initialization::Reset)
 }

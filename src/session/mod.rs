@@ -302,11 +302,14 @@ impl Session {
     ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session) -> Result<(), scard::SessionError> {
-    /// let certificate = session.run_restartable(|card| -> scard::Result<_> {
+    /// use scard::Command;
+    /// use scard::apdu::ExchangeError;
+    ///
+    /// let certificate = session.run_restartable(|card| -> Result<_, ExchangeError> {
     ///     let mut data = Vec::new();
-    ///     for offset in 0..4 {
-    ///         let part = card.transmit(&[0x00, 0xB0, offset, 0x00, 0x00])?;
-    ///         data.extend_from_slice(part.strip_suffix(&[0x90, 0x00]).unwrap_or_default());
+    ///     for page in 0..4 {
+    ///         let read = Command::new(0x00, 0xB0, page, 0x00)?.expecting(256)?;
+    ///         data.extend(card.exchange(&read)?.ok()?);
     ///     }
     ///     Ok(data)
     /// })?;

@@ -212,6 +212,7 @@ impl NextSignal {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
@@ -222,21 +223,24 @@ mod tests {
 
     #[test]
     fn one_thread_at_a_time_has_its_turn_and_each_gets_one() {
-        let (turn, inside, taken) = (Turn::default(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (turn, inside) = (Turn::of(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let _turn = turn.take();
-                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                        thread::yield_now();
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        taken.fetch_add(1, Ordering::SeqCst);
+                        turn.lend(|taken| {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            thread::yield_now();
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            *taken += 1;
+                        });
                     }
                 });
             }
         });
-        assert_eq!(taken.into_inner(), 8 * 500);
+        let panics = catch_unwind(AssertUnwindSafe(|| turn.lend(|_| panic!("on purpose"))));
+        assert!(panics.is_err());
+        assert_eq!(turn.into_inner(), Some(8 * 500));
     }
 
     #[test]

@@ -17,11 +17,11 @@
 //! |---|---|
 //! | every [`Mutex`]: a context's current PC/SC context, an abort handle, the clock of deadlines, the meeting of a call and its caller, a monitor's queue and its waits | safe, as above |
 //! | [`Condvar`]: those who wait are inside of no lock | safe; those of the parent are forgotten |
-//! | [`Turn`], held during a call of PC/SC | a child never takes one of its parent: it belongs to a PC/SC context, and those are not used in a child (`OwnedContext::is_forked`) |
+//! | [`Turn`], held during a call of PC/SC | a child never takes one of its parent: it belongs to a PC/SC context, and those are not used in a child (`SharedContext::is_forked`) |
 //! | [`mpsc`], the way to a worker | a child never sends on one of its parent, nor drops it (`worker::Jobs`) |
 //! | what a waiting thread sleeps on inside of [`Condvar`] | known to nobody in a child |
 //! | the gates themselves, the registration of the handlers | atomic numbers, see `service::fork` |
-//! | pcsc-lite's, inside of its client library | see `service::gate` |
+//! | pcsc-lite's, inside of its client library | see `service::library::gate` |
 //! | those of `tracing` and its subscribers | not ours: a subscriber that is to be used in a child has to be safe there |
 //!
 //! There are no others; a test in this file looks for them.
@@ -39,6 +39,7 @@ pub(crate) use model::{AtomicBool, Condvar, Mutex, MutexGuard, global, mpsc, now
 #[cfg(not(all(test, model)))]
 pub(crate) use standard::{AtomicBool, Condvar, Mutex, MutexGuard, global, mpsc, now, thread};
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::PoisonError;
 
 /// Locks, also what a panic has left locked.
@@ -47,32 +48,45 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What one thread at a time has for as long as it wants, also during a call of PC/SC.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    is_taken: Mutex<bool>,
+#[derive(Debug)]
+pub(crate) struct Turn<T> {
+    /// `None` while a thread has it.
+    value: Mutex<Option<T>>,
     over: Condvar,
 }
 
-/// The turn of this thread.
-#[derive(Debug)]
-pub(crate) struct TurnGuard<'a>(&'a Turn);
-
-impl Turn {
-    pub(crate) fn take(&self) -> TurnGuard<'_> {
-        let mut is_taken = lock(&self.is_taken);
-        while *is_taken {
-            let woken = self.over.wait(is_taken);
-            is_taken = woken.unwrap_or_else(PoisonError::into_inner);
+impl<T> Turn<T> {
+    pub(crate) fn of(value: T) -> Turn<T> {
+        Turn {
+            value: Mutex::new(Some(value)),
+            over: Condvar::new(),
         }
-        *is_taken = true;
-        TurnGuard(self)
     }
-}
 
-impl Drop for TurnGuard<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.is_taken) = false;
-        self.0.over.notify_one();
+    /// Lends it to this thread, when no other one has it.
+    pub(crate) fn lend<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.take();
+        let returned = catch_unwind(AssertUnwindSafe(|| use_it(&mut value)));
+        *lock(&self.value) = Some(value);
+        self.over.notify_one();
+        returned.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn take(&self) -> T {
+        let mut value = lock(&self.value);
+        loop {
+            if let Some(taken) = value.take() {
+                return taken;
+            }
+            let woken = self.over.wait(value);
+            value = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// `None` in a child of a process in which a thread had it.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        let value = self.value.get_mut();
+        value.unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -122,7 +136,7 @@ mod tests {
             });
             for names in used {
                 // `LISTS` of the gate: held by those whom a fork waits for there.
-                let is_known = file.ends_with("service/gate.rs");
+                let is_known = file.ends_with("service/library/gate.rs");
                 if !is_known && OTHERS.iter().any(|other| names.contains(other)) {
                     found.push(format!("{}: {names}", file.display()));
                 }

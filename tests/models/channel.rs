@@ -15,7 +15,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 
 fn opening(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Opening {
     Opening {
-        scope: Scope::User,
+        address: Address::default(),
         reader: ReaderName::new(service::READER).unwrap(),
         access: Access::Card(ShareMode::Shared),
         protocols: Protocols::ANY,

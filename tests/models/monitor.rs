@@ -7,6 +7,7 @@ use super::tracker::Tracker;
 use super::view::View;
 use super::*;
 use crate::codes::Platform;
+use crate::service::Address;
 use crate::sync::model::check;
 use crate::sync::thread;
 use crate::values::Atr;
@@ -178,7 +179,7 @@ mod whole {
     }
 
     fn start(options: MonitorOptions) -> Monitor {
-        Monitor::start(Scope::User, options, &Pending::NotCounted).unwrap()
+        Monitor::start(&Address::default(), options, &Pending::NotCounted).unwrap()
     }
 
     /// At whatever moment: the wait ends, the thread ends, its context is released, and none

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::codes::ReturnCode;
 use crate::sync::model::lazy_static;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
-use crate::values::Atr;
+use crate::values::{Atr, Scope};
 
 pub(crate) const MAX_APDU_LEN: usize = 65_548;
 pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
@@ -22,33 +22,68 @@ pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
 /// The only reader.
 pub(crate) const READER: &str = "R";
 
-#[derive(Debug, Clone, Copy)]
+/// Where it is makes no difference here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Address {
+    pub(crate) scope: Scope,
+    pub(crate) way: Way,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Way {
+    #[default]
+    Model,
+    #[allow(dead_code)]
+    Socket(Option<std::sync::Arc<std::path::Path>>),
+}
+
+impl Way {
+    pub(crate) fn ends_calls(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limit(());
+
+impl Limit {
+    pub(crate) fn new(_: Option<std::time::Instant>, _: Option<&Canceller>) -> Limit {
+        Limit(())
+    }
+}
+
+impl Canceller {
+    pub(crate) fn ahead(_: &Way) -> Option<Canceller> {
+        None
+    }
+}
+
+#[derive(Debug)]
 pub(crate) struct ContextHandle(u64);
 
 impl ContextHandle {
-    pub(crate) fn number(self) -> u64 {
-        self.0
+    pub(crate) fn ends_calls(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn set_limit(&mut self, _: Limit) {}
+
+    pub(crate) fn is_under_way(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn settle(&mut self) {}
+
+    pub(crate) fn canceller(&mut self) -> Canceller {
+        Canceller(self.0)
     }
 }
+
+#[derive(Debug, Clone)]
+pub(crate) struct Canceller(u64);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CardHandle(u64);
-
-impl CardHandle {
-    pub(crate) fn number(self) -> u64 {
-        self.0
-    }
-}
-
-/// That is all the same here.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ProtocolInfo;
-
-impl ProtocolInfo {
-    pub(crate) fn of(_protocol: u32) -> ProtocolInfo {
-        ProtocolInfo
-    }
-}
 
 /// There is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +161,22 @@ pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
     pub(crate) is_contradictory: bool,
+    pub(crate) spoken: Option<ProtocolVersion>,
+}
+
+/// There is no other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ProtocolVersion;
+
+impl ProtocolVersion {
+    pub(crate) const OLDEST: ProtocolVersion = ProtocolVersion;
+    pub(crate) const NEWEST: ProtocolVersion = ProtocolVersion;
+}
+
+impl std::fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("4:4")
+    }
 }
 
 impl From<ReturnCode> for Failure {
@@ -134,6 +185,7 @@ impl From<ReturnCode> for Failure {
             code,
             needed_len: None,
             is_contradictory: false,
+            spoken: None,
         }
     }
 }
@@ -263,14 +315,17 @@ fn on_card<T>(card: CardHandle, call: impl FnOnce(&mut Service) -> T) -> T {
     answer
 }
 
-pub(crate) fn establish_context(_scope: u32) -> Result<ContextHandle, ReturnCode> {
+pub(crate) fn establish_context(
+    _address: &Address,
+    _limit: Limit,
+) -> Result<ContextHandle, Failure> {
     let mut service = service();
     let number = service.number();
     service.contexts.insert(number, InContext::default());
     Ok(ContextHandle(number))
 }
 
-pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> {
+pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
     let mut service = service();
     let released = service.contexts.remove(&context.0);
     let released = released.expect("a context that was released before");
@@ -283,7 +338,7 @@ pub(crate) fn release_context(context: ContextHandle) -> Result<(), ReturnCode> 
     Ok(())
 }
 
-pub(crate) fn is_valid_context(context: ContextHandle) -> Result<(), ReturnCode> {
+pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
     let known = service().contexts.contains_key(&context.0);
     known.then_some(()).ok_or(ReturnCode::E_INVALID_HANDLE)
 }
@@ -294,20 +349,20 @@ pub(crate) fn keeps_out() -> bool {
 }
 
 pub(crate) fn list_readers(
-    context: ContextHandle,
+    context: &mut ContextHandle,
     _group: Option<&CStr>,
 ) -> Result<Vec<u8>, Failure> {
     is_valid_context(context)?;
     Ok(format!("{READER}\0\0").into_bytes())
 }
 
-pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
+pub(crate) fn list_reader_groups(context: &mut ContextHandle) -> Result<Vec<u8>, Failure> {
     is_valid_context(context)?;
     Ok(b"G\0\0".to_vec())
 }
 
 pub(crate) fn get_status_change(
-    context: ContextHandle,
+    context: &mut ContextHandle,
     timeout_ms: u32,
     readers: &mut [ReaderQuery<'_>],
 ) -> Result<(), Failure> {
@@ -351,7 +406,7 @@ pub(crate) fn get_status_change(
 }
 
 /// Lost if the wait has not begun.
-pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
+pub(crate) fn cancel(context: &Canceller) -> Result<(), ReturnCode> {
     let mut service = service();
     let context = service.contexts.get_mut(&context.0);
     let context = context.expect("a context that was released");
@@ -361,7 +416,7 @@ pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
 }
 
 pub(crate) fn connect(
-    context: ContextHandle,
+    context: &mut ContextHandle,
     reader: &CStr,
     _share_mode: u32,
     _protocols: u32,
@@ -383,6 +438,7 @@ pub(crate) fn connect(
 }
 
 pub(crate) fn reconnect(
+    _context: &mut ContextHandle,
     card: CardHandle,
     _share_mode: u32,
     _protocols: u32,
@@ -392,25 +448,36 @@ pub(crate) fn reconnect(
 }
 
 /// At once: nothing here resets the card.
-pub(crate) fn disconnect(_card: CardHandle, _disposition: u32) -> Result<(), ReturnCode> {
+pub(crate) fn disconnect(
+    _context: &mut ContextHandle,
+    _card: CardHandle,
+    _disposition: u32,
+) -> Result<(), ReturnCode> {
     panic!("connections end with their contexts")
 }
 
-pub(crate) fn begin_transaction(card: CardHandle) -> Result<(), ReturnCode> {
+pub(crate) fn begin_transaction(
+    _context: &mut ContextHandle,
+    card: CardHandle,
+) -> Result<(), ReturnCode> {
     on_card(card, |service| {
         service.holder = Some(card.0);
         Ok(())
     })
 }
 
-pub(crate) fn end_transaction(card: CardHandle, _disposition: u32) -> Result<(), ReturnCode> {
+pub(crate) fn end_transaction(
+    _context: &mut ContextHandle,
+    card: CardHandle,
+    _disposition: u32,
+) -> Result<(), ReturnCode> {
     on_card(card, |service| {
         let held = service.holder.take();
         held.map(drop).ok_or(ReturnCode::E_NOT_TRANSACTED)
     })
 }
 
-pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
+pub(crate) fn status(_context: &mut ContextHandle, card: CardHandle) -> Result<Status, Failure> {
     on_card(card, |_| {
         Ok(Status {
             names: format!("{READER}\0\0").into_bytes(),
@@ -422,8 +489,9 @@ pub(crate) fn status(card: CardHandle) -> Result<Status, Failure> {
 }
 
 pub(crate) fn transmit(
+    _context: &mut ContextHandle,
     card: CardHandle,
-    _protocol: &ProtocolInfo,
+    _protocol: u32,
     command: &[u8],
     answer: &mut [u8],
 ) -> Result<usize, Failure> {
@@ -435,6 +503,7 @@ pub(crate) fn transmit(
 }
 
 pub(crate) fn control(
+    _context: &mut ContextHandle,
     _card: CardHandle,
     _code: u32,
     _input: &[u8],
@@ -443,10 +512,19 @@ pub(crate) fn control(
     Err(ReturnCode::E_UNEXPECTED.into())
 }
 
-pub(crate) fn get_attribute(_card: CardHandle, _id: u32) -> Result<Vec<u8>, Failure> {
+pub(crate) fn get_attribute(
+    _context: &mut ContextHandle,
+    _card: CardHandle,
+    _id: u32,
+) -> Result<Vec<u8>, Failure> {
     Err(ReturnCode::E_UNEXPECTED.into())
 }
 
-pub(crate) fn set_attribute(_card: CardHandle, _id: u32, _value: &[u8]) -> Result<(), ReturnCode> {
+pub(crate) fn set_attribute(
+    _context: &mut ContextHandle,
+    _card: CardHandle,
+    _id: u32,
+    _value: &[u8],
+) -> Result<(), ReturnCode> {
     Err(ReturnCode::E_UNEXPECTED)
 }

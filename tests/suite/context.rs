@@ -26,6 +26,23 @@ fn readers_are_listed_by_the_names_that_connect() {
     });
 }
 
+/// pcsc-lite lists all readers, whatever the group is; it has the two that have all of them.
+#[test]
+fn a_group_has_all_readers_or_none() {
+    isolated(|| {
+        let fixture = fixture();
+        let all = fixture.context.readers().unwrap();
+        for group in ["SCard$DefaultReaders", "SCard$AllReaders"] {
+            assert_eq!(fixture.context.readers_in(group).unwrap(), all, "{group}");
+        }
+        let none = fixture.context.readers_in("No such group").unwrap();
+        assert!(none.is_empty(), "{none:?}");
+        let error = fixture.context.readers_in("a\0b").unwrap_err();
+        assert_eq!(error.code(), ReturnCode::E_INVALID_PARAMETER);
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    });
+}
+
 #[test]
 fn no_reader_is_no_error() {
     isolated(|| {

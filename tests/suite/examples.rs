@@ -326,6 +326,24 @@ fn session_reads_badges_whatever_happens() {
     });
 }
 
+#[test]
+fn session_leaves_a_card_that_refuses_alone() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().readers(1).start().unwrap();
+        let slot = sandbox.reader(0);
+        let refuse = |_: &[u8]| scard_testkit::Reply::Answer(vec![0x6A, 0x82]);
+        let refusing = slot.insert(VirtualCard::new(refuse)).unwrap();
+        let (mut program, lines) = start(&sandbox, "session", &["1"]);
+        expect(&lines, "CardSkipped");
+        slot.remove().unwrap();
+        slot.insert(VirtualCard::iso()).unwrap();
+        expect(&lines, "badge 1");
+        assert!(program.wait().unwrap().success());
+        let read = |it: &scard_testkit::Exchange| it.command.starts_with(&[0xFF, 0xCA]);
+        assert!(!refusing.log().iter().any(read), "a badge was read");
+    });
+}
+
 /// What a terminal does at Ctrl-C.
 fn interrupt(program: &Child) {
     let process = libc::pid_t::try_from(program.id()).unwrap();

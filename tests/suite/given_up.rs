@@ -129,9 +129,13 @@ fn calls_to_a_service_that_hangs_do_not_pile_up() {
             refused += usize::from(error.kind() == ErrorKind::ServiceBusy);
         }
         let connecting = workers();
-        assert!((1..=64).contains(&connecting), "{connecting}");
-        // Some may have been given up before they began.
-        assert!(refused >= 100, "{refused}");
+        if cfg!(feature = "library") {
+            assert!((1..=64).contains(&connecting), "{connecting}");
+            // Some may have been given up before they began.
+            assert!(refused >= 100, "{refused}");
+        } else {
+            assert_eq!((connecting, refused), (0, 0), "they end here");
+        }
         // Other calls of this context are refused, too, and another one's are not. Those that had
         // not begun have made room for a few.
         assert_busy_after(32, || context.readers().map(drop));

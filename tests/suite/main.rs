@@ -47,10 +47,13 @@ mod names;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod pins;
+mod recipes;
 mod reconnect;
 mod session;
 mod session_async;
+mod side_by_side;
 mod slots;
+mod socket;
 mod threads;
 mod trace;
 mod transaction;

@@ -356,7 +356,7 @@ impl Host for Simulation {
 }
 
 impl Service for Simulation {
-    fn list_readers(&self) -> Result<Vec<ReaderName>> {
+    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
         self.call()?;
         let mut world = self.0.borrow_mut();
         let mut names: Vec<_> = world.readers.iter().map(|it| it.name.clone()).collect();
@@ -368,7 +368,7 @@ impl Service for Simulation {
     }
 
     fn status_change(
-        &self,
+        &mut self,
         limit: Option<Duration>,
         watched: &mut [ReaderQuery<'_>],
     ) -> Result<bool> {

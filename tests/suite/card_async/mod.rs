@@ -62,6 +62,8 @@ fn a_card_does_what_it_does_without_futures() {
                 [fixture.reader.clone(), fixture.empty_reader.clone()]
             );
             assert_eq!(context.reader_groups().await.unwrap().len(), 1);
+            assert_eq!(context.readers_in("SCard$AllReaders").await.unwrap(), names);
+            assert!(context.readers_in("None").await.unwrap().is_empty());
             let states = context.reader_states().await.unwrap();
             assert!(states[0].has_card() && !states[1].has_card());
 

@@ -2,8 +2,9 @@
 
 use pcsc::ffi::DWORD;
 
-use super::{Failure, length, length_within};
+use super::{failure_of_answer, length, length_within};
 use crate::codes::{Platform, ReturnCode};
+use crate::service::Failure;
 
 /// Fits most answers at the first call. pcsc-lite refuses larger buffers for attributes.
 pub(super) const FIRST_LEN: usize = 264;
@@ -38,7 +39,7 @@ pub(super) fn is_too_small(code: ReturnCode) -> bool {
 /// 16-bit ones of names on Windows.
 ///
 /// The answer can grow in between: a reader may be plugged in between two calls.
-pub(crate) fn sized_answer<U: Copy + Default>(
+pub(super) fn sized_answer<U: Copy + Default>(
     first_len: usize,
     overrun: usize,
     mut call: impl FnMut(&mut Vec<U>, &mut DWORD) -> Result<(), ReturnCode>,
@@ -54,7 +55,7 @@ pub(crate) fn sized_answer<U: Copy + Default>(
                 return Ok(buffer);
             }
             Err(code) if is_too_small(code) => {
-                failure = Failure::of_answer(code, len, buffer.len());
+                failure = failure_of_answer(code, len, buffer.len());
                 // A service that does not say how much it needs gets twice as much.
                 let needed = usize::try_from(len).unwrap_or(usize::MAX);
                 let needed = needed.max(buffer.len().saturating_mul(2));
@@ -123,7 +124,7 @@ mod tests {
                 }
             });
             assert_eq!((answer.map(|it| it.len()), calls), (Ok(2000), 2), "{code}");
-            let failure = Failure::of_answer(code, length(9), 8);
+            let failure = failure_of_answer(code, length(9), 8);
             assert_eq!(failure.needed_len, Some(9));
         }
     }

@@ -5,44 +5,19 @@ use std::ptr;
 
 use pcsc::ffi;
 
-use super::gate::Use;
 use super::multi::{FIRST_LEN, LIST_LEN, LIST_OVERRUN, sized_answer};
 use super::names::{self, Name, SCARD_READERSTATE, Unit};
-use super::table::{MAX_UNFINISHED, READERS, UNFINISHED, Worth, are_finished, worth_of_list};
-use super::{ContextHandle, Failure, atr_of, call, length, narrow, widen};
+use super::table::{READERS, Worth, worth_of_list};
+use super::{Context, atr_of, call, length, narrow, widen};
 use crate::codes::{Platform, ReturnCode};
+use crate::service::gate::Use;
+use crate::service::unfinished::{MAX_UNFINISHED, UNFINISHED, are_finished};
+use crate::service::{Failure, ReaderQuery};
 use crate::values::Atr;
 
-/// One reader in a call of `SCardGetStatusChange`: what the caller knows, then what is.
-#[derive(Debug)]
-pub(crate) struct ReaderQuery<'a> {
-    pub(crate) name: &'a CStr,
-    pub(crate) current_state: u32,
-    pub(crate) event_state: u32,
-    pub(crate) atr: Atr,
-}
-
-impl<'a> ReaderQuery<'a> {
-    /// A reader of which the caller knows nothing.
-    pub(crate) fn unaware(name: &'a CStr) -> ReaderQuery<'a> {
-        ReaderQuery::knowing(name, 0)
-    }
-
-    /// A reader of which the caller knows this.
-    pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> ReaderQuery<'a> {
-        ReaderQuery {
-            name,
-            current_state,
-            event_state: 0,
-            atr: Atr::default(),
-        }
-    }
-}
-
-/// The multi-string of the names of all readers, or of those in a group. Only Windows has
-/// groups: the other services list all readers in any case.
-pub(crate) fn list_readers(
-    context: ContextHandle,
+/// The multi-string of reader names.
+pub(in crate::service) fn list_readers(
+    context: Context,
     group: Option<&CStr>,
 ) -> Result<Vec<u8>, Failure> {
     let group = group.filter(|_| Platform::CURRENT == Platform::Windows);
@@ -71,7 +46,7 @@ pub(crate) fn list_readers(
 }
 
 /// The multi-string of group names.
-pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Failure> {
+pub(in crate::service) fn list_reader_groups(context: Context) -> Result<Vec<u8>, Failure> {
     let listed = sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<Unit>, len| {
         // SAFETY: `buffer` has room for `len` units, and both outlive the call.
         call(Use::IsBrief, || unsafe {
@@ -83,8 +58,8 @@ pub(crate) fn list_reader_groups(context: ContextHandle) -> Result<Vec<u8>, Fail
 
 /// Waits until a reader differs from what the caller knows. `timeout_ms` of `u32::MAX`
 /// waits without limit. What is there is given also with `SCARD_E_TIMEOUT`.
-pub(crate) fn get_status_change(
-    context: ContextHandle,
+pub(in crate::service) fn get_status_change(
+    context: Context,
     timeout_ms: u32,
     readers: &mut [ReaderQuery<'_>],
 ) -> Result<(), Failure> {
@@ -113,7 +88,7 @@ struct Looked {
 
 impl Looked {
     fn now(
-        context: ContextHandle,
+        context: Context,
         timeout_ms: u32,
         readers: &[ReaderQuery<'_>],
     ) -> Result<Looked, Failure> {
@@ -172,7 +147,7 @@ fn read_state(state: &SCARD_READERSTATE) -> (u32, Atr) {
 }
 
 /// Ends a wait for a change on this context; one that has not begun yet is not ended.
-pub(crate) fn cancel(context: ContextHandle) -> Result<(), ReturnCode> {
+pub(in crate::service) fn cancel(context: Context) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe { ffi::SCardCancel(context.0) })
 }

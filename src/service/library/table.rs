@@ -12,13 +12,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use super::Failure;
 use crate::codes::{Platform, ReturnCode};
+use crate::service::Failure;
 
 /// The one of this process.
-pub(super) static READERS: Table = Table::new();
+pub(in crate::service) static READERS: Table = Table::new();
 
 /// How often one question is asked at most. Two answers nearly always agree, and two of three if
 /// readers come and go in step with the calls.
@@ -27,18 +26,13 @@ const MAX_CALLS: usize = 64;
 /// pcsc-lite has 128 bytes for a name and its NUL.
 const MAX_NAME_LEN: usize = 127;
 
-/// How long a name may be unfinished, and how often that is looked at. The service of pcsc-lite
-/// writes the name of a new reader while it sends it: first the name, then its numbers.
-pub(super) const UNFINISHED: Duration = Duration::from_millis(1);
-pub(super) const MAX_UNFINISHED: u32 = 10;
-
 /// The upper half of the count is how many calls have begun, the lower half how many are
 /// under way.
 const EPOCH: usize = 1 << (usize::BITS / 2);
 
 /// Counts the calls that use the table.
 #[derive(Debug)]
-pub(super) struct Table(AtomicUsize);
+pub(in crate::service) struct Table(AtomicUsize);
 
 /// How far an answer can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +62,7 @@ impl Table {
 
     /// In a forked child: none of the others is here.
     #[cfg_attr(not(unix), allow(dead_code))]
-    pub(super) fn forget_others(&self) {
+    pub(in crate::service) fn forget_others(&self) {
         self.0.store(0, Ordering::Release);
     }
 
@@ -123,21 +117,6 @@ pub(super) fn worth_of_list(list: &[u8]) -> Worth {
         true => Worth::Doubtful,
         false => Worth::Torn,
     }
-}
-
-/// Whether all names end with the numbers that pcsc-lite gives to reader and slot, as in `00 01`.
-pub(super) fn are_finished(list: &[u8]) -> bool {
-    let has_numbers = |name: &[u8]| {
-        matches!(
-            name,
-            [.., b' ', a, b, b' ', c, d]
-                if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit())
-        )
-    };
-    let mut names = list
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty());
-    names.all(has_numbers)
 }
 
 #[cfg(all(test, not(any(windows, target_os = "macos"))))]
@@ -220,28 +199,6 @@ mod tests {
         assert!(!table.visit(|| ()).1);
         table.forget_others();
         assert!(table.visit(|| ()).1);
-    }
-
-    #[test]
-    fn a_name_is_finished_with_its_numbers() {
-        for list in [
-            &b""[..],
-            b"\0\0",
-            b"A 00 00\0\0",
-            b"A 00 00\0B (1) 0F 01\0\0",
-        ] {
-            assert!(are_finished(list), "{list:?}");
-        }
-        for list in [
-            &b"A\0\0"[..],
-            b"A 00 00\0B \0\0",
-            b"A 00\0\0",
-            b"A 00 \0\0",
-            b"A 00 0\0\0",
-            b"A 00 0G\0\0",
-        ] {
-            assert!(!are_finished(list), "{list:?}");
-        }
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! Calls that end by themselves when their caller would leave: on its own thread.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::pending::Counted;
+use super::permit::Grant;
+use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Wake};
+use crate::service::{self, Canceller, Limit};
+use crate::sync::now;
+
+/// The limits of a call that is made here.
+pub(crate) struct Here {
+    deadline: Option<Instant>,
+    abort: Option<AbortHandle>,
+    limit: Limit,
+    permitted: Cell<bool>,
+    pending: Pending,
+    _registration: Option<Registration>,
+}
+
+impl Here {
+    /// An abort uses the canceller, which is that of the context of the call. Without one it is
+    /// noticed between the calls of PC/SC alone.
+    pub(crate) fn new(
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+        pending: &Pending,
+        canceller: impl FnOnce() -> Option<Canceller>,
+    ) -> Here {
+        let canceller = abort.and_then(|_| canceller());
+        let registration = match (abort, &canceller) {
+            (Some(abort), Some(canceller)) => {
+                let registration = abort.register(Arc::new(Ring(canceller.clone())));
+                // An abort before the registration has rung for nobody.
+                if abort.is_aborted() {
+                    Ring(canceller.clone()).wake();
+                }
+                Some(registration)
+            }
+            _ => None,
+        };
+        Here {
+            deadline,
+            abort: abort.cloned(),
+            limit: Limit::new(deadline, canceller.as_ref()),
+            permitted: Cell::new(false),
+            pending: pending.clone(),
+            _registration: registration,
+        }
+    }
+
+    pub(crate) fn permit(&self) -> Permit<'_> {
+        Permit(Some(self))
+    }
+
+    /// What the service has to know of it.
+    pub(crate) fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(super) fn abort(&self) -> Option<&AbortHandle> {
+        self.abort.as_ref()
+    }
+
+    /// Counts what goes on behind the caller's back, as long as it does.
+    pub(crate) fn count(&self) -> Counted {
+        self.pending.count()
+    }
+
+    /// Why a call that failed was given up, if it was.
+    pub(crate) fn gave_up(&self) -> Option<Abandoned> {
+        Some(Abandoned {
+            why: self.why()?,
+            begun: true,
+            permitted: self.permitted.get(),
+        })
+    }
+
+    fn why(&self) -> Option<GivenUp> {
+        if self.abort.as_ref().is_some_and(AbortHandle::is_aborted) {
+            return Some(GivenUp::Aborted);
+        }
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= now());
+        is_late.then_some(GivenUp::Deadline)
+    }
+}
+
+impl Grant for Here {
+    fn has_left(&self) -> bool {
+        self.why().is_some()
+    }
+
+    fn grant(&self) -> bool {
+        let has_left = self.has_left();
+        self.permitted.set(self.permitted.get() || !has_left);
+        !has_left
+    }
+
+    fn withdraw(&self) {
+        self.permitted.set(false);
+    }
+
+    fn here(&self) -> Option<&Here> {
+        Some(self)
+    }
+}
+
+/// Ends a wait in the service.
+struct Ring(Canceller);
+
+impl Wake for Ring {
+    fn wake(&self) {
+        if let Err(code) = service::cancel(&self.0) {
+            tracing::trace!(%code, "a wait was not ended");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The first words with the daemon: which version of the protocol it is.
+
+use super::client::Client;
+use super::wire::{Answer, Command, Requests, words};
+use crate::codes::ReturnCode;
+use crate::service::{Failure, ProtocolVersion};
+
+const MAJOR: u32 = ProtocolVersion::NEWEST.major;
+const OLDEST: u32 = ProtocolVersion::OLDEST.minor;
+const NEWEST: u32 = ProtocolVersion::NEWEST.minor;
+
+impl Client {
+    /// Agrees on a version. The context is asked for in the same write: a daemon that refuses the
+    /// version still gives it, and what it says of the context counts.
+    ///
+    /// A daemon that accepts an older version than its own says its own, and uses the older one.
+    pub(super) fn shake_hands(&mut self, scope: u32) -> Result<(), Failure> {
+        let hello = Requests::<48>::NONE.with(Command::Version, &[MAJOR, NEWEST, 0]);
+        let request = hello.with(Command::Establish, &[scope, 0, 0]);
+        let answer = self.gather(request.as_bytes(), &[], Answer::Words(6))?;
+        let [major, minor, refused, _, context, code] = words(&answer);
+        self.minor = match (major, minor, refused) {
+            (_, _, 0) => NEWEST,
+            (MAJOR, OLDEST..NEWEST, _) => self.accept(minor)?,
+            _ => return Err(self.refuse(ProtocolVersion { major, minor })),
+        };
+        if code != 0 {
+            return Err(ReturnCode::from_raw(code).into());
+        }
+        self.context = context;
+        Ok(())
+    }
+
+    /// Says that this version, which is the daemon's own, will do.
+    fn accept(&mut self, minor: u32) -> Result<u32, Failure> {
+        let request = Requests::<20>::NONE.with(Command::Version, &[MAJOR, minor, 0]);
+        let answer = self.gather(request.as_bytes(), &[], Answer::Words(3))?;
+        match words(&answer) {
+            [_, _, 0] => Ok(minor),
+            [major, minor, _] => Err(self.refuse(ProtocolVersion { major, minor })),
+        }
+    }
+
+    /// For a second connection of the same client.
+    pub(super) fn shake_hands_like(&mut self, first: &Client) -> Result<(), Failure> {
+        self.minor = self.accept(first.minor)?;
+        Ok(())
+    }
+
+    fn refuse(&mut self, theirs: ProtocolVersion) -> Failure {
+        tracing::debug!(?theirs, "the daemon speaks another protocol");
+        Failure {
+            spoken: Some(theirs),
+            ..ReturnCode::E_SERVICE_STOPPED.into()
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Names of readers that the daemon of pcsc-lite is still writing.
+
+use std::time::Duration;
+
+/// How long a name may be unfinished, and how often that is looked at. The service of pcsc-lite
+/// writes the name of a new reader while it sends it: first the name, then its numbers.
+pub(super) const UNFINISHED: Duration = Duration::from_millis(1);
+pub(super) const MAX_UNFINISHED: u32 = 10;
+
+/// Whether all names end with the numbers that pcsc-lite gives to reader and slot, as in `00 01`.
+pub(super) fn are_finished(list: &[u8]) -> bool {
+    let has_numbers = |name: &[u8]| {
+        matches!(
+            name,
+            [.., b' ', a, b, b' ', c, d]
+                if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit())
+        )
+    };
+    let mut names = list
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty());
+    names.all(has_numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_finished_with_its_numbers() {
+        for list in [
+            &b""[..],
+            b"\0\0",
+            b"A 00 00\0\0",
+            b"A 00 00\0B (1) 0F 01\0\0",
+        ] {
+            assert!(are_finished(list), "{list:?}");
+        }
+        for list in [
+            &b"A\0\0"[..],
+            b"A 00 00\0B \0\0",
+            b"A 00\0\0",
+            b"A 00 \0\0",
+            b"A 00 0\0\0",
+            b"A 00 0G\0\0",
+        ] {
+            assert!(!are_finished(list), "{list:?}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The daemon's socket, without its client library.
+#![cfg(all(target_os = "linux", feature = "socket"))]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use scard::{
+    AbortHandle, ConnectOptions, Context, ContextOptions, ErrorKind, Event, Initialization,
+    MonitorOptions, Operation, Protocols, ReturnCode, ShareMode,
+};
+use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
+use scard_testkit::{Sandbox, isolated};
+
+use crate::support::*;
+
+const NAME: &str = "Fake Reader 00 00";
+const SERVICE_STOPPED: u32 = 0x8010_001E;
+
+fn context_at(path: &Path) -> Context {
+    ContextOptions::new().socket_path(path).lazy()
+}
+
+/// A daemon that refuses all versions but this one.
+fn daemon_of(major: u32, minor: u32) -> Service {
+    let readers = [Reader::new(NAME)];
+    Service::start_with(readers, move |request| match request.message {
+        Message::Version if (request.word(0), request.word(1)) != (major, minor) => {
+            let answer = Answer::normal().word(0, major).word(1, minor);
+            answer.word(2, SERVICE_STOPPED)
+        }
+        _ => Answer::normal(),
+    })
+    .unwrap()
+}
+
+#[test]
+fn each_version_that_is_known_is_spoken() {
+    for minor in 4..=6 {
+        let service = daemon_of(4, minor);
+        let context = context_at(service.socket_path());
+        assert_eq!(context.readers().unwrap(), [NAME]);
+        let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+        assert_eq!(card.transmit(COMMAND).unwrap(), [COMMAND, OK].concat());
+        assert_eq!(card.status().unwrap().reader_names(), [NAME]);
+        let mut events = context.monitor(MonitorOptions::new()).unwrap();
+        let (inserted, removed) = (Reader::new(NAME), Reader::empty(NAME));
+        let mut wait_for = |name| while events.next().unwrap().name() != name {};
+        wait_for("card-inserted");
+        service.set_readers([removed]);
+        wait_for("card-removed");
+        service.set_readers([inserted, Reader::new("Another 00 00")]);
+        wait_for("reader-attached");
+    }
+}
+
+#[test]
+fn another_version_is_an_error_that_names_both() {
+    for (major, minor, theirs) in [(4, 3, "4:3"), (4, 7, "4:7"), (5, 0, "5:0")] {
+        let service = daemon_of(major, minor);
+        let error = context_at(service.socket_path()).readers().unwrap_err();
+        assert_eq!(error.operation(), Operation::EstablishContext);
+        assert_eq!(error.code(), ReturnCode::E_SERVICE_STOPPED);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("it speaks {theirs}, and 4:4 to 4:6 are")),
+            "{text}"
+        );
+    }
+}
+
+/// One process and two services, neither of which it was told of before it began.
+#[test]
+fn one_program_uses_several_services() {
+    let (first, second) = (Service::start().unwrap(), Service::start().unwrap());
+    second.set_readers([Reader::new("B 00 00")]);
+    let contexts = [&first, &second].map(|it| context_at(it.socket_path()));
+    let readers = contexts.map(|it| it.readers().unwrap().pop().unwrap().to_string());
+    assert_eq!(readers, [NAME, "B 00 00"]);
+    let nowhere = context_at(Path::new("/nowhere/pcscd.comm"));
+    let error = nowhere.readers().unwrap_err();
+    assert_eq!(error.code(), ReturnCode::E_NO_SERVICE);
+}
+
+/// Both ways to the daemon that the environment names.
+#[test]
+fn the_environment_names_the_socket() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().card(0, plain_card()).start().unwrap();
+        let name = sandbox.reader(0).name();
+        let context = ContextOptions::new().socket().establish().unwrap();
+        let mut card = context.connect(name, ConnectOptions::new()).unwrap();
+        assert_works(&mut card);
+        let other = Context::establish().unwrap();
+        assert_eq!(other.readers().unwrap(), context.readers().unwrap());
+    });
+}
+
+/// A lie costs the connection, and never memory or another command's answer.
+#[test]
+fn a_daemon_that_lies_loses_the_connection() {
+    let lies: [fn() -> Answer; 6] = [
+        || Answer::normal().length(65_549),
+        || Answer::normal().length(u32::MAX),
+        || Answer::normal().then(b"more than it said"),
+        || Answer::code(0x8010_0016).then(b"data after a failure"),
+        || Answer::normal().cut(7),
+        || Answer::normal().cut(35),
+    ];
+    for lie in lies {
+        let service = Service::start().unwrap();
+        let context = context_at(service.socket_path());
+        let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+        service.script(move |request| match request.message {
+            Message::Transmit if request.number == 0 => lie(),
+            _ => Answer::normal(),
+        });
+        card.transmit(COMMAND).unwrap_err();
+        assert!(card.transmit(COMMAND).is_err(), "the connection is dead");
+        let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+        assert_eq!(card.transmit(COMMAND).unwrap(), [COMMAND, OK].concat());
+    }
+}
+
+#[test]
+fn more_readers_than_were_ever_possible_are_seen() {
+    let service = Service::start().unwrap();
+    let name = |number| format!("Reader {number} 00 00");
+    service.set_readers((0..40).map(|it| Reader::new(name(it))));
+    let context = context_at(service.socket_path());
+    assert_eq!(context.readers().unwrap().len(), 40);
+    assert_eq!(context.reader_states().unwrap().len(), 40);
+    let mut card = context.connect(name(39), ConnectOptions::new()).unwrap();
+    assert_eq!(card.transmit(COMMAND).unwrap(), [COMMAND, OK].concat());
+    let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
+    let mut attached = 0;
+    while attached < 40 {
+        let event = monitor.next().unwrap();
+        attached += usize::from(matches!(event, Event::ReaderAttached { .. }));
+    }
+    // Fewer than before: the service was restarted, say.
+    service.set_readers([Reader::new(name(0))]);
+    let mut detached = 0;
+    while detached < 39 {
+        let event = monitor.next().unwrap();
+        detached += usize::from(matches!(event, Event::ReaderDetached { .. }));
+    }
+}
+
+/// What a daemon of 4:6 does when a change comes before the states are asked for.
+#[test]
+fn a_change_in_the_middle_of_the_registration_is_not_read_as_an_answer() {
+    let service = Service::start().unwrap();
+    let context = context_at(service.socket_path());
+    let gate = Gate::new();
+    service.script({
+        let gate = gate.clone();
+        // Before the number of the readers, which is asked for right behind it.
+        move |request| match request.message {
+            Message::WaitForChange if request.number == 0 => {
+                Answer::normal().then([0; 8]).stall(&gate)
+            }
+            _ => Answer::normal(),
+        }
+    });
+    let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
+    gate.wait_for(1, SOON).unwrap();
+    gate.open();
+    service.wait_for(Message::WaitForChange, 2, SOON).unwrap();
+    service.set_readers([Reader::empty(NAME)]);
+    loop {
+        match monitor.next().unwrap() {
+            Event::CardRemoved { .. } => break,
+            Event::ReaderDetached { .. } | Event::ServiceLost { .. } => panic!("it was there"),
+            _ => {}
+        }
+    }
+}
+
+/// Nothing is asked while nothing happens.
+#[test]
+fn a_monitor_sleeps() {
+    for minor in 4..=6 {
+        let service = daemon_of(4, minor);
+        let context = context_at(service.socket_path());
+        let _monitor = context.monitor(MonitorOptions::new()).unwrap();
+        service.wait_for(Message::WaitForChange, 1, SOON).unwrap();
+        let asked = || service.log().len();
+        // The first round is over when nothing is asked any more for a while.
+        let mut before = usize::MAX;
+        wait_until("the monitor sleeps", || {
+            std::thread::sleep(Duration::from_millis(50));
+            let is_quiet = asked() == before;
+            before = asked();
+            is_quiet
+        });
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(asked(), before, "4:{minor}");
+    }
+}
+
+/// The threads of this process that the library has started, but for those of monitors.
+fn workers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("comm")));
+    names.filter(|name| name.trim_end() == "scard").count()
+}
+
+/// What has been asked since the log was cleared, but for what every connection begins with.
+fn asked(service: &Service) -> Vec<Message> {
+    let log = service.log().into_iter().map(|request| request.message);
+    log.filter(|it| !matches!(it, Message::Version | Message::Establish))
+        .collect()
+}
+
+/// A call that is given up, and what its late answer leads to.
+fn given_up(
+    stalled: Message,
+    call: impl Fn(&Context, &AbortHandle) -> scard::Result<()>,
+) -> Vec<Message> {
+    let mut seen = Vec::new();
+    for aborts in [false, true] {
+        let service = Service::start().unwrap();
+        let context = context_at(service.socket_path());
+        let gate = Gate::new();
+        service.script({
+            let gate = gate.clone();
+            move |request| match request.message == stalled && request.number == 0 {
+                true => Answer::normal().stall_after(3, &gate),
+                false => Answer::normal(),
+            }
+        });
+        let abort = AbortHandle::new();
+        let error = std::thread::scope(|scope| {
+            let aborter = scope.spawn(|| {
+                gate.wait_for(1, SOON).unwrap();
+                if aborts {
+                    abort.abort();
+                }
+            });
+            let error = call(&context, &abort).unwrap_err();
+            aborter.join().unwrap();
+            error
+        });
+        let expected = match aborts {
+            true => ErrorKind::Cancelled,
+            false => ErrorKind::DeadlineExceeded,
+        };
+        assert_eq!(error.kind(), expected);
+        service.clear_log();
+        gate.open();
+        service.wait_for(Message::Release, 1, SOON).unwrap();
+        wait_until("the clean-up is over", || workers() == 0);
+        seen = asked(&service);
+    }
+    seen
+}
+
+fn limited(abort: &AbortHandle) -> ConnectOptions {
+    let limit = Duration::from_millis(200);
+    ConnectOptions::new()
+        .timeout(Some(limit))
+        .abort_handle(abort)
+}
+
+/// In a process of its own, whose threads are counted.
+#[test]
+fn what_was_given_up_has_no_effect_when_it_comes_late() {
+    isolated(|| {
+        // It would reset the card at the end of the connection.
+        let begun = given_up(Message::Begin, |context, abort| {
+            let mut card = context.connect(NAME, limited(abort))?;
+            card.transaction().map(drop)
+        });
+        assert_eq!(begun, [Message::End, Message::Release]);
+        let connected = given_up(Message::Connect, |context, abort| {
+            let exclusive = limited(abort).share_mode(ShareMode::Exclusive);
+            context.connect(NAME, exclusive).map(drop)
+        });
+        let left = [Message::Reconnect, Message::End, Message::Release];
+        assert_eq!(connected, left);
+        let reconnected = given_up(Message::Reconnect, |context, abort| {
+            let mut card = context.connect(NAME, limited(abort))?;
+            let (exclusive, leave) = (ShareMode::Exclusive, Initialization::Leave);
+            card.reconnect(exclusive, Protocols::ANY, leave).map(drop)
+        });
+        assert_eq!(reconnected, left);
+        let sent = given_up(Message::Transmit, |context, abort| {
+            let mut card = context.connect(NAME, limited(abort))?;
+            let sent = card.transmit(COMMAND).map(drop);
+            assert!(sent.as_ref().is_err_and(|it| it.command_may_have_run()));
+            assert!(card.is_abandoned());
+            sent
+        });
+        assert_eq!(sent, [Message::Release]);
+    });
+}
+
+/// While others have the card, the daemon refuses a command at once: nothing is sent to the card.
+#[test]
+fn a_command_that_waits_for_others_ends_in_time_and_was_not_sent() {
+    isolated(|| {
+        let fixture = fixture();
+        let mut other = fixture.connect();
+        let transaction = other.transaction().unwrap();
+        let context = ContextOptions::new().socket().establish().unwrap();
+        let options = ConnectOptions::new();
+        let connected = in_background({
+            let (context, reader) = (context.clone(), fixture.reader.clone());
+            move || context.connect(&reader, options)
+        });
+        // The daemon has it wait to connect.
+        drop(transaction);
+        let mut card = finish(&connected).unwrap();
+        let transaction = other.transaction().unwrap();
+        let limit = Duration::from_millis(80);
+        card.set_timeout(Some(limit));
+        let begun = Instant::now();
+        let error = card.transmit(COMMAND).unwrap_err();
+        let took = begun.elapsed();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(!error.command_may_have_run());
+        assert!(took >= limit && took < limit * 4, "{took:?}");
+        drop(transaction);
+        assert_works(&mut other);
+        assert_eq!(fixture.card.commands(), 1);
+    });
+}
