@@ -8,8 +8,8 @@
 //!
 //! Commands go as they are, unless HOW says that they are to be exchanged: `--exchange` fetches
 //! whole answers and sends long commands as card and reader take them, and `--with OPTION=VALUE`
-//! does so with an option that the card or the reader needs, such as `continuation=oath` or
-//! `max-answer-data=240`. [`with`] has all of them.
+//! does so with an option that the card or the reader needs, such as `continuation=oath`,
+//! `continuation=D0:C0` (class and instruction) or `max-answer-data=240`. [`with`] has all of them.
 //!
 //! The commands run in one transaction, on the first reader that gets a card within ten
 //! seconds unless one is named. A script has a command on each line, with the status word
@@ -150,17 +150,27 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
             "oath" => Continuation::Oath,
             "desfire" => Continuation::Desfire,
             "never" => Continuation::Never,
-            _ => return Err(unknown().into()),
+            // A command of the card's own: class and instruction.
+            own => {
+                let (class, instruction) = own.split_once(':').ok_or_else(unknown)?;
+                let byte = |text| u8::from_str_radix(text, 16).map_err(|_| unknown());
+                Continuation::Command {
+                    class: byte(class)?,
+                    instruction: byte(instruction)?,
+                }
+            }
         }),
         "allow-less" => options.allow_less(yes()?),
         "any-instruction" => options.any_instruction(yes()?),
         "chaining" => options.chaining(yes()?),
         "data-of-warnings" => options.data_of_warnings(yes()?),
         "envelope" => options.envelope(yes()?),
+        "envelope-end" => options.envelope_end(yes()?),
         "extended-length" => options.extended_length(yes()?),
         "max-answer-data" => options.max_answer_data(number()?),
         "max-command-data" => options.max_command_data(number()?),
         "max-rounds" => options.max_rounds(number()?),
+        "max-size" => options.max_size(value.parse().map_err(|_| unknown())?),
         "reader-max-data" => options.reader_max_data(number()?),
         _ => return Err(unknown().into()),
     })

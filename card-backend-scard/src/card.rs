@@ -3,11 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use card_backend::{CardBackend, CardCaps, CardTransaction, SmartcardError};
+use scard::apdu::{Continuation, ExchangeError};
 use scard::{
-    Card, ConnectOptions, Context, Protocols, SetUpWhen, ShareMode, Transaction, Transmit,
+    Card, Command, ConnectOptions, Context, Protocols, SetUpWhen, ShareMode, StatusWord,
+    Transaction, Transmit,
 };
 
-use crate::error::{not_selected, of_call, of_connect};
+use crate::error::{not_selected, of_call, of_connect, of_exchange};
 use crate::reader::Reader;
 use crate::transaction::OpenTransaction;
 
@@ -120,19 +122,20 @@ fn select_application(
     transaction: &mut Transaction<'_>,
     application: &[u8],
 ) -> Result<(), SmartcardError> {
-    match select(transaction, application).map_err(|e| of_call(&e))? {
-        [0x90, 0x00] | [0x61, _] => Ok(()),
-        status => Err(SmartcardError::Error(not_selected(application, status))),
+    let status = select(transaction, application).map_err(|e| of_exchange(&e))?;
+    match status.is_success() {
+        true => Ok(()),
+        false => Err(SmartcardError::Error(not_selected(application, status))),
     }
 }
 
-/// SELECT by name, and the status word of the answer.
-pub(crate) fn select(card: &mut impl Transmit, application: &[u8]) -> scard::Result<[u8; 2]> {
-    let mut command = vec![0x00, 0xA4, 0x04, 0x00];
-    // 16 bytes at most; the card refuses others.
-    command.push(u8::try_from(application.len()).unwrap_or(u8::MAX));
-    command.extend_from_slice(application);
-    command.push(0x00);
-    let answer = card.transmit(&command)?;
-    Ok(answer.last_chunk().copied().unwrap_or_default())
+/// SELECT by name, as the protocol carries it, and the status word of the answer, which is not
+/// fetched.
+pub(crate) fn select(
+    card: &mut impl Transmit,
+    application: &[u8],
+) -> Result<StatusWord, ExchangeError> {
+    let options = card.exchange_options().continuation(Continuation::Never);
+    let select = Command::select(application)?;
+    Ok(card.exchange_with(&select, &options)?.status())
 }

@@ -1,7 +1,8 @@
 //! Errors in the words of `card-backend`.
 
 use card_backend::SmartcardError;
-use scard::{Error, ErrorKind, ReturnCode, SessionError};
+use scard::apdu::ExchangeError;
+use scard::{Error, ErrorKind, ReturnCode, SessionError, StatusWord};
 
 /// An error of a call on a card.
 pub(crate) fn of_call(error: &Error) -> SmartcardError {
@@ -13,6 +14,14 @@ pub(crate) fn of_call(error: &Error) -> SmartcardError {
             SmartcardError::CardNotFound(reader.to_string())
         }
         _ => SmartcardError::Error(format!("{error:#}")),
+    }
+}
+
+/// An error of an exchange.
+pub(crate) fn of_exchange(error: &ExchangeError) -> SmartcardError {
+    match error.error() {
+        Some(error) => of_call(error),
+        None => SmartcardError::Error(error.to_string()),
     }
 }
 
@@ -30,13 +39,9 @@ pub(crate) fn of_session(error: &SessionError) -> SmartcardError {
 }
 
 /// SELECT was refused.
-pub(crate) fn not_selected(application: &[u8], status: [u8; 2]) -> String {
-    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02X}")).collect() };
-    format!(
-        "application {} was not selected: {}",
-        hex(application),
-        hex(&status)
-    )
+pub(crate) fn not_selected(application: &[u8], status: StatusWord) -> String {
+    let name: String = application.iter().map(|b| format!("{b:02X}")).collect();
+    format!("application {name} was not selected: {status:04X}")
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -51,6 +51,11 @@
 //! PIN pad. The user has 30 seconds. What the user or the card refuses is a status word, as from
 //! the card: `6401` is "cancelled", `6400` "time-out".
 //!
+//! # Traces
+//!
+//! [`show_apdus`](scard::trace::show_apdus) shows the length of what callers send and of its
+//! answers, not the bytes: keys are among them, which callers cannot mark.
+//!
 //! # Errors
 //!
 //! [`SmartcardError`](card_backend::SmartcardError) has texts only, so they are those of

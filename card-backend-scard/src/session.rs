@@ -54,9 +54,9 @@ impl SessionBackend {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (notes, name) = (Arc::clone(&seen), application.to_vec());
         let builder = builder.setup(move |card| -> Result<(), BoxError> {
-            match select(card, &name)? {
-                [0x90, 0x00] | [0x61, _] => {}
-                status => return Err(NotThisCard::because(not_selected(&name, status)).into()),
+            let status = select(card, &name)?;
+            if !status.is_success() {
+                return Err(NotThisCard::because(not_selected(&name, status)).into());
             }
             if lock(&notes).reader_name.as_ref() != Some(card.reader_name()) {
                 let (reader, reader_name) = (Reader::of(card), card.reader_name().clone());

@@ -33,8 +33,11 @@ impl<T: Transmit> OpenTransaction<T> {
 
 impl<T: Transmit + Send> CardTransaction for OpenTransaction<T> {
     /// The answer has whatever length it has: `buf_size` is not needed.
+    ///
+    /// Secret in traces: only the caller knows what it is sending, such as keys to be imported or
+    /// deciphered, and callers cannot mark it.
     fn transmit(&mut self, cmd: &[u8], _buf_size: usize) -> Result<Vec<u8>, SmartcardError> {
-        self.card().transmit(cmd).map_err(|e| of_call(&e))
+        self.card().transmit_secret(cmd).map_err(|e| of_call(&e))
     }
 
     fn feature_pinpad_verify(&self) -> bool {
@@ -65,5 +68,58 @@ impl<T: Transmit + Send> CardTransaction for OpenTransaction<T> {
 
     fn was_reset(&self) -> bool {
         self.was_reset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scard::apdu::CommandBytes;
+    use scard::{Atr, Control, ControlCode, Error, Operation, Protocol, ReaderName, ReturnCode};
+
+    use super::*;
+
+    /// Takes what is marked as secret, and nothing else.
+    struct Discreet(ReaderName);
+
+    impl Control for Discreet {
+        fn reader_name(&self) -> &ReaderName {
+            &self.0
+        }
+
+        fn control(&mut self, _: ControlCode, _: &[u8]) -> scard::Result<Vec<u8>> {
+            let code = ReturnCode::E_UNSUPPORTED_FEATURE;
+            Err(Error::from_code(Operation::Control, code, &self.0))
+        }
+    }
+
+    impl Transmit for Discreet {
+        fn protocol(&self) -> Option<Protocol> {
+            Some(Protocol::T1)
+        }
+
+        fn atr(&mut self) -> scard::Result<Atr> {
+            Ok(Atr::new(&[0x3B, 0x80]).expect("not too long"))
+        }
+
+        fn send(&mut self, command: CommandBytes<'_>) -> scard::Result<&[u8]> {
+            assert!(command.is_secret(), "{command:?}");
+            Ok(&[0x90, 0x00])
+        }
+    }
+
+    #[test]
+    fn what_callers_send_is_secret() {
+        let card = Discreet(ReaderName::new("Discreet").unwrap());
+        let mut transaction = OpenTransaction::new(card, Reader::default(), false);
+        for command in [
+            // A key is imported, also in parts; something is deciphered.
+            &b"\x00\xDB\x3F\xFF\x02\x4D\x00"[..],
+            b"\x10\xDB\x3F\xFF\x02\x4D\x00",
+            b"\x00\x2A\x80\x86\x01\x00\x00",
+            b"\x00\xC0\x00\x00\x10",
+            b"\x00\xCA\x00\x4F\x00",
+        ] {
+            assert_eq!(transaction.transmit(command, 256).unwrap(), [0x90, 0x00]);
+        }
     }
 }

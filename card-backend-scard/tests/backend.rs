@@ -126,6 +126,25 @@ fn an_application_that_is_missing_is_named() {
 }
 
 #[test]
+fn an_application_is_selected_over_t0() {
+    isolated(|| {
+        // Takes data in one direction at a time.
+        let card = VirtualCard::new(|command: &[u8]| match command {
+            [0x00, 0xA4, 0x04, 0x00, 6, name @ ..] if name == OPENPGP => vec![0x61, 0x10],
+            [0x00, 0xA4, ..] => vec![0x67, 0x00],
+            _ => vec![0x90, 0x00],
+        });
+        let card = card.atr(scard_testkit::atr::T0);
+        let _sandbox = Sandbox::builder().card(0, card).start().unwrap();
+        let context = Context::establish().unwrap();
+        for mut backend in backends(&context) {
+            let mut transaction = backend.transaction(Some(OPENPGP)).unwrap();
+            assert_eq!(transaction.transmit(COUNTER, 256).unwrap(), [0x90, 0x00]);
+        }
+    });
+}
+
+#[test]
 fn a_session_survives_that_its_card_is_torn_out() {
     isolated(|| {
         let sandbox = sandbox();

@@ -30,6 +30,7 @@ fn options([continuation, flags, command, answer]: [u8; 4]) -> ExchangeOptions {
         .continuation(continuation)
         .chaining(flag(1))
         .envelope(flag(2))
+        .envelope_end(flag(64))
         .data_of_warnings(flag(4))
         .any_instruction(flag(8))
         .allow_less(flag(16))

@@ -49,12 +49,16 @@ pub enum Continuation {
     /// A body that does not fit [one command](super::ExchangeOptions::max_command_data) goes on
     /// the same way: after 91AF the next part follows in `90 AF`.
     ///
+    /// 91AF without data after all that was to be written wants more of it, and ends the exchange:
+    /// programs split what they write themselves, too.
+    ///
     /// The authentication commands (`0A`, `1A`, `AA`, `71`, `77`) are left out: their 91AF wants
     /// an answer that only the program can compute.
     Desfire,
     /// 61XX, and this command with the parameters `00 00` and the announced length.
     Command {
-        /// Its class.
+        /// Its class. The logical channel in it is that of the command, where both classes have
+        /// room for one.
         class: u8,
         /// Its instruction.
         instruction: u8,
@@ -118,7 +122,9 @@ impl Rule {
                 ..rule
             },
             Continuation::Command { class, instruction } => Rule {
-                class,
+                class: class::channel(command.class)
+                    .and_then(|channel| class::on_channel(class, channel))
+                    .unwrap_or(class),
                 instruction,
                 ..rule
             },
@@ -141,10 +147,11 @@ impl Rule {
         }
     }
 
-    /// The command that fetches what this status word announces, and its Le.
-    pub(super) fn announced(&self, status: StatusWord) -> Option<(Header, u32)> {
+    /// The command that fetches what this answer announces, and its Le.
+    pub(super) fn announced(&self, data: &[u8], status: StatusWord) -> Option<(Header, u32)> {
         match status.sw1() {
-            0x91 if self.frames && status == StatusWord::DESFIRE_MORE => {
+            // Without data, the card waits for those of the program.
+            0x91 if self.frames && !data.is_empty() && status == StatusWord::DESFIRE_MORE => {
                 Some((next_frame(), SHORT_EXPECTED))
             }
             0x61 if self.iso => Some((self.get_response(), self.len(status))),
@@ -274,7 +281,7 @@ mod tests {
     #[test]
     fn each_convention_has_its_announcements() {
         let fetched = |continuation, class, status| {
-            let found = rule(continuation, class, false).announced(StatusWord(status));
+            let found = rule(continuation, class, false).announced(&[1], StatusWord(status));
             found.map(|(header, le)| (header.bytes(), le))
         };
         let auto = Continuation::Auto;
@@ -298,6 +305,23 @@ mod tests {
             instruction: 0x12,
         };
         assert_eq!(fetched(own, 0x00, 0x6110), Some(([0xD0, 0x12, 0, 0], 16)));
+        // On the logical channel of the command, where there is room for one.
+        assert_eq!(fetched(own, 0x02, 0x6110), Some(([0xD0, 0x12, 0, 0], 16)));
+        for (own, class, fetching) in [
+            (0x80, 0x00, 0x80),
+            (0x80, 0x02, 0x82),
+            (0x80, 0x45, 0xC5),
+            (0x01, 0x80, 0x00),
+            (0x00, 0x0E, 0x02),
+            (0x80, 0xA0, 0x80),
+        ] {
+            let own = Continuation::Command {
+                class: own,
+                instruction: 0x12,
+            };
+            let found = fetched(own, class, 0x6110);
+            assert_eq!(found, Some(([fetching, 0x12, 0, 0], 16)), "{class:02X}");
+        }
         assert_eq!(fetched(Continuation::Never, 0x00, 0x6110), None);
     }
 
@@ -312,8 +336,10 @@ mod tests {
             };
             for continuation in [Continuation::Auto, Continuation::Desfire] {
                 let found = Rule::of(continuation, header, false);
-                let goes_on = found.announced(StatusWord(0x91AF)).is_some();
+                let goes_on = found.announced(&[1], StatusWord(0x91AF)).is_some();
                 assert_eq!(goes_on, instruction == 0x60, "{instruction:02X}");
+                // The card waits for data, instead of having some.
+                assert_eq!(found.announced(&[], StatusWord(0x91AF)), None);
             }
         }
     }

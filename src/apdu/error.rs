@@ -119,7 +119,7 @@ impl fmt::Display for Where {
 /// command 00 A4 04 00 failed: file or application not found (6A82)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{} failed: {}", Where(*.command, *.step), self.status.display_in(self.family()))]
+#[error("{}{}: {}", Where(*.command, *.step), self.what(), self.status.display_in(self.family()))]
 pub struct StatusError {
     pub(super) command: Option<Header>,
     pub(super) step: Step,
@@ -131,6 +131,21 @@ impl StatusError {
     /// by.
     pub fn family(&self) -> StatusFamily {
         StatusFamily::of(self.command)
+    }
+
+    /// What became of the command: it can be refused although the status word is a success.
+    fn what(&self) -> &'static str {
+        if !self
+            .status
+            .description_in(self.family())
+            .starts_with("success")
+        {
+            return " failed";
+        }
+        match self.step {
+            Step::Part { number, of } if number < of => " ended the command early",
+            _ => " gave an answer that was not accepted",
+        }
     }
 
     /// The command; `None` if the response was not got by an
@@ -208,17 +223,19 @@ pub enum AnswerProblem {
         refused: StatusWord,
     },
     /// The command expects more than could be asked for, and the card gave as much as it was asked
-    /// for: there may be more. [`ExchangeOptions::extended_length`] asks for all of it, and
-    /// [`ExchangeOptions::allow_less`] returns what there is.
+    /// for: there may be more. [`ExchangeOptions::extended_length`] asks for all of it, a greater
+    /// [`ExchangeOptions::max_answer_data`] for more, and [`ExchangeOptions::allow_less`] returns
+    /// what there is.
     ///
     /// [`ExchangeOptions::extended_length`]: super::ExchangeOptions::extended_length
+    /// [`ExchangeOptions::max_answer_data`]: super::ExchangeOptions::max_answer_data
     /// [`ExchangeOptions::allow_less`]: super::ExchangeOptions::allow_less
     #[error(
         "{expected} bytes were expected, only {asked} could be asked for, and there may be more: \
-         see ExchangeOptions::extended_length and allow_less"
+         see ExchangeOptions::extended_length, max_answer_data and allow_less"
     )]
     AskedForLess {
-        /// How much was asked for.
+        /// How much was asked for in all.
         asked: u32,
         /// How much the command expects.
         expected: u32,

@@ -8,11 +8,12 @@ use super::class;
 use super::command::{Command, Expected};
 use super::command_bytes::CommandBytes;
 use super::continuation::Rule;
-use super::encoding::encode;
+use super::encoding::{SHORT_EXPECTED, encode};
 use super::error::{AnswerProblem, ExchangeError, Step};
 use super::header::Header;
 use super::options::ExchangeOptions;
 use super::response::{Response, split};
+use super::status_family::StatusFamily;
 use super::status_word::{StatusClass, StatusWord};
 use super::way::Way;
 use crate::error::Error;
@@ -54,8 +55,9 @@ pub struct Exchange<'c> {
     step: Step,
     /// What the command under way asks for.
     expected: Option<u32>,
-    /// What the command asks for and what it expects, if that is more.
-    asked_less: Option<(u32, u32)>,
+    /// What it would ask for if nothing limited that: what the whole command expects, or what the
+    /// card has announced.
+    wanted: u32,
     /// The command under way was sent once already, with another Le.
     corrected: bool,
     /// The command that fetches more, and the status word that announced it.
@@ -116,23 +118,17 @@ impl<'c> Exchange<'c> {
         let possible = command.expected().number(way.is_extended());
         let says_le = way.says_le(command, is_t0);
         let asked = possible.map(|possible| possible.min(options.max_answer));
-        let wanted = match command.expected() {
-            Expected::Exactly(wanted) => Some(wanted),
-            Expected::None | Expected::All => possible,
-        };
         let mut exchange = Exchange {
             whole: command,
             step: way.first_step(command),
             expected: asked.filter(|_| says_le),
-            asked_less: asked
-                .zip(wanted)
-                .filter(|(asked, wanted)| says_le && asked < wanted),
+            wanted: wanted(command, possible),
             corrected: false,
             fetch: (rule.get_response(), StatusWord::SUCCESS),
             may_hold_back: is_t0
                 && for_card
                 && !says_le
-                && wanted.is_some()
+                && possible.is_some()
                 && options.data_of_warnings
                 && rule.fetches(),
             warning: None,
@@ -173,13 +169,15 @@ impl<'c> Exchange<'c> {
     /// - 61XX, or what the [`Continuation`](super::Continuation) has instead: the rest is
     ///   fetched. The status word of the whole is that of the last command; if that is an error,
     ///   the rest was refused, and the exchange fails with [`AnswerProblem::RestRefused`].
-    /// - 6CXX: the command is sent again with this Le, once, if it had one. Not the last part
-    ///   of a chain: a card that has dropped the parts before would take it for the whole.
+    /// - 6CXX: the command is sent again with this Le, once, if it had another one. Not the last
+    ///   part of a chain: a card that has dropped the parts before would take it for the whole.
+    ///   [`max_answer_data`](ExchangeOptions::max_answer_data) limits this Le, too; where the
+    ///   command asked for as much already, 6CXX ends the exchange.
     /// - 62XX and 63XX over T=0 to a command that expects data and could not say so: the data
     ///   are [fetched](ExchangeOptions::data_of_warnings), and the warning is the status word of
     ///   the whole, also if there are none.
     /// - 9000 for a part of a chain, 91AF for one of DESFire's frames: the next part follows.
-    ///   Anything else ends the exchange.
+    ///   Anything else ends the exchange, and so does 91AF without data for the last part.
     ///
     /// # Errors
     ///
@@ -198,14 +196,15 @@ impl<'c> Exchange<'c> {
                 };
             }
         }
-        if let Some(le) = self.correction(status) {
+        if let Some((asked, available)) = self.correction(status) {
             self.one_more_round()?;
-            self.expected = Some(le);
+            self.expected = Some(asked);
+            self.wanted = available;
             self.corrected = true;
             let step = self.step;
             return Ok(self.go_on(step));
         }
-        if let Some((header, le)) = self.rule.announced(status) {
+        if let Some((header, le)) = self.rule.announced(data, status) {
             self.take(data)?;
             return self.fetch(header, status, le);
         }
@@ -214,20 +213,23 @@ impl<'c> Exchange<'c> {
             Step::Command | Step::Part { .. } => {
                 if self.may_hold_back && data.is_empty() && status.is_warning() {
                     self.warning = Some((status, self.step));
-                    let expected = self.whole.expected().number(false);
+                    let possible = self.whole.expected().number(false);
                     let header = self.rule.get_response();
-                    return self.fetch(header, status, expected.unwrap_or(256));
+                    let wanted = wanted(self.whole, possible);
+                    return self.fetch(header, status, wanted);
                 }
                 self.done(data, status)
             }
         }
     }
 
-    /// The Le with which the command is to be sent again.
-    fn correction(&self, status: StatusWord) -> Option<u32> {
-        let le = status.correct_le()?;
+    /// The Le with which the command is to be sent again, and what the card has.
+    fn correction(&self, status: StatusWord) -> Option<(u32, u32)> {
+        let available = status.correct_le()?;
+        let asked = available.min(self.options.max_answer);
+        let is_other = self.expected.is_some_and(|refused| refused != asked);
         let is_part = matches!(self.step, Step::Part { .. });
-        (!is_part && !self.corrected && self.expected.is_some()).then_some(le)
+        (!is_part && !self.corrected && is_other).then_some((asked, available))
     }
 
     /// What is fetched is here, or was refused.
@@ -236,7 +238,10 @@ impl<'c> Exchange<'c> {
         let is_refusal = match status.class() {
             StatusClass::ExecutionError | StatusClass::CheckingError => true,
             // DESFire says in the last frame what became of the command.
-            StatusClass::Other => data.is_empty() && !is_frame,
+            StatusClass::Other => {
+                let family = StatusFamily::of_command(self.whole.header());
+                data.is_empty() && !is_frame && !status.is_success_in(family)
+            }
             StatusClass::Success | StatusClass::Warning => false,
         };
         if !is_refusal {
@@ -266,7 +271,7 @@ impl<'c> Exchange<'c> {
         mut self,
         header: Header,
         announced: StatusWord,
-        le: u32,
+        wanted: u32,
     ) -> Result<Next<'c>, ExchangeError> {
         self.one_more_round()?;
         let number = match self.step {
@@ -277,7 +282,9 @@ impl<'c> Exchange<'c> {
             Step::Command | Step::Part { .. } => 1,
         };
         self.fetch = (header, announced);
-        self.expected = Some(le.min(self.options.max_answer));
+        let possible = wanted.min(SHORT_EXPECTED);
+        self.expected = Some(possible.min(self.options.max_answer));
+        self.wanted = wanted;
         self.corrected = false;
         Ok(self.go_on(Step::GetResponse { number }))
     }
@@ -299,17 +306,20 @@ impl<'c> Exchange<'c> {
     }
 
     fn done(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
+        let len = |data: &[u8]| u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let before = len(&self.data);
         self.take(data)?;
-        let len = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
-        // What is announced is fetched, however much it is.
-        let was_announced = matches!(self.step, Step::GetResponse { .. });
-        let cut_off = self
-            .asked_less
-            .filter(|(asked, wanted)| !was_announced && (*asked..*wanted).contains(&len));
-        if let (Some((asked, _)), Expected::Exactly(expected), false) =
-            (cut_off, self.whole.expected(), self.options.allow_less)
+        // The last command asked for less than there may be, and got that.
+        let asked_for = self
+            .expected
+            .filter(|asked| (*asked..self.wanted).contains(&len(data)))
+            .map(|asked| before.saturating_add(asked));
+        if let (Some(asked), Expected::Exactly(expected), false) =
+            (asked_for, self.whole.expected(), self.options.allow_less)
         {
-            return Err(self.problem(AnswerProblem::AskedForLess { asked, expected }));
+            if len(&self.data) < expected {
+                return Err(self.problem(AnswerProblem::AskedForLess { asked, expected }));
+            }
         }
         let (status, step) = self.warning.unwrap_or((status, self.step));
         Ok(Next::Done(Response {
@@ -317,7 +327,7 @@ impl<'c> Exchange<'c> {
             status,
             command: Some(self.whole.header()),
             step,
-            asked_for: cut_off.map(|(asked, _)| asked),
+            asked_for,
             secret: self.whole.is_secret(),
         }))
     }
@@ -367,6 +377,14 @@ impl<'c> Exchange<'c> {
                 .way
                 .write(self.whole, step, self.expected, &mut self.bytes),
         }
+    }
+}
+
+/// How much of an answer a command is after, with lengths that can say this much.
+fn wanted(command: &Command, possible: Option<u32>) -> u32 {
+    match command.expected() {
+        Expected::Exactly(wanted) => wanted,
+        Expected::None | Expected::All => possible.unwrap_or(SHORT_EXPECTED),
     }
 }
 

@@ -19,7 +19,8 @@ use crate::values::{Atr, Protocol};
 ///
 /// A command whose body or expected answer does not fit short lengths goes, in this order:
 ///
-/// 1. with extended length, if that is [possible](Self::extended_length);
+/// 1. with extended length, if that is [possible](Self::extended_length) and
+///    [ENVELOPE](Self::envelope)s were not chosen for T=0;
 /// 2. if only the expected answer is too long for a short command: asking for as much as one
 ///    can, 256 bytes. More is fetched if the card tells by 61XX that there is more. A card that
 ///    gives the 256 bytes and says nothing may have more: that is
@@ -42,6 +43,7 @@ pub struct ExchangeOptions {
     pub(super) max_answer: u32,
     pub(super) continuation: Continuation,
     pub(super) envelope: bool,
+    pub(super) envelope_end: bool,
     pub(super) data_of_warnings: bool,
     pub(super) any_instruction: bool,
     pub(super) allow_less: bool,
@@ -68,6 +70,7 @@ impl ExchangeOptions {
             max_answer: EXTENDED_EXPECTED,
             continuation: Continuation::Auto,
             envelope: false,
+            envelope_end: false,
             data_of_warnings: true,
             any_instruction: false,
             allow_less: false,
@@ -110,19 +113,21 @@ impl ExchangeOptions {
     }
 
     /// The most bytes of data in one command, for readers and cards that take fewer than a
-    /// command could carry: 240, 250 or 252 are known, and 59 for the frames of DESFire. A longer
-    /// body is sent in parts of this size, as a longer one is without it. At least 1; 65,536
-    /// unless set, which is no limit.
+    /// command could carry: 240, 250 or 252 are known, and 54 for the frames of DESFire, whose
+    /// whole wrapped command has 60 bytes at most. A longer body is sent in parts of this size, as a
+    /// longer one is without it. At least 1; 65,536 unless set, which is no limit.
     pub const fn max_command_data(mut self, bytes: u32) -> ExchangeOptions {
         self.max_command = at_least_one(bytes);
         self
     }
 
-    /// The most bytes of data to ask for in one command, GET RESPONSE included, for readers that
-    /// lose longer answers. At least 1; 65,536 unless set, which is no limit.
+    /// The most bytes of data to ask for in one command, for readers that lose longer answers:
+    /// also in GET RESPONSE, and where the card wants another Le by 6CXX. At least 1; 65,536 unless
+    /// set, which is no limit.
     ///
     /// The card announces the rest by 61XX, or the response says
-    /// [what was asked for](super::Response::asked_for).
+    /// [what was asked for](super::Response::asked_for). A card that insists on more than this
+    /// gives nothing: the status word is its 6CXX.
     pub const fn max_answer_data(mut self, bytes: u32) -> ExchangeOptions {
         self.max_answer = at_least_one(bytes);
         self
@@ -140,9 +145,18 @@ impl ExchangeOptions {
 
     /// Whether a command with a body that is too long for T=0 goes in ENVELOPE commands
     /// (`00 C2 00 00`), as ISO 7816-3 has it for extended lengths over T=0. Not unless set: few
-    /// cards know it, and none says so.
+    /// cards know it, and none says so. Over T=0 it comes before
+    /// [extended length](Self::extended_length).
     pub const fn envelope(mut self, possible: bool) -> ExchangeOptions {
         self.envelope = possible;
+        self
+    }
+
+    /// Whether an ENVELOPE without data follows the last one: the "end of data string" that
+    /// ISO 7816-4 has for cards that cannot tell the end otherwise. Not unless set: what is sent is a
+    /// command that says its length.
+    pub const fn envelope_end(mut self, sent: bool) -> ExchangeOptions {
+        self.envelope_end = sent;
         self
     }
 
@@ -196,9 +210,9 @@ impl ExchangeOptions {
             return false;
         }
         let extends = self.extended_length.is_none();
-        let chains = command.data().len() > self.piece()
-            && self.chaining.is_none()
-            && self.extended_length != Some(true);
+        // Over T=0 a command may go another way yet; then the card is asked in vain.
+        let goes_whole = self.extended_length == Some(true) && self.extends(command, false);
+        let chains = command.data().len() > self.piece() && self.chaining.is_none() && !goes_whole;
         extends || chains
     }
 
@@ -239,9 +253,10 @@ impl ExchangeOptions {
 
     /// Whether a command that does not fit short lengths goes with extended ones.
     pub(super) fn extends(&self, command: &Command, is_t0: bool) -> bool {
-        let possible = self
-            .extended_length
-            .unwrap_or_else(|| !is_t0 && self.card.extended_length && self.reader_extends(command));
+        let possible = match self.extended_length {
+            Some(possible) => possible && !(is_t0 && self.envelope),
+            None => !is_t0 && self.card.extended_length && self.reader_extends(command),
+        };
         let fits = |max: u32| usize::try_from(max).is_ok_and(|max| command.data().len() <= max);
         command.needs_extended() && possible && fits(self.max_command)
     }
@@ -293,6 +308,7 @@ impl fmt::Debug for ExchangeOptions {
             extended_length,
             chaining,
             envelope,
+            envelope_end,
             reader_max_data
         );
         show!(
@@ -329,6 +345,23 @@ mod tests {
             format!("{oath:?}"),
             "ExchangeOptions { continuation: Oath, max_rounds: 3, .. }"
         );
+    }
+
+    #[test]
+    fn the_card_is_asked_whenever_its_answer_matters() {
+        let of = |len, options: ExchangeOptions| {
+            let command = Command::new(0x00, 0xDB, 0x3F, 0xFF).unwrap();
+            options.depend_on_card(&command.with_data(vec![0; len]).unwrap())
+        };
+        let usual = ExchangeOptions::new();
+        assert!(!of(255, usual) && of(256, usual));
+        let extends = usual.extended_length(true);
+        assert!(!of(400, extends));
+        // Too long for the one command, so that it is to be chained.
+        assert!(of(400, extends.max_command_data(300)));
+        assert!(of(250, extends.max_command_data(240)));
+        assert!(!of(400, extends.max_command_data(300).chaining(true)));
+        assert!(!of(400, usual.extended_length(false).chaining(false)));
     }
 
     #[test]

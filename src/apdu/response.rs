@@ -32,7 +32,7 @@ pub struct Response {
     pub(super) command: Option<Header>,
     /// Where the status word came from.
     pub(super) step: Step,
-    /// What was asked for, if that was less than the command expects.
+    /// What was asked for, if there may be more.
     pub(super) asked_for: Option<u32>,
     pub(super) secret: bool,
 }
@@ -77,18 +77,21 @@ impl Response {
         self.step
     }
 
-    /// How many bytes were asked for, if that is less than the command expects and the card
-    /// gave them without a word on whether there is more: it may have more.
-    ///
-    /// `None` says that nothing was cut off by the way to the card. See
-    /// [`ExchangeOptions::allow_less`](super::ExchangeOptions::allow_less) and
+    /// How many bytes were asked for in all, if that is less than the command expects or the card
+    /// announced, and the card gave them without a word on whether there is more: it may have more.
+    /// See [`ExchangeOptions::allow_less`](super::ExchangeOptions::allow_less) and
     /// [`max_answer_data`](super::ExchangeOptions::max_answer_data).
+    ///
+    /// `None` does not say that this is all the card has. A command that
+    /// [expects all](super::Command::expecting_all) asks for 256 bytes with short lengths, and a
+    /// card that gives 256 of more without announcing the rest by 61XX has done as it was asked.
     pub fn asked_for(&self) -> Option<u32> {
         self.asked_for
     }
 
-    /// The data, if the status word is 9000, or 9100 after a command of class 90 (DESFire). Not
-    /// 61XX: then some of the answer was not fetched, which happens without an
+    /// The data, if the status word is a [success](StatusWord::is_success_in) to the
+    /// [family](StatusFamily::of_command) of the command: 9000; after class 90 (DESFire) also 9100,
+    /// after class A0 (SIM) 91XX and 920X. Not 61XX: then some of the answer was not fetched, which happens without an
     /// [exchange](crate::Card::exchange), or if [told so](super::Continuation::Never).
     ///
     /// # Errors

@@ -204,11 +204,13 @@ impl StatusWord {
         family.meaning(self).unwrap_or_else(|| self.description())
     }
 
-    /// Whether it says that the command was processed, and nothing else: 9000, with DESFire also
-    /// 9100.
+    /// Whether it says that the command was processed, and that no data are left to be fetched:
+    /// 9000; with DESFire also 9100; with SIMs also 91XX (the SIM has a command for the phone) and
+    /// 9200 to 920F (after retries). Not 61XX and 9FXX, which announce data.
     pub const fn is_success_in(self, family: StatusFamily) -> bool {
         match family {
             StatusFamily::Desfire => matches!(self.raw(), 0x9000 | 0x9100),
+            StatusFamily::Gsm => matches!(self.raw(), 0x9000 | 0x9100..=0x91FF | 0x9200..=0x920F),
             _ => self.raw() == 0x9000,
         }
     }
@@ -259,11 +261,24 @@ mod tests {
         for raw in 0..=u16::MAX {
             let status = StatusWord(raw);
             for family in FAMILIES {
-                assert!(!status.description_in(family).is_empty());
+                let meaning = status.description_in(family);
+                assert!(!meaning.is_empty());
                 let shown = status.display_in(family).to_string();
                 assert!(shown.ends_with(&format!(" ({raw:04X})")), "{shown}");
-                let also = family == StatusFamily::Desfire && raw == 0x9100;
+                let also = match family {
+                    StatusFamily::Desfire => raw == 0x9100,
+                    StatusFamily::Gsm => raw >> 8 == 0x91 || raw >> 4 == 0x920,
+                    _ => false,
+                };
                 assert_eq!(status.is_success_in(family), raw == 0x9000 || also);
+                // The tables call the same a success, but for what announces an answer.
+                let says = meaning.starts_with("success");
+                let announces = matches!(status.sw1(), 0x61 | 0x9F);
+                assert!(!status.is_success_in(family) || says, "{raw:04X}");
+                assert!(
+                    !says || status.is_success_in(family) || announces,
+                    "{raw:04X}"
+                );
             }
         }
     }

@@ -29,10 +29,12 @@ enum Kind {
     Chain { class: u8 },
     /// In frames of DESFire.
     Frames,
-    /// With extended lengths, in ENVELOPEs of this class.
+    /// With extended lengths, in ENVELOPEs of this class, and an empty one at the end if one is
+    /// to say so.
     Envelope {
         class: u8,
         whole: Zeroizing<Vec<u8>>,
+        end: bool,
     },
 }
 
@@ -55,14 +57,14 @@ impl Way {
 
     /// The step that an exchange begins with.
     pub(super) fn first_step(&self, command: &Command) -> Step {
-        let len = match &self.kind {
+        let (len, ends) = match &self.kind {
             Kind::Short | Kind::Extended => return Step::Command,
-            Kind::Chain { .. } | Kind::Frames => command.data().len(),
-            Kind::Envelope { whole, .. } => whole.len(),
+            Kind::Chain { .. } | Kind::Frames => (command.data().len(), 0),
+            Kind::Envelope { whole, end, .. } => (whole.len(), usize::from(*end)),
         };
         Step::Part {
             number: 1,
-            of: u32::try_from(len.div_ceil(self.piece)).unwrap_or(u32::MAX),
+            of: u32::try_from(len.div_ceil(self.piece) + ends).unwrap_or(u32::MAX),
         }
     }
 
@@ -107,7 +109,7 @@ impl Way {
         };
         let is_last = number >= of;
         let (header, whole, expected) = match &self.kind {
-            Kind::Envelope { class, whole } => {
+            Kind::Envelope { class, whole, .. } => {
                 let envelope = Header {
                     class: *class,
                     instruction: ENVELOPE,
@@ -148,7 +150,8 @@ fn in_parts(
         let expected = command.expected().number(true);
         encode(header, command.data(), expected, true, &mut whole);
         let class = class::interindustry(header.class);
-        return Ok(Kind::Envelope { class, whole });
+        let end = options.envelope_end;
+        return Ok(Kind::Envelope { class, whole, end });
     }
     let (possible, any_class) = options.chain();
     let chained = class::chained(header.class, any_class).filter(|_| possible);

@@ -73,7 +73,8 @@ pub enum PinOutcome {
 }
 
 impl PinOutcome {
-    /// What a status word means as the answer of a PIN pad.
+    /// What a status word means as the answer of a PIN pad. For that of a card to a PIN that was
+    /// typed at the computer: [`from_card`](PinOutcome::from_card).
     pub const fn from_status_word(word: StatusWord) -> PinOutcome {
         match word.raw() {
             0x9000 => PinOutcome::Done,
@@ -89,6 +90,25 @@ impl PinOutcome {
             0x6B80 => PinOutcome::InvalidRequest,
             _ => PinOutcome::Other(word),
         }
+    }
+
+    /// What a status word means as the answer of a card, to which no PIN pad has sent the command:
+    /// what Part 10 has for readers is [`Other`](PinOutcome::Other).
+    ///
+    /// ```
+    /// use scard::StatusWord;
+    /// use scard::features::PinOutcome;
+    ///
+    /// let word = StatusWord(0x6400);
+    /// assert_eq!(PinOutcome::from_status_word(word), PinOutcome::TimedOut);
+    /// assert_eq!(PinOutcome::from_card(word), PinOutcome::Other(word));
+    /// ```
+    pub const fn from_card(word: StatusWord) -> PinOutcome {
+        let outcome = PinOutcome::from_status_word(word);
+        if outcome.is_of_reader() {
+            return PinOutcome::Other(word);
+        }
+        outcome
     }
 
     /// Whether the PIN is verified or changed.

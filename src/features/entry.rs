@@ -145,6 +145,9 @@ impl Entry {
         for offset in blocks {
             self.format.check_place(data, *offset)?;
         }
+        if let [one, other] = *blocks {
+            self.format.check_apart(data, [one, other])?;
+        }
         let lc = lc.filter(|_| !self.without_lc);
         // At most 4 + 1 + 255.
         let len = header.len() + usize::from(lc.is_some()) + data.len();

@@ -160,7 +160,7 @@ impl PinFormat {
     }
 
     /// Has the reader put the number of digits into the data, in so many bits, 15 at most, at
-    /// this place.
+    /// this place, which is not one of the digits.
     pub const fn length(self, bits: u8, position: PinOffset) -> PinFormat {
         PinFormat {
             length_bits: bits,
@@ -210,6 +210,18 @@ impl PinFormat {
                 "the number of digits does not fit the bits for it",
             ));
         }
+        let size = digits * self.encoding.width();
+        let first = match self.right && self.block_len > 0 {
+            true => (self.position.bits() + usize::from(self.block_len) * 8).saturating_sub(size),
+            false => self.position.bits(),
+        };
+        let number = self.length_position.bits();
+        let ends_before = number + usize::from(self.length_bits) <= first;
+        if self.length_bits > 0 && !ends_before && number < first + size {
+            return Err(InvalidPinRequest::new(
+                "the length of the PIN stands where its digits do",
+            ));
+        }
         Ok(())
     }
 
@@ -223,6 +235,29 @@ impl PinFormat {
                 "the block for the PIN ends behind the data of the command",
             ));
         }
+        let number = self.length_position.bits() + usize::from(self.length_bits);
+        let number_end = usize::from(offset) + number.div_ceil(8);
+        if !data.is_empty() && self.length_bits > 0 && number_end > data.len() {
+            return Err(InvalidPinRequest::new(
+                "the length of the PIN stands behind the data of the command",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether two PINs have places of their own in the data of a command, if they begin at these
+    /// bytes. Where there are neither data nor blocks, the reader puts one after the other.
+    pub(super) fn check_apart(
+        self,
+        data: &[u8],
+        [one, other]: [u8; 2],
+    ) -> Result<(), InvalidPinRequest> {
+        let is_placed = !data.is_empty() || self.block_len > 0;
+        if is_placed && one.abs_diff(other) < self.block_len.max(1) {
+            return Err(InvalidPinRequest::new(
+                "the new PIN would overwrite the current one: see the offsets",
+            ));
+        }
         Ok(())
     }
 
@@ -234,5 +269,33 @@ impl PinFormat {
         let mut block = vec![self.lead; self.position.bytes_rounded_up()];
         block.resize(block.len() + usize::from(self.block_len), self.filler);
         block
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PinVerification;
+    use super::*;
+
+    #[test]
+    fn a_length_has_a_place_in_the_data_that_is_not_of_the_digits() {
+        let why = |request: Result<Vec<u8>, InvalidPinRequest>| request.unwrap_err().to_string();
+        let request = |format| {
+            let request = PinVerification::new(b"\x00\x20\x00\x80\x0812345678", format);
+            request.digits(4..=7).to_bytes()
+        };
+        let length = |bits, place| PinFormat::ascii().block_len(7).length(bits, place);
+        let at = PinOffset::Bytes;
+        let said = "the length of the PIN stands behind the data of the command";
+        assert_eq!(why(request(length(8, at(8)))), said);
+        assert!(request(length(8, at(7))).is_ok());
+        let said = "the length of the PIN stands where its digits do";
+        let over = PinVerification::iso(0x80, length(8, at(0))).digits(4..=7);
+        assert_eq!(why(over.to_bytes()), said);
+        let right = length(4, at(2)).justified_right();
+        let over = PinVerification::iso(0x80, right).digits(4..=5);
+        assert_eq!(why(over.to_bytes()), said);
+        let over = PinVerification::iso(0x80, right).digits(4..=4);
+        assert!(over.to_bytes().is_ok());
     }
 }

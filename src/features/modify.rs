@@ -71,7 +71,8 @@ impl PinModification {
 
     /// Where the current PIN and the new one begin, in bytes of the data: the place in the
     /// [format](PinFormat::position) counts from there. Both 0 without this, or what
-    /// [`iso`](PinModification::iso) has set.
+    /// [`iso`](PinModification::iso) has set: with a command of the program's own that has both PINs,
+    /// this is needed, and a request whose new PIN would overwrite the current one is refused.
     pub fn offsets(mut self, current: u8, new: u8) -> PinModification {
         self.offset_of_current = current;
         self.offset_of_new = new;
@@ -105,7 +106,7 @@ impl PinModification {
     /// # Errors
     ///
     /// The format, the digits or the command are impossible, or contradict each other, as with
-    /// [`PinVerification::to_bytes`](super::PinVerification::to_bytes).
+    /// [`PinVerification::to_bytes`](super::PinVerification::to_bytes); or the two PINs overlap.
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPinRequest> {
         let entry = &self.entry;
         let usual = match (self.asks_current, self.confirms) {
@@ -130,5 +131,40 @@ impl PinModification {
         };
         entry.push_command(blocks, &mut bytes)?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_pin_does_not_overwrite_the_current_one() {
+        let format = PinFormat::ascii().block_len(8);
+        let command = [&b"\x00\x24\x00\x80\x10"[..], &[0xFF; 16]].concat();
+        let change = |command: &[u8], format| PinModification::new(command, format);
+        let error = change(&command, format).to_bytes().unwrap_err();
+        let said = "the new PIN would overwrite the current one: see the offsets";
+        assert_eq!(error.to_string(), said);
+        for (current, new) in [(0, 8), (8, 0)] {
+            assert!(
+                change(&command, format)
+                    .offsets(current, new)
+                    .to_bytes()
+                    .is_ok()
+            );
+        }
+        for (current, new) in [(0, 7), (1, 0), (8, 8), (8, 1)] {
+            let request = change(&command, format).offsets(current, new);
+            assert!(request.to_bytes().is_err(), "{current} {new}");
+        }
+        let new_only = change(&command, format).asks_current(false);
+        assert!(new_only.to_bytes().is_ok());
+        // Blocks that the reader adds overlap, too; PINs without blocks it puts one after the other.
+        let bare = b"\x00\x24\x00\x80\x00";
+        assert!(change(bare, format).to_bytes().is_err());
+        assert!(change(bare, format).offsets(0, 8).to_bytes().is_ok());
+        assert!(change(bare, PinFormat::ascii()).to_bytes().is_ok());
+        assert!(change(&command, PinFormat::ascii()).to_bytes().is_err());
     }
 }

@@ -170,12 +170,13 @@ fn requests_that_contradict_themselves_are_refused() {
         assert_eq!(why(verify(command)), said, "{command:02X?}");
     }
     // A PIN that does not fit its block, in any encoding; one digit fewer does.
+    let behind_length = PinFormat::ascii().position(PinOffset::Bytes(1));
     for (format, most) in [
         (PinFormat::ascii().block_len(6), 6),
         (PinFormat::binary().block_len(6), 6),
         (PinFormat::bcd().block_len(6), 12),
         (PinFormat::iso_9564_format_2(), 14),
-        (PinFormat::ascii().length(3, PinOffset::Bits(0)), 7),
+        (behind_length.length(3, PinOffset::Bits(0)), 7),
     ] {
         let digits = |most| {
             PinVerification::iso(0x80, format)
@@ -393,6 +394,12 @@ fn every_status_word_has_one_outcome() {
         assert_eq!(answer.outcome(), expected);
         assert_eq!(answer.status_word(), Some(StatusWord(word)));
         assert_eq!(expected.is_done(), word == 0x9000);
+        // Nobody but a reader can say that nothing was entered.
+        let of_card = PinOutcome::from_card(StatusWord(word));
+        match matches!(word, 0x6400..=0x6403 | 0x6B80) {
+            true => assert_eq!(of_card, PinOutcome::Other(StatusWord(word))),
+            false => assert_eq!(of_card, expected),
+        }
     }
     let longer = PinPadAnswer::from_bytes([0xAA, 0x90, 0x00]);
     assert!(longer.outcome().is_done());

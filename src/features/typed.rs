@@ -125,11 +125,11 @@ impl PinFormat {
         }
         self.check_fit(pin.len())?;
         let width = self.encoding.width();
-        let size = (width * pin.len()).div_ceil(8);
         let mut data = Zeroizing::new(self.block());
         if data.is_empty() {
             let lead = self.position.bytes_rounded_up();
-            *data = vec![self.filler; lead + size];
+            let size = (self.position.bits() + width * pin.len()).div_ceil(8);
+            *data = vec![self.filler; size];
             data.iter_mut()
                 .take(lead)
                 .for_each(|byte| *byte = self.lead);
@@ -185,6 +185,7 @@ mod tests {
     #[test]
     fn the_usual_formats() {
         let ascii = PinFormat::ascii();
+        let half = PinFormat::bcd().position(PinOffset::Bits(4));
         for (format, pin, expected) in [
             (ascii, "1234", &b"1234"[..]),
             (ascii.block_len(8), "123456", b"123456\xFF\xFF"),
@@ -198,6 +199,10 @@ mod tests {
             (PinFormat::binary().block_len(4), "123", b"\x01\x02\x03\xFF"),
             (PinFormat::bcd(), "123", b"\x12\x3F"),
             (PinFormat::bcd().block_len(4), "12345", b"\x12\x34\x5F\xFF"),
+            // From the middle of a byte on, there is none to spare.
+            (half, "123", b"\x01\x23"),
+            (half, "1234", b"\x01\x23\x4F"),
+            (half.length(4, PinOffset::Bits(0)), "12345", b"\x51\x23\x45"),
             (
                 PinFormat::iso_9564_format_2(),
                 "123456789012",
@@ -232,6 +237,8 @@ mod tests {
             (PinFormat::ascii().block_len(16), "1234"),
             (PinFormat::ascii().length(4, PinOffset::Bytes(9)), "1234"),
             (PinFormat::ascii().length(2, PinOffset::Bits(0)), "1234"),
+            // The length would overwrite digits.
+            (PinFormat::ascii().length(4, PinOffset::Bits(4)), "1234"),
         ] {
             assert!(data(format, pin).is_err(), "{format:?} {pin}");
         }

@@ -62,8 +62,9 @@ impl PinVerification {
     /// # Errors
     ///
     /// The format, the digits, the messages or the command are impossible, or contradict each
-    /// other: a PIN of the most digits does not fit its block, the block does not fit the data,
-    /// Lc is not the length of the data.
+    /// other: a PIN of the most digits does not fit its block, the block or the length of the PIN
+    /// does not fit the data, the length stands where the digits do, Lc is not the length of the
+    /// data.
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPinRequest> {
         let entry = &self.entry;
         let (messages, [message, ..]) = entry.messages.parts();

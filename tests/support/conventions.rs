@@ -6,6 +6,10 @@ use scard_testkit::VirtualCard;
 use scard_testkit::atr::{T0, T1};
 
 use super::iso7816::CHAINS;
+pub use cards::content;
+use cards::*;
+
+mod cards;
 
 /// A card that answers one command after the other.
 pub type Answers<'a> = Box<dyn FnMut(&[u8]) -> Vec<u8> + Send + 'a>;
@@ -31,276 +35,6 @@ impl Convention {
     pub fn card(&self) -> VirtualCard {
         VirtualCard::new((self.card)()).atr(self.atr)
     }
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    hex::decode(text.replace(' ', "")).unwrap()
-}
-
-/// What the card keeps: more than a short answer.
-pub fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8).collect()
-}
-
-/// A command with this body, in hex, short or extended.
-fn with_body(header: &str, len: usize, le: &str) -> String {
-    let lc = match len {
-        0..=255 => format!("{len:02X}"),
-        _ => format!("00{len:04X}"),
-    };
-    format!("{header}{lc}{}{le}", hex::encode_upper(content(len)))
-}
-
-/// GET RESPONSE works with one class alone; the others are refused with this status word.
-fn get_response_of_class(class: u8, refusal: &'static str) -> Answers<'static> {
-    let mut rest = Vec::new();
-    Box::new(move |command| match command {
-        [0x80, 0xCA, 0, 0, ..] | [0x80, 0x10, ..] => {
-            rest = content(40);
-            hex("6128")
-        }
-        [it, 0xC0, 0, 0, le] if *it == class => {
-            let piece = rest.drain(..usize::from(*le).min(rest.len()));
-            let mut answer: Vec<u8> = piece.collect();
-            answer.extend(match rest.len() {
-                0 => [0x90, 0x00],
-                left => [0x61, left as u8],
-            });
-            answer
-        }
-        [_, 0xC0, ..] => hex(refusal),
-        _ => hex("6D00"),
-    })
-}
-
-fn emv_t0() -> Answers<'static> {
-    get_response_of_class(0x00, "6E00")
-}
-
-fn proprietary_t0() -> Answers<'static> {
-    get_response_of_class(0x80, "6D00")
-}
-
-fn ctap_t1() -> Answers<'static> {
-    get_response_of_class(0x80, "6E00")
-}
-
-fn interindustry_t1() -> Answers<'static> {
-    get_response_of_class(0x00, "6881")
-}
-
-/// The OATH application of a YubiKey: LIST in two pieces.
-fn oath() -> Answers<'static> {
-    let mut rest = Vec::new();
-    Box::new(move |command| match command {
-        [0x00, 0xA1, 0, 0, ..] => {
-            rest = content(300).split_off(200);
-            [&content(200)[..], &hex("6164")].concat()
-        }
-        [0x00, 0xA5, 0, 0, 0] if !rest.is_empty() => {
-            [std::mem::take(&mut rest), hex("9000")].concat()
-        }
-        _ => hex("6D00"),
-    })
-}
-
-/// DESFire: GetVersion in three frames, WriteData and ReadData of more than a frame, and an
-/// authentication whose challenge is the program's.
-fn desfire() -> Answers<'static> {
-    const FRAME: usize = 59;
-    let (mut rest, mut written, mut missing) = (Vec::new(), Vec::new(), 0);
-    Box::new(move |command| {
-        let more = |rest: &mut Vec<u8>| {
-            let len = rest.len().min(FRAME);
-            let mut answer: Vec<u8> = rest.drain(..len).collect();
-            answer.extend([0x91, if rest.is_empty() { 0x00 } else { 0xAF }]);
-            answer
-        };
-        match command {
-            [0x90, _, 0, 0, lc, ..] if command.len() > 5 && usize::from(*lc) > FRAME => hex("917E"),
-            [0x90, 0x60, 0, 0, 0] => {
-                rest = content(150);
-                more(&mut rest)
-            }
-            [0x90, 0xAF, 0, 0, 0] if !rest.is_empty() => more(&mut rest),
-            [0x90, 0xAF, 0, 0, _, data @ .., 0] if missing > 0 => {
-                written.extend(data);
-                missing -= data.len();
-                vec![0x91, if missing == 0 { 0x00 } else { 0xAF }]
-            }
-            [
-                0x90,
-                0x8D,
-                0,
-                0,
-                _,
-                _file,
-                _,
-                _,
-                _,
-                low,
-                high,
-                _,
-                data @ ..,
-                0,
-            ] => {
-                written = data.to_vec();
-                missing = usize::from(u16::from_le_bytes([*low, *high])) - data.len();
-                vec![0x91, if missing == 0 { 0x00 } else { 0xAF }]
-            }
-            [0x90, 0xBD, 0, 0, 7, ..] => {
-                rest = written.clone();
-                more(&mut rest)
-            }
-            [0x90, 0xAA, 0, 0, 1, ..] => hex("000102030405060791AF"),
-            [0x90, ..] => hex("911C"),
-            _ => hex("6E00"),
-        }
-    })
-}
-
-/// WriteData of DESFire, of so many bytes, to file 1.
-fn desfire_write(len: usize) -> String {
-    let body = len + 7;
-    let lc = match body {
-        0..=255 => format!("{body:02X}"),
-        _ => format!("00{body:04X}"),
-    };
-    let le = if body > 255 { "0000" } else { "00" };
-    let [low, high] = (len as u16).to_le_bytes();
-    let data = hex::encode_upper(content(len));
-    format!("908D0000{lc}01000000{low:02X}{high:02X}00{data}{le}")
-}
-
-/// A SIM of GSM 11.11.
-fn sim() -> Answers<'static> {
-    Box::new(|command| match command {
-        [0xA0, 0xA4, 0, 0, 2, 0x3F, 0x00] => hex("9F16"),
-        [0xA0, 0xC0, 0, 0, 0x16] => [content(22), hex("9000")].concat(),
-        [0xA0, ..] => hex("6D00"),
-        _ => hex("6E00"),
-    })
-}
-
-/// Over T=0, holds back the data that belong to a warning, and counts the tries of a PIN.
-fn warning_t0() -> Answers<'static> {
-    let mut held = Vec::new();
-    Box::new(move |command| match command {
-        [0x00, 0xA4, 4, 0, 2, _, _] => {
-            held = content(20);
-            hex("6283")
-        }
-        [0x00, 0xA4, 4, 0, 3, ..] => hex("6285"),
-        [0x00, 0xC0, 0, 0, 0x00] if !held.is_empty() => hex("6C14"),
-        [0x00, 0xC0, 0, 0, 0x14] if !held.is_empty() => {
-            [std::mem::take(&mut held), hex("9000")].concat()
-        }
-        // Would be reported if it were sent after VERIFY.
-        [0x00, 0xC0, ..] => hex("6F00"),
-        [0x00, 0x20, 0, 0x81, 4, ..] => hex("63C2"),
-        _ => hex("6D00"),
-    })
-}
-
-/// A reader that loses what is longer than 240 bytes, in both directions, before a card that
-/// chains.
-fn reader_of_240() -> Answers<'static> {
-    let (mut kept, mut rest) = (Vec::new(), Vec::new());
-    Box::new(move |command| {
-        let (class, instruction) = (command[0], command[1]);
-        match (instruction, &command[4..]) {
-            (0xDB, [lc, data @ ..]) => {
-                if *lc > 240 {
-                    return hex("6F00");
-                }
-                kept.extend_from_slice(data);
-                if class == 0x00 {
-                    rest = std::mem::take(&mut kept);
-                }
-                hex("9000")
-            }
-            (0xCA | 0xC0, [le]) => {
-                if *le == 0 || *le > 240 {
-                    return hex("6F00");
-                }
-                let len = rest.len().min(usize::from(*le));
-                let mut answer: Vec<u8> = rest.drain(..len).collect();
-                answer.extend(match rest.len() {
-                    0 => [0x90, 0x00],
-                    left => [0x61, u8::try_from(left).unwrap_or(0)],
-                });
-                answer
-            }
-            _ => hex("6D00"),
-        }
-    })
-}
-
-/// Over T=0, takes long commands in ENVELOPEs.
-fn envelope() -> Answers<'static> {
-    let (mut whole, mut rest) = (Vec::<u8>::new(), Vec::new());
-    Box::new(move |command| match command {
-        [0x00, 0xC2, 0, 0, lc, part @ ..] if usize::from(*lc) == part.len() => {
-            whole.extend(part);
-            let lc = usize::from(u16::from_be_bytes([whole[5], whole[6]]));
-            if whole.len() < 7 + lc {
-                return hex("9000");
-            }
-            rest = whole.split_off(7);
-            rest.truncate(lc);
-            whole.clear();
-            rest.reverse();
-            hex("6100")
-        }
-        [0x00, 0xC0, 0, 0, le] => {
-            let le = if *le == 0 { 256 } else { usize::from(*le) };
-            let len = rest.len().min(le);
-            let mut answer: Vec<u8> = rest.drain(..len).collect();
-            answer.extend(match rest.len() {
-                0 => [0x90, 0x00],
-                left => [0x61, u8::try_from(left).unwrap_or(0)],
-            });
-            answer
-        }
-        _ => hex("6700"),
-    })
-}
-
-/// Takes chains and says so.
-fn chains() -> Answers<'static> {
-    let mut kept = Vec::new();
-    Box::new(move |command| match command {
-        [class @ (0x00 | 0x10), 0xDB, 0x3F, 0xFF, lc, data @ ..]
-            if usize::from(*lc) == data.len() =>
-        {
-            kept.extend_from_slice(data);
-            match class {
-                0x10 => hex("9000"),
-                _ => {
-                    let len = std::mem::take(&mut kept).len() as u16;
-                    [len.to_be_bytes(), [0x90, 0x00]].concat()
-                }
-            }
-        }
-        _ => hex("6700"),
-    })
-}
-
-/// Has 256 bytes more than a short command can ask for, and does not say so.
-fn long_file() -> Answers<'static> {
-    Box::new(|command| match command {
-        [0x00, 0xB0, 0, 0, 0] => [content(256), hex("9000")].concat(),
-        _ => hex("6D00"),
-    })
-}
-
-/// Instructions that ISO 7816 does not allow.
-fn odd_instructions() -> Answers<'static> {
-    Box::new(|command| match command {
-        [0xB0, 0x60, 0, 0, 0] | [0xFF, 0x9A, 1, 0, 0] => [content(8), hex("9000")].concat(),
-        [0xFF, 0xC2, 0, 1, 2, 0x81, 0x00, 0] => hex("C003009000 9000"),
-        _ => hex("6D00"),
-    })
 }
 
 fn usual() -> ExchangeOptions {
@@ -366,12 +100,12 @@ pub fn conventions() -> Vec<Convention> {
             atr: T1,
             options: usual()
                 .continuation(Continuation::Desfire)
-                .max_command_data(59),
+                .max_command_data(54),
             arguments: &[
                 "--with",
                 "continuation=desfire",
                 "--with",
-                "max-command-data=59",
+                "max-command-data=54",
             ],
             card: desfire,
             script: vec![
@@ -384,12 +118,52 @@ pub fn conventions() -> Vec<Convention> {
             ],
         },
         Convention {
+            name: "DESFire, written to frame by frame",
+            atr: T1,
+            options: usual(),
+            arguments: &[],
+            card: desfire_by_hand,
+            script: vec![
+                line("908D00000A010000000600 00AABBCC00", vec![], "91AF"),
+                line("90AF000002DDEE00", vec![], "91AF"),
+                line("90AF000001FF00", vec![], "9100"),
+            ],
+        },
+        Convention {
+            name: "DESFire, written to frame by frame, with its options",
+            atr: T1,
+            options: usual()
+                .continuation(Continuation::Desfire)
+                .max_command_data(54),
+            arguments: &[
+                "--with",
+                "continuation=desfire",
+                "--with",
+                "max-command-data=54",
+            ],
+            card: desfire_by_hand,
+            script: vec![
+                line(&desfire_write(200), vec![], "9100"),
+                line("908D00000A010000000600 00AABBCC00", vec![], "91AF"),
+                line("90AF000002DDEE00", vec![], "91AF"),
+                line("90AF000001FF00", vec![], "9100"),
+            ],
+        },
+        Convention {
             name: "SIM",
             atr: T0,
             options: usual(),
             arguments: &[],
             card: sim,
             script: vec![line("A0A40000023F00", content(22), "9000")],
+        },
+        Convention {
+            name: "a GET RESPONSE of its own",
+            atr: T1,
+            options: usual().continuation(OWN),
+            arguments: &["--with", "continuation=D0:12"],
+            card: own_get_response,
+            script: get("00CA000000"),
         },
         Convention {
             name: "data of a warning over T=0",
@@ -449,6 +223,18 @@ pub fn conventions() -> Vec<Convention> {
             options: usual().envelope(true),
             arguments: &["--with", "envelope=yes"],
             card: envelope,
+            script: vec![line(
+                &with_body("00DB3FFF", 700, "0000"),
+                content(700).into_iter().rev().collect(),
+                "9000",
+            )],
+        },
+        Convention {
+            name: "ENVELOPE over T=0, with an end",
+            atr: T0,
+            options: usual().envelope(true).envelope_end(true),
+            arguments: &["--with", "envelope=yes", "--with", "envelope-end=yes"],
+            card: envelope_with_end,
             script: vec![line(
                 &with_body("00DB3FFF", 700, "0000"),
                 content(700).into_iter().rev().collect(),

@@ -163,6 +163,55 @@ fn desfire_has_a_success_of_its_own() {
     assert!(error.to_string().contains("the PIN is wrong"), "{error}");
 }
 
+#[test]
+fn a_sim_has_successes_of_its_own() {
+    for (answers, is_ok) in [
+        (&["9000"][..], true),
+        (&["910B"], true),
+        (&["9203"], true),
+        (&["9F02", "AABB910B"], true),
+        (&["9F02", "910B"], true),
+        (&["9240"], false),
+        (&["9404"], false),
+    ] {
+        let (response, _) = over_t0("A0A40000023F00", answers);
+        assert_eq!(response.unwrap().ok().is_ok(), is_ok, "{answers:?}");
+    }
+    // Whose answer is not fetched is not done.
+    let never = ExchangeOptions::new().continuation(Continuation::Never);
+    let select = command("A0A40000023F00");
+    let (response, _) = exchange(&select, true, &never, &mut script(&["9F02"]));
+    let says = response.unwrap().ok().unwrap_err().to_string();
+    assert_eq!(
+        says,
+        "command A0 A4 00 00 gave an answer that was not accepted: \
+         success; an answer is available (9F02)"
+    );
+}
+
+#[test]
+fn a_success_is_not_said_to_be_a_failure() {
+    let options = ExchangeOptions::new()
+        .continuation(Continuation::Desfire)
+        .max_command_data(2);
+    let write = command("908D000005010203040500");
+    let (response, sent) = exchange(&write, false, &options, &mut script(&["9100"]));
+    assert_eq!(sent.len(), 1);
+    let says = response.unwrap().ok().unwrap_err().to_string();
+    assert_eq!(
+        says,
+        "command 90 8D 00 00, part 1 of 3 ended the command early: success (9100)"
+    );
+    let (response, _) = exchange(&write, false, &options, &mut script(&["919D"]));
+    let says = response.unwrap().ok().unwrap_err().to_string();
+    assert!(says.contains("part 1 of 3 failed: not permitted"), "{says}");
+    // The card waits for more, and nothing is sent that could be the end of it.
+    let mut card = script(&["91AF", "91AF", "91AF"]);
+    let (response, sent) = exchange(&write, false, &options, &mut card);
+    assert_eq!(sent.len(), 3);
+    assert_eq!(response.unwrap().status(), StatusWord::DESFIRE_MORE);
+}
+
 /// Cards that answer anything, with every option: it ends, within the limits.
 #[test]
 fn no_card_makes_any_option_go_on_for_ever() {
@@ -195,6 +244,7 @@ fn no_card_makes_any_option_go_on_for_ever() {
             .continuation(continuation)
             .chaining(random.one_in(2))
             .envelope(random.one_in(2))
+            .envelope_end(random.one_in(2))
             .data_of_warnings(random.one_in(2))
             .any_instruction(random.one_in(2))
             .allow_less(random.one_in(2))
@@ -219,7 +269,7 @@ fn no_card_makes_any_option_go_on_for_ever() {
             answer
         });
         let (result, sent) = exchange(&new, round % 2 == 0, &options, &mut card);
-        let parts = (len + 9).div_ceil(piece.min(255) as usize);
+        let parts = 1 + (len + 9).div_ceil(piece.min(255) as usize);
         assert!(sent.len() <= parts + 20 + 1, "{}", sent.len());
         for sent in &sent {
             assert!(Command::parse_pseudo(&hex(sent)).is_ok(), "{sent}");

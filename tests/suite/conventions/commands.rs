@@ -188,6 +188,8 @@ fn nobody_gets_less_than_was_expected_without_a_word() {
     assert_eq!((response.asked_for(), response.data().len()), (None, 2));
     // A failure is no answer that was cut off.
     assert_eq!(run(usual, &["6A82"]).unwrap().asked_for(), None);
+    let announced = "ExchangeOptions::extended_length, max_answer_data and allow_less";
+    assert!(says.contains(announced), "{says}");
     // `All` is what there is as far as one command can say it.
     let read = command("00B0000000");
     let (response, _) = exchange(&read, false, &usual, &mut script(&[&silent]));
@@ -201,6 +203,141 @@ fn nobody_gets_less_than_was_expected_without_a_word() {
     let fewer = usual.max_answer_data(2);
     let (response, _) = exchange(&read, false, &fewer, &mut script(&["AABB9000"]));
     assert_eq!(response.unwrap().asked_for(), Some(2));
+}
+
+/// Asking by GET RESPONSE is no way around it.
+#[test]
+fn nobody_gets_less_by_get_response_without_a_word() {
+    let answer = |len, status: &str| format!("{}{status}", hex::encode(content(len)));
+    let less = |asked, expected| AnswerProblem::AskedForLess { asked, expected };
+    let run = |text: &str, is_t0, options: ExchangeOptions, answers: &[&str]| {
+        exchange(&command(text), is_t0, &options, &mut script(answers))
+    };
+    let usual = ExchangeOptions::new();
+    let limited = usual.max_answer_data(240);
+    let select = |le| format!("00A4040001AA{le}");
+    let (full, rest) = (answer(240, "9000"), answer(10, "9000"));
+
+    // The reader's limit cuts off a part of what is announced, and the card does not say so again.
+    for (text, status) in [("00A4040001AAFA", "61FA"), ("A0A4000001AAFA", "9FFA")] {
+        let (result, sent) = run(text, true, limited, &[status, &full]);
+        assert!(sent[1].ends_with("C00000F0"), "{}", sent[1]);
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error, ExchangeError::Answer { problem, .. } if problem == less(240, 250)),
+            "{error}"
+        );
+        let (result, _) = run(text, true, limited.allow_less(true), &[status, &full]);
+        let response = result.unwrap();
+        assert_eq!(
+            (response.asked_for(), response.data().len()),
+            (Some(240), 240)
+        );
+        // It does.
+        let (result, sent) = run(text, true, limited, &[status, &answer(240, "610A"), &rest]);
+        let response = result.unwrap();
+        assert_eq!((response.asked_for(), response.data().len()), (None, 250));
+        assert!(sent[2].ends_with("C000000A"), "{}", sent[2]);
+    }
+    let (result, _) = run(&select("00"), true, limited, &["61FA", &full]);
+    assert_eq!(result.unwrap().asked_for(), Some(240));
+    // The command has what it expects, and there was more.
+    let (result, _) = run(&select("10"), true, limited, &["61FA", &full]);
+    assert_eq!(result.unwrap().asked_for(), Some(240));
+    // What was asked for before counts.
+    let answers = &[&answer(100, "61FA")[..], &full];
+    let (result, _) = run("00B0000000015E", false, limited, answers);
+    let error = result.unwrap_err();
+    assert!(
+        matches!(error, ExchangeError::Answer { problem, .. } if problem == less(340, 350)),
+        "{error}"
+    );
+
+    // Short lengths cut off the data of a warning.
+    let long = "00A40400000001AA012C";
+    let (result, sent) = run(long, true, usual, &["6283", &answer(256, "9000")]);
+    assert_eq!(sent[1], "00C0000000");
+    let error = result.unwrap_err();
+    assert!(
+        matches!(error, ExchangeError::Answer { problem, .. } if problem == less(256, 300)),
+        "{error}"
+    );
+    let (result, _) = run(long, true, usual, &["6283", &answer(255, "9000")]);
+    assert_eq!(result.unwrap().asked_for(), None);
+    let answers = ["6283", &answer(256, "612C"), &answer(44, "9000")];
+    let response = run(long, true, usual, &answers).0.unwrap();
+    assert_eq!((response.asked_for(), response.data().len()), (None, 300));
+    // A card that announces says what there is.
+    let (result, _) = run(long, true, usual, &["6100", &answer(256, "9000")]);
+    assert_eq!(result.unwrap().asked_for(), None);
+}
+
+#[test]
+fn another_le_is_limited_as_the_first_is() {
+    let options = ExchangeOptions::new().max_answer_data(240);
+    let run = |text: &str, answers: &[&str]| {
+        exchange(&command(text), false, &options, &mut script(answers))
+    };
+    let answer = |len, status: &str| format!("{}{status}", hex::encode(content(len)));
+    // The card has less.
+    let (result, sent) = run("00B0000000", &["6C80", &answer(128, "9000")]);
+    assert_eq!(sent, ["00B00000F0", "00B0000080"]);
+    assert_eq!(result.unwrap().asked_for(), None);
+    // It has more, and insists: there is nothing else to ask.
+    let (result, sent) = run("00B0000000", &["6CFA"]);
+    assert_eq!(sent, ["00B00000F0"]);
+    assert_eq!(result.unwrap().status(), StatusWord(0x6CFA));
+    // It has more than the limit, of which the command asked for less.
+    let full = answer(240, "9000");
+    let (result, sent) = run("00B0000010", &["6CFA", &full]);
+    assert_eq!(sent, ["00B0000010", "00B00000F0"]);
+    assert_eq!(result.unwrap().asked_for(), Some(240));
+    let (result, sent) = run("00CA000000", &["6110", "6CFA", &full]);
+    assert_eq!(sent[1..], ["00C0000010", "00C00000F0"]);
+    assert_eq!(result.unwrap().asked_for(), Some(240));
+    // Nor is a command repeated with the Le that was refused.
+    let (result, sent) = exchange(
+        &command("00B0000000"),
+        false,
+        &ExchangeOptions::new(),
+        &mut script(&["6C00"]),
+    );
+    assert_eq!(sent, ["00B0000000"]);
+    assert_eq!(result.unwrap().status(), StatusWord(0x6C00));
+    // Without the limit, the card gets what it wants.
+    let unlimited = ExchangeOptions::new();
+    let mut card = script(&["6CFA", &full]);
+    let (result, sent) = exchange(&command("00B0000000"), false, &unlimited, &mut card);
+    assert_eq!(sent[1], "00B00000FA");
+    assert_eq!(result.unwrap().asked_for(), None);
+}
+
+#[test]
+fn envelopes_come_before_extended_lengths_over_t0() {
+    let put = command("00DB3FFF00").with_data(content(300)).unwrap();
+    let options = ExchangeOptions::new().envelope(true).extended_length(true);
+    let first = |protocol| {
+        let exchange = Exchange::new(&put, Some(protocol), &options).unwrap();
+        hex::encode_upper(&exchange.command()[..7])
+    };
+    assert_eq!(first(Protocol::T0), "00C20000FF00DB");
+    assert_eq!(first(Protocol::T1), "00DB3FFF00012C");
+    // What is extended by itself goes as it is.
+    let extended = put.clone().in_form(Form::Extended).unwrap();
+    let exchange = Exchange::new(&extended, Some(Protocol::T0), &options).unwrap();
+    assert_eq!(exchange.command()[..4], hex("00DB3FFF"));
+    // The end is said once everything was taken.
+    let (_, sent) = exchange_t0(&put, options.envelope_end(true), &["9000", "9000", "9000"]);
+    assert_eq!(sent.len(), 3);
+    assert_eq!(sent[2], "00C20000");
+}
+
+fn exchange_t0(
+    command: &Command,
+    options: ExchangeOptions,
+    answers: &[&str],
+) -> (Result<Response, ExchangeError>, Vec<String>) {
+    exchange(command, true, &options, &mut script(answers))
 }
 
 #[test]

@@ -61,6 +61,8 @@ fn options_have_names() {
         for wrong in [
             "oath",
             "continuation=x",
+            "continuation=D0",
+            "continuation=D0:100",
             "chaining=1",
             "max-rounds=-1",
             "x=yes",
@@ -70,6 +72,8 @@ fn options_have_names() {
         }
         for right in [
             "continuation=never",
+            "continuation=d0:c0",
+            "max-size=1000",
             "allow-less=yes",
             "extended-length=no",
             "reader-max-data=256",
