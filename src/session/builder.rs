@@ -158,7 +158,8 @@ impl SessionBuilder {
     ///   program gives new credentials by [`Session::set_login`]. Runs fail with
     ///   [`SessionError::LoginWithheld`] meanwhile.
     /// - If the card fails after a command of it has run, or may have, it is not called again in
-    ///   the same run: the error is [`SessionError::Interrupted`].
+    ///   the same run: the error is [`SessionError::Interrupted`]. If the card had answered a command
+    ///   of it by then, it needs new credentials as well, because that may have been the refusal.
     /// - It is called for the first card, and then only for a card that is known to be the same: by
     ///   its [identity](SessionBuilder::identity) or, without such a hook, because the connection
     ///   has not been lost and the card not been reset.

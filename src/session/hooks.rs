@@ -196,7 +196,11 @@ impl Login {
         Err(match failure_behind(&error, &progress) {
             None => refused(SessionHook::Login, error, events),
             Some(failure) => {
-                self.withheld = None;
+                self.withheld = match progress.completed {
+                    0 => None,
+                    // One of the answers may have been a refusal.
+                    _ => Some(LoginWithheld::OutcomeUnknown),
+                };
                 match progress.touched {
                     // Whether a try was used is not known.
                     true => Stop::Fail(SessionError::Interrupted {
