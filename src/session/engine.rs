@@ -118,7 +118,10 @@ impl Session {
         self.state.is_released = false;
         self.let_go_if_unfit();
         let mut failed = self.state.pending.take();
-        self.state.turned_away.clear();
+        if !trial.is_upkeep {
+            // What turns a card away is asked for again when the program asks.
+            self.state.turned_away.clear();
+        }
         let result = loop {
             let attempted = match failed.take() {
                 Some(error) => self.recover(error, &mut trial),

@@ -202,6 +202,8 @@ impl Session {
     pub fn forget_identity(&mut self) {
         self.state.identity = None;
         self.state.is_identified = false;
+        // Any of them may be the right one now.
+        self.state.turned_away.clear();
         if let Some(login) = &mut self.hooks.login {
             login.forget_card();
         }
