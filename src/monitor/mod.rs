@@ -187,6 +187,10 @@ fn given_up(why: GivenUp) -> Error {
     Error::given_up(Operation::GetStatusChange, refusal)
 }
 
+fn too_many_pending() -> Error {
+    Error::given_up(Operation::GetStatusChange, Refusal::TOO_MANY_PENDING)
+}
+
 impl Monitor {
     /// Starts the thread, and does not wait for it.
     pub(crate) fn start(

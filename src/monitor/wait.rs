@@ -6,7 +6,7 @@ use super::filter::CardFilter;
 use super::mailbox::Closed;
 use super::power::PowerUps;
 use super::view::View;
-use super::{Monitor, MonitorOptions, given_up};
+use super::{Monitor, MonitorOptions, given_up, too_many_pending};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result, Seen, SeenReader};
 use crate::limits::GivenUp;
@@ -43,7 +43,9 @@ impl Context {
     /// [`ErrorKind::DeadlineExceeded`] if there was none in
     /// time; it says which of card, reader and service was missing, and
     /// [`Error::seen`](crate::Error::seen) what was in each reader. And what the service answers if
-    /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`.
+    /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`. With a time-out,
+    /// [`ErrorKind::ServiceBusy`] if too many calls of this context were given up and have not
+    /// ended, as while the service hangs.
     ///
     /// # Platform notes
     ///
@@ -68,8 +70,9 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::DeadlineExceeded`] if there is still
-    /// one then, in [these readers](crate::Error::seen), or it is not known, and what the service answers if waiting does not help,
-    /// such as `SCARD_W_SECURITY_VIOLATION`.
+    /// one then, in [these readers](crate::Error::seen), or it is not known, and what the service
+    /// answers if waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`;
+    /// [`ErrorKind::ServiceBusy`] as [`wait_for_card`](Context::wait_for_card).
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
         let deadline = end(timeout);
         let mut monitor = self.monitor_for(filter, timeout)?;
@@ -83,8 +86,7 @@ impl Context {
     fn monitor_for(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<Monitor> {
         let pending = self.limits().pending();
         if timeout.is_some() && pending.is_full() {
-            let refusal = Refusal::TOO_MANY_PENDING;
-            return Err(Error::given_up(Operation::GetStatusChange, refusal));
+            return Err(too_many_pending());
         }
         let options = MonitorOptions::new().only_about(filter);
         Monitor::start(self.scope(), options, pending)
