@@ -1,5 +1,6 @@
 //! Waiting for a card to come or go.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::filter::CardFilter;
@@ -139,15 +140,16 @@ impl Monitor {
         self.look_until(deadline, answer)?.transpose()
     }
 
-    /// Looks at all readers until that is enough for an answer; none at the deadline.
+    /// Looks at all readers until that is enough for an answer; none at the deadline. Those that
+    /// are there and not known yet are given by their names.
     pub(crate) fn states_until<T>(
         &self,
         deadline: Option<Instant>,
-        mut answer: impl FnMut(&[ReaderState]) -> Option<T>,
+        mut answer: impl FnMut(&[ReaderState], &BTreeSet<ReaderName>) -> Option<T>,
     ) -> Result<Option<T>> {
         let answer = |view: &View| match view.failure() {
             Some(error) => Some(Err(error.clone())),
-            None => answer(&view.states()).map(Ok),
+            None => answer(&view.states(), &view.unanswered).map(Ok),
         };
         self.look_until(deadline, answer)?.transpose()
     }

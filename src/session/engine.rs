@@ -143,8 +143,8 @@ impl Session {
     }
 
     /// Whether the right card may be in another reader than those that were tried.
-    fn has_other(&self, trial: &Trial) -> bool {
-        let found = look(&self.config, &self.state, trial);
+    fn has_other(&mut self, trial: &Trial) -> bool {
+        let found = look(&self.config, &mut self.state, trial);
         matches!(found, Ok(found) if found.candidate.is_some())
     }
 
