@@ -96,7 +96,8 @@ impl Context {
 
 impl Monitor {
     /// [`Context::wait_for_card`] with this monitor. It looks at what is there now, and takes
-    /// no events.
+    /// no events. A card that does not answer is powered up three times for all waits of the
+    /// monitor together.
     ///
     /// # Errors
     ///
