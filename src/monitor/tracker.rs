@@ -127,7 +127,10 @@ impl Tracker {
     fn note_unanswered(&mut self) {
         let before = std::mem::take(&mut self.view.unanswered);
         let slow = |name: &ReaderName, known: &Known| known.aside || before.contains(name);
-        let readers = self.readers.iter().filter(|(name, known)| slow(name, known));
+        let readers = self
+            .readers
+            .iter()
+            .filter(|(name, known)| slow(name, known));
         let unanswered = readers.filter(|(name, _)| !self.view.readers.contains_key(*name));
         self.view.unanswered = unanswered.map(|(name, _)| name.clone()).collect();
     }

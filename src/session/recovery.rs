@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::candidates::{Candidate, Look, Presence};
+use super::card::Progress;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Recovery};
 use crate::limits::AbortHandle;
@@ -90,7 +91,14 @@ impl Ladder {
         }
     }
 
-    /// The card has answered.
+    /// Begins anew if the card has answered.
+    pub(super) fn note(&mut self, progress: &Progress) {
+        if progress.completed > 0 {
+            self.reset();
+        }
+    }
+
+    /// It has come to its end.
     pub(super) fn reset(&mut self) {
         self.climbed = 0;
     }
