@@ -234,11 +234,13 @@ impl Session {
     /// Corresponds to `SCardDisconnect`. See also [`SessionBuilder::release_after`].
     pub fn release(&mut self) {
         self.wake();
+        self.state.pending = None;
         if self.card.is_some() {
-            self.state.pending = None;
             self.let_go();
             self.is_released();
         }
+        // Also of a card that is not connected at this moment.
+        self.state.is_released = true;
     }
 
     /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
