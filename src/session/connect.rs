@@ -141,6 +141,8 @@ fn connect(
             Err(error) => return Err(Stop::Recover(error)),
         };
         card.set_timeout(config.call_timeout());
+        // It may end here.
+        card.set_end(trial.end);
         if candidate.is_mute && !config.wanted.takes_any_card_in(&reader_name) {
             // It could not be judged before.
             let found = look(config, state, trial)?.candidate;
