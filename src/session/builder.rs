@@ -122,7 +122,8 @@ impl SessionBuilder {
     /// single call beside the [time-out](SessionBuilder::timeout) of the whole; a call that
     /// was given up for it is recovered by connecting again. Its
     /// [abort handle](ConnectOptions::abort_handle) stops the session from any thread, also
-    /// while it waits for a card.
+    /// while it waits for a card. [`wait_for_access`](ConnectOptions::wait_for_access) changes
+    /// nothing: a session waits in any case, unless there is another card.
     pub fn connect_options(mut self, options: ConnectOptions) -> SessionBuilder {
         self.config.options = options;
         self

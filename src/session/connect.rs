@@ -179,7 +179,8 @@ fn connect_with(
     protocols: Protocols,
 ) -> Result<Card> {
     let options = config.options.clone().protocols(protocols);
-    let options = options.timeout(limit(config, trial));
+    // The session waits by itself, and looks for another card meanwhile.
+    let options = options.wait_for_access(false).timeout(limit(config, trial));
     config.context.connect(reader_name, options)
 }
 

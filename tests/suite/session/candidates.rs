@@ -105,6 +105,14 @@ fn a_card_that_another_program_holds_makes_way() {
         let mut session = any_reader(&fixture, &told).open().unwrap();
         assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         works(&mut session, 1);
+        drop(session);
+        // Also where connects are to wait.
+        let waits = ConnectOptions::new().wait_for_access(true);
+        let builder = any_reader(&fixture, &told).connect_options(waits);
+        let begun = Instant::now();
+        let session = builder.open().unwrap();
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
+        assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
         // If there is no other, it is waited for.
         drop(session);
         fixture.sandbox.reader(1).remove().unwrap();
