@@ -3,7 +3,7 @@
 //! pcsc-lite's library sleeps 0.4 seconds for each mute card that it is asked about, in each wait
 //! and after each event. Whoever waits for something else does not ask about it.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const MAX_REMEMBERED: usize = 64;
 global! {
     /// Readers that had a mute card when they were asked about last, by any monitor of the process:
     /// the first look of the next one is not held up by them.
-    static MUTE: Mutex<BTreeSet<ReaderName>> = Mutex::new(BTreeSet::new());
+    static MUTE: Mutex<VecDeque<ReaderName>> = Mutex::new(VecDeque::new());
 }
 
 /// What a thread has seen in its reader, or that it could not look.
@@ -166,14 +166,18 @@ fn look(
 }
 
 fn remember(reader: &ReaderName, is_mute: bool) {
-    let mut mute = lock(&MUTE);
-    let before = match is_mute {
-        true if mute.len() < MAX_REMEMBERED => mute.replace(reader.clone()),
-        true => None,
-        false => mute.take(reader),
-    };
-    drop(mute);
-    drop(before);
+    note(&mut lock(&MUTE), reader, is_mute);
+}
+
+/// Notes the readers in the order in which they were seen last: the oldest may be long gone.
+fn note(mute: &mut VecDeque<ReaderName>, reader: &ReaderName, is_mute: bool) {
+    mute.retain(|it| it != reader);
+    if is_mute {
+        mute.push_back(reader.clone());
+    }
+    if mute.len() > MAX_REMEMBERED {
+        mute.pop_front();
+    }
 }
 
 #[cfg(all(test, not(model)))]
@@ -262,6 +266,25 @@ mod tests {
         let seen = look(&script, &script.waiting, &name("A"), MUTE);
         let limits = script.limits.take();
         (seen.map(|(state, _)| state), limits)
+    }
+
+    #[test]
+    fn the_readers_that_were_mute_last_are_remembered() {
+        let mut mute = VecDeque::new();
+        for number in 0..2 * MAX_REMEMBERED {
+            note(&mut mute, &name(&format!("R{number}")), true);
+            // Still plugged in.
+            note(&mut mute, &name("R0"), true);
+        }
+        assert_eq!(mute.len(), MAX_REMEMBERED);
+        for reader in ["R0", "R127", "R100"] {
+            assert!(mute.contains(&name(reader)), "{reader}");
+        }
+        assert!(!mute.contains(&name("R1")));
+        note(&mut mute, &name("R0"), false);
+        note(&mut mute, &name("R0"), false);
+        assert!(!mute.contains(&name("R0")));
+        assert_eq!(mute.len(), MAX_REMEMBERED - 1);
     }
 
     /// Its thread does not end before it has something to tell: another one would begin.
