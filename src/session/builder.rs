@@ -292,9 +292,9 @@ impl SessionBuilder {
     /// identifies the card and sets it up. By default the connection is kept.
     ///
     /// The time counts from the end of each run; after [`Session::begin`], from the next call of
-    /// the session; with futures, from the end of the guard. The session has a thread for it while it is connected.
-    /// [`Session::keep_alive`] does not connect again what was let go of. [`Session::release`]
-    /// does it at once.
+    /// the session; with futures, from the end of the guard. The session has a thread for it, from
+    /// its first connection until it is dropped. [`Session::keep_alive`] does not connect again what
+    /// was let go of. [`Session::release`] does it at once.
     pub fn release_after(mut self, idle: Duration) -> SessionBuilder {
         self.config.release_after = Some(idle);
         self
