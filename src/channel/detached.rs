@@ -259,11 +259,14 @@ fn begin_until<S: Send + 'static, T: Send + 'static>(
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> Result<UnderWay<(S, T)>, Abandoned> {
     let call = trace::in_span(call);
+    started(worker)?.begin(subject, deadline, abort, pending, call)
+}
+
+/// The worker, which is started if there is none.
+pub(crate) fn started(worker: &mut Option<Worker>) -> Result<&Worker, Abandoned> {
     if worker.as_ref().is_none_or(Worker::is_forked) {
         *worker = Worker::start();
     }
-    match worker {
-        Some(worker) => worker.begin(subject, deadline, abort, pending, call),
-        None => Err(Abandoned::before_it_began(GivenUp::NoThread)),
-    }
+    let none = || Abandoned::before_it_began(GivenUp::NoThread);
+    worker.as_ref().ok_or_else(none)
 }

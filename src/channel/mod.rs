@@ -9,7 +9,7 @@ mod detached;
 mod model;
 
 #[cfg(feature = "async")]
-pub(crate) use detached::begin;
+pub(crate) use detached::{begin, started};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -80,6 +80,7 @@ impl Pending {
 }
 
 /// A call that goes on when nobody waits for it any more.
+#[derive(Debug)]
 pub(crate) struct Counted(Pending);
 
 impl Pending {

@@ -126,9 +126,12 @@ impl MonitorOptions {
 ///
 /// | | What is noticed at once | At the latest after a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later | everything, but for a card that does not answer | on Windows, the first reader; on pcsc-lite, what happens to a card that does not answer |
+/// | Windows, pcsc-lite 2.3 and later | everything, but for a card that does not answer | on Windows, the first reader; on pcsc-lite, that a card that did not answer is removed |
 /// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
 /// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
+///
+/// That another program has powered up a card that did not answer is noticed by looks from a second
+/// to 16 seconds apart (pcsc-lite): the longer the card has not answered, the rarer they are.
 ///
 /// A reader that is replaced within the milliseconds between two looks shows as a card that is
 /// removed or exchanged.
@@ -137,9 +140,9 @@ impl MonitorOptions {
 /// [`Event::ServiceLost`], and the next reader comes with [`Event::ServiceRestored`].
 ///
 /// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
-/// does so once a second. It also does with a card that does not answer (pcsc-lite), and with a
-/// reader that is unavailable or whose event counter is zero, as after the start of the service: the service does not report card swaps
-/// then.
+/// does so once a second. It also does with a reader that is unavailable or whose event counter is
+/// zero, as after the start of the service, which does not report card swaps then; and, up to every
+/// 16 seconds, with a card that does not answer (pcsc-lite).
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,
@@ -185,6 +188,10 @@ impl Context {
 fn given_up(why: GivenUp) -> Error {
     let refusal = Refusal::given_up(Abandoned::before_it_began(why));
     Error::given_up(Operation::GetStatusChange, refusal)
+}
+
+fn too_many_pending() -> Error {
+    Error::given_up(Operation::GetStatusChange, Refusal::TOO_MANY_PENDING)
 }
 
 impl Monitor {

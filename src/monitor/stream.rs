@@ -14,7 +14,7 @@ use super::mailbox::Closed;
 use super::thread::Shared;
 use super::view::View;
 use super::wait::{card_or_power_up, end, no_card, no_card_in, still_there};
-use super::{Event, Monitor, MonitorOptions, given_up};
+use super::{Event, Monitor, MonitorOptions, given_up, too_many_pending};
 use crate::context::{AsyncContext, Context};
 use crate::error::Result;
 use crate::limits::{AbortHandle, Alarm, GivenUp, Wake};
@@ -172,6 +172,31 @@ impl EventStream {
     }
 }
 
+/// What one wait looks at. If the service has not answered by its end, it counts as a call that was
+/// given up.
+struct OneWait(EventStream);
+
+impl OneWait {
+    fn begin(context: &AsyncContext, filter: &CardFilter) -> Result<OneWait> {
+        // A future can be dropped, so that one without a limit is no different.
+        if context.context().limits().pending().is_full() {
+            return Err(too_many_pending());
+        }
+        let options = MonitorOptions::new().only_about(filter);
+        context.monitor(options).map(OneWait)
+    }
+}
+
+impl Drop for OneWait {
+    fn drop(&mut self) {
+        let monitor = &mut self.0.monitor;
+        let shared = &monitor.shared;
+        if !shared.is_forked() && shared.mailbox.latest().is_none() {
+            monitor.count_its_end();
+        }
+    }
+}
+
 impl Stream for EventStream {
     type Item = Event;
 
@@ -214,18 +239,20 @@ impl AsyncContext {
     ///
     /// # Errors
     ///
-    /// Those of [`Context::wait_for_card`](crate::Context::wait_for_card).
+    /// Those of [`Context::wait_for_card`](crate::Context::wait_for_card);
+    /// [`ErrorKind::ServiceBusy`](crate::ErrorKind::ServiceBusy) also without a time-out.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the wait, and nothing else.
+    /// Dropping the future ends the wait, and nothing else. While the service hangs, the wait counts
+    /// as one that was given up.
     pub async fn wait_for_card(
         &self,
         filter: &CardFilter,
         timeout: Option<Duration>,
     ) -> Result<ReaderState> {
-        let mut events = self.monitor(MonitorOptions::new().only_about(filter))?;
-        events.wait_for_card(filter, timeout).await
+        let mut wait = OneWait::begin(self, filter)?;
+        wait.0.wait_for_card(filter, timeout).await
     }
 
     /// Waits until no reader has such a card. See
@@ -233,17 +260,19 @@ impl AsyncContext {
     ///
     /// # Errors
     ///
-    /// Those of [`Context::wait_for_removal`](crate::Context::wait_for_removal).
+    /// Those of [`Context::wait_for_removal`](crate::Context::wait_for_removal);
+    /// [`ErrorKind::ServiceBusy`](crate::ErrorKind::ServiceBusy) also without a time-out.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the wait, and nothing else.
+    /// Dropping the future ends the wait, and nothing else. While the service hangs, the wait counts
+    /// as one that was given up.
     pub async fn wait_for_removal(
         &self,
         filter: &CardFilter,
         timeout: Option<Duration>,
     ) -> Result<()> {
-        let mut events = self.monitor(MonitorOptions::new().only_about(filter))?;
-        events.wait_for_removal(filter, timeout).await
+        let mut wait = OneWait::begin(self, filter)?;
+        wait.0.wait_for_removal(filter, timeout).await
     }
 }

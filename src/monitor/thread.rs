@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use super::aside::{self, Aside, SeenAside};
 use super::filter::CardFilter;
 use super::mailbox::Mailbox;
+use super::power::MuteCards;
 use super::view::View;
 use super::watcher::{Host, Watcher};
 use crate::codes::{Platform, ReturnCode};
 use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
-use crate::limits::{Pending, Wake};
+use crate::limits::{Counted, Pending, Wake};
 use crate::look::{Service, Source};
 use crate::service::{self, Address, Canceller, Limit, Process, ReaderQuery, StartedEvent};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) mailbox: Mailbox,
     waiting: Arc<WaitControl>,
     pub(super) aside: Aside,
+    pub(super) mute_cards: MuteCards,
     ended: Mutex<End>,
     end: Condvar,
 }
@@ -50,7 +52,7 @@ pub(super) struct WaitControl {
 #[derive(Debug, Default)]
 struct End {
     threads: u32,
-    counted: Option<Pending>,
+    counted: Option<Counted>,
 }
 
 /// A wait, or that there is none.
@@ -84,6 +86,7 @@ impl Shared {
             mailbox: Mailbox::default(),
             waiting: Arc::default(),
             aside: Aside::default(),
+            mute_cards: MuteCards::default(),
             ended: Mutex::default(),
             end: Condvar::default(),
         });
@@ -144,8 +147,7 @@ impl Shared {
     pub(super) fn count_until_end(&self, pending: &Pending) {
         let mut end = lock(&self.ended);
         if end.threads > 0 && end.counted.is_none() {
-            pending.add();
-            end.counted = Some(pending.clone());
+            end.counted = Some(pending.count());
         }
     }
 
@@ -155,9 +157,13 @@ impl Shared {
     }
 
     /// Something was done to the card in this reader of which the service does not tell.
-    pub(super) fn has_changed(self: &Arc<Self>, reader: &ReaderName) {
-        self.aside.has_changed(&self.address, reader);
-        self.look_aside();
+    pub(super) fn has_changed(&self, reader: &ReaderName) {
+        match self.aside.wait_for(reader) {
+            // Its thread looks again, and tells.
+            Some(waiting) => waiting.interrupt(),
+            None if self.aside.look_at(&self.address, reader) => self.look_aside(),
+            None => {}
+        }
     }
 }
 
@@ -186,13 +192,14 @@ impl WaitControl {
         wait.has_news || self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Waits are possible again, after [`interrupt`](WaitControl::interrupt).
-    pub(super) fn take_news(&self) {
-        lock(&self.wait).has_news = false;
+    /// Waits are possible again, after [`interrupt`](WaitControl::interrupt). Says whether there was
+    /// one.
+    pub(super) fn take_news(&self) -> bool {
+        std::mem::take(&mut lock(&self.wait).has_news)
     }
 
     /// Ends the wait, on this thread, and has none begin until the news are taken.
-    fn interrupt(&self) {
+    pub(super) fn interrupt(&self) {
         lock(&self.wait).has_news = true;
         self.cancel_until_left();
     }
@@ -280,9 +287,7 @@ impl Drop for Ended {
         }
         let counted = end.counted.take();
         drop(end);
-        if let Some(pending) = counted {
-            pending.remove();
-        }
+        drop(counted);
         self.0.end.notify_all();
     }
 }

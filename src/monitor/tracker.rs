@@ -122,10 +122,16 @@ impl Tracker {
         self.note_unanswered();
     }
 
-    /// Notes which readers are there of which nothing is known yet because they are slow.
+    /// Notes which readers are there of which nothing is known yet because they are slow: those that
+    /// are watched elsewhere, and those that were and have not answered since.
     fn note_unanswered(&mut self) {
-        let slow = self.readers.iter().filter(|(_, known)| known.aside);
-        let unanswered = slow.filter(|(name, _)| !self.view.readers.contains_key(*name));
+        let before = std::mem::take(&mut self.view.unanswered);
+        let slow = |name: &ReaderName, known: &Known| known.aside || before.contains(name);
+        let readers = self
+            .readers
+            .iter()
+            .filter(|(name, known)| slow(name, known));
+        let unanswered = readers.filter(|(name, _)| !self.view.readers.contains_key(*name));
         self.view.unanswered = unanswered.map(|(name, _)| name.clone()).collect();
     }
 
@@ -213,6 +219,7 @@ impl Tracker {
         if flags.intersects(ReaderFlags::UNKNOWN | ReaderFlags::IGNORE) {
             self.readers.remove(name);
             self.view.readers.remove(name);
+            self.view.unanswered.remove(name);
             return;
         }
         let Some(known) = self.readers.get_mut(name) else {
@@ -281,6 +288,7 @@ impl Tracker {
         if before.is_none_or(|before| **before != view) {
             self.view.readers.insert(name.clone(), Arc::new(view));
         }
+        self.view.unanswered.remove(name);
     }
 }
 

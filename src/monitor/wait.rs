@@ -1,12 +1,13 @@
 //! Waiting for a card to come or go.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::filter::CardFilter;
 use super::mailbox::Closed;
 use super::power::PowerUps;
 use super::view::View;
-use super::{Monitor, MonitorOptions, given_up};
+use super::{Monitor, MonitorOptions, given_up, too_many_pending};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result, Seen, SeenReader};
 use crate::limits::GivenUp;
@@ -43,7 +44,9 @@ impl Context {
     /// [`ErrorKind::DeadlineExceeded`] if there was none in
     /// time; it says which of card, reader and service was missing, and
     /// [`Error::seen`](crate::Error::seen) what was in each reader. And what the service answers if
-    /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`.
+    /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`. With a time-out,
+    /// [`ErrorKind::ServiceBusy`] if too many calls of this context were given up and have not
+    /// ended, as while the service hangs.
     ///
     /// # Platform notes
     ///
@@ -68,8 +71,9 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::DeadlineExceeded`] if there is still
-    /// one then, in [these readers](crate::Error::seen), or it is not known, and what the service answers if waiting does not help,
-    /// such as `SCARD_W_SECURITY_VIOLATION`.
+    /// one then, in [these readers](crate::Error::seen), or it is not known, and what the service
+    /// answers if waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`;
+    /// [`ErrorKind::ServiceBusy`] as [`wait_for_card`](Context::wait_for_card).
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
         let deadline = end(timeout);
         let mut monitor = self.monitor_for(filter, timeout)?;
@@ -83,8 +87,7 @@ impl Context {
     fn monitor_for(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<Monitor> {
         let pending = self.limits().pending();
         if timeout.is_some() && pending.is_full() {
-            let refusal = Refusal::TOO_MANY_PENDING;
-            return Err(Error::given_up(Operation::GetStatusChange, refusal));
+            return Err(too_many_pending());
         }
         let options = MonitorOptions::new().only_about(filter);
         Monitor::start(self.address(), options, pending)
@@ -93,7 +96,8 @@ impl Context {
 
 impl Monitor {
     /// [`Context::wait_for_card`] with this monitor. It looks at what is there now, and takes
-    /// no events.
+    /// no events. A card that does not answer is powered up three times for all waits of the
+    /// monitor together.
     ///
     /// # Errors
     ///
@@ -137,15 +141,16 @@ impl Monitor {
         self.look_until(deadline, answer)?.transpose()
     }
 
-    /// Looks at all readers until that is enough for an answer; none at the deadline.
+    /// Looks at all readers until that is enough for an answer; none at the deadline. Those that
+    /// are there and not known yet are given by their names.
     pub(crate) fn states_until<T>(
         &self,
         deadline: Option<Instant>,
-        mut answer: impl FnMut(&[ReaderState]) -> Option<T>,
+        mut answer: impl FnMut(&[ReaderState], &BTreeSet<ReaderName>) -> Option<T>,
     ) -> Result<Option<T>> {
         let answer = |view: &View| match view.failure() {
             Some(error) => Some(Err(error.clone())),
-            None => answer(&view.states()).map(Ok),
+            None => answer(&view.states(), &view.unanswered).map(Ok),
         };
         self.look_until(deadline, answer)?.transpose()
     }

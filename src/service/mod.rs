@@ -49,14 +49,14 @@ pub(crate) const MAX_ANSWER_LEN: usize = match Platform::CURRENT {
 };
 
 /// Where a context is established.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Address {
     pub(crate) scope: Scope,
     pub(crate) way: Way,
 }
 
 /// Which implementation it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
     #[cfg(feature = "library")]
     Library,

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{AsyncSessionGuard, Session, SessionBuilder, SessionCard, SessionError};
-use crate::channel::{Limits, begin};
+use crate::channel::{Limits, begin, started};
 use crate::context::AsyncContext;
 use crate::error::{BoxError, Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, do_elsewhere};
@@ -148,7 +148,8 @@ impl AsyncSession {
     ///
     /// # Errors
     ///
-    /// Those of [`Session::run`].
+    /// Those of [`Session::run`], and [`SessionError::Card`] if no thread can be started; the session
+    /// stays usable.
     ///
     /// # Panics
     ///
@@ -284,6 +285,10 @@ impl AsyncSession {
     /// Has the work of a guard ended, if there is any, without waiting for it: after the call that
     /// is under way.
     pub(super) fn end_work_later(&mut self) {
+        if started(&mut self.worker).is_err() {
+            // The next run ends it.
+            return;
+        }
         let way_back: WayBack = match std::mem::replace(&mut self.place, Place::Away) {
             Place::Here(session) if session.state.suspended.is_none() => {
                 self.place = Place::Here(session);
@@ -317,6 +322,8 @@ impl AsyncSession {
         &mut self,
         f: impl FnOnce(&mut Session) -> T + Send + 'static,
     ) -> Result<T> {
+        // What is to be done with the session without it would be its end.
+        started(&mut self.worker).map_err(lost)?;
         let session = self.come_back().await?;
         let stop = AbortHandle::within(session.abort_handle());
         let changes = std::mem::take(&mut self.changes);

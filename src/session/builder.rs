@@ -122,7 +122,8 @@ impl SessionBuilder {
     /// single call beside the [time-out](SessionBuilder::timeout) of the whole; a call that
     /// was given up for it is recovered by connecting again. Its
     /// [abort handle](ConnectOptions::abort_handle) stops the session from any thread, also
-    /// while it waits for a card.
+    /// while it waits for a card. [`wait_for_access`](ConnectOptions::wait_for_access) changes
+    /// nothing: a session waits in any case, unless there is another card.
     pub fn connect_options(mut self, options: ConnectOptions) -> SessionBuilder {
         self.config.options = options;
         self
@@ -158,7 +159,8 @@ impl SessionBuilder {
     ///   program gives new credentials by [`Session::set_login`]. Runs fail with
     ///   [`SessionError::LoginWithheld`] meanwhile.
     /// - If the card fails after a command of it has run, or may have, it is not called again in
-    ///   the same run: the error is [`SessionError::Interrupted`].
+    ///   the same run: the error is [`SessionError::Interrupted`]. If the card had answered a command
+    ///   of it by then, it needs new credentials as well, because that may have been the refusal.
     /// - It is called for the first card, and then only for a card that is known to be the same: by
     ///   its [identity](SessionBuilder::identity) or, without such a hook, because the connection
     ///   has not been lost and the card not been reset.
@@ -290,9 +292,9 @@ impl SessionBuilder {
     /// identifies the card and sets it up. By default the connection is kept.
     ///
     /// The time counts from the end of each run; after [`Session::begin`], from the next call of
-    /// the session; with futures, from the end of the guard. The session has a thread for it while it is connected.
-    /// [`Session::keep_alive`] does not connect again what was let go of. [`Session::release`]
-    /// does it at once.
+    /// the session; with futures, from the end of the guard. The session has a thread for it, from
+    /// its first connection until it is dropped. [`Session::keep_alive`] does not connect again what
+    /// was let go of. [`Session::release`] does it at once.
     pub fn release_after(mut self, idle: Duration) -> SessionBuilder {
         self.config.release_after = Some(idle);
         self

@@ -1,5 +1,7 @@
 //! The cards that a session has tried in vain.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Recovery, Seen, SeenReader};
 use crate::monitor::CardFilter;
 use crate::values::{ReaderName, ReaderState};
@@ -46,6 +48,36 @@ impl From<&ReaderState> for Candidate {
     }
 }
 
+/// The readers at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) states: &'a [ReaderState],
+    /// Readers that are there, but were not asked: they had a mute card.
+    pub(super) unanswered: &'a BTreeSet<ReaderName>,
+}
+
+/// What there is in a reader.
+pub(super) enum Presence<'a> {
+    Card(&'a ReaderState),
+    /// No card, or no such reader.
+    None,
+    NotAsked,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn card_in(&self, reader_name: &ReaderName) -> Presence<'a> {
+        let state = self
+            .states
+            .iter()
+            .find(|it| it.reader_name() == reader_name);
+        match state {
+            Some(state) if state.has_card() => Presence::Card(state),
+            None if self.unanswered.contains(reader_name) => Presence::NotAsked,
+            _ => Presence::None,
+        }
+    }
+}
+
 /// A card that was turned away.
 #[derive(Debug)]
 struct TurnedAway {
@@ -62,6 +94,22 @@ pub(super) struct TurnedAways(Vec<TurnedAway>);
 impl TurnedAways {
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// Lets those in again that have gone, and those that were mute and no longer are. Where nothing
+    /// is counted (macOS), or the count begins anew with its reader, that is all that tells a card
+    /// that was put in from the one before.
+    pub(super) fn see(&mut self, look: Look<'_>) {
+        self.0
+            .retain_mut(|it| match look.card_in(&it.card.reader_name) {
+                Presence::Card(state) if state.is_mute() => {
+                    it.card.is_mute = true;
+                    true
+                }
+                Presence::Card(_) => !(it.card.is_mute && it.seen == Seen::Mute),
+                Presence::NotAsked => true,
+                Presence::None => false,
+            });
     }
 
     /// Turns a card away for as long as it is in its reader.
@@ -138,5 +186,84 @@ impl TurnedAways {
             None => SeenReader::from(state),
         });
         seen.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::Atr;
+
+    const EMPTY: u32 = 0x10;
+    const PRESENT: u32 = 0x20;
+    const MUTE: u32 = 0x220;
+
+    /// A reader, with a count that does not tell one card from the next.
+    fn state(reader: &str, flags: u32) -> ReaderState {
+        ReaderState {
+            reader_name: ReaderName::new(reader).unwrap(),
+            event_state: 0x0001_0000 | flags,
+            atr: Atr::default(),
+        }
+    }
+
+    /// Turns away the card in A, shows the readers, and says whether the card in A may be tried.
+    fn is_let_in(seen: Seen, before: u32, looks: &[&[ReaderState]]) -> bool {
+        let mut turned_away = TurnedAways::default();
+        turned_away.for_good(Candidate::from(&state("A", before)), seen);
+        for states in looks {
+            let unanswered = &BTreeSet::new();
+            turned_away.see(Look { states, unanswered });
+        }
+        let now = [state("A", PRESENT)];
+        turned_away.choose(&now, &CardFilter::new(), None).is_some()
+    }
+
+    fn refused() -> Seen {
+        let why = "no".to_owned();
+        Seen::Refused { why }
+    }
+
+    #[test]
+    fn a_card_is_turned_away_until_it_is_seen_to_be_gone() {
+        let present: &[ReaderState] = &[state("A", PRESENT), state("B", EMPTY)];
+        assert!(!is_let_in(refused(), PRESENT, &[]));
+        assert!(!is_let_in(refused(), PRESENT, &[present, present]));
+        let pulled: &[ReaderState] = &[state("A", EMPTY), state("B", PRESENT)];
+        assert!(is_let_in(refused(), PRESENT, &[pulled]));
+        assert!(is_let_in(refused(), PRESENT, &[present, pulled, present]));
+        // Unplugged.
+        assert!(is_let_in(refused(), PRESENT, &[&[]]));
+        assert!(is_let_in(refused(), PRESENT, &[&[state("B", PRESENT)]]));
+    }
+
+    #[test]
+    fn a_card_that_was_mute_is_tried_again_once_it_is_not() {
+        let (mute, answers) = ([state("A", MUTE)], [state("A", PRESENT)]);
+        assert!(!is_let_in(Seen::Mute, MUTE, &[&mute, &mute]));
+        assert!(is_let_in(Seen::Mute, MUTE, &[&mute, &answers]));
+        // It became so only then.
+        assert!(is_let_in(Seen::Mute, PRESENT, &[&mute, &answers]));
+        // The service does not know that it does not answer.
+        assert!(!is_let_in(Seen::Mute, PRESENT, &[&answers, &answers]));
+        assert!(!is_let_in(refused(), MUTE, &[&answers]));
+    }
+
+    /// It is slow, and therefore asked last.
+    #[test]
+    fn a_reader_that_was_not_asked_has_not_gone() {
+        let mut turned_away = TurnedAways::default();
+        turned_away.for_good(Candidate::from(&state("A", MUTE)), Seen::Mute);
+        let unanswered = BTreeSet::from([ReaderName::new("A").unwrap()]);
+        turned_away.see(Look {
+            states: &[],
+            unanswered: &unanswered,
+        });
+        let any = CardFilter::new();
+        assert!(
+            turned_away
+                .choose(&[state("A", MUTE)], &any, None)
+                .is_none()
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! How a session comes to its card: looks, waits, connects, begins a transaction.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::State;
 use super::builder::{Config, Events};
-use super::candidates::Candidate;
+use super::candidates::{Candidate, Look};
 use super::card::SessionCard;
 use super::error::SessionError;
 use super::event::SessionEvent;
@@ -16,7 +17,7 @@ use crate::context::within;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result, Seen, SeenReader};
 use crate::look::reader_states_of;
 use crate::monitor::{Monitor, MonitorOptions};
-use crate::values::{Initialization, Protocols, ReaderName, ReaderState};
+use crate::values::{Initialization, Protocols, ReaderName};
 
 /// A transaction that begins sooner than this has not waited for another program.
 const SOON: Duration = Duration::from_millis(50);
@@ -29,23 +30,21 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn new<'a>(
-        states: impl IntoIterator<Item = &'a ReaderState> + Clone,
-        config: &Config,
-        state: &State,
-    ) -> Found {
+    fn new(look: Look<'_>, config: &Config, state: &mut State) -> Found {
+        state.turned_away.see(look);
+        state.ladder.see(look);
         let (wanted, preferred) = (&config.wanted, state.reader.as_ref());
-        let candidate = state.turned_away.choose(states.clone(), wanted, preferred);
+        let turned_away = &state.turned_away;
         Found {
-            candidate,
-            seen: state.turned_away.report(states, wanted),
+            candidate: turned_away.choose(look.states, wanted, preferred),
+            seen: turned_away.report(look.states, wanted),
         }
     }
 }
 
 /// Looks for the card, and does not wait for it. If the readers cannot be listed any more, the
 /// card may be in the reader that was chosen or used before.
-pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
+pub(super) fn look(config: &Config, state: &mut State, trial: &Trial) -> Result<Found> {
     let (address, wanted) = (config.context.address().clone(), config.wanted.clone());
     let states = move || reader_states_of(&address, |name| wanted.is_about(name));
     match limited(config, trial, states) {
@@ -60,12 +59,15 @@ pub(super) fn look(config: &Config, state: &State, trial: &Trial) -> Result<Foun
                 seen: Vec::new(),
             })
         }
-        states => Ok(Found::new(&states?, config, state)),
+        states => {
+            let (states, unanswered) = (&states?, &BTreeSet::new());
+            Ok(Found::new(Look { states, unanswered }, config, state))
+        }
     }
 }
 
 /// Waits for the card: none at the deadline.
-fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
+fn wait(config: &Config, state: &mut State, trial: &Trial) -> Result<Found> {
     let mut options = MonitorOptions::new().only_about(&config.wanted);
     if let Some(abort) = &config.options.abort {
         options = options.abort_handle(abort);
@@ -77,8 +79,8 @@ fn wait(config: &Config, state: &State, trial: &Trial) -> Result<Found> {
     )?;
     monitor.count_its_end();
     let mut last = Vec::new();
-    let waited = monitor.states_until(trial.end, |states| {
-        let found = Found::new(states, config, state);
+    let waited = monitor.states_until(trial.end, |states, unanswered| {
+        let found = Found::new(Look { states, unanswered }, config, state);
         last.clone_from(&found.seen);
         found.candidate.is_some().then_some(found)
     })?;
@@ -139,6 +141,8 @@ fn connect(
             Err(error) => return Err(Stop::Recover(error)),
         };
         card.set_timeout(config.call_timeout());
+        // It may end here.
+        card.set_end(trial.end);
         if candidate.is_mute && !config.wanted.takes_any_card_in(&reader_name) {
             // It could not be judged before.
             let found = look(config, state, trial)?.candidate;
@@ -175,7 +179,8 @@ fn connect_with(
     protocols: Protocols,
 ) -> Result<Card> {
     let options = config.options.clone().protocols(protocols);
-    let options = options.timeout(limit(config, trial));
+    // The session waits by itself, and looks for another card meanwhile.
+    let options = options.wait_for_access(false).timeout(limit(config, trial));
     config.context.connect(reader_name, options)
 }
 

@@ -118,7 +118,10 @@ impl Session {
         self.state.is_released = false;
         self.let_go_if_unfit();
         let mut failed = self.state.pending.take();
-        self.state.turned_away.clear();
+        if !trial.is_upkeep {
+            // What turns a card away is asked for again when the program asks.
+            self.state.turned_away.clear();
+        }
         let result = loop {
             let attempted = match failed.take() {
                 Some(error) => self.recover(error, &mut trial),
@@ -140,8 +143,8 @@ impl Session {
     }
 
     /// Whether the right card may be in another reader than those that were tried.
-    fn has_other(&self, trial: &Trial) -> bool {
-        let found = look(&self.config, &self.state, trial);
+    fn has_other(&mut self, trial: &Trial) -> bool {
+        let found = look(&self.config, &mut self.state, trial);
         matches!(found, Ok(found) if found.candidate.is_some())
     }
 

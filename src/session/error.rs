@@ -91,6 +91,9 @@ pub enum LoginWithheld {
     /// The credentials were presented to a card before, and it is not known whether this is the
     /// same one.
     CardNotIdentified,
+    /// The card failed in the middle of the login, after it had answered a command: whether it has
+    /// refused the credentials is not known.
+    OutcomeUnknown,
 }
 
 impl fmt::Display for LoginWithheld {
@@ -99,6 +102,9 @@ impl fmt::Display for LoginWithheld {
             LoginWithheld::Refused => "the credentials were refused before",
             LoginWithheld::CardNotIdentified => {
                 "it is not known whether this is the card that the credentials are for"
+            }
+            LoginWithheld::OutcomeUnknown => {
+                "the card failed during the last login, which it may have refused"
             }
         })
     }

@@ -72,7 +72,8 @@ pub enum SessionEvent {
         /// What is the matter with it.
         seen: Seen,
     },
-    /// Another program held the card, and a transaction has begun after that.
+    /// Another program held the card, and a transaction has begun after that. Waiting inside of a
+    /// connect is not counted.
     #[non_exhaustive]
     WaitedForOthers {
         /// How long it took to begin.

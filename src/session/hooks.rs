@@ -6,6 +6,7 @@ use super::builder::Events;
 use super::card::{Progress, SessionCard};
 use super::error::{LoginWithheld, SessionError};
 use super::event::{SessionEvent, SessionHook};
+use super::recovery::Ladder;
 use super::steps::Stop;
 use crate::error::{BoxError, Error, chain};
 
@@ -107,9 +108,11 @@ pub(super) fn call_hook<T>(
     hook: &mut Hook<T>,
     which: SessionHook,
     events: &mut Events,
+    ladder: &mut Ladder,
 ) -> Result<T, Stop> {
     let answer = hook(card);
     let progress = card.take_progress();
+    ladder.note(&progress);
     answer.map_err(|error| match failure_behind(&error, &progress) {
         Some(failure) => Stop::Recover(failure),
         None => match NotThisCard::find(&error) {
@@ -172,6 +175,7 @@ impl Login {
         card: &mut SessionCard<'_>,
         identification: Identification,
         events: &mut Events,
+        ladder: &mut Ladder,
     ) -> Result<(), Stop> {
         let is_same = self.presented_to.is_none_or(|it| it == identification);
         let unidentified = (!is_same).then_some(LoginWithheld::CardNotIdentified);
@@ -182,6 +186,7 @@ impl Login {
         self.withheld = Some(LoginWithheld::Refused);
         let answer = (self.hook)(card);
         let progress = card.take_progress();
+        ladder.note(&progress);
         if progress.touched {
             self.presented_to = Some(identification);
         }
@@ -196,7 +201,11 @@ impl Login {
         Err(match failure_behind(&error, &progress) {
             None => refused(SessionHook::Login, error, events),
             Some(failure) => {
-                self.withheld = None;
+                self.withheld = match progress.completed {
+                    0 => None,
+                    // One of the answers may have been a refusal.
+                    _ => Some(LoginWithheld::OutcomeUnknown),
+                };
                 match progress.touched {
                     // Whether a try was used is not known.
                     true => Stop::Fail(SessionError::Interrupted {

@@ -202,6 +202,8 @@ impl Session {
     pub fn forget_identity(&mut self) {
         self.state.identity = None;
         self.state.is_identified = false;
+        // Any of them may be the right one now.
+        self.state.turned_away.clear();
         if let Some(login) = &mut self.hooks.login {
             login.forget_card();
         }
@@ -232,11 +234,13 @@ impl Session {
     /// Corresponds to `SCardDisconnect`. See also [`SessionBuilder::release_after`].
     pub fn release(&mut self) {
         self.wake();
+        self.state.pending = None;
         if self.card.is_some() {
-            self.state.pending = None;
             self.let_go();
             self.is_released();
         }
+        // Also of a card that is not connected at this moment.
+        self.state.is_released = true;
     }
 
     /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::candidates::Candidate;
+use super::candidates::{Candidate, Look, Presence};
+use super::card::Progress;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Recovery};
 use crate::limits::AbortHandle;
@@ -66,6 +67,16 @@ impl Ladder {
         Some(*action)
     }
 
+    /// Begins anew after a card has gone.
+    pub(super) fn see(&mut self, look: Look<'_>) {
+        let before = self.cards.len();
+        self.cards
+            .retain(|it| !matches!(look.card_in(&it.reader_name), Presence::None));
+        if self.cards.len() != before {
+            self.climbed = 0;
+        }
+    }
+
     /// Begins anew for a card that was put in meanwhile.
     pub(super) fn tries(&mut self, card: &Candidate) {
         let in_reader = |it: &&mut Candidate| it.reader_name == card.reader_name;
@@ -80,7 +91,14 @@ impl Ladder {
         }
     }
 
-    /// The card has answered.
+    /// Begins anew if the card has answered.
+    pub(super) fn note(&mut self, progress: &Progress) {
+        if progress.completed > 0 {
+            self.reset();
+        }
+    }
+
+    /// It has come to its end.
     pub(super) fn reset(&mut self) {
         self.climbed = 0;
     }
@@ -244,6 +262,7 @@ pub(super) fn wants_reset(error: &Error) -> bool {
 mod tests {
     use super::*;
     use crate::error::Refusal;
+    use crate::values::ReaderName;
 
     fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
         action(Error::new(operation, code).recovery())
@@ -441,6 +460,35 @@ mod tests {
         assert!(!is_recovered_from_later(&late));
         let wrong = Error::new(Operation::Transmit, ReturnCode::E_INVALID_PARAMETER);
         assert!(!is_recovered_from_later(&wrong));
+    }
+
+    #[test]
+    fn the_ladder_begins_anew_with_each_card() {
+        use crate::values::{Atr, ReaderState};
+        use std::collections::BTreeSet;
+
+        // The count tells nothing, as of a reader that was plugged in again.
+        let state = |flags: u32| ReaderState {
+            reader_name: ReaderName::new("A").unwrap(),
+            event_state: 0x0001_0000 | flags,
+            atr: Atr::default(),
+        };
+        let unanswered = &BTreeSet::new();
+        let mut ladder = Ladder::default();
+        let (present, empty) = ([state(0x20)], [state(0x10)]);
+        let card = Candidate::from(&present[0]);
+        for gone in [&empty[..], &[]] {
+            ladder.tries(&card);
+            while ladder.next(true).is_some() {}
+            let states = &present;
+            ladder.see(Look { states, unanswered });
+            ladder.tries(&card);
+            assert_eq!(ladder.next(true), None);
+            let states = gone;
+            ladder.see(Look { states, unanswered });
+            ladder.tries(&card);
+            assert_eq!(ladder.next(true), Some(Action::Reset));
+        }
     }
 
     #[test]

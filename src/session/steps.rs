@@ -62,7 +62,13 @@ fn identify(
         return Ok(());
     }
     if let Some(identity) = &mut hooks.identity {
-        let found = call_hook(card, identity, SessionHook::Identity, events)?;
+        let found = call_hook(
+            card,
+            identity,
+            SessionHook::Identity,
+            events,
+            &mut state.ladder,
+        )?;
         match &state.identity {
             Some(expected) if *expected != found => {
                 return Err(Stop::Fail(SessionError::WrongCard {
@@ -95,7 +101,7 @@ fn set_up(
     if lost || !state.set_up {
         state.set_up = false;
         if let Some(setup) = &mut hooks.setup {
-            call_hook(card, setup, SessionHook::SetUp, events)?;
+            call_hook(card, setup, SessionHook::SetUp, events, &mut state.ladder)?;
             events.tell(SessionEvent::SetUp);
         }
         state.needs_login = true;
@@ -107,7 +113,7 @@ fn set_up(
                 number: state.connection,
             },
         };
-        login.perform(card, identification, events)?;
+        login.perform(card, identification, events, &mut state.ladder)?;
         state.needs_login = false;
     }
     state.set_up = true;
@@ -125,9 +131,7 @@ pub(super) fn attend<T, E: Into<BoxError>>(
     let answer = work(card);
     let progress = card.take_progress();
     state.set_up = is_set_up && !progress.has_failed();
-    if progress.completed > 0 {
-        state.ladder.reset();
-    }
+    state.ladder.note(&progress);
     let work = match answer.map_err(E::into) {
         Ok(value) => {
             // The work may do without what failed; the next one needs the card.

@@ -13,7 +13,9 @@ use rustix::net::{
 /// Both sockets are bound without `SO_REUSEADDR`, so the kernel gives the
 /// ports to nobody else; set afterwards, that option lets exactly a socket
 /// that has it too (the driver's, which listens on the port) bind there. The
-/// reservation outlives any number of daemons.
+/// reservation outlives any number of daemons. Like the driver's, the sockets
+/// are bound at all addresses: a port that is in use at any of them, by a
+/// connection to another machine, say, is none for the driver.
 #[derive(Debug)]
 pub(crate) struct PortPair {
     first: u16,
@@ -73,7 +75,7 @@ fn reserve(port: u16) -> io::Result<(OwnedFd, u16)> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
     let address = SocketAddr::try_from(getsockname(&socket)?)?;
     Ok((socket, address.port()))
 }
@@ -81,7 +83,7 @@ fn reserve(port: u16) -> io::Result<(OwnedFd, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     /// Binds as the driver does.
     fn listen_like_vpcd(port: u16) -> io::Result<OwnedFd> {
@@ -110,6 +112,15 @@ mod tests {
             for port in [ports.first(), ports.first() + 1] {
                 drop(listen_like_vpcd(port).unwrap());
             }
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_at_any_address_is_not_reserved() {
+        let elsewhere = TcpListener::bind("127.0.0.2:0").unwrap();
+        let client = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
+        for used in [elsewhere.local_addr(), client.local_addr()] {
+            assert!(PortPair::reserve_at(used.unwrap().port()).is_err());
         }
     }
 

@@ -87,6 +87,9 @@ pub(crate) fn verify(application: u8, pin: u32, attempt: u32) -> Vec<u8> {
     command
 }
 
+/// Asks how many tries are left.
+pub(crate) const TRIES_LEFT: &[u8] = &[0x00, 0x20, 0x00, 0x00];
+
 /// Changes the PIN to the next one.
 pub(crate) const CHANGE: &[u8] = &[0x00, 0x24, 0x00, 0x00];
 
@@ -124,6 +127,8 @@ impl Applet for Shaky {
                     false => Reply::from([0x63, 0xC0]),
                 }
             }
+            TRIES_LEFT if self.random.one_in(4) => Reply::Drop,
+            TRIES_LEFT => Reply::from([0x63, 0xC0]),
             CHANGE => {
                 self.pin.change();
                 Reply::from(OK)

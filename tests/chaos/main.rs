@@ -8,7 +8,7 @@
 //! needs `SCARD_TESTKIT_TIMEOUT` (in seconds), too:
 //!
 //! ```sh
-//! SCARD_TESTKIT_TIMEOUT=3600 SCARD_CHAOS_FAULTS=10000 \
+//! SCARD_TESTKIT_TIMEOUT=7200 SCARD_CHAOS_FAULTS=20000 \
 //!     cargo test --all-features --test chaos -- --nocapture
 //! ```
 //!
@@ -257,7 +257,7 @@ fn no_command_reaches_a_card_twice_none_is_lost_and_no_try_is_used_twice() {
 #[test]
 #[ignore = "takes minutes; see the top of this file"]
 fn soak() {
-    chaos(0, 10_000);
+    chaos(0, 20_000);
 }
 
 /// At least so many seconds and faults, unless the environment says otherwise.

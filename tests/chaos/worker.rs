@@ -10,7 +10,7 @@ use scard::{
     SessionEvent, SetUpWhen,
 };
 
-use crate::card::verify;
+use crate::card::{TRIES_LEFT, verify};
 use crate::support::OK;
 use crate::support::applet::{SERIAL, numbered, select};
 use crate::support::random::Random;
@@ -227,7 +227,7 @@ impl<'a> Worker<'a> {
             };
             match answer?.as_slice() {
                 OK => Ok(()),
-                answer => Err(format!("{answer:02X?}").into()),
+                _ => Err(format!("{:02X?}", session.transmit(TRIES_LEFT)?).into()),
             }
         }
     }
@@ -267,7 +267,8 @@ impl<'a> Worker<'a> {
         let outcome = match outcome {
             Ok(()) => "done",
             Err(SessionError::Interrupted { completed, .. }) => {
-                if !restartable && completed != acknowledged.len() {
+                let is_of_work = !self.was_refused_in_this_run();
+                if is_of_work && !restartable && completed != acknowledged.len() {
                     self.report.violations.push(format!(
                         "{completed} commands completed and {} acknowledged",
                         acknowledged.len()
@@ -281,6 +282,13 @@ impl<'a> Worker<'a> {
         };
         *self.report.outcomes.entry(outcome).or_default() += 1;
         self.report.acknowledged.append(&mut acknowledged);
+    }
+
+    /// Whether the login has ended the run, whatever came after the refusal.
+    fn was_refused_in_this_run(&self) -> bool {
+        let logins = self.logins.lock().unwrap();
+        let last = logins.attempts.last();
+        last.is_some_and(|it| it.run == logins.run && matches!(it.answer, Answer::Refused))
     }
 
     /// Gives the session new credentials if that is what it needs.
@@ -302,6 +310,7 @@ impl<'a> Worker<'a> {
             {
                 "card not identified"
             }
+            SessionError::LoginWithheld(LoginWithheld::OutcomeUnknown) => "outcome unknown",
             error => {
                 self.report.violations.push(format!("{error:?}"));
                 return "failed";

@@ -4,12 +4,16 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "async")]
+use scard::AsyncContext;
 use scard::{
     AbortHandle, Card, CardFilter, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind,
     Initialization, Protocols, ReaderName, Result, Session, ShareMode,
 };
 use scard_testkit::{Driver, Sandbox, VirtualCard, isolated};
 
+#[cfg(feature = "async")]
+use crate::support::executor::{block_on, sleep};
 use crate::support::usage::{threads, wait_for_workers, workers};
 use crate::support::*;
 
@@ -156,6 +160,13 @@ fn calls_to_a_service_that_hangs_do_not_pile_up() {
     });
 }
 
+/// How many monitors have a thread.
+fn monitors() -> usize {
+    let threads = threads();
+    let monitors = threads.iter().filter(|(_, name)| name == "scard-monitor");
+    monitors.count()
+}
+
 /// Neither do waits for cards.
 #[test]
 fn waits_for_a_service_that_hangs_do_not_pile_up() {
@@ -169,10 +180,7 @@ fn waits_for_a_service_that_hangs_do_not_pile_up() {
             let waited = fixture.context.wait_for_card(&filter, moment);
             kinds.push(waited.unwrap_err().kind());
         }
-        let waiting = threads()
-            .iter()
-            .filter(|(_, name)| name == "scard-monitor")
-            .count();
+        let waiting = monitors();
         assert!((1..=64).contains(&waiting), "{waiting}");
         assert_eq!(kinds.first(), Some(&ErrorKind::DeadlineExceeded));
         assert_eq!(kinds.last(), Some(&ErrorKind::ServiceBusy));
@@ -187,6 +195,49 @@ fn waits_for_a_service_that_hangs_do_not_pile_up() {
             }
             assert!(begun.elapsed() < SOON);
         }
+    });
+}
+
+/// Nor do the futures, those that are dropped among them.
+#[cfg(feature = "async")]
+#[test]
+fn futures_that_wait_for_a_service_that_hangs_do_not_pile_up() {
+    isolated(|| {
+        let fixture = fixture();
+        let filter = CardFilter::new().reader(&fixture.empty_reader);
+        let moment = Some(Duration::from_millis(2));
+        fixture.sandbox.pause().unwrap();
+        // Contexts of their own, each with its own count.
+        for is_dropped in [false, true] {
+            let context = AsyncContext::from(Context::lazy());
+            let waiting = monitors();
+            let mut kinds = Vec::new();
+            for _ in 0..100 {
+                let limit = if is_dropped { None } else { moment };
+                let wait = async {
+                    let card = context.wait_for_card(&filter, limit).await;
+                    Some(card.unwrap_err().kind())
+                };
+                kinds.push(block_on(smol::future::or(wait, async {
+                    match is_dropped {
+                        // Long enough for its thread to come to the service.
+                        true => sleep(Duration::from_millis(5)).await,
+                        false => std::future::pending().await,
+                    }
+                    None
+                })));
+            }
+            let waiting = monitors() - waiting;
+            assert!((1..=64).contains(&waiting), "{waiting}");
+            let first = (!is_dropped).then_some(ErrorKind::DeadlineExceeded);
+            assert_eq!(kinds.first(), Some(&first));
+            assert_eq!(kinds.last(), Some(&Some(ErrorKind::ServiceBusy)));
+            let is_gone = block_on(context.wait_for_removal(&filter, moment));
+            assert_eq!(is_gone.unwrap_err().kind(), ErrorKind::ServiceBusy);
+        }
+
+        fixture.sandbox.resume().unwrap();
+        wait_until("the end of the monitors", || monitors() == 0);
     });
 }
 

@@ -11,6 +11,7 @@ use scard::{
 use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, isolated};
 
 use crate::support::events::*;
+use crate::support::usage::{wait_for_workers, workers};
 use crate::support::*;
 
 /// Less than the 0.4 seconds that pcsc-lite takes for a mute card.
@@ -130,6 +131,61 @@ fn a_wait_gives_a_card_up_that_others_may_try_again() {
         let error = it.wait(&any, Duration::from_secs(2)).unwrap_err();
         assert_eq!(seen(&error), ["mute"]);
         assert!(!it.wait(&any, SOON).unwrap().is_mute());
+    });
+}
+
+/// Once at its insertion, and three times for the monitor.
+#[test]
+fn waits_that_follow_each_other_share_their_attempts() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute(0, 4);
+        let any = CardFilter::new();
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            let short = Some(Duration::from_millis(20));
+            let error = monitor.wait_for_card(&any, short).unwrap_err();
+            assert_eq!(seen(&error), ["mute"]);
+        }
+        // Another card, and another monitor.
+        it.sandbox.reader(0).remove().unwrap();
+        it.insert_mute(0, 1);
+        assert!(!monitor.wait_for_card(&any, Some(SOON)).unwrap().is_mute());
+        it.sandbox.reader(0).remove().unwrap();
+        it.insert_mute(0, 1);
+        assert!(!it.wait(&any, SOON).unwrap().is_mute());
+    });
+}
+
+/// One thread for each card, however many wait for it.
+#[test]
+fn power_ups_do_not_pile_up() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute_for_ever(0);
+        let any = CardFilter::new();
+        let monitor = || it.context.monitor(MonitorOptions::new()).unwrap();
+        let mut monitors = [monitor(), monitor()];
+        for monitor in &mut monitors {
+            pending(monitor);
+        }
+        // The connect that powers it up hangs.
+        it.sandbox.pause().unwrap();
+        for turn in 0..20 {
+            let monitor = &mut monitors[turn % 2];
+            let short = Some(Duration::from_millis(10));
+            monitor.wait_for_card(&any, short).unwrap_err();
+            assert!(workers() <= 1, "{}", workers());
+        }
+        assert_eq!(workers(), 1);
+        // It counts for all of them.
+        it.sandbox.reader(0).clear_faults().unwrap();
+        it.sandbox.resume().unwrap();
+        for mut monitor in monitors {
+            assert!(!monitor.wait_for_card(&any, Some(SOON)).unwrap().is_mute());
+        }
+        wait_for_workers(0);
     });
 }
 

@@ -279,3 +279,32 @@ fn the_service_takes_its_readers_along() {
     ];
     assert_eq!(events[1..], rest);
 }
+
+/// A removal is not told before it is known that the card is gone.
+#[test]
+fn a_reader_that_could_not_be_watched_elsewhere_is_not_taken_for_empty() {
+    let mut tracker = Tracker::new(PcscLite, false);
+    let reader = name("R");
+    tracker.list(vec![reader.clone()]);
+    let was_mute = tracker.mute_ones(|_| true);
+    assert_eq!(was_mute, [(reader.clone(), UNAWARE)]);
+    tracker.put_aside(&reader);
+    assert!(!tracker.view().is_complete());
+    // There was no thread, or no context.
+    tracker.see_aside(&reader, None);
+    assert!(!tracker.view().is_complete() && tracker.is_incomplete());
+    tracker.list(vec![reader.clone()]);
+    assert!(!tracker.view().is_complete());
+    let seen = [MUTE, EMPTY].map(|flags| {
+        let mut tracker = Tracker::new(PcscLite, false);
+        tracker.list(vec![reader.clone()]);
+        tracker.put_aside(&reader);
+        tracker.see_aside(&reader, None);
+        tracker.see(&reader, flags, Atr::default());
+        (tracker.view().is_complete(), tracker.view().cards().count())
+    });
+    assert_eq!(seen, [(true, 1), (true, 0)]);
+    // Unplugged.
+    tracker.list(vec![]);
+    assert!(tracker.view().is_complete());
+}

@@ -105,6 +105,14 @@ fn a_card_that_another_program_holds_makes_way() {
         let mut session = any_reader(&fixture, &told).open().unwrap();
         assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         works(&mut session, 1);
+        drop(session);
+        // Also where connects are to wait.
+        let waits = ConnectOptions::new().wait_for_access(true);
+        let builder = any_reader(&fixture, &told).connect_options(waits);
+        let begun = Instant::now();
+        let session = builder.open().unwrap();
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
+        assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
         // If there is no other, it is waited for.
         drop(session);
         fixture.sandbox.reader(1).remove().unwrap();
@@ -125,5 +133,35 @@ fn a_card_without_an_accepted_protocol_makes_way() {
         let builder = any_reader(&fixture, &told).connect_options(options);
         let session = builder.open().unwrap();
         assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
+    });
+}
+
+/// Each attempt may use up a try of a card that is not meant.
+#[test]
+fn an_idle_session_asks_a_card_that_was_turned_away_no_more() {
+    isolated(|| {
+        let (fixture, told) = two_cards(without_application());
+        fixture.sandbox.reader(1).remove().unwrap();
+        let slot = fixture.sandbox.reader(0);
+        let skipped = || told.count(|it| matches!(it, SessionEvent::CardSkipped { .. }));
+        let no_card = |result: Result<(), SessionError>| {
+            assert_eq!(result.unwrap_err().kind(), Some(ErrorKind::NoCard));
+        };
+        let mut session = any_reader(&fixture, &told).wait_for_card(false).build();
+        no_card(session.run(|_| Ok::<_, Error>(())));
+        for _ in 0..3 {
+            no_card(session.keep_alive());
+        }
+        assert_eq!((skipped(), told.connects()), (1, 1));
+        // The program asks.
+        no_card(session.run(|_| Ok::<_, Error>(())));
+        assert_eq!(skipped(), 2);
+        // Each may be the right one then.
+        session.forget_identity();
+        no_card(session.keep_alive());
+        assert_eq!(skipped(), 3);
+        slot.swap(card()).unwrap();
+        session.keep_alive().unwrap();
+        works(&mut session, 1);
     });
 }

@@ -266,3 +266,45 @@ fn waits_for_a_card_end_at_their_deadline() {
         }
     });
 }
+
+/// A mute card that turns out not to be meant, while the service hangs.
+#[test]
+fn a_card_that_is_not_meant_is_let_go_of_in_time() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(1);
+        let sandbox = Arc::new(sandbox.start().unwrap());
+        let reader = sandbox.reader(0);
+        reader
+            .fail_next(IfdCall::PowerOn, IfdError::POWER_ACTION)
+            .unwrap();
+        reader
+            .insert_now(Applications::card(b"one").atr(atr::T1))
+            .unwrap();
+        let context = Context::establish().unwrap();
+        wait_until("the card to be mute", || {
+            let states = context.reader_states().unwrap();
+            states.iter().any(|state| state.is_mute())
+        });
+        let (hangs, (paused, was_paused)) = (Arc::clone(&sandbox), mpsc::channel());
+        let other = CardFilter::new().matching(move |state| {
+            // Once the connect has powered it up.
+            if !state.is_mute() {
+                hangs.pause().unwrap();
+                paused.send(()).unwrap();
+            }
+            false
+        });
+        // A look at a mute card takes 0.4 seconds.
+        let limit = 5 * LIMIT;
+        let builder = Session::builder(&context).cards(other);
+        let opening = in_background(move || {
+            let begun = Instant::now();
+            let error = builder.timeout(Some(limit)).open().unwrap_err();
+            (error.to_string(), begun.elapsed())
+        });
+        let (error, took) = finish(&opening);
+        assert!(took < limit + SOON / 4, "{error} after {took:?}");
+        sandbox.resume().unwrap();
+        was_paused.try_recv().unwrap();
+    });
+}

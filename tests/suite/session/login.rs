@@ -29,17 +29,19 @@ impl Holder {
         VirtualCard::new(move |command: &[u8]| {
             let mut pin = pin.lock().unwrap();
             match command {
-                [0, 0x20, 0, 1, 4, ..] if pin.tries == 0 => vec![0x69, 0x83],
+                [0, 0x20, 0, 1, 4, ..] if pin.tries == 0 => Reply::from([0x69, 0x83]),
                 [0, 0x20, 0, 1, 4, tried @ ..] if tried == pin.value => {
                     pin.tries = 3;
-                    OK.to_vec()
+                    Reply::from(OK)
                 }
                 [0, 0x20, 0, 1, 4, ..] => {
                     pin.tries -= 1;
-                    vec![0x63, 0xC0 | pin.tries]
+                    Reply::from([0x63, 0xC0 | pin.tries])
                 }
-                [0, 0xCA, ..] => vec![serial, 0x90, 0x00],
-                _ => OK.to_vec(),
+                // Pulled by its holder, who knows by now.
+                [0, 0x20, 0, 1] => Reply::Drop,
+                [0, 0xCA, ..] => Reply::from([serial, 0x90, 0x00]),
+                _ => Reply::from(OK),
             }
         })
         .atr(scard_testkit::atr::T1)
@@ -251,5 +253,41 @@ fn a_login_that_the_card_did_not_answer_is_not_repeated_in_its_run() {
         assert_eq!(presented(&desk.fixture.card), 0);
         works(&mut session).unwrap();
         assert_eq!(presented(&desk.fixture.card), 1);
+    });
+}
+
+/// Whatever the hook makes of it: an answer of the card may have been the refusal.
+#[test]
+fn credentials_are_not_presented_again_if_the_card_fails_after_an_answer() {
+    isolated(|| {
+        for hides_failure in [false, true] {
+            let desk = Desk::new();
+            let mut session = desk.builder().identity(serial).build();
+            works(&mut session).unwrap();
+            session.set_login(move |card: &mut SessionCard<'_>| -> Result<(), BoxError> {
+                let verify = Command::new(0, 0x20, 0, 1)?.with_data(b"0000")?;
+                let refused = card.exchange(&verify)?.ok().unwrap_err();
+                match card.transmit(b"\x00\x20\x00\x01") {
+                    Err(error) if !hides_failure => Err(error.into()),
+                    _ => Err(refused.into()),
+                }
+            });
+            let error = works(&mut session).unwrap_err();
+            let interrupted = matches!(error, SessionError::Interrupted { completed: 1, .. });
+            assert!(interrupted, "{error:?}");
+            let reader = desk.fixture.sandbox.reader(0);
+            reader.insert(&desk.fixture.card).unwrap();
+            for _ in 0..3 {
+                let error = works(&mut session).unwrap_err();
+                let why = LoginWithheld::OutcomeUnknown;
+                let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
+                assert!(withheld, "{error:?}");
+                assert_eq!(error.recovery(), Recovery::AskUser);
+            }
+            assert_eq!(desk.holder.tries(), 2);
+            session.set_login(verify(b"1234"));
+            works(&mut session).unwrap();
+            assert_eq!(desk.holder.tries(), 3);
+        }
     });
 }

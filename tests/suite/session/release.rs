@@ -44,6 +44,25 @@ fn a_session_lets_go_on_request() {
     });
 }
 
+/// At a moment at which it has none.
+#[test]
+fn a_session_that_was_told_to_let_go_does_not_connect_unasked() {
+    isolated(|| {
+        let fixture = fixture_with(card());
+        let (mut session, told) = open(&fixture);
+        let slot = fixture.sandbox.reader(0);
+        slot.remove().unwrap();
+        session.keep_alive().unwrap_err();
+        session.release();
+        slot.insert(&fixture.card).unwrap();
+        session.keep_alive().unwrap();
+        assert!(!is_held(&fixture));
+        assert_eq!(told.count(|event| *event == SessionEvent::Released), 0);
+        works(&mut session, 1);
+        assert!(is_held(&fixture));
+    });
+}
+
 #[test]
 fn an_idle_session_lets_go() {
     isolated(|| {

@@ -1,6 +1,7 @@
 //! Cards that do not answer.
 
 use super::*;
+use scard_testkit::VirtualCard;
 
 fn kit() -> Fixture {
     let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
@@ -127,5 +128,37 @@ fn each_card_that_is_inserted_is_given_its_chances() {
             session.run(|_| Ok::<_, Error>(())).unwrap();
             assert!(!told.recoveries().is_empty(), "{:?}", told.all());
         }
+    });
+}
+
+/// A reader fails in the middle of the set-up, again and again; the card answers each time.
+#[test]
+fn a_card_that_answers_the_set_up_is_not_said_to_be_silent() {
+    isolated(|| {
+        let fixture = kit();
+        let told = Told::default();
+        let reader = fixture.sandbox.reader(0);
+        let failures = Arc::new(Mutex::new(0));
+        let left = Arc::clone(&failures);
+        let card = VirtualCard::new(move |command: &[u8]| match command {
+            [0, 0x20, ..] if *left.lock().unwrap() > 0 => {
+                *left.lock().unwrap() -= 1;
+                Reply::Fail(IfdError::COMMUNICATION_ERROR)
+            }
+            _ => Reply::from(OK),
+        });
+        reader.swap(card.atr(scard_testkit::atr::T1)).unwrap();
+        let fails_in_set_up = |card: &mut SessionCard<'_>| -> Result<()> {
+            card.transmit(COMMAND)?;
+            card.transmit(b"\x00\x20\x00\x00").map(drop)
+        };
+        let mut session = builder(&fixture, &told)
+            .identity(|_| Ok::<_, Error>(Vec::new()))
+            .setup(fails_in_set_up)
+            .build();
+        // More than are tried of a card that does not answer.
+        *failures.lock().unwrap() = 8;
+        session.run(|_| Ok::<_, Error>(())).unwrap();
+        assert!(told.recoveries().len() >= 8, "{:?}", told.all());
     });
 }

@@ -4,6 +4,7 @@
 
 mod changes;
 mod held;
+mod no_thread;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::channel;
