@@ -1,23 +1,19 @@
-//! What all examples have in common as programs: arguments, output, exit codes. What they do with
-//! cards is in their own files.
-#![allow(dead_code, reason = "no example needs all of it")]
+//! What an example is as a program: arguments, output, exit codes. What it does is in its own file.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::{self, ExitCode, Termination};
-use std::time::Duration;
 
 use lexopt::Parser;
-use scard::{CardFilter, Context, ReaderName};
 
-pub type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
-
-/// How long to wait for a card.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Runs a program. An error goes to standard error, with what helps, and ends it with 1; wrong
 /// arguments, which are a [`lexopt::Error`], with 2. `--help` prints the usage.
-pub fn run<T: Termination>(usage: &str, program: impl FnOnce(Parser) -> Result<T>) -> ExitCode {
+pub(crate) fn run<T: Termination>(
+    usage: &str,
+    program: impl FnOnce(Parser) -> Result<T>,
+) -> ExitCode {
     let mut arguments = Parser::from_env();
     let asks_for_help = arguments.try_raw_args().is_some_and(|raw| {
         let mut options = raw.as_slice().iter().take_while(|it| *it != "--");
@@ -45,7 +41,7 @@ pub fn run<T: Termination>(usage: &str, program: impl FnOnce(Parser) -> Result<T
 }
 
 /// Prints a line. If nobody reads it any more, as in `list | head -1`, the program is done.
-pub fn say(line: fmt::Arguments<'_>) {
+fn say(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout().lock(), "{line}") {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(0),
@@ -54,23 +50,4 @@ pub fn say(line: fmt::Arguments<'_>) {
             process::exit(1);
         }
     }
-}
-
-/// `println!` for a pipe that may be closed.
-macro_rules! say {
-    ($($arguments:tt)*) => { $crate::common::say(format_args!($($arguments)*)) };
-}
-#[allow(unused_imports, reason = "no example needs all of it")]
-pub(crate) use say;
-
-/// The reader that is wanted: a part of its name, its number, or `serial:` and its serial number.
-/// If none is, the first one that gets a card within ten seconds.
-pub fn reader(context: &Context, wanted: Option<String>) -> Result<ReaderName> {
-    Ok(match wanted {
-        Some(wanted) => context.find_reader(wanted)?,
-        None => {
-            let found = context.wait_for_card(&CardFilter::new(), PATIENCE)?;
-            found.reader_name().clone()
-        }
-    })
 }

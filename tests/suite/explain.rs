@@ -149,7 +149,7 @@ fn without_arguments_lines_are_read() {
     assert!(text(&output).starts_with(&expected), "{}", text(&output));
     assert_eq!(text(&output).matches(RESET).count(), 2);
 
-    for nothing in ["", "\n", "nonsense\nno code 2\n"] {
+    for nothing in ["", "\n", "nonsense\nno code\n"] {
         let output = from_input(nothing);
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(text(&output), "");
@@ -218,4 +218,52 @@ fn an_argument_that_is_no_text_is_unknown() {
 
     let output = explain().arg(OsStr::from_bytes(b"\xFF")).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn help_is_printed_and_a_closed_pipe_is_no_error() {
+    let output = explain().arg("--help").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).starts_with("usage: explain "));
+
+    let mut command = explain();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"0x80100068\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+#[test]
+fn on_a_terminal_without_arguments_it_says_what_it_takes() {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::ptr;
+
+    let (mut ours, mut theirs) = (-1, -1);
+    // SAFETY: both numbers are written to, and the rest may be null.
+    let opened = unsafe {
+        libc::openpty(
+            &mut ours,
+            &mut theirs,
+            ptr::null_mut(),
+            ptr::null(),
+            ptr::null(),
+        )
+    };
+    assert_eq!(opened, 0);
+    // SAFETY: it was just opened, and nobody else has it.
+    let _ours = unsafe { OwnedFd::from_raw_fd(ours) };
+    // SAFETY: as above.
+    let theirs = unsafe { OwnedFd::from_raw_fd(theirs) };
+    let output = explain().stdin(theirs).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("\nusage: explain "), "{said}");
 }
