@@ -88,7 +88,11 @@ pub(crate) fn logs() -> bool {
         UNKNOWN => {}
         known => return known == YES,
     }
-    // Without that feature, and without a subscriber that wants it, a span is none.
+    // A subscriber would hear of the span, and is preferred to the log.
+    if tracing::level_enabled!(Level::ERROR) {
+        return false;
+    }
+    // Without that feature, a span that nobody hears of is none.
     let logs = !tracing::trace_span!(target: "scard::log", "scard").is_none();
     LOGS.store(if logs { YES } else { NO }, Ordering::Relaxed);
     logs
