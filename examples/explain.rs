@@ -1,66 +1,121 @@
-//! Says what return codes mean, in every family that has them.
+//! Says what return codes and status words mean, in every family that has them.
 //!
 //! ```text
-//! explain 0x80100068 -2146434968 SCARD_W_RESET_CARD CKR_PIN_LOCKED 0x00050007
+//! explain 0x80100068 -2146434968 SCARD_W_RESET_CARD CKR_PIN_LOCKED 0x00050007 6A82
+//! explain "SCardTransmit failed: FFFFFFFF80100068"
+//! explain < program.log
 //! ```
 //!
-//! Takes numbers, names, and lines that end with a code in parentheses, as this library's
-//! errors do. Without arguments, reads one a line from standard input. Ends with 1 if
-//! something had no meaning.
+//! Each argument is a code or a line that mentions some. Without arguments, reads lines from
+//! standard input, and leaves out those that mention none. Ends with 1 if it found nothing, or
+//! something that has no meaning.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
-use scard::ReturnCode;
-use scard::codes::{self, Meaning};
+use lexopt::Parser;
+use scard::StatusWord;
+use scard::codes::{self, Found, Meaning};
 
-fn main() -> io::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    match explain_all(&mut out) {
-        Ok(true) => Ok(ExitCode::SUCCESS),
-        Ok(false) => Ok(ExitCode::FAILURE),
-        // Whoever reads has seen enough, as in `explain … | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
-    }
+mod common;
+
+const USAGE: &str = "\
+usage: explain CODE-OR-LINE...
+       explain < LOG
+
+Says what return codes and status words mean: hexadecimal with or without 0x, decimal, names,
+anywhere in a line. Ends with 1 if it found nothing, or something that has no meaning.";
+
+fn main() -> ExitCode {
+    common::run(USAGE, |arguments| {
+        let mut out = io::stdout().lock();
+        match explain_all(arguments, &mut out) {
+            Ok(true) => Ok(ExitCode::SUCCESS),
+            Ok(false) => Ok(ExitCode::FAILURE),
+            // The reader has seen enough, as in `explain … | head`.
+            Err(error) if is_closed(error.as_ref()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(error),
+        }
+    })
 }
 
-/// Whether everything had a meaning.
-fn explain_all(out: &mut impl Write) -> io::Result<bool> {
-    let mut all_known = true;
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    if arguments.peek().is_some() {
-        for argument in arguments {
-            all_known &= explain(out, &argument.to_string_lossy())?;
+fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Whether something was found, and all of it had a meaning.
+fn explain_all(mut arguments: Parser, out: &mut impl Write) -> common::Result<bool> {
+    // Raw: a negative number is no option.
+    let texts: Vec<_> = arguments.raw_args()?.skip_while(|it| it == "--").collect();
+    if !texts.is_empty() {
+        let mut all_known = true;
+        for text in texts {
+            let text = text.to_string_lossy();
+            if text.starts_with("--") {
+                return Err(lexopt::Error::UnexpectedOption(text.into_owned()).into());
+            }
+            let known = explain(out, &text)?;
+            if known.is_none() {
+                writeln!(
+                    out,
+                    "{}\n  unknown: neither a code nor the name of one",
+                    text.trim()
+                )?;
+            }
+            all_known &= known.unwrap_or(false);
         }
         return Ok(all_known);
     }
-    for line in io::stdin().lock().split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        if !line.trim().is_empty() {
-            all_known &= explain(out, &line)?;
-        }
+    if io::stdin().is_terminal() {
+        return Err(lexopt::Error::from("there is nothing to explain").into());
     }
-    Ok(all_known)
+    let mut all_known = None;
+    for line in io::stdin().lock().split(b'\n') {
+        let known = explain(out, &String::from_utf8_lossy(&line?))?;
+        all_known = known
+            .map(|known| known && all_known != Some(false))
+            .or(all_known);
+    }
+    Ok(all_known.unwrap_or(false))
 }
 
-/// Whether the text had a meaning.
-fn explain(out: &mut impl Write, text: &str) -> io::Result<bool> {
-    let text = text.trim();
-    let mut meanings = codes::parse(text).peekable();
-    writeln!(out, "{text}")?;
-    if meanings.peek().is_none() {
-        match text.parse::<ReturnCode>() {
-            Ok(code) => writeln!(out, "  unknown code {code:#010X} ({})", code.raw() as i32)?,
-            Err(_) => writeln!(out, "  unknown: neither a code nor the name of one")?,
+/// Whether all that the line mentions has a meaning; none if it mentions nothing.
+fn explain(out: &mut impl Write, line: &str) -> io::Result<Option<bool>> {
+    let found = codes::scan(line);
+    if found.is_empty() {
+        return Ok(None);
+    }
+    writeln!(out, "{}", line.trim())?;
+    let mut all_known = true;
+    for found in found {
+        if let Found::StatusWord(status) = found {
+            describe_status(out, StatusWord(status))?;
+            continue;
         }
-        return Ok(false);
+        for meaning in found.meanings() {
+            describe(out, &meaning)?;
+        }
+        if let (Found::Code { number, .. }, None) = (found, found.meanings().next()) {
+            let number = number.unwrap_or_default();
+            writeln!(out, "  unknown code {number:#010X} ({})", number as i32)?;
+            all_known = false;
+        }
     }
-    for meaning in meanings {
-        describe(out, &meaning)?;
+    Ok(Some(all_known))
+}
+
+fn describe_status(out: &mut impl Write, status: StatusWord) -> io::Result<()> {
+    let name = status
+        .name()
+        .map_or(String::new(), |name| format!("{name}: "));
+    writeln!(out, "  {name}{}", status.description())?;
+    writeln!(out, "    number:   {status:04X}")?;
+    writeln!(out, "    family:   status word of a card")?;
+    if let Some(tries) = status.remaining_tries() {
+        writeln!(out, "    tries:    {tries} left")?;
     }
-    Ok(true)
+    Ok(())
 }
 
 fn describe(out: &mut impl Write, meaning: &Meaning) -> io::Result<()> {

@@ -48,6 +48,7 @@ fn values_can_be_keys() {
     is_in_order::<attributes::ChannelId>();
     is_in_order::<codes::CryptokiRv>();
     is_in_order::<codes::Family>();
+    is_in_order::<codes::CryptoApiStatus>();
     is_in_order::<codes::SspiStatus>();
     is_in_order::<codes::WlanReason>();
     is_in_order::<features::Feature>();

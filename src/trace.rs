@@ -15,6 +15,9 @@
 //!
 //! No subscriber, or one that wants none of it, costs a comparison for each call.
 //!
+//! With tracing's feature `log`, and no subscriber, all of it is a record of the crate `log`, with
+//! the same target and level.
+//!
 //! # Secrets
 //!
 //! The bodies of commands and the data of answers are shown only after [`show_apdus`], and
@@ -25,7 +28,7 @@
 //! [`Control::control`](crate::Control::control), and attributes, are never shown.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 use tracing::Level;
@@ -72,6 +75,29 @@ fn code_of<T, F: Code>(returned: &Result<T, F>) -> ReturnCode {
     }
 }
 
+/// Whether records may go to the crate `log`: where `tracing` was built for that, they do while
+/// there is no subscriber. The macros of `tracing` see to it, and what is asked before them must not
+/// keep them from it.
+pub(crate) fn logs() -> bool {
+    const UNKNOWN: u8 = 0;
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    static LOGS: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+    match LOGS.load(Ordering::Relaxed) {
+        UNKNOWN => {}
+        known => return known == YES,
+    }
+    // A subscriber would hear of the span, and is preferred to the log.
+    if tracing::level_enabled!(Level::ERROR) {
+        return false;
+    }
+    // Without that feature, a span that nobody hears of is none.
+    let logs = !tracing::trace_span!(target: "scard::log", "scard").is_none();
+    LOGS.store(if logs { YES } else { NO }, Ordering::Relaxed);
+    logs
+}
+
 /// Makes a call and tells of it.
 #[inline]
 pub(crate) fn call<T, F: Code>(
@@ -79,7 +105,7 @@ pub(crate) fn call<T, F: Code>(
     reader_name: Option<&ReaderName>,
     call: impl FnOnce() -> Result<T, F>,
 ) -> Result<T, F> {
-    if !tracing::enabled!(target: "scard::call", Level::DEBUG) {
+    if !tracing::enabled!(target: "scard::call", Level::DEBUG) && !logs() {
         return call();
     }
     let begun = Instant::now();
@@ -113,7 +139,7 @@ pub(crate) fn watch<T, F: Code>(
     operation: Operation,
     call: impl FnOnce() -> Result<T, F>,
 ) -> Result<T, F> {
-    if !tracing::enabled!(target: "scard::call", Level::TRACE) {
+    if !tracing::enabled!(target: "scard::call", Level::TRACE) && !logs() {
         return call();
     }
     let begun = Instant::now();
@@ -139,7 +165,7 @@ pub(crate) fn transmit<F: Code>(
 ) -> Result<usize, F> {
     let calls = tracing::enabled!(target: "scard::call", Level::DEBUG);
     let apdus = tracing::enabled!(target: "scard::apdu", Level::TRACE);
-    if !calls && !apdus {
+    if !calls && !apdus && !logs() {
         return transmit(received);
     }
     let begun = Instant::now();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::table::{Row, Table};
 use super::text::{Identity, Mention};
-use super::{CryptokiRv, ReturnCode, Severity, SspiStatus, WlanReason};
+use super::{CryptoApiStatus, CryptokiRv, ReturnCode, Severity, SspiStatus, WlanReason};
 use crate::codes::Platform;
 
 /// A set of codes that belong together. The same number can have a meaning in each.
@@ -19,6 +19,9 @@ pub enum Family {
     System,
     /// The status codes of the Windows security packages, `SEC_…`: [`SspiStatus`].
     Sspi,
+    /// The status codes of Windows' cryptography, `NTE_…`, `CRYPT_E_…` and `CERT_E_…`:
+    /// [`CryptoApiStatus`].
+    CryptoApi,
     /// The return values of PKCS #11, `CKR_…`: [`CryptokiRv`].
     Cryptoki,
     /// The reason codes of Windows WLAN, `WLAN_REASON_CODE_…` and `ONEX_…`: [`WlanReason`].
@@ -31,6 +34,7 @@ impl fmt::Display for Family {
             Family::Scard => "PC/SC",
             Family::System => "Windows system code",
             Family::Sspi => "SSPI",
+            Family::CryptoApi => "CryptoAPI",
             Family::Cryptoki => "PKCS #11",
             Family::Wlan => "WLAN",
         })
@@ -163,7 +167,8 @@ pub fn lookup_name(name: &str) -> impl Iterator<Item = Meaning> {
 
 /// Every meaning of a text: a number as [`parse_number`](super::parse_number) reads it, a
 /// name as [`lookup_name`] does, or a text that ends with one or both in parentheses, as
-/// what codes and errors display does.
+/// what codes and errors display does. Codes anywhere in a line are found by
+/// [`scan`](super::scan()).
 ///
 /// ```
 /// use scard::codes;
@@ -181,15 +186,16 @@ pub fn parse(text: &str) -> impl Iterator<Item = Meaning> {
 /// The low half is a Windows system code, the high one says so: `HRESULT_FROM_WIN32`.
 const HRESULT_FROM_SYSTEM: u32 = 0x8007_0000;
 
-static FAMILIES: [(Family, Table); 5] = [
+static FAMILIES: [(Family, Table); 6] = [
     (Family::Scard, ReturnCode::TABLE),
     (Family::System, ReturnCode::TABLE),
     (Family::Sspi, SspiStatus::TABLE),
+    (Family::CryptoApi, CryptoApiStatus::TABLE),
     (Family::Cryptoki, CryptokiRv::TABLE),
     (Family::Wlan, WlanReason::TABLE),
 ];
 
-fn meanings(mention: Mention<'_>) -> impl Iterator<Item = Meaning> {
+pub(super) fn meanings(mention: Mention<'_>) -> impl Iterator<Item = Meaning> {
     let asked = mention.name.is_some() || mention.number.is_some();
     FAMILIES
         .iter()
@@ -211,6 +217,11 @@ fn meanings(mention: Mention<'_>) -> impl Iterator<Item = Meaning> {
             };
             Some(Meaning { family, code, row })
         })
+}
+
+/// What all families have.
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    FAMILIES.iter().flat_map(|(_, table)| table.rows())
 }
 
 fn is_system(row: &Row) -> bool {

@@ -1,6 +1,7 @@
 use std::fmt;
 
-/// How bad a code says its situation is: the letter after `SCARD_` or `SEC_` in its name.
+/// How bad a code says its situation is: the letter after `SCARD_`, `SEC_`, `CRYPT_` or
+/// `CERT_` in its name. Codes that begin with `NTE_` are all errors.
 ///
 /// The number alone does not say it; all codes of the SCard facility have the same
 /// severity bits.

@@ -21,10 +21,16 @@ pub(crate) struct Row {
 impl Row {
     /// Whether the name means this row, in any case of letters.
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        [self.name, self.short]
-            .iter()
-            .chain(self.aliases)
-            .any(|own| own.eq_ignore_ascii_case(name))
+        self.short.eq_ignore_ascii_case(name) || self.is_named(name)
+    }
+
+    /// Whether C headers have this name for the row, in any case of letters.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+            || self
+                .aliases
+                .iter()
+                .any(|own| own.eq_ignore_ascii_case(name))
     }
 
     pub(crate) fn is_on(&self, platform: Platform) -> bool {
@@ -32,14 +38,18 @@ impl Row {
     }
 
     /// What the name says of the severity: the letter after the prefix in the families that
-    /// have one, and success is success in all of them.
+    /// have one. All `NTE_…` are errors, and success is success in every family.
     pub(crate) fn severity(&self) -> Option<Severity> {
         if self.value == 0 {
             // Among others SEC_E_OK, whose letter would say otherwise.
             return Some(Severity::Success);
         }
-        let lettered = self.name.strip_prefix("SCARD_");
-        let lettered = lettered.or_else(|| self.name.strip_prefix("SEC_"))?;
+        if self.name.starts_with("NTE_") {
+            return Some(Severity::Error);
+        }
+        let lettered = ["SCARD_", "SEC_", "CRYPT_", "CERT_"]
+            .iter()
+            .find_map(|prefix| self.name.strip_prefix(prefix))?;
         match lettered.bytes().next()? {
             b'S' => Some(Severity::Success),
             b'I' => Some(Severity::Information),

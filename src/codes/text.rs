@@ -28,7 +28,8 @@ impl fmt::Display for Identity {
 
 /// The number that a text stands for: decimal, also as the negative `i32` that a `LONG` or
 /// an `HRESULT` prints as; hexadecimal after `0x`, where there is a letter in it, or with
-/// exactly eight digits, which is how codes are written.
+/// exactly eight digits, which is how codes are written. A number of 64 bits is one if its upper
+/// half is the sign of the lower one: that is how a `LONG` of 64 bits has it.
 ///
 /// ```
 /// use scard::codes::parse_number;
@@ -39,19 +40,29 @@ impl fmt::Display for Identity {
 /// assert_eq!(parse_number("2148532328"), Some(0x8010_0068));
 /// assert_eq!(parse_number("31"), Some(31));
 /// assert_eq!(parse_number("1F"), Some(31));
-/// assert_eq!(parse_number("0x1_0000_0000"), None);
+/// assert_eq!(parse_number("0xFFFFFFFF80100068"), Some(0x8010_0068));
+/// assert_eq!(parse_number("0x100000000"), None);
 /// ```
 pub fn parse_number(text: &str) -> Option<u32> {
     let text = text.trim();
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         return hexadecimal(digits);
     }
+    if let Some(digits) = text
+        .strip_prefix("-0x")
+        .or_else(|| text.strip_prefix("-0X"))
+    {
+        // Python's `hex` of a negative number.
+        return hexadecimal(digits)
+            .filter(|number| *number <= 1 << 31)
+            .map(u32::wrapping_neg);
+    }
     if text.starts_with('-') {
         return text.parse::<i32>().ok().map(|number| number as u32);
     }
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
     if is_decimal && text.len() != 8 {
-        return text.parse().ok();
+        return text.parse().ok().and_then(without_sign);
     }
     hexadecimal(text)
 }
@@ -61,7 +72,15 @@ fn hexadecimal(digits: &str) -> Option<u32> {
     if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    u32::from_str_radix(digits, 16).ok()
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    without_sign(number)
+}
+
+/// The lower half, if the upper one is nothing or extends its sign.
+fn without_sign(number: u64) -> Option<u32> {
+    let low = number as u32;
+    let extended = i64::from(low as i32) as u64;
+    (number == u64::from(low) || number == extended).then_some(low)
 }
 
 /// What a text says of a code: its name, its number, or both.
@@ -131,6 +150,10 @@ mod tests {
         assert_eq!(parse_number("4294967295"), Some(u32::MAX));
         assert_eq!(parse_number("-1"), Some(u32::MAX));
         assert_eq!(parse_number("-2147483648"), Some(0x8000_0000));
+        assert_eq!(parse_number("-0x1"), Some(u32::MAX));
+        assert_eq!(parse_number("-0X80000000"), Some(0x8000_0000));
+        assert_eq!(parse_number("ffffffff80100068"), Some(0x8010_0068));
+        assert_eq!(parse_number("18446744071563116648"), Some(0x8010_0068));
     }
 
     #[test]
@@ -144,7 +167,11 @@ mod tests {
             "0x+5",
             "0x-5",
             "--1",
-            "-0x1",
+            "-0x80000001",
+            "-0x",
+            "-0x-1",
+            "0xFFFFFFFF00000001",
+            "18446744073709551616",
             "4294967296",
             "-2147483649",
             "0x100000000",

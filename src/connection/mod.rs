@@ -291,7 +291,9 @@ impl Connection {
     }
 
     fn get_ready(&mut self) {
-        self.ready = match self.received.0.is_empty() || self.unacknowledged.is_some() {
+        let is_special = self.received.0.is_empty() || self.unacknowledged.is_some();
+        // With a log, every command is told of.
+        self.ready = match is_special || trace::logs() {
             true => Process::NONE,
             false => self.context.process,
         };

@@ -1,7 +1,9 @@
 //! What helps, for the codes of every family.
 
 use super::{ErrorKind, Operation, Recovery};
-use crate::codes::{CryptokiRv, Family, Meaning, ReturnCode, SspiStatus, WlanReason};
+use crate::codes::{
+    CryptoApiStatus, CryptokiRv, Family, Meaning, ReturnCode, SspiStatus, WlanReason,
+};
 
 /// What to do about an error, as an instruction to a person.
 pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery) -> &'static str {
@@ -47,6 +49,7 @@ impl Meaning {
                 ReturnCode::from_raw(value).recovery_on(self.platform())
             }
             Family::Sspi => sspi(SspiStatus::from_raw(value)),
+            Family::CryptoApi => crypto_api(CryptoApiStatus::from_raw(value)),
             Family::Cryptoki => cryptoki(CryptokiRv::from_raw(value)),
             Family::Wlan => wlan(WlanReason::from_raw(value), self.name()),
         }
@@ -111,6 +114,52 @@ fn sspi(status: SspiStatus) -> Recovery {
         | S::E_NO_CONTEXT => Recovery::FixCall,
         // Certificates, accounts, clocks, policies.
         _ => Recovery::AskAdministrator,
+    }
+}
+
+fn crypto_api(status: CryptoApiStatus) -> Recovery {
+    use CryptoApiStatus as C;
+    match status {
+        // Answers, not faults.
+        C::NTE_BAD_SIGNATURE | C::NTE_NO_MORE_ITEMS | C::CRYPT_E_EXISTS => Recovery::None,
+        C::NTE_NO_MEMORY
+        | C::NTE_FAIL
+        | C::NTE_SYS_ERR
+        | C::NTE_INTERNAL_ERROR
+        | C::NTE_DEVICE_NOT_READY
+        | C::CRYPT_E_REVOCATION_OFFLINE
+        | C::CERT_E_REVOCATION_FAILURE => Recovery::RetryLater,
+        // The container is on a card that is not there, or is another one.
+        C::NTE_NO_KEY
+        | C::NTE_NOT_FOUND
+        | C::NTE_BAD_KEYSET
+        | C::NTE_KEYSET_NOT_DEF
+        | C::CRYPT_E_NOT_FOUND
+        | C::CRYPT_E_NO_MATCH
+        | C::CRYPT_E_NO_DECRYPT_CERT => Recovery::InsertCard,
+        C::NTE_DEVICE_NOT_FOUND => Recovery::AttachReader,
+        C::NTE_INCORRECT_PASSWORD | C::NTE_USER_CANCELLED | C::NTE_PASSWORD_CHANGE_REQUIRED => {
+            Recovery::AskUser
+        }
+        C::NTE_PERM
+        | C::NTE_PROV_TYPE_NOT_DEF
+        | C::NTE_PROV_TYPE_ENTRY_BAD
+        | C::NTE_KEYSET_ENTRY_BAD
+        | C::NTE_PROV_TYPE_NO_MATCH
+        | C::NTE_SIGNATURE_FILE_BAD
+        | C::NTE_PROVIDER_DLL_FAIL
+        | C::NTE_PROV_DLL_NOT_FOUND
+        | C::NTE_BAD_PUBLIC_KEY
+        | C::NTE_TOKEN_KEYSET_STORAGE_FULL
+        | C::NTE_TEMPORARY_PROFILE
+        | C::NTE_NOT_ACTIVE_CONSOLE
+        | C::NTE_VALIDATION_FAILED
+        | C::NTE_AUTHENTICATION_IGNORED => Recovery::AskAdministrator,
+        // Certificates, authorities, policies.
+        _ if status.name().is_some_and(|name| !name.starts_with("NTE_")) => {
+            Recovery::AskAdministrator
+        }
+        _ => Recovery::FixCall,
     }
 }
 
@@ -263,6 +312,10 @@ mod tests {
                 assert_eq!(recovery(name), recovery_of_all, "{name}");
             }
         }
+        assert_eq!(recovery("NTE_INCORRECT_PASSWORD"), Recovery::AskUser);
+        assert_eq!(recovery("NTE_INVALID_PARAMETER"), Recovery::FixCall);
+        assert_eq!(recovery("NTE_BAD_KEYSET"), Recovery::InsertCard);
+        assert_eq!(recovery("CERT_E_EXPIRED"), Recovery::AskAdministrator);
         let profile = "WLAN_REASON_CODE_INVALID_PROFILE_SCHEMA";
         assert_eq!(recovery(profile), Recovery::FixCall);
         assert_eq!(recovery("ONEX_UI_CANCELLED"), Recovery::AskUser);
@@ -329,6 +382,10 @@ mod tests {
             (
                 Family::Sspi,
                 SspiStatus::known().map(SspiStatus::raw).collect(),
+            ),
+            (
+                Family::CryptoApi,
+                CryptoApiStatus::known().map(CryptoApiStatus::raw).collect(),
             ),
             (
                 Family::Cryptoki,

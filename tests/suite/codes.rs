@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display, LowerHex, UpperHex};
 use std::str::FromStr;
 
-use scard::codes::{self, CryptokiRv, Family, ParseCodeError, SspiStatus, WlanReason};
+use scard::codes::{
+    self, CryptoApiStatus, CryptokiRv, Family, ParseCodeError, SspiStatus, WlanReason,
+};
 use scard::{Platform, ReturnCode, Severity};
 
 #[path = "../data/ecosystem.rs"]
@@ -37,13 +39,14 @@ macro_rules! impl_code {
         }
     )+ };
 }
-impl_code! { ReturnCode SspiStatus CryptokiRv WlanReason }
+impl_code! { ReturnCode SspiStatus CryptoApiStatus CryptokiRv WlanReason }
 
 /// Runs a generic check for each family.
 macro_rules! for_each_family {
     ($check:ident) => {
         $check::<ReturnCode>();
         $check::<SspiStatus>();
+        $check::<CryptoApiStatus>();
         $check::<CryptokiRv>();
         $check::<WlanReason>();
     };
@@ -196,6 +199,15 @@ fn sspi_is_the_document_and_windows_sys() {
 }
 
 #[test]
+fn crypto_api_is_windows_sys() {
+    let own = names(CryptoApiStatus::name);
+    assert_same::<CryptoApiStatus>(&own, &values(&[ecosystem::CRYPTO_API]), &[], &[]);
+    for status in CryptoApiStatus::known() {
+        assert_eq!(status.severity(), Some(Severity::Error), "{status:?}");
+    }
+}
+
+#[test]
 fn cryptoki_is_the_document_and_cryptoki_sys() {
     let own = names(CryptokiRv::name);
     let document = document(include_str!("../data/cryptoki.txt"));
@@ -240,7 +252,7 @@ fn the_misspelt_names_are_read_and_never_written() {
 fn numbers() -> impl Iterator<Item = u32> {
     let halves = [
         0x0000, 0x0001, 0x0002, 0x0003, 0x0004, 0x0005, 0x0008, 0x0009, 0x7FFF, 0x8000, 0x8007,
-        0x8009, 0x8010, 0xC000, 0xFFFF,
+        0x8009, 0x800B, 0x8010, 0xC000, 0xFFFF,
     ];
     let dense = halves
         .into_iter()

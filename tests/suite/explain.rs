@@ -50,6 +50,9 @@ fn assert_says(output: &str, expected: &str) {
 #[test]
 fn a_code_is_explained_in_each_of_its_forms() {
     for form in [
+        "0xffffffff80100068",
+        "-0x7fefff98",
+        "the rv 18446744071563116648 (SCARD_W_RESET_CARD) is from C",
         "0x80100068",
         "80100068",
         "-2146434968",
@@ -146,13 +149,65 @@ fn without_arguments_lines_are_read() {
     assert!(text(&output).starts_with(&expected), "{}", text(&output));
     assert_eq!(text(&output).matches(RESET).count(), 2);
 
-    let output = from_input("nonsense\n0x80100068\n");
-    assert_eq!(output.status.code(), Some(1));
-    assert_says(text(&output), RESET);
+    for nothing in ["", "\n", "nonsense\nno code\n"] {
+        let output = from_input(nothing);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(text(&output), "");
+    }
+}
 
-    let output = from_input("");
+#[test]
+fn a_log_is_searched_for_codes() {
+    let output = from_input(
+        "10:31:07.123 pcscd[6543]: started\n\
+         10:31:08.001 pcscd[6543]: SCardTransmit rv=FFFFFFFF80100068\n\
+         10:31:08.002 pcscd[6543]: SW1=0x63, SW2=0xC2\n\
+         sun.security.smartcardio.PCSCException: SCARD_W_RESET_CARD\n",
+    );
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(text(&output), "");
+    let printed = text(&output);
+    assert!(printed.starts_with("10:31:08.001 "), "{printed}");
+    assert_eq!(printed.matches(RESET).count(), 2);
+    assert_says(
+        printed,
+        "    family:   status word of a card\n    tries:    2 left\n",
+    );
+
+    let output = from_input("SCardConnect: 0x801000FF\nSCardConnect: 0x80100068\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_status_word_is_explained_as_one() {
+    for form in [
+        "6A82",
+        "0x6a82",
+        "6A 82",
+        "< 6A 82 : File not found",
+        "SW=6A82",
+    ] {
+        let expected = format!(
+            "{form}\n  FILE_NOT_FOUND: file or application not found\n    \
+             number:   6A82\n    family:   status word of a card\n"
+        );
+        assert_eq!(explained(&[form]), expected);
+    }
+}
+
+#[test]
+fn the_codes_of_windows_cryptography_are_explained() {
+    assert_says(
+        &explained(&["CryptographicException (HRESULT: 0x80090016)"]),
+        "  NTE_BAD_KEYSET: the key container does not exist, or cannot be opened\n    \
+         number:   0x80090016 (-2146893802)\n    family:   CryptoAPI\n    severity: error\n",
+    );
+}
+
+#[test]
+fn wrong_options_are_refused_and_negative_numbers_are_none() {
+    let output = explain().args(["--all", "6A82"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(explained(&["--", "-2146434968"]).contains(RESET));
 }
 
 #[cfg(unix)]
@@ -163,4 +218,52 @@ fn an_argument_that_is_no_text_is_unknown() {
 
     let output = explain().arg(OsStr::from_bytes(b"\xFF")).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn help_is_printed_and_a_closed_pipe_is_no_error() {
+    let output = explain().arg("--help").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).starts_with("usage: explain "));
+
+    let mut command = explain();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"0x80100068\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+#[test]
+fn on_a_terminal_without_arguments_it_says_what_it_takes() {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::ptr;
+
+    let (mut ours, mut theirs) = (-1, -1);
+    // SAFETY: both numbers are written to, and the rest may be null.
+    let opened = unsafe {
+        libc::openpty(
+            &mut ours,
+            &mut theirs,
+            ptr::null_mut(),
+            ptr::null(),
+            ptr::null(),
+        )
+    };
+    assert_eq!(opened, 0);
+    // SAFETY: it was just opened, and nobody else has it.
+    let _ours = unsafe { OwnedFd::from_raw_fd(ours) };
+    // SAFETY: as above.
+    let theirs = unsafe { OwnedFd::from_raw_fd(theirs) };
+    let output = explain().stdin(theirs).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("\nusage: explain "), "{said}");
 }
