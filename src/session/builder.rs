@@ -158,9 +158,10 @@ impl SessionBuilder {
     /// - Once it has failed although the card has answered, it is not called again until the
     ///   program gives new credentials by [`Session::set_login`]. Runs fail with
     ///   [`SessionError::LoginWithheld`] meanwhile.
-    /// - If the card fails after a command of it has run, or may have, it is not called again in
-    ///   the same run: the error is [`SessionError::Interrupted`]. If the card had answered a command
-    ///   of it by then, it needs new credentials as well, because that may have been the refusal.
+    /// - If the card fails after a command of it has run, or may have, it needs new credentials as
+    ///   well, because that command may have used up a try. The run fails with
+    ///   [`SessionError::Interrupted`]. Cards tell how many tries are left: ask before the same
+    ///   credentials are given again.
     /// - It is called for the first card, and then only for a card that is known to be the same: by
     ///   its [identity](SessionBuilder::identity) or, without such a hook, because the connection
     ///   has not been lost and the card not been reset.
@@ -244,8 +245,10 @@ impl SessionBuilder {
     }
 
     /// How long [`open`](SessionBuilder::open) and each run may take, with everything: waiting
-    /// for the card, recovery, set-up and the work. `None` is without limit. By default
-    /// [30 seconds](SessionBuilder::DEFAULT_TIMEOUT).
+    /// for the card, recovery, set-up and the work. By default
+    /// [30 seconds](SessionBuilder::DEFAULT_TIMEOUT). `None` is without limit: a card that answers
+    /// some commands and fails in each attempt is then tried for ever, unless
+    /// [`attempts`](SessionBuilder::attempts) says how often.
     ///
     /// It is kept inside of calls, too: what does not return in time is given up, as
     /// [`Card::set_timeout`](crate::Card::set_timeout) says. The end of a transaction or connection

@@ -91,8 +91,8 @@ pub enum LoginWithheld {
     /// The credentials were presented to a card before, and it is not known whether this is the
     /// same one.
     CardNotIdentified,
-    /// The card failed in the middle of the login, after it had answered a command: whether it has
-    /// refused the credentials is not known.
+    /// The card failed in the middle of the login. Whether that has used up a try, or the card has
+    /// refused the credentials, is not known.
     OutcomeUnknown,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for LoginWithheld {
                 "it is not known whether this is the card that the credentials are for"
             }
             LoginWithheld::OutcomeUnknown => {
-                "the card failed during the last login, which it may have refused"
+                "the card failed during the last login, which may have used up a try"
             }
         })
     }

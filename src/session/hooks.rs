@@ -201,13 +201,9 @@ impl Login {
         Err(match failure_behind(&error, &progress) {
             None => refused(SessionHook::Login, error, events),
             Some(failure) => {
-                self.withheld = match progress.completed {
-                    0 => None,
-                    // One of the answers may have been a refusal.
-                    _ => Some(LoginWithheld::OutcomeUnknown),
-                };
+                // Whether a try was used is not known, unless no command has run.
+                self.withheld = progress.touched.then_some(LoginWithheld::OutcomeUnknown);
                 match progress.touched {
-                    // Whether a try was used is not known.
                     true => Stop::Fail(SessionError::Interrupted {
                         error: failure,
                         completed: progress.completed,

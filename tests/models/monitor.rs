@@ -7,7 +7,6 @@ use super::tracker::Tracker;
 use super::view::View;
 use super::*;
 use crate::codes::Platform;
-use crate::service::Address;
 use crate::sync::model::check;
 use crate::sync::thread;
 use crate::values::Atr;

@@ -23,13 +23,13 @@ pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
 pub(crate) const READER: &str = "R";
 
 /// Where it is makes no difference here.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Address {
     pub(crate) scope: Scope,
     pub(crate) way: Way,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Way {
     #[default]
     Model,

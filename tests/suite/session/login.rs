@@ -236,7 +236,7 @@ fn credentials_are_presented_to_no_other_card() {
 
 /// Whether the card has counted a try is not known then.
 #[test]
-fn a_login_that_the_card_did_not_answer_is_not_repeated_in_its_run() {
+fn a_login_that_the_card_did_not_answer_is_not_repeated() {
     isolated(|| {
         let desk = Desk::new();
         let mut session = desk.builder().identity(serial).build();
@@ -250,7 +250,14 @@ fn a_login_that_the_card_did_not_answer_is_not_repeated_in_its_run() {
         let error = error.unwrap_err();
         let interrupted = matches!(error, SessionError::Interrupted { completed: 0, .. });
         assert!(interrupted, "{error:?}");
+        for _ in 0..3 {
+            let error = works(&mut session).unwrap_err();
+            let why = LoginWithheld::OutcomeUnknown;
+            let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
+            assert!(withheld, "{error:?}");
+        }
         assert_eq!(presented(&desk.fixture.card), 0);
+        session.set_login(verify(b"1234"));
         works(&mut session).unwrap();
         assert_eq!(presented(&desk.fixture.card), 1);
     });
