@@ -40,11 +40,23 @@ impl PortPair {
     }
 
     /// These two and no others. Of the highest port there is no neighbour.
+    ///
+    /// Connections of an earlier daemon, which take up the ports for a minute after their end,
+    /// are no hindrance; nor is a reservation of somebody else, until its driver listens.
     pub(crate) fn reserve_at(first: u16) -> io::Result<Self> {
         let second = first
             .checked_add(1)
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Self::shared(first, [reserve(first)?.0, reserve(second)?.0])
+        let again = |port| {
+            let socket = socket()?;
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+            Ok::<_, io::Error>(socket)
+        };
+        Ok(Self {
+            first,
+            _sockets: [again(first)?, again(second)?],
+        })
     }
 
     /// Lets the driver bind them, too.
@@ -68,13 +80,17 @@ pub(crate) fn check_loopback() -> io::Result<()> {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.connect((Ipv4Addr::LOCALHOST, 9))
 }
 
-fn reserve(port: u16) -> io::Result<(OwnedFd, u16)> {
-    let socket = socket_with(
+fn socket() -> io::Result<OwnedFd> {
+    Ok(socket_with(
         AddressFamily::INET,
         SocketType::STREAM,
         SocketFlags::CLOEXEC,
         None,
-    )?;
+    )?)
+}
+
+fn reserve(port: u16) -> io::Result<(OwnedFd, u16)> {
+    let socket = socket()?;
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
     let address = SocketAddr::try_from(getsockname(&socket)?)?;
     Ok((socket, address.port()))
@@ -87,12 +103,7 @@ mod tests {
 
     /// Binds as the driver does.
     fn listen_like_vpcd(port: u16) -> io::Result<OwnedFd> {
-        let socket = socket_with(
-            AddressFamily::INET,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let socket = socket()?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
         bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
         rustix::net::listen(&socket, 0)?;
@@ -102,12 +113,6 @@ mod tests {
     #[test]
     fn the_driver_can_bind_reserved_ports_again_and_again() {
         let ports = PortPair::reserve().unwrap();
-        let first = ports.first();
-        assert!(PortPair::reserve_at(first).is_err());
-        drop(ports);
-        let ports = PortPair::reserve_at(first).unwrap();
-        assert_eq!(ports.first(), first);
-        assert!(PortPair::reserve_at(u16::MAX).is_err());
         for _ in 0..3 {
             for port in [ports.first(), ports.first() + 1] {
                 drop(listen_like_vpcd(port).unwrap());
@@ -116,11 +121,30 @@ mod tests {
     }
 
     #[test]
+    fn chosen_ports_can_be_had_again_and_not_while_the_driver_listens() {
+        let first = PortPair::reserve().unwrap().first();
+        assert!(PortPair::reserve_at(u16::MAX).is_err());
+        for port in [first, first + 1] {
+            let ports = PortPair::reserve_at(first).unwrap();
+            assert_eq!(ports.first(), first);
+            let driver = listen_like_vpcd(port).unwrap();
+            assert!(PortPair::reserve_at(first).is_err());
+            let card = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            // The end that closes first is the one whose port stays taken.
+            drop(rustix::net::accept(&driver).unwrap());
+            drop((driver, card));
+        }
+        PortPair::reserve_at(first).unwrap();
+    }
+
+    #[test]
     fn a_port_in_use_at_any_address_is_not_reserved() {
         let elsewhere = TcpListener::bind("127.0.0.2:0").unwrap();
         let client = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
         for used in [elsewhere.local_addr(), client.local_addr()] {
-            assert!(PortPair::reserve_at(used.unwrap().port()).is_err());
+            let port = used.unwrap().port();
+            assert!(reserve(port).is_err());
+            assert!(PortPair::reserve_at(port).is_err());
         }
     }
 
