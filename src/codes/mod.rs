@@ -7,7 +7,7 @@
 //! [`WlanReason`] in a network that asks for a certificate on one.
 //!
 //! [`lookup()`], [`lookup_name`] and [`parse`] find the meanings of a code in all families,
-//! [`scan`] finds the codes in a line of a log, and the example `explain` prints what they mean:
+//! [`scan()`] finds the codes in a line of a log, and the example `explain` prints what they mean:
 //!
 //! ```text
 //! $ cargo run -q --example explain -- -2146434968
