@@ -211,9 +211,24 @@ impl Hash for Event {
 }
 
 /// What has happened, without the [reader](Event::reader_name): `card inserted (3B 80 80 01 01)`.
+/// The reader, if it is about one, and what happened: `ACS ACR122U 00 00: card removed`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self {
+        if let Some(name) = self.reader_name() {
+            // It comes from a device, and must not break the line.
+            let name = String::from_utf8_lossy(name.as_bytes());
+            write!(f, "{}: ", name.escape_debug())?;
+        }
+        What(self).fmt(f)
+    }
+}
+
+/// What happened, without the reader.
+pub(super) struct What<'a>(pub(super) &'a Event);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0 {
             Event::ReaderAttached { .. } => "reader attached",
             Event::ReaderDetached { .. } => "reader detached",
             Event::ReaderUnavailable { .. } => "reader unavailable",
@@ -232,9 +247,9 @@ impl fmt::Display for Event {
             Event::ServiceLost { error } => return write!(f, "service lost: {error}"),
             Event::ServiceRestored => "service restored",
         };
-        match self.atr() {
+        match self.0.atr() {
             Some(atr) => write!(f, "{what} ({atr})"),
-            None => f.pad(what),
+            None => f.write_str(what),
         }
     }
 }
@@ -348,6 +363,14 @@ mod tests {
                 "service-restored",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_printed_names_the_reader_in_one_line() {
+        let reader_name = ReaderName::new("Reader\nB 00 00").unwrap();
+        let removed = Event::CardRemoved { reader_name };
+        assert_eq!(removed.to_string(), r"Reader\nB 00 00: card removed");
+        assert_eq!(Event::ServiceRestored.to_string(), "service restored");
     }
 
     #[test]

@@ -230,6 +230,7 @@ impl Mailbox {
 mod tests {
     use super::*;
     use crate::codes::Platform;
+    use crate::monitor::event::What;
     use crate::monitor::tracker::Tracker;
     use crate::values::Atr;
     use crate::values::ReaderName;
@@ -243,7 +244,7 @@ mod tests {
     fn all(mailbox: &Mailbox) -> Vec<String> {
         let next = || mailbox.next(until(NOW)).unwrap();
         let events = std::iter::from_fn(next);
-        events.map(|event| event.to_string()).collect()
+        events.map(|event| What(&event).to_string()).collect()
     }
 
     /// A reader in which cards come and go: each call is one change.

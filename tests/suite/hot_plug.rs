@@ -54,7 +54,7 @@ impl Picture {
     /// Adds an event, which must make sense.
     fn add(&mut self, event: &Event) {
         let words = match event.reader_name() {
-            Some(reader) => format!("{reader}: {event}"),
+            Some(_) => event.to_string(),
             None => event
                 .to_string()
                 .split(": SCard")

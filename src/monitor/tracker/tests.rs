@@ -1,6 +1,7 @@
 //! Tests of what is known of the readers.
 
 use super::*;
+use crate::monitor::event::What;
 use Platform::{MacOs, PcscLite, Windows};
 
 const EMPTY: u32 = 0x10;
@@ -47,7 +48,7 @@ impl Bench {
         let view = self.tracker.view().clone();
         let events = view.events_since(&self.before);
         self.before = view;
-        events.iter().map(ToString::to_string).collect()
+        events.iter().map(|it| What(it).to_string()).collect()
     }
 }
 

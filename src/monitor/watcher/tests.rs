@@ -333,11 +333,7 @@ impl Host for Simulation {
         world.told = view.clone();
         let at = world.clock - world.begun;
         for event in events {
-            let reader = event
-                .reader_name()
-                .map(|it| format!("{it}: "))
-                .unwrap_or_default();
-            world.events.push((at, format!("{reader}{event}")));
+            world.events.push((at, event.to_string()));
         }
     }
 
