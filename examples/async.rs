@@ -9,19 +9,28 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use scard::{AsyncContext, ConnectOptions, Disposition, Error, ReaderName};
+use tokio::runtime;
 use tokio::task::JoinSet;
+
+use common::say;
+
+mod common;
+
+const USAGE: &str = "\
+usage: async
+
+Asks every card for the PIV application, all at the same time.";
 
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match ask_all().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
+fn main() -> ExitCode {
+    common::run(USAGE, |mut arguments| {
+        if let Some(argument) = arguments.next()? {
+            return Err(argument.unexpected().into());
         }
-    }
+        let runtime = runtime::Builder::new_current_thread().build()?;
+        Ok(runtime.block_on(ask_all())?)
+    })
 }
 
 async fn ask_all() -> Result<(), Error> {
@@ -37,13 +46,13 @@ async fn ask_all() -> Result<(), Error> {
         }
     }
     if asking.is_empty() {
-        println!("no reader with a card");
+        say!("no reader with a card");
     }
     // In the order in which the cards answer.
     while let Some(Ok((reader, answer))) = asking.join_next().await {
         match answer {
-            Ok(answer) => println!("{reader}: {answer}"),
-            Err(error) => println!("{reader}: {error}"),
+            Ok(answer) => say!("{reader}: {answer}"),
+            Err(error) => say!("{reader}: {error}"),
         }
     }
     Ok(())

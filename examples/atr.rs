@@ -8,46 +8,57 @@
 //! Takes one ATR as hex digits, with spaces or colons between bytes or without. Without
 //! arguments, explains those of the cards in the readers.
 
-use std::error::Error;
 use std::process::ExitCode;
 
+use lexopt::Arg::Value;
+use lexopt::ValueExt;
 use scard::{Atr, Context, ReaderFlags};
 
+use common::say;
+
+mod common;
+
+const USAGE: &str = "\
+usage: atr [HEX-DIGITS]...
+
+Explains an ATR byte by byte, or without arguments those of the cards in the readers.";
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let explained = match arguments.as_slice() {
-        [] => explain_cards(),
-        _ => explain_hex(&arguments.concat()),
-    };
-    match explained {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
+    common::run(USAGE, |mut arguments| {
+        let mut digits = None;
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Value(more) => *digits.get_or_insert_with(String::new) += &more.string()?,
+                other => return Err(other.unexpected().into()),
+            }
         }
-    }
+        match digits {
+            None => Ok(explain_cards()?),
+            Some(digits) => explain_hex(&digits),
+        }
+    })
 }
 
-fn explain_hex(text: &str) -> Result<(), Box<dyn Error>> {
-    let atr: Atr = text.parse()?;
+fn explain_hex(digits: &str) -> common::Result<()> {
+    let atr: Atr = digits.parse().map_err(common::wrong)?;
     if atr.is_empty() {
-        return Err("usage: atr [hex digits]".into());
+        return Err(common::wrong("an ATR has at least one byte"));
     }
     explain(&atr, "");
     Ok(())
 }
 
-fn explain_cards() -> Result<(), Box<dyn Error>> {
+fn explain_cards() -> scard::Result<()> {
     let states = Context::establish()?.reader_states()?;
     if states.is_empty() {
-        println!("no reader");
+        say!("no reader");
     }
     for state in &states {
-        println!("{}", state.reader_name());
+        say!("{}", state.reader_name());
         if state.flags().contains(ReaderFlags::MUTE) {
-            println!("  card does not answer");
+            say!("  card does not answer");
         } else if state.atr().is_empty() {
-            println!("  no card");
+            say!("  no card");
         } else {
             explain(&state.atr(), "  ");
         }
@@ -57,8 +68,8 @@ fn explain_cards() -> Result<(), Box<dyn Error>> {
 
 /// The ATR, then what it says, a little to the right.
 fn explain(atr: &Atr, indent: &str) {
-    println!("{indent}{atr}");
+    say!("{indent}{atr}");
     for line in atr.parse().to_string().lines() {
-        println!("{indent}  {line}");
+        say!("{indent}  {line}");
     }
 }

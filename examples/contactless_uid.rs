@@ -1,28 +1,54 @@
 //! Prints the UID and the kind of each card that is put on a contactless reader, until Ctrl-C.
 //!
-//! `contactless_uid [--once]`
-//!
 //! Contact cards have no UID, and it says so.
 
-use std::error::Error;
+use std::process::ExitCode;
 
+use lexopt::Arg::Long;
+use lexopt::ValueExt;
 use scard::{
     Atr, CardFilter, ConnectOptions, Context, ErrorKind, Monitor, MonitorOptions, Transmit,
 };
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let once = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--once") => true,
-        Some(_) => return Err("usage: contactless_uid [--once]".into()),
-    };
+use common::say;
+
+mod common;
+
+const USAGE: &str = "\
+usage: contactless_uid [--reader READER] [--once]
+
+Prints the UID and the kind of each card that is put on a contactless reader, until Ctrl-C.
+
+  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
+                   otherwise any reader
+  --once           ends after the first card";
+
+fn main() -> ExitCode {
+    common::run(USAGE, |mut arguments| {
+        let (mut reader, mut once) = (None, false);
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("reader") => reader = Some(arguments.value()?.string()?),
+                Long("once") => once = true,
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        show(reader, once)
+    })
+}
+
+fn show(reader: Option<String>, once: bool) -> common::Result<()> {
     let context = Context::establish()?;
+    let cards = match reader {
+        Some(reader) => CardFilter::new().reader(&context.find_reader(reader)?),
+        None => CardFilter::new(),
+    };
     let mut monitor = context.monitor(MonitorOptions::new())?;
     let stop = monitor.abort_handle();
     ctrlc::set_handler(move || stop.abort())?;
 
     loop {
-        match show_next(&context, &mut monitor, once) {
+        match show_next(&context, &mut monitor, &cards, once) {
             Ok(()) if once => return Ok(()),
             Ok(()) => {}
             // Ctrl-C.
@@ -33,12 +59,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Waits for a card, shows it, and waits until it is gone.
-fn show_next(context: &Context, monitor: &mut Monitor, once: bool) -> scard::Result<()> {
-    let found = monitor.wait_for_card(&CardFilter::new(), None)?;
+fn show_next(
+    context: &Context,
+    monitor: &mut Monitor,
+    cards: &CardFilter,
+    once: bool,
+) -> scard::Result<()> {
+    let found = monitor.wait_for_card(cards, None)?;
     match uid(context, found.reader_name()) {
-        Ok(uid) => println!("{}  {}", hex::encode_upper(uid), kind(&found.atr())),
+        Ok(uid) => say!("{}  {}", hex::encode_upper(uid), kind(&found.atr())),
         // Taken away again, or a card with contacts.
-        Err(error) => println!("no UID: {error:#}"),
+        Err(error) => say!("no UID: {error:#}"),
     }
     match once {
         true => Ok(()),
@@ -46,7 +77,7 @@ fn show_next(context: &Context, monitor: &mut Monitor, once: bool) -> scard::Res
     }
 }
 
-fn uid(context: &Context, reader: &scard::ReaderName) -> Result<Vec<u8>, Box<dyn Error>> {
+fn uid(context: &Context, reader: &scard::ReaderName) -> common::Result<Vec<u8>> {
     let mut card = context.connect(reader, ConnectOptions::new())?;
     Ok(card.contactless().uid()?)
 }

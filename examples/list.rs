@@ -4,24 +4,30 @@ use std::process::ExitCode;
 
 use scard::{Context, ReaderFlags};
 
+use common::say;
+
+mod common;
+
+const USAGE: &str = "\
+usage: list
+
+Lists the readers, what is in them, and whether it is in use.";
+
 fn main() -> ExitCode {
-    match list() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    common::run(USAGE, |mut arguments| match arguments.next()? {
+        Some(argument) => Err(argument.unexpected().into()),
+        None => Ok(list()?),
+    })
 }
 
 fn list() -> scard::Result<()> {
     let context = Context::establish()?;
     let states = context.reader_states()?;
     if states.is_empty() {
-        println!("no reader");
+        say!("no reader");
     }
     for state in &states {
-        println!("{}", state.reader_name());
+        say!("{}", state.reader_name());
         let flags = state.flags();
         let card = if flags.contains(ReaderFlags::MUTE) {
             "card does not answer".to_owned()
@@ -39,7 +45,7 @@ fn list() -> scard::Result<()> {
         } else {
             ""
         };
-        println!("  {card}{usage}");
+        say!("  {card}{usage}");
     }
     Ok(())
 }

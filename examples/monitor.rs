@@ -10,34 +10,48 @@
 //! target/debug/with-virtual-readers -- cargo run --example monitor
 //! ```
 
-use std::error::Error;
-use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lexopt::Arg::Long;
 use scard::{Atr, Context, Event, MonitorOptions};
 use serde_json::json;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let json = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--json") => true,
-        Some(_) => return Err("usage: monitor [--json]".into()),
-    };
+use common::say;
+
+mod common;
+
+const USAGE: &str = "\
+usage: monitor [--json]
+
+Prints a line for each event at the readers, until Ctrl-C: the time (UTC), the reader, the event.
+
+  --json  prints JSON objects";
+
+fn main() -> ExitCode {
+    common::run(USAGE, |mut arguments| {
+        let mut json = false;
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("json") => json = true,
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        monitor(json)
+    })
+}
+
+fn monitor(json: bool) -> common::Result<()> {
     let context = Context::lazy();
     let monitor = context.monitor(MonitorOptions::new().use_changes(true))?;
     let stop = monitor.abort_handle();
     ctrlc::set_handler(move || stop.abort())?;
 
-    let mut out = io::stdout().lock();
     for event in monitor {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let line = if json {
-            as_json(&event, now)
-        } else {
-            as_text(&event, now)
-        };
-        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-            break; // Nobody reads it any more.
+        match json {
+            true => say!("{}", as_json(&event, now)),
+            false => say!("{}", as_text(&event, now)),
         }
     }
     Ok(())
@@ -47,14 +61,8 @@ fn as_text(event: &Event, now: Duration) -> String {
     let (seconds, millis) = (now.as_secs() % 86_400, now.subsec_millis());
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let time = format!("{hour:02}:{minute:02}:{second:02}.{millis:03}");
-    let reader = event
-        .reader_name()
-        .map_or("-".to_owned(), ToString::to_string);
     let reading = event.atr().map(|atr| format!(": {}", reading(&atr)));
-    format!(
-        "{time}  {reader:<32}  {event}{}",
-        reading.unwrap_or_default()
-    )
+    format!("{time}  {event}{}", reading.unwrap_or_default())
 }
 
 fn as_json(event: &Event, now: Duration) -> String {

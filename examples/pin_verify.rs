@@ -1,54 +1,91 @@
 //! Verifies a PIN: on the reader's PIN pad if it has one, otherwise with the keyboard.
 //!
-//! `pin_verify [--reference HEX] [--block BYTES] [--keyboard]`
-//!
-//! The reference is that of VERIFY, 80 without this. With a block the PIN is filled with FF, as
-//! PIV and others want it (8). Every wrong PIN uses up a try: this shows how many are left.
+//! Every wrong PIN uses up a try: this shows how many are left.
 
-use std::error::Error;
 use std::io::{self, BufRead, IsTerminal};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use scard::features::{Feature, PinFormat, PinOutcome, PinVerification};
-use scard::{CardFilter, ConnectOptions, Context, Control, Transmit};
+use lexopt::Arg::Long;
+use lexopt::ValueExt;
+use scard::features::{Feature, Pin, PinFormat, PinOutcome, PinVerification};
+use scard::{Command, ConnectOptions, Context, Control, Transmit};
 use zeroize::Zeroizing;
 
-const USAGE: &str = "usage: pin_verify [--reference HEX] [--block BYTES] [--keyboard]";
+use common::{Result, say};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (mut reference, mut block, mut keyboard) = (0x80, 0, false);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--reference" => {
-                reference = u8::from_str_radix(&arguments.next().ok_or(USAGE)?, 16)?;
+mod common;
+
+const USAGE: &str = "\
+usage: pin_verify [OPTION]...
+
+Verifies a PIN: on the reader's PIN pad if it has one, otherwise with the keyboard.
+
+  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
+                   otherwise the first reader that has a card within ten seconds
+  --reference HEX  which PIN, as P2 of VERIFY: 80 by default
+  --block BYTES    fills the PIN up with FF to so many bytes, as PIV (8) and others want it
+  --keyboard       does not use the PIN pad";
+
+/// Which PIN, and how the card wants it.
+struct Request {
+    reference: u8,
+    format: PinFormat,
+    keyboard: bool,
+}
+
+fn main() -> ExitCode {
+    common::run(USAGE, |mut arguments| {
+        let mut reader = None;
+        let mut request = Request {
+            reference: 0x80,
+            format: PinFormat::ascii(),
+            keyboard: false,
+        };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("reader") => reader = Some(arguments.value()?.string()?),
+                Long("reference") => {
+                    let hex = |digits: &str| u8::from_str_radix(digits, 16);
+                    request.reference = arguments.value()?.parse_with(hex)?;
+                }
+                Long("block") => {
+                    request.format = request.format.block_len(arguments.value()?.parse()?);
+                }
+                Long("keyboard") => request.keyboard = true,
+                other => return Err(other.unexpected().into()),
             }
-            "--block" => block = arguments.next().ok_or(USAGE)?.parse()?,
-            "--keyboard" => keyboard = true,
-            _ => return Err(USAGE.into()),
         }
-    }
+        verify(reader, &request)
+    })
+}
+
+fn verify(reader: Option<String>, request: &Request) -> Result<()> {
     let context = Context::establish()?;
-    let found = context.wait_for_card(&CardFilter::new(), Some(Duration::from_secs(10)))?;
-    let mut card = context.connect(found.reader_name(), ConnectOptions::new())?;
-    match tries_left(&mut card.transaction()?, reference)? {
-        PinOutcome::Done => println!("no PIN is needed now"),
-        PinOutcome::Wrong { tries_left } => println!("tries left: {}", in_words(tries_left)),
-        other => println!("tries left: not known ({other})"),
+    let reader = common::reader(&context, reader)?;
+    let mut card = context.connect(&reader, ConnectOptions::new())?;
+    match tries_left(&mut card.transaction()?, request.reference)? {
+        PinOutcome::Done => say!("no PIN is needed now"),
+        PinOutcome::Wrong {
+            tries_left: Some(tries),
+        } => say!("tries left: {tries}"),
+        PinOutcome::Wrong { tries_left: None } => say!("tries left: not known"),
+        other => say!("tries left: not known ({other})"),
     }
     let features = card.features()?;
-    let outcome = if features.has(Feature::VERIFY_PIN_DIRECT) && !keyboard {
-        println!("enter the PIN on the reader");
-        let format = PinFormat::ascii().block_len(block);
-        let request = PinVerification::iso(reference, format).timeout(Duration::from_secs(30));
+    let outcome = if features.has(Feature::VERIFY_PIN_DIRECT) && !request.keyboard {
+        say!("enter the PIN on the reader");
+        let on_pad = PinVerification::iso(request.reference, request.format);
+        let on_pad = on_pad.timeout(Duration::from_secs(30));
         let mut transaction = card.transaction()?;
-        transaction.verify_pin(&features, &request)?.outcome()
+        transaction.verify_pin(&features, &on_pad)?.outcome()
     } else {
         // Asked for before the transaction: other programs do not wait for the user.
-        let command = command(reference, block, &ask()?)?;
-        outcome_of(&mut card.transaction()?, &command)?
+        let command = Command::verify(request.reference, request.format, &ask()?)?;
+        let response = card.transaction()?.exchange(&command)?;
+        PinOutcome::from_card(response.status())
     };
-    println!("{outcome}");
+    say!("{outcome}");
     match outcome {
         PinOutcome::Done => Ok(()),
         _ => Err("not verified".into()),
@@ -56,40 +93,21 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// VERIFY without data asks for the state and uses up no try.
-fn tries_left(card: &mut impl Transmit, reference: u8) -> scard::Result<PinOutcome> {
-    outcome_of(card, &[0x00, 0x20, 0x00, reference])
-}
-
-fn in_words(tries: Option<u8>) -> String {
-    tries.map_or("not known".to_owned(), |tries| tries.to_string())
-}
-
-fn command(reference: u8, block: u8, pin: &str) -> Result<Zeroizing<Vec<u8>>, Box<dyn Error>> {
-    let len = pin.len().max(block.into());
-    if pin.is_empty() || len > 15 || (block > 0 && pin.len() > block.into()) {
-        return Err("a PIN has one to fifteen characters, and fits the block".into());
-    }
-    // As long as it gets from the start: what grows leaves copies behind.
-    let mut command = Zeroizing::new(Vec::with_capacity(5 + len));
-    command.extend([0x00, 0x20, 0x00, reference, len as u8]);
-    command.extend(pin.as_bytes());
-    command.resize(5 + len, 0xFF);
-    Ok(command)
-}
-
-fn outcome_of(card: &mut impl Transmit, command: &[u8]) -> scard::Result<PinOutcome> {
-    let answer = card.transmit(command)?;
-    Ok(scard::features::PinPadAnswer::from_bytes(answer).outcome())
+fn tries_left(card: &mut impl Transmit, reference: u8) -> Result<PinOutcome> {
+    let ask = Command::new(0x00, 0x20, 0x00, reference)?;
+    Ok(PinOutcome::from_card(card.exchange(&ask)?.status()))
 }
 
 /// The PIN, from the terminal without showing it, or from a pipe.
-fn ask() -> io::Result<Zeroizing<String>> {
+fn ask() -> Result<Pin> {
     if io::stdin().is_terminal() {
-        return rpassword::prompt_password("PIN: ").map(Zeroizing::new);
+        // Ctrl-C would end this program before the terminal is as it was.
+        ctrlc::set_handler(|| {})?;
+        return Ok(Pin::new(rpassword::prompt_password("PIN: ")?));
     }
     let mut pin = Zeroizing::new(String::with_capacity(64));
     io::stdin().lock().read_line(&mut pin)?;
     let len = pin.trim_end_matches(['\r', '\n']).len();
     pin.truncate(len);
-    Ok(pin)
+    Ok(Pin::new(std::mem::take(&mut *pin)))
 }

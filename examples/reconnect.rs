@@ -1,49 +1,53 @@
-//! Everything that `reconnect` is for, step by step, on the first reader that gets a
-//! card within ten seconds, or on the reader named on the command line.
+//! Everything that `reconnect` is for, step by step.
 //!
 //! The card is reset several times; nothing is written to it.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
+use lexopt::Arg::Long;
+use lexopt::ValueExt;
 use scard::{
-    Card, CardFilter, ConnectOptions, Context, Disposition, Initialization, Protocol, Protocols,
-    ReaderName, ShareMode,
+    Card, ConnectOptions, Context, Disposition, Initialization, Protocol, Protocols, ShareMode,
 };
 
-/// How long to wait for a card.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+use common::say;
 
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+mod common;
+
+const USAGE: &str = "\
+usage: reconnect [--reader READER]
+
+Shows what each kind of reconnect does to a card and its connections. The card is reset several
+times; nothing is written to it.
+
+  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
+                   otherwise the first reader that has a card within ten seconds";
 
 /// SELECT of an application that most identity cards have (PIV).
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
 
 fn main() -> ExitCode {
-    match tell() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
+    common::run(USAGE, |mut arguments| {
+        let mut reader = None;
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("reader") => reader = Some(arguments.value()?.string()?),
+                other => return Err(other.unexpected().into()),
+            }
         }
-    }
+        show(reader)
+    })
 }
 
-fn tell() -> Result<()> {
+fn show(reader: Option<String>) -> common::Result<()> {
     let context = Context::establish()?;
-    let reader = match std::env::args().nth(1) {
-        Some(name) => ReaderName::new(name)?,
-        None => context
-            .wait_for_card(&CardFilter::new(), PATIENCE)?
-            .reader_name()
-            .clone(),
-    };
+    let reader = common::reader(&context, reader)?;
 
     step("Connect, shared");
     let mut card = context.connect(&reader, ConnectOptions::new())?;
-    println!("reader    {reader}");
-    println!("ATR       {}", card.status()?.atr());
-    println!("protocol  {}", protocol(&card));
+    say!("reader    {reader}");
+    say!("ATR       {}", card.status()?.atr());
+    say!("protocol  {}", protocol(&card));
     select(&mut card);
 
     step("Another program resets the card");
@@ -70,12 +74,12 @@ fn tell() -> Result<()> {
     };
     step("Leave, with a protocol that is not the active one: refused, nothing has changed");
     reconnect(&mut card, wrong, Initialization::Leave);
-    println!("protocol  {}", protocol(&card));
+    say!("protocol  {}", protocol(&card));
     select(&mut card);
 
     step("Reset, with a protocol that the card may not have: it is reset, even if refused");
     reconnect(&mut card, wrong, Initialization::Reset);
-    println!("protocol  {}", protocol(&card));
+    say!("protocol  {}", protocol(&card));
     select(&mut card);
     reconnect(&mut card, Protocols::ANY, Initialization::Unpower);
     select(&mut card);
@@ -83,19 +87,19 @@ fn tell() -> Result<()> {
 
     step("From direct access to the reader to general access to the card");
     let mut direct = context.open_reader(&reader)?;
-    println!("state     {}", direct.status()?.state());
+    say!("state     {}", direct.status()?.state());
     let mut card = direct.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset)?;
-    println!("protocol  {}", protocol(&card));
+    say!("protocol  {}", protocol(&card));
     select(&mut card);
 
     step("Disconnect");
     card.disconnect(Disposition::Leave)?;
-    println!("done");
+    say!("done");
     Ok(())
 }
 
 fn step(title: &str) {
-    println!("\n== {title}");
+    say!("\n== {title}");
 }
 
 fn protocol(card: &Card) -> String {
@@ -105,14 +109,14 @@ fn protocol(card: &Card) -> String {
 
 fn select(card: &mut Card) {
     match card.transmit(SELECT) {
-        Ok(answer) => println!("SELECT    {answer:02X?}"),
-        Err(error) => println!("SELECT    {error}"),
+        Ok(answer) => say!("SELECT    {}", hex::encode_upper(answer)),
+        Err(error) => say!("SELECT    {error}"),
     }
 }
 
 fn reconnect(card: &mut Card, protocols: Protocols, initialization: Initialization) {
     match card.reconnect(ShareMode::Shared, protocols, initialization) {
-        Ok(protocol) => println!("reconnect {protocol}"),
-        Err(error) => println!("reconnect {error}"),
+        Ok(protocol) => say!("reconnect {protocol}"),
+        Err(error) => say!("reconnect {error}"),
     }
 }

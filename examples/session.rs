@@ -1,9 +1,7 @@
 //! A badge reader that works for months: it reads every badge once, goes on after resets by
 //! other programs, removals and restarts of the service, and tells what it does.
 //!
-//! `session [BADGES]`
-//!
-//! With a number, it ends after so many badges. Reset the card with another program, pull it
+//! Reset the card with another program, pull it
 //! out, restart the service: it goes on. Without a reader:
 //!
 //! ```sh
@@ -11,34 +9,65 @@
 //! target/debug/with-virtual-readers -- cargo run --example session -- 1
 //! ```
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use lexopt::Arg::{Long, Value};
+use lexopt::ValueExt;
 use scard::{
-    BoxError, Command, Context, NotThisCard, Recovery, Session, SessionCard, SessionError,
-    SessionEvent, StatusWord,
+    BoxError, CardFilter, Command, Context, NotThisCard, Recovery, Session, SessionCard,
+    SessionError, SessionEvent, StatusWord,
 };
+
+use common::say;
+
+mod common;
+
+const USAGE: &str = "\
+usage: session [--reader READER] [BADGES]
+
+Reads the number of each badge once, whatever happens meanwhile. Ends after so many badges, or
+with Ctrl-C.
+
+  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
+                   otherwise any reader, also one that is attached later";
 
 /// Asks a contactless reader for the number of the badge.
 const GET_UID: &[u8] = &[0xFF, 0xCA, 0x00, 0x00, 0x00];
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let badges: Option<usize> = match std::env::args().nth(1) {
-        Some(badges) => Some(badges.parse()?),
-        None => None,
-    };
+fn main() -> ExitCode {
+    common::run(USAGE, |mut arguments| {
+        let (mut reader, mut badges) = (None, None);
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("reader") => reader = Some(arguments.value()?.string()?),
+                Value(number) if badges.is_none() => badges = Some(number.parse()?),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        read_badges(reader, badges)
+    })
+}
+
+fn read_badges(reader: Option<String>, badges: Option<usize>) -> common::Result<()> {
     let gone = Arc::new(AtomicBool::new(false));
     let badge_left = Arc::clone(&gone);
 
     let context = Context::lazy();
+    let cards = match reader {
+        Some(reader) => CardFilter::new().reader(&context.find_reader(reader)?),
+        None => CardFilter::new(),
+    };
     let mut session = Session::builder(&context)
+        .cards(cards)
         .setup(select)
         .timeout(None)
         .keep_alive(Duration::from_millis(250))
         .on_event(move |event| {
-            println!("  {}", describe(event));
+            say!("  {event}");
             if is_departure(event) {
                 badge_left.store(true, Ordering::Relaxed);
             }
@@ -50,11 +79,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match session.run(|card| card.transmit(GET_UID)) {
             Ok(answer) => {
                 seen += 1;
-                println!("badge {seen}: {}", number(&answer));
+                say!("badge {seen}: {}", number(&answer));
             }
             Err(error @ SessionError::Interrupted { .. }) => {
                 // Gone too soon. The command is not sent again for this badge.
-                println!("please try again: {error:#}");
+                say!("please try again: {error:#}");
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -74,8 +103,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn number(answer: &[u8]) -> String {
     match answer {
-        [number @ .., 0x90, 0x00] => format!("{number:02X?}"),
-        refusal => format!("has no number, answers {refusal:02X?}"),
+        [number @ .., 0x90, 0x00] => hex::encode_upper(number),
+        refusal => format!("has no number, answers {}", hex::encode_upper(refusal)),
     }
 }
 
@@ -94,18 +123,5 @@ fn is_departure(event: &SessionEvent) -> bool {
         SessionEvent::WaitingForCard | SessionEvent::CardLost { .. } => true,
         SessionEvent::Recovering { recovery, .. } => removed(recovery),
         _ => false,
-    }
-}
-
-fn describe(event: &SessionEvent) -> String {
-    match event {
-        SessionEvent::Recovering { error, .. } | SessionEvent::CardLost { error, .. } => {
-            error.to_string()
-        }
-        SessionEvent::Connected {
-            reader_name: reader,
-            ..
-        } => format!("connected to {reader}"),
-        event => format!("{event:?}"),
     }
 }

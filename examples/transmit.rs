@@ -1,19 +1,9 @@
 //! Sends command APDUs given in hex and prints the answers:
 //!
-//! `transmit [--reader READER] [HOW...] 00A4040005A000000308 "00 84 00 00 08"`
+//! `transmit 00A4040005A000000308 "00 84 00 00 08"`
 //!
-//! `transmit [--reader READER] [HOW...] --script FILE`
-//!
-//! READER is a part of a name, a number or `serial:` and a serial number.
-//!
-//! Commands go as they are, unless HOW says that they are to be exchanged: `--exchange` fetches
-//! whole answers and sends long commands as card and reader take them, and `--with OPTION=VALUE`
-//! does so with an option that the card or the reader needs, such as `continuation=oath`,
-//! `continuation=D0:C0` (class and instruction) or `max-answer-data=240`. [`with`] has all of them.
-//!
-//! The commands run in one transaction, on the first reader that gets a card within ten
-//! seconds unless one is named. A script has a command on each line, with the status word
-//! that is expected, in which `x` is any digit; `#` begins a comment:
+//! The commands run in one transaction. A script has a command on each line, with the status
+//! word that is expected, in which `x` is any digit; `#` begins a comment:
 //!
 //! ```text
 //! 00A4040005A000000308 => 9000   # select
@@ -21,90 +11,80 @@
 //! 0020008000                     # any answer will do
 //! ```
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use lexopt::Arg::{Long, Value};
+use lexopt::ValueExt;
 use scard::apdu::{Continuation, ExchangeOptions, Form};
-use scard::{
-    CardFilter, Command, ConnectOptions, Context, Disposition, Response, StatusWord, Transaction,
-};
+use scard::{Command, ConnectOptions, Context, Disposition, Response, StatusWord, Transaction};
 
-/// How long to wait for a card.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+use common::{Result, say, wrong};
 
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+mod common;
 
-const USAGE: &str = "usage: transmit [--reader READER] [--exchange] [--with OPTION=VALUE]... \
-                     HEX-APDU... | --script FILE";
+const USAGE: &str = "\
+usage: transmit [OPTION]... HEX-APDU...
+       transmit [OPTION]... --script FILE
+
+Sends commands, as they are, and prints the answers.
+
+  --reader READER      a part of the reader's name, its number, or `serial:` and its serial number;
+                       otherwise the first reader that has a card within ten seconds
+  --exchange           fetches whole answers, and sends long commands as card and reader take them
+  --with OPTION=VALUE  the same with an option that the card or the reader needs:
+                         continuation=auto|same-class|interindustry|gsm|oath|desfire|never|CLA:INS
+                         max-answer-data=N, max-command-data=N, reader-max-data=N
+                         max-rounds=N, max-size=N
+                         allow-less, any-instruction, chaining, data-of-warnings, envelope,
+                         envelope-end, extended-length: yes or no";
 
 /// A command, the status word that is expected, and where both are from.
 type Line = (Vec<u8>, Option<String>, String);
 
 fn main() -> ExitCode {
-    match transmit() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
+    common::run(USAGE, |mut arguments| {
+        let (mut reader, mut exchange) = (None, None);
+        let mut lines = Vec::new();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("reader") => reader = Some(arguments.value()?.string()?),
+                Long("exchange") => exchange = exchange.or(Some(ExchangeOptions::new())),
+                Long("with") => {
+                    let option = arguments.value()?.string()?;
+                    exchange = Some(with(exchange.unwrap_or_default(), &option)?);
+                }
+                Long("script") => lines.append(&mut read_script(arguments.value()?.into())?),
+                Value(command) => {
+                    let command = command.string()?;
+                    lines.extend(read(&command, format!("\"{command}\"")).map_err(wrong)?);
+                }
+                other => return Err(other.unexpected().into()),
+            }
         }
-    }
+        match lines.is_empty() {
+            true => Err(wrong("there is no command")),
+            false => transmit(reader, &lines, exchange.as_ref()),
+        }
+    })
 }
 
-fn transmit() -> Result<()> {
-    let mut arguments = std::env::args().skip(1).peekable();
-    let mut reader = None;
-    if arguments.next_if_eq("--reader").is_some() {
-        reader = Some(arguments.next().ok_or(USAGE)?);
-    }
-    let mut exchange = None;
-    loop {
-        if arguments.next_if_eq("--exchange").is_some() {
-            exchange = exchange.or(Some(ExchangeOptions::new()));
-        } else if arguments.next_if_eq("--with").is_some() {
-            let option = arguments.next().ok_or(USAGE)?;
-            exchange = Some(with(exchange.unwrap_or_default(), &option)?);
-        } else {
-            break;
-        }
-    }
-    let texts: Vec<(String, String)> = if arguments.next_if_eq("--script").is_some() {
-        let file = arguments.next().ok_or(USAGE)?;
-        let script = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
-        let lines = script.lines().zip(1..);
-        let place = |number| format!("{file}, line {number}");
-        lines
-            .map(|(line, number)| (line.into(), place(number)))
-            .collect()
-    } else {
-        arguments
-            .map(|it| (it.clone(), format!("{it:?}")))
-            .collect()
-    };
-    let lines = texts
-        .into_iter()
-        .filter_map(|(text, place)| read(&text, place).transpose());
-    let lines: Vec<Line> = lines.collect::<Result<_>>()?;
-    if lines.is_empty() {
-        return Err(USAGE.into());
-    }
-
+fn transmit(
+    reader: Option<String>,
+    lines: &[Line],
+    exchange: Option<&ExchangeOptions>,
+) -> Result<()> {
     let context = Context::establish()?;
-    let reader = match reader {
-        Some(reader) => context.find_reader(reader)?,
-        None => context
-            .wait_for_card(&CardFilter::new(), PATIENCE)?
-            .reader_name()
-            .clone(),
-    };
+    let reader = common::reader(&context, reader)?;
     let mut card = context.connect(&reader, ConnectOptions::new())?;
     let mut transaction = card.transaction()?;
-    for (command, expected, place) in &lines {
-        println!("> {}", hex::encode_upper(command));
-        let response = send(&mut transaction, command, exchange.as_ref())?;
+    for (command, expected, place) in lines {
+        say!("> {}", hex::encode_upper(command));
+        let response = send(&mut transaction, command, exchange)?;
         let status = response.status();
-        println!("< {} [{status:04X}]", hex::encode_upper(response.data()));
+        say!("< {} [{status:04X}]", hex::encode_upper(response.data()));
         if let Some(asked_for) = response.asked_for() {
-            println!("# {asked_for} bytes were asked for, there may be more");
+            say!("# {asked_for} bytes were asked for, there may be more");
         }
         if let Some(expected) = expected.as_deref().filter(|it| !fits(status, it)) {
             return Err(format!("{place}: {expected} was expected, not {status}").into());
@@ -133,8 +113,8 @@ fn send(
 
 /// The options with another one, given as `NAME=VALUE`.
 fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
-    let (name, value) = option.split_once('=').ok_or(USAGE)?;
-    let unknown = || format!("{option}: there is no such option or value");
+    let unknown = || wrong(format!("there is no option or value \"{option}\""));
+    let (name, value) = option.split_once('=').ok_or_else(unknown)?;
     let yes = || match value {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -172,12 +152,23 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
         "max-rounds" => options.max_rounds(number()?),
         "max-size" => options.max_size(value.parse().map_err(|_| unknown())?),
         "reader-max-data" => options.reader_max_data(number()?),
-        _ => return Err(unknown().into()),
+        _ => return Err(unknown()),
     })
 }
 
+fn read_script(file: PathBuf) -> Result<Vec<Line>> {
+    let name = file.display();
+    let script = std::fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
+    let lines = script.lines().zip(1..);
+    let lines = lines.filter_map(|(line, number)| {
+        let place = format!("{name}, line {number}");
+        read(line, place).transpose()
+    });
+    Ok(lines.collect::<Result<_, String>>()?)
+}
+
 /// A line of a script; none if there is only a comment.
-fn read(line: &str, place: String) -> Result<Option<Line>> {
+fn read(line: &str, place: String) -> Result<Option<Line>, String> {
     let code = line.split('#').next().unwrap_or_default().trim();
     if code.is_empty() {
         return Ok(None);
@@ -189,7 +180,7 @@ fn read(line: &str, place: String) -> Result<Option<Line>> {
     let digit = |it: char| it == 'x' || it.is_ascii_hexdigit();
     let is_wrong = |it: &&String| it.len() != 4 || !it.chars().all(digit);
     if let Some(status) = status.iter().find(is_wrong) {
-        return Err(format!("{place}: {status:?} is no status word").into());
+        return Err(format!("{place}: \"{status}\" is not a status word"));
     }
     let digits: String = command.trim().split([' ', ':']).collect();
     let command = hex::decode(&digits).map_err(|error| format!("{place}: {error}"))?;

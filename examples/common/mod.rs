@@ -1,15 +1,22 @@
-//! What an example is as a program: arguments, output, exit codes. What it does is in its own file.
+//! What the examples have in common as programs: arguments, output, exit codes. What they do with
+//! cards is in their own files.
+#![allow(dead_code, unused_macros, reason = "no example needs all of it")]
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::{self, ExitCode, Termination};
+use std::time::Duration;
 
 use lexopt::Parser;
+use scard::{CardFilter, Context, ReaderName};
 
 pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// Runs a program. An error goes to standard error, with what helps, and ends it with 1; wrong
-/// arguments, which are a [`lexopt::Error`], with 2. `--help` prints the usage.
+/// How long to wait for a card.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+
+/// Runs a program and returns its exit code: 1 for an error, which goes to standard error with
+/// what helps, and 2 for wrong arguments, which are a [`lexopt::Error`]. `--help` prints the usage.
 pub(crate) fn run<T: Termination>(
     usage: &str,
     program: impl FnOnce(Parser) -> Result<T>,
@@ -20,14 +27,14 @@ pub(crate) fn run<T: Termination>(
         options.any(|it| it == "--help" || it == "-h")
     });
     if asks_for_help {
-        say(format_args!("{usage}"));
+        print(format_args!("{usage}"));
         return ExitCode::SUCCESS;
     }
     let error = match program(arguments) {
         Ok(done) => return done.report(),
         Err(error) => error,
     };
-    // Nobody may read this, either.
+    // Nobody may read this either.
     let mut out = io::stderr().lock();
     let _ = writeln!(out, "{error:#}");
     if error.is::<lexopt::Error>() {
@@ -40,8 +47,8 @@ pub(crate) fn run<T: Termination>(
     ExitCode::FAILURE
 }
 
-/// Prints a line. If nobody reads it any more, as in `list | head -1`, the program is done.
-fn say(line: fmt::Arguments<'_>) {
+/// Prints a line. Ends the program quietly if nobody reads any more, as in `list | head -1`.
+pub(crate) fn print(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout().lock(), "{line}") {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(0),
@@ -50,4 +57,26 @@ fn say(line: fmt::Arguments<'_>) {
             process::exit(1);
         }
     }
+}
+
+/// `println!` for a pipe that may be closed.
+macro_rules! say {
+    ($($arguments:tt)*) => { $crate::common::print(format_args!($($arguments)*)) };
+}
+#[allow(unused_imports, reason = "no example needs all of it")]
+pub(crate) use say;
+
+/// The reader that was asked for: by a part of its name, its number, or `serial:` and its serial
+/// number. Otherwise the first one with a card, which is waited for.
+pub(crate) fn reader(context: &Context, wanted: Option<String>) -> Result<ReaderName> {
+    if let Some(wanted) = wanted {
+        return Ok(context.find_reader(wanted)?);
+    }
+    let found = context.wait_for_card(&CardFilter::new(), PATIENCE)?;
+    Ok(found.reader_name().clone())
+}
+
+/// The error of an argument whose value is not one of those that it can have.
+pub(crate) fn wrong(message: impl fmt::Display) -> Box<dyn std::error::Error> {
+    lexopt::Error::Custom(message.to_string().into()).into()
 }

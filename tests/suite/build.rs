@@ -15,6 +15,17 @@ pub(crate) fn example(name: &str) -> PathBuf {
     program
 }
 
+/// The names of all examples that are built.
+pub(crate) fn names() -> Vec<String> {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let files = std::fs::read_dir(sources).unwrap();
+    let files = files.map(|it| it.unwrap().path()).filter(|it| it.is_file());
+    let names = files.map(|it| it.file_stem().unwrap().to_str().unwrap().to_owned());
+    names
+        .filter(|it| cfg!(feature = "async") || it != "async")
+        .collect()
+}
+
 /// Builds all examples, once per process, and returns their directory.
 pub(crate) fn examples() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();

@@ -10,7 +10,8 @@ use scard_testkit::{Driver, IsoCard, Sandbox, VirtualCard};
 
 use crate::build::example;
 use crate::support::mifare::Mifare;
-use crate::support::{SOON, reconnect};
+use crate::support::terminal::Terminal;
+use crate::support::{SOON, reconnect, wait_until};
 
 /// Builds the examples first, which may take longer than an isolated test may.
 #[track_caller]
@@ -58,7 +59,7 @@ fn reconnect_tells_its_story() {
                 "step {step} lacks {text:?}\n{story}"
             );
         };
-        let works = "90, 00]";
+        let works = "9000\n";
         let reset = "failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)";
         let mismatch = "(SCARD_E_PROTO_MISMATCH, 0x8010000F)";
         has(0, works);
@@ -129,9 +130,10 @@ fn transmit_sends_hex_and_prints_hex() {
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(message.contains("SCARD_E_NO_SMARTCARD"), "{message}");
 
-        for wrong in [&["0G"][..], &["000"], &[], &["--reader"]] {
-            assert!(
-                !run(&sandbox, "transmit", wrong).status.success(),
+        for wrong in [&["0G"][..], &["000"], &[], &["--reader"], &["--with", "x"]] {
+            assert_eq!(
+                run(&sandbox, "transmit", wrong).status.code(),
+                Some(2),
                 "{wrong:?}"
             );
         }
@@ -170,7 +172,8 @@ fn atr_explains_hex_and_the_cards_in_the_readers() {
         assert!(lines.iter().any(|it| it.trim() == card), "{printed}");
 
         for wrong in [&["3"][..], &["3B0G"], &[""]] {
-            assert!(!run(&sandbox, "atr", wrong).status.success(), "{wrong:?}");
+            let code = run(&sandbox, "atr", wrong).status.code();
+            assert_eq!(code, Some(2), "{wrong:?}");
         }
     });
 }
@@ -208,9 +211,12 @@ fn transmit_runs_scripts_and_says_what_was_not_expected() {
                 ", line 1: 61xx was expected, not wrong length (6700)",
             ),
             ("\n00840 => 9000", ", line 2: Odd number of digits"),
-            ("00840000 => 90", ", line 1: \"90\" is no status word"),
-            ("00840000 => 90g0", ", line 1: \"90g0\" is no status word"),
-            ("# nothing", "usage: "),
+            ("00840000 => 90", ", line 1: \"90\" is not a status word"),
+            (
+                "00840000 => 90g0",
+                ", line 1: \"90g0\" is not a status word",
+            ),
+            ("# nothing", "there is no command\n\nusage: "),
         ] {
             let output = run_script(script);
             assert!(!output.status.success(), "{script}");
@@ -301,7 +307,7 @@ fn session_reads_badges_whatever_happens() {
             .connect(&name, scard::ConnectOptions::new())
             .unwrap();
         reconnect(&mut other, scard::Initialization::Reset).unwrap();
-        expect(&lines, "Reconnected");
+        expect(&lines, "reconnected");
         drop(other);
         sandbox.restart().unwrap();
         expect(&lines, "connected to");
@@ -315,7 +321,7 @@ fn session_reads_badges_whatever_happens() {
         assert_eq!(read(&badge), 1);
 
         slot.remove().unwrap();
-        expect(&lines, "WaitingForCard");
+        expect(&lines, "waiting for a card");
         slot.insert(&badge).unwrap();
         expect(&lines, "badge 2");
         slot.remove().unwrap();
@@ -334,7 +340,7 @@ fn session_leaves_a_card_that_refuses_alone() {
         let refuse = |_: &[u8]| scard_testkit::Reply::Answer(vec![0x6A, 0x82]);
         let refusing = slot.insert(VirtualCard::new(refuse)).unwrap();
         let (mut program, lines) = start(&sandbox, "session", &["1"]);
-        expect(&lines, "CardSkipped");
+        expect(&lines, "card skipped");
         slot.remove().unwrap();
         slot.insert(VirtualCard::iso()).unwrap();
         expect(&lines, "badge 1");
@@ -486,6 +492,87 @@ fn pin_verify_asks_at_the_keyboard_and_shows_no_pin() {
         }
         // Only the question for the tries that are left.
         assert_eq!(card.log().len(), before + 2);
+    });
+}
+
+/// Ctrl-C while the terminal does not show what is typed.
+#[test]
+fn pin_verify_leaves_the_terminal_as_it_was() {
+    isolated(|| {
+        let sandbox = sandbox();
+        let terminal = Terminal::open();
+        let mut command = sandbox.command(example("pin_verify"));
+        let mut program = terminal.spawn(command.args(["--reference", "01"]));
+        wait_until("the terminal to hide the PIN", || !terminal.shows_input());
+        terminal.type_in(b"12\x03");
+        assert!(!program.wait().unwrap().success());
+        assert!(terminal.shows_input());
+        let card = sandbox.reader(0).card().unwrap();
+        let verify = |it: &scard_testkit::Exchange| it.command.len() > 5 && it.command[1] == 0x20;
+        assert!(!card.log().iter().any(verify));
+    });
+}
+
+#[test]
+fn all_say_what_they_take() {
+    isolated(|| {
+        let sandbox = sandbox();
+        for name in crate::build::names() {
+            let help = run(&sandbox, &name, &["--help"]);
+            let usage = stdout(&help);
+            assert!(usage.starts_with(&format!("usage: {name}")), "{usage}");
+            assert!(usage.lines().all(|line| line.len() <= 100), "{usage}");
+            let wrong = run(&sandbox, &name, &["--nonsense"]);
+            assert_eq!(wrong.status.code(), Some(2), "{name}");
+            assert_eq!(wrong.stdout, b"", "{name}");
+            let said = String::from_utf8_lossy(&wrong.stderr);
+            assert!(said.contains("--nonsense"), "{said}");
+            assert!(said.ends_with(&usage), "{said}");
+            // The same reader argument in all of those that use one.
+            if usage.contains("--reader") {
+                let unknown = run(&sandbox, &name, &["--reader", "nowhere", "00"]);
+                assert!(!unknown.status.success(), "{name}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_pipe_that_is_closed_ends_them_quietly() {
+    isolated(|| {
+        let sandbox = sandbox();
+        for (name, arguments) in [
+            ("list", &[][..]),
+            ("reconnect", &[]),
+            ("transmit", &["00840000"]),
+            ("atr", &["3B00"]),
+            ("monitor", &[]),
+            ("session", &[]),
+            ("contactless_uid", &[]),
+        ] {
+            let mut command = sandbox.command(example(name));
+            command.args(arguments).stdout(Stdio::piped());
+            let mut program = command.stderr(Stdio::piped()).spawn().unwrap();
+            drop(program.stdout.take());
+            let output = program.wait_with_output().unwrap();
+            assert!(output.status.success(), "{name}: {output:?}");
+            assert_eq!(output.stderr, b"", "{name}");
+        }
+    });
+}
+
+#[test]
+fn an_error_says_what_helps() {
+    isolated(|| {
+        let sandbox = sandbox();
+        sandbox.kill().unwrap();
+        for name in ["list", "transmit", "pin_verify"] {
+            let output = run(&sandbox, name, &["00"][..usize::from(name == "transmit")]);
+            assert_eq!(output.status.code(), Some(1));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(said.lines().count(), 2, "{said}");
+            assert!(!said.contains("Error {"), "{said}");
+        }
     });
 }
 

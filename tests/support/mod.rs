@@ -11,6 +11,8 @@ pub mod mifare;
 pub mod pin_pad;
 pub mod random;
 pub mod session;
+#[cfg(target_os = "linux")]
+pub mod terminal;
 pub mod usage;
 
 use std::sync::mpsc::{self, Receiver};
