@@ -71,7 +71,11 @@ fn a_card_without_power_gets_it_back_by_a_reset_and_not_by_leave() {
         let is_off = |stats: &scard_testkit::CardStats| stats.power_offs >= stats.power_ons;
         // Nobody uses the card, so the daemon takes its power.
         fixture.card.wait_until(SOON, is_off).unwrap();
-        let direct = fixture.context.open_reader(&fixture.reader).unwrap();
+        let mut direct = fixture.context.open_reader(&fixture.reader).unwrap();
+        // The last thing that it notes.
+        wait_until("the daemon to forget the protocol", || {
+            direct.status().unwrap().protocol().is_none()
+        });
         let mut card = direct
             .into_card(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
             .unwrap();
