@@ -27,7 +27,8 @@
 //! New to smart cards? [PC/SC in ten minutes](guide::pcsc). In a hurry? The
 //! [cookbook](guide::cookbook). Coming from [the `pcsc` crate](guide::from_pcsc_crate), from
 //! [pyscard](guide::from_pyscard), from [Java or .NET](guide::from_others)? And what
-//! [reconnect](guide::reconnect) really does, and [how connections end](guide::endings).
+//! [reconnect](guide::reconnect) really does, and [how connections end](guide::endings). Before
+//! you ship: [deployment](guide::deployment), from polkit to Flatpak.
 //!
 //! # The parts
 //!

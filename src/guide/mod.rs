@@ -4,6 +4,7 @@
 //! - [`reconnect`]: the states of a connection, and how to get from one to the other.
 //! - [`endings`]: what ends a transaction or a connection, and what becomes of the card.
 //! - [`cookbook`]: short programs for what is needed often.
+//! - [`deployment`]: permissions, containers, limits, and other programs that use the cards.
 //! - [`from_pcsc_crate`]: from the `pcsc` crate, item by item.
 //! - [`from_pyscard`]: from Python's pyscard, call by call.
 //! - [`from_others`]: from Java's `javax.smartcardio` and .NET's PCSC-sharp.
@@ -11,6 +12,13 @@
 pub mod cookbook {
     #![doc = include_str!("cookbook.md")]
     #![cfg_attr(feature = "async", doc = include_str!("cookbook_async.md"))]
+
+    #[cfg(doc)]
+    use crate::*;
+}
+
+pub mod deployment {
+    #![doc = include_str!("deployment.md")]
 
     #[cfg(doc)]
     use crate::*;
