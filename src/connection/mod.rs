@@ -192,6 +192,7 @@ impl Connection {
     }
 
     /// Whether its calls end by themselves.
+    #[inline]
     pub(crate) fn ends_calls(&mut self) -> bool {
         self.context.handle().ends_calls()
     }
@@ -306,8 +307,23 @@ impl Connection {
 
     /// Sends a command and gives the answer. For a connection that is ready, if nobody is to
     /// be told.
-    #[inline]
+    // Always, because the compiler counts what is rare, too.
+    #[inline(always)]
     pub(crate) fn send(&mut self, command: &[u8]) -> Result<&[u8]> {
+        // Apart: the compiler then keeps the result of the other in registers.
+        if self.ends_calls() {
+            return self.send_over_socket(command);
+        }
+        self.send_anyhow(command)
+    }
+
+    #[inline(never)]
+    fn send_over_socket(&mut self, command: &[u8]) -> Result<&[u8]> {
+        self.send_anyhow(command)
+    }
+
+    #[inline(always)]
+    fn send_anyhow(&mut self, command: &[u8]) -> Result<&[u8]> {
         let (context, received) = (self.context.handle(), self.received.0.as_mut_slice());
         match service::transmit(context, self.handle, self.protocol, command, received) {
             Ok(len) => Ok(received.get(..len).unwrap_or_default()),
