@@ -55,16 +55,17 @@ impl Ladder {
     /// How often each of them is tried.
     const ROUNDS: usize = 2;
 
-    /// What to try next; nothing after that. Without a connection there is nothing to reset.
+    /// What to try next; nothing after that. Without a connection there is nothing to reset, and
+    /// each rung is a new one, which powers the card up.
     pub(super) fn next(&mut self, is_connected: bool) -> Option<Action> {
-        let rungs = Ladder::RUNGS.iter().cycle().enumerate();
-        let mut left = rungs
-            .take(Ladder::RUNGS.len() * Ladder::ROUNDS)
-            .skip(self.climbed);
-        let (number, action) =
-            left.find(|(_, action)| is_connected || **action == Action::ConnectAgain)?;
-        self.climbed = number + 1;
-        Some(*action)
+        let rungs = Ladder::RUNGS.iter().cycle();
+        let mut rungs = rungs.take(Ladder::RUNGS.len() * Ladder::ROUNDS);
+        let action = rungs.nth(self.climbed)?;
+        self.climbed += 1;
+        Some(match is_connected {
+            true => *action,
+            false => Action::ConnectAgain,
+        })
     }
 
     /// Begins anew after a card has gone.
@@ -460,6 +461,17 @@ mod tests {
         assert!(!is_recovered_from_later(&late));
         let wrong = Error::new(Operation::Transmit, ReturnCode::E_INVALID_PARAMETER);
         assert!(!is_recovered_from_later(&wrong));
+    }
+
+    #[test]
+    fn as_much_is_tried_without_a_connection_as_with_one() {
+        let climb = |is_connected| {
+            let mut ladder = Ladder::default();
+            std::iter::from_fn(|| ladder.next(is_connected)).collect::<Vec<_>>()
+        };
+        let connected = climb(true);
+        assert_eq!(connected[..3], Ladder::RUNGS);
+        assert_eq!(climb(false), vec![Action::ConnectAgain; connected.len()]);
     }
 
     #[test]
