@@ -3,12 +3,14 @@
 use super::table::{c_name, code_table};
 
 code_table! {
-    /// A status code of Windows' cryptography as a program meets it that uses the keys and
-    /// certificates of a smart card: `NTE_…` of key storage and of the card's minidriver,
-    /// `CRYPT_E_…` of certificate stores and revocation, `CERT_E_…` of certificate chains.
+    /// A status code of Windows' cryptography, for programs that use a card's keys and
+    /// certificates.
     ///
-    /// A status is an `HRESULT`; all of these are errors. Of `CRYPT_E_…`, which are also about
-    /// messages and encodings, the table has those of certificates.
+    /// `NTE_…` are from key storage and the card's minidriver, `CRYPT_E_…` from certificate stores
+    /// and revocation checks, `CERT_E_…` from certificate chains.
+    ///
+    /// A status is an `HRESULT`; all of these are errors. Of the `CRYPT_E_…` codes, the table has
+    /// those about certificates, but not those about messages and encodings.
     ///
     /// ```
     /// use scard::Severity;
@@ -69,7 +71,7 @@ code_table! {
     NTE_UI_REQUIRED = 0x8009_002E, "the user has to be asked to go on";
     NTE_HMAC_NOT_SUPPORTED = 0x8009_002F, "the provider does not support HMAC";
     NTE_DEVICE_NOT_READY = 0x8009_0030, "the card or the device is not ready";
-    NTE_AUTHENTICATION_IGNORED = 0x8009_0031, "the device did not look at the authentication";
+    NTE_AUTHENTICATION_IGNORED = 0x8009_0031, "the device ignored the authentication";
     NTE_VALIDATION_FAILED = 0x8009_0032, "the key did not pass its validation";
     NTE_INCORRECT_PASSWORD = 0x8009_0033, "the password or PIN is wrong";
     NTE_ENCRYPTION_FAILURE = 0x8009_0034, "the data could not be encrypted";

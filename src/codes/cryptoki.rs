@@ -3,10 +3,11 @@
 use super::table::{c_name, code_table};
 
 code_table! {
-    /// A return value of PKCS #11, also called Cryptoki: what a module that makes a smart
-    /// card usable for programs such as browsers answers.
+    /// A return value of PKCS #11, also called Cryptoki.
     ///
-    /// Numbers from [`VENDOR_DEFINED`](CryptokiRv::VENDOR_DEFINED) on are the vendors' own.
+    /// PKCS #11 modules make smart cards available to programs such as browsers.
+    ///
+    /// Numbers from [`VENDOR_DEFINED`](CryptokiRv::VENDOR_DEFINED) upwards are vendor-defined.
     ///
     /// ```
     /// use scard::codes::CryptokiRv;
@@ -18,9 +19,9 @@ code_table! {
     ///
     /// # Misspelt names
     ///
-    /// Two names are in use that the standard does not have: `CKR_OPERATION_NOT_INITIALED`
-    /// for `CKR_OPERATION_NOT_INITIALIZED` and `CKR_ARGUMENT_BAD` for `CKR_ARGUMENTS_BAD`.
-    /// They are understood and never printed.
+    /// Two names are in use that are not in the standard: `CKR_OPERATION_NOT_INITIALED` for
+    /// `CKR_OPERATION_NOT_INITIALIZED` and `CKR_ARGUMENT_BAD` for `CKR_ARGUMENTS_BAD`. They are
+    /// read, but never printed.
     ///
     /// ```
     /// # use scard::codes::CryptokiRv;
@@ -34,7 +35,7 @@ code_table! {
     HOST_MEMORY = 0x0000_0002 as "CKR_HOST_MEMORY", "the computer does not have enough memory";
     SLOT_ID_INVALID = 0x0000_0003 as "CKR_SLOT_ID_INVALID", "there is no slot with this number";
     GENERAL_ERROR = 0x0000_0005 as "CKR_GENERAL_ERROR", "the library is in a state from which it cannot recover";
-    FUNCTION_FAILED = 0x0000_0006 as "CKR_FUNCTION_FAILED", "the function could not be done, for a reason that has no code of its own";
+    FUNCTION_FAILED = 0x0000_0006 as "CKR_FUNCTION_FAILED", "the function failed for a reason that has no code of its own";
     ARGUMENTS_BAD = 0x0000_0007 as "CKR_ARGUMENTS_BAD" also "CKR_ARGUMENT_BAD", "an argument is not acceptable";
     NO_EVENT = 0x0000_0008 as "CKR_NO_EVENT", "no slot has changed";
     NEED_TO_CREATE_THREADS = 0x0000_0009 as "CKR_NEED_TO_CREATE_THREADS", "the library needs threads of its own and was told not to make any";
@@ -126,12 +127,12 @@ code_table! {
     FUNCTION_REJECTED = 0x0000_0200 as "CKR_FUNCTION_REJECTED", "the user or a policy refused the operation";
     TOKEN_RESOURCE_EXCEEDED = 0x0000_0201 as "CKR_TOKEN_RESOURCE_EXCEEDED", "the token has run out of a resource";
     OPERATION_CANCEL_FAILED = 0x0000_0202 as "CKR_OPERATION_CANCEL_FAILED", "the operation could not be cancelled";
-    KEY_EXHAUSTED = 0x0000_0203 as "CKR_KEY_EXHAUSTED", "the key may not be used any more";
-    PENDING = 0x0000_0204 as "CKR_PENDING", "the operation still runs";
+    KEY_EXHAUSTED = 0x0000_0203 as "CKR_KEY_EXHAUSTED", "the key may no longer be used";
+    PENDING = 0x0000_0204 as "CKR_PENDING", "the operation is still running";
     SESSION_ASYNC_NOT_SUPPORTED = 0x0000_0205 as "CKR_SESSION_ASYNC_NOT_SUPPORTED", "asynchronous sessions are not supported";
     SEED_RANDOM_REQUIRED = 0x0000_0206 as "CKR_SEED_RANDOM_REQUIRED", "the random generator has to be seeded first";
     OPERATION_NOT_VALIDATED = 0x0000_0207 as "CKR_OPERATION_NOT_VALIDATED", "the operation is not one that the token is certified for";
     TOKEN_NOT_INITIALIZED = 0x0000_0208 as "CKR_TOKEN_NOT_INITIALIZED", "the token was not initialized yet";
     PARAMETER_SET_NOT_SUPPORTED = 0x0000_0209 as "CKR_PARAMETER_SET_NOT_SUPPORTED", "the token does not support the parameter set";
-    VENDOR_DEFINED = 0x8000_0000 as "CKR_VENDOR_DEFINED", "an error of the vendor's own, the first of the numbers kept for them";
+    VENDOR_DEFINED = 0x8000_0000 as "CKR_VENDOR_DEFINED", "a vendor-defined error, the first of the numbers reserved for them";
 }

@@ -3,11 +3,12 @@
 use super::table::{c_name, code_table};
 
 code_table! {
-    /// A status code of SSPI, the interface of the Windows security packages: what a logon
-    /// with a smart card ends with.
+    /// A status code of SSPI, the interface of the Windows security packages.
     ///
-    /// A status is an `HRESULT`: errors (`SEC_E_…`) have the highest bit set, information
-    /// (`SEC_I_…`) has not.
+    /// Smart-card logon returns these.
+    ///
+    /// A status is an `HRESULT`: the highest bit is set in errors (`SEC_E_…`) and clear in
+    /// information (`SEC_I_…`).
     ///
     /// ```
     /// use scard::Severity;
@@ -19,7 +20,7 @@ code_table! {
     /// assert_eq!(status.severity(), Some(Severity::Error));
     /// assert_eq!(SspiStatus::I_CONTINUE_NEEDED.severity(), Some(Severity::Information));
     ///
-    /// // Two names of one number.
+    /// // Two names for one number.
     /// assert_eq!(SspiStatus::from_name("SEC_E_NOT_SUPPORTED"), Some(SspiStatus::E_UNSUPPORTED_FUNCTION));
     /// ```
     pub struct SspiStatus;

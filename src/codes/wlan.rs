@@ -3,9 +3,10 @@
 use super::table::{c_name, code_table};
 
 code_table! {
-    /// The reason why Windows could not connect to a wireless network. Those that start with
-    /// `ONEX_` are from 802.1X, which authenticates with a certificate that can be on a
-    /// smart card.
+    /// The reason why Windows could not connect to a wireless network.
+    ///
+    /// Reasons that start with `ONEX_` are from 802.1X, which can authenticate with a certificate
+    /// on a smart card.
     ///
     /// ```
     /// use scard::codes::WlanReason;
@@ -17,8 +18,8 @@ code_table! {
     ///
     /// # One number, two names
     ///
-    /// 0x00048016 was `WLAN_REASON_CODE_MSMSEC_SECURITY_UI_FAILURE` in the first headers of
-    /// Windows Vista. Later ones, and so [`name`](WlanReason::name), give it to
+    /// 0x00048016 was `WLAN_REASON_CODE_MSMSEC_SECURITY_UI_FAILURE` in the first headers of Windows
+    /// Vista. In later headers, and in [`name`](WlanReason::name), it is
     /// `WLAN_REASON_CODE_MSMSEC_M3_TOO_MANY_RSNIE`. Both names are read, and
     /// [`lookup()`](super::lookup()) finds both meanings.
     pub struct WlanReason;
@@ -77,7 +78,7 @@ code_table! {
     MSMSEC_PROFILE_TOO_MANY_AUTH_CIPHER_SPECIFIED = 0x0004_0006 as "WLAN_REASON_CODE_MSMSEC_PROFILE_TOO_MANY_AUTH_CIPHER_SPECIFIED", "the profile names too many pairs of authentication and cipher";
     MSMSEC_PROFILE_DUPLICATE_AUTH_CIPHER = 0x0004_0007 as "WLAN_REASON_CODE_MSMSEC_PROFILE_DUPLICATE_AUTH_CIPHER", "the profile names a pair of authentication and cipher twice";
     MSMSEC_PROFILE_RAWDATA_INVALID = 0x0004_0008 as "WLAN_REASON_CODE_MSMSEC_PROFILE_RAWDATA_INVALID", "the profile's raw data is not valid";
-    MSMSEC_PROFILE_INVALID_AUTH_CIPHER = 0x0004_0009 as "WLAN_REASON_CODE_MSMSEC_PROFILE_INVALID_AUTH_CIPHER", "the profile's authentication does not go with its cipher";
+    MSMSEC_PROFILE_INVALID_AUTH_CIPHER = 0x0004_0009 as "WLAN_REASON_CODE_MSMSEC_PROFILE_INVALID_AUTH_CIPHER", "the profile's authentication does not match its cipher";
     MSMSEC_PROFILE_ONEX_DISABLED = 0x0004_000A as "WLAN_REASON_CODE_MSMSEC_PROFILE_ONEX_DISABLED", "the profile switches 802.1X off where it is needed";
     MSMSEC_PROFILE_ONEX_ENABLED = 0x0004_000B as "WLAN_REASON_CODE_MSMSEC_PROFILE_ONEX_ENABLED", "the profile switches 802.1X on where it cannot be used";
     MSMSEC_PROFILE_INVALID_PMKCACHE_MODE = 0x0004_000C as "WLAN_REASON_CODE_MSMSEC_PROFILE_INVALID_PMKCACHE_MODE", "the profile's mode for the cache of master keys is not valid";
@@ -127,7 +128,7 @@ code_table! {
     MSMSEC_DOWNGRADE_DETECTED = 0x0004_8013 as "WLAN_REASON_CODE_MSMSEC_DOWNGRADE_DETECTED", "somebody may be forcing weaker security";
     MSMSEC_PSK_MISMATCH_SUSPECTED = 0x0004_8014 as "WLAN_REASON_CODE_MSMSEC_PSK_MISMATCH_SUSPECTED", "the pre-shared key seems to be wrong";
     MSMSEC_FORCED_FAILURE = 0x0004_8015 as "WLAN_REASON_CODE_MSMSEC_FORCED_FAILURE", "the connection was broken off because the way it was made is not secure";
-    /// In the first headers of Windows Vista the number had another name: see the type.
+    /// The first headers of Windows Vista had another name for this number: see the type.
     #[doc(alias = "WLAN_REASON_CODE_MSMSEC_SECURITY_UI_FAILURE")]
     MSMSEC_M3_TOO_MANY_RSNIE = 0x0004_8016 as "WLAN_REASON_CODE_MSMSEC_M3_TOO_MANY_RSNIE", "message 3 of the 4-way handshake has too many security elements";
     MSMSEC_M2_MISSING_KEY_DATA = 0x0004_8017 as "WLAN_REASON_CODE_MSMSEC_M2_MISSING_KEY_DATA", "message 2 of the 4-way handshake lacks key data";
