@@ -1,4 +1,4 @@
-//! A connected card whose calls are futures.
+//! Connected cards whose calls are futures.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ use crate::values::{
     ReaderName, ShareMode,
 };
 
-/// A [`Card`] whose calls are futures. Needs the feature `async`.
+/// A [`Card`] whose calls are futures. Requires the feature `async`.
 ///
-/// Works with every executor and needs none: the calls run on a thread that the card keeps
-/// for them. The thread of the executor never waits, not even when this is dropped.
+/// Works with every executor, or without one: the calls run on the card's own thread. The
+/// executor's thread is never blocked, not even when the card is dropped.
 ///
 /// ```no_run
 /// # async fn demo() -> scard::Result<()> {
@@ -41,28 +41,27 @@ use crate::values::{
 /// # Dropping a future
 ///
 /// A PC/SC call cannot be interrupted. Dropping the future of a call, as `select!` and the
-/// time-outs of executors do, is to leave it, with the guarantees that a passed
-/// [time-out](Card::set_timeout) has:
+/// time-outs of executors do, abandons the call, with the guarantees of a
+/// [time-out](Card::set_timeout):
 ///
-/// - Before its first poll, nothing has happened, and nothing does.
-/// - While it is under way, the card is *abandoned*: every later call fails at once with
-///   [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). Whatever the call was doing goes
-///   on behind the scenes until the service answers, and is undone then: a transaction that is
-///   won too late ends, the connection is closed.
-/// - A command that still waited for another program's transaction is not sent any more. One
-///   that had been sent has run, or will have; nothing tells.
-/// - When the call had returned already and the future was only not polled any more, the card
-///   is not abandoned. What the call did is done, and its answer is lost; a transaction that
-///   had been won ends.
+/// - Before its first poll, nothing has happened, and nothing will.
+/// - While the call is in progress, the card is *abandoned*: every later call fails at once with
+///   [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). The call continues in the background
+///   until the service answers, and is then undone: a transaction that begins too late ends, and
+///   the connection is closed.
+/// - A command that was still waiting for another program's transaction is not sent. A command that
+///   was sent has run or will run; which of these applies is not reported.
+/// - If the call had returned but the future was not polled again, the card is not abandoned. The
+///   call took effect and its answer is lost; a transaction that it began ends.
 ///
-/// To stop waiting without losing the card, keep the future and poll it later: pin it outside
-/// of the loop and give `&mut future` to `select!`.
+/// To stop waiting without losing the card, keep the future and poll it later: pin it outside the
+/// loop and pass `&mut future` to `select!`.
 ///
 /// # Limits
 ///
-/// Time-outs, [`within`](AsyncCard::within) and [abort handles](AsyncCard::make_abortable) do
-/// what they do with a [`Card`], and tell by the error what became of the command, which
-/// dropping a future cannot. They need no timer of an executor.
+/// Time-outs, [`within`](AsyncCard::within) and [abort handles](AsyncCard::make_abortable) work as
+/// for a [`Card`]. Unlike a dropped future, their errors report whether the command may have run.
+/// They need no executor timer.
 #[derive(Debug)]
 #[must_use = "dropping a card disconnects it"]
 pub struct AsyncCard {
@@ -88,12 +87,12 @@ impl AsyncCard {
         &mut self.channel
     }
 
-    /// The reader that the card is in.
+    /// Returns the reader that the card is in.
     pub fn reader_name(&self) -> &ReaderName {
         self.channel.reader_name()
     }
 
-    /// The share mode of this connection.
+    /// Returns the share mode of this connection.
     pub fn share_mode(&self) -> ShareMode {
         self.channel.agreed().share_mode
     }
@@ -103,24 +102,23 @@ impl AsyncCard {
         self.channel.agreed().protocol()
     }
 
-    /// How long each call on this card may take from now on, from the first poll of its
-    /// future; `None` is without limit. See [`Card::set_timeout`].
+    /// Sets the time-out of each call on this card, counted from the first poll of its future;
+    /// `None` means no limit. See [`Card::set_timeout`].
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.channel.set_timeout(timeout);
     }
 
-    /// How this card's exchanges go from now on: [`Card::set_exchange_options`].
+    /// Sets the options of this card's exchanges. See [`Card::set_exchange_options`].
     pub fn set_exchange_options(&mut self, options: ExchangeOptions) {
         self.exchange_options = options;
     }
 
-    /// How this card's exchanges go: [`Card::exchange_options`].
+    /// Returns the options of this card's exchanges. See [`Card::exchange_options`].
     pub fn exchange_options(&self) -> ExchangeOptions {
         self.exchange_options
     }
 
-    /// Does something with the card that has to be over, as a whole, within a time, from the
-    /// first poll. See [`Card::within`].
+    /// Calls `f` with a limit on its total time, counted from the first poll. See [`Card::within`].
     ///
     /// ```no_run
     /// # async fn demo(mut card: scard::AsyncCard) -> Result<(), scard::apdu::ExchangeError> {
@@ -143,14 +141,14 @@ impl AsyncCard {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops that of the call that is under way:
-    /// [Dropping a future](AsyncCard#dropping-a-future). The limit is gone in any case.
+    /// Dropping the future drops that of the call in progress; see [Dropping a
+    /// future](AsyncCard#dropping-a-future). The limit is removed in any case.
     pub async fn within<T>(
         &mut self,
         limit: Duration,
         f: impl AsyncFnOnce(&mut AsyncCard) -> T,
     ) -> T {
-        /// Takes the limit away again.
+        /// Removes the limit.
         struct Within<'a>(&'a mut AsyncCard, Option<Instant>);
 
         impl Drop for Within<'_> {
@@ -169,19 +167,19 @@ impl AsyncCard {
         self.channel.set_wait_for_transactions(wait);
     }
 
-    /// A handle that stops the calls on this card from anywhere, now and later. See
+    /// Returns a handle that stops the calls on this card from anywhere, now and later. See
     /// [`Card::make_abortable`].
     pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
     }
 
-    /// Whether a call was given up, or its future dropped, and the card with it: every call
-    /// fails now.
+    /// Returns whether the card was abandoned by a time-out, an abort or a dropped future: every
+    /// call fails now.
     pub fn is_abandoned(&self) -> bool {
         self.channel.is_abandoned()
     }
 
-    /// Sends a command APDU and gives the answer, status word included. See
+    /// Sends a command APDU and returns the answer, including the status word. See
     /// [`Card::transmit`].
     ///
     /// Corresponds to `SCardTransmit`.
@@ -192,8 +190,8 @@ impl AsyncCard {
     ///
     /// # Cancel safety
     ///
-    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card. The command is
-    /// not sent any more if it had not been; if it had, nothing tells that.
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card. The command is not
+    /// sent if it was not sent yet; whether it was is not reported.
     #[doc(alias = "SCardTransmit")]
     pub async fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         Ok(self.transmit_ref(command).await?.to_vec())
@@ -216,7 +214,7 @@ impl AsyncCard {
             .await
     }
 
-    /// Exchanges a command and gives the whole answer. See [`Card::exchange`].
+    /// Exchanges a command and returns the complete answer. See [`Card::exchange`].
     ///
     /// ```no_run
     /// # async fn demo(mut card: scard::AsyncCard) -> Result<(), scard::apdu::ExchangeError> {
@@ -235,14 +233,14 @@ impl AsyncCard {
     ///
     /// # Cancel safety
     ///
-    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card while one of the
-    /// commands is under way. Nothing tells which of them were sent.
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card if one of the commands
+    /// is in progress. Which of them were sent is not reported.
     pub async fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
         let options = self.exchange_options();
         self.exchange_with(command, &options).await
     }
 
-    /// [`exchange`](AsyncCard::exchange) with options.
+    /// Like [`exchange`](AsyncCard::exchange), with options.
     ///
     /// # Errors
     ///
@@ -260,8 +258,8 @@ impl AsyncCard {
         transaction.exchange_with(command, options).await
     }
 
-    /// Re-establishes the connection: acknowledges another program's reset, resets the card,
-    /// or changes share mode and protocol. See [`Card::reconnect`].
+    /// Reconnects: acknowledges another program's reset, resets the card, or changes share mode and
+    /// protocol. See [`Card::reconnect`].
     ///
     /// Corresponds to `SCardReconnect`.
     ///
@@ -275,8 +273,8 @@ impl AsyncCard {
     ///
     /// # Cancel safety
     ///
-    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card. A reset that
-    /// waits for another program does not come late.
+    /// [Dropping the future](AsyncCard#dropping-a-future) abandons the card. A reset that waits for
+    /// another program is not carried out late.
     #[doc(alias = "SCardReconnect")]
     pub async fn reconnect(
         &mut self,
@@ -289,8 +287,8 @@ impl AsyncCard {
         self.channel.call_detached(call).await
     }
 
-    /// Begins a transaction: until it ends, no other connection reaches the card. Waits while
-    /// another program holds one. See [`Card::transaction`].
+    /// Begins a transaction: until it ends, no other connection can use the card. Waits while
+    /// another program holds a transaction. See [`Card::transaction`].
     ///
     /// Corresponds to `SCardBeginTransaction`.
     ///
@@ -323,8 +321,8 @@ impl AsyncCard {
         Ok(AsyncTransaction::new(self, Hold::begun(false)))
     }
 
-    /// Begins a transaction, and acknowledges a reset by another program first if there was one.
-    /// See [`Card::transaction_acknowledging_reset`].
+    /// Begins a transaction, first acknowledging any reset by another program. See
+    /// [`Card::transaction_acknowledging_reset`].
     ///
     /// # Errors
     ///
@@ -344,7 +342,7 @@ impl AsyncCard {
         Ok(AsyncTransaction::new(self, Hold::begun(was_reset)))
     }
 
-    /// The state of the card, its ATR and the active protocol. See [`Card::status`].
+    /// Returns the state of the card, its ATR and the active protocol. See [`Card::status`].
     ///
     /// Corresponds to `SCardStatus`.
     ///
@@ -360,13 +358,13 @@ impl AsyncCard {
         self.channel.call_detached(Call::status()).await
     }
 
-    /// Gives up the card and keeps direct access to its reader.
+    /// Releases the card and keeps direct access to its reader.
     ///
     /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::reconnect`]; the card comes back with the error.
+    /// Those of [`Card::reconnect`]; the error contains the card.
     ///
     /// # Cancel safety
     ///
@@ -383,13 +381,13 @@ impl AsyncCard {
         }
     }
 
-    /// The card for calls that wait on their thread; [`AsyncCard::from`] goes the other way.
+    /// Returns the blocking card; [`AsyncCard::from`] is the inverse.
     ///
-    /// Waits only if a transaction was dropped just before and has not ended yet.
+    /// Waits only if a dropped transaction has not ended yet.
     ///
     /// # Errors
     ///
-    /// That of a limit, if that takes too long: then the card is abandoned.
+    /// That of a limit, if this takes too long; the card is then abandoned.
     ///
     /// # Cancel safety
     ///
@@ -401,19 +399,18 @@ impl AsyncCard {
         }
     }
 
-    /// Ends the connection and does with the card what `disposition` says. See
-    /// [`Card::disconnect`].
+    /// Disconnects and applies `disposition` to the card. See [`Card::disconnect`].
     ///
     /// Corresponds to `SCardDisconnect`.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::disconnect`]. The card comes back with the error.
+    /// Those of [`Card::disconnect`]. The error contains the card.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the card: the connection ends. A reset that waits for another
-    /// program does not come late.
+    /// program is not carried out late.
     #[doc(alias = "SCardDisconnect")]
     pub async fn disconnect(
         mut self,
@@ -478,7 +475,7 @@ impl AsyncTransmit for AsyncCard {
     }
 }
 
-/// A card is not changed by this. Nothing is waited for.
+/// Does not affect the card, and does not wait.
 impl From<Card> for AsyncCard {
     fn from(card: Card) -> AsyncCard {
         let Card {

@@ -1,4 +1,4 @@
-//! Direct access to a reader, in futures.
+//! Direct access to a reader, with futures.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::values::{
     ShareMode,
 };
 
-/// A [`Reader`] whose calls are futures: direct access, with or without a card. Needs the
+/// A [`Reader`] whose calls are futures: direct access, with or without a card. Requires the
 /// feature `async`.
 ///
 /// ```no_run
@@ -31,10 +31,10 @@ use crate::values::{
 /// # }
 /// ```
 ///
-/// For what dropping a future does, see [`AsyncCard`](AsyncCard#dropping-a-future): the
-/// reader is abandoned if the call was under way.
+/// Dropping a future abandons the reader if the call was in progress; see
+/// [`AsyncCard`](AsyncCard#dropping-a-future).
 ///
-/// Dropping it disconnects and leaves a card as it is, without waiting.
+/// Dropping the reader disconnects without waiting and leaves a card as it is.
 #[derive(Debug)]
 #[must_use = "dropping a reader disconnects it"]
 pub struct AsyncReader {
@@ -66,19 +66,19 @@ impl AsyncReader {
         self.channel.is_abandoned()
     }
 
-    /// The name of the reader.
+    /// Returns the name of the reader.
     pub fn reader_name(&self) -> &ReaderName {
         self.channel.reader_name()
     }
 
-    /// Moves on from direct to general access: the card in the reader. See
+    /// Changes from direct access to a connection to the card in the reader. See
     /// [`Reader::into_card`].
     ///
     /// Corresponds to `SCardReconnect`.
     ///
     /// # Errors
     ///
-    /// Those of [`Reader::into_card`]; the reader comes back with the error.
+    /// Those of [`Reader::into_card`]; the error contains the reader.
     ///
     /// # Platform notes
     ///
@@ -102,8 +102,7 @@ impl AsyncReader {
         }
     }
 
-    /// The reader for calls that wait on their thread; [`AsyncReader::from`] goes the other
-    /// way.
+    /// Returns the blocking reader; [`AsyncReader::from`] is the inverse.
     ///
     /// # Errors
     ///
@@ -137,7 +136,7 @@ impl AsyncReader {
         self.channel.call_detached(call).await.map(drop)
     }
 
-    /// Whether there is a card, and its ATR.
+    /// Returns whether there is a card, and its ATR.
     ///
     /// Corresponds to `SCardStatus`.
     ///
@@ -153,14 +152,13 @@ impl AsyncReader {
         self.channel.call_detached(Call::status()).await
     }
 
-    /// Ends the connection and does with a card what `disposition` says.
+    /// Disconnects and applies `disposition` to a card.
     ///
     /// Corresponds to `SCardDisconnect`.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::disconnect`](crate::Card::disconnect). The reader comes back with the
-    /// error.
+    /// Those of [`Card::disconnect`](crate::Card::disconnect). The error contains the reader.
     ///
     /// # Cancel safety
     ///
@@ -197,7 +195,7 @@ impl AsyncControl for AsyncReader {
     }
 }
 
-/// A reader is not changed by this. Nothing is waited for.
+/// Does not affect the reader, and does not wait.
 impl From<Reader> for AsyncReader {
     fn from(reader: Reader) -> AsyncReader {
         let mut channel = reader.into_channel();

@@ -11,23 +11,22 @@ use crate::values::{
     ReaderName, ShareMode,
 };
 
-/// Exclusive use of an [`AsyncCard`] for as long as commands belong together: a
+/// Exclusive use of an [`AsyncCard`] for a sequence of commands: a
 /// [`Transaction`](crate::Transaction) whose calls are futures.
 ///
-/// Made by [`AsyncCard::transaction`]. Needs the feature `async`.
+/// Created by [`AsyncCard::transaction`]. Requires the feature `async`.
 ///
-/// Ends when it is dropped, and the card is left as it is then; [`end`](AsyncTransaction::end)
-/// can do more and says what failed. The drop does not wait for the end: the next call on the
+/// Dropping the transaction ends it and leaves the card as it is; [`end`](AsyncTransaction::end)
+/// takes a disposition and returns errors. The drop does not wait for the end; the next call on the
 /// card does.
 ///
-/// For dropping the futures of its calls see
-/// [Dropping a future](AsyncCard#dropping-a-future): it abandons the card, and the transaction
-/// ends with the connection.
+/// Dropping the future of a call [abandons the card](AsyncCard#dropping-a-future), and the
+/// transaction ends with the connection.
 ///
 /// # Platform notes
 ///
-/// Windows ends a transaction in which nothing happens for five seconds, by resetting the
-/// card: await nothing for long that is not a call on the card.
+/// Windows resets the card to end a transaction that is idle for five seconds: do not await
+/// anything else for long.
 #[derive(Debug)]
 #[must_use = "dropping a transaction ends it"]
 pub struct AsyncTransaction<'card> {
@@ -45,12 +44,12 @@ impl<'card> AsyncTransaction<'card> {
         self.hold.was_reset()
     }
 
-    /// The reader that the card is in.
+    /// Returns the reader that the card is in.
     pub fn reader_name(&self) -> &ReaderName {
         self.card.reader_name()
     }
 
-    /// The share mode of the connection.
+    /// Returns the share mode of the connection.
     pub fn share_mode(&self) -> ShareMode {
         self.card.share_mode()
     }
@@ -102,7 +101,7 @@ impl<'card> AsyncTransaction<'card> {
         self.exchange_with(command, &options).await
     }
 
-    /// [`exchange`](AsyncTransaction::exchange) with options.
+    /// Like [`exchange`](AsyncTransaction::exchange), with options.
     ///
     /// # Errors
     ///
@@ -133,8 +132,8 @@ impl<'card> AsyncTransaction<'card> {
         self.card(Operation::Status)?.status().await
     }
 
-    /// Re-establishes the connection as [`AsyncCard::reconnect`] does. The transaction is held
-    /// afterwards on every platform.
+    /// Reconnects like [`AsyncCard::reconnect`]. The transaction is held afterwards on every
+    /// platform.
     ///
     /// # Errors
     ///
@@ -147,10 +146,9 @@ impl<'card> AsyncTransaction<'card> {
     ///
     /// # Cancel safety
     ///
-    /// That of [`AsyncCard::reconnect`]. The transaction is lost if the future is dropped, and
-    /// calls on it fail with
-    /// [`ErrorKind::NotInTransaction`](crate::ErrorKind::NotInTransaction) if the card is not
-    /// abandoned.
+    /// That of [`AsyncCard::reconnect`]. If the future is dropped, the transaction is lost, and
+    /// calls on it fail with [`ErrorKind::NotInTransaction`](crate::ErrorKind::NotInTransaction)
+    /// unless the card is abandoned.
     #[doc(alias = "SCardReconnect")]
     pub async fn reconnect(
         &mut self,
@@ -159,7 +157,7 @@ impl<'card> AsyncTransaction<'card> {
         initialization: Initialization,
     ) -> Result<Protocol> {
         self.card(Operation::Reconnect)?;
-        // Before it is known, for the case that this future is dropped.
+        // Saved in case this future is dropped.
         let before = self.hold;
         self.hold.reconnected(false);
         let reconnected = self.card.reconnect(share_mode, protocols, initialization);
@@ -180,7 +178,7 @@ impl<'card> AsyncTransaction<'card> {
         self.hold.interrupted()
     }
 
-    /// Ends the transaction and does with the card what `disposition` says. See
+    /// Ends the transaction and applies `disposition` to the card. See
     /// [`Transaction::end`](crate::Transaction::end).
     ///
     /// Corresponds to `SCardEndTransaction`.
@@ -191,10 +189,9 @@ impl<'card> AsyncTransaction<'card> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before its first poll ends the transaction and leaves the card as
-    /// it is, as dropping the transaction does. While the end is under way, it
-    /// [abandons the card](AsyncCard#dropping-a-future), and the transaction ends all the
-    /// same.
+    /// Dropping the future before its first poll ends the transaction and leaves the card as it is,
+    /// like dropping the transaction. Later, it [abandons the card](AsyncCard#dropping-a-future),
+    /// and the transaction ends anyway.
     #[doc(alias = "SCardEndTransaction")]
     pub async fn end(mut self, disposition: Disposition) -> Result<()> {
         self.card(Operation::EndTransaction)?;
@@ -202,7 +199,7 @@ impl<'card> AsyncTransaction<'card> {
         self.card.channel().call_detached(call).await
     }
 
-    /// The card, if the transaction still protects it.
+    /// Returns the card, if the transaction still protects it.
     fn card(&mut self, operation: Operation) -> Result<&mut AsyncCard> {
         self.hold.check(operation, self.card.reader_name())?;
         Ok(self.card)
@@ -249,7 +246,7 @@ impl AsyncTransmit for AsyncTransaction<'_> {
 
 impl Drop for AsyncTransaction<'_> {
     fn drop(&mut self) {
-        // Whatever this one takes itself for: the connection knows whether there is one.
+        // The connection knows whether there is a transaction, so this is unconditional.
         self.card.channel().end_transaction_later();
     }
 }

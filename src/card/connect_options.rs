@@ -1,4 +1,4 @@
-//! How a card or reader is connected.
+//! Options for connecting to cards.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::apdu::ExchangeOptions;
 use crate::limits::AbortHandle;
 use crate::values::{Disposition, Protocols, ShareMode};
 
-/// How [`Context::connect`](crate::Context::connect) opens a card.
+/// Options of [`Context::connect`](crate::Context::connect).
 ///
 /// ```
 /// use scard::{ConnectOptions, Protocols, ShareMode};
@@ -21,7 +21,7 @@ pub struct ConnectOptions {
     pub(crate) share_mode: ShareMode,
     pub(crate) protocols: Protocols,
     pub(crate) disposition_on_drop: Disposition,
-    /// Outer `None`: that of the context.
+    /// The outer `None` means the time-out of the context.
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) abort: Option<AbortHandle>,
     pub(crate) wait_for_access: bool,
@@ -29,47 +29,47 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Shared, T=0 or T=1, and the card is left as it is when the [`Card`](crate::Card) is
-    /// dropped.
+    /// Returns the default options: shared, T=0 or T=1, and [`Disposition::Leave`] when the
+    /// [`Card`](crate::Card) is dropped.
     pub fn new() -> ConnectOptions {
         ConnectOptions::default()
     }
 
-    /// Whether others may use the card at the same time.
+    /// Sets whether other programs may use the card at the same time.
     pub fn share_mode(mut self, share_mode: ShareMode) -> ConnectOptions {
         self.share_mode = share_mode;
         self
     }
 
-    /// The protocols that are acceptable.
+    /// Sets the accepted protocols.
     pub fn protocols(mut self, protocols: Protocols) -> ConnectOptions {
         self.protocols = protocols;
         self
     }
 
-    /// How long the connect, and each call on the card, may take: see
-    /// [`Card::set_timeout`](crate::Card::set_timeout). Without this, it is what the
-    /// [context](crate::ContextOptions::timeout) has.
+    /// Sets the time-out of the connect and of each call on the card; see
+    /// [`Card::set_timeout`](crate::Card::set_timeout). The default is that of the
+    /// [context](crate::ContextOptions::timeout).
     pub fn timeout(mut self, timeout: Option<Duration>) -> ConnectOptions {
         self.timeout = Some(timeout);
         self
     }
 
-    /// A handle that stops the connect, and each call on the card, from any thread.
+    /// Sets a handle that stops the connect, and each call on the card, from any thread.
     pub fn abort_handle(mut self, abort: &AbortHandle) -> ConnectOptions {
         self.abort = Some(abort.clone());
         self
     }
 
-    /// Whether the connect waits while another connection prevents it: a program that has exclusive
-    /// access, or, if exclusive access is asked for, any that is connected. Without this it fails at
-    /// once with `SCARD_E_SHARING_VIOLATION`.
+    /// Sets whether the connect waits while another connection prevents it: a program with
+    /// exclusive access or, if exclusive access is requested, any connected program. By default the
+    /// connect fails at once with `SCARD_E_SHARING_VIOLATION`.
     ///
-    /// It tries again with growing pauses of up to a second, until the
-    /// [time-out](ConnectOptions::timeout) is over or the
-    /// [abort handle](ConnectOptions::abort_handle) is used, and then fails with
-    /// `SCARD_E_SHARING_VIOLATION`, or [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). Without
-    /// these it waits as long as it takes.
+    /// The connect is retried, with pauses growing to 1 s, until the
+    /// [time-out](ConnectOptions::timeout) is over or the [abort
+    /// handle](ConnectOptions::abort_handle) is used. It then fails with
+    /// `SCARD_E_SHARING_VIOLATION` or [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    /// Without time-out and abort handle, the wait is unlimited.
     ///
     /// ```no_run
     /// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
@@ -87,8 +87,9 @@ impl ConnectOptions {
         self
     }
 
-    /// How the card's [exchanges](crate::Card::exchange) go, for cards and readers that want it
-    /// otherwise than usual: [`Card::set_exchange_options`](crate::Card::set_exchange_options).
+    /// Sets the options of the card's [exchanges](crate::Card::exchange), for cards and readers
+    /// with special requirements; see
+    /// [`Card::set_exchange_options`](crate::Card::set_exchange_options).
     ///
     /// ```
     /// use scard::ConnectOptions;
@@ -102,12 +103,12 @@ impl ConnectOptions {
         self
     }
 
-    /// What happens to the card when the [`Card`](crate::Card) is dropped without
+    /// Sets what happens to the card when the [`Card`](crate::Card) is dropped without
     /// [`disconnect`](crate::Card::disconnect).
     ///
-    /// Anything but [`Disposition::Leave`] makes the drop wait while another program holds a
-    /// transaction on the card, until a [limit](ConnectOptions::timeout) is over: the card is left
-    /// as it is then, as after every call that was given up.
+    /// With anything but [`Disposition::Leave`], the drop waits while another program holds a
+    /// transaction on the card, until the [time-out](ConnectOptions::timeout); after that the card
+    /// is left as it is, as after every abandoned call.
     pub fn disposition_on_drop(mut self, disposition: Disposition) -> ConnectOptions {
         self.disposition_on_drop = disposition;
         self

@@ -1,4 +1,4 @@
-//! How long the calls on a card may take, and what stops them.
+//! Time limits and cancellation of the calls on a card.
 
 use std::time::{Duration, Instant};
 
@@ -8,25 +8,24 @@ use crate::exchange::Control;
 use crate::limits::AbortHandle;
 
 impl Card {
-    /// How long each call on this card may take from now on; `None` is without limit.
+    /// Sets the time-out of each call on this card; `None` means no limit.
     ///
     /// When the time is over, the call fails with
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and the card is
-    /// *abandoned*: every later call fails at once. Whatever the call was doing goes on
-    /// behind the scenes until the service answers, and is undone then: a transaction that is
-    /// won too late ends, the connection is closed, and the card is left as it is, whatever
-    /// [`ConnectOptions::disposition_on_drop`](crate::ConnectOptions::disposition_on_drop) says.
-    /// A command or reset that the driver is at work on runs to its end; one that had not begun
-    /// is not begun any more. A command that still waited for another program's transaction is
-    /// not sent any more, and
+    /// *abandoned*: every later call fails at once. The call continues in the background until the
+    /// service answers, and is then undone: a transaction that begins too late ends, and the
+    /// connection is closed, leaving the card as it is, whatever
+    /// [`ConnectOptions::disposition_on_drop`](crate::ConnectOptions::disposition_on_drop) says. A
+    /// command or reset that the driver is working on runs to its end; one that has not begun is
+    /// dropped. A command that was still waiting for another program's transaction is not sent, and
     /// [`command_may_have_run`](crate::Error::command_may_have_run) is `false`.
     ///
-    /// A call with a limit runs on a thread that this card keeps for it, and one outside of a
-    /// transaction takes a transaction for itself. Without a limit there is no thread. Over the socket
-    /// ([`ContextOptions`](crate::ContextOptions)) a call ends by itself: a thread is there only to
-    /// clean up after one that was given up, and a command takes no transaction for itself.
+    /// A call with a time-out runs on the card's own thread and, outside a transaction, in a
+    /// transaction of its own. Without a time-out there is no thread. Over the socket
+    /// ([`ContextOptions`](crate::ContextOptions)), calls can be ended: a thread only cleans up
+    /// after an abandoned call, and a command needs no transaction of its own.
     ///
-    /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) sets the time for the connect
+    /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) sets the time-out of the connect
     /// as well.
     ///
     /// ```no_run
@@ -48,11 +47,11 @@ impl Card {
         self.channel.set_timeout(timeout);
     }
 
-    /// Does something with the card that has to be over, as a whole, within a time.
+    /// Calls `f` with a limit on its total time.
     ///
-    /// What happens at the end is described at [`set_timeout`](Card::set_timeout), whose
-    /// limit for each single call stays in force. A call that is begun when the time is over
-    /// already is not made, and the card is not abandoned.
+    /// When the time is over, the current call ends as described at
+    /// [`set_timeout`](Card::set_timeout), whose time-out for each single call still applies. A
+    /// call that begins later is not made, and does not abandon the card.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
@@ -71,7 +70,7 @@ impl Card {
     /// # }
     /// ```
     pub fn within<T>(&mut self, limit: Duration, f: impl FnOnce(&mut Card) -> T) -> T {
-        /// Takes the limit away again, in a panic, too.
+        /// Removes the limit, even after a panic.
         struct Within<'a>(&'a mut Card, Option<Instant>);
 
         impl Drop for Within<'_> {
@@ -85,22 +84,21 @@ impl Card {
         f(&mut *within.0)
     }
 
-    /// A handle that stops the calls on this card from any thread, now and later. See
-    /// [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle) for
-    /// one that stops the connect, too.
+    /// Returns a handle that stops the calls on this card from any thread, now and later. To stop
+    /// the connect, too, use [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle).
     ///
-    /// From then on calls run on a thread that this card keeps for them, as they do with a
-    /// [limit](Card::set_timeout).
+    /// From then on, calls run on the card's own thread, as they do with a
+    /// [time-out](Card::set_timeout).
     pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
     }
 
-    /// Whether [`Control::control`], [`Control::attribute`], [`Control::set_attribute`] and what is
-    /// built on them, such as [`Control::features`], wait while another program holds a
-    /// transaction, as every other call does. They do unless this says otherwise.
+    /// Sets whether [`Control::control`], [`Control::attribute`], [`Control::set_attribute`] and
+    /// calls built on them, such as [`Control::features`], wait while another program holds a
+    /// transaction, as all other calls do. By default they wait.
     ///
-    /// Without waiting they fail at once, with `SCARD_E_SHARING_VIOLATION`, as the service answers.
-    /// Nothing has been sent then.
+    /// Without waiting, they fail at once with the service's answer, `SCARD_E_SHARING_VIOLATION`,
+    /// and nothing is sent.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
@@ -117,28 +115,28 @@ impl Card {
     ///
     /// # Platform notes
     ///
-    /// Windows and macOS are not known to refuse these calls: there it makes no difference.
+    /// Windows and macOS are not known to refuse these calls, so this has no effect there.
     pub fn set_wait_for_transactions(&mut self, wait: bool) {
         self.channel.set_wait_for_transactions(wait);
     }
 
-    /// Whether the connection has ended before its owner: with a call that was given up, or with
-    /// an answer that could not be received as a whole. Every call fails now.
+    /// Returns whether the connection has ended: with an abandoned call, or with an answer that
+    /// could not be received completely. Every call fails now.
     pub fn is_abandoned(&self) -> bool {
         self.channel.is_abandoned()
     }
 
-    /// From now on, its end is waited for a moment only.
+    /// From now on, waits only briefly for the end of the connection.
     pub(crate) fn hurry(&mut self) {
         self.channel.hurry();
     }
 
-    /// Sets the end of all calls together; `None` for no end.
+    /// Sets the deadline of all calls; `None` for no deadline.
     pub(crate) fn set_end(&mut self, end: Option<Instant>) {
         self.channel.set_end(end);
     }
 
-    /// Sets what stops its calls.
+    /// Sets the handle that stops the calls.
     #[cfg(feature = "async")]
     pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
         self.channel.set_abort(abort);

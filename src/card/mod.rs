@@ -1,4 +1,4 @@
-//! A connected card.
+//! Connected cards.
 
 #[cfg(feature = "async")]
 mod async_card;
@@ -49,12 +49,12 @@ pub use transaction::Transaction;
 /// # Ok::<(), scard::Error>(())
 /// ```
 ///
-/// Each card has a PC/SC context of its own. pcsc-lite has 200 of them for all programs.
+/// Each card has its own PC/SC context. pcsc-lite has 200 contexts for all programs.
 ///
 /// A card belongs to the process that connected it. A forked child must not use it; dropping
 /// it there does nothing.
 ///
-/// Eject is a disposition and no initialization:
+/// Eject is a disposition, not an initialization:
 ///
 /// ```compile_fail
 /// # fn demo(mut card: scard::Card) {
@@ -63,7 +63,7 @@ pub use transaction::Transaction;
 /// # }
 /// ```
 ///
-/// A disconnected card is gone:
+/// A disconnected card cannot be used:
 ///
 /// ```compile_fail
 /// # fn demo(mut card: scard::Card) {
@@ -73,16 +73,14 @@ pub use transaction::Transaction;
 /// # }
 /// ```
 ///
-/// Dropping it disconnects and leaves the card as it is, unless
+/// Dropping the card disconnects and leaves it as it is, unless
 /// [`ConnectOptions::disposition_on_drop`] says otherwise. The [limits](Card::set_timeout) of its
-/// calls hold for the drop, too, and a drop that leaves the card takes 100 ms at most then: what
-/// takes longer ends by itself, and leaves the card as it is.
-/// [Every way that a connection can end](crate::guide::endings), and what becomes of the card,
-/// has a page of its own.
+/// calls apply to the drop, too; a drop that leaves the card as it is then takes 100 ms at most,
+/// and what takes longer continues in the background. [A separate page](crate::guide::endings)
+/// lists every way in which a connection can end, and what happens to the card.
 ///
-/// While another program holds a transaction on the card, calls wait until it ends, or until
-/// a [limit](Card::set_timeout) is over; with pcsc-lite, those for control codes and attributes
-/// fail at once instead.
+/// While another program holds a transaction on the card, calls wait until it ends, or until a
+/// [time-out](Card::set_timeout).
 #[derive(Debug)]
 #[must_use = "dropping a card disconnects it"]
 pub struct Card {
@@ -91,17 +89,18 @@ pub struct Card {
 }
 
 impl Card {
-    /// The longest command or answer, in bytes: an extended APDU.
+    /// The maximum length of a command or answer, in bytes: an extended APDU.
     pub const MAX_APDU_LEN: usize = crate::service::MAX_APDU_LEN;
 
-    /// The longest answer that is received, in bytes: [`MAX_APDU_LEN`](Card::MAX_APDU_LEN), and on
-    /// Windows 65,535, because there are drivers that cut or refuse more room.
+    /// The maximum length of a received answer, in bytes: [`MAX_APDU_LEN`](Card::MAX_APDU_LEN), but
+    /// 65,535 on Windows, because some drivers truncate or refuse larger buffers.
     ///
-    /// No answer is cut: a longer one is [`ErrorKind::BufferTooSmall`](crate::ErrorKind::BufferTooSmall)
-    /// with [`needed_len`](crate::Error::needed_len), and its command
-    /// [may have run](crate::Error::command_may_have_run). On Windows only the last three bytes of
-    /// an answer with 65,536 bytes of data are too many. Who may get one asks for 65,533 bytes at
-    /// a time ([`Command::expecting`](crate::apdu::Command::expecting)).
+    /// Answers are never truncated: a longer one is
+    /// [`ErrorKind::BufferTooSmall`](crate::ErrorKind::BufferTooSmall) with
+    /// [`needed_len`](crate::Error::needed_len), and its command [may have
+    /// run](crate::Error::command_may_have_run). On Windows this affects only answers with 65,536
+    /// bytes of data, which are three bytes too long. To avoid them, ask for 65,533 bytes at a time
+    /// ([`Command::expecting`](crate::apdu::Command::expecting)).
     pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
 
     pub(crate) fn opening(
@@ -127,42 +126,43 @@ impl Card {
         }
     }
 
-    /// The reader that the card is in.
+    /// Returns the reader that the card is in.
     pub fn reader_name(&self) -> &ReaderName {
         self.channel.reader_name()
     }
 
-    /// The share mode of this connection.
+    /// Returns the share mode of this connection.
     pub fn share_mode(&self) -> ShareMode {
         self.channel.agreed().share_mode
     }
 
-    /// The protocol that was negotiated, or `None` if it is not known any more: after an
-    /// error that says that the card was reset or is gone, a reconnect that failed and may
-    /// have reset the card, or a transaction that ended with a reset. [`Card::reconnect`]
-    /// makes it known again.
+    /// Returns the negotiated protocol, or `None` if it is unknown: after an error that reports a
+    /// reset or removal of the card, after a failed reconnect that may have reset the card, and
+    /// after a transaction that ended with a reset. [`Card::reconnect`] determines it again.
     pub fn protocol(&self) -> Option<Protocol> {
         self.channel.agreed().protocol()
     }
 
-    /// How this card's exchanges go from now on, unless an
-    /// [exchange is given options](Card::exchange_with): those of this handle, of its
-    /// [transactions](Card::transaction) and its logical channels.
-    /// [`ConnectOptions::exchange_options`] sets it for the connect. A card made of a
-    /// [`Reader`] has the usual ones.
+    /// Sets the options of this card's exchanges, including those of its
+    /// [transactions](Card::transaction) and logical channels.
+    ///
+    /// [`exchange_with`](Card::exchange_with) overrides them for one exchange, and
+    /// [`ConnectOptions::exchange_options`] sets them for the connect. A card created from a
+    /// [`Reader`] has the default options.
     pub fn set_exchange_options(&mut self, options: ExchangeOptions) {
         self.exchange_options = options;
     }
 
-    /// How this card's exchanges go: [`set_exchange_options`](Card::set_exchange_options).
+    /// Returns the options of this card's exchanges; see
+    /// [`set_exchange_options`](Card::set_exchange_options).
     pub fn exchange_options(&self) -> ExchangeOptions {
         self.exchange_options
     }
 
-    /// Sends a command APDU and gives the answer, status word included.
+    /// Sends a command APDU and returns the answer, including the status word.
     ///
-    /// Corresponds to `SCardTransmit`. The answer is received in a buffer that takes the
-    /// longest there can be, so that none is lost.
+    /// Corresponds to `SCardTransmit`. The receive buffer has room for the longest possible answer,
+    /// so no answer is lost.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
@@ -176,25 +176,25 @@ impl Card {
     ///
     /// # Errors
     ///
-    /// An empty command, and one longer than [`Card::MAX_APDU_LEN`], is refused before it
-    /// reaches the service.
+    /// Empty commands and commands longer than [`Card::MAX_APDU_LEN`] are refused before they reach
+    /// the service.
     ///
     /// | Code | |
     /// |---|---|
     /// | `SCARD_W_RESET_CARD` | another program reset the card: [`reconnect`](Card::reconnect) |
     /// | `SCARD_W_REMOVED_CARD`, `SCARD_E_NO_SMARTCARD` | the card was removed |
-    /// | `SCARD_E_NOT_TRANSACTED` | the driver failed; whether the command ran is not known |
+    /// | `SCARD_E_NOT_TRANSACTED` | the driver failed; the command may have run |
     /// | `SCARD_E_PROTO_MISMATCH` | another protocol has become active |
     /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
     /// | `SCARD_F_COMM_ERROR`, `SCARD_E_NO_SERVICE` | the service ended |
-    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the answer is longer than [`Card::MAX_ANSWER_LEN`]. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of it would be taken for the next answer |
+    /// | `SCARD_E_INSUFFICIENT_BUFFER` | the answer is longer than [`Card::MAX_ANSWER_LEN`]. With pcsc-lite the [connection has ended](Card::is_abandoned), because the rest of the answer would be taken for the next one |
     #[doc(alias = "SCardTransmit")]
     pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         self.transmit_ref(command).map(<[u8]>::to_vec)
     }
 
-    /// Like [`transmit`](Card::transmit), without allocating: lends the card's own receive
-    /// buffer until the next call.
+    /// Like [`transmit`](Card::transmit), without allocating: lends the card's receive buffer until
+    /// the next call.
     ///
     /// # Errors
     ///
@@ -204,18 +204,20 @@ impl Card {
         self.channel.transmit(CommandBytes::new(command))
     }
 
-    /// Exchanges a command: sends it, fetches the whole answer if the card says that there is
-    /// more (61XX), and repeats it once with the right Le if the card says that (6CXX).
+    /// Exchanges a command: sends it and returns the complete answer.
     ///
-    /// The same over T=0 and T=1. A body of more than 255 bytes is sent with extended length
-    /// or as a chain, where that is known to be possible: [`ExchangeOptions`], which
+    /// Fetches the rest of the answer if the card has more (61XX), and repeats the command once
+    /// with the right Le if the card asks for that (6CXX).
+    ///
+    /// Works the same over T=0 and T=1. A body of more than 255 bytes is sent with extended length
+    /// or as a chain, if that is known to be possible: see [`ExchangeOptions`], which
     /// [`exchange_with`](Card::exchange_with) and
-    /// [`set_exchange_options`](Card::set_exchange_options) take.
-    /// [`Exchange`](crate::apdu::Exchange) has the rules.
+    /// [`set_exchange_options`](Card::set_exchange_options) take. The rules are in
+    /// [`Exchange`](crate::apdu::Exchange).
     ///
-    /// Holds a transaction for as long as it takes: another program's command in between
-    /// would cost the rest of the answer. In a [`Transaction`] of the caller's that is one call
-    /// of PC/SC instead of three.
+    /// The exchange holds a transaction, because another program's command in between would lose
+    /// the rest of the answer. Within a [`Transaction`] of the caller, this takes one PC/SC call
+    /// instead of three.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
@@ -228,22 +230,22 @@ impl Card {
     /// # }
     /// ```
     ///
-    /// Every status word that ends the exchange is a [`Response`]; whether it is a success is
-    /// for [`Response::ok`] and its like.
+    /// Every status word that ends the exchange is a [`Response`]; [`Response::ok`] and its
+    /// siblings tell success from failure.
     ///
     /// # Errors
     ///
     /// [`ExchangeError::Card`] with the errors of [`transaction`](Card::transaction) and
-    /// [`transmit`](Card::transmit), and the step that failed; [`ExchangeError::TooLong`] before
-    /// anything is sent, and [`ExchangeError::Instruction`] over T=0; [`ExchangeError::Answer`] if
-    /// the card's answer has no status word, if the card refuses the rest of an answer that it has
-    /// announced, if more was expected than could be asked for, or if the card wants to go on past
-    /// the limits of the options.
+    /// [`transmit`](Card::transmit), and the step that failed; [`ExchangeError::TooLong`], and
+    /// [`ExchangeError::Instruction`] over T=0, before anything is sent; [`ExchangeError::Answer`]
+    /// if the card's answer has no status word, if the card refuses the announced rest of an
+    /// answer, if more was expected than could be asked for, or if the card exceeds the limits of
+    /// the options.
     pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
         self.exchange_with(command, &self.exchange_options())
     }
 
-    /// [`exchange`](Card::exchange) with options.
+    /// Like [`exchange`](Card::exchange), with options.
     ///
     /// # Errors
     ///
@@ -256,8 +258,8 @@ impl Card {
         self.transaction()?.exchange_with(command, options)
     }
 
-    /// Re-establishes the connection: acknowledges another program's reset, resets the
-    /// card, or changes share mode and protocol. Gives the protocol that is active now.
+    /// Reconnects: acknowledges another program's reset, resets the card, or changes share mode and
+    /// protocol. Returns the active protocol.
     ///
     /// Corresponds to `SCardReconnect`.
     ///
@@ -279,37 +281,35 @@ impl Card {
     /// # }
     /// ```
     ///
-    /// - `protocols` must include the active protocol if the card is left as it is: leaving
-    ///   does not negotiate. After a reset the protocol is chosen anew.
-    /// - After [`Initialization::Reset`] and [`Initialization::Unpower`] every *other*
-    ///   connection to the card gets `SCARD_W_RESET_CARD` until it reconnects.
-    /// - A reconnect that fails can have reset the card anyway. Then
-    ///   [`protocol`](Card::protocol) is `None`, and commands are answered with
-    ///   `SCARD_W_RESET_CARD` until a reconnect succeeds;
-    ///   [`Error::card_condition`](crate::Error::card_condition) tells.
-    /// - No protocol at all is refused before anything is done.
-    /// - pcsc-lite can report success with a protocol that is not among `protocols`, where the
-    ///   reader does not support those. That is `SCARD_E_PROTO_MISMATCH` here, as on Windows.
+    /// - With [`Initialization::Leave`], `protocols` must include the active protocol, because it
+    ///   is not negotiated again. After a reset the protocol is chosen anew.
+    /// - After [`Initialization::Reset`] and [`Initialization::Unpower`] every *other* connection
+    ///   to the card fails with `SCARD_W_RESET_CARD` until it reconnects.
+    /// - A failed reconnect may have reset the card anyway. Then [`protocol`](Card::protocol) is
+    ///   `None`, and commands fail with `SCARD_W_RESET_CARD` until a reconnect succeeds;
+    ///   [`Error::card_condition`](crate::Error::card_condition) reports this.
+    /// - An empty `protocols` is refused before anything is done.
+    /// - If the reader does not support `protocols`, pcsc-lite can report success with another
+    ///   protocol. This library returns `SCARD_E_PROTO_MISMATCH` instead, as Windows does.
     ///
     /// # Errors
     ///
     /// | Code | |
     /// |---|---|
-    /// | `SCARD_E_PROTO_MISMATCH` | `protocols` does not include a possible protocol; with [`Initialization::Leave`] the connection works on as before |
+    /// | `SCARD_E_PROTO_MISMATCH` | `protocols` does not include a possible protocol; with [`Initialization::Leave`] the connection continues as before |
     /// | `SCARD_E_NO_SMARTCARD`, `SCARD_W_REMOVED_CARD` | there is no card |
-    /// | `SCARD_W_UNRESPONSIVE_CARD` | the card does not answer to the reset; with [`ErrorKind::CardUnsupported`](crate::ErrorKind::CardUnsupported) (pcsc-lite) it does, but refused the parameters of the protocol |
-    /// | `SCARD_E_SHARING_VIOLATION` | exclusive access is not possible now (not with pcsc-lite, see below) |
+    /// | `SCARD_W_UNRESPONSIVE_CARD` | the card does not answer the reset; with [`ErrorKind::CardUnsupported`](crate::ErrorKind::CardUnsupported) (pcsc-lite) it does, but refused the protocol parameters |
+    /// | `SCARD_E_SHARING_VIOLATION` | exclusive access is not possible now (not with pcsc-lite; see below) |
     /// | `SCARD_E_INVALID_VALUE`, `SCARD_E_READER_UNAVAILABLE` | the reader was unplugged |
     /// | `SCARD_E_NO_SERVICE` | the service ended: connect again |
     ///
     /// # Platform notes
     ///
-    /// With pcsc-lite, a change to [`ShareMode::Exclusive`] waits until no other connection to
-    /// the card is left.
+    /// With pcsc-lite, a change to [`ShareMode::Exclusive`] waits until there is no other
+    /// connection to the card.
     ///
-    /// macOS 10.10 was seen to answer the first command after a reset with
-    /// `SCARD_W_RESET_CARD` once more; a second reconnect with [`Initialization::Leave`]
-    /// clears it.
+    /// macOS 10.10 has been seen to fail the first command after a reset with `SCARD_W_RESET_CARD`
+    /// once more; a second reconnect with [`Initialization::Leave`] clears this.
     #[doc(alias = "SCardReconnect")]
     pub fn reconnect(
         &mut self,
@@ -322,7 +322,7 @@ impl Card {
             .call(Call::reconnect(access, protocols, initialization))
     }
 
-    /// Begins a transaction: until it ends, no other connection reaches the card.
+    /// Begins a transaction: until it ends, no other connection can use the card.
     ///
     /// Corresponds to `SCardBeginTransaction`. Waits while another program holds a transaction.
     ///
@@ -343,18 +343,19 @@ impl Card {
     ///
     /// `SCARD_W_RESET_CARD` or `SCARD_W_REMOVED_CARD` after a reset or removal, until
     /// [`reconnect`](Card::reconnect); otherwise those of [`transmit`](Card::transmit).
-    /// [`transaction_acknowledging_reset`](Card::transaction_acknowledging_reset) does what a
-    /// reset makes necessary itself.
+    /// [`transaction_acknowledging_reset`](Card::transaction_acknowledging_reset) reconnects by
+    /// itself after a reset.
     #[doc(alias = "SCardBeginTransaction")]
     pub fn transaction(&mut self) -> Result<Transaction<'_>> {
         self.channel.call(Call::begin_transaction())?;
         Ok(Transaction::new(self, Hold::begun(false)))
     }
 
-    /// Begins a transaction, and acknowledges a reset by another program first if there was one,
-    /// however often that happens meanwhile. [`Transaction::was_reset`] says whether: verified PINs
-    /// and session keys are gone then. The application has to be selected in any case, because
-    /// another program may have selected one of its own.
+    /// Begins a transaction, first acknowledging any resets by another program.
+    ///
+    /// [`Transaction::was_reset`] returns whether there was a reset: verified PINs and session keys
+    /// are lost then. The application has to be selected in any case, because another program may
+    /// have selected another one.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
@@ -370,19 +371,20 @@ impl Card {
     /// ```
     ///
     /// Corresponds to `SCardBeginTransaction`, and `SCardReconnect` with [`Initialization::Leave`]
-    /// in the share mode of the connection after each `SCARD_W_RESET_CARD`. `protocols` are those
-    /// that may be active afterwards.
+    /// in the share mode of the connection after each `SCARD_W_RESET_CARD`. `protocols` are the
+    /// protocols that may be active afterwards.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::transaction`] but `SCARD_W_RESET_CARD`, and those of [`Card::reconnect`].
+    /// Those of [`Card::transaction`] except `SCARD_W_RESET_CARD`, and those of
+    /// [`Card::reconnect`].
     ///
     /// # Platform notes
     ///
-    /// pcsc-lite does not keep a transaction from beginning while a reset is under way. A second
-    /// look (`SCardStatus`) finds nearly all of these. What still comes in the same moment lets the
-    /// first command fail with `SCARD_W_RESET_CARD` or `SCARD_E_PROTO_MISMATCH`, and it was not
-    /// sent: [`Transaction::reconnect`].
+    /// pcsc-lite can begin a transaction while a reset is in progress. A second look
+    /// (`SCardStatus`) detects nearly all such resets. After the rest, the first command fails with
+    /// `SCARD_W_RESET_CARD` or `SCARD_E_PROTO_MISMATCH` and is not sent: call
+    /// [`Transaction::reconnect`].
     #[doc(alias = "SCardBeginTransaction")]
     pub fn transaction_acknowledging_reset(
         &mut self,
@@ -394,7 +396,7 @@ impl Card {
         Ok(Transaction::new(self, Hold::begun(was_reset)))
     }
 
-    /// The state of the card, its ATR and the active protocol.
+    /// Returns the state of the card, its ATR and the active protocol.
     ///
     /// Corresponds to `SCardStatus`.
     ///
@@ -408,13 +410,13 @@ impl Card {
         self.channel.call(Call::status())
     }
 
-    /// Gives up the card and keeps direct access to its reader.
+    /// Releases the card and keeps direct access to its reader.
     ///
     /// Corresponds to `SCardReconnect` with `SCARD_SHARE_DIRECT`.
     ///
     /// # Errors
     ///
-    /// Those of [`reconnect`](Card::reconnect); the card comes back with the error.
+    /// Those of [`reconnect`](Card::reconnect); the error contains the card.
     #[doc(alias = "SCardReconnect")]
     pub fn into_reader(
         mut self,
@@ -427,28 +429,28 @@ impl Card {
         }
     }
 
-    /// Ends the connection and does with the card what `disposition` says.
+    /// Disconnects and applies `disposition` to the card.
     ///
     /// Corresponds to `SCardDisconnect`. With anything but [`Disposition::Leave`] it waits while
-    /// another program holds a transaction, until a [limit](Card::set_timeout) is over. That the
-    /// card was taken out or the reader unplugged is not an error.
+    /// another program holds a transaction, until a [time-out](Card::set_timeout). A removed card
+    /// or unplugged reader is not an error.
     ///
     /// # Errors
     ///
     /// `SCARD_E_NO_SERVICE` or `SCARD_F_COMM_ERROR` if the service ended;
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) and
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the call was given up, the card
-    /// being left as it is; [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned) if the connection
-    /// had ended before. The card comes back with the error; unless it
-    /// [has ended](Card::is_abandoned), the call can be repeated.
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if the call was abandoned, which
+    /// leaves the card as it is; [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned) if the
+    /// connection had ended before. The error contains the card; unless its connection [has
+    /// ended](Card::is_abandoned), the call can be repeated.
     ///
     /// # Platform notes
     ///
-    /// pcsc-lite's client library is not thread-safe in `SCardDisconnect` before version 2.4, so
-    /// the connection ends there with `SCardReleaseContext`, after an `SCardReconnect` for
-    /// [`Disposition::Reset`] and [`Disposition::Unpower`] or an `SCardEndTransaction` for
-    /// [`Disposition::Eject`]. After [`Disposition::Unpower`] the card has been powered down and
-    /// up again; the service powers it down for good when nobody uses it.
+    /// In pcsc-lite's client library before version 2.4, `SCardDisconnect` is not thread-safe. With
+    /// pcsc-lite the connection therefore ends with `SCardReleaseContext`, after an
+    /// `SCardReconnect` for [`Disposition::Reset`] and [`Disposition::Unpower`] or an
+    /// `SCardEndTransaction` for [`Disposition::Eject`]. With [`Disposition::Unpower`] the card is
+    /// powered down and up again; the service powers it down for good when nothing uses it.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
         match self.channel.call(Call::disconnect(disposition)) {
@@ -487,8 +489,8 @@ impl Control for Card {
         self.channel.call(Call::set_attribute(attribute, value))
     }
 
-    /// In a transaction. pcsc-lite passes a control code on whatever has happened to the card,
-    /// but begins no transaction then.
+    /// In a transaction, because pcsc-lite passes on control codes even after a reset or removal of
+    /// the card, but then refuses to begin a transaction.
     fn control_exclusively(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
         self.transaction()?.control(code, input)
     }

@@ -18,8 +18,8 @@ use crate::values::{
 
 /// Direct access to a reader, with or without a card in it (`SCARD_SHARE_DIRECT`).
 ///
-/// For control codes and attributes of the reader. No protocol is negotiated, so there is
-/// nothing to transmit with: [`into_card`](Reader::into_card) gets there.
+/// Gives access to the control codes and attributes of the reader. No protocol is negotiated, so
+/// nothing can be transmitted; [`into_card`](Reader::into_card) negotiates one.
 ///
 /// ```no_run
 /// # fn demo(context: &scard::Context, name: &scard::ReaderName) -> scard::Result<()> {
@@ -38,7 +38,7 @@ use crate::values::{
 /// # }
 /// ```
 ///
-/// Dropping it disconnects and leaves a card as it is.
+/// Dropping the reader disconnects and leaves a card as it is.
 #[derive(Debug)]
 #[must_use = "dropping a reader disconnects it"]
 pub struct Reader {
@@ -87,26 +87,25 @@ impl Reader {
         self.channel.is_abandoned()
     }
 
-    /// The name of the reader.
+    /// Returns the name of the reader.
     pub fn reader_name(&self) -> &ReaderName {
         self.channel.reader_name()
     }
 
-    /// Moves on from direct to general access: the card in the reader.
+    /// Changes from direct access to a connection to the card in the reader.
     ///
     /// Corresponds to `SCardReconnect`.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::reconnect`]; the reader comes back with the error. If the card was
-    /// to be reset, that can have happened; [`Reader::reconnect`] acknowledges it.
+    /// Those of [`Card::reconnect`]; the error contains the reader. A requested reset may have
+    /// happened anyway; [`Reader::reconnect`] acknowledges it.
     ///
     /// # Platform notes
     ///
-    /// pcsc-lite takes the power from a card that nobody uses, and direct access is no use
-    /// of it. [`Initialization::Leave`] does not bring the power back; take
-    /// [`Initialization::Reset`] or [`Initialization::Unpower`] unless another connection
-    /// keeps the card in use.
+    /// pcsc-lite powers down unused cards, and direct access does not count as use.
+    /// [`Initialization::Leave`] does not power the card up again; use [`Initialization::Reset`] or
+    /// [`Initialization::Unpower`] unless another connection uses the card.
     #[doc(alias = "SCardReconnect")]
     pub fn into_card(
         mut self,
@@ -127,15 +126,15 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SMARTCARD` if there is no card, `SCARD_W_UNRESPONSIVE_CARD` if it does
-    /// not answer to the reset.
+    /// `SCARD_E_NO_SMARTCARD` if there is no card, `SCARD_W_UNRESPONSIVE_CARD` if it does not
+    /// answer the reset.
     #[doc(alias = "SCardReconnect")]
     pub fn reconnect(&mut self, initialization: Initialization) -> Result<()> {
         let call = Call::reconnect(Access::Direct, Protocols::empty(), initialization);
         self.channel.call(call).map(drop)
     }
 
-    /// Whether there is a card, and its ATR.
+    /// Returns whether there is a card, and its ATR.
     ///
     /// Corresponds to `SCardStatus`.
     ///
@@ -147,14 +146,14 @@ impl Reader {
         self.channel.call(Call::status())
     }
 
-    /// Ends the connection and does with a card what `disposition` says.
+    /// Disconnects and applies `disposition` to a card.
     ///
     /// Corresponds to `SCardDisconnect`; see the platform notes of
     /// [`Card::disconnect`](crate::Card::disconnect).
     ///
     /// # Errors
     ///
-    /// Those of [`Card::disconnect`]. The reader comes back with the error.
+    /// Those of [`Card::disconnect`]. The error contains the reader.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Reader>> {
         match self.channel.call(Call::disconnect(disposition)) {

@@ -9,12 +9,12 @@ use crate::values::{
     ReaderName, ShareMode,
 };
 
-/// Whether a transaction is still what its owner takes it for.
+/// Whether a transaction still holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hold {
     held: bool,
     interrupted: bool,
-    /// A reset was acknowledged before it began.
+    /// Whether a reset was acknowledged before it began.
     was_reset: bool,
 }
 
@@ -31,7 +31,7 @@ impl Hold {
         self.was_reset
     }
 
-    /// Fails if the transaction does not protect the card any more.
+    /// Fails if the transaction no longer protects the card.
     #[inline]
     pub(super) fn check(&self, operation: Operation, reader: &ReaderName) -> Result<()> {
         match self.held {
@@ -53,8 +53,8 @@ impl Hold {
         self.interrupted
     }
 
-    /// The card was reconnected. Where the transaction has ended by that or before, it is not
-    /// held until it was [begun again](Hold::begun_again).
+    /// Notes a reconnect. If the transaction has ended, it is not held until it was [begun
+    /// again](Hold::begun_again).
     pub(super) fn reconnected(&mut self, is_held: bool) {
         self.held = is_held;
         self.interrupted |= !is_held;
@@ -69,10 +69,10 @@ impl Hold {
     }
 }
 
-/// Exclusive use of a card for as long as commands belong together.
+/// Exclusive use of a card for a sequence of commands.
 ///
-/// Made by [`Card::transaction`], whose card it borrows: meanwhile the card is used through
-/// the transaction, and there cannot be two.
+/// Created by [`Card::transaction`]. It borrows the card: meanwhile the card is used through the
+/// transaction, and there cannot be a second one.
 ///
 /// ```compile_fail
 /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
@@ -83,14 +83,14 @@ impl Hold {
 /// # }
 /// ```
 ///
-/// Ends when it is dropped, also by a panic, and leaves the card as it is;
-/// [`end`](Transaction::end) can do more and says what failed. The card of a process that ends
-/// inside a transaction is reset: [every way that it can end](crate::guide::endings).
+/// Dropping the transaction, even in a panic, ends it and leaves the card as it is;
+/// [`end`](Transaction::end) takes a disposition and returns errors. If a process ends within a
+/// transaction, its card is reset: see [every way in which a transaction can
+/// end](crate::guide::endings).
 ///
 /// # Platform notes
 ///
-/// Windows ends a transaction in which nothing happens for five seconds, by resetting the
-/// card.
+/// Windows resets the card to end a transaction that is idle for five seconds.
 #[derive(Debug)]
 #[must_use = "dropping a transaction ends it"]
 pub struct Transaction<'card> {
@@ -103,12 +103,12 @@ impl<'card> Transaction<'card> {
         Transaction { card, hold }
     }
 
-    /// The reader that the card is in.
+    /// Returns the reader that the card is in.
     pub fn reader_name(&self) -> &ReaderName {
         self.card.reader_name()
     }
 
-    /// The share mode of the connection.
+    /// Returns the share mode of the connection.
     pub fn share_mode(&self) -> ShareMode {
         self.card.share_mode()
     }
@@ -171,8 +171,7 @@ impl<'card> Transaction<'card> {
         self.card(Operation::Status)?.status()
     }
 
-    /// Re-establishes the connection as [`Card::reconnect`] does. The transaction is held
-    /// afterwards on every platform.
+    /// Reconnects like [`Card::reconnect`]. The transaction is held afterwards on every platform.
     ///
     /// # Errors
     ///
@@ -180,9 +179,10 @@ impl<'card> Transaction<'card> {
     ///
     /// # Platform notes
     ///
-    /// With pcsc-lite the transaction goes on, unless the card was taken out, which ends it.
-    /// Windows and macOS end it with the reconnect. What has ended is begun again: others may have
-    /// used the card in between, and [`interrupted`](Transaction::interrupted) says so.
+    /// With pcsc-lite the transaction continues, unless the card was removed, which ends it.
+    /// Windows and macOS end it with the reconnect. A transaction that has ended is begun again:
+    /// other programs may have used the card in between, which
+    /// [`interrupted`](Transaction::interrupted) reports.
     #[doc(alias = "SCardReconnect")]
     pub fn reconnect(
         &mut self,
@@ -201,36 +201,36 @@ impl<'card> Transaction<'card> {
         Ok(protocol)
     }
 
-    /// Whether others may have used the card since the transaction began, because it had to be
-    /// begun again by [`reconnect`](Transaction::reconnect).
+    /// Returns whether other programs may have used the card since the transaction began, because
+    /// [`reconnect`](Transaction::reconnect) had to begin it again.
     pub fn interrupted(&self) -> bool {
         self.hold.interrupted()
     }
 
-    /// Whether a reset by another program was acknowledged when the transaction began. Always
-    /// `false` unless it was begun by [`Card::transaction_acknowledging_reset`].
+    /// Returns whether a reset by another program was acknowledged when the transaction began.
+    /// Always `false` unless it was begun by [`Card::transaction_acknowledging_reset`].
     pub fn was_reset(&self) -> bool {
         self.hold.was_reset()
     }
 
-    /// Ends the transaction and does with the card what `disposition` says.
+    /// Ends the transaction and applies `disposition` to the card.
     ///
-    /// Corresponds to `SCardEndTransaction`. After anything but [`Disposition::Leave`] this
-    /// connection, too, gets `SCARD_W_RESET_CARD` until it reconnects.
+    /// Corresponds to `SCardEndTransaction`. After anything but [`Disposition::Leave`], calls of
+    /// this connection fail with `SCARD_W_RESET_CARD`, too, until it reconnects.
     ///
     /// # Errors
     ///
-    /// `SCARD_W_REMOVED_CARD` or `SCARD_W_RESET_CARD` if the card was removed or reset
-    /// meanwhile, `SCARD_E_INVALID_VALUE` if the reader was unplugged, 0x8010001F with pcsc-lite
-    /// if the reader cannot [eject](Disposition::Eject). The transaction is over anyway, and
-    /// `disposition` was not carried out: a card that had been reset is not reset again.
+    /// `SCARD_W_REMOVED_CARD` or `SCARD_W_RESET_CARD` if the card was removed or reset meanwhile,
+    /// `SCARD_E_INVALID_VALUE` if the reader was unplugged, 0x8010001F with pcsc-lite if the reader
+    /// cannot [eject](Disposition::Eject). The transaction is over anyway, and `disposition` was
+    /// not applied: a card that was reset before is not reset again.
     #[doc(alias = "SCardEndTransaction")]
     pub fn end(mut self, disposition: Disposition) -> Result<()> {
         self.finish(disposition)
     }
 
-    /// What the transaction is, without the borrow of its card: it goes on until
-    /// [`resume`](Transaction::resume)d, or until the connection ends.
+    /// Ends the borrow of the card without ending the transaction, which continues until it is
+    /// [`resume`](Transaction::resume)d or the connection ends.
     pub(crate) fn suspend(&mut self) -> Hold {
         let hold = self.hold;
         self.hold.end();
@@ -255,7 +255,7 @@ impl<'card> Transaction<'card> {
         self.card.end_transaction(disposition)
     }
 
-    /// The card, if the transaction still protects it.
+    /// Returns the card, if the transaction still protects it.
     #[inline]
     fn card(&mut self, operation: Operation) -> Result<&mut Card> {
         self.hold.check(operation, self.card.reader_name())?;
@@ -322,8 +322,7 @@ mod tests {
         hold.reconnected(true);
         assert!(hold.is_held() && !hold.interrupted());
         hold.reconnected(false);
-        // Where it cannot be begun again, nothing goes on as if it were held, and what is not
-        // held is not ended.
+        // If it cannot be begun again, nothing continues as if it were held, and it is not ended.
         assert!(!hold.is_held());
         let lost = hold.check(Operation::Transmit, &reader).unwrap_err();
         assert_eq!(lost.kind(), crate::ErrorKind::NotInTransaction);

@@ -1,4 +1,4 @@
-//! The handle to the smart-card service, in futures.
+//! The smart-card service, with futures.
 
 use super::selector::{decide, has_serial, matching};
 use super::{Context, ContextOptions, FindReaderError, ReaderSelector, valid};
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::exchange::AsyncControl;
 use crate::values::{Attribute, Disposition, InvalidReaderName, ReaderName, ReaderState};
 
-/// A [`Context`] whose calls are futures. Needs the feature `async`.
+/// A [`Context`] whose calls are futures. Requires the feature `async`.
 ///
 /// ```no_run
 /// # async fn demo() -> scard::Result<()> {
@@ -24,14 +24,14 @@ use crate::values::{Attribute, Disposition, InvalidReaderName, ReaderName, Reade
 /// # }
 /// ```
 ///
-/// Cheap to clone and free to share. Works with every executor and needs none: each of its calls
-/// runs on a thread that is there for it alone.
+/// Cheap to clone, and can be shared. Works with every executor, or without one: each call runs on
+/// a thread of its own.
 ///
 /// # Dropping a future
 ///
-/// A call cannot be interrupted: it goes on behind the scenes until the service answers, and
-/// what came of it is undone then. A card that is connected too late is disconnected. The
-/// context stays usable: the next call does not wait for the one that was left.
+/// A call cannot be interrupted: it continues in the background until the service answers, and is
+/// then undone. A card that is connected too late is disconnected. The context stays usable: the
+/// next call does not wait for an abandoned one.
 #[derive(Debug, Clone)]
 pub struct AsyncContext {
     context: Context,
@@ -58,19 +58,19 @@ impl AsyncContext {
         ContextOptions::new().establish_async().await
     }
 
-    /// A context that connects to the service when a call needs it, for programs that may start
-    /// before the service or the first reader is there. See [`Context::lazy`];
-    /// [`ContextOptions::lazy`] with `AsyncContext::from` is the same with options.
+    /// Returns a context that connects to the service when a call needs it. See [`Context::lazy`];
+    /// for options, use [`ContextOptions::lazy`] with `AsyncContext::from`.
     pub fn lazy() -> AsyncContext {
         AsyncContext::from(Context::lazy())
     }
 
-    /// The context for calls that wait on their thread.
+    /// Returns the blocking context.
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// The names of all readers, in the order of the service. An empty list is not an error.
+    /// Returns the names of all readers, in the order of the service. An empty list is not an
+    /// error.
     ///
     /// Corresponds to `SCardListReaders`.
     ///
@@ -86,7 +86,7 @@ impl AsyncContext {
         self.context.readers_detached().await
     }
 
-    /// The names of the readers in one of the [groups](AsyncContext::reader_groups).
+    /// Returns the names of the readers in a [group](AsyncContext::reader_groups).
     ///
     /// Corresponds to `SCardListReaders` with `mszGroups`.
     ///
@@ -106,7 +106,7 @@ impl AsyncContext {
         self.context.readers_in_detached(group).await
     }
 
-    /// The names of the groups that readers are in.
+    /// Returns the names of the reader groups.
     ///
     /// Corresponds to `SCardListReaderGroups`.
     ///
@@ -126,10 +126,10 @@ impl AsyncContext {
         self.context.reader_groups_detached().await
     }
 
-    /// All readers and what is in them at this moment.
+    /// Returns the current states of all readers.
     ///
-    /// Corresponds to `SCardGetStatusChange` with a time limit of zero. It does not wait for a
-    /// change and does not disturb any card.
+    /// Corresponds to `SCardGetStatusChange` with a time-out of zero. Does not wait for a change
+    /// and does not disturb any card.
     ///
     /// # Errors
     ///
@@ -147,8 +147,8 @@ impl AsyncContext {
         self.context.reader_states_detached().await
     }
 
-    /// Connects to the card in a reader. Waits while another program holds a transaction on
-    /// it. See [`Context::connect`].
+    /// Connects to the card in a reader. Waits while another program holds a transaction on the
+    /// card. See [`Context::connect`].
     ///
     /// Corresponds to `SCardConnect`.
     ///
@@ -170,8 +170,7 @@ impl AsyncContext {
         Ok(AsyncCard::new(channel, exchange_options))
     }
 
-    /// Opens a reader for direct access, whether there is a card or not. See
-    /// [`Context::open_reader`].
+    /// Opens a reader for direct access, with or without a card. See [`Context::open_reader`].
     ///
     /// Corresponds to `SCardConnect` with `SCARD_SHARE_DIRECT` and no protocol.
     ///
@@ -192,7 +191,7 @@ impl AsyncContext {
         opened.map(AsyncReader::new)
     }
 
-    /// The reader that is meant. See [`Context::find_reader`].
+    /// Finds a reader by selector. See [`Context::find_reader`].
     ///
     /// # Errors
     ///
@@ -227,7 +226,7 @@ impl AsyncContext {
         decide(wanted, matches, readers)
     }
 
-    /// Releases the PC/SC context if this is the last clone, and says if that failed. See
+    /// Releases the PC/SC context if this is the last clone, and returns errors. See
     /// [`Context::release`].
     ///
     /// Corresponds to `SCardReleaseContext`. Dropping does the same, ignoring errors and without
@@ -239,14 +238,14 @@ impl AsyncContext {
     ///
     /// # Cancel safety
     ///
-    /// It is released anyway.
+    /// If the future is dropped, the context is released anyway.
     #[doc(alias = "SCardReleaseContext")]
     pub async fn release(self) -> Result<()> {
         self.context.release_detached().await
     }
 }
 
-/// The same PC/SC context, which is released on a thread of its own from now on.
+/// Keeps the PC/SC context, but releases it on a separate thread from now on.
 impl From<Context> for AsyncContext {
     fn from(context: Context) -> AsyncContext {
         context.detach();
@@ -255,7 +254,7 @@ impl From<Context> for AsyncContext {
 }
 
 impl ContextOptions {
-    /// Connects to the service. Needs the feature `async`.
+    /// Connects to the service. Requires the feature `async`.
     ///
     /// Corresponds to `SCardEstablishContext`.
     ///

@@ -1,4 +1,4 @@
-//! Contexts whose owner does not wait on its thread.
+//! Contexts whose owner's thread must not be blocked.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::Permit;
 use crate::values::{ReaderName, ReaderState};
 
-/// Makes a call that is not on a card, on a thread of its own.
+/// Makes a call that does not concern a card, on a thread of its own.
 async fn within<T: Send + 'static>(
     limits: &Limits,
     operation: Operation,
@@ -44,7 +44,7 @@ impl ContextOptions {
 }
 
 impl Context {
-    /// From now on, the thread that drops it is not kept waiting.
+    /// From now on, dropping the context does not block.
     pub(crate) fn detach(&self) {
         self.0.detached.store(true, Ordering::Relaxed);
     }
@@ -111,7 +111,7 @@ impl Context {
     }
 }
 
-/// A call may go on in the PC/SC context when this is dropped: the next one gets another.
+/// Replaces the PC/SC context when dropped, because a call may still be running in it.
 struct Stuck<'a>(Option<&'a Inner>);
 
 impl Drop for Stuck<'_> {

@@ -1,4 +1,4 @@
-//! The handle to the smart-card service.
+//! The connection to the smart-card service.
 
 #[cfg(feature = "async")]
 mod async_context;
@@ -33,7 +33,7 @@ pub use selector::{FindReaderError, ReaderSelector};
 #[cfg(feature = "async")]
 pub use async_context::AsyncContext;
 
-/// The name of a reader to connect to.
+/// Returns the valid name of a reader to connect to.
 pub(crate) fn valid<N>(reader_name: N) -> Result<ReaderName>
 where
     N: TryInto<ReaderName, Error: Into<InvalidReaderName>>,
@@ -41,28 +41,27 @@ where
     reader_name.try_into().map_err(|invalid| {
         let invalid: InvalidReaderName = invalid.into();
         tracing::debug!(%invalid);
-        let refusal = Refusal::argument("there is a NUL in the name of the reader");
+        let refusal = Refusal::argument("the reader name contains a NUL byte");
         Error::given_up(Operation::Connect, refusal)
     })
 }
 
-/// The groups that have all readers where there are no others.
+/// The groups that contain all readers where there are no others.
 const ALL_READERS: [&CStr; 2] = [c"SCard$DefaultReaders", c"SCard$AllReaders"];
 
 fn group_name(group: &str) -> Result<CString> {
     CString::new(group).map_err(|_| {
-        let refusal = Refusal::argument("there is a NUL in the name of the group");
+        let refusal = Refusal::argument("the group name contains a NUL byte");
         Error::given_up(Operation::ListReaders, refusal)
     })
 }
 
-/// The names that a call has listed. Without a reader there may be no service, which is not an
-/// error.
+/// Returns the listed names. Without a reader there may be no service, which is not an error.
 fn names_of(listed: Result<Vec<u8>>) -> Result<Vec<ReaderName>> {
     none_without_service(readers_of(listed))
 }
 
-/// Makes a call that is not on a card, on a thread of its own if it has limits.
+/// Makes a call that does not concern a card, on a thread of its own if it has limits.
 pub(crate) fn within<T: Send + 'static>(
     limits: &Limits,
     operation: Operation,
@@ -83,7 +82,7 @@ pub(crate) fn within<T: Send + 'static>(
     }
 }
 
-/// The smart-card service of this computer, as this program sees it.
+/// A connection to the smart-card service of this computer.
 ///
 /// ```no_run
 /// use scard::{ConnectOptions, Context};
@@ -95,24 +94,23 @@ pub(crate) fn within<T: Send + 'static>(
 /// # Ok::<(), scard::Error>(())
 /// ```
 ///
-/// Cheap to clone and free to share between threads. Every [`Card`] and [`Reader`] that it
-/// opens gets a PC/SC context of its own: PC/SC lets only one call at a time through a
-/// context, so that cards in a shared one would wait for each other.
+/// Cheap to clone, and can be shared between threads. Every [`Card`] and [`Reader`] that it opens
+/// has its own PC/SC context: PC/SC allows only one call at a time in a context, so cards in a
+/// shared context would wait for each other.
 ///
-/// A forked child that goes on with it gets a PC/SC context of its own.
+/// In a forked child it uses a new PC/SC context.
 ///
-/// A `Context` outlives the service: after the service was restarted, the next call
-/// establishes a new PC/SC context. Cards and readers that were open before are gone; they
-/// have to be connected again.
+/// A `Context` outlives the service: after a restart of the service, the next call establishes a
+/// new PC/SC context. Open cards and readers are lost and have to be connected again.
 ///
 /// # Platform notes
 ///
-/// Windows also has a database of kinds of cards (`SCardListCards`, `SCardLocateCards`,
+/// Windows also has a database of card types (`SCardListCards`, `SCardLocateCards`,
 /// `SCardGetCardTypeProviderName`) and a cache for the drivers of cards (`SCardReadCache`,
-/// `SCardWriteCache`). They are not here: they serve Windows' own drivers, no other platform has
-/// them, and no test of this library could make them answer. The crate `windows-sys` has the
-/// functions, which work beside this library with a PC/SC context that the program establishes for
-/// them. A card of a certain kind is found without the database: [`CardFilter::atr_masked`].
+/// `SCardWriteCache`). This library does not include them: they serve Windows' own drivers, no
+/// other platform has them, and no test of this library could make them answer. Programs can call
+/// these functions through the crate `windows-sys`, with a PC/SC context of their own. To find
+/// cards of a certain type without the database, use [`CardFilter::atr_masked`].
 ///
 /// [`CardFilter::atr_masked`]: crate::CardFilter::atr_masked
 #[derive(Debug, Clone)]
@@ -122,47 +120,49 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     options: ContextOptions,
     limits: Limits,
-    /// `None` before the first call of a lazy context, and after a call was given up, which may go
-    /// on to block it.
+    /// `None` before the first call of a lazy context, and after an abandoned call, which may still
+    /// block it.
     current: Mutex<Option<Arc<SharedContext>>>,
-    /// Whether the one who drops it waits for a moment only.
+    /// Whether dropping waits only briefly.
     is_hurried: AtomicBool,
-    /// Whether the thread that drops it must not be kept waiting.
+    /// Whether dropping must not block.
     #[cfg(feature = "async")]
     detached: AtomicBool,
 }
 
 impl Context {
-    /// Connects to the service, in the scope of the user and without limits of time;
-    /// [`ContextOptions`] has both.
+    /// Connects to the service, in the user scope and without a time-out; [`ContextOptions`] can
+    /// change both.
     ///
     /// Corresponds to `SCardEstablishContext`.
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run.
+    /// `SCARD_E_NO_SERVICE` if the service is not running.
     ///
     /// # Platform notes
     ///
-    /// pcsc-lite has 200 contexts at a time for all programs. When they are used up, its
-    /// answer is `SCARD_W_SECURITY_VIOLATION`, as for a program that must not use it, or
+    /// pcsc-lite supports 200 contexts at a time for all programs. When they are used up, it
+    /// answers `SCARD_W_SECURITY_VIOLATION`, as for a program without permission, or
     /// `SCARD_E_NO_SERVICE`.
     ///
-    /// On Windows the service runs only while there is a reader; without one,
-    /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED` is the ordinary answer, and means
-    /// [`ErrorKind::ReaderGone`]: plug in a reader. [`Context::lazy`] needs none.
+    /// On Windows the service runs only while there is a reader. Without one, the normal answer is
+    /// `SCARD_E_NO_SERVICE` or `SCARD_E_SERVICE_STOPPED`, which means [`ErrorKind::ReaderGone`]:
+    /// plug in a reader. [`Context::lazy`] needs no reader.
     #[doc(alias = "SCardEstablishContext")]
     pub fn establish() -> Result<Context> {
         ContextOptions::new().establish()
     }
 
-    /// A context that connects to the service when a call needs it, for programs that may start
-    /// before the service or the first reader is there. It makes no call and cannot fail.
+    /// Returns a context that connects to the service when a call needs it.
+    ///
+    /// For programs that may start before the service or the first reader is available. It makes no
+    /// call and cannot fail.
     ///
     /// [`Context::monitor`], [`Context::wait_for_card`] and [`Session`](crate::Session)s wait for
-    /// the service as for a reader or a card. Every other call needs it, and fails with
-    /// `SCARD_E_NO_SERVICE` without it, as [`Context::establish`] does; on Windows, where that means
-    /// that there is no reader, lists of readers are empty.
+    /// the service as they do for a reader or a card. Every other call fails with
+    /// `SCARD_E_NO_SERVICE` without the service, like [`Context::establish`]; on Windows, where
+    /// that means that there is no reader, lists of readers are empty.
     ///
     /// ```no_run
     /// use scard::{CardFilter, ConnectOptions, Context};
@@ -176,22 +176,22 @@ impl Context {
     ///
     /// # Platform notes
     ///
-    /// On Windows monitors and waits are notified when the service starts; elsewhere they look up
+    /// On Windows, monitors and waits are notified when the service starts; elsewhere they check up
     /// to once a second.
     #[doc(alias = "SCardAccessStartedEvent")]
     pub fn lazy() -> Context {
         ContextOptions::new().lazy()
     }
 
-    /// Whether the service takes this context for a valid one.
+    /// Returns whether this context is valid.
     ///
-    /// Corresponds to `SCardIsValidContext`, and has the same limitation: pcsc-lite answers from
-    /// the client library's memory, so that the context stays valid when the service is gone.
-    /// Use [`Context::readers`] to find out whether the service is there.
+    /// Corresponds to `SCardIsValidContext` and has the same limitation: pcsc-lite answers from the
+    /// client library's memory, so the context stays valid when the service is gone. Use
+    /// [`Context::readers`] to find out whether the service is running.
     ///
     /// # Errors
     ///
-    /// Any code but `SCARD_E_INVALID_HANDLE` and Windows' `ERROR_INVALID_HANDLE`, which are
+    /// Any code except `SCARD_E_INVALID_HANDLE` and Windows' `ERROR_INVALID_HANDLE`, which are
     /// reported as `Ok(false)`.
     #[doc(alias = "SCardIsValidContext")]
     pub fn is_valid(&self) -> Result<bool> {
@@ -203,25 +203,25 @@ impl Context {
             });
             match asked {
                 Ok(()) => Ok(true),
-                // The latter is winscard's.
+                // The latter comes from winscard.
                 Err(ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE) => Ok(false),
                 Err(code) => Err(Error::new(Operation::IsValidContext, code)),
             }
         })
     }
 
-    /// The names of all readers, in the order of the service. An empty list is not an error.
+    /// Returns the names of all readers, in the order of the service. An empty list is not an
+    /// error.
     ///
     /// Corresponds to `SCardListReaders`.
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`].
+    /// `SCARD_E_NO_SERVICE` if the service is not running, and [`ErrorKind::StaleProcess`].
     ///
     /// # Platform notes
     ///
-    /// On Windows the service does not run while there is no reader: the list is empty.
+    /// On Windows the service does not run without a reader; the list is empty then.
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
         self.call(Operation::ListReaders, |inner, permit| {
@@ -229,21 +229,21 @@ impl Context {
         })
     }
 
-    /// The names of the readers in one of the [groups](Context::reader_groups). A group that there
-    /// is not has none.
+    /// Returns the names of the readers in a [group](Context::reader_groups). A group that does not
+    /// exist is empty.
     ///
     /// Corresponds to `SCardListReaders` with `mszGroups`.
     ///
     /// # Errors
     ///
-    /// Those of [`Context::readers`], and `SCARD_E_INVALID_PARAMETER` if there is a NUL in the
-    /// name.
+    /// Those of [`Context::readers`], and `SCARD_E_INVALID_PARAMETER` if the name contains a NUL
+    /// byte.
     ///
     /// # Platform notes
     ///
-    /// On Windows `SCard$AllReaders` has all readers, and an administrator can make further groups.
-    /// pcsc-lite and macOS have none: there `SCard$DefaultReaders` and `SCard$AllReaders` have
-    /// all readers.
+    /// On Windows, `SCard$AllReaders` contains all readers, and an administrator can create further
+    /// groups. pcsc-lite and macOS have no groups: there `SCard$DefaultReaders` and
+    /// `SCard$AllReaders` contain all readers.
     #[doc(alias = "SCardListReaders")]
     pub fn readers_in(&self, group: &str) -> Result<Vec<ReaderName>> {
         let group = group_name(group)?;
@@ -252,27 +252,26 @@ impl Context {
         })
     }
 
-    /// The names of the groups that readers are in.
+    /// Returns the names of the reader groups.
     ///
     /// Corresponds to `SCardListReaderGroups`.
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run.
+    /// `SCARD_E_NO_SERVICE` if the service is not running.
     ///
     /// # Platform notes
     ///
-    /// Groups are an idea of Windows. pcsc-lite always has the one group
-    /// `SCard$DefaultReaders`.
+    /// Groups are a Windows concept. pcsc-lite always reports one group, `SCard$DefaultReaders`.
     #[doc(alias = "SCardListReaderGroups")]
     pub fn reader_groups(&self) -> Result<Vec<String>> {
         self.call(Operation::ListReaderGroups, Inner::reader_groups)
     }
 
-    /// All readers and what is in them at this moment.
+    /// Returns the current states of all readers.
     ///
-    /// Corresponds to `SCardGetStatusChange` with a time limit of zero. It does not wait for a
-    /// change and does not disturb any card. A reader that the service lists and does not know is
+    /// Corresponds to `SCardGetStatusChange` with a time-out of zero. Does not wait for a change
+    /// and does not disturb any card. A reader that the service lists but does not know is
     /// [unknown](ReaderFlags::UNKNOWN).
     ///
     /// ```no_run
@@ -285,14 +284,12 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`].
+    /// `SCARD_E_NO_SERVICE` if the service is not running, and [`ErrorKind::StaleProcess`].
     ///
     /// # Platform notes
     ///
-    /// pcsc-lite's library takes 0.4 seconds for each reader that has a card that does not answer,
-    /// whatever is asked about it. [`wait_for_card`](Context::wait_for_card) leaves out the readers
-    /// that are not meant.
+    /// pcsc-lite's library takes 0.4 seconds for each reader with a mute card, whatever the query.
+    /// [`wait_for_card`](Context::wait_for_card) skips the readers that its filter excludes.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn reader_states(&self) -> Result<Vec<ReaderState>> {
         self.call(Operation::GetStatusChange, Inner::reader_states)
@@ -321,12 +318,12 @@ impl Context {
     /// |---|---|
     /// | `SCARD_E_NO_SMARTCARD` | there is no card |
     /// | `SCARD_E_UNKNOWN_READER` | there is no such reader |
-    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, as gpg's scdaemon by default; or exclusive access was asked for and another program is connected; [`ConnectOptions::wait_for_access`] waits |
-    /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols; or another protocol is active already |
-    /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were given up](ContextOptions::timeout) and have not returned |
-    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | there is something that does not answer as a card; with [`ErrorKind::CardUnsupported`] (pcsc-lite) it does, but refused the parameters of the protocol: a reset or another protocol may help |
-    /// | `SCARD_E_NO_SERVICE` | the service does not run |
-    /// | `SCARD_E_INVALID_PARAMETER` | the name [cannot be one](InvalidReaderName) |
+    /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, as gpg's scdaemon does by default, or exclusive access was requested and another program is connected; [`ConnectOptions::wait_for_access`] waits |
+    /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols, or another protocol is active already |
+    /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were abandoned](ContextOptions::timeout) and have not returned |
+    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | the card does not answer; with [`ErrorKind::CardUnsupported`] (pcsc-lite) it does, but refused the protocol parameters: a reset or another protocol may help |
+    /// | `SCARD_E_NO_SERVICE` | the service is not running |
+    /// | `SCARD_E_INVALID_PARAMETER` | the name is [invalid](InvalidReaderName) |
     #[doc(alias = "SCardConnect")]
     pub fn connect<N>(&self, reader_name: N, options: ConnectOptions) -> Result<Card>
     where
@@ -345,15 +342,14 @@ impl Context {
         opening
     }
 
-    /// Opens a reader for direct access, whether there is a card or not.
+    /// Opens a reader for direct access, with or without a card.
     ///
     /// Corresponds to `SCardConnect` with `SCARD_SHARE_DIRECT` and no protocol.
     ///
     /// # Errors
     ///
-    /// `SCARD_E_UNKNOWN_READER` if there is no such reader, `SCARD_E_SHARING_VIOLATION` if
-    /// another program has exclusive access, `SCARD_E_NO_SERVICE` if the service does not
-    /// run.
+    /// `SCARD_E_UNKNOWN_READER` if there is no such reader, `SCARD_E_SHARING_VIOLATION` if another
+    /// program has exclusive access, `SCARD_E_NO_SERVICE` if the service is not running.
     #[doc(alias = "SCARD_SHARE_DIRECT")]
     pub fn open_reader<N>(&self, reader_name: N) -> Result<Reader>
     where
@@ -367,7 +363,7 @@ impl Context {
         Reader::opening(&self.0.options.address, reader, self.0.limits.clone())
     }
 
-    /// Releases the PC/SC context if this is the last clone, and says if that failed.
+    /// Releases the PC/SC context if this is the last clone, and returns errors.
     ///
     /// Corresponds to `SCardReleaseContext`. Dropping does the same, ignoring errors. Cards
     /// and readers stay connected.
@@ -384,7 +380,7 @@ impl Context {
         within(&limits, Operation::ReleaseContext, |_| last.release())
     }
 
-    /// The PC/SC context, if this is the last clone and there is one.
+    /// Returns the PC/SC context, if there is one and this is the last clone.
     fn into_last(self) -> Option<OwnedContext> {
         let mut inner = Arc::into_inner(self.0)?;
         let current = inner.current.get_mut();
@@ -392,12 +388,12 @@ impl Context {
         current.and_then(Arc::into_inner)?.into_owned()
     }
 
-    /// Where its PC/SC contexts are established.
+    /// Returns where PC/SC contexts are established.
     pub(crate) fn address(&self) -> &Address {
         &self.0.options.address
     }
 
-    /// The limit of each call.
+    /// Returns the time-out of each call.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.0.options.timeout
     }
@@ -423,12 +419,12 @@ impl Context {
         answer
     }
 
-    /// The limits of each call.
+    /// Returns the limits of each call.
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
     }
 
-    /// The last clone waits for a moment only when it is dropped, if it has no limit of its own.
+    /// Makes the drop of the last clone wait only briefly, if it has no limit of its own.
     pub(crate) fn hurry_if_last(&self) {
         if self.0.limits.are_none() && Arc::strong_count(&self.0) == 1 {
             self.0.is_hurried.store(true, Ordering::Relaxed);
@@ -437,7 +433,7 @@ impl Context {
 }
 
 impl Drop for Inner {
-    /// With a time-out, the end of the context has one, too.
+    /// With a time-out, releasing the context has one, too.
     fn drop(&mut self) {
         let current = self.current.get_mut();
         let current = current.unwrap_or_else(PoisonError::into_inner).take();
@@ -453,7 +449,7 @@ impl Drop for Inner {
             false => self.limits.clone(),
         };
         if !limits.are_none() {
-            // If it takes too long, it goes on by itself.
+            // If this takes too long, it continues in the background.
             let _ = run(&mut None, current, &limits, |current, _| {
                 drop(current.take())
             });
@@ -462,15 +458,14 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Gives the context that was the current one before, to be dropped unlocked: its release
-    /// can take its time.
+    /// Returns the previous context, to be dropped unlocked because its release can take long.
     fn replace(&self, context: Option<Arc<SharedContext>>) -> Option<Arc<SharedContext>> {
         let mut current = lock(&self.current);
         std::mem::replace(&mut *current, context)
     }
 
-    /// Leaves the current context to a call that was given up, which may be stuck in it: the next
-    /// call gets another one.
+    /// Leaves the current context to an abandoned call, which may be stuck in it: the next call
+    /// gets another one.
     fn abandon_current(&self) {
         if let Some(last) = self.replace(None).and_then(Arc::into_inner) {
             do_elsewhere(move || drop(last));
@@ -498,8 +493,8 @@ impl Inner {
         Ok(renewed)
     }
 
-    /// Makes a call that only reads; once more in a new context if the service that the old
-    /// one belonged to is gone.
+    /// Makes a read-only call, and repeats it in a new context if the service of the old one is
+    /// gone.
     fn ask<T>(
         &self,
         permit: &Permit<'_>,
@@ -541,14 +536,14 @@ impl Inner {
         Ok(readers)
     }
 
-    /// All readers, or on Windows those in a group.
+    /// Returns all readers, or on Windows those in a group.
     fn readers(&self, permit: &Permit<'_>, group: Option<&CStr>) -> Result<Vec<ReaderName>> {
         let list = |context: &mut ContextHandle| service::list_readers(context, group);
         names_of(self.ask(permit, Operation::ListReaders, list))
     }
 
     fn reader_states(&self, _: &Permit<'_>) -> Result<Vec<ReaderState>> {
-        // A context of its own: this call must never meet another one on its context.
+        // In a context of its own: this call must never coincide with another one on its context.
         reader_states(&self.options.address)
     }
 }

@@ -1,4 +1,4 @@
-//! How a context is established.
+//! Options for establishing contexts.
 
 #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::service::{Address, Limit};
 use crate::sync::Mutex;
 use crate::values::Scope;
 
-/// How a [`Context`] is established.
+/// Options for establishing a [`Context`].
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -37,24 +37,24 @@ pub struct ContextOptions {
 }
 
 impl ContextOptions {
-    /// The scope of the user, no limits of time.
+    /// Returns the default options: user scope, no time-out.
     pub fn new() -> ContextOptions {
         ContextOptions::default()
     }
 
-    /// Which resource manager it is.
+    /// Sets the scope of the resource manager.
     pub fn scope(mut self, scope: Scope) -> ContextOptions {
         self.address.scope = scope;
         self
     }
 
-    /// Speaks to pcsc-lite's daemon itself, in the protocol of its socket, instead of through its C
-    /// library: for this context, and every card, reader, monitor and session that comes from it.
-    /// Without the feature `library`, all contexts do.
+    /// Talks to pcsc-lite's daemon directly over its socket instead of through its C library: for
+    /// this context and every card, reader, monitor and session created from it. Without the
+    /// feature `library`, all contexts do this.
     ///
-    /// The socket is the one that the environment variable `PCSCLITE_CSOCK_NAME` names, or
-    /// `/run/pcscd/pcscd.comm` (`/var/run/pcscd/pcscd.comm` but on Linux). The variable is ignored in
-    /// a program that runs with other rights than those of the user who started it.
+    /// The socket is named by the environment variable `PCSCLITE_CSOCK_NAME`; the default is
+    /// `/run/pcscd/pcscd.comm` on Linux, `/var/run/pcscd/pcscd.comm` elsewhere. The variable is
+    /// ignored in a program that runs with other privileges than the user who started it.
     ///
     /// Calls, codes and their meaning are the same.
     #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
@@ -64,7 +64,8 @@ impl ContextOptions {
         self
     }
 
-    /// The same with another socket, so that one program can use several services.
+    /// Like [`socket`](ContextOptions::socket), with the socket at `path`, so that one program can
+    /// use several services.
     ///
     /// ```no_run
     /// use scard::ContextOptions;
@@ -81,22 +82,22 @@ impl ContextOptions {
         self
     }
 
-    /// How long each call may take: those of the context, and those of every card and reader
-    /// that is opened through it, unless
-    /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) says otherwise.
+    /// Sets the time-out of each call of the context and of every card and reader opened through
+    /// it, unless [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) says otherwise.
     ///
     /// A call that takes longer fails with
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded). The context stays
     /// usable; for cards and readers see [`Card::set_timeout`](crate::Card::set_timeout). Dropping
-    /// the context takes no longer than a call. Without a limit, calls and drops wait as long as the service hangs.
+    /// the context takes no longer than a call. Without a time-out, calls and drops wait as long as
+    /// the service hangs.
     ///
-    /// A call that was given up keeps a thread until the service answers, and a loop that connects
-    /// again would make more and more. So while 32 calls of a context and its cards are under way
-    /// that were given up, further calls of the context that have a limit fail at once with
+    /// An abandoned call occupies a thread until the service answers, and a loop that reconnects
+    /// would accumulate threads. Therefore, while a context and its cards have 32 abandoned calls
+    /// in progress, further calls of the context with a time-out fail at once with
     /// [`ErrorKind::ServiceBusy`](crate::ErrorKind::ServiceBusy): connecting, listing, and waiting
-    /// for cards. Calls on cards that are connected, and [`Context::monitor`], go on. It ends when
-    /// the service answers again or is restarted. [`establish`](ContextOptions::establish) has a
-    /// limit of its own, 32 calls in a process.
+    /// for cards. Calls on connected cards and [`Context::monitor`] still work. This ends when the
+    /// service answers again or is restarted. [`establish`](ContextOptions::establish) has a
+    /// separate limit of 32 abandoned calls in a process.
     pub fn timeout(mut self, timeout: Option<Duration>) -> ContextOptions {
         self.timeout = timeout;
         self
@@ -116,7 +117,7 @@ impl ContextOptions {
         Ok(self.context(Some(context)))
     }
 
-    /// A context that connects to the service when a call needs it. See [`Context::lazy`].
+    /// Returns a context that connects to the service when a call needs it. See [`Context::lazy`].
     pub fn lazy(self) -> Context {
         self.context(None)
     }

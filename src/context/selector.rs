@@ -1,4 +1,4 @@
-//! Readers as people name them.
+//! Selects readers by user input.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Recovery, write_layer};
 use crate::exchange::Control;
 use crate::values::{Attribute, ReaderName, ReaderState};
 
-/// Which reader is meant, as users say it on a command line or in a configuration. Used by
+/// Selects a reader by user input, from a command line or a configuration. Used by
 /// [`Context::find_reader`].
 ///
 /// ```no_run
@@ -31,18 +31,18 @@ pub enum ReaderSelector {
     /// The only reader that has a card.
     #[default]
     WithCard,
-    /// The reader at this place in [`Context::readers`], from 0.
+    /// The reader with this index in [`Context::readers`], from 0.
     Number(usize),
-    /// The reader whose name is this or, if there is none, the only one whose name contains it.
+    /// The reader with this name or, if there is none, the only reader whose name contains it.
     /// ASCII letters match in either case.
     Name(String),
-    /// The reader with this serial number: in its [name](ReaderName::parts), as pcsc-lite has it, or
+    /// The reader with this serial number, either in its [name](ReaderName::parts) (pcsc-lite) or
     /// as [`Attribute::VENDOR_IFD_SERIAL_NO`].
     Serial(String),
 }
 
 impl From<&str> for ReaderSelector {
-    /// Empty text is [`WithCard`](ReaderSelector::WithCard), a number is a
+    /// Parses text: the empty string is [`WithCard`](ReaderSelector::WithCard), a number is a
     /// [`Number`](ReaderSelector::Number), `serial:` begins a [`Serial`](ReaderSelector::Serial),
     /// and everything else is a [`Name`](ReaderSelector::Name).
     fn from(text: &str) -> ReaderSelector {
@@ -97,42 +97,45 @@ impl fmt::Display for ReaderSelector {
 
 /// Why no reader was found.
 ///
-/// `Display` lists the readers that there are. See also
-/// [how to print it](Error#errors-around-this-one).
+/// `Display` lists the available readers. See also [how to print it](Error#errors-around-this-one).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindReaderError {
-    /// The readers could not be listed or asked.
+    /// The readers could not be listed or queried.
     #[error(fmt = call_failed)]
     Call(#[from] Error),
     /// No reader matches.
     #[error("there is no {}{}", text_after_article(wanted), Listed(readers))]
     #[non_exhaustive]
     NotFound {
-        /// What was asked for.
+        /// The requested reader.
         wanted: ReaderSelector,
-        /// The readers that there are.
+        /// All readers.
         readers: Vec<ReaderState>,
     },
     /// More than one reader matches.
-    #[error("{} readers match {wanted}{}", matches.len(), Listed(readers))]
+    #[error("expected one match for {wanted}, found {}{}", matches.len(), Listed(readers))]
     #[non_exhaustive]
     Ambiguous {
-        /// What was asked for.
+        /// The requested reader.
         wanted: ReaderSelector,
-        /// The readers that match.
+        /// The matching readers.
         matches: Vec<ReaderName>,
-        /// The readers that there are.
+        /// All readers.
         readers: Vec<ReaderState>,
     },
 }
 
 fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write_layer(f, format_args!("the readers cannot be asked"), Some(error))
+    write_layer(
+        f,
+        format_args!("the readers cannot be queried"),
+        Some(error),
+    )
 }
 
 impl FindReaderError {
-    /// The PC/SC call that failed, if that is what happened.
+    /// Returns the error of the failed PC/SC call, if there is one.
     pub fn error(&self) -> Option<&Error> {
         match self {
             FindReaderError::Call(error) => Some(error),
@@ -140,17 +143,18 @@ impl FindReaderError {
         }
     }
 
-    /// [`Error::code`], if a call failed.
+    /// Returns [`Error::code`] if a call failed.
     pub fn code(&self) -> Option<ReturnCode> {
         self.error().map(Error::code)
     }
 
-    /// [`Error::kind`], if a call failed.
+    /// Returns [`Error::kind`] if a call failed.
     pub fn kind(&self) -> Option<ErrorKind> {
         self.error().map(Error::kind)
     }
 
-    /// What helps: to attach a reader if there is none, otherwise to ask for another one.
+    /// Returns the remedy: attaching a reader if there is none, otherwise asking the user for
+    /// another one.
     pub fn recovery(&self) -> Recovery {
         match self {
             FindReaderError::Call(error) => error.recovery(),
@@ -169,15 +173,15 @@ fn text_after_article(wanted: &ReaderSelector) -> String {
     text.strip_prefix("a ").map(str::to_owned).unwrap_or(text)
 }
 
-/// The readers that there are, each on a line with its number.
+/// The readers, each on a line with its number.
 struct Listed<'a>(&'a [ReaderState]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("; there are no readers");
+            return f.write_str("; no readers are attached");
         }
-        f.write_str("; there are:")?;
+        f.write_str("; available readers:")?;
         for (number, state) in self.0.iter().enumerate() {
             let card = if state.has_card() { " (card)" } else { "" };
             write!(f, "\n{number}: {}{card}", state.reader_name())?;
@@ -186,7 +190,7 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// The serial number that a driver reported, which may end with NUL.
+/// Compares the serial number reported by a driver, which may end with NUL.
 fn is_serial(reported: &[u8], wanted: &str) -> bool {
     let end = reported.iter().position(|&byte| byte == 0);
     let reported = reported.get(..end.unwrap_or(reported.len()));
@@ -194,8 +198,8 @@ fn is_serial(reported: &[u8], wanted: &str) -> bool {
     !wanted.is_empty() && reported.is_some_and(is_same)
 }
 
-/// Whether a reader that was asked has this serial number. One that cannot be opened, or does not
-/// say, has another; what concerns all readers is an error.
+/// Returns whether a queried reader has this serial number. A reader that cannot be opened or does
+/// not answer does not match; a failure that concerns all readers is an error.
 pub(super) fn has_serial(asked: Result<Vec<u8>, Error>, wanted: &str) -> Result<bool, Error> {
     use ErrorKind::{AccessDenied, Cancelled, DeadlineExceeded, ServiceBusy, ServiceGone};
     match asked {
@@ -207,7 +211,7 @@ pub(super) fn has_serial(asked: Result<Vec<u8>, Error>, wanted: &str) -> Result<
     }
 }
 
-/// The readers that match by what is known without asking them.
+/// Returns the readers that match without being queried.
 pub(super) fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<ReaderName> {
     let name = |state: &ReaderState| state.reader_name().to_string().to_ascii_lowercase();
     let with = |matches: &dyn Fn(&ReaderState) -> bool| -> Vec<ReaderName> {
@@ -238,7 +242,7 @@ pub(super) fn matching(wanted: &ReaderSelector, readers: &[ReaderState]) -> Vec<
     }
 }
 
-/// The one that is meant, if it is clear.
+/// Returns the only match.
 pub(super) fn decide(
     wanted: &ReaderSelector,
     mut matches: Vec<ReaderName>,
@@ -260,15 +264,16 @@ pub(super) fn decide(
 }
 
 impl Context {
-    /// The reader that is meant, as a [`ReaderSelector`] or as text that is read as one.
+    /// Finds a reader by a [`ReaderSelector`], or by text that is parsed as one.
     ///
-    /// No card is disturbed. For a serial number that no reader has in its name, each reader is
-    /// [opened](Context::open_reader) and asked; one that cannot be opened does not match.
+    /// Does not disturb any card. To find a serial number that is in no reader's name, each reader
+    /// is [opened](Context::open_reader) and queried; a reader that cannot be opened does not
+    /// match.
     ///
     /// # Errors
     ///
-    /// [`FindReaderError`], which lists the readers that there are, if none or more than one
-    /// matches, or the readers cannot be listed.
+    /// [`FindReaderError`], which lists the available readers, if none or more than one matches, or
+    /// the readers cannot be listed.
     pub fn find_reader(
         &self,
         wanted: impl Into<ReaderSelector>,
@@ -328,25 +333,28 @@ mod tests {
         ] {
             assert_eq!(found(text), yubikey, "{text:?}");
         }
-        // A whole name goes before a part of another one.
+        // A complete name takes precedence over part of another.
         assert_eq!(found("acs acr122u"), Ok("ACS ACR122U".to_owned()));
         assert_eq!(found("0"), Ok("ACS ACR122U 00 00".to_owned()));
     }
 
     #[test]
     fn what_is_not_found_is_listed() {
-        let list = "; there are:\n0: ACS ACR122U 00 00\n1: Yubico YubiKey (0001234) 01 00 (card)\
+        let list = "; available readers:\n0: ACS ACR122U 00 00\n1: Yubico YubiKey (0001234) 01 00 (card)\
                     \n2: ACS ACR122U";
         for (text, said) in [
             ("3", "there is no reader 3"),
             ("omnikey", "there is no reader named \"omnikey\""),
             ("serial:1", "there is no reader with serial number \"1\""),
-            ("acr", "2 readers match a reader named \"acr\""),
+            (
+                "acr",
+                "expected one match for a reader named \"acr\", found 2",
+            ),
         ] {
             assert_eq!(found(text), Err(format!("{said}{list}")));
         }
         let none = decide(&ReaderSelector::WithCard, Vec::new(), Vec::new()).unwrap_err();
-        let said = "there is no reader with a card; there are no readers";
+        let said = "there is no reader with a card; no readers are attached";
         assert_eq!(none.to_string(), said);
     }
 

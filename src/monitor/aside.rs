@@ -1,7 +1,7 @@
-//! Mute cards are watched aside: by a thread and a PC/SC context of their own.
+//! Watches mute cards aside: with a thread and a PC/SC context of their own.
 //!
 //! pcsc-lite's library sleeps 0.4 seconds for each mute card that it is asked about, in each wait
-//! and after each event. Whoever waits for something else does not ask about it.
+//! and after each event. Other waits therefore do not ask about mute cards.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::service::{Address, ReaderQuery};
 use crate::sync::{Mutex, global, lock, thread};
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
-/// How long a wait may become. Since pcsc-lite 2.0.1 its library keeps all threads of the process
-/// out while it sleeps.
+/// The longest wait. Since pcsc-lite 2.0.1, its library locks out all threads of the process while
+/// it sleeps.
 const LONGEST: Duration = Duration::from_secs(16);
 
-/// How many readers are remembered at most.
+/// The maximum number of readers remembered.
 const MAX_REMEMBERED: usize = 64;
 
 global! {
-    /// Readers that had a mute card when they were asked about last, by any monitor of the process:
-    /// the first look of the next one is not held up by them.
+    /// Readers that had a mute card when any monitor of the process last asked. They do not delay
+    /// the first look of the next monitor.
     static MUTE: Mutex<VecDeque<ReaderName>> = Mutex::new(VecDeque::new());
 }
 
-/// What a thread has seen in its reader, or that it could not look.
+/// What a thread saw in its reader, or that it could not look.
 #[derive(Debug)]
 pub(super) struct SeenAside {
     pub(super) reader: ReaderName,
     pub(super) seen: Option<(u32, Atr)>,
 }
 
-/// The threads, and what they have seen.
+/// The threads, and what they saw.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     state: Mutex<State>,
@@ -49,7 +49,7 @@ struct State {
 }
 
 impl Aside {
-    /// Ends all waits, and has none begin.
+    /// Ends all waits, and prevents new ones.
     pub(super) fn stop(&self) {
         let mut state = lock(&self.state);
         state.stopped = true;
@@ -62,14 +62,14 @@ impl Aside {
         std::mem::take(&mut lock(&self.state).seen)
     }
 
-    /// The wait of the thread that watches this reader.
+    /// Returns the wait of the thread that watches this reader.
     pub(super) fn wait_for(&self, reader: &ReaderName) -> Option<Arc<WaitControl>> {
         let state = lock(&self.state);
         let waiting = state.waits.iter().find(|(name, _)| name == reader);
         waiting.map(|(_, waiting)| Arc::clone(waiting))
     }
 
-    /// Looks at this reader, in which a card was mute. Says whether none is any more.
+    /// Looks at this reader, which had a mute card. Returns whether it no longer has one.
     pub(super) fn look_at(&self, address: &Address, reader: &ReaderName) -> bool {
         let states = reader_states_of(address, |name| name == reader);
         let state = states.ok().and_then(|mut states| states.pop());
@@ -84,7 +84,7 @@ impl Aside {
         true
     }
 
-    /// A place among those who are stopped, unless that has happened.
+    /// Registers a wait to be stopped, unless that already happened.
     fn begin(&self, reader: &ReaderName) -> Option<Arc<WaitControl>> {
         let waiting = Arc::<WaitControl>::default();
         let mut state = lock(&self.state);
@@ -102,13 +102,13 @@ impl Aside {
     }
 }
 
-/// Whether it had a mute card last.
+/// Returns whether the reader had a mute card when last asked.
 pub(super) fn was_mute(reader: &ReaderName) -> bool {
     lock(&MUTE).contains(reader)
 }
 
-/// Waits, on another thread, until a reader differs from this state; then the monitor's own wait
-/// is ended. Says whether there is such a thread.
+/// Waits on another thread until a reader differs from this state, then ends the monitor's own
+/// wait. Returns whether such a thread exists.
 pub(super) fn watch_aside(shared: &Arc<Shared>, reader: &ReaderName, state: u32) -> bool {
     remember(reader, true);
     let Some(waiting) = shared.aside.begin(reader) else {
@@ -146,14 +146,14 @@ fn look(
 ) -> Option<(u32, Atr)> {
     let mut lookout = Lookout::establish(source, Platform::CURRENT).ok()?;
     let mut asked = [ReaderQuery::knowing(reader.as_c_str(), state)];
-    // What is not known yet is answered at once. That another program powers the card up is told
-    // by nobody, so waits end without an answer, too: sooner where the card was not mute for long.
+    // Unknown states are answered at once. Nothing reports that another program powered up the
+    // card, so waits also end without an answer: sooner if the card became mute recently.
     let mut wait = ROUND;
     loop {
         wait = match lookout.look(Some(wait), &mut asked) {
             Ok(true) => break,
             Ok(false) => (wait * 2).min(LONGEST),
-            // It was powered up, or was to be.
+            // The card was powered up, or that was attempted.
             Err(error) if error.code() == ReturnCode::E_CANCELLED => {
                 waiting.take_news().then_some(ROUND)?
             }
@@ -169,7 +169,7 @@ fn remember(reader: &ReaderName, is_mute: bool) {
     note(&mut lock(&MUTE), reader, is_mute);
 }
 
-/// Notes the readers in the order in which they were seen last: the oldest may be long gone.
+/// Notes readers in the order in which they were last seen: the oldest may be long gone.
 fn note(mute: &mut VecDeque<ReaderName>, reader: &ReaderName, is_mute: bool) {
     mute.retain(|it| it != reader);
     if is_mute {
@@ -195,7 +195,7 @@ mod tests {
         ReaderName::new(name).unwrap()
     }
 
-    /// A service in which each wait ends as is written, and the limits of the waits.
+    /// A service with scripted ends of waits, and the limits of the waits.
     #[derive(Clone)]
     struct Script {
         waits: Rc<RefCell<Vec<Wait>>>,
@@ -232,7 +232,7 @@ mod tests {
             let code = ReturnCode::E_CANCELLED;
             let cancelled = Err(Error::new(Operation::GetStatusChange, code));
             let wait = match &mut *self.waits.borrow_mut() {
-                // A look that is to agree with the one before.
+                // A look that has to agree with the one before.
                 waits if limit.is_none_or(|it| it.is_zero()) => waits[0],
                 waits if waits.len() > 1 => {
                     self.limits.borrow_mut().extend(limit);
@@ -273,7 +273,7 @@ mod tests {
         let mut mute = VecDeque::new();
         for number in 0..2 * MAX_REMEMBERED {
             note(&mut mute, &name(&format!("R{number}")), true);
-            // Still plugged in.
+            // The reader is still plugged in.
             note(&mut mute, &name("R0"), true);
         }
         assert_eq!(mute.len(), MAX_REMEMBERED);
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(mute.len(), MAX_REMEMBERED - 1);
     }
 
-    /// Its thread does not end before it has something to tell: another one would begin.
+    /// The thread must not end before it has something to report, or another one would begin.
     #[test]
     fn a_reader_is_looked_at_again_after_a_power_up_and_watched_on() {
         use Wait::{IsCancelled, IsInterrupted, Passes, Sees};

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::values::words::words;
 use crate::values::{Atr, ReaderName};
 
-/// Something that has changed at the readers.
+/// A change at the readers.
 ///
 /// The events of a reader are consistent: it is attached before a card is inserted, and a card is
 /// removed before the reader is detached. Applying them one after the other yields the current
@@ -19,98 +19,96 @@ pub enum Event {
     /// A reader was attached. It is empty unless another event follows.
     #[non_exhaustive]
     ReaderAttached {
-        /// Its name.
+        /// The name of the reader.
         reader_name: ReaderName,
     },
-    /// A reader was detached. The card that was in it has been reported removed.
+    /// A reader was detached. Its card was reported removed before.
     #[non_exhaustive]
     ReaderDetached {
-        /// Its name.
+        /// The name of the reader.
         reader_name: ReaderName,
     },
-    /// The service cannot read the state of this reader. The card that was in it has been
-    /// reported removed.
+    /// The service cannot read the state of this reader. Its card was reported removed before.
     #[non_exhaustive]
     ReaderUnavailable {
-        /// Its name.
+        /// The name of the reader.
         reader_name: ReaderName,
     },
     /// The service can read the state of this reader again. It is empty unless
     /// another event follows.
     #[non_exhaustive]
     ReaderAvailable {
-        /// Its name.
+        /// The name of the reader.
         reader_name: ReaderName,
     },
-    /// A card was inserted, and it answers. A card that was [mute](Event::CardMute) before
-    /// answers now.
+    /// A card was inserted and answers, or a [mute](Event::CardMute) card answers now.
     #[non_exhaustive]
     CardInserted {
-        /// Where it is.
+        /// The reader of the card.
         reader_name: ReaderName,
-        /// Its answer to reset.
+        /// The card's answer to reset.
         atr: Atr,
     },
     /// A card does not answer: it is inserted the wrong way round, is defective, or did not
     /// answer its last reset.
     #[non_exhaustive]
     CardMute {
-        /// Where it is.
+        /// The reader of the card.
         reader_name: ReaderName,
     },
-    /// The card was removed and a card was inserted, maybe the same one, between two looks: the
-    /// event counter of the service says so or, where there is none (macOS), another ATR.
+    /// Between two looks, the card was removed and a card was inserted, maybe the same one.
+    /// Detected by the event counter of the service or, without one (macOS), by a different ATR.
     #[non_exhaustive]
     CardExchanged {
-        /// Where it is.
+        /// The reader of the card.
         reader_name: ReaderName,
-        /// The answer to reset of the card that is there now.
+        /// The answer to reset of the card now in the reader.
         atr: Atr,
     },
-    /// A card was inserted and removed between two looks: the event counter of the service says
-    /// so.
+    /// A card was inserted and removed between two looks, according to the event counter of the
+    /// service.
     #[non_exhaustive]
     CardMissed {
-        /// Where it was.
+        /// The reader of the card.
         reader_name: ReaderName,
     },
-    /// The card has another answer to reset and was not removed: some cards answer the first
-    /// reset differently from later ones.
+    /// The card's answer to reset changed without a removal: some cards answer the first reset
+    /// differently from later ones.
     #[non_exhaustive]
     AtrChanged {
-        /// Where it is.
+        /// The reader of the card.
         reader_name: ReaderName,
-        /// The new one.
+        /// The new answer to reset.
         atr: Atr,
     },
     /// The card was removed.
     #[non_exhaustive]
     CardRemoved {
-        /// Where it was.
+        /// The reader of the card.
         reader_name: ReaderName,
     },
-    /// Programs have begun or stopped to use the reader. Reported only if
-    /// [`MonitorOptions::use_changes`](crate::MonitorOptions::use_changes) asks for it.
+    /// Programs began or stopped using the reader. Reported only with
+    /// [`MonitorOptions::use_changes`](crate::MonitorOptions::use_changes).
     #[non_exhaustive]
     UseChanged {
-        /// Its name.
+        /// The name of the reader.
         reader_name: ReaderName,
-        /// How it is used now.
+        /// How the reader is used now.
         usage: Usage,
     },
-    /// The service ended, or refuses to answer, or this process cannot read its answers
+    /// The service ended, refuses to answer, or sends answers that this process cannot read
     /// ([`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess)). All readers are reported
-    /// detached next. Connections that are open work on in a stale process: finish what is under
-    /// way, and restart the program.
+    /// detached next. Open connections keep working in a stale process: finish the work in progress
+    /// and restart the program.
     ///
-    /// A service that hangs is not noticed. [`Context::readers`](crate::Context::readers) within a
-    /// time-out finds out.
+    /// A hanging service is not noticed. Call [`Context::readers`](crate::Context::readers) with a
+    /// time-out to find out.
     #[non_exhaustive]
     ServiceLost {
-        /// What it answered last.
+        /// The last answer of the service.
         error: Error,
     },
-    /// The service is there again. Its readers are reported next.
+    /// The service is available again. Its readers are reported next.
     ServiceRestored,
 }
 
@@ -123,7 +121,7 @@ pub enum Usage {
     Unused,
     /// Programs are connected to the card.
     Shared,
-    /// One program has it for itself.
+    /// One program has exclusive access.
     Exclusive,
 }
 
@@ -135,8 +133,8 @@ words!(Usage, "a usage (unused, shared or exclusive)", {
 stored_as_text!(Usage, "a usage");
 
 impl Event {
-    /// What has happened, as a word for machines such as `card-inserted`. The words are stable: a
-    /// new version of this library does not change them.
+    /// Returns a stable, machine-readable name such as `card-inserted`. It does not change between
+    /// versions of this library.
     pub fn name(&self) -> &'static str {
         match self {
             Event::ReaderAttached { .. } => "reader-attached",
@@ -155,7 +153,7 @@ impl Event {
         }
     }
 
-    /// The reader that it is about; none for what concerns the service.
+    /// Returns the reader concerned; `None` for events of the service.
     pub fn reader_name(&self) -> Option<&ReaderName> {
         match self {
             Event::ReaderAttached { reader_name }
@@ -173,7 +171,7 @@ impl Event {
         }
     }
 
-    /// The answer to reset of the card that is in the reader now.
+    /// Returns the answer to reset of the card now in the reader.
     pub fn atr(&self) -> Option<Atr> {
         match self {
             Event::CardInserted { atr, .. }
@@ -183,7 +181,7 @@ impl Event {
         }
     }
 
-    /// How the reader is used now, if that has changed.
+    /// Returns how the reader is used now, if that changed.
     pub fn usage(&self) -> Option<Usage> {
         match self {
             Event::UseChanged { usage, .. } => Some(*usage),
@@ -191,7 +189,7 @@ impl Event {
         }
     }
 
-    /// What the service answered last, if it is lost.
+    /// Returns the last answer of the service, if the service was lost.
     pub fn error(&self) -> Option<&Error> {
         match self {
             Event::ServiceLost { error } => Some(error),
@@ -210,8 +208,8 @@ impl Hash for Event {
     }
 }
 
-/// What has happened, without the [reader](Event::reader_name): `card inserted (3B 80 80 01 01)`.
-/// The reader, if it is about one, and what happened: `ACS ACR122U 00 00: card removed`.
+/// Prints the [reader](Event::reader_name), if there is one, and the event:
+/// `ACS ACR122U 00 00: card removed`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = self.reader_name() {
@@ -254,7 +252,7 @@ impl fmt::Display for What<'_> {
     }
 }
 
-/// How events are stored: for logs, and not to be read back, because an error cannot be.
+/// The serialized form of events: for logs, and write-only because errors cannot be deserialized.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize)]
 #[serde(rename = "Event")]
@@ -270,8 +268,8 @@ struct StoredEvent<'a> {
     error: Option<&'a Error>,
 }
 
-/// The [name](Event::name) and what the event has: `{"event": "card-inserted", "reader_name": …, "atr":
-/// …}`.
+/// Serializes the [name](Event::name) and the fields:
+/// `{"event": "card-inserted", "reader_name": …, "atr": …}`.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Event {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

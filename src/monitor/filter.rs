@@ -1,12 +1,12 @@
-//! Which cards are meant.
+//! Conditions on cards.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::values::{ReaderName, ReaderState};
 
-/// Says which cards are waited for, by [`Context::wait_for_card`](crate::Context::wait_for_card)
-/// and the like. All conditions must be met; without any, every card is fine.
+/// Selects cards, for [`Context::wait_for_card`](crate::Context::wait_for_card) and similar calls.
+/// A card matches if it meets all conditions; without conditions, every card matches.
 ///
 /// ```
 /// use scard::{CardFilter, ReaderName};
@@ -20,9 +20,9 @@ use crate::values::{ReaderName, ReaderState};
 /// # Ok::<(), scard::InvalidReaderName>(())
 /// ```
 ///
-/// Conditions on the reader are judged by its name alone: a wait does not ask for readers that do
-/// not meet them, so that nothing in these can delay it. A card that does not answer is powered up
-/// before conditions on the card are judged.
+/// Conditions on the reader use its name alone: a wait does not ask about other readers, so their
+/// cards cannot delay it. A card that does not answer is powered up before conditions on the card
+/// are checked.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct CardFilter {
@@ -36,17 +36,17 @@ type ReaderCondition = Arc<dyn Fn(&ReaderName) -> bool + Send + Sync>;
 #[derive(Clone)]
 struct Condition {
     is_met: Arc<dyn Fn(&ReaderState) -> bool + Send + Sync>,
-    /// Whether it can be judged before the card has answered.
+    /// Whether it can be checked before the card has answered.
     judges_mute: bool,
 }
 
 impl CardFilter {
-    /// Every card.
+    /// Returns a filter that every card matches.
     pub fn new() -> CardFilter {
         CardFilter::default()
     }
 
-    /// Only cards in this reader.
+    /// Matches only cards in this reader.
     pub fn reader(mut self, name: &ReaderName) -> CardFilter {
         let name = name.clone();
         match &self.reader {
@@ -58,8 +58,8 @@ impl CardFilter {
         }
     }
 
-    /// Only cards in readers with this serial number in their [name](ReaderName::parts), whatever
-    /// else is in it. ASCII letters match in either case.
+    /// Matches only cards in readers with this serial number in their [name](ReaderName::parts).
+    /// ASCII letters match in either case.
     ///
     /// ```
     /// # use scard::CardFilter;
@@ -69,7 +69,7 @@ impl CardFilter {
     ///
     /// # Platform notes
     ///
-    /// Windows has no serial numbers in its names.
+    /// On Windows, names contain no serial numbers.
     /// [`Context::find_reader`](crate::Context::find_reader) asks the readers.
     pub fn serial(self, serial: &str) -> CardFilter {
         let serial = serial.to_owned();
@@ -82,14 +82,14 @@ impl CardFilter {
         })
     }
 
-    /// Only cards in readers of this model, as their [name](ReaderName::parts) has it. ASCII letters
-    /// match in either case.
+    /// Matches only cards in readers of this model, according to their [name](ReaderName::parts).
+    /// ASCII letters match in either case.
     pub fn model(self, model: &str) -> CardFilter {
         let model = model.to_owned();
         self.reader_matching(move |name| name.parts().model().eq_ignore_ascii_case(&model))
     }
 
-    /// Only cards in readers of whose name this is true.
+    /// Matches only cards in readers for whose name `condition` returns true.
     pub fn reader_matching(
         mut self,
         condition: impl Fn(&ReaderName) -> bool + Send + Sync + 'static,
@@ -98,38 +98,37 @@ impl CardFilter {
         self
     }
 
-    /// Whether every card in this reader matches, whatever it is.
+    /// Returns whether every card in this reader matches.
     pub(crate) fn takes_any_card_in(&self, name: &ReaderName) -> bool {
         self.conditions.is_empty() && self.is_about(name)
     }
 
-    /// The only reader that is meant, if there is one.
+    /// Returns the only reader that can match, if there is one.
     pub(crate) fn only_reader(&self) -> Option<&ReaderName> {
         self.reader.as_ref()
     }
 
-    /// Whether cards in this reader can be meant.
+    /// Returns whether cards in this reader can match.
     pub(crate) fn is_about(&self, name: &ReaderName) -> bool {
         self.reader.as_ref().is_none_or(|reader| reader == name)
             && self.readers.iter().all(|is_met| is_met(name))
     }
 
-    /// Whether there is a card that does not answer, and that can be one of those that are meant
-    /// once it does.
+    /// Returns whether there is a mute card that may match once it answers.
     pub(crate) fn can_mean_mute(&self, state: &ReaderState) -> bool {
         let mut judged = self.conditions.iter().filter(|it| it.judges_mute);
         state.is_mute() && self.is_about(state.reader_name()) && judged.all(|it| (it.is_met)(state))
     }
 
-    /// Only cards with exactly this answer to reset.
+    /// Matches only cards with exactly this answer to reset.
     pub fn atr(self, atr: &[u8]) -> CardFilter {
         let atr = atr.to_vec();
         self.matching(move |state| state.atr() == *atr)
     }
 
-    /// Only cards whose answer to reset has this length, and these bits where the mask has
-    /// ones: how families of cards are described. Bytes that the mask does not have must be
-    /// equal; what it has beyond the end does not matter.
+    /// Matches only cards whose answer to reset has this length, and these bits where the mask has
+    /// ones: the usual description of card families. If the mask is shorter, the remaining bytes
+    /// must be equal; if it is longer, the excess is ignored.
     ///
     /// ```
     /// # use scard::CardFilter;
@@ -146,15 +145,14 @@ impl CardFilter {
         })
     }
 
-    /// Only the card that was there when the service gave this state, and no longer once it
-    /// was taken out, even if it was put in again.
+    /// Matches only the card that the reader had in this state, until the card is removed, even if
+    /// it is reinserted.
     ///
     /// # Platform notes
     ///
-    /// Where the service does not count what comes and goes (macOS), a card that was put in
-    /// again cannot be told from one that stayed. Elsewhere the count starts anew with the
-    /// service and, since pcsc-lite 2.0, with a reader that is plugged in again: what is found
-    /// afterwards can be taken for the same card.
+    /// Without an event counter (macOS), a reinserted card cannot be distinguished from one that
+    /// stayed. Elsewhere the counter restarts with the service and, since pcsc-lite 2.0, with a
+    /// reader that is plugged in again: a card found afterwards may be taken for the same card.
     pub fn same_card(self, then: &ReaderState) -> CardFilter {
         let count = then.event_count();
         let mut filter = self.reader(then.reader_name());
@@ -165,8 +163,8 @@ impl CardFilter {
         filter
     }
 
-    /// Only cards of which this is true. It is asked for readers with a card, also mute ones,
-    /// whenever something has changed. For conditions on the reader use
+    /// Matches only cards for which `condition` returns true. It is called for readers with a card,
+    /// including a mute one, whenever something has changed. For conditions on the reader, use
     /// [`reader_matching`](CardFilter::reader_matching).
     pub fn matching(
         mut self,
@@ -179,15 +177,15 @@ impl CardFilter {
         self
     }
 
-    /// Whether there is a card, and it is one of those that are meant.
+    /// Returns whether there is a card that matches.
     pub fn matches(&self, state: &ReaderState) -> bool {
         state.has_card()
             && self.is_about(state.reader_name())
             && self.conditions.iter().all(|it| (it.is_met)(state))
     }
 
-    /// The first of these cards that answers and is meant, or the one in the reader that is
-    /// preferred.
+    /// Returns the matching card in the preferred reader, or else the first that answers and
+    /// matches.
     pub(crate) fn choose<'a>(
         &self,
         states: impl IntoIterator<Item = &'a ReaderState>,
@@ -245,7 +243,7 @@ mod tests {
         let b = ReaderName::new("B").unwrap();
         assert!(!a.clone().reader(&b).matches(&card));
         assert!(a.clone().reader(card.reader_name()).matches(&card));
-        // What can be said without a look at the card.
+        // Known without looking at the card.
         assert!(a.takes_any_card_in(card.reader_name()) && !a.takes_any_card_in(&b));
         assert!(CardFilter::new().takes_any_card_in(&b));
         assert!(!both.takes_any_card_in(card.reader_name()));
@@ -322,7 +320,10 @@ mod tests {
         let then = state("A", 0x20, 1, &[0x3B]);
         let same = CardFilter::new().same_card(&then);
         assert!(same.matches(&then));
-        assert!(same.matches(&state("A", 0x220, 1, &[])), "mute, but there");
+        assert!(
+            same.matches(&state("A", 0x220, 1, &[])),
+            "mute, but present"
+        );
         assert!(!same.matches(&state("B", 0x20, 1, &[0x3B])));
         assert!(!same.matches(&state("A", 0x10, 1, &[])));
         #[cfg(not(target_os = "macos"))]

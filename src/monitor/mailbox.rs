@@ -10,13 +10,13 @@ use super::event::Event;
 use super::view::View;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, now};
 
-/// How many moments are kept apart for one who does not look. Later ones are put together.
+/// How many moments are kept apart for a consumer that does not look. Later ones are merged.
 pub(super) const CAPACITY: usize = if cfg!(all(test, model)) { 2 } else { 256 };
 
-/// What is known of the readers, moment by moment.
+/// What is known about the readers, moment by moment.
 ///
-/// It keeps moments, not events: however many there are, two of them can be put together to
-/// what leads from the first to the second.
+/// It keeps moments, not events, because any two moments can be merged into the events that lead
+/// from the first to the second.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     state: Mutex<State>,
@@ -25,16 +25,16 @@ pub(super) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What the events that were made so far lead to.
+    /// The state after the events created so far.
     told: View,
-    /// Those of them that were not taken yet.
+    /// Created events that were not taken yet.
     events: VecDeque<Event>,
-    /// What came after.
+    /// Later moments.
     moments: VecDeque<View>,
-    /// How many there have been.
+    /// The number of moments so far.
     posted: u64,
     closed: bool,
-    /// The task of one who does not wait on its thread.
+    /// The task of an asynchronous consumer.
     #[cfg(feature = "async")]
     waker: Option<Waker>,
 }
@@ -59,7 +59,7 @@ impl State {
     }
 }
 
-/// The end: nobody watches any more.
+/// The monitor has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
 
@@ -68,15 +68,15 @@ impl Mailbox {
         lock(&self.state)
     }
 
-    /// Adds what is known now.
+    /// Adds the current state.
     pub(super) fn post(&self, view: &View) {
         let mut state = self.lock();
         if state.closed || (state.posted > 0 && state.latest() == view) {
             return;
         }
         state.posted += 1;
-        // What is no event takes nobody's place: on Windows the service also tells of the use
-        // of a reader to one who does not want to know.
+        // A moment without an event takes no place: on Windows the service reports use changes even
+        // if they are not wanted.
         let is_event = !view.events_since(state.latest()).is_empty();
         if state.moments.len() >= CAPACITY || !is_event {
             state.moments.pop_back();
@@ -85,14 +85,14 @@ impl Mailbox {
         self.notify(state);
     }
 
-    /// Ends everything; what was not taken is not taken any more.
+    /// Closes the queue and drops the remaining events.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         self.notify(state);
     }
 
-    /// Makes everybody look, with the state unlocked: what a waker does is not ours.
+    /// Wakes all consumers, with the state unlocked: a waker may do anything.
     #[cfg_attr(not(feature = "async"), allow(unused_mut))]
     fn notify(&self, mut state: MutexGuard<'_, State>) {
         #[cfg(feature = "async")]
@@ -105,7 +105,7 @@ impl Mailbox {
         }
     }
 
-    /// Makes everybody look.
+    /// Wakes all consumers.
     #[cfg(feature = "async")]
     pub(super) fn wake(&self) {
         self.notify(self.lock());
@@ -115,13 +115,13 @@ impl Mailbox {
         self.lock().closed
     }
 
-    /// Waits for the next event: `None` at the deadline.
+    /// Waits for the next event. Returns `None` at the deadline.
     pub(super) fn next(&self, deadline: Option<Instant>) -> Result<Option<Event>, Closed> {
         self.wait(deadline, State::next_event)
     }
 
-    /// Waits until more is known than at the moment with this number: what is known then, and
-    /// its number. `None` at the deadline. Events are not taken.
+    /// Waits for a moment after the one with this number, and returns it with its number; `None` at
+    /// the deadline. Takes no events.
     pub(super) fn news(
         &self,
         known: Option<u64>,
@@ -130,19 +130,19 @@ impl Mailbox {
         self.wait(deadline, |state| state.news(known))
     }
 
-    /// What is known last, if anything is.
+    /// Returns the latest state, if there is any.
     pub(super) fn latest(&self) -> Option<View> {
         let state = self.lock();
         (state.posted > 0).then(|| state.latest().clone())
     }
 
-    /// The next event, for one who does not wait on its thread.
+    /// Polls for the next event.
     #[cfg(feature = "async")]
     pub(super) fn poll_next(&self, task: &mut Context<'_>) -> Poll<Result<Event, Closed>> {
         self.poll(task, State::next_event)
     }
 
-    /// [`news`](Mailbox::news) for one who does not wait on its thread.
+    /// [`news`](Mailbox::news) for an asynchronous consumer.
     #[cfg(feature = "async")]
     pub(super) fn poll_news(
         &self,
@@ -158,7 +158,7 @@ impl Mailbox {
         task: &mut Context<'_>,
         look: impl FnOnce(&mut State) -> Option<T>,
     ) -> Poll<Result<T, Closed>> {
-        // What its waker does when it is cloned or dropped is not ours, either.
+        // Cloning or dropping a waker may do anything, too.
         let waker = task.waker().clone();
         let mut state = self.lock();
         let answer = match state.closed {
@@ -174,7 +174,7 @@ impl Mailbox {
         answer
     }
 
-    /// Waits so long, or until the end.
+    /// Waits for this long, or until the monitor ends.
     pub(super) fn pause(&self, pause: Duration) {
         let deadline = now().checked_add(pause);
         let _ = self.wait(deadline, |_| None::<()>);
@@ -215,12 +215,12 @@ impl Mailbox {
 
 #[cfg(all(test, model))]
 impl Mailbox {
-    /// What the events that were made so far lead to.
+    /// The state after the events created so far.
     pub(super) fn told(&self) -> View {
         self.lock().told.clone()
     }
 
-    /// Whether some of them were not taken yet.
+    /// Returns whether created events were not taken yet.
     pub(super) fn has_events(&self) -> bool {
         !self.lock().events.is_empty()
     }
@@ -247,7 +247,7 @@ mod tests {
         events.map(|event| What(&event).to_string()).collect()
     }
 
-    /// A reader in which cards come and go: each call is one change.
+    /// A reader in which cards come and go, one change per call.
     struct Reader {
         tracker: Tracker,
         count: u32,
@@ -319,7 +319,7 @@ mod tests {
             mailbox.post(reader.change());
         }
         assert_eq!(mailbox.lock().moments.len(), CAPACITY);
-        // One more, so that the end is a card.
+        // One more change, so that a card is present at the end.
         mailbox.post(reader.change());
         let events = all(&mailbox);
         assert!(events.len() <= CAPACITY + 2, "{}", events.len());
@@ -343,7 +343,7 @@ mod tests {
         }
         mailbox.post(reader.change());
         mailbox.post(reader.change());
-        assert_eq!(mailbox.lock().posted, posted + 2, "and who waits looks");
+        assert_eq!(mailbox.lock().posted, posted + 2, "and waiters look");
         let told = ["reader attached", "card inserted (3B)", "card removed"];
         assert_eq!(all(&mailbox), told);
     }
@@ -355,7 +355,7 @@ mod tests {
         for _ in 0..CAPACITY - 1 {
             mailbox.post(reader.change());
         }
-        // The last moment that has a place of its own gives it away, twice.
+        // The last moment with a place of its own is merged, twice.
         mailbox.post(reader.change());
         mailbox.post(reader.change());
         let events = all(&mailbox);

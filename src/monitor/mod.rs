@@ -1,4 +1,4 @@
-//! What happens at the readers: readers and cards that come and go.
+//! Monitoring: readers and cards that come and go.
 
 mod aside;
 mod event;
@@ -32,7 +32,7 @@ use mailbox::Closed;
 pub use stream::EventStream;
 use thread::Shared;
 
-/// What a [`Monitor`] reports, and what stops it.
+/// Options of a [`Monitor`]: what it reports, and what stops it.
 ///
 /// ```
 /// use scard::{AbortHandle, MonitorOptions};
@@ -45,42 +45,42 @@ use thread::Shared;
 pub struct MonitorOptions {
     use_changes: bool,
     abort: Option<AbortHandle>,
-    /// The readers that are meant.
+    /// The watched readers.
     readers: CardFilter,
 }
 
 impl MonitorOptions {
-    /// Readers and cards, and nothing else.
+    /// Returns options that report readers and cards only.
     pub fn new() -> MonitorOptions {
         MonitorOptions::default()
     }
 
-    /// Whether to report when programs begin or stop to use a reader, as [`Event::UseChanged`].
+    /// Sets whether to report when programs begin or stop using a reader, as [`Event::UseChanged`].
     ///
     /// # Platform notes
     ///
-    /// On Windows the service reports both. With pcsc-lite and macOS the monitor looks once
-    /// a second, and so does not see a program that was faster.
+    /// On Windows the service reports both. With pcsc-lite and macOS the monitor looks once a
+    /// second and misses shorter uses.
     pub fn use_changes(mut self, use_changes: bool) -> MonitorOptions {
         self.use_changes = use_changes;
         self
     }
 
-    /// The handle that stops the monitor, shared with whatever else it stops. Without it the
-    /// monitor has one of its own: [`Monitor::abort_handle`].
+    /// Sets the handle that stops the monitor; it can be shared with other calls. By default the
+    /// monitor has its own: [`Monitor::abort_handle`].
     pub fn abort_handle(mut self, abort: &AbortHandle) -> MonitorOptions {
         self.abort = Some(abort.clone());
         self
     }
 
-    /// Watches only the readers whose cards can be meant.
+    /// Watches only the readers whose cards can match.
     pub(crate) fn only_about(mut self, filter: &CardFilter) -> MonitorOptions {
         self.readers = filter.clone();
         self
     }
 }
 
-/// Reports what happens at the readers.
+/// Reports changes at the readers.
 ///
 /// ```no_run
 /// use scard::{Context, Event, MonitorOptions};
@@ -96,76 +96,77 @@ impl MonitorOptions {
 /// # Ok::<(), scard::Error>(())
 /// ```
 ///
-/// The first events are the readers and cards that are there already. They can be taken as soon
-/// as [`Context::monitor`] returns, so that nothing is missed between a list and a wait. Changes
-/// follow. When the service ends, every reader is reported detached, and attached again
-/// when the service returns; the monitor goes on by itself.
+/// The first events are the readers and cards already present. They are available as soon as
+/// [`Context::monitor`] returns, so nothing is missed between a list and a wait. Changes follow.
+/// When the service ends, every reader is reported detached, and attached again when the service
+/// returns; the monitor continues by itself.
 ///
-/// A monitor has a thread and a PC/SC context of its own and disturbs no card, but that
+/// A monitor has its own thread and PC/SC context. It disturbs no cards, except that
 /// [`wait_for_card`](Monitor::wait_for_card) powers up those that do not answer.
 ///
 /// # Stopping
 ///
-/// The iterator ends, and [`next_timeout`](Monitor::next_timeout) returns `None`, when
-/// the [abort handle](Monitor::abort_handle) is used, from any thread, before, during or after
-/// a wait. Events that were not taken by then are dropped. Dropping the monitor stops it, too, and
-/// does not wait until its thread has ended and its PC/SC context is released;
-/// [`close`](Monitor::close) does.
+/// When the [abort handle](Monitor::abort_handle) is used, from any thread, before, during or after
+/// a wait, the iterator ends and [`next_timeout`](Monitor::next_timeout) returns `None`. Pending
+/// events are dropped. Dropping the monitor stops it, too, but does not wait until its thread has
+/// ended and its PC/SC context is released; [`close`](Monitor::close) does.
 ///
-/// In a forked child a monitor is stopped; stopping it there does nothing to the parent's.
+/// In a forked child the monitor is stopped. Stopping it there does not affect the parent's.
 ///
-/// # Events that were not taken
+/// # Pending events
 ///
-/// The monitor never waits for its consumer. Up to 256 changes are kept, each
-/// on its own; later ones are merged with the newest of them, as if
-/// nobody had looked in between: a card that came and went is [`Event::CardMissed`], one that
-/// was taken out and put in is [`Event::CardExchanged`], and only the latest use of a reader
-/// is reported. After draining the events you know the current state.
+/// The monitor never waits for its consumer. Up to 256 changes are kept separately; later ones are
+/// merged into the newest, as if the monitor had not looked in between: a card that came and went
+/// is [`Event::CardMissed`], one that was removed and reinserted is [`Event::CardExchanged`], and
+/// only the latest use of a reader is reported. After draining the events you know the current
+/// state.
 ///
 /// # Platform notes
 ///
-/// | | What is noticed at once | At the latest after a second |
+/// | | Noticed at once | Noticed within a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later | everything, but for a card that does not answer | on Windows, the first reader; on pcsc-lite, that a card that did not answer is removed |
-/// | pcsc-lite before 2.3 | cards, readers that go, most readers that come | a reader that comes in the moment between two waits |
-/// | macOS | cards, readers that go | readers that come; there is no event counter, so that an exchange shows only if the ATR differs |
+/// | Windows, pcsc-lite 2.3 and later | everything, except changes of a mute card | on Windows, the first reader; on pcsc-lite, the removal of a mute card |
+/// | pcsc-lite before 2.3 | cards, detached readers, most attached readers | a reader that is attached between two waits |
+/// | macOS | cards, detached readers | attached readers; there is no event counter, so an exchange shows only if the ATR differs |
 ///
-/// That another program has powered up a card that did not answer is noticed by looks from a second
-/// to 16 seconds apart (pcsc-lite): the longer the card has not answered, the rarer they are.
+/// With pcsc-lite, the power-up of a mute card by another program is noticed after 1 to 16 seconds:
+/// the longer the card has been mute, the rarer the looks.
 ///
-/// A reader that is replaced within the milliseconds between two looks shows as a card that is
-/// removed or exchanged.
+/// If a reader is replaced within the milliseconds between two looks, its card is reported removed
+/// or exchanged.
 ///
-/// Windows ends the service some time after the last reader has gone; that is
-/// [`Event::ServiceLost`], and the next reader comes with [`Event::ServiceRestored`].
+/// Windows ends the service some time after the last reader is detached, which is reported as
+/// [`Event::ServiceLost`]; the next reader comes with [`Event::ServiceRestored`].
 ///
-/// Where all is noticed at once, nothing wakes up while nothing happens; elsewhere the monitor
-/// does so once a second. It also does with a reader that is unavailable or whose event counter is
-/// zero, as after the start of the service, which does not report card swaps then; and, up to every
-/// 16 seconds, with a card that does not answer (pcsc-lite).
+/// Where everything is noticed at once, the monitor does not wake up while nothing happens;
+/// elsewhere it wakes up once a second. It also wakes up once a second for a reader that is
+/// unavailable or whose event counter is zero, as after the start of the service, because the
+/// service does not report card swaps then; and, at intervals of up to 16 seconds, for a mute card
+/// (pcsc-lite).
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,
     _registration: Registration,
-    /// Where calls are counted that go on when nobody waits for them.
+    /// The counter of abandoned calls.
     pending: Pending,
-    /// Whether its thread is one of these when it is dropped.
+    /// Whether its thread counts as an abandoned call when it is dropped.
     given_up: bool,
 }
 
 impl Context {
-    /// Begins to watch the readers, and returns when it is known what is there. If the service is
-    /// not, that is the first event.
+    /// Starts watching the readers, and returns when their current state is known. If the service
+    /// is not available, that is the first event.
     ///
     /// Built on `SCardGetStatusChange`. The [time-out](crate::ContextOptions::timeout) of the
-    /// context limits how long this call waits, and does not apply to the monitor afterwards.
+    /// context limits this call, and does not apply to the monitor afterwards.
     ///
     /// # Errors
     ///
-    /// None of the service: one that ended or refuses to answer is [`Event::ServiceLost`].
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if nothing is known
-    /// within the time-out, [`ErrorKind::Internal`](crate::ErrorKind::Internal) if no thread can
-    /// be started. A monitor whose abort handle was used before is stopped, which is no error.
+    /// Errors of the service are not returned: a service that ended or refuses to answer is
+    /// [`Event::ServiceLost`]. [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded)
+    /// if nothing is known within the time-out; [`ErrorKind::Internal`](crate::ErrorKind::Internal)
+    /// if no thread can be started. If the abort handle was used before, the monitor is stopped,
+    /// which is not an error.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn monitor(&self, options: MonitorOptions) -> Result<Monitor> {
         let deadline = wait::end(self.timeout());
@@ -195,7 +196,7 @@ fn too_many_pending() -> Error {
 }
 
 impl Monitor {
-    /// Starts the thread, and does not wait for it.
+    /// Starts the thread without waiting for it.
     pub(crate) fn start(
         address: &Address,
         options: MonitorOptions,
@@ -207,7 +208,7 @@ impl Monitor {
         };
         let abort = options.abort.unwrap_or_default();
         let registration = abort.register(Arc::clone(&shared) as Arc<dyn Wake>);
-        // An abort before the registration was told to nobody.
+        // An abort before the registration notified nothing.
         if abort.is_aborted() {
             shared.stop();
         }
@@ -220,16 +221,16 @@ impl Monitor {
         })
     }
 
-    /// Counts its thread from its drop to its end: the service may hang.
+    /// Counts the thread as an abandoned call from drop to end: the service may hang.
     pub(crate) fn count_its_end(&mut self) {
         self.given_up = true;
     }
 
-    /// Stops the monitor as a drop does, and waits until its thread has ended and its PC/SC
-    /// context is released, no longer than this. Returns whether it has ended.
+    /// Stops the monitor like a drop, and waits at most this long until its thread has ended and
+    /// its PC/SC context is released. Returns whether the thread has ended.
     ///
-    /// With pcsc-lite a card that does not answer can make it take 0.4 seconds, and a service that
-    /// hangs as long as it does so.
+    /// With pcsc-lite this can take 0.4 seconds because of a mute card, and as long as the service
+    /// hangs.
     pub fn close(self, timeout: Option<Duration>) -> bool {
         self.shared.is_forked() || {
             self.shared.stop();
@@ -237,10 +238,10 @@ impl Monitor {
         }
     }
 
-    /// Waits for the next event, no longer than this. Returns `None` if none came in time
-    /// or the monitor [is stopped](Monitor::is_stopped).
+    /// Waits at most this long for the next event. Returns `None` if there was none in time or the
+    /// monitor [is stopped](Monitor::is_stopped).
     ///
-    /// A time-out of zero returns what is there already.
+    /// With a time-out of zero, returns a pending event without waiting.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
         self.next_until(wait::end(Some(timeout)))
     }
@@ -252,13 +253,13 @@ impl Monitor {
         self.shared.mailbox.next(deadline).ok().flatten()
     }
 
-    /// Whether there will be no further events.
+    /// Returns whether the monitor is stopped: there are no further events.
     pub fn is_stopped(&self) -> bool {
         // In a forked child, the thread may have held the lock.
         self.shared.is_forked() || self.shared.mailbox.is_closed()
     }
 
-    /// Stops the monitor from any thread; see [Stopping](Monitor#stopping).
+    /// Returns the handle that stops the monitor from any thread; see [Stopping](Monitor#stopping).
     pub fn abort_handle(&self) -> AbortHandle {
         self.abort.clone()
     }

@@ -1,6 +1,6 @@
 //! Powering up cards that did not answer when they were inserted.
 //!
-//! Such a card stays mute until somebody connects to it, and then it mostly answers.
+//! Such a card stays mute until a program connects to it; then it usually answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,35 +17,35 @@ use super::filter::CardFilter;
 use super::thread::Shared;
 use super::view::View;
 
-/// How often a card is tried to be powered up for one monitor.
+/// The number of attempts to power up a card for one monitor.
 const ATTEMPTS: u32 = 3;
 
-/// How many of the pauses between attempts are left out, because they are shorter than a power-up.
+/// How many of the first pauses between attempts are skipped because they are shorter than a
+/// power-up.
 const SHORT_PAUSES: u32 = 4;
 
 global! {
-    /// The readers whose cards are being powered up, and for whom: there is one thread for each,
-    /// however many wait.
+    /// The power-ups in progress, one thread for each reader, however many monitors wait.
     static UNDER_WAY: Mutex<BTreeMap<Place, PowerUp>> = Mutex::new(BTreeMap::new());
 }
 
 /// A reader of a service.
 type Place = (Address, ReaderName);
 
-/// A thread that powers a card up.
+/// A thread that powers up a card.
 struct PowerUp {
-    /// A forked child does not have it.
+    /// The process of the thread. A forked child does not have it.
     process: Process,
     monitors: Vec<Arc<Shared>>,
 }
 
-/// What a monitor does about mute cards, in all of its waits.
+/// How a monitor handles mute cards, in all of its waits.
 #[derive(Debug, Default)]
 pub(super) struct MuteCards(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many waits there are for a card.
+    /// The number of waits for a card.
     waits: usize,
     /// The last mute card in each reader.
     tried: BTreeMap<ReaderName, Tried>,
@@ -64,7 +64,7 @@ impl MuteCards {
         state.waits = change(state.waits);
     }
 
-    /// Whether it is to be begun with this card.
+    /// Returns whether to begin with this card.
     fn begin(&self, reader: &ReaderName, number: u64) -> bool {
         let mut state = lock(&self.0);
         let tried = state.tried.entry(reader.clone()).or_default();
@@ -77,7 +77,7 @@ impl MuteCards {
         begins
     }
 
-    /// Whether a further attempt is wanted.
+    /// Returns whether a further attempt is wanted.
     fn want_attempt(&self, reader: &ReaderName) -> bool {
         let state = lock(&self.0);
         let tried = state.tried.get(reader);
@@ -97,7 +97,7 @@ impl MuteCards {
     }
 }
 
-/// What one wait does about mute cards. It never waits for it: each card has a thread.
+/// How one wait handles mute cards. It is never blocked by them: each card has a thread.
 pub(super) struct PowerUps {
     shared: Arc<Shared>,
     pending: Pending,
@@ -112,7 +112,7 @@ impl PowerUps {
         }
     }
 
-    /// Begins with each mute card that can be meant, once.
+    /// Begins with each mute card that may match, once.
     pub(super) fn begin(&mut self, view: &View, filter: &CardFilter) {
         let meant = view
             .mute_cards()
@@ -134,7 +134,7 @@ impl PowerUps {
                     power_up(under_way);
                     drop(counted);
                 }),
-                None => tracing::debug!(%reader, "there is no thread to power a mute card up"),
+                None => tracing::debug!(%reader, "cannot start a thread to power up a mute card"),
             }
         }
     }
@@ -148,14 +148,14 @@ impl Drop for PowerUps {
     }
 }
 
-/// The part of the thread that powers a card up.
+/// The state of the thread that powers up a card.
 struct UnderWay {
     place: Place,
     has_ended: bool,
 }
 
 impl UnderWay {
-    /// Begins; or takes part, if that is under way.
+    /// Begins, or joins a power-up in progress.
     fn join(shared: &Arc<Shared>, reader: &ReaderName) -> Option<UnderWay> {
         let place = (shared.address().clone(), reader.clone());
         let mut under_way = lock(&UNDER_WAY);
@@ -169,7 +169,7 @@ impl UnderWay {
                     process: Process::current(),
                     monitors: vec![Arc::clone(shared)],
                 };
-                // Nothing of a parent ends here.
+                // Nothing of the parent process may be dropped here.
                 std::mem::forget(under_way.insert(place.clone(), this));
                 Some(UnderWay {
                     place,
@@ -183,7 +183,8 @@ impl UnderWay {
         &self.place.1
     }
 
-    /// Whether a further attempt is wanted. If not, this has ended, and who comes now begins anew.
+    /// Returns whether a further attempt is wanted. If not, this has ended, and the next wait
+    /// begins anew.
     fn goes_on(&mut self) -> bool {
         let mut under_way = lock(&UNDER_WAY);
         let monitors = under_way.get(&self.place).map(|it| it.monitors.as_slice());
@@ -205,7 +206,7 @@ impl UnderWay {
         }
     }
 
-    /// Ends, and gives those who took part.
+    /// Ends, and returns the participating monitors.
     fn end(&mut self) -> Vec<Arc<Shared>> {
         if std::mem::replace(&mut self.has_ended, true) {
             return Vec::new();
@@ -222,7 +223,7 @@ impl UnderWay {
         monitors
     }
 
-    /// It is no longer what it was.
+    /// Ends after a change of the card.
     fn end_with_change(mut self) {
         for shared in self.end() {
             shared.has_changed(self.reader());
@@ -236,8 +237,8 @@ impl Drop for UnderWay {
     }
 }
 
-/// Connects, which powers the card up, and leaves it as it is then. pcsc-lite does not tell the
-/// monitor of that.
+/// Connects, which powers up the card, and disconnects without a reset. pcsc-lite does not report
+/// the power-up.
 fn power_up(mut under_way: UnderWay) {
     let mut pause = Pause::longer(SHORT_PAUSES);
     while under_way.goes_on() {

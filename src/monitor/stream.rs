@@ -1,4 +1,4 @@
-//! Events for tasks.
+//! Monitors for asynchronous tasks.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -21,7 +21,7 @@ use crate::limits::{AbortHandle, Alarm, GivenUp, Wake};
 use crate::sync::now;
 use crate::values::ReaderState;
 
-/// A [`Monitor`] as a [`Stream`]. Needs the feature `async`.
+/// A [`Monitor`] as a [`Stream`]. Requires the feature `async`.
 ///
 /// ```no_run
 /// # async fn demo() -> scard::Result<()> {
@@ -39,11 +39,11 @@ use crate::values::ReaderState;
 /// # }
 /// ```
 ///
-/// The first events are the readers and cards that are there already. It ends when its
-/// [abort handle](EventStream::abort_handle) is used.
+/// The first events are the readers and cards already present. The stream ends when its [abort
+/// handle](EventStream::abort_handle) is used.
 ///
-/// Works with every executor and needs none. No call waits on the thread that makes it, and
-/// dropping it does not, either. One task at a time is notified: the one that polled last.
+/// Works with every executor, or without one. Neither calls nor dropping block the calling thread.
+/// Only one task is notified: the last one that polled.
 pub struct EventStream {
     monitor: Monitor,
 }
@@ -56,16 +56,16 @@ impl EventStream {
 }
 
 impl Monitor {
-    /// The same monitor for tasks; what was not taken yet comes first. Needs the feature
-    /// `async`.
+    /// Converts the monitor into a stream, which starts with the pending events. Requires the
+    /// feature `async`.
     pub fn into_stream(self) -> EventStream {
         EventStream { monitor: self }
     }
 }
 
 impl EventStream {
-    /// The next event; `None` once it is stopped. The same as `next` of the extension traits
-    /// for streams.
+    /// Waits for the next event; returns `None` once the stream is stopped. Equivalent to `next` of
+    /// the stream extension traits.
     ///
     /// # Cancel safety
     ///
@@ -81,8 +81,8 @@ impl EventStream {
         self.monitor.shared.mailbox.poll_next(task).map(Result::ok)
     }
 
-    /// [`AsyncContext::wait_for_card`](crate::AsyncContext::wait_for_card) with this monitor. It looks at what is there now, and
-    /// takes no events.
+    /// [`AsyncContext::wait_for_card`](crate::AsyncContext::wait_for_card) with this monitor.
+    /// Starts from the current state, and takes no events.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl EventStream {
         found.unwrap_or_else(|| Err(no_card(&self.monitor, filter)))
     }
 
-    /// [`AsyncContext::wait_for_removal`](crate::AsyncContext::wait_for_removal) with this monitor. It looks at what is there now,
-    /// and takes no events.
+    /// [`AsyncContext::wait_for_removal`](crate::AsyncContext::wait_for_removal) with this monitor.
+    /// Starts from the current state, and takes no events.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl EventStream {
         found.unwrap_or_else(|| Err(still_there(&self.monitor, filter)))
     }
 
-    /// Looks at what is known until it is enough for an answer; none at the deadline.
+    /// Watches the state until it yields an answer; returns `None` at the deadline.
     async fn look_until<T>(
         &self,
         deadline: Option<Instant>,
@@ -161,24 +161,24 @@ impl EventStream {
         .await
     }
 
-    /// Whether there will be no further events.
+    /// Returns whether the stream is stopped: there are no further events.
     pub fn is_stopped(&self) -> bool {
         self.monitor.is_stopped()
     }
 
-    /// Stops it from any thread or task.
+    /// Returns the handle that stops the stream from any thread or task.
     pub fn abort_handle(&self) -> AbortHandle {
         self.monitor.abort_handle()
     }
 }
 
-/// What one wait looks at. If the service has not answered by its end, it counts as a call that was
-/// given up.
+/// The monitor of one wait. If the service has not answered when the wait ends, it counts as an
+/// abandoned call.
 struct OneWait(EventStream);
 
 impl OneWait {
     fn begin(context: &AsyncContext, filter: &CardFilter) -> Result<OneWait> {
-        // A future can be dropped, so that one without a limit is no different.
+        // A future can be dropped, so a time-out makes no difference.
         if context.context().limits().pending().is_full() {
             return Err(too_many_pending());
         }
@@ -213,7 +213,7 @@ impl fmt::Debug for EventStream {
     }
 }
 
-/// Makes the one who waits look.
+/// Wakes the waiting task.
 struct Look(Arc<Shared>);
 
 impl Wake for Look {
@@ -223,8 +223,8 @@ impl Wake for Look {
 }
 
 impl AsyncContext {
-    /// Begins to watch the readers. See [`Context::monitor`](crate::Context::monitor); this
-    /// does not wait for what is there already, so that it cannot time out.
+    /// Starts watching the readers. See [`Context::monitor`](crate::Context::monitor); this call
+    /// does not wait for the current state, so it cannot time out.
     ///
     /// # Errors
     ///
@@ -244,8 +244,8 @@ impl AsyncContext {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the wait, and nothing else. While the service hangs, the wait counts
-    /// as one that was given up.
+    /// Dropping the future ends the wait and has no other effect. While the service hangs, the wait
+    /// counts as an abandoned call.
     pub async fn wait_for_card(
         &self,
         filter: &CardFilter,
@@ -255,7 +255,7 @@ impl AsyncContext {
         wait.0.wait_for_card(filter, timeout).await
     }
 
-    /// Waits until no reader has such a card. See
+    /// Waits until no reader has a matching card. See
     /// [`Context::wait_for_removal`](crate::Context::wait_for_removal).
     ///
     /// # Errors
@@ -265,8 +265,8 @@ impl AsyncContext {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the wait, and nothing else. While the service hangs, the wait counts
-    /// as one that was given up.
+    /// Dropping the future ends the wait and has no other effect. While the service hangs, the wait
+    /// counts as an abandoned call.
     pub async fn wait_for_removal(
         &self,
         filter: &CardFilter,

@@ -1,4 +1,4 @@
-//! The thread of a monitor: how it waits, and how a wait is ended from outside.
+//! The thread of a monitor: how it waits, and how waits are cancelled.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -19,18 +19,18 @@ use crate::service::{self, Address, Canceller, Limit, Process, ReaderQuery, Star
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::values::ReaderName;
 
-/// How often a wait in the service is tried to be ended; the latter, also how long a wait for its
-/// start goes on at most when the monitor is stopped.
+/// The interval between attempts to cancel a wait in the service: first, and at most. The latter
+/// also limits how long a stopped monitor still waits for the service to start.
 const FIRST_CANCEL: Duration = Duration::from_micros(200);
 const LAST_CANCEL: Duration = Duration::from_millis(50);
 
-/// What the monitor and its thread have in common.
+/// The state shared by the monitor and its thread.
 #[derive(Debug)]
 pub(super) struct Shared {
     address: Address,
-    /// The readers that are watched.
+    /// The watched readers.
     readers: CardFilter,
-    /// The process that the thread runs in. A forked child has none.
+    /// The process of the thread. A forked child does not have it.
     process: Process,
     pub(super) mailbox: Mailbox,
     waiting: Arc<WaitControl>,
@@ -48,21 +48,20 @@ pub(super) struct WaitControl {
     changed: Condvar,
 }
 
-/// How many threads there are, and where they are counted until they have ended.
+/// The number of threads, and the counter of abandoned calls that includes them.
 #[derive(Debug, Default)]
 struct End {
     threads: u32,
     counted: Option<Counted>,
 }
 
-/// A wait, or that there is none.
+/// The current wait, if there is one.
 #[derive(Debug, Default)]
 struct CurrentWait {
     context: Option<Canceller>,
-    /// How many of those who end the wait are in a call with the context, which has to be there as
-    /// long.
+    /// The number of cancellers that are in a call with the context, which must live as long.
     cancelling: u32,
-    /// Something is to be looked at without a wait before.
+    /// Whether to look before the next wait.
     has_news: bool,
 }
 
@@ -73,7 +72,7 @@ impl Wake for Shared {
 }
 
 impl Shared {
-    /// Starts the thread, and does not wait for it; `None` if there can be none.
+    /// Starts the thread without waiting for it. Returns `None` if it cannot be started.
     pub(super) fn start(
         address: Address,
         use_changes: bool,
@@ -104,26 +103,26 @@ impl Shared {
         &self.address
     }
 
-    /// Whether this process is a child of the one that started the thread.
+    /// Returns whether this process was forked from the one that started the thread.
     pub(super) fn is_forked(&self) -> bool {
         self.process.is_forked()
     }
 
-    /// Stops for good, and never blocks.
+    /// Stops for good. Never blocks.
     ///
-    /// In a forked child there is nothing to stop: the wait that it would cancel is that of
-    /// its parent, and the thread may have held the locks.
+    /// In a forked child there is nothing to stop: it would cancel the wait of its parent, and the
+    /// thread may have held the locks.
     pub(super) fn stop(&self) {
         if self.is_forked() {
             return;
         }
-        // Also if the waker of an executor panics.
+        // Even if an executor's waker panics.
         let _ends_the_waits = CancelOnDrop(self);
         self.mailbox.close();
     }
 
-    /// Waits until the threads have released their contexts, but no longer than this. Says whether
-    /// they have.
+    /// Waits at most this long until the threads have released their contexts. Returns whether they
+    /// have.
     pub(super) fn wait_for_end(&self, limit: Option<Duration>) -> bool {
         let deadline = limit.and_then(|limit| now().checked_add(limit));
         let mut ended = lock(&self.ended);
@@ -143,7 +142,7 @@ impl Shared {
         true
     }
 
-    /// Counts the threads among the calls that were given up, until they have ended.
+    /// Counts the threads as abandoned calls until they have ended.
     pub(super) fn count_until_end(&self, pending: &Pending) {
         let mut end = lock(&self.ended);
         if end.threads > 0 && end.counted.is_none() {
@@ -151,15 +150,15 @@ impl Shared {
         }
     }
 
-    /// Has the thread look at what was seen aside. Returns when it does.
+    /// Makes the thread look at what was seen aside. Returns when it does.
     pub(super) fn look_aside(&self) {
         self.waiting.interrupt();
     }
 
-    /// Something was done to the card in this reader of which the service does not tell.
+    /// The card in this reader changed in a way that the service does not report.
     pub(super) fn has_changed(&self, reader: &ReaderName) {
         match self.aside.wait_for(reader) {
-            // Its thread looks again, and tells.
+            // Its thread looks again and reports.
             Some(waiting) => waiting.interrupt(),
             None if self.aside.look_at(&self.address, reader) => self.look_aside(),
             None => {}
@@ -177,7 +176,7 @@ impl Drop for CancelOnDrop<'_> {
 }
 
 impl WaitControl {
-    /// The thread is about to wait in this context; not any more if it was stopped.
+    /// Registers a wait in this context. Returns false if the thread was stopped.
     fn enter(&self, context: Canceller) -> bool {
         let mut wait = lock(&self.wait);
         let may_wait = !self.is_over(&wait);
@@ -187,24 +186,24 @@ impl WaitControl {
         may_wait
     }
 
-    /// Whether there is to be no wait.
+    /// Returns whether no wait may begin.
     fn is_over(&self, wait: &CurrentWait) -> bool {
         wait.has_news || self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Waits are possible again, after [`interrupt`](WaitControl::interrupt). Says whether there was
+    /// Allows waits again after [`interrupt`](WaitControl::interrupt). Returns whether there was
     /// one.
     pub(super) fn take_news(&self) -> bool {
         std::mem::take(&mut lock(&self.wait).has_news)
     }
 
-    /// Ends the wait, on this thread, and has none begin until the news are taken.
+    /// Ends the wait, on this thread, and prevents new ones until the news is taken.
     pub(super) fn interrupt(&self) {
         lock(&self.wait).has_news = true;
         self.cancel_until_left();
     }
 
-    /// The thread waits no longer. From now on the context may end: nobody uses it.
+    /// The wait is over. From now on the context may end because nothing uses it.
     fn leave(&self) {
         let mut wait = lock(&self.wait);
         wait.context = None;
@@ -215,11 +214,11 @@ impl WaitControl {
         }
     }
 
-    /// Ends the wait, and has none begin.
+    /// Ends the wait, and prevents new ones.
     ///
-    /// `SCardCancel` is lost if the wait has not quite begun, so that it has to be repeated;
-    /// and it can block, as any call. So it has a thread of its own. Without one, the wait goes
-    /// on to its end, and nobody waits for that.
+    /// `SCardCancel` is lost if the wait has not quite begun, so it has to be repeated; and like
+    /// any call it can block. It therefore has its own thread. Without one, the wait runs to its
+    /// end, and nothing waits for that.
     pub(super) fn cancel(self: &Arc<Self>) {
         if self.stopped.swap(true, Ordering::SeqCst) || lock(&self.wait).context.is_none() {
             return;
@@ -227,7 +226,7 @@ impl WaitControl {
         let waiting = Arc::clone(self);
         let thread = thread::Builder::new().name("scard-cancel".to_owned());
         if let Err(error) = thread.spawn(move || waiting.cancel_until_left()) {
-            tracing::debug!(%error, "there is no thread that ends a monitor's wait");
+            tracing::debug!(%error, "cannot start a thread to cancel a monitor's wait");
         }
     }
 
@@ -237,7 +236,7 @@ impl WaitControl {
         while let Some(context) = wait.context.clone().filter(|_| self.is_over(&wait)) {
             wait.cancelling += 1;
             drop(wait);
-            // It is repeated, so that it does not matter if one fails.
+            // A failure does not matter because the call is repeated.
             if let Err(code) = service::cancel(&context) {
                 tracing::trace!(%code, "SCardCancel");
             }
@@ -252,7 +251,7 @@ impl WaitControl {
     }
 }
 
-/// The thread that watches has ended, however it did.
+/// Marks the end of the watching thread, however it ends.
 struct Closed(Ended);
 
 impl Drop for Closed {
@@ -263,11 +262,11 @@ impl Drop for Closed {
     }
 }
 
-/// A thread has ended, however it did; or was never there.
+/// Marks the end of a thread, however it ends, or that it never started.
 pub(super) struct Ended(Arc<Shared>);
 
 impl Ended {
-    /// Of a thread that is to be started.
+    /// Returns the marker for a thread that is about to start.
     pub(super) fn later(shared: &Arc<Shared>) -> Ended {
         lock(&shared.ended).threads += 1;
         Ended(Arc::clone(shared))
@@ -292,13 +291,13 @@ impl Drop for Ended {
     }
 }
 
-/// Where contexts come from whose waits can be ended.
+/// A source of contexts whose waits can be cancelled.
 pub(super) struct Stoppable {
     pub(super) address: Address,
     pub(super) waiting: Arc<WaitControl>,
 }
 
-/// A context that a monitor waits in.
+/// A context in which a monitor waits.
 pub(super) struct StoppableContext {
     context: OwnedContext,
     waiting: Arc<WaitControl>,
@@ -354,7 +353,7 @@ impl Host for Arc<Shared> {
         self.mailbox.pause(pause);
     }
 
-    /// An event that is set already, while the service does not answer, says nothing.
+    /// An event that is already set while the service does not answer is meaningless.
     fn pause_without_service(&self, pause: Duration) {
         let is_new = |event: &StartedEvent| !event.wait(Duration::ZERO);
         let Some(event) = StartedEvent::access().filter(is_new) else {

@@ -1,6 +1,6 @@
-//! From the answers of the service to what is known of the readers.
+//! Turns answers of the service into the state of the readers.
 //!
-//! No calls are made here: what the platforms differ in can be tested on all of them.
+//! Makes no calls, so the differences between platforms can be tested on all of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 /// `SCARD_STATE_UNAWARE`.
 const UNAWARE: u32 = 0;
 
-/// Everything that is known of the readers, and what to ask next.
+/// Everything known about the readers, and what to ask next.
 #[derive(Debug)]
 pub(super) struct Tracker {
     platform: Platform,
     use_changes: bool,
     view: View,
     readers: BTreeMap<ReaderName, Known>,
-    /// What to hand back in the entry for readers that come and go.
+    /// The state to pass in the plug-and-play entry.
     plug_and_play: u32,
-    /// How many readers have been plugged in so far.
+    /// The number of readers attached so far.
     attachments: u64,
 }
 
-/// What the service said of a reader.
+/// What the service reported about a reader.
 #[derive(Debug, Default)]
 struct Known {
-    /// What to hand back, so that only something else is a change; `None` asks for everything.
+    /// The state to pass, so that only a difference is a change; `None` asks for everything.
     state: Option<u32>,
     count: Option<u16>,
-    /// Whether one change that was seen may be counted later.
+    /// Whether the count of one observed change may be late.
     one_late: bool,
-    /// Whether it is watched elsewhere.
+    /// Whether the reader is watched elsewhere.
     aside: bool,
 }
 
@@ -51,12 +51,12 @@ impl Tracker {
         }
     }
 
-    /// What is known at this moment.
+    /// Returns the current state.
     pub(super) fn view(&self) -> &View {
         &self.view
     }
 
-    /// The readers to ask for, and what to hand back for each.
+    /// Returns the readers to ask about, and the state to pass for each.
     pub(super) fn known_states(&self) -> Vec<(ReaderName, u32)> {
         let readers = self.readers.iter();
         readers
@@ -65,24 +65,24 @@ impl Tracker {
             .collect()
     }
 
-    /// What to hand back in the entry for readers that come and go.
+    /// The state to pass in the plug-and-play entry.
     pub(super) fn plug_and_play(&self) -> u32 {
         self.plug_and_play
     }
 
-    /// Whether the service tells in the next wait of a reader that came before it.
+    /// Returns whether the next wait reports a reader that was attached before it.
     pub(super) fn counts_readers(&self) -> bool {
         self.plug_and_play >> 16 != 0
     }
 
-    /// Whether something is not known yet that the service tells at once.
+    /// Returns whether something is unknown that the service reports at once.
     pub(super) fn is_incomplete(&self) -> bool {
         let mut asked = self.readers.values().filter(|known| !known.aside);
         asked.any(|known| known.state.is_none())
     }
 
-    /// The readers that take long to ask about, with what is known of them: those that have a mute
-    /// card, and those of which nothing is known but that they had one.
+    /// Returns the slow readers with their known states: those with a mute card, and unknown ones
+    /// that had one before.
     pub(super) fn mute_ones(
         &self,
         was_mute: impl Fn(&ReaderName) -> bool,
@@ -98,7 +98,7 @@ impl Tracker {
         found.collect()
     }
 
-    /// This reader is watched elsewhere.
+    /// Notes that this reader is watched elsewhere.
     pub(super) fn put_aside(&mut self, name: &ReaderName) {
         if let Some(known) = self.readers.get_mut(name) {
             known.aside = true;
@@ -106,7 +106,7 @@ impl Tracker {
         self.note_unanswered();
     }
 
-    /// What was seen of a reader that is watched elsewhere, and is no longer; or that it is to be
+    /// Takes back a reader that was watched elsewhere, with what was seen; `None` if it has to be
     /// asked about.
     pub(super) fn see_aside(&mut self, name: &ReaderName, seen: Option<(u32, Atr)>) {
         let Some(known) = self.readers.get_mut(name) else {
@@ -122,8 +122,8 @@ impl Tracker {
         self.note_unanswered();
     }
 
-    /// Notes which readers are there of which nothing is known yet because they are slow: those that
-    /// are watched elsewhere, and those that were and have not answered since.
+    /// Notes the attached readers that are unknown because they are slow: those that are watched
+    /// elsewhere, and those that were and have not answered since.
     fn note_unanswered(&mut self) {
         let before = std::mem::take(&mut self.view.unanswered);
         let slow = |name: &ReaderName, known: &Known| known.aside || before.contains(name);
@@ -135,10 +135,10 @@ impl Tracker {
         self.view.unanswered = unanswered.map(|(name, _)| name.clone()).collect();
     }
 
-    /// Whether the service wakes a waiter for everything that is to be told of these readers.
+    /// Returns whether the service wakes a waiter for every change of these readers.
     ///
-    /// With an event counter of zero it does not report card swaps, and
-    /// pcsc-lite never does of a program that begins to use a reader.
+    /// With an event counter of zero it does not report card swaps, and pcsc-lite never reports a
+    /// program that begins to use a reader.
     pub(super) fn is_told_everything(&self) -> bool {
         let counts = |known: &Known| known.count.is_some_and(|count| count != 0);
         (!self.use_changes || self.platform.tells_when_use_begins())
@@ -152,13 +152,13 @@ impl Tracker {
         }
     }
 
-    /// The next call is the first one in a context.
+    /// Notes that the next call is the first in a context.
     pub(super) fn begin_anew(&mut self) {
         self.plug_and_play = 0;
         self.ask_anew();
     }
 
-    /// The service is lost, and all readers with it.
+    /// Notes the loss of the service, and of all readers with it.
     pub(super) fn lose(&mut self, error: Error) {
         let service = &mut self.view.service;
         if service.lost.is_none() {
@@ -177,19 +177,19 @@ impl Tracker {
         self.plug_and_play = 0;
     }
 
-    /// The service has answered in full.
+    /// Notes a complete answer of the service.
     pub(super) fn found(&mut self) {
         self.view.service.lost = None;
     }
 
-    /// Whether these are the readers that are known.
+    /// Returns whether these are the known readers.
     pub(super) fn is_list<'n>(&self, names: impl Iterator<Item = &'n ReaderName>) -> bool {
         let mut count = 0;
         let mut known = names.inspect(|_| count += 1);
         known.all(|it| self.readers.contains_key(it)) && count == self.readers.len()
     }
 
-    /// The service has these readers and no others. Says if that is new.
+    /// Sets the list of readers. Returns whether it changed.
     pub(super) fn list(&mut self, names: Vec<ReaderName>) -> bool {
         let before = self.readers.len();
         self.readers.retain(|name, _| names.contains(name));
@@ -208,12 +208,12 @@ impl Tracker {
         is_new
     }
 
-    /// The answer in the entry for readers that come and go.
+    /// Takes the answer in the plug-and-play entry.
     pub(super) fn see_plug_and_play(&mut self, event_state: u32) {
         self.plug_and_play = event_state & !ReaderFlags::CHANGED.bits();
     }
 
-    /// The answer for a reader.
+    /// Takes the answer for a reader.
     pub(super) fn see(&mut self, name: &ReaderName, event_state: u32, atr: Atr) {
         let flags = ReaderFlags::from_bits_retain(event_state & 0xFFFF);
         if flags.intersects(ReaderFlags::UNKNOWN | ReaderFlags::IGNORE) {
@@ -238,7 +238,7 @@ impl Tracker {
         let other_atr = stays && before.is_some_and(|before| before.state.atr() != atr);
         let counted = count != known.count;
         let hidden = match known.count_changes(count, old_card.is_some() != present) {
-            // A count that will be late, or none at all (macOS): the ATR tells the same.
+            // The count is late or missing (macOS), but the ATR differs.
             Hidden::None if other_atr && (counted || count.is_none()) => match old_card {
                 Some(old) if !old.mute && !flags.contains(ReaderFlags::MUTE) => {
                     known.one_late = true;
@@ -252,7 +252,7 @@ impl Tracker {
         let card = match (old_card, present) {
             (Some(old), true) if hidden == Hidden::None => Some(old.number),
             (_, present) => {
-                // An exchange has one card that is not seen: the one that is there.
+                // Of the unseen cards of an exchange, one is still present.
                 let unseen = hidden == Hidden::Some && !stays;
                 cards += u64::from(unseen) + u64::from(present);
                 present.then_some(cards)
@@ -292,7 +292,7 @@ impl Tracker {
     }
 }
 
-/// What came and went between two answers without being seen.
+/// What came and went unseen between two answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hidden {
     None,
@@ -303,13 +303,12 @@ enum Hidden {
 }
 
 impl Known {
-    /// Compares what the service has counted with what was seen: one change if there was a
-    /// card and now is none, or the other way round. More are a card that was put in and taken
-    /// out, or taken out and put in, between two answers.
+    /// Compares the service's count with what was seen: one change if a card came or went. More
+    /// changes mean that a card was inserted and removed, or removed and inserted, between two
+    /// answers.
     ///
-    /// pcsc-lite changes the state of a reader before it counts the change, so that one count
-    /// can be late. If a reader is replaced so fast that nothing is seen of it, one never
-    /// comes.
+    /// pcsc-lite changes the state of a reader before it counts the change, so one count can be
+    /// late. If a reader is replaced too fast to be seen, one count never comes.
     fn count_changes(&mut self, count: Option<u16>, changed: bool) -> Hidden {
         let before = std::mem::replace(&mut self.count, count);
         let late = std::mem::replace(&mut self.one_late, true);
@@ -318,7 +317,7 @@ impl Known {
         };
         let counted = count.wrapping_sub(before);
         if counted > u16::MAX / 2 {
-            // It runs backwards: this is another count, of a reader that came back.
+            // The count went backwards: it belongs to a reader that was attached again.
             return Hidden::Reader;
         }
         if counted == 0 && !changed {

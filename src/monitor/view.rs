@@ -1,4 +1,4 @@
-//! What is known of all readers at one moment, and the events between two such moments.
+//! The state of all readers at one moment, and the events between two moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,58 +13,58 @@ use crate::values::{ReaderName, ReaderState};
 pub(crate) struct View {
     pub(super) service: ServiceView,
     pub(super) readers: BTreeMap<ReaderName, Arc<ReaderView>>,
-    /// Readers that are there and not known yet: they had a mute card.
+    /// Attached readers whose state is unknown because they had a mute card.
     pub(super) unanswered: BTreeSet<ReaderName>,
 }
 
-/// The service at one moment. At first it is there.
+/// The service at one moment. Initially it is available.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ServiceView {
-    /// How often it has been lost.
+    /// The number of losses.
     pub(super) losses: u64,
-    /// What it answered when it was lost last.
+    /// The answer at the last loss.
     pub(super) last: Option<Error>,
-    /// Whether it is lost now, and what it answers.
+    /// The current answer, if the service is lost.
     pub(super) lost: Option<Error>,
-    /// How often it has answered so, up to [`BELIEVED`].
+    /// How many times it has answered so, up to [`BELIEVED`].
     pub(super) failures: u32,
 }
 
-/// How often a failure must be repeated to be believed: pcsc-lite reports a daemon that dies
-/// while it is asked in the same way as a denial by polkit.
+/// How many times a failure must occur to be accepted: pcsc-lite reports a daemon that dies during
+/// a call in the same way as a denial by polkit.
 pub(super) const BELIEVED: u32 = 3;
 
-/// A reader at one moment. What comes and goes is counted, so that two moments can be
-/// compared however much has happened between them.
+/// A reader at one moment. Arrivals are counted, so two moments can be compared however much
+/// happened between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReaderView {
-    /// A new one each time it is plugged in.
+    /// A new number each time it is plugged in.
     pub(super) attachment: u64,
     pub(super) available: bool,
     pub(super) card: Option<CardView>,
-    /// How many cards have been put in so far, as far as is known.
+    /// The number of cards inserted so far, as far as known.
     pub(super) cards: u64,
     pub(super) usage: Usage,
-    /// As the service has it.
+    /// The state according to the service.
     pub(super) state: ReaderState,
 }
 
 /// A card at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CardView {
-    /// Which one of those that were put in.
+    /// The number of the card among those inserted.
     pub(super) number: u64,
     pub(super) mute: bool,
 }
 
 impl View {
-    /// All readers.
+    /// Returns the states of all readers.
     pub(super) fn states(&self) -> Vec<ReaderState> {
         let readers = self.readers.values();
         readers.map(|reader| reader.state.clone()).collect()
     }
 
-    /// The readers that have a card, mute ones, too.
+    /// Returns the readers that have a card, including mute ones.
     pub(super) fn cards(&self) -> impl Iterator<Item = &ReaderState> {
         let readers = self.readers.values();
         readers
@@ -72,7 +72,7 @@ impl View {
             .map(|reader| &reader.state)
     }
 
-    /// The cards that do not answer, each with its number.
+    /// Returns the mute cards, each with its number.
     pub(super) fn mute_cards(&self) -> impl Iterator<Item = (&ReaderState, u64)> {
         self.readers.values().filter_map(|reader| {
             let card = reader.card.filter(|card| card.mute)?;
@@ -80,7 +80,7 @@ impl View {
         })
     }
 
-    /// What is in the readers that can be meant, and why it is not what is waited for.
+    /// Returns what is in the readers that can match, and why it does not match.
     pub(super) fn seen(&self, filter: &CardFilter) -> Vec<SeenReader> {
         let readers = self.readers.values().map(|reader| &reader.state);
         let about = readers.filter(|state| filter.is_about(state.reader_name()));
@@ -95,18 +95,18 @@ impl View {
         seen
     }
 
-    /// The readers that can be meant and are not known yet.
+    /// Returns the readers that can match and are not known yet.
     pub(super) fn unanswered_in(&self, filter: &CardFilter) -> impl Iterator<Item = SeenReader> {
         let unanswered = self.unanswered.iter().filter(|name| filter.is_about(name));
         unanswered.map(|name| SeenReader::new(name.clone(), Seen::Mute))
     }
 
-    /// Whether every reader that is there is known.
+    /// Returns whether all attached readers are known.
     pub(super) fn is_complete(&self) -> bool {
         self.unanswered.is_empty()
     }
 
-    /// Why there will be no card however long it is waited for.
+    /// Returns the failure that makes waiting for a card futile.
     pub(super) fn failure(&self) -> Option<&Error> {
         let passes = |error: &Error| {
             use Recovery::{AttachReader, ConnectAgain, InsertCard, RetryLater};
@@ -119,7 +119,7 @@ impl View {
         lost.filter(|error| !passes(error) && self.service.failures >= BELIEVED)
     }
 
-    /// The events that lead from one moment to a later one.
+    /// Returns the events that lead from one moment to a later one.
     pub(super) fn events_since(&self, before: &View) -> Vec<Event> {
         let mut events = Vec::new();
         let (old, new) = (&before.service, &self.service);

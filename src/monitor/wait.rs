@@ -1,4 +1,4 @@
-//! Waiting for a card to come or go.
+//! Waits for the insertion and removal of cards.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use crate::sync::now;
 use crate::values::{ReaderName, ReaderState};
 
 impl Context {
-    /// Waits for a card that answers, which can be there already. Of several, it is the one in the
-    /// first reader.
+    /// Waits for a card that answers and returns the state of its reader. The card may be present
+    /// already; of several, the one in the first reader is returned.
     ///
     /// ```no_run
     /// # fn demo(context: &scard::Context) -> scard::Result<()> {
@@ -33,27 +33,26 @@ impl Context {
     /// # }
     /// ```
     ///
-    /// Readers that are plugged in meanwhile count, and so does a service that is not there yet or
-    /// comes back. To stop it from another thread, use [`Monitor::wait_for_card`].
+    /// The wait includes readers that are attached meanwhile, and a service that starts or returns.
+    /// To stop it from another thread, use [`Monitor::wait_for_card`].
     ///
-    /// A card that does not answer, and can be one of those that are meant, is powered up by a
-    /// connection, up to three times with pauses, which mostly helps: it is found once it answers.
+    /// A mute card that may match is powered up by connecting to it, up to three times with pauses.
+    /// This usually helps, and the card is found once it answers.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::DeadlineExceeded`] if there was none in
-    /// time; it says which of card, reader and service was missing, and
-    /// [`Error::seen`](crate::Error::seen) what was in each reader. And what the service answers if
-    /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`. With a time-out,
-    /// [`ErrorKind::ServiceBusy`] if too many calls of this context were given up and have not
-    /// ended, as while the service hangs.
+    /// [`ErrorKind::DeadlineExceeded`] if there was no such card in time: the error says whether
+    /// card, reader or service was missing, and [`Error::seen`](crate::Error::seen) what was in
+    /// each reader. The answer of the service if waiting does not help, such as
+    /// `SCARD_W_SECURITY_VIOLATION`. With a time-out, [`ErrorKind::ServiceBusy`] if too many
+    /// abandoned calls of this context have not ended, as while the service hangs.
     ///
     /// # Platform notes
     ///
-    /// pcsc-lite's library takes 0.4 seconds to say that there is a card that does not answer. Such
-    /// a card delays the first wait of the process that means its reader, and none afterwards: with
-    /// [`CardFilter::reader`] or [`CardFilter::reader_matching`] only those are looked at. Since 2.0.1
-    /// the library does so inside of a lock of the process: whoever looks at readers waits as well.
+    /// pcsc-lite's library takes 0.4 seconds to report a mute card. Such a card delays the
+    /// process's first wait that includes its reader, but no later one; [`CardFilter::reader`] and
+    /// [`CardFilter::reader_matching`] exclude readers. Since 2.0.1 the library holds a
+    /// process-wide lock meanwhile, which delays other looks at readers as well.
     pub fn wait_for_card(
         &self,
         filter: &CardFilter,
@@ -65,15 +64,15 @@ impl Context {
         found.ok_or_else(|| monitor.give_up_without(filter))
     }
 
-    /// Waits until no reader has such a card, mute ones included. A reader that is unplugged
-    /// has none, and neither has a service that ended.
+    /// Waits until no reader has a matching card, mute cards included. An unplugged reader has no
+    /// card, and neither has a service that ended.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::DeadlineExceeded`] if there is still
-    /// one then, in [these readers](crate::Error::seen), or it is not known, and what the service
-    /// answers if waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`;
-    /// [`ErrorKind::ServiceBusy`] as [`wait_for_card`](Context::wait_for_card).
+    /// [`ErrorKind::DeadlineExceeded`] if there still is a matching card, in [these
+    /// readers](crate::Error::seen), or its presence is unknown; the answer of the service if
+    /// waiting does not help, such as `SCARD_W_SECURITY_VIOLATION`; [`ErrorKind::ServiceBusy`] as
+    /// for [`wait_for_card`](Context::wait_for_card).
     pub fn wait_for_removal(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<()> {
         let deadline = end(timeout);
         let mut monitor = self.monitor_for(filter, timeout)?;
@@ -83,7 +82,7 @@ impl Context {
 }
 
 impl Context {
-    /// A monitor for one wait.
+    /// Returns a monitor for one wait.
     fn monitor_for(&self, filter: &CardFilter, timeout: Option<Duration>) -> Result<Monitor> {
         let pending = self.limits().pending();
         if timeout.is_some() && pending.is_full() {
@@ -95,9 +94,8 @@ impl Context {
 }
 
 impl Monitor {
-    /// [`Context::wait_for_card`] with this monitor. It looks at what is there now, and takes
-    /// no events. A card that does not answer is powered up three times for all waits of the
-    /// monitor together.
+    /// [`Context::wait_for_card`] with this monitor. Starts from the current state, and takes no
+    /// events. A mute card is powered up three times for all waits of the monitor together.
     ///
     /// # Errors
     ///
@@ -112,8 +110,8 @@ impl Monitor {
         found.ok_or_else(|| no_card(self, filter))
     }
 
-    /// [`Context::wait_for_removal`] with this monitor. It looks at what is there now, and
-    /// takes no events.
+    /// [`Context::wait_for_removal`] with this monitor. Starts from the current state, and takes no
+    /// events.
     ///
     /// # Errors
     ///
@@ -128,7 +126,7 @@ impl Monitor {
         is_gone.ok_or_else(|| still_there(self, filter))
     }
 
-    /// The first card that answers, or one in the reader that is preferred; none at the
+    /// Returns the card in the preferred reader, or else the first that answers; `None` at the
     /// deadline.
     pub(crate) fn card_until(
         &self,
@@ -141,8 +139,8 @@ impl Monitor {
         self.look_until(deadline, answer)?.transpose()
     }
 
-    /// Looks at all readers until that is enough for an answer; none at the deadline. Those that
-    /// are there and not known yet are given by their names.
+    /// Watches all readers until they yield an answer; returns `None` at the deadline. Attached but
+    /// unknown readers are passed by name.
     pub(crate) fn states_until<T>(
         &self,
         deadline: Option<Instant>,
@@ -159,13 +157,13 @@ impl Monitor {
         PowerUps::new(&self.shared, &self.pending)
     }
 
-    /// Whether the card is gone; none at the deadline.
+    /// Waits until the card is gone; returns `None` at the deadline.
     fn removal_until(&self, filter: &CardFilter, deadline: Option<Instant>) -> Result<Option<()>> {
         let is_gone = |view: &View| no_card_in(view, filter);
         self.look_until(deadline, is_gone)?.transpose()
     }
 
-    /// Why [`card_until`](Monitor::card_until) has found none by its deadline. The thread is
+    /// Returns why [`card_until`](Monitor::card_until) found no card by its deadline. The thread is
     /// counted if it does not end.
     pub(crate) fn give_up_without(&mut self, filter: &CardFilter) -> Error {
         self.count_its_end();
@@ -177,7 +175,7 @@ impl Monitor {
         still_there(self, filter)
     }
 
-    /// Looks at what is known until it is enough for an answer; none at the deadline.
+    /// Watches the state until it yields an answer; returns `None` at the deadline.
     fn look_until<T>(
         &self,
         deadline: Option<Instant>,
@@ -202,7 +200,7 @@ impl Monitor {
     }
 }
 
-/// The card that is waited for, or why there will be none.
+/// Returns the awaited card, or why there will be none.
 pub(super) fn card_in(
     view: &View,
     filter: &CardFilter,
@@ -214,7 +212,7 @@ pub(super) fn card_in(
     filter.choose(view.cards(), preferred).cloned().map(Ok)
 }
 
-/// The same; if there is none, cards that do not answer are powered up.
+/// The same; if there is none, mute cards are powered up.
 pub(super) fn card_or_power_up(
     view: &View,
     filter: &CardFilter,
@@ -228,9 +226,9 @@ pub(super) fn card_or_power_up(
     found
 }
 
-/// Whether all of these cards are gone, or why that will not be known.
+/// Returns whether all of these cards are gone, or why that cannot be known.
 ///
-/// A service that has ended has no cards. One that refuses to answer does not say.
+/// A service that ended has no cards. One that refuses to answer does not say.
 pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<Result<()>> {
     if let Some(error) = view.failure() {
         return Some(Err(error.clone()));
@@ -244,12 +242,12 @@ pub(super) fn no_card_in(view: &View, filter: &CardFilter) -> Option<Result<()>>
     (!still_there && view.is_complete()).then_some(Ok(()))
 }
 
-/// A time-out that goes past the end of the clock is none.
+/// Returns the deadline. A time-out past the end of the clock is no limit.
 pub(super) fn end(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| now().checked_add(timeout))
 }
 
-/// Why there is no card, as far as the monitor knows.
+/// Returns why there is no card, as far as the monitor knows.
 pub(super) fn no_card(monitor: &Monitor, filter: &CardFilter) -> Error {
     why_no_card(monitor.shared.mailbox.latest().as_ref(), filter)
 }
@@ -270,7 +268,7 @@ fn why_no_card(view: Option<&View>, filter: &CardFilter) -> Error {
     }
 }
 
-/// Where the card still is, as far as the monitor knows.
+/// Returns where the card still is, as far as the monitor knows.
 pub(super) fn still_there(monitor: &Monitor, filter: &CardFilter) -> Error {
     why_still_there(monitor.shared.mailbox.latest().as_ref(), filter)
 }
@@ -316,7 +314,7 @@ mod tests {
         let denied = ReturnCode::W_SECURITY_VIOLATION;
         assert_eq!(answer(denied, 1), None);
         assert_eq!(answer(denied, 3), Some(Err(denied)));
-        // As with more contexts than the service has room for.
+        // As with too many contexts for the service.
         assert_eq!(answer(ReturnCode::E_NO_MEMORY, 1), None);
     }
 

@@ -1,4 +1,4 @@
-//! Work in a session whose calls are futures.
+//! Session guards whose calls are futures.
 
 use std::fmt;
 
@@ -11,33 +11,32 @@ use crate::error::{Error, Result};
 use crate::exchange::{AsyncControl, AsyncTransmit, Control, Transmit};
 use crate::values::{Atr, Attribute, CardStatus, ControlCode, Protocol, ReaderName};
 
-/// The card of an [`AsyncSession`] for a piece of work: a
-/// [`SessionGuard`](crate::SessionGuard) whose calls are futures. Made by [`AsyncSession::begin`].
-/// Needs the feature `async`.
+/// The card of an [`AsyncSession`] for a piece of work: a [`SessionGuard`](crate::SessionGuard)
+/// whose calls are futures. Created by [`AsyncSession::begin`]. Requires the feature `async`.
 ///
-/// [`AsyncTransmit`] and [`AsyncControl`] have what is not listed here.
+/// Further calls are in [`AsyncTransmit`] and [`AsyncControl`].
 ///
-/// Dropping it ends the work and ignores errors; [`end`](AsyncSessionGuard::end) returns them. A
-/// drop cannot wait: the transaction ends on the thread of the session, even if nothing more is
-/// asked of the session, and the next run begins after it. Either way the session recovers before
-/// the next run from what has failed.
+/// Dropping the guard ends the work and ignores errors; [`end`](AsyncSessionGuard::end) returns
+/// them. A drop does not wait: the transaction ends on the session's thread, even if the session is
+/// not used again, and the next run begins after it. In both cases the session recovers from
+/// failures before the next run.
 ///
 /// # Dropping a future
 ///
-/// Dropping the future of a call stops it as [that of a run](AsyncSession#dropping-a-future). If
-/// the call was under way, the connection is given up with it, and every later call of this guard fails
-/// with [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). The next run connects again.
+/// Dropping the future of a call stops the call as [in a run](AsyncSession#dropping-a-future). If
+/// the call was in progress, the connection is dropped with it, and every later call of this guard
+/// fails with [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). The next run connects again.
 ///
 /// # Platform notes
 ///
-/// Windows ends a transaction in which nothing happens for five seconds by resetting the card:
-/// await nothing for long that is not a call on the card.
+/// Windows resets the card to end a transaction that is idle for five seconds: do not await
+/// anything else for long.
 #[must_use = "dropping it ends the work"]
 pub struct AsyncSessionGuard<'a> {
     work: Work<'a>,
     reader_name: ReaderName,
     protocol: Option<Protocol>,
-    /// The last answer, to be lent.
+    /// The last answer, which [`AsyncTransmit`] lends.
     answer: Zeroizing<Vec<u8>>,
 }
 
@@ -54,7 +53,7 @@ impl<'a> AsyncSessionGuard<'a> {
     pub(super) async fn begin(
         session: &'a mut AsyncSession,
     ) -> Result<AsyncSessionGuard<'a>, SessionError> {
-        // Before there is any, for the case that this future is dropped.
+        // Created before the work begins, in case this future is dropped.
         let work = Work(session);
         let begun = work.0.perform(|session| {
             let card = session.begin()?;
@@ -71,7 +70,7 @@ impl<'a> AsyncSessionGuard<'a> {
         })
     }
 
-    /// The reader that the card is in.
+    /// Returns the reader that the card is in.
     pub fn reader_name(&self) -> &ReaderName {
         &self.reader_name
     }
@@ -84,8 +83,8 @@ impl<'a> AsyncSessionGuard<'a> {
     ///
     /// # Cancel safety
     ///
-    /// [Dropping the future](AsyncSessionGuard#dropping-a-future) gives up the connection. The
-    /// command is not sent any more if it had not been; if it had, nothing tells that.
+    /// [Dropping the future](AsyncSessionGuard#dropping-a-future) drops the connection. The command
+    /// is not sent if it was not sent yet; whether it was is not reported.
     #[doc(alias = "SCardTransmit")]
     pub async fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         AsyncTransmit::transmit(self, command).await
@@ -99,8 +98,8 @@ impl<'a> AsyncSessionGuard<'a> {
     ///
     /// # Cancel safety
     ///
-    /// [Dropping the future](AsyncSessionGuard#dropping-a-future) gives up the connection. Nothing
-    /// tells which commands of the exchange were sent.
+    /// [Dropping the future](AsyncSessionGuard#dropping-a-future) drops the connection. Which
+    /// commands of the exchange were sent is not reported.
     pub async fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
         AsyncTransmit::exchange(self, command).await
     }
@@ -113,7 +112,7 @@ impl<'a> AsyncSessionGuard<'a> {
     ///
     /// # Cancel safety
     ///
-    /// [Dropping the future](AsyncSessionGuard#dropping-a-future) gives up the connection.
+    /// [Dropping the future](AsyncSessionGuard#dropping-a-future) drops the connection.
     #[doc(alias = "SCardStatus")]
     pub async fn status(&mut self) -> Result<CardStatus> {
         self.call(|card| card.status()).await
@@ -127,7 +126,7 @@ impl<'a> AsyncSessionGuard<'a> {
     ///
     /// # Cancel safety
     ///
-    /// The work ends even if the future is dropped, as if the guard was.
+    /// If the future is dropped, the work ends as if the guard was dropped.
     pub async fn end(self) -> Result<()> {
         self.work
             .0
@@ -135,7 +134,7 @@ impl<'a> AsyncSessionGuard<'a> {
             .await?
     }
 
-    /// Does something with the card on the thread of the session.
+    /// Calls `f` with the card on the session's thread.
     async fn call<T, E>(
         &mut self,
         f: impl FnOnce(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
@@ -160,7 +159,7 @@ impl AsyncControl for AsyncSessionGuard<'_> {
     }
 
     async fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
-        // It can have a PIN in it.
+        // It may contain a PIN.
         let input = Zeroizing::new(input.to_vec());
         self.call(move |card| card.control(code, &input)).await
     }
@@ -195,7 +194,7 @@ impl AsyncTransmit for AsyncSessionGuard<'_> {
         Ok(&self.answer)
     }
 
-    /// As a whole on the thread of the session.
+    /// The whole exchange runs on the session's thread.
     async fn exchange_with(
         &mut self,
         command: &Command,

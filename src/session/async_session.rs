@@ -1,4 +1,4 @@
-//! Sessions whose work runs on a thread of their own.
+//! Sessions whose runs are futures.
 
 use std::fmt;
 use std::future::Future;
@@ -15,11 +15,10 @@ use crate::error::{BoxError, Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Permit, UnderWay, Worker, do_elsewhere};
 use crate::values::ReaderName;
 
-/// A [`Session`] whose runs are futures. Needs the feature `async`.
+/// A [`Session`] whose runs are futures. Requires the feature `async`.
 ///
-/// The work is an ordinary closure and runs on a thread of the session, where it may wait;
-/// hooks and observers are called there, too. Recovery, hooks, deadline and events are those of
-/// [`Session`].
+/// The work is an ordinary closure that runs on the session's thread and may block. Hooks and
+/// observers are called there, too. Recovery, hooks, deadline and events are those of [`Session`].
 ///
 /// ```no_run
 /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,69 +42,67 @@ use crate::values::ReaderName;
 ///
 /// # Dropping a future
 ///
-/// Dropping the future of a run stops the run: no further call is made for it, no further
-/// command sent, and the call that is under way is given up as at a
-/// [time-out](crate::Card::set_timeout). The work gets
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) from its calls; what else it does
-/// cannot be interrupted.
+/// Dropping the future of a run stops the run: it makes no further call, sends no further command,
+/// and abandons the call in progress as at a [time-out](crate::Card::set_timeout). Calls of the
+/// work fail with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled); whatever else the work
+/// does cannot be interrupted.
 ///
-/// The session stays usable. The next run first waits until the one that was dropped has wound
-/// up, then recovers and sets up the card as it does after a deadline.
+/// The session stays usable. The next run waits for the dropped one to finish, then recovers and
+/// sets up the card as after a deadline.
 ///
-/// Dropping the session ends it, and does not wait either.
+/// Dropping the session ends it without waiting.
 pub struct AsyncSession {
     place: Place,
     /// Started by the first run.
     worker: Option<Worker>,
-    /// What the session said when it was last here.
+    /// The session's values when it was last here.
     reader: Option<ReaderName>,
     identity: Option<Vec<u8>>,
-    /// What is to be changed before the next run: the session was not here.
+    /// Changes to apply before the next run, made while the session was away.
     changes: Vec<Change>,
 }
 
-/// Brings the session back from a run that was dropped.
+/// Returns the session from a dropped run.
 type WayBack = Pin<Box<dyn Future<Output = Result<Box<Session>, Abandoned>> + Send>>;
 
 type Change = Box<dyn FnOnce(&mut Session) + Send>;
 
-/// Where the session is.
+/// The place of the session.
 enum Place {
     Here(Box<Session>),
     OnItsWayBack(WayBack),
-    /// With a future that has it, or nowhere: its thread has ended in a panic that was not the
-    /// work's.
+    /// With a future that owns it, or lost: its thread ended in a panic that was not the work's.
     Away,
 }
 
-/// What a run gives, or its panic.
+/// The result of a run, or its panic.
 type Outcome<T> = thread::Result<T>;
 
 impl AsyncSession {
-    /// Describes a session with the service that `context` belongs to;
+    /// Returns a builder for a session with the service of `context`;
     /// [`SessionBuilder::open_async`] opens it.
     pub fn builder(context: &AsyncContext) -> SessionBuilder {
         Session::builder(context.context())
     }
 
-    /// The reader that the card is in, or was last in: see [`Session::reader_name`]. What a run
-    /// found whose future was dropped is not known before the next one is over.
+    /// Returns the reader that the card is in, or was last in; see [`Session::reader_name`]. After
+    /// the future of a run was dropped, this is updated by the next run.
     pub fn reader_name(&self) -> Option<&ReaderName> {
         self.reader.as_ref()
     }
 
-    /// The identity that the session began with: see [`Session::identity`].
+    /// Returns the identity that the session began with; see [`Session::identity`].
     pub fn identity(&self) -> Option<&[u8]> {
         self.identity.as_deref()
     }
 
-    /// Forgets the identity: the next card is the session's, whichever it is.
+    /// Forgets the identity: the session accepts any card next.
     pub fn forget_identity(&mut self) {
         self.identity = None;
         self.change(Session::forget_identity);
     }
 
-    /// Gives the session other credentials, for the next run: see [`Session::set_login`].
+    /// Replaces the credentials for the next run; see [`Session::set_login`].
     pub fn set_login<E: Into<BoxError>>(
         &mut self,
         login: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
@@ -113,12 +110,12 @@ impl AsyncSession {
         self.change(move |session| session.set_login(login));
     }
 
-    /// How long each of the next runs may take: see [`Session::set_timeout`].
+    /// Sets the time-out of the next runs; see [`Session::set_timeout`].
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.change(move |session| session.set_timeout(timeout));
     }
 
-    /// Changes the session, before the next run if it is not here.
+    /// Changes the session now or, if it is away, before the next run.
     fn change(&mut self, change: impl FnOnce(&mut Session) + Send + 'static) {
         match &mut self.place {
             Place::Here(session) => change(session),
@@ -126,25 +123,24 @@ impl AsyncSession {
         }
     }
 
-    /// Lets go of the card now: see [`Session::release`].
+    /// Releases the card now; see [`Session::release`].
     ///
     /// # Errors
     ///
-    /// None but that its thread has ended in a panic of the library.
+    /// Fails only if the session's thread ended in a panic of the library.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it was polled, or while a run that was dropped winds up, it lets go of nothing.
-    /// After that the card is let go of even if the future is dropped.
+    /// If the future is dropped before it was polled, or while a dropped run finishes, the card is
+    /// not released. Later, the card is released even if the future is dropped.
     pub async fn release(&mut self) -> Result<()> {
         self.perform(Session::release).await
     }
 
-    /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
-    /// at most once. See [`Session::run`].
+    /// Performs a piece of work in a transaction, after the set-up. Its commands reach the card at
+    /// most once. See [`Session::run`].
     ///
-    /// The [time-out](SessionBuilder::timeout) is counted from when the session is back from
-    /// a run that was dropped.
+    /// The [time-out](SessionBuilder::timeout) starts when a dropped run has finished.
     ///
     /// # Errors
     ///
@@ -153,7 +149,7 @@ impl AsyncSession {
     ///
     /// # Panics
     ///
-    /// If the work does. The session stays usable.
+    /// Panics if the work does. The session stays usable.
     ///
     /// # Platform notes
     ///
@@ -161,8 +157,8 @@ impl AsyncSession {
     ///
     /// # Cancel safety
     ///
-    /// [Dropping the future](AsyncSession#dropping-a-future) stops the run before its next
-    /// command. How far it got, the work can tell by what it shares.
+    /// [Dropping the future](AsyncSession#dropping-a-future) stops the run before its next command.
+    /// The work can report its progress through shared state.
     pub async fn run<T, E>(
         &mut self,
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
@@ -175,7 +171,7 @@ impl AsyncSession {
         outcome.map_err(SessionError::Card)?
     }
 
-    /// Does a piece of work that can be repeated. See [`Session::run_restartable`].
+    /// Performs a piece of work that can be repeated. See [`Session::run_restartable`].
     ///
     /// # Errors
     ///
@@ -183,7 +179,7 @@ impl AsyncSession {
     ///
     /// # Panics
     ///
-    /// If the work does. The session stays usable.
+    /// Panics if the work does. The session stays usable.
     ///
     /// # Cancel safety
     ///
@@ -200,7 +196,7 @@ impl AsyncSession {
         outcome.map_err(SessionError::Card)?
     }
 
-    /// Begins a piece of work and returns the card for it, whose calls are futures. See
+    /// Begins a piece of work and returns its card, whose calls are futures. See
     /// [`Session::begin`].
     ///
     /// ```no_run
@@ -212,7 +208,7 @@ impl AsyncSession {
     /// # }
     /// ```
     ///
-    /// The [time-out](SessionBuilder::timeout) counts from here on, for the whole of the work.
+    /// The [time-out](SessionBuilder::timeout) starts here and covers the whole work.
     ///
     /// # Errors
     ///
@@ -220,13 +216,12 @@ impl AsyncSession {
     ///
     /// # Cancel safety
     ///
-    /// That of [`run`](AsyncSession::run). If the work has begun anyway, it ends at once.
+    /// That of [`run`](AsyncSession::run). If the work began anyway, it ends at once.
     pub async fn begin(&mut self) -> Result<AsyncSessionGuard<'_>, SessionError> {
         AsyncSessionGuard::begin(self).await
     }
 
-    /// Looks whether the card is still there, and if not, recovers now. See
-    /// [`Session::keep_alive`].
+    /// Checks that the card is still there, and if not, recovers now. See [`Session::keep_alive`].
     ///
     /// # Errors
     ///
@@ -234,19 +229,19 @@ impl AsyncSession {
     ///
     /// # Cancel safety
     ///
-    /// That of [`run`](AsyncSession::run): the next run recovers. If it is dropped while it
-    /// asks for the status, that is to connect again.
+    /// That of [`run`](AsyncSession::run): the next run recovers. If the future is dropped while
+    /// the status is requested, the next run connects again.
     pub async fn keep_alive(&mut self) -> Result<(), SessionError> {
         let outcome = self.perform(Session::keep_alive).await;
         outcome.map_err(SessionError::Card)?
     }
 
-    /// The session for runs that wait on their thread; [`AsyncSession::from`] goes the other
-    /// way. Waits only for a run that was dropped and has not wound up yet.
+    /// Returns the blocking session; [`AsyncSession::from`] is the inverse. Waits only for a
+    /// dropped run to finish.
     ///
     /// # Errors
     ///
-    /// None but that its thread has ended in a panic of the library.
+    /// Fails only if the session's thread ended in a panic of the library.
     ///
     /// # Cancel safety
     ///
@@ -259,11 +254,11 @@ impl AsyncSession {
         Ok(*session)
     }
 
-    /// The session, when it is back from a run that was dropped.
+    /// Returns the session, after any dropped run has finished.
     async fn come_back(&mut self) -> Result<Box<Session>> {
         let none = Abandoned::before_it_began(GivenUp::NoThread);
         let back = match &mut self.place {
-            // Stays where it is if this future is dropped.
+            // Remains in place if this future is dropped.
             Place::OnItsWayBack(way_back) => Some(way_back.await),
             Place::Here(_) | Place::Away => None,
         };
@@ -282,11 +277,10 @@ impl AsyncSession {
         self.place = Place::Here(session);
     }
 
-    /// Has the work of a guard ended, if there is any, without waiting for it: after the call that
-    /// is under way.
+    /// Ends the work of a guard, if there is any, after the call in progress and without waiting.
     pub(super) fn end_work_later(&mut self) {
         if started(&mut self.worker).is_err() {
-            // The next run ends it.
+            // The next run ends the work.
             return;
         }
         let way_back: WayBack = match std::mem::replace(&mut self.place, Place::Away) {
@@ -299,7 +293,7 @@ impl AsyncSession {
             Place::Away => return,
         };
         let job = |way_back: &mut WayBack, _: &Permit<'_>| {
-            // What was under way on this thread is over.
+            // The call in progress on this thread is over.
             match way_back
                 .as_mut()
                 .poll(&mut TaskContext::from_waker(Waker::noop()))
@@ -317,12 +311,12 @@ impl AsyncSession {
         }
     }
 
-    /// Does something with the session on its thread.
+    /// Calls `f` with the session on its thread.
     pub(super) async fn perform<T: Send + 'static>(
         &mut self,
         f: impl FnOnce(&mut Session) -> T + Send + 'static,
     ) -> Result<T> {
-        // What is to be done with the session without it would be its end.
+        // Without a thread, `f` would lose the session.
         started(&mut self.worker).map_err(lost)?;
         let session = self.come_back().await?;
         let stop = AbortHandle::within(session.abort_handle());
@@ -332,7 +326,7 @@ impl AsyncSession {
             for change in changes {
                 change(session);
             }
-            // A panic of the work goes to its caller, as it does without a thread.
+            // A panic of the work is passed to its caller, as in a blocking session.
             session.stopped_by(&stopped_by, |session| {
                 catch_unwind(AssertUnwindSafe(|| f(session)))
             })
@@ -351,13 +345,13 @@ impl AsyncSession {
     }
 }
 
-/// What is said of a session whose thread has ended.
+/// Returns the error of a session whose thread has ended.
 #[cold]
 fn lost(abandoned: Abandoned) -> Error {
     Error::given_up(Operation::Connect, Refusal::given_up(abandoned))
 }
 
-/// A run for as long as its future is there.
+/// A run while its future exists.
 struct Run<'a, T: Send + 'static> {
     session: &'a mut AsyncSession,
     under_way: Option<UnderWay<(Box<Session>, Outcome<T>)>>,
@@ -419,7 +413,7 @@ impl Drop for AsyncSession {
         ) {
             (Place::Here(session), Some(worker)) => worker.do_later(move || drop(session)),
             (Place::Here(session), None) => do_elsewhere(move || drop(session)),
-            // It ends there when it has wound up.
+            // It ends there when the run has finished.
             (Place::OnItsWayBack(_) | Place::Away, _) => {}
         }
     }
@@ -434,8 +428,8 @@ impl fmt::Debug for AsyncSession {
 }
 
 impl SessionBuilder {
-    /// Connects, identifies and sets up the card, for runs that are futures. Needs the feature
-    /// `async`.
+    /// Connects, identifies the card and sets it up, for runs that are futures. Requires the
+    /// feature `async`.
     ///
     /// # Errors
     ///
@@ -443,12 +437,12 @@ impl SessionBuilder {
     ///
     /// # Panics
     ///
-    /// If a hook does.
+    /// Panics if a hook does.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops it, with the guarantees of a
-    /// [run](AsyncSession#dropping-a-future); the session ends.
+    /// Dropping the future stops the calls, with the guarantees of a
+    /// [run](AsyncSession#dropping-a-future), and ends the session.
     pub async fn open_async(self) -> Result<AsyncSession, SessionError> {
         let mut session = AsyncSession::from(self.build());
         let opened = session.perform(Session::open).await;

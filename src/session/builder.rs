@@ -1,4 +1,4 @@
-//! How a session is made.
+//! The builder of sessions.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,17 +21,17 @@ use crate::values::ReaderName;
 pub enum SetUpWhen {
     /// Before every run.
     Always,
-    /// Before every run before which another program may have used the card: with
-    /// [`ShareMode::Shared`](crate::ShareMode::Shared) that is every one, with
-    /// [`ShareMode::Exclusive`](crate::ShareMode::Exclusive) those that
-    /// [`OnReset`](SetUpWhen::OnReset) names.
+    /// Before every run if another program may have used the card since the last one. With
+    /// [`ShareMode::Shared`](crate::ShareMode::Shared) that is every run; with
+    /// [`ShareMode::Exclusive`](crate::ShareMode::Exclusive), the runs of
+    /// [`OnReset`](SetUpWhen::OnReset).
     #[default]
     OnLoss,
-    /// Only after the card was connected, reset or reconnected, or a call on it has failed.
+    /// Only after the card was connected, reset or reconnected, or a call on it failed.
     ///
-    /// For programs that are alone with the card, or do not mind which application is
-    /// selected: another program may select another one between two runs, and the commands of
-    /// the next run go there.
+    /// For programs that are the only user of the card, or for which the selected application does
+    /// not matter: if another program selects another application between two runs, the next run's
+    /// commands go to that one.
     OnReset,
 }
 
@@ -50,7 +50,7 @@ impl Events {
     }
 }
 
-/// What the program chose.
+/// The program's choices.
 pub(super) struct Config {
     pub(super) context: Context,
     pub(super) wanted: CardFilter,
@@ -64,14 +64,14 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// The limit of each call.
+    /// Returns the time-out of each call.
     pub(super) fn call_timeout(&self) -> Option<Duration> {
         let inherited = self.context.timeout();
         self.options.timeout.unwrap_or(inherited)
     }
 }
 
-/// Describes a [`Session`]; made by [`Session::builder`].
+/// Configures a [`Session`]; created by [`Session::builder`].
 #[must_use = "a session begins with `open`"]
 pub struct SessionBuilder {
     config: Config,
@@ -80,7 +80,7 @@ pub struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    /// The deadline of a session that has not set another one.
+    /// The time-out of a session that sets none.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(super) fn new(context: &Context) -> SessionBuilder {
@@ -101,45 +101,49 @@ impl SessionBuilder {
         }
     }
 
-    /// Uses only cards in this reader. Without this, any reader is fine: the one that the
-    /// session has used before, if it has a card, or else the first that has one.
+    /// Uses only cards in this reader. By default, the session uses any reader: the one it used
+    /// before if that has a card, else the first with a card.
     ///
-    /// Where readers cannot be listed any more
-    /// ([`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess)), the session goes on with
-    /// this reader or the one that it has used before, unless it has other conditions.
+    /// If the readers can no longer be listed
+    /// ([`ErrorKind::StaleProcess`](crate::ErrorKind::StaleProcess)), the session continues with
+    /// this reader or the one it used before, unless it has other conditions.
     pub fn reader(self, name: &ReaderName) -> SessionBuilder {
         self.cards(CardFilter::new().reader(name))
     }
 
-    /// Uses only these cards. Instead of an earlier choice, by
-    /// [`reader`](SessionBuilder::reader) as well.
+    /// Uses only matching cards. Replaces an earlier choice, including that of
+    /// [`reader`](SessionBuilder::reader).
     pub fn cards(mut self, wanted: CardFilter) -> SessionBuilder {
         self.config.wanted = wanted;
         self
     }
 
-    /// How the card is connected. Its [time-out](ConnectOptions::timeout) is a limit for each
-    /// single call beside the [time-out](SessionBuilder::timeout) of the whole; a call that
-    /// was given up for it is recovered by connecting again. Its
-    /// [abort handle](ConnectOptions::abort_handle) stops the session from any thread, also
-    /// while it waits for a card. [`wait_for_access`](ConnectOptions::wait_for_access) changes
-    /// nothing: a session waits in any case, unless there is another card.
+    /// Sets how the card is connected.
+    ///
+    /// The [time-out](ConnectOptions::timeout) of the options limits each single call, in addition
+    /// to the [time-out](SessionBuilder::timeout) of the run; after it, the session recovers by
+    /// connecting again. The [abort handle](ConnectOptions::abort_handle) stops the session from
+    /// any thread, even while it waits for a card.
+    /// [`wait_for_access`](ConnectOptions::wait_for_access) has no effect: a session always waits
+    /// unless there is another card.
     pub fn connect_options(mut self, options: ConnectOptions) -> SessionBuilder {
         self.config.options = options;
         self
     }
 
-    /// Brings the card into the state that the work needs: selects the application, reads what
-    /// the work has to know. Runs in the same transaction as the work and before it, so that no
-    /// other program can come between; [`SessionBuilder::setup_when`] says when. A PIN is verified
-    /// by the [login](SessionBuilder::login).
+    /// Sets the hook that prepares the card for the work: selects the application, reads data.
     ///
-    /// It is repeated at will after a failure of the card, also in the middle of it, and by default
-    /// before every run of a card that is shared. If it fails although the card has answered, the
-    /// run fails with [`SessionError::Hook`] or, for [`NotThisCard`](crate::NotThisCard), goes on
-    /// with the next card; [`Session::keep_alive`] does not repeat it before the next run.
+    /// It runs in the same transaction as the work and before it, so no other program can
+    /// interfere; [`SessionBuilder::setup_when`] says when. Verify PINs in the
+    /// [login](SessionBuilder::login).
     ///
-    /// It can fail with any error: [`Error`](crate::Error), an error of the program, a text,
+    /// It may be repeated any number of times after a failure of the card, even in the middle of
+    /// the hook, and by default runs before every run on a shared card. If it fails although the
+    /// card answered, the run fails with [`SessionError::Hook`] or, for
+    /// [`NotThisCard`](crate::NotThisCard), continues with the next card; [`Session::keep_alive`]
+    /// does not repeat it before the next run.
+    ///
+    /// It can fail with any error: an [`Error`](crate::Error), an error of the program, a string,
     /// `anyhow::Error`. A closure that uses `?` has to name the type, for instance
     /// `|card| -> Result<(), BoxError> { … }`.
     pub fn setup<E: Into<BoxError>>(
@@ -150,22 +154,22 @@ impl SessionBuilder {
         self
     }
 
-    /// Does what uses up tries, such as verifying a PIN. Runs after each
-    /// [set-up](SessionBuilder::setup), in the same transaction.
+    /// Sets the hook for steps that consume tries, such as verifying a PIN.
     ///
-    /// It owns the credentials, and the session is careful with them:
+    /// It runs after each [set-up](SessionBuilder::setup), in the same transaction.
     ///
-    /// - Once it has failed although the card has answered, it is not called again until the
-    ///   program gives new credentials by [`Session::set_login`]. Runs fail with
-    ///   [`SessionError::LoginWithheld`] meanwhile.
-    /// - If the card fails after a command of it has run, or may have, it needs new credentials as
-    ///   well, because that command may have used up a try. The run fails with
-    ///   [`SessionError::Interrupted`]. Cards tell how many tries are left: ask before the same
-    ///   credentials are given again.
-    /// - It is called for the first card, and then only for a card that is known to be the same: by
-    ///   its [identity](SessionBuilder::identity) or, without such a hook, because the connection
-    ///   has not been lost and the card not been reset.
-    /// - It is called in runs that the program has asked for, never by [`Session::keep_alive`].
+    /// It owns the credentials, and the session protects them:
+    ///
+    /// - Once it has failed although the card answered, it is not called again until the program
+    ///   calls [`Session::set_login`]. Until then, runs fail with [`SessionError::LoginWithheld`].
+    /// - If the card fails after one of its commands has run or may have run, new credentials are
+    ///   needed as well, because that command may have consumed a try. The run fails with
+    ///   [`SessionError::Interrupted`]. Ask the card how many tries are left before presenting the
+    ///   same credentials again.
+    /// - It is called for the first card, then only for a card that is known to be the same: by its
+    ///   [identity](SessionBuilder::identity) or, without that hook, because the connection was not
+    ///   lost and the card not reset.
+    /// - It is called only in runs, never by [`Session::keep_alive`].
     ///
     /// ```no_run
     /// use scard::apdu::ExchangeError;
@@ -213,22 +217,22 @@ impl SessionBuilder {
         self
     }
 
-    /// When the set-up runs again. By default, [whenever](SetUpWhen::OnLoss) another program
+    /// Sets when the set-up runs again. By default, [whenever](SetUpWhen::OnLoss) another program
     /// may have used the card.
     pub fn setup_when(mut self, when: SetUpWhen) -> SessionBuilder {
         self.config.setup_when = when;
         self
     }
 
-    /// Tells one card from another, for instance by a serial number.
+    /// Sets the hook that returns the card's identity, for instance a serial number.
     ///
-    /// Runs in the transaction, before the set-up, whenever there could be another card than
-    /// before: after every connect and reconnect. The first answer is the session's; another
-    /// one is [`SessionError::WrongCard`], unless the right card is in another reader that the
-    /// session may use. The session goes on when the right card is back.
-    /// Without this, any card is fine.
+    /// It runs in the transaction, before the set-up, whenever the card may have been replaced:
+    /// after every connect and reconnect. The first answer becomes the session's identity; a
+    /// different one is [`SessionError::WrongCard`], unless the right card is in another reader
+    /// that the session may use. The session continues when the right card is back. Without this
+    /// hook, any card is accepted.
     ///
-    /// It is repeated at will, and fails with any error, as the set-up.
+    /// Like the set-up, it may be repeated and can fail with any error.
     pub fn identity<E: Into<BoxError>>(
         mut self,
         identity: impl FnMut(&mut SessionCard<'_>) -> Result<Vec<u8>, E> + Send + 'static,
@@ -237,51 +241,51 @@ impl SessionBuilder {
         self
     }
 
-    /// Whether to wait until there is a card, the default, or to fail at once when there is
-    /// none. A service that is not there is waited for in any case, until the deadline.
+    /// Sets whether to wait for a card (the default) or to fail at once if there is none. The
+    /// session always waits for a service that is not running, until the deadline.
     pub fn wait_for_card(mut self, wait: bool) -> SessionBuilder {
         self.config.wait_for_card = wait;
         self
     }
 
-    /// How long [`open`](SessionBuilder::open) and each run may take, with everything: waiting
-    /// for the card, recovery, set-up and the work. By default
-    /// [30 seconds](SessionBuilder::DEFAULT_TIMEOUT). `None` is without limit: a card that answers
-    /// some commands and fails in each attempt is then tried for ever, unless
-    /// [`attempts`](SessionBuilder::attempts) says how often.
+    /// Limits the total time of [`open`](SessionBuilder::open) and of each run: waiting for the
+    /// card, recovery, set-up and the work.
     ///
-    /// It is kept inside of calls, too: what does not return in time is given up, as
-    /// [`Card::set_timeout`](crate::Card::set_timeout) says. The end of a transaction or connection
-    /// is waited for 50 ms more. With a deadline, dropping the session takes no longer than that
-    /// either; what takes longer ends by itself. The deadline cannot interrupt the work
-    /// while that does something else than call the card.
+    /// The default is [30 seconds](SessionBuilder::DEFAULT_TIMEOUT). `None` means no limit: a card
+    /// that answers some commands but fails in each attempt is then tried for ever, unless
+    /// [`attempts`](SessionBuilder::attempts) sets a limit.
+    ///
+    /// The limit holds within calls, too: a call that does not return in time is abandoned, as
+    /// [`Card::set_timeout`](crate::Card::set_timeout) describes. Ending a transaction or
+    /// connection may take 50 ms more. With a deadline, dropping the session takes no longer than
+    /// that either; what takes longer continues in the background. The deadline cannot interrupt
+    /// the work while that does something other than calling the card.
     pub fn timeout(mut self, timeout: Option<Duration>) -> SessionBuilder {
         self.config.timeout = timeout;
         self
     }
 
-    /// How many times at most the session recovers within one run; after that the failure is
+    /// Limits the number of recoveries within one run; after that, the run fails with
     /// [`SessionError::Card`]. By default the deadline is the only limit.
     pub fn attempts(mut self, attempts: u32) -> SessionBuilder {
         self.config.attempts = Some(attempts);
         self
     }
 
-    /// How often [`Session::wait_for`] and [`SessionCard::wait_for`] ask the card for its
-    /// status. Not at all without this.
+    /// Sets how often [`Session::wait_for`] and [`SessionCard::wait_for`] ask for the card's
+    /// status. By default they do not.
     ///
-    /// The session makes no calls by itself in the background. pcsc-lite keeps the power of a
-    /// card that is connected, so that a verified PIN stays; Windows wants a call on the card
-    /// at least every five seconds while a transaction is held: two seconds are a good
-    /// interval.
+    /// The session makes no calls in the background. pcsc-lite keeps a connected card powered, so a
+    /// verified PIN stays verified; Windows requires a call on the card at least every five seconds
+    /// while a transaction is held: two seconds are a good interval.
     pub fn keep_alive(mut self, interval: Duration) -> SessionBuilder {
-        // No wait at all would be a busy loop.
+        // An interval of zero would be a busy loop.
         self.config.keep_alive = Some(interval.max(Duration::from_millis(1)));
         self
     }
 
-    /// Tells everything that the session does by itself. The same goes to `tracing`, at level
-    /// `DEBUG`.
+    /// Calls `observer` for everything that the session does by itself. The events also go to
+    /// `tracing`, at level `DEBUG`.
     pub fn on_event(
         mut self,
         observer: impl FnMut(&SessionEvent) + Send + 'static,
@@ -290,21 +294,25 @@ impl SessionBuilder {
         self
     }
 
-    /// Lets go of the card when the session has not been used for this long: the connection ends,
-    /// so that a program that needs the card for itself can have it. The next run connects again,
-    /// identifies the card and sets it up. By default the connection is kept.
+    /// Releases the card when the session has been idle for this long.
     ///
-    /// The time counts from the end of each run; after [`Session::begin`], from the next call of
-    /// the session; with futures, from the end of the guard. The session has a thread for it, from
-    /// its first connection until it is dropped. [`Session::keep_alive`] does not connect again what
-    /// was let go of. [`Session::release`] does it at once.
+    /// The session disconnects, so that a program that needs the card exclusively can have it. The
+    /// next run connects again, identifies the card and sets it up. By default the connection is
+    /// kept.
+    ///
+    /// The time starts at the end of each run; after [`Session::begin`], at the next call of the
+    /// session; with futures, at the end of the guard. The session keeps a thread for this, from
+    /// its first connection until it is dropped. [`Session::keep_alive`] does not reconnect a
+    /// released card. [`Session::release`] releases it at once.
     pub fn release_after(mut self, idle: Duration) -> SessionBuilder {
         self.config.release_after = Some(idle);
         self
     }
 
-    /// The session, without a call: the first [run](Session::run) connects, identifies the card,
-    /// sets it up and logs in, and waits for whatever is not there yet, the service included.
+    /// Returns the session without a call to the service.
+    ///
+    /// The first [run](Session::run) connects, identifies the card, sets it up and logs in, and
+    /// waits for whatever is missing, including the service.
     pub fn build(self) -> Session {
         Session {
             card: None,
@@ -316,14 +324,15 @@ impl SessionBuilder {
         }
     }
 
-    /// Connects, identifies the card and sets it up, so that what is wrong shows now. It does not
-    /// [log in](SessionBuilder::login). The first run of a card that is shared sets it up again,
-    /// because another program may have used it in between; [`build`](SessionBuilder::build) leaves
-    /// everything to that run.
+    /// Connects, identifies the card and sets it up, so that problems show now.
+    ///
+    /// It does not [log in](SessionBuilder::login). The first run on a shared card sets it up
+    /// again, because another program may have used it in between; [`build`](SessionBuilder::build)
+    /// leaves everything to that run.
     ///
     /// # Errors
     ///
-    /// Those of [`Session::run`], as far as they are not about work.
+    /// Those of [`Session::run`] that are not about the work.
     pub fn open(self) -> Result<Session, SessionError> {
         let mut session = self.build();
         session.open()?;

@@ -1,4 +1,4 @@
-//! The cards that a session has tried in vain.
+//! The cards that a session has rejected.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use crate::values::{ReaderName, ReaderState};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) reader_name: ReaderName,
-    /// How often cards have come and gone in the reader, where that is known.
+    /// The reader's event count, where known.
     count: Option<u16>,
     pub(super) is_mute: bool,
 }
 
 impl Candidate {
-    /// The card in a reader whose state cannot be asked for.
+    /// Returns the card in a reader whose state is unavailable.
     pub(super) fn in_reader(reader_name: ReaderName) -> Candidate {
         Candidate {
             reader_name,
@@ -25,13 +25,13 @@ impl Candidate {
         }
     }
 
-    /// Whether this is another card in the same reader, or the same one put in again.
+    /// Returns whether this is another card in the same reader, or the same card reinserted.
     pub(super) fn follows(&self, before: &Candidate) -> bool {
         self.reader_name == before.reader_name
             && matches!((self.count, before.count), (Some(now), Some(then)) if now != then)
     }
 
-    /// Whether this is the card in the reader now, as far as is known.
+    /// Returns whether this is the card in the reader now, as far as known.
     fn is_in(&self, state: &ReaderState) -> bool {
         let same_count = self.count.is_none() || self.count == state.event_count();
         self.reader_name == *state.reader_name() && same_count
@@ -52,11 +52,11 @@ impl From<&ReaderState> for Candidate {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) states: &'a [ReaderState],
-    /// Readers that are there, but were not asked: they had a mute card.
+    /// Attached readers that were not asked because they had a mute card.
     pub(super) unanswered: &'a BTreeSet<ReaderName>,
 }
 
-/// What there is in a reader.
+/// The content of a reader.
 pub(super) enum Presence<'a> {
     Card(&'a ReaderState),
     /// No card, or no such reader.
@@ -78,16 +78,16 @@ impl<'a> Look<'a> {
     }
 }
 
-/// A card that was turned away.
+/// A rejected card.
 #[derive(Debug)]
 struct TurnedAway {
     card: Candidate,
     seen: Seen,
-    /// Why, if it may do later: another program may leave it.
+    /// The failure, if it may pass: another program may disconnect from the card.
     passing: Option<Error>,
 }
 
-/// The cards that were turned away in this run, each until another one is in its reader.
+/// The cards that were rejected in this run, each until its reader has another one.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAways(Vec<TurnedAway>);
 
@@ -96,9 +96,9 @@ impl TurnedAways {
         self.0.clear();
     }
 
-    /// Lets those in again that have gone, and those that were mute and no longer are. Where nothing
-    /// is counted (macOS), or the count begins anew with its reader, that is all that tells a card
-    /// that was put in from the one before.
+    /// Forgets cards that were removed, and mute cards that now answer. Without an event count
+    /// (macOS), or if the count restarts with its reader, nothing else distinguishes a new card
+    /// from the one before.
     pub(super) fn see(&mut self, look: Look<'_>) {
         self.0
             .retain_mut(|it| match look.card_in(&it.card.reader_name) {
@@ -112,12 +112,12 @@ impl TurnedAways {
             });
     }
 
-    /// Turns a card away for as long as it is in its reader.
+    /// Rejects a card for as long as it is in its reader.
     pub(super) fn for_good(&mut self, card: Candidate, seen: Seen) {
         self.turn_away(card, seen, None);
     }
 
-    /// Turns a card away until no other is left to try.
+    /// Rejects a card until no other is left to try.
     pub(super) fn for_now(&mut self, card: Candidate, error: Error) {
         self.turn_away(card, Seen::of_connect(&error), Some(error));
     }
@@ -131,8 +131,8 @@ impl TurnedAways {
         });
     }
 
-    /// Lets those in again that were turned away for now, and returns the failure of the one for
-    /// which there is most hope.
+    /// Forgets the cards that were rejected for now, and returns the most hopeful of their
+    /// failures.
     pub(super) fn take_failure(&mut self) -> Option<Error> {
         let (passing, stays) = std::mem::take(&mut self.0)
             .into_iter()
@@ -145,7 +145,7 @@ impl TurnedAways {
             Recovery::FixCall => 0,
             _ => 1,
         };
-        // Of several the first.
+        // The first of equals.
         failures.reduce(|best, it| if hope(&it) > hope(&best) { it } else { best })
     }
 
@@ -153,13 +153,13 @@ impl TurnedAways {
         self.0.iter().find(|it| it.card.is_in(state))
     }
 
-    /// Whether a card in this reader has been turned away.
+    /// Returns whether a card in this reader was rejected.
     pub(super) fn concerns(&self, reader_name: &ReaderName) -> bool {
         self.0.iter().any(|it| it.card.reader_name == *reader_name)
     }
 
-    /// The card to try: one that answers, in the reader that is preferred or the first; or else
-    /// one that is mute, which a connect may power up.
+    /// Returns the card to try: one that answers, in the preferred or the first reader; otherwise a
+    /// mute one, which a connect may power up.
     pub(super) fn choose<'a>(
         &self,
         states: impl IntoIterator<Item = &'a ReaderState>,
@@ -173,7 +173,7 @@ impl TurnedAways {
         answers.or_else(mute).map(Candidate::from)
     }
 
-    /// What was seen in the readers that matter.
+    /// Returns what was seen in the relevant readers.
     pub(super) fn report<'a>(
         &self,
         states: impl IntoIterator<Item = &'a ReaderState>,
@@ -198,7 +198,7 @@ mod tests {
     const PRESENT: u32 = 0x20;
     const MUTE: u32 = 0x220;
 
-    /// A reader, with a count that does not tell one card from the next.
+    /// A reader whose event count does not distinguish cards.
     fn state(reader: &str, flags: u32) -> ReaderState {
         ReaderState {
             reader_name: ReaderName::new(reader).unwrap(),
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// Turns away the card in A, shows the readers, and says whether the card in A may be tried.
+    /// Rejects the card in A, looks at the readers, and returns whether the card in A may be tried.
     fn is_let_in(seen: Seen, before: u32, looks: &[&[ReaderState]]) -> bool {
         let mut turned_away = TurnedAways::default();
         turned_away.for_good(Candidate::from(&state("A", before)), seen);
@@ -242,14 +242,14 @@ mod tests {
         let (mute, answers) = ([state("A", MUTE)], [state("A", PRESENT)]);
         assert!(!is_let_in(Seen::Mute, MUTE, &[&mute, &mute]));
         assert!(is_let_in(Seen::Mute, MUTE, &[&mute, &answers]));
-        // It became so only then.
+        // The card became mute only then.
         assert!(is_let_in(Seen::Mute, PRESENT, &[&mute, &answers]));
-        // The service does not know that it does not answer.
+        // The service does not know that the card is mute.
         assert!(!is_let_in(Seen::Mute, PRESENT, &[&answers, &answers]));
         assert!(!is_let_in(refused(), MUTE, &[&answers]));
     }
 
-    /// It is slow, and therefore asked last.
+    /// A mute card is slow and therefore asked last.
     #[test]
     fn a_reader_that_was_not_asked_has_not_gone() {
         let mut turned_away = TurnedAways::default();

@@ -1,4 +1,4 @@
-//! The card as work in a session sees it.
+//! The card as the work of a session sees it.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use crate::values::{
     Atr, Attribute, CardStatus, ControlCode, Disposition, Protocol, ReaderName, ShareMode,
 };
 
-/// The longest single wait without keep-alive and deadline.
+/// The longest single wait without keep-alive interval and deadline.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The card in a [`Session`](crate::Session) for the time of one run: a transaction in which
-/// the session counts the commands.
+/// The card of a [`Session`](crate::Session) during one run: a transaction in which the session
+/// counts the commands.
 pub struct SessionCard<'a> {
     transaction: Transaction<'a>,
     progress: Progress,
     keep_alive: Option<Duration>,
     end: Option<Instant>,
-    /// The session that learns how the work has ended, while a guard has this card: beside the card
-    /// and not beside the guard, so that the two stay together where guards swap their cards.
+    /// The session that learns the outcome of the work, while a guard owns this card. It is stored
+    /// here and not in the guard so that both stay together if guards swap their cards.
     pub(super) owner: Option<&'a mut State>,
 }
 
-/// Work that has begun and goes on later, without the borrow of its session.
+/// Work that was begun and is resumed later, without borrowing its session.
 pub(super) struct SuspendedWork {
     hold: Hold,
     progress: Progress,
@@ -36,16 +36,16 @@ pub(super) struct SuspendedWork {
     end: Option<Instant>,
 }
 
-/// What became of a piece of work.
+/// The progress of a piece of work.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// Commands that were answered.
     pub(super) completed: usize,
-    /// A command has run, or may have.
+    /// Whether a command has run or may have run.
     pub(super) touched: bool,
-    /// The failure of the last call, if it failed.
+    /// The failure of the last call, if that failed.
     pub(super) failure: Option<Error>,
-    /// The failures so far, the last ones of many.
+    /// The most recent failures.
     pub(super) failures: Vec<Error>,
 }
 
@@ -53,7 +53,7 @@ impl Progress {
     /// How many failures are kept.
     const KEPT: usize = 16;
 
-    /// Whether a call has failed, the last one or one before.
+    /// Returns whether any call has failed.
     pub(super) fn has_failed(&self) -> bool {
         !self.failures.is_empty()
     }
@@ -105,12 +105,12 @@ impl<'a> SessionCard<'a> {
         }
     }
 
-    /// What has been done so far; the count begins anew.
+    /// Returns the progress so far, and resets it.
     pub(super) fn take_progress(&mut self) -> Progress {
         std::mem::take(&mut self.progress)
     }
 
-    /// The work without the borrow of its card: its transaction goes on.
+    /// Suspends the work and ends the borrow of the card. The transaction continues.
     pub(super) fn suspend(&mut self) -> SuspendedWork {
         SuspendedWork {
             hold: self.transaction.suspend(),
@@ -145,17 +145,17 @@ impl<'a> SessionCard<'a> {
         self.transaction.end(Disposition::Leave)
     }
 
-    /// How many commands of this piece of work have been answered.
+    /// Returns how many commands of this piece of work were answered.
     pub fn completed(&self) -> usize {
         self.progress.completed
     }
 
-    /// The reader that the card is in.
+    /// Returns the reader that the card is in.
     pub fn reader_name(&self) -> &ReaderName {
         self.transaction.reader_name()
     }
 
-    /// The share mode of the connection.
+    /// Returns the share mode of the connection.
     pub fn share_mode(&self) -> ShareMode {
         self.transaction.share_mode()
     }
@@ -169,8 +169,8 @@ impl<'a> SessionCard<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Card::transmit`](crate::Card::transmit). Give it back to the session, as
-    /// `?` does; it recovers from it if nothing was done yet.
+    /// Those of [`Card::transmit`](crate::Card::transmit). Return the error to the session, as `?`
+    /// does; the session recovers if nothing was done yet.
     #[doc(alias = "SCardTransmit")]
     pub fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
         Transmit::transmit(self, command)
@@ -190,8 +190,8 @@ impl<'a> SessionCard<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Card::exchange`](crate::Card::exchange). Give it back to the session, as `?`
-    /// does; it recovers if nothing was done yet. Each command of the exchange counts.
+    /// Those of [`Card::exchange`](crate::Card::exchange). Return the error to the session, as `?`
+    /// does; the session recovers if nothing was done yet. Each command of the exchange counts.
     pub fn exchange(&mut self, command: &Command) -> Result<Response, ExchangeError> {
         Transmit::exchange(self, command)
     }
@@ -220,14 +220,14 @@ impl<'a> SessionCard<'a> {
         self.progress.note(answer)
     }
 
-    /// Waits for something other than the card, such as a user who types a PIN, and keeps the
+    /// Waits for something other than the card, such as a user typing a PIN, and keeps the
     /// transaction alive meanwhile.
     ///
-    /// `wait` is called again and again with a time; it waits that long itself and gives what
-    /// it was waiting for when that is there. In between, the card is asked for its status,
-    /// on this thread: two threads cannot use a PC/SC context at once. The time is the
-    /// interval of [`SessionBuilder::keep_alive`](crate::SessionBuilder::keep_alive); without
-    /// one it is all that is left of the run, and nothing is kept alive.
+    /// `wait` is called repeatedly with a duration. It waits that long and returns what it was
+    /// waiting for, or `None`. Between calls, the card is asked for its status, on the same thread,
+    /// because two threads cannot use a PC/SC context at once. The duration is the interval of
+    /// [`SessionBuilder::keep_alive`](crate::SessionBuilder::keep_alive); without an interval, it
+    /// is all that is left of the run, and nothing is kept alive.
     ///
     /// ```no_run
     /// # fn demo(
@@ -251,9 +251,8 @@ impl<'a> SessionCard<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`SessionCard::status`], as soon as a look finds that the card is lost;
-    /// [`ErrorKind::DeadlineExceeded`] at the session's
-    /// deadline.
+    /// Those of [`SessionCard::status`], as soon as the card is found lost;
+    /// [`ErrorKind::DeadlineExceeded`] at the session's deadline.
     ///
     /// # Platform notes
     ///
@@ -265,7 +264,7 @@ impl<'a> SessionCard<'a> {
                 return Ok(found);
             }
             match self.transaction.status() {
-                // Says nothing about the card.
+                // This says nothing about the card.
                 Err(error) if error.kind() == ErrorKind::StaleProcess => {}
                 answer => drop(self.progress.note(answer)?),
             }
@@ -273,7 +272,7 @@ impl<'a> SessionCard<'a> {
     }
 }
 
-/// How long one wait may be.
+/// Returns the maximum length of one wait.
 pub(super) fn slice(keep_alive: Option<Duration>, end: Option<Instant>) -> Duration {
     let left = end.map_or(FOREVER, |end| end.saturating_duration_since(Instant::now()));
     keep_alive.unwrap_or(FOREVER).min(left)
@@ -284,13 +283,13 @@ impl Control for SessionCard<'_> {
         self.reader_name()
     }
 
-    /// Counts as a command, because the driver may send some to the card.
+    /// Counts as a command, because the driver may send commands to the card.
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
         let answer = self.transaction.control(code, input);
         self.progress.note_command(answer)
     }
 
-    /// A driver that does not know the question is no failure: nothing has happened to the card.
+    /// An unsupported query is not a failure: nothing happened to the card.
     fn features(&mut self) -> Result<ReaderFeatures> {
         let answer = self.transaction.features();
         self.progress.note_command(answer)
@@ -326,7 +325,7 @@ impl Transmit for SessionCard<'_> {
         self.transaction.exchange_options()
     }
 
-    /// No commands that count: the card is not asked.
+    /// Does not count as a command: the card is not asked.
     fn reader_max_data(&mut self) -> Option<u32> {
         self.transaction.reader_max_data()
     }

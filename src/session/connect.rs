@@ -1,4 +1,4 @@
-//! How a session comes to its card: looks, waits, connects, begins a transaction.
+//! Finds a session's card, waits for it, connects and begins a transaction.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ use crate::look::reader_states_of;
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::values::{Initialization, Protocols, ReaderName};
 
-/// A transaction that begins sooner than this has not waited for another program.
+/// A transaction that begins within this time did not wait for another program.
 const SOON: Duration = Duration::from_millis(50);
 
-/// What a look has found.
+/// What a look at the readers found.
 pub(super) struct Found {
     pub(super) candidate: Option<Candidate>,
-    /// What there is in the readers that matter.
+    /// The content of the relevant readers.
     seen: Vec<SeenReader>,
 }
 
@@ -42,8 +42,8 @@ impl Found {
     }
 }
 
-/// Looks for the card, and does not wait for it. If the readers cannot be listed any more, the
-/// card may be in the reader that was chosen or used before.
+/// Looks for the card without waiting. If the readers can no longer be listed, the card may be in
+/// the reader that was chosen or used before.
 pub(super) fn look(config: &Config, state: &mut State, trial: &Trial) -> Result<Found> {
     let (address, wanted) = (config.context.address().clone(), config.wanted.clone());
     let states = move || reader_states_of(&address, |name| wanted.is_about(name));
@@ -66,7 +66,7 @@ pub(super) fn look(config: &Config, state: &mut State, trial: &Trial) -> Result<
     }
 }
 
-/// Waits for the card: none at the deadline.
+/// Waits for the card, until the deadline.
 fn wait(config: &Config, state: &mut State, trial: &Trial) -> Result<Found> {
     let mut options = MonitorOptions::new().only_about(&config.wanted);
     if let Some(abort) = &config.options.abort {
@@ -112,7 +112,7 @@ pub(super) fn begin<'a>(
     Ok(SessionCard::new(transaction, config.keep_alive, trial.end))
 }
 
-/// Finds a card and connects to it. One that cannot be connected makes way for the next.
+/// Finds a card and connects to it. If that fails, the next card is tried.
 fn connect(
     config: &Config,
     state: &mut State,
@@ -141,10 +141,10 @@ fn connect(
             Err(error) => return Err(Stop::Recover(error)),
         };
         card.set_timeout(config.call_timeout());
-        // It may end here.
+        // The connection may end here.
         card.set_end(trial.end);
         if candidate.is_mute && !config.wanted.takes_any_card_in(&reader_name) {
-            // It could not be judged before.
+            // The card could not be examined before.
             let found = look(config, state, trial)?.candidate;
             let found = found.filter(|it| it.reader_name == reader_name && !it.is_mute);
             if found.is_none() {
@@ -164,7 +164,7 @@ fn connect(
     }
 }
 
-/// How long the next call may take.
+/// Returns the time-out of the next call.
 fn limit(config: &Config, trial: &Trial) -> Option<Duration> {
     match (config.call_timeout(), trial.left()) {
         (Some(own), Some(left)) => Some(own.min(left)),
@@ -179,14 +179,13 @@ fn connect_with(
     protocols: Protocols,
 ) -> Result<Card> {
     let options = config.options.clone().protocols(protocols);
-    // The session waits by itself, and looks for another card meanwhile.
+    // The session itself waits, looking for another card meanwhile.
     let options = options.wait_for_access(false).timeout(limit(config, trial));
     config.context.connect(reader_name, options)
 }
 
-/// Goes on with a card that refused the parameters of the protocol: resets it and connects again,
-/// with every protocol that is accepted and then with each alone. The service does not try a
-/// second one by itself.
+/// Recovers a card that refused the protocol parameters: resets it and connects again, with all
+/// accepted protocols, then with each alone. The service does not try a second protocol by itself.
 fn negotiate_again(
     config: &Config,
     events: &mut Events,
@@ -208,7 +207,7 @@ fn negotiate_again(
         reset(config, trial, reader_name)?;
         match connect_with(config, trial, reader_name, protocols) {
             Err(error) if error.is_refusal_of_parameters() => refused = error,
-            // The card does not have this protocol.
+            // The card does not support this protocol.
             Err(error) if error.kind() == ErrorKind::ProtocolMismatch => {}
             connected => return connected,
         }
@@ -216,7 +215,7 @@ fn negotiate_again(
     Err(refused)
 }
 
-/// Resets a card that there is no connection to.
+/// Resets a card without a connection.
 fn reset(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<()> {
     let limits = Limits::new(limit(config, trial), config.options.abort.clone())
         .counted_with(config.context.limits());
@@ -225,7 +224,7 @@ fn reset(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<()>
     reader.reconnect(Initialization::Reset)
 }
 
-/// The next card to connect, which is waited for if that is wanted.
+/// Returns the next card to connect to, after waiting for it if configured.
 fn find(
     config: &Config,
     state: &mut State,
@@ -259,7 +258,7 @@ fn find(
     Err(Stop::Fail(SessionError::Deadline { cause: Some(cause) }))
 }
 
-/// Whether another card may do instead of one that could not be connected for this.
+/// Returns whether another card may be tried after this failure to connect.
 fn makes_way(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -270,7 +269,7 @@ fn makes_way(error: &Error) -> bool {
     )
 }
 
-/// Makes a call that is not on the card, within the limits of the run.
+/// Makes a call that does not concern the card, within the limits of the run.
 pub(super) fn limited<T: Send + 'static>(
     config: &Config,
     trial: &Trial,

@@ -1,4 +1,4 @@
-//! What drives a session: attempts, and what is done between them.
+//! Drives a session: attempts, and recovery between them.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::card::Card;
 use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Result, Seen};
 use crate::values::{Disposition, Initialization};
 
-/// How long the end of a connection is waited for, in a session with a deadline.
+/// How long a session with a deadline waits for a connection to end.
 const RELEASE: Duration = Duration::from_secs(1);
 
-/// How often at most a session recovers when nobody has asked it to do anything.
+/// The maximum number of recoveries outside of a run.
 const BRIEF: u32 = 4;
 
 impl Session {
@@ -27,7 +27,7 @@ impl Session {
         self.work(trial, false, |_| Ok::<_, Error>(()))
     }
 
-    /// Looks whether the card is still there, and recovers if not.
+    /// Checks that the card is still there, and recovers if not.
     pub(super) fn look_after_card(&mut self) -> Result<(), SessionError> {
         let limit = self.config.attempts.unwrap_or(u32::MAX).min(BRIEF);
         let mut trial = Trial::new(self.config.timeout, Some(limit), false);
@@ -36,7 +36,7 @@ impl Session {
         if let (Some(card), None) = (&mut self.card, &self.state.pending) {
             card.set_end(trial.end);
             let status = match card.status().map(drop) {
-                // A transaction finds out what a status would.
+                // A transaction reports what a status would.
                 Err(error) if error.kind() == ErrorKind::StaleProcess => card
                     .transaction()
                     .and_then(|transaction| transaction.end(Disposition::Leave)),
@@ -53,7 +53,7 @@ impl Session {
         self.work(trial, false, |_| Ok::<_, Error>(()))
     }
 
-    /// Takes the card back that was kept between runs.
+    /// Takes back the card that was kept between runs.
     pub(super) fn wake(&mut self) {
         let Some(idle) = &mut self.idle else { return };
         let (card, is_released) = idle.take();
@@ -63,7 +63,7 @@ impl Session {
         }
     }
 
-    /// Has the card kept until the next run.
+    /// Stores the card until the next run.
     pub(super) fn rest(&mut self) {
         if self.state.suspended.is_some() {
             return;
@@ -73,7 +73,7 @@ impl Session {
         }
     }
 
-    /// The card has been let go of.
+    /// Notes that the card was released.
     pub(super) fn is_released(&mut self) {
         self.state.is_released = true;
         self.events.tell(SessionEvent::Released);
@@ -106,20 +106,20 @@ impl Session {
         result
     }
 
-    /// Tries until it succeeds or nothing helps any more.
+    /// Repeats attempts until one succeeds or the session cannot recover.
     pub(super) fn perform<T>(
         &mut self,
         mut trial: Trial,
         mut attempt: impl FnMut(&mut Session, &mut Trial) -> Result<T, Stop>,
     ) -> Result<T, SessionError> {
         self.wake();
-        // That of a guard that was leaked.
+        // It belongs to a leaked guard.
         self.state.suspended = None;
         self.state.is_released = false;
         self.let_go_if_unfit();
         let mut failed = self.state.pending.take();
         if !trial.is_upkeep {
-            // What turns a card away is asked for again when the program asks.
+            // A new run examines rejected cards again.
             self.state.turned_away.clear();
         }
         let result = loop {
@@ -142,21 +142,21 @@ impl Session {
         result
     }
 
-    /// Whether the right card may be in another reader than those that were tried.
+    /// Returns whether the right card may be in a reader that was not tried.
     fn has_other(&mut self, trial: &Trial) -> bool {
         let found = look(&self.config, &mut self.state, trial);
         matches!(found, Ok(found) if found.candidate.is_some())
     }
 
-    /// Does what helps against a failure.
+    /// Recovers from a failure.
     pub(super) fn recover(&mut self, error: Error, trial: &mut Trial) -> Result<(), Stop> {
         self.state.set_up = false;
         let recovery = match self.card.is_some() && error.is_refusal_of_parameters() {
-            // A new connection is negotiated in every way that is accepted.
+            // A new connection is negotiated with every accepted protocol.
             true => Recovery::ConnectAgain,
             false => trial.recovery(&error),
         };
-        // A connection that was lost says nothing of the card that may be there now.
+        // A lost connection says nothing about the card that may be there now.
         let absent = !trial.wait && self.card.is_none();
         let action = match recovery {
             Recovery::InsertCard | Recovery::AttachReader if absent => None,
@@ -207,7 +207,7 @@ impl Session {
         Ok(())
     }
 
-    /// The card does not answer, whatever was done. One that never has may be followed by another.
+    /// Gives up on a card that does not answer. If it never has, another card is tried.
     fn give_up_card(&mut self, error: Error, trial: &Trial) -> Result<(), Stop> {
         self.state.ladder.reset();
         if trial.wait && !self.state.has_connected {
@@ -218,7 +218,7 @@ impl Session {
         Err(Stop::Fail(SessionError::Unresponsive { error }))
     }
 
-    /// Leaves a card that will not do, and turns to the next one.
+    /// Leaves an unsuitable card and tries the next one.
     fn skip_card(&mut self, seen: Seen) {
         let Some(card) = self.state.candidate.clone() else {
             return self.let_go();
@@ -256,20 +256,20 @@ impl Session {
         Ok(())
     }
 
-    /// Keeps in mind what the next run has to do about a failure.
+    /// Notes what the next run has to do about a failure.
     pub(super) fn remember(&mut self, error: Error) {
         self.state.set_up = false;
         let abandoned = self.card.as_ref().is_some_and(Card::is_abandoned);
         let ends = error.operation() == Operation::EndTransaction;
         match action(error.recovery()) {
             _ if abandoned => self.let_go(),
-            // There was no time to begin the call.
+            // The call was not begun.
             _ if error.kind() == ErrorKind::DeadlineExceeded => {}
             Some(Action::Acknowledge | Action::Reset | Action::Unpower) => {
                 self.state.pending = Some(error)
             }
             Some(Action::ConnectAgain) => self.let_go(),
-            // Others may be kept out for as long as this connection lives.
+            // This connection may lock out other programs.
             Some(Action::Retry) | None if ends => self.let_go(),
             Some(Action::Retry) | None => {}
         }
@@ -281,7 +281,7 @@ impl Session {
         }
     }
 
-    /// Ends the connection, within limits.
+    /// Ends the connection, within the session's limits.
     pub(super) fn let_go(&mut self) {
         let Some(mut card) = self.card.take() else {
             return;
@@ -293,7 +293,7 @@ impl Session {
         drop(card);
     }
 
-    /// Tries once: connects if there is no connection, identifies, sets up, works.
+    /// Makes one attempt: connects if necessary, identifies the card, sets it up, works.
     fn attempt<T, E: Into<BoxError>>(
         &mut self,
         trial: &mut Trial,
@@ -323,8 +323,8 @@ impl Session {
         outcome
     }
 
-    /// Connects, identifies and sets up as [`attempt`](Session::attempt) does, and leaves the
-    /// transaction as it is.
+    /// Connects, identifies and sets up as [`attempt`](Session::attempt) does, and keeps the
+    /// transaction.
     pub(super) fn attempt_to_begin(&mut self, trial: &mut Trial) -> Result<SuspendedWork, Stop> {
         let Session {
             card,
@@ -345,7 +345,7 @@ impl Session {
         }
     }
 
-    /// Notes how an attempt, and then its transaction, has ended.
+    /// Notes the outcome of an attempt and of the end of its transaction.
     fn settle(&mut self, stop: Option<&Stop>, ended: Result<()>) {
         match stop {
             Some(Stop::Recover(_) | Stop::NotThisCard { .. }) => {}
@@ -353,7 +353,7 @@ impl Session {
                 self.remember(error.clone());
             }
             Some(Stop::Fail(SessionError::WrongCard { .. })) => {
-                let why = "another card than the one that the session began with".to_owned();
+                let why = "not the card that the session began with".to_owned();
                 self.skip_card(Seen::Refused { why });
             }
             _ => {

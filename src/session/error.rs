@@ -1,18 +1,17 @@
-//! Why a session could not do what it was asked to.
+//! Errors of sessions.
 
 use std::fmt;
 
 use crate::codes::ReturnCode;
 use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 
-/// Why [`Session::run`](crate::Session::run) and its like failed.
+/// An error of [`Session::run`](crate::Session::run) and its siblings.
 ///
-/// The session can be used after each of them: the next run recovers and sets up the card
-/// first.
+/// The session stays usable: the next run recovers and sets up the card first.
 ///
-/// See [how to print it](Error#errors-around-this-one). The error that the work or the hook
-/// returned is the [source](std::error::Error::source), unchanged: [`work`](SessionError::work)
-/// returns it with its type.
+/// See [how to print it](Error#errors-around-this-one). The error of the work or hook is the
+/// [source](std::error::Error::source), unchanged; [`work`](SessionError::work) returns it with its
+/// type.
 ///
 /// ```no_run
 /// use scard::apdu::ExchangeError;
@@ -36,28 +35,29 @@ use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 pub enum SessionError {
     /// The work failed for a reason of its own, not because of a failure of the card.
     Work(BoxError),
-    /// The card, the reader or the service failed, and nothing that the session can do helps.
-    /// No command of the work has reached the card.
+    /// The card, the reader or the service failed, and the session cannot recover. No command of
+    /// the work has reached the card.
     Card(Error),
     /// The deadline passed before a command of the work could be sent.
     #[non_exhaustive]
     Deadline {
-        /// What the session was recovering from; `None` if it had just begun.
+        /// The failure that the session was recovering from; `None` if it had just begun.
         cause: Option<Error>,
     },
-    /// The card failed in the middle of the work, which is not repeated: commands of it have
-    /// run, or may have.
+    /// The card failed in the middle of the work. The work is not repeated, because commands of it
+    /// have run or may have run.
     #[non_exhaustive]
     Interrupted {
-        /// What failed. [`Error::command_may_have_run`] says whether the command that failed
-        /// may have run.
+        /// The failure. [`Error::command_may_have_run`] says whether the failed command may have
+        /// run.
         error: Error,
-        /// How many commands had been answered before.
+        /// The number of commands that were answered before.
         completed: usize,
-        /// What the work made of the failure.
+        /// The error that the work returned.
         work: BoxError,
     },
-    /// Every reader with a card has another card than the one that the session began with. Of several cards, this is about the last that was looked at.
+    /// No reader has the card that the session began with, but at least one has another card. Of
+    /// several cards, this describes the last one examined.
     #[non_exhaustive]
     WrongCard {
         /// The identity of the card that the session began with.
@@ -65,34 +65,33 @@ pub enum SessionError {
         /// The identity of this card.
         found: Vec<u8>,
     },
-    /// The set-up or the identity hook failed for a reason of its own.
+    /// The set-up or identity hook failed for a reason of its own.
     Hook(BoxError),
     /// The [login](crate::SessionBuilder::login) failed for a reason of its own: the credentials
     /// were refused. They are not presented again.
     Login(BoxError),
-    /// The login was not made, because it could use up a try in vain.
+    /// The login was withheld because it could waste a try.
     LoginWithheld(LoginWithheld),
-    /// The card does not answer, whatever the session did: warm resets, cold resets, new
-    /// connections. No command of the work has reached the card.
+    /// The card does not answer, despite warm resets, cold resets and new connections. No command
+    /// of the work has reached the card.
     #[non_exhaustive]
     Unresponsive {
-        /// What failed last.
+        /// The last failure.
         error: Error,
     },
 }
 
 /// Why a session does not [log in](crate::SessionBuilder::login).
-/// [`Session::set_login`](crate::Session::set_login) helps against each.
+/// [`Session::set_login`](crate::Session::set_login) resolves each of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoginWithheld {
     /// The same credentials were refused before.
     Refused,
-    /// The credentials were presented to a card before, and it is not known whether this is the
-    /// same one.
+    /// The credentials were presented to a card before, and this may be another card.
     CardNotIdentified,
-    /// The card failed in the middle of the login. Whether that has used up a try, or the card has
-    /// refused the credentials, is not known.
+    /// The card failed in the middle of the login. That may have consumed a try, and the card may
+    /// have refused the credentials.
     OutcomeUnknown,
 }
 
@@ -100,9 +99,7 @@ impl fmt::Display for LoginWithheld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             LoginWithheld::Refused => "the credentials were refused before",
-            LoginWithheld::CardNotIdentified => {
-                "it is not known whether this is the card that the credentials are for"
-            }
+            LoginWithheld::CardNotIdentified => "the credentials may be for another card",
             LoginWithheld::OutcomeUnknown => {
                 "the card failed during the last login, which may have used up a try"
             }
@@ -111,8 +108,8 @@ impl fmt::Display for LoginWithheld {
 }
 
 impl SessionError {
-    /// The failure of the card, the reader or the service, also behind the error of the work or
-    /// of a hook.
+    /// Returns the failure of the card, the reader or the service, even if it is behind the error
+    /// of the work or of a hook.
     pub fn error(&self) -> Option<&Error> {
         match self {
             SessionError::Card(error)
@@ -126,12 +123,12 @@ impl SessionError {
         }
     }
 
-    /// [`Error::code`], if there is an [`error`](SessionError::error).
+    /// Returns [`Error::code`] if there is an [`error`](SessionError::error).
     pub fn code(&self) -> Option<ReturnCode> {
         self.error().map(Error::code)
     }
 
-    /// [`Error::kind`], if there is an [`error`](SessionError::error). Without one,
+    /// Returns [`Error::kind`] if there is an [`error`](SessionError::error). Without one,
     /// [`ErrorKind::DeadlineExceeded`] at the deadline.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
@@ -141,7 +138,7 @@ impl SessionError {
         }
     }
 
-    /// What helps. If a session can do it, the next run does.
+    /// Returns the remedy. If a session can apply it, the next run does.
     pub fn recovery(&self) -> Recovery {
         match self {
             SessionError::Deadline { cause: None } => Recovery::RetryLater,
@@ -153,7 +150,7 @@ impl SessionError {
         }
     }
 
-    /// What the work returned, if it is of this type.
+    /// Returns the error of the work, if it is of this type.
     pub fn work<E: std::error::Error + 'static>(&self) -> Option<&E> {
         match self {
             SessionError::Work(work) | SessionError::Interrupted { work, .. } => {
@@ -194,7 +191,7 @@ impl fmt::Display for SessionError {
                 )
             }
             SessionError::WrongCard { .. } => {
-                f.write_str("there is another card than the one that the session began with")
+                f.write_str("this is not the card that the session began with")
             }
             SessionError::Hook(_) => {
                 write_layer(f, format_args!("setting up the card failed"), below)
@@ -209,7 +206,7 @@ impl fmt::Display for SessionError {
 }
 
 impl std::error::Error for SessionError {
-    /// The error of the work or of the hook, or the failure of the card. If work turned that
+    /// Returns the error of the work or hook, or the failure of the card. If the work turned that
     /// failure into another error, the source is the failure.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

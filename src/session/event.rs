@@ -1,4 +1,4 @@
-//! What a session tells of itself.
+//! Events of sessions.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,29 +11,28 @@ use crate::values::{Initialization, Protocol, ReaderName};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
-    /// A call failed, and the session does something about it.
+    /// A call failed, and the session recovers from it.
     #[non_exhaustive]
     Recovering {
-        /// What failed.
+        /// The failure.
         error: Error,
-        /// What is done.
+        /// How the session recovers.
         recovery: Recovery,
-        /// The number of this recovery in the run, from 1.
+        /// The number of this recovery within the run, from 1.
         attempt: u32,
     },
-    /// No reader that the session may use has a card, and it waits for one: for the card, the
-    /// reader or the service.
+    /// No reader that the session may use has a card. The session waits for the card, the reader or
+    /// the service.
     WaitingForCard,
-    /// The card, the reader or the service is gone, and the session does not wait for it now:
-    /// [`keep_alive`](crate::Session::keep_alive) has found that out, or a run that is
-    /// [not to wait](crate::SessionBuilder::wait_for_card). Told once, until it is connected
-    /// again.
+    /// The card, the reader or the service is gone, and the session does not wait for it. Reported
+    /// by [`keep_alive`](crate::Session::keep_alive) and by runs that do [not
+    /// wait](crate::SessionBuilder::wait_for_card), once until the session is connected again.
     #[non_exhaustive]
     CardLost {
-        /// Why there is none.
+        /// The failure that showed the loss.
         error: Error,
     },
-    /// The session is connected, for the first time or again.
+    /// The session connected, for the first time or again.
     #[non_exhaustive]
     Connected {
         /// The reader that the card is in.
@@ -41,50 +40,50 @@ pub enum SessionEvent {
         /// The protocol that was negotiated.
         protocol: Option<Protocol>,
     },
-    /// The connection goes on after another program's reset or with one of its own.
+    /// The session reconnected: after another program's reset, or with a reset of its own.
     #[non_exhaustive]
     Reconnected {
-        /// What was done to the card: [`Leave`](Initialization::Leave) acknowledges a reset.
+        /// How the card was initialized. [`Leave`](Initialization::Leave) acknowledges a reset.
         initialization: Initialization,
         /// The protocol that is active now.
         protocol: Protocol,
     },
-    /// The identity of the card was asked for and is the right one.
+    /// The card has the right identity.
     Identified,
     /// The card was set up.
     SetUp,
     /// The [login](crate::SessionBuilder::login) succeeded.
     LoggedIn,
-    /// A hook failed although the card has answered. It is not called again before the program asks
-    /// for it: the set-up and the identity by the next run, the login by new credentials.
+    /// A hook failed although the card answered. Set-up and identity hooks are called again in the
+    /// next run, the login only with new credentials.
     #[non_exhaustive]
     HookFailed {
-        /// Which one.
+        /// The hook that failed.
         hook: SessionHook,
-        /// Its error, as `Display` prints it.
+        /// The error, as `Display` prints it.
         message: String,
     },
-    /// A card will not do, and the session turns to the next one, or waits for one.
+    /// A card is unsuitable. The session tries the next one, or waits for one.
     #[non_exhaustive]
     CardSkipped {
         /// The reader that it is in.
         reader_name: ReaderName,
-        /// What is the matter with it.
+        /// Why it is unsuitable.
         seen: Seen,
     },
-    /// Another program held the card, and a transaction has begun after that. Waiting inside of a
-    /// connect is not counted.
+    /// A transaction began after a wait for another program. Waits within a connect are not
+    /// counted.
     #[non_exhaustive]
     WaitedForOthers {
-        /// How long it took to begin.
+        /// The duration of the wait.
         duration: Duration,
     },
-    /// The session has let go of its card: because it was [idle](crate::SessionBuilder::release_after),
+    /// The session released its card: because it was [idle](crate::SessionBuilder::release_after),
     /// which the next call of the session reports, or [on request](crate::Session::release).
     Released,
 }
 
-/// What a program gives a session to call.
+/// A function that a session calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SessionHook {
@@ -97,7 +96,7 @@ pub enum SessionHook {
 }
 
 impl SessionHook {
-    /// A word for machines: `identity`, `set-up`, `login`.
+    /// Returns a stable, machine-readable name: `identity`, `set-up`, `login`.
     pub fn name(self) -> &'static str {
         match self {
             SessionHook::Identity => "identity",
@@ -107,7 +106,7 @@ impl SessionHook {
     }
 }
 
-/// `the set-up`, for instance.
+/// Prints the hook for people, for instance `the set-up`.
 impl fmt::Display for SessionHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -119,8 +118,8 @@ impl fmt::Display for SessionHook {
 }
 
 impl SessionEvent {
-    /// What has happened, as a word for machines such as `waiting-for-card`. The words are stable:
-    /// a new version of this library does not change them.
+    /// Returns a stable, machine-readable name such as `waiting-for-card`. It does not change
+    /// between versions of this library.
     pub fn name(&self) -> &'static str {
         match self {
             SessionEvent::Recovering { .. } => "recovering",
@@ -139,7 +138,7 @@ impl SessionEvent {
     }
 }
 
-/// What has happened, in one line: `connected to "ACS ACR122U 00 00", T=1`.
+/// Prints the event in one line: `connected to "ACS ACR122U 00 00", T=1`.
 impl fmt::Display for SessionEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -174,7 +173,7 @@ impl fmt::Display for SessionEvent {
             SessionEvent::Identified => f.pad("card identified"),
             SessionEvent::SetUp => f.pad("card set up"),
             SessionEvent::LoggedIn => f.pad("logged in"),
-            // The text comes from the program, and may come from a card.
+            // The text comes from the program, perhaps from a card.
             SessionEvent::HookFailed { hook, message } => {
                 write!(f, "{hook} failed: {}", message.escape_debug())
             }
@@ -188,12 +187,12 @@ impl fmt::Display for SessionEvent {
             SessionEvent::WaitedForOthers { duration } => {
                 write!(f, "waited {duration:.1?} for other programs")
             }
-            SessionEvent::Released => f.pad("let go of the card"),
+            SessionEvent::Released => f.pad("released the card"),
         }
     }
 }
 
-/// How events are stored: for logs, and not to be read back, because an error cannot be.
+/// The serialized form of events: for logs, and write-only because errors cannot be deserialized.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, Default)]
 #[serde(rename = "SessionEvent")]
@@ -221,7 +220,8 @@ struct StoredEvent<'a> {
     milliseconds: Option<u64>,
 }
 
-/// The [name](SessionEvent::name) and what the event has: `{"event": "connected", "reader_name": …}`.
+/// Serializes the [name](SessionEvent::name) and the fields: `{"event": "connected", "reader_name":
+/// …}`.
 #[cfg(feature = "serde")]
 impl serde::Serialize for SessionEvent {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

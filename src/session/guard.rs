@@ -1,4 +1,4 @@
-//! Work in a session that is not a closure.
+//! Work in a session without a closure.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::exchange::forward::{forward_control, forward_transmit};
 use crate::exchange::{Control, Transmit};
 
-/// The card of a [`Session`](crate::Session) for a piece of work: a [`SessionCard`] until the work
-/// ends. Made by [`Session::begin`](crate::Session::begin).
+/// The card of a [`Session`](crate::Session) for a piece of work; dereferences to [`SessionCard`].
+/// Created by [`Session::begin`](crate::Session::begin).
 ///
-/// Dropping it ends the work and ignores errors; [`end`](SessionGuard::end) returns them. Either
-/// way the session recovers before the next run from what has failed.
+/// Dropping the guard ends the work and ignores errors; [`end`](SessionGuard::end) returns them. In
+/// both cases the session recovers from failures before the next run.
 #[must_use = "dropping it ends the work"]
 pub struct SessionGuard<'a> {
     card: SessionCard<'a>,
@@ -22,7 +22,7 @@ pub struct SessionGuard<'a> {
 impl<'a> SessionGuard<'a> {
     pub(super) fn new(mut card: SessionCard<'a>) -> SessionGuard<'a> {
         if let Some(state) = &mut card.owner {
-            // Stays so if it is leaked.
+            // Remains false if the guard is leaked.
             state.set_up = false;
         }
         SessionGuard { card }
@@ -37,7 +37,7 @@ impl<'a> SessionGuard<'a> {
         self.finish()
     }
 
-    /// Lets the work go on without the borrow of its session, until that resumes it.
+    /// Continues the work without borrowing the session, until the session resumes it.
     #[cfg(feature = "async")]
     pub(super) fn suspend(mut self) {
         if let Some(state) = self.card.owner.take() {
@@ -55,7 +55,7 @@ impl<'a> SessionGuard<'a> {
         state.pending = progress.failure.filter(is_recovered_from_later);
         if let Err(error) = &ended {
             state.set_up = false;
-            // Others may be kept out for as long as this connection lives.
+            // This connection may lock out other programs.
             let recovery = state.pending.as_ref().map(Error::recovery);
             state.is_unfit = matches!(recovery.and_then(action), None | Some(Action::Retry));
             tracing::debug!(%error, "the end of a session's work failed");
@@ -88,7 +88,7 @@ impl Transmit for SessionGuard<'_> {
 
 impl Drop for SessionGuard<'_> {
     fn drop(&mut self) {
-        // It was traced.
+        // A failure was traced.
         let _ = self.finish();
     }
 }

@@ -1,4 +1,4 @@
-//! What the program gives a session to call, and what a hook's failure means.
+//! The hooks of a session, and what their failures mean.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::error::{BoxError, Error, chain};
 pub(super) type Hook<T> =
     Box<dyn FnMut(&mut SessionCard<'_>) -> Result<T, BoxError> + Send + 'static>;
 
-/// A hook from a closure whose error is of any type.
+/// Returns a hook from a closure with any error type.
 pub(super) fn hook<T, E: Into<BoxError>>(
     mut hook: impl FnMut(&mut SessionCard<'_>) -> Result<T, E> + Send + 'static,
 ) -> Hook<T> {
@@ -28,10 +28,10 @@ pub(super) struct Hooks {
     pub(super) login: Option<Login>,
 }
 
-/// What a hook returns if the session is to look for another card.
+/// The error with which a hook rejects a card.
 ///
-/// The session turns to the next card that it may use. If there is none, it waits for one, unless
-/// it is [not to wait](crate::SessionBuilder::wait_for_card). It reports the text in
+/// The session tries the next card that it may use. If there is none, it waits for one, unless it
+/// is configured [not to wait](crate::SessionBuilder::wait_for_card). The reason is reported in
 /// [`SessionEvent::CardSkipped`] and [`Error::seen`].
 ///
 /// ```no_run
@@ -60,18 +60,18 @@ pub struct NotThisCard {
 }
 
 impl NotThisCard {
-    /// With the reason, for people.
+    /// Returns the error with a human-readable reason.
     pub fn because(why: impl Into<String>) -> NotThisCard {
         NotThisCard { why: why.into() }
     }
 
-    /// Where it is the cause of an error.
+    /// Finds it in the causes of an error.
     fn find(error: &BoxError) -> Option<&NotThisCard> {
         let error: &(dyn std::error::Error + 'static) = &**error;
         chain(error).find_map(|error| error.downcast_ref())
     }
 
-    /// The reason.
+    /// Returns the reason.
     pub fn why(&self) -> &str {
         &self.why
     }
@@ -85,9 +85,9 @@ impl fmt::Display for NotThisCard {
 
 impl std::error::Error for NotThisCard {}
 
-/// The failure of the card that the error of a hook or of the work is about: that of the last call,
-/// or if that has succeeded, the one of an earlier call that was returned. An error that comes by
-/// way of `anyhow` without a context can be told by its text alone.
+/// Returns the failure of the card that the error of a hook or of the work is about: that of the
+/// last call or, if that call succeeded, the failure of an earlier call that was returned. An error
+/// that passed through `anyhow` without a context can be recognised only by its text.
 pub(super) fn failure_behind(error: &BoxError, progress: &Progress) -> Option<Error> {
     if progress.failure.is_some() || !progress.has_failed() {
         return progress.failure.clone();
@@ -102,7 +102,7 @@ pub(super) fn failure_behind(error: &BoxError, progress: &Progress) -> Option<Er
     progress.failures.iter().rev().find(is_returned).cloned()
 }
 
-/// Calls a hook, which can be repeated whatever it has done until the card has answered.
+/// Calls a hook, which can be repeated after any failure of the card.
 pub(super) fn call_hook<T>(
     card: &mut SessionCard<'_>,
     hook: &mut Hook<T>,
@@ -122,7 +122,7 @@ pub(super) fn call_hook<T>(
     })
 }
 
-/// A hook that failed although the card did not.
+/// Handles a hook that failed although the card did not.
 fn refused(hook: SessionHook, error: BoxError, events: &mut Events) -> Stop {
     let message = error.to_string();
     events.tell(SessionEvent::HookFailed { hook, message });
@@ -132,22 +132,22 @@ fn refused(hook: SessionHook, error: BoxError, events: &mut Events) -> Stop {
     })
 }
 
-/// A hook that uses up tries, and what became of them.
+/// The login hook, which consumes tries, and its outcome.
 pub(super) struct Login {
     hook: Hook<()>,
-    /// The card whose tries were used last.
+    /// The card to which credentials were presented last.
     presented_to: Option<Identification>,
     withheld: Option<LoginWithheld>,
 }
 
-/// How it is known which card this is.
+/// How a card was identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Identification {
-    /// It has the identity that the session began with.
+    /// By the identity that the session began with.
     ByIdentity,
-    /// It has not been away: this is the same connection, and it has not been reconnected.
+    /// By the connection, which is the same and was not reconnected.
     ByConnection {
-        /// The number of this connection.
+        /// The number of the connection.
         number: u64,
     },
 }
@@ -161,15 +161,14 @@ impl Login {
         }
     }
 
-    /// From now on the card may be any other.
+    /// Forgets the card: from now on it may be another one.
     pub(super) fn forget_card(&mut self) {
         if self.presented_to.is_some() && self.withheld.is_none() {
             self.withheld = Some(LoginWithheld::CardNotIdentified);
         }
     }
 
-    /// Logs in to a card, if that can be done without risk to another card's tries, or to this
-    /// one's a second time.
+    /// Logs in, unless that could consume another card's tries or a second try of this one.
     pub(super) fn perform(
         &mut self,
         card: &mut SessionCard<'_>,
@@ -182,7 +181,7 @@ impl Login {
         if let Some(reason) = self.withheld.or(unidentified) {
             return Err(Stop::Fail(SessionError::LoginWithheld(reason)));
         }
-        // Stays so in a panic.
+        // Remains if the hook panics.
         self.withheld = Some(LoginWithheld::Refused);
         let answer = (self.hook)(card);
         let progress = card.take_progress();
@@ -201,7 +200,7 @@ impl Login {
         Err(match failure_behind(&error, &progress) {
             None => refused(SessionHook::Login, error, events),
             Some(failure) => {
-                // Whether a try was used is not known, unless no command has run.
+                // A try may have been consumed, unless no command has run.
                 self.withheld = progress.touched.then_some(LoginWithheld::OutcomeUnknown);
                 match progress.touched {
                     true => Stop::Fail(SessionError::Interrupted {

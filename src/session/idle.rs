@@ -1,4 +1,4 @@
-//! Lets go of a card that has not been used for a while.
+//! Releases a card that has been idle for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use crate::limits::do_elsewhere;
 use crate::service::Process;
 use crate::sync::{Condvar, Mutex, lock, now, thread};
 
-/// Keeps the card of a session between its runs, for a time.
+/// Keeps the card of a session between its runs, for a limited time.
 pub(super) struct Idle {
     time: Duration,
-    /// When the card has not been used for so long.
+    /// When the idle time is over.
     end: Option<Instant>,
     shared: Arc<Shared>,
-    /// The process that the thread runs in.
+    /// The process of the thread.
     process: Option<Process>,
 }
 
@@ -26,9 +26,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Kept {
-    /// With the time at which it is let go of.
+    /// The card, and when to release it.
     card: Option<(Card, Instant)>,
-    /// Whether the last one has been let go of.
+    /// Whether the last card was released.
     is_released: bool,
     has_ended: bool,
 }
@@ -43,20 +43,20 @@ impl Idle {
         }
     }
 
-    /// The card has been used.
+    /// Notes that the card was used.
     pub(super) fn begin(&mut self) {
         self.end = None;
     }
 
-    /// Keeps a card, until it is taken or the time since it was used has passed. Gives it back if
-    /// there can be no thread for that.
+    /// Keeps a card until it is taken or its idle time is over. Returns it if no thread can be
+    /// started.
     pub(super) fn keep(&mut self, card: Card) -> Option<Card> {
         let Some(end) = self.end.or_else(|| now().checked_add(self.time)) else {
             return Some(card);
         };
         self.end = Some(end);
         if self.process.is_none_or(Process::is_forked) {
-            // What a parent keeps is its own.
+            // The state of a parent process stays with the parent.
             let shared = Arc::<Shared>::default();
             let watched = Arc::clone(&shared);
             let thread = thread::Builder::new().name("scard-idle".to_owned());
@@ -71,7 +71,7 @@ impl Idle {
         None
     }
 
-    /// The card, if it is still kept, and whether it has been let go of since it was.
+    /// Returns the card if it is still kept, and whether it was released meanwhile.
     pub(super) fn take(&mut self) -> (Option<Card>, bool) {
         if self.process.is_none_or(Process::is_forked) {
             return (None, false);
@@ -103,7 +103,7 @@ impl Shared {
                     let card = kept.card.take();
                     kept.is_released = true;
                     drop(kept);
-                    // Ending the connection may take long.
+                    // Disconnecting may take long.
                     do_elsewhere(move || drop(card));
                     lock(&self.kept)
                 }

@@ -1,4 +1,4 @@
-//! Sessions: work on a card that goes on after resets, removals and restarts.
+//! Sessions: work on a card that survives resets, removals and restarts.
 
 #[cfg(feature = "async")]
 mod async_guard;
@@ -43,12 +43,12 @@ use hooks::{Hooks, Login, hook};
 use idle::Idle;
 use recovery::Ladder;
 
-/// Work on a card that survives what happens to cards: other programs reset it, somebody
-/// pulls it out and puts it back, the service is restarted.
+/// Work on a card that survives resets by other programs, removal and reinsertion of the card, and
+/// restarts of the service.
 ///
-/// A session keeps a card connected. Each [`run`](Session::run) does a piece of work in a
-/// transaction, after a set-up that the session repeats whenever the card may have lost its
-/// state. What fails on the way is recovered as [`Error::recovery`] says, until the
+/// A session keeps a card connected. Each [`run`](Session::run) performs a piece of work in a
+/// transaction, after a set-up that the session repeats whenever the card may have lost its state.
+/// The session recovers from failures as [`Error::recovery`] says, until the
 /// [time-out](SessionBuilder::timeout).
 ///
 /// ```no_run
@@ -77,98 +77,95 @@ use recovery::Ladder;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What is repeated, and what is not
+/// # Repetition
 ///
-/// A command that may have reached the card is never sent again, unless the program said that
-/// is fine:
+/// A command that may have reached the card is never sent again unless the program allowed it:
 ///
-/// - The set-up and identity hooks are repeated when the card has failed, and not when it has
-///   answered and they fail anyway.
-/// - The [login](SessionBuilder::login) is called again only if no command of it has run, for
-///   certain. Credentials that were refused are not presented again.
-/// - The work of [`run`](Session::run) is called again only if no command of it has run, for
-///   certain.
-/// - The work of [`run_restartable`](Session::run_restartable) is called again from its
-///   beginning.
+/// - The set-up and identity hooks are repeated if the card failed, but not if it answered and the
+///   hook failed anyway.
+/// - The [login](SessionBuilder::login) is called again only if certainly none of its commands has
+///   run. Refused credentials are not presented again.
+/// - The work of [`run`](Session::run) is called again only if certainly none of its commands has
+///   run.
+/// - The work of [`run_restartable`](Session::run_restartable) is called again from the beginning.
 ///
-/// # Which card
+/// # Choice of the card
 ///
-/// A session that may use [several cards](SessionBuilder::cards) takes the one in the reader that
-/// it has used before, or the first. It turns to the next one if that card is held exclusively by
-/// another program, does not answer, has none of the accepted protocols, has another
-/// [identity](SessionBuilder::identity), or if a hook returns [`NotThisCard`]. If none will do, it
-/// waits or fails, and [`Error::seen`] says what was in each reader.
+/// A session that may use [several cards](SessionBuilder::cards) takes the card in the reader it
+/// used before, or else the first. It tries the next card if this one is held exclusively by
+/// another program, does not answer, supports none of the accepted protocols, has another
+/// [identity](SessionBuilder::identity), or if a hook returns [`NotThisCard`]. If no card is
+/// suitable, the session waits or fails, and [`Error::seen`] reports what was in each reader.
 ///
 /// # Recovery
 ///
 /// | [`Error::recovery`] | What the session does |
 /// |---|---|
-/// | [`Reconnect`](crate::Recovery::Reconnect) | reconnects and leaves the card as it is; if another protocol has become active that the session does not accept, with a reset |
-/// | [`ResetCard`](crate::Recovery::ResetCard), and what says that the card does not answer | reconnects with a warm reset; if that does not help, with a cold one; then connects anew. After two rounds without any answer: [`SessionError::Unresponsive`] |
-/// | [`InsertCard`](crate::Recovery::InsertCard), [`AttachReader`](crate::Recovery::AttachReader), [`ConnectAgain`](crate::Recovery::ConnectAgain) | gives up the connection, waits for a card, connects |
-/// | [`RetryLater`](crate::Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to a second |
-/// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are believed only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which also comes from a service that ends, and `SCARD_E_PROTO_MISMATCH` when the card is connected or reconnected, which also comes at the moment at which a card loses its power |
+/// | [`Reconnect`](crate::Recovery::Reconnect) | reconnects without a reset; with a reset if the protocol that is now active is not accepted |
+/// | [`ResetCard`](crate::Recovery::ResetCard), and failures of a card that does not answer | reconnects with a warm reset, then with a cold reset, then connects anew. After two rounds without any answer: [`SessionError::Unresponsive`] |
+/// | [`InsertCard`](crate::Recovery::InsertCard), [`AttachReader`](crate::Recovery::AttachReader), [`ConnectAgain`](crate::Recovery::ConnectAgain) | drops the connection, waits for a card, connects |
+/// | [`RetryLater`](crate::Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to 1 s |
+/// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are accepted only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which a terminating service returns too, and `SCARD_E_PROTO_MISMATCH` from a connect or reconnect, which is also returned at the moment a card loses power |
 ///
-/// A card that answers, but refuses the parameters of the protocol (PPS), is reset and connected
-/// again: with all protocols that the session accepts, then with each alone. If it refuses them all,
-/// the session turns to the next card, or ends with [`SessionError::Card`].
+/// A card that answers but refuses the protocol parameters (PPS) is reset and connected again: with
+/// all protocols that the session accepts, then with each alone. If it refuses them all, the
+/// session tries the next card, or fails with [`SessionError::Card`].
 ///
-/// All but the first recovery in a run come after such a pause. Each is reported to
+/// Each recovery in a run but the first is preceded by such a pause. Each is reported to
 /// [`SessionBuilder::on_event`].
 ///
 /// # Other programs
 ///
-/// An idle session keeps its connection. Other programs can use the card at the same time, but not
-/// those that need it for themselves, as gpg's scdaemon does by default:
-/// [`SessionBuilder::release_after`] and [`Session::release`] let go of the card.
+/// An idle session stays connected. Other programs can use the card at the same time, except those
+/// that need it exclusively, such as gpg's scdaemon by default. [`SessionBuilder::release_after`]
+/// and [`Session::release`] release the card for them.
 ///
 /// # Threads
 ///
-/// A session is used by one thread at a time and can be sent to another. With a deadline, its
-/// calls run on a thread that it keeps for them; see
-/// [`Card::set_timeout`](crate::Card::set_timeout).
-/// An [abort handle](crate::ConnectOptions::abort_handle) stops it from any thread.
+/// A session is used by one thread at a time and can be sent to another. With a deadline, its calls
+/// run on a thread of its own; see [`Card::set_timeout`](crate::Card::set_timeout). An [abort
+/// handle](crate::ConnectOptions::abort_handle) stops it from any thread.
 pub struct Session {
     card: Option<Card>,
     state: State,
     config: Config,
     hooks: Hooks,
     events: Events,
-    /// Has the card between runs, if it is to be let go of.
+    /// Holds the card between runs, if an idle card is to be released.
     idle: Option<Idle>,
 }
 
-/// What the session knows of the card.
+/// What the session knows about the card.
 #[derive(Default)]
 struct State {
-    /// Whether the set-up has run since the card last lost its state, as far as is known.
+    /// Whether the set-up has run since the card last lost its state, as far as known.
     set_up: bool,
-    /// Whether no login has followed the last set-up.
+    /// Whether the last set-up was not followed by a login.
     needs_login: bool,
-    /// Whether a hook has failed that the program has not asked for again.
+    /// Whether a hook failed that the program has not asked for again.
     hook_failed: bool,
-    /// Whether this is the card that was identified.
+    /// Whether the identity of this card was checked.
     is_identified: bool,
-    /// How often there could have been another card.
+    /// How many times the card may have been replaced.
     connection: u64,
     identity: Option<Vec<u8>>,
-    /// Where the card was last.
+    /// The last known reader of the card.
     reader: Option<ReaderName>,
-    /// The card that was connected last, or was to be.
+    /// The card of the last attempt to connect.
     candidate: Option<Candidate>,
-    /// Whether a card has been connected since there was none.
+    /// Whether a card was connected since the last loss.
     has_connected: bool,
     turned_away: TurnedAways,
     ladder: Ladder,
-    /// A failure of the last run that the next one has to recover from.
+    /// A failure of the last run that the next run has to recover from.
     pending: Option<Error>,
-    /// Whether the next run has to give up the connection before it begins.
+    /// Whether the next run has to drop the connection first.
     is_unfit: bool,
-    /// Whether it was told that there is no card.
+    /// Whether the loss of the card was reported.
     loss_is_told: bool,
-    /// Whether it has let go of the card, and has not been used since.
+    /// Whether the card was released and the session not used since.
     is_released: bool,
-    /// The work of a guard, while the guard does not borrow the session.
+    /// The work of a guard that does not borrow the session at present.
     suspended: Option<SuspendedWork>,
 }
 
@@ -182,36 +179,35 @@ impl State {
 }
 
 impl Session {
-    /// Describes a session with the service that `context` belongs to.
+    /// Returns a builder for a session with the service of `context`.
     pub fn builder(context: &Context) -> SessionBuilder {
         SessionBuilder::new(context)
     }
 
-    /// The reader that the card is in, or was last in.
+    /// Returns the reader that the card is in, or was last in.
     pub fn reader_name(&self) -> Option<&ReaderName> {
         self.state.reader.as_ref()
     }
 
-    /// The identity that the session began with, if it has an
-    /// [identity hook](SessionBuilder::identity).
+    /// Returns the identity that the session began with, if it has an [identity
+    /// hook](SessionBuilder::identity).
     pub fn identity(&self) -> Option<&[u8]> {
         self.state.identity.as_deref()
     }
 
-    /// Forgets the identity: the next card is the session's, whichever it is.
+    /// Forgets the identity: the session accepts any card next.
     pub fn forget_identity(&mut self) {
         self.state.identity = None;
         self.state.is_identified = false;
-        // Any of them may be the right one now.
+        // Any of them may be suitable now.
         self.state.turned_away.clear();
         if let Some(login) = &mut self.hooks.login {
             login.forget_card();
         }
     }
 
-    /// Gives the session other credentials: instead of those of
-    /// [`SessionBuilder::login`], whether it had any or not, and whatever became of them. They are
-    /// presented in the next run.
+    /// Replaces the credentials of [`SessionBuilder::login`], if there are any, whether or not they
+    /// were refused. The new ones are presented in the next run.
     pub fn set_login<E: Into<BoxError>>(
         &mut self,
         login: impl FnMut(&mut SessionCard<'_>) -> Result<(), E> + Send + 'static,
@@ -220,16 +216,15 @@ impl Session {
         self.state.needs_login = true;
     }
 
-    /// How long each of the next runs may take, with everything: as
-    /// [`SessionBuilder::timeout`]. For work that takes longer than the rest, such as the
-    /// generation of a key.
+    /// Sets the time-out of the next runs, like [`SessionBuilder::timeout`]: for work that takes
+    /// longer than usual, such as generating a key.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.config.timeout = timeout;
     }
 
-    /// Lets go of the card now: the connection ends, so that a program that needs the card for
-    /// itself can have it. Identity and hooks stay; the next run connects again, identifies the
-    /// card and sets it up, and [`keep_alive`](Session::keep_alive) leaves it alone until then.
+    /// Releases the card now: disconnects, so that a program that needs the card exclusively can
+    /// have it. Identity and hooks stay. The next run connects again, identifies the card and sets
+    /// it up; until then [`keep_alive`](Session::keep_alive) leaves the card alone.
     ///
     /// Corresponds to `SCardDisconnect`. See also [`SessionBuilder::release_after`].
     pub fn release(&mut self) {
@@ -239,30 +234,29 @@ impl Session {
             self.let_go();
             self.is_released();
         }
-        // Also of a card that is not connected at this moment.
+        // Even if no card is connected right now.
         self.state.is_released = true;
     }
 
-    /// Does a piece of work, in a transaction, after the set-up. Its commands reach the card
-    /// at most once.
+    /// Performs a piece of work in a transaction, after the set-up. Its commands reach the card at
+    /// most once.
     ///
-    /// If the card fails before any command of the work has reached it, the session recovers
-    /// and calls `work` again. If it fails later, the work is
-    /// [`Interrupted`](SessionError::Interrupted), and it is up to the program to find out
-    /// how far the card got. Either way the next run begins with a recovery and a set-up.
+    /// If the card fails before a command of the work has reached it, the session recovers and
+    /// calls `work` again. If it fails later, the work is
+    /// [`Interrupted`](SessionError::Interrupted), and the program has to find out how far the card
+    /// got. In both cases the next run begins with a recovery and a set-up.
     ///
-    /// [`Control::control`](crate::Control::control) counts as a command; status and attributes do
-    /// not.
+    /// [`Control::control`](crate::Control::control) counts as a command; reading the status or an
+    /// attribute does not.
     ///
-    /// A function that is generic over [`Transmit`](crate::Transmit) is passed as
-    /// `|card| read(card)`. Logical channels are opened [within the
-    /// work](crate::LogicalChannel#within-a-session).
+    /// Pass a function that is generic over [`Transmit`](crate::Transmit) as `|card| read(card)`.
+    /// Open logical channels [within the work](crate::LogicalChannel#within-a-session).
     ///
-    /// The work can fail with any error: [`Error`], an error of the program, a text,
+    /// The work can fail with any error: an [`Error`], an error of the program, a string,
     /// `anyhow::Error`. A closure that uses `?` has to name the type. The [`SessionError`] contains
-    /// it unchanged, unless the last call on the card had failed and no command had run. Whether the card failed, the session decides by the last call on the card; if
-    /// that succeeded, by the [`Error`] of an earlier call, where it [is found](Error::find) behind
-    /// the error of the work.
+    /// the error unchanged, except if the last call on the card failed and no command has run. The
+    /// last call on the card decides whether the card failed; if that call succeeded, the [`Error`]
+    /// of an earlier call decides if it [is found](Error::find) behind the error of the work.
     ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session) -> anyhow::Result<()> {
@@ -282,17 +276,17 @@ impl Session {
     ///
     /// | | |
     /// |---|---|
-    /// | [`Work`](SessionError::Work) | the work returned an error that is not about a call on the card that failed |
-    /// | [`Interrupted`](SessionError::Interrupted) | the card failed after a command of the work had run, or may have |
-    /// | [`Deadline`](SessionError::Deadline) | there was no success by the deadline; no command of the work has run |
+    /// | [`Work`](SessionError::Work) | the work returned an error that is not about a failed call on the card |
+    /// | [`Interrupted`](SessionError::Interrupted) | the card failed after a command of the work has run or may have run |
+    /// | [`Deadline`](SessionError::Deadline) | the deadline passed without success; no command of the work has run |
     /// | [`Card`](SessionError::Card) | no recovery is possible; no command of the work has run |
-    /// | [`WrongCard`](SessionError::WrongCard) | there is another card |
-    /// | [`Hook`](SessionError::Hook) | a hook has failed for a reason of its own |
+    /// | [`WrongCard`](SessionError::WrongCard) | the card is not the one that the session began with |
+    /// | [`Hook`](SessionError::Hook) | a hook failed although the card answered |
     ///
     /// # Platform notes
     ///
-    /// Windows ends a transaction in which nothing happens for five seconds by resetting the
-    /// card: [`SessionCard::wait_for`].
+    /// Windows resets the card to end a transaction that is idle for five seconds; see
+    /// [`SessionCard::wait_for`].
     pub fn run<T, E: Into<BoxError>>(
         &mut self,
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
@@ -301,8 +295,8 @@ impl Session {
         self.work(trial, false, work)
     }
 
-    /// Does a piece of work that can be repeated: after every failure that the session can
-    /// recover from, `work` is called again from its beginning, even if commands have run.
+    /// Performs a piece of work that can be repeated: after every failure that the session can
+    /// recover from, `work` is called again from the beginning, even if commands have run.
     ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session) -> Result<(), scard::SessionError> {
@@ -323,8 +317,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Session::run); [`Interrupted`](SessionError::Interrupted) only if
-    /// no recovery is possible any more, by the deadline or at all.
+    /// Those of [`run`](Session::run); [`Interrupted`](SessionError::Interrupted) only if the
+    /// deadline has passed or no recovery is possible.
     pub fn run_restartable<T, E: Into<BoxError>>(
         &mut self,
         work: impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
@@ -333,13 +327,14 @@ impl Session {
         self.work(trial, true, work)
     }
 
-    /// Begins a piece of work and returns the card for it: in a transaction, identified and set
-    /// up. It ends when the [guard](SessionGuard) does.
+    /// Begins a piece of work and returns its card: in a transaction, identified and set up.
     ///
-    /// For work that cannot be a closure, such as the implementation of another crate's trait.
-    /// The session recovers until the card is ready, and not while the guard lives: what fails
-    /// then is up to the program, and the next run begins with a recovery and a set-up. Commands
-    /// reach the card at most once.
+    /// The work ends with the [guard](SessionGuard).
+    ///
+    /// Use this for work that cannot be a closure, such as the implementation of another crate's
+    /// trait. The session recovers until the card is ready, but not while the guard lives: the
+    /// program handles failures then, and the next run begins with a recovery and a set-up.
+    /// Commands reach the card at most once.
     ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session) -> Result<(), Box<dyn std::error::Error>> {
@@ -350,11 +345,11 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// The [time-out](SessionBuilder::timeout) counts from here on, for the whole of the work.
+    /// The [time-out](SessionBuilder::timeout) starts here and covers the whole work.
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Session::run), as far as they are not about work.
+    /// Those of [`run`](Session::run) that are not about the work.
     pub fn begin(&mut self) -> Result<SessionGuard<'_>, SessionError> {
         let trial = self.trial();
         let work = self.perform(trial, |session, trial| session.attempt_to_begin(trial))?;
@@ -365,7 +360,7 @@ impl Session {
         self.resume().map_err(SessionError::Card)
     }
 
-    /// The guard of the work that was suspended. Fails if there is none.
+    /// Returns the guard of the suspended work. Fails if there is none.
     fn resume(&mut self) -> Result<SessionGuard<'_>> {
         match (&mut self.card, self.state.suspended.take()) {
             (Some(card), Some(work)) => {
@@ -379,19 +374,19 @@ impl Session {
         }
     }
 
-    /// Looks whether the card is still there, and if not, recovers now, so that the next run
-    /// need not: connects, identifies and sets up.
+    /// Checks that the card is still there, and if not, recovers now instead of in the next run:
+    /// connects, identifies the card and sets it up.
     ///
-    /// It does not wait for a card, whatever
-    /// [`wait_for_card`](SessionBuilder::wait_for_card) says, and recovers a few times at
-    /// most. Failing does no harm: the next run recovers as it would have without this.
+    /// This does not wait for a card, whatever [`wait_for_card`](SessionBuilder::wait_for_card)
+    /// says, and recovers a few times at most. A failure is harmless: the next run recovers as it
+    /// would have without this call.
     ///
-    /// Corresponds to `SCardStatus`, which does not disturb the card. While another program
-    /// holds a transaction, it waits, until the [time-out](SessionBuilder::timeout).
+    /// Corresponds to `SCardStatus`, which does not disturb the card. While another program holds a
+    /// transaction, this waits, at most until the [time-out](SessionBuilder::timeout).
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Session::run), as far as they are not about work.
+    /// Those of [`run`](Session::run) that are not about the work.
     pub fn keep_alive(&mut self) -> Result<(), SessionError> {
         self.wake();
         if self.state.is_released {
@@ -402,17 +397,16 @@ impl Session {
         kept
     }
 
-    /// Waits for something other than the card, such as the next customer, and
-    /// [keeps the card alive](Session::keep_alive) meanwhile: so a reset or a restarted
-    /// service is found, and recovered from, before the next run.
+    /// Waits for something other than the card, such as the next customer, and [keeps the card
+    /// alive](Session::keep_alive) meanwhile. A reset or a restart of the service is noticed, and
+    /// recovered from, before the next run.
     ///
-    /// `wait` is called again and again with a time, the interval of
-    /// [`SessionBuilder::keep_alive`]; it waits that long itself and gives what it was waiting
-    /// for when that is there. Everything is done on this thread. Without an interval it is
-    /// asked to wait for a day at a time.
+    /// `wait` is called repeatedly with a duration, the interval of [`SessionBuilder::keep_alive`].
+    /// It waits that long and returns what it was waiting for, or `None`. Everything happens on the
+    /// calling thread. Without an interval, the duration is one day.
     ///
-    /// Whether the card could be kept alive shows in the [events](SessionBuilder::on_event)
-    /// and in the next run.
+    /// Failures to keep the card alive show in the [events](SessionBuilder::on_event) and in the
+    /// next run.
     ///
     /// ```no_run
     /// # fn demo(session: &mut scard::Session, orders: std::sync::mpsc::Receiver<Vec<u8>>)
@@ -435,21 +429,21 @@ impl Session {
         }
     }
 
-    /// Ends the work that was suspended, if there is any.
+    /// Ends the suspended work, if there is any.
     #[cfg(feature = "async")]
     fn end_suspended_work(&mut self) {
-        // As if its guard was dropped.
+        // As if its guard were dropped.
         drop(self.resume());
         self.rest();
     }
 
-    /// What stops it for good.
+    /// Returns the handle that stops the session for good.
     #[cfg(feature = "async")]
     pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
         self.config.options.abort.clone()
     }
 
-    /// Does something with the session that `stop` stops; afterwards it stops nothing more.
+    /// Calls `f` with the session while `stop` can stop it.
     #[cfg(feature = "async")]
     pub(crate) fn stopped_by<T>(
         &mut self,
@@ -475,8 +469,8 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// With a deadline, and once it was aborted, a session waits for a moment only until
-    /// connection and context have ended; what takes longer goes on by itself.
+    /// With a deadline, or after an abort, this waits only briefly for connection and context to
+    /// end; what takes longer continues in the background.
     fn drop(&mut self) {
         self.wake();
         let abort = self.config.options.abort.as_ref();

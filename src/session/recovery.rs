@@ -1,4 +1,4 @@
-//! What a session does about a failure, and how often and how long.
+//! How a session recovers from failures, and its limits.
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,22 @@ use crate::error::{Error, ErrorKind, Operation, Recovery};
 use crate::limits::AbortHandle;
 use crate::limits::pause::Pause;
 
-/// What a session can do by itself.
+/// A recovery that a session can make by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Reconnect, leaving the card as it is.
+    /// Reconnect without a reset.
     Acknowledge,
     /// Reconnect with a warm reset.
     Reset,
     /// Reconnect with a cold reset.
     Unpower,
-    /// Give up the connection, look or wait for a card, connect.
+    /// Drop the connection, look or wait for a card, connect.
     ConnectAgain,
-    /// The same again, later.
+    /// Retry later.
     Retry,
 }
 
-/// What helps against this, if a session can do it.
+/// Returns the action for a recovery, if a session can make it.
 pub(super) fn action(recovery: Recovery) -> Option<Action> {
     match recovery {
         Recovery::Reconnect => Some(Action::Acknowledge),
@@ -41,22 +41,22 @@ pub(super) fn action(recovery: Recovery) -> Option<Action> {
     }
 }
 
-/// What is done, one after the other, about a card that does not answer.
+/// The steps, in order, to revive a card that does not answer.
 #[derive(Debug, Default)]
 pub(super) struct Ladder {
     climbed: usize,
-    /// The cards that it is about, one in each reader.
+    /// The cards concerned, one in each reader.
     cards: Vec<Candidate>,
 }
 
 impl Ladder {
     const RUNGS: [Action; 3] = [Action::Reset, Action::Unpower, Action::ConnectAgain];
 
-    /// How often each of them is tried.
+    /// How many times each step is tried.
     const ROUNDS: usize = 2;
 
-    /// What to try next; nothing after that. Without a connection there is nothing to reset, and
-    /// each rung is a new one, which powers the card up.
+    /// Returns the next step, or `None` at the end. Without a connection there is nothing to reset:
+    /// each step is a new connection then, which powers the card up.
     pub(super) fn next(&mut self, is_connected: bool) -> Option<Action> {
         let rungs = Ladder::RUNGS.iter().cycle();
         let mut rungs = rungs.take(Ladder::RUNGS.len() * Ladder::ROUNDS);
@@ -68,7 +68,7 @@ impl Ladder {
         })
     }
 
-    /// Begins anew after a card has gone.
+    /// Restarts after a card was removed.
     pub(super) fn see(&mut self, look: Look<'_>) {
         let before = self.cards.len();
         self.cards
@@ -78,7 +78,7 @@ impl Ladder {
         }
     }
 
-    /// Begins anew for a card that was put in meanwhile.
+    /// Restarts for a card that was inserted meanwhile.
     pub(super) fn tries(&mut self, card: &Candidate) {
         let in_reader = |it: &&mut Candidate| it.reader_name == card.reader_name;
         match self.cards.iter_mut().find(in_reader) {
@@ -92,20 +92,20 @@ impl Ladder {
         }
     }
 
-    /// Begins anew if the card has answered.
+    /// Restarts if the card answered.
     pub(super) fn note(&mut self, progress: &Progress) {
         if progress.completed > 0 {
             self.reset();
         }
     }
 
-    /// It has come to its end.
+    /// Restarts when all steps were tried.
     pub(super) fn reset(&mut self) {
         self.climbed = 0;
     }
 }
 
-/// Whether this says that the card does not answer.
+/// Returns whether the card does not answer.
 pub(super) fn is_silence(error: &Error) -> bool {
     error.kind() == ErrorKind::CardUnresponsive || error.recovery() == Recovery::ResetCard
 }
@@ -116,24 +116,24 @@ pub(super) struct Trial {
     pub(super) end: Option<Instant>,
     /// Whether to wait for a card.
     pub(super) wait: bool,
-    /// Whether it is not for work: no login is made then, and no hook repeated that has failed.
+    /// Whether there is no work: then no login is made, and no failed hook repeated.
     pub(super) is_upkeep: bool,
     limit: Option<u32>,
     attempts: u32,
     pause: Pause,
-    /// The failure that was recovered from last.
+    /// The last failure that was recovered from.
     last: Option<Error>,
-    /// How often in a row there was an answer that may have been true for a moment only.
+    /// The number of consecutive answers that may be transient.
     doubts: u32,
 }
 
-/// After so many of them in a row they are believed.
+/// The number of consecutive transient answers after which they are accepted.
 const BELIEVED: u32 = 3;
 
 /// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
-    /// There have been as many as there may be.
+    /// The limit of attempts is reached.
     Attempts,
     /// The deadline has passed.
     Deadline,
@@ -142,7 +142,7 @@ pub(super) enum Over {
 impl Trial {
     pub(super) fn new(timeout: Option<Duration>, limit: Option<u32>, wait: bool) -> Trial {
         Trial {
-            // A deadline past the end of the clock is none.
+            // A deadline past the end of the clock is no deadline.
             end: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             wait,
             is_upkeep: false,
@@ -163,7 +163,7 @@ impl Trial {
         self.left().is_some_and(|left| left.is_zero())
     }
 
-    /// Whether there can be no further attempt.
+    /// Returns why there can be no further attempt.
     pub(super) fn over(&self) -> Option<Over> {
         if self.is_over() {
             Some(Over::Deadline)
@@ -174,7 +174,7 @@ impl Trial {
         }
     }
 
-    /// Counts a further attempt, and says which one it is.
+    /// Counts a further attempt and returns its number.
     pub(super) fn next(&mut self) -> Result<u32, Over> {
         if let Some(over) = self.over() {
             return Err(over);
@@ -183,12 +183,12 @@ impl Trial {
         Ok(self.attempts)
     }
 
-    /// What helps. Where an answer may have been true for a moment only, that is to ask again.
+    /// Returns the recovery. For an answer that may be transient, this is a retry.
     pub(super) fn recovery(&mut self, error: &Error) -> Recovery {
         let is_doubtful = is_doubtful(Platform::CURRENT, error);
         self.doubts = match is_doubtful {
             true => self.doubts.saturating_add(1),
-            // It is still to be acknowledged after a reconnect that was refused.
+            // The reset is still unacknowledged after a refused reconnect.
             false if error.kind() == ErrorKind::CardReset => self.doubts,
             false => 0,
         };
@@ -198,7 +198,7 @@ impl Trial {
         }
     }
 
-    /// What was doubted is over.
+    /// Forgets transient answers.
     pub(super) fn has_reconnected(&mut self) {
         self.doubts = 0;
     }
@@ -211,7 +211,7 @@ impl Trial {
         self.last.clone()
     }
 
-    /// What tells most about a run that ended at its deadline with this.
+    /// Returns the most informative cause of a run that ended at its deadline with `error`.
     pub(super) fn cause(&self, error: Error) -> Error {
         match &self.last {
             Some(last) if error.kind() == ErrorKind::DeadlineExceeded => last.clone(),
@@ -219,23 +219,23 @@ impl Trial {
         }
     }
 
-    /// The first attempt comes at once, unless it is to be later; the others after pauses.
+    /// Pauses before an attempt. The first recovery is immediate, unless it is a retry.
     pub(super) fn pause(&mut self, action: Action, abort: Option<&AbortHandle>) {
         if self.attempts > 1 || action == Action::Retry {
             self.pause.take(self.end, abort);
         }
     }
 
-    /// Something was waited for, and has come: what follows is no repetition.
+    /// A wait succeeded: what follows is not a repetition.
     pub(super) fn fresh(&mut self) {
         self.pause = Pause::default();
     }
 }
 
-/// Whether the next answer tells more than this one. pcsc-lite reports a daemon that dies while
-/// it is asked in the same way as a denial by polkit: a dead one is not there when it is asked
-/// again, and one that denies denies again. And it refuses the protocols of a connection that
-/// is made at the moment at which the card loses its power, whatever they are.
+/// Returns whether this answer may be transient. pcsc-lite reports a daemon that dies during the
+/// call in the same way as a denial by polkit: a dead daemon is absent at the next call, polkit
+/// denies again. It also refuses every protocol of a connection that is made at the moment the card
+/// loses power.
 fn is_doubtful(platform: Platform, error: &Error) -> bool {
     match (error.operation(), error.code()) {
         (_, ReturnCode::W_SECURITY_VIOLATION) => {
@@ -248,13 +248,12 @@ fn is_doubtful(platform: Platform, error: &Error) -> bool {
     }
 }
 
-/// Whether the next run has to do something about this failure of the one before. A deadline is
-/// over with its run.
+/// Returns whether the next run has to recover from this failure. A deadline ends with its run.
 pub(super) fn is_recovered_from_later(error: &Error) -> bool {
     error.kind() != ErrorKind::DeadlineExceeded && action(error.recovery()).is_some()
 }
 
-/// Whether a reset may help where a mere reconnect has failed with this.
+/// Returns whether a reset may help after a plain reconnect failed with this.
 pub(super) fn wants_reset(error: &Error) -> bool {
     error.kind() == ErrorKind::ProtocolMismatch
 }
@@ -317,8 +316,8 @@ mod tests {
         }
     }
 
-    /// A reader that is unplugged, in every call: the connection is gone, and another is made
-    /// when the reader is back. (The virtual readers of the tests cannot be unplugged.)
+    /// Whichever call reports an unplugged reader, the session connects again when the reader is
+    /// back. (The virtual readers of the tests cannot be unplugged.)
     #[cfg(not(windows))]
     #[test]
     fn an_unplugged_reader_is_waited_for() {
@@ -392,7 +391,7 @@ mod tests {
         let denied = Error::new(Operation::Connect, code);
         assert!(is_doubtful(Platform::PcscLite, &denied));
         assert!(!is_doubtful(Platform::Windows, &denied));
-        // It broke, without a doubt.
+        // Here the connection broke for certain.
         assert!(!is_doubtful(
             Platform::PcscLite,
             &Error::new(Operation::Transmit, code)
@@ -414,7 +413,7 @@ mod tests {
         assert_eq!(trial.recovery(&refused), Recovery::RetryLater);
     }
 
-    /// Nothing but another protocol is worth a reset, which takes other programs' state.
+    /// Only another protocol justifies a reset, which loses the state of other programs.
     #[test]
     fn a_reset_follows_a_protocol_that_is_not_accepted_and_nothing_else() {
         for code in ReturnCode::known() {
@@ -438,12 +437,12 @@ mod tests {
         assert_eq!(pauses(&mut trial, Action::ConnectAgain), 1);
         trial.fresh();
         assert_eq!(trial.pause.taken(), 0);
-        // What is to be later is, also at first.
+        // A retry is delayed, even the first.
         let mut trial = Trial::new(None, None, true);
         assert_eq!(pauses(&mut trial, Action::Retry), 1);
     }
 
-    /// The caller learns what it was that did not pass, not that the time was over.
+    /// The caller learns the persistent failure, not merely that time ran out.
     #[test]
     fn a_deadline_has_the_last_failure_as_its_cause() {
         let late = Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD_IN_TIME);
@@ -455,7 +454,7 @@ mod tests {
         assert_eq!(trial.last(), Some(reset.clone()));
         assert_eq!(trial.cause(late.clone()), reset);
         assert_eq!(trial.cause(gone.clone()), gone);
-        // A deadline is over with its run, and what nothing helps against is nobody's work.
+        // A deadline ends with its run, and a failure without a remedy needs no recovery.
         assert!(is_recovered_from_later(&reset));
         assert!(is_recovered_from_later(&gone));
         assert!(!is_recovered_from_later(&late));
@@ -479,7 +478,7 @@ mod tests {
         use crate::values::{Atr, ReaderState};
         use std::collections::BTreeSet;
 
-        // The count tells nothing, as of a reader that was plugged in again.
+        // The count is useless, as for a reader that was plugged in again.
         let state = |flags: u32| ReaderState {
             reader_name: ReaderName::new("A").unwrap(),
             event_state: 0x0001_0000 | flags,

@@ -1,4 +1,4 @@
-//! The steps of an attempt once there is a card: identify, set up, log in, work.
+//! The steps of an attempt on a connected card: identify, set up, log in, work.
 
 use super::State;
 use super::builder::{Config, Events, SetUpWhen};
@@ -14,7 +14,7 @@ use crate::values::ShareMode;
 pub(super) enum Stop {
     Recover(Error),
     Fail(SessionError),
-    /// A hook has said so.
+    /// A hook rejected the card.
     NotThisCard {
         why: String,
     },
@@ -30,7 +30,7 @@ pub(super) fn can_recover(error: &Error, trial: &Trial) -> bool {
     action(error.recovery()).is_some() && trial.over().is_none()
 }
 
-/// Identifies the card if it could be another one, sets it up and logs in if that is due.
+/// Identifies the card if it may have been replaced, sets it up and logs in if that is due.
 pub(super) fn prepare(
     card: &mut SessionCard<'_>,
     config: &Config,
@@ -40,7 +40,7 @@ pub(super) fn prepare(
     trial: &Trial,
 ) -> Result<(), Stop> {
     if trial.is_upkeep && state.hook_failed {
-        // Not before the program asks for it.
+        // The hook is called again only in a run.
         return Ok(());
     }
     let prepared = identify(card, hooks, state, events)
@@ -120,13 +120,13 @@ fn set_up(
     Ok(())
 }
 
-/// Does the work, and says what its failure means.
+/// Performs the work and classifies its failure.
 pub(super) fn attend<T, E: Into<BoxError>>(
     card: &mut SessionCard<'_>,
     state: &mut State,
     work: &mut impl FnMut(&mut SessionCard<'_>) -> Result<T, E>,
 ) -> Result<T, Stop> {
-    // Stays so in a panic.
+    // Remains false if the work panics.
     let is_set_up = std::mem::take(&mut state.set_up);
     let answer = work(card);
     let progress = card.take_progress();
@@ -134,7 +134,7 @@ pub(super) fn attend<T, E: Into<BoxError>>(
     state.ladder.note(&progress);
     let work = match answer.map_err(E::into) {
         Ok(value) => {
-            // The work may do without what failed; the next one needs the card.
+            // This work succeeded despite the failure; the next one needs the card.
             state.pending = progress.failure.filter(is_recovered_from_later);
             return Ok(value);
         }

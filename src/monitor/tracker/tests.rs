@@ -1,4 +1,4 @@
-//! Tests of what is known of the readers.
+//! Tests of the tracker.
 
 use super::*;
 use crate::monitor::event::What;
@@ -22,7 +22,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// One reader, which has answered this.
+    /// Returns a bench with one reader in this state.
     fn new(platform: Platform, flags: u32, count: u32) -> Bench {
         Bench::watching(Tracker::new(platform, false), flags, count)
     }
@@ -36,7 +36,7 @@ impl Bench {
         bench
     }
 
-    /// The events that this answer makes; the card's ATR is this byte.
+    /// Returns the events of this answer; the card's ATR is this byte.
     fn see(&mut self, flags: u32, count: u32, atr: u8) -> Vec<String> {
         let state = flags | CHANGED | (count << 16);
         self.tracker
@@ -78,7 +78,7 @@ fn an_exchange_between_two_looks_shows_in_the_counter() {
             bench.see(PRESENT, 13, 1),
             ["card removed", "card inserted (01)"]
         );
-        // From the start, when there is a card that was never counted.
+        // From the start, with a card that was never counted.
         let mut bench = Bench::new(platform, PRESENT, 0);
         assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
     }
@@ -107,7 +107,7 @@ fn the_counter_wraps() {
     let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFF);
     assert_eq!(bench.see(EMPTY, 0, 1), ["card removed"]);
     assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
-    // At zero nothing tells of an exchange, so that it has to be looked for.
+    // At zero the service does not report an exchange, so the monitor has to look for it.
     let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFE);
     assert!(bench.tracker.is_told_everything());
     assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
@@ -125,10 +125,10 @@ fn a_count_that_comes_late_is_no_event() {
     assert_eq!(bench.see(EMPTY, 5, 0), ["card removed"]);
     assert_eq!(bench.see(PRESENT, 6, 1), ["card inserted (01)"]);
     assert_eq!(bench.see(PRESENT, 7, 1), [""; 0]);
-    // And an exchange behind a late count is one all the same.
+    // An exchange after a late count is still reported.
     assert_eq!(bench.see(EMPTY, 7, 0), ["card removed"]);
     assert_eq!(bench.see(EMPTY, 10, 0), ["card came and went"]);
-    // Of an exchange, too: also of the first one, when one might be late already.
+    // The same for an exchange, even the first, when a count may already be late.
     let mut bench = Bench::new(PcscLite, PRESENT, 1);
     for count in [2, 4, 6] {
         assert_eq!(
@@ -145,7 +145,7 @@ fn another_atr_without_a_count_is_the_same_card() {
     assert_eq!(bench.see(PRESENT, 1, 2), ["card has another ATR (02)"]);
     assert_eq!(bench.see(MUTE, 1, 2), ["card does not answer"]);
     assert_eq!(bench.see(PRESENT, 1, 2), ["card inserted (02)"]);
-    // A card that does not answer has none.
+    // A mute card has no ATR.
     let mut mute = Bench::new(Windows, MUTE, 1);
     assert_eq!(mute.see(MUTE, 1, 2), [""; 0]);
     assert_eq!(mute.see(PRESENT, 1, 2), ["card inserted (02)"]);
@@ -170,7 +170,7 @@ fn readers_come_and_go() {
     let mut bench = Bench::new(PcscLite, PRESENT, 1);
     assert!(!bench.tracker.list(vec![name("R")]));
     assert!(bench.tracker.list(vec![name("A"), name("R")]));
-    assert!(bench.events().is_empty(), "nothing is known of A");
+    assert!(bench.events().is_empty(), "A is not known yet");
     bench.tracker.see(&name("A"), EMPTY, Atr::default());
     assert_eq!(bench.events(), ["reader attached"]);
     // Unplugged during a wait, or between two lists.
@@ -187,7 +187,7 @@ fn readers_come_and_go() {
 fn a_reader_that_was_away_between_two_looks_counts_anew() {
     let mut bench = Bench::new(PcscLite, PRESENT, 5);
     assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
-    // No card is told that was never there.
+    // A card that was never present is not reported.
     for (before, after, told) in [
         (EMPTY, EMPTY, &[][..]),
         (PRESENT, EMPTY, &["card removed"]),
@@ -206,14 +206,14 @@ fn use_is_told_where_it_is_wanted() {
     let mut bench = Bench::watching(tracker, PRESENT | IN_USE, 1);
     assert_eq!(bench.see(PRESENT | EXCLUSIVE, 1, 1), ["in exclusive use"]);
     assert_eq!(bench.see(PRESENT, 1, 1), ["not in use"]);
-    assert!(!bench.tracker.is_told_everything(), "of the beginning");
+    assert!(!bench.tracker.is_told_everything(), "of a beginning use");
     let bench = Bench::watching(Tracker::new(Windows, true), PRESENT, 1);
     assert!(bench.tracker.is_told_everything());
 }
 
 #[test]
 fn what_is_handed_back_is_what_was_answered() {
-    // The use of a reader is left out where it would only wake for nothing.
+    // The use of a reader is omitted where it would only cause wakeups.
     for (platform, expected) in [(PcscLite, 0x0003_0020), (Windows, 0x0003_0120)] {
         let mut bench = Bench::new(platform, PRESENT, 1);
         bench.see(PRESENT | IN_USE, 3, 1);
@@ -266,7 +266,7 @@ fn the_service_takes_its_readers_along() {
     bench.tracker.found();
     let back = ["service restored", "reader attached", "card inserted (01)"];
     assert_eq!(bench.see(PRESENT, 1, 1), back);
-    // Lost and found again before anybody looked.
+    // Lost and restored before anyone looked.
     bench.tracker.lose(error(ReturnCode::E_NO_SERVICE));
     bench.tracker.list(vec![name("R")]);
     bench.tracker.found();
@@ -281,7 +281,7 @@ fn the_service_takes_its_readers_along() {
     assert_eq!(events[1..], rest);
 }
 
-/// A removal is not told before it is known that the card is gone.
+/// A removal is reported only once the card is known to be gone.
 #[test]
 fn a_reader_that_could_not_be_watched_elsewhere_is_not_taken_for_empty() {
     let mut tracker = Tracker::new(PcscLite, false);
@@ -291,7 +291,7 @@ fn a_reader_that_could_not_be_watched_elsewhere_is_not_taken_for_empty() {
     assert_eq!(was_mute, [(reader.clone(), UNAWARE)]);
     tracker.put_aside(&reader);
     assert!(!tracker.view().is_complete());
-    // There was no thread, or no context.
+    // There was no thread or no context.
     tracker.see_aside(&reader, None);
     assert!(!tracker.view().is_complete() && tracker.is_incomplete());
     tracker.list(vec![reader.clone()]);

@@ -1,4 +1,4 @@
-//! Watching: ask the service, wait, ask again. Never without a pause when nothing comes of it.
+//! Watches: asks the service, waits, asks again, and pauses if that is fruitless.
 
 use std::time::{Duration, Instant};
 
@@ -12,46 +12,46 @@ use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};
 use crate::service::ReaderQuery;
 use crate::values::ReaderName;
 
-/// How long a wait may be where the service does not report everything.
+/// The longest wait where the service does not report everything.
 pub(super) const ROUND: Duration = Duration::from_secs(1);
 
-/// How long the service must have answered to be taken for one that stays.
+/// How long the service must answer to be considered stable.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// How many waits that end with nothing new are taken for chance.
+/// How many waits without news are considered normal.
 const FRUITLESS: u32 = 3;
 
-/// How many rounds may follow each other at any speed.
+/// The number of rounds that may run at full speed.
 const BURST: u32 = 256;
 
-/// How fast they may follow each other on average.
+/// The average minimum interval between rounds.
 const PACE: Duration = Duration::from_millis(1);
 
-/// Where the service is found, and where what is known goes to.
+/// The source of the service's answers, and the destination of the results.
 pub(super) trait Host: Source + Sized {
-    /// Takes what is known now.
+    /// Takes the current state.
     fn post(&self, view: &View);
     fn is_closed(&self) -> bool;
-    /// Whether this reader is watched.
+    /// Returns whether this reader is watched.
     fn is_about(&self, _: &ReaderName) -> bool {
         true
     }
-    /// Whether this reader had a mute card when somebody looked last.
+    /// Returns whether this reader had a mute card at the last look.
     fn was_mute(&self, _: &ReaderName) -> bool {
         false
     }
-    /// Watches this reader elsewhere until it differs from this state, because it takes long to ask
-    /// about it. Says whether it does.
+    /// Watches this reader elsewhere until it differs from this state, because asking about it
+    /// takes long. Returns whether that succeeded.
     fn watch_aside(&self, _: &ReaderName, _state: u32) -> bool {
         false
     }
-    /// What was seen elsewhere since this was called last.
+    /// Returns what was seen elsewhere since the last call.
     fn seen_aside(&self) -> Vec<SeenAside> {
         Vec::new()
     }
-    /// Does nothing for so long, or until it is closed.
+    /// Pauses for this long, or until closed.
     fn pause(&self, pause: Duration);
-    /// The same, or until the service starts, where the system says so.
+    /// The same, or until the service starts, if the system reports that.
     fn pause_without_service(&self, pause: Duration) {
         self.pause(pause);
     }
@@ -63,15 +63,15 @@ pub(super) struct Watcher<'a, H> {
     host: &'a H,
     platform: Platform,
     tracker: Tracker,
-    /// Whether nothing has been asked in this context yet.
+    /// Whether nothing was asked in this context yet.
     is_first: bool,
-    /// Whether the service has the entry that tells of readers that come and go.
+    /// Whether the service supports the plug-and-play entry.
     has_plug_and_play: bool,
-    /// How many entries the service takes in one call, if that was found out.
+    /// The maximum number of entries in one call, once known.
     capacity: Option<usize>,
-    /// How often in a row the service did not know a reader that it had listed.
+    /// How many times in a row the service did not know a reader that it had listed.
     unknown: u32,
-    /// How many rounds in a row had no result.
+    /// The number of consecutive rounds without a result.
     fruitless: u32,
     pace: Pace,
 }
@@ -91,7 +91,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
     }
 
-    /// Watches, whatever happens.
+    /// Watches until the host is closed.
     pub(super) fn run(mut self) {
         let mut pause = Pause::default();
         while !self.host.is_closed() {
@@ -107,7 +107,7 @@ impl<'a, H: Host> Watcher<'a, H> {
                 pause = Pause::default();
             }
             tracing::debug!(%error, "the monitor has lost the service");
-            // The next one may be another one.
+            // The next service may be a different one.
             self.has_plug_and_play = self.platform.has_plug_and_play();
             self.capacity = None;
             self.unknown = 0;
@@ -117,11 +117,11 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
     }
 
-    /// Watches until the service is lost. Ends without that if nobody wants to know any more,
-    /// or if another context is to be tried.
+    /// Watches until the service is lost. Returns `None` if the host is closed, or if another
+    /// context should be tried.
     ///
-    /// A failure that does not say that the service is gone may be one of the context alone. The
-    /// service is lost if another context fails, too.
+    /// A failure other than the loss of the service may concern only the context. The service is
+    /// lost if another context fails, too.
     fn attend(&mut self, lookout: &mut Lookout<'_, H>) -> Option<Error> {
         self.is_first = true;
         self.tracker.begin_anew();
@@ -129,7 +129,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             let before = self.tracker.view().clone();
             let timed_out = match self.round(lookout) {
                 Ok(timed_out) => timed_out,
-                // What was waited for when it was closed.
+                // The host was closed during the wait.
                 Err(_) if self.host.is_closed() => return None,
                 Err(error) if self.is_first || error.kind() == ErrorKind::ServiceGone => {
                     return Some(error);
@@ -145,11 +145,11 @@ impl<'a, H: Host> Watcher<'a, H> {
         None
     }
 
-    /// Lists the readers, and waits until one of them changes; says if none did in time.
+    /// Lists the readers and waits until one of them changes. Returns whether none did in time.
     fn round(&mut self, lookout: &mut Lookout<'_, H>) -> Result<bool> {
         let listed = self.list(lookout)?;
         if self.tracker.list(listed) && !self.is_first {
-            // Those that are gone; of what has come nothing is known yet.
+            // Reports readers that are gone; nothing is known about new ones yet.
             self.host.post(self.tracker.view());
         }
         self.look_aside();
@@ -163,7 +163,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         } else {
             Some(ROUND)
         };
-        // Where there are too many for one call, all but the first ones are asked only.
+        // If there are too many for one call, the excess ones are only asked about, not waited for.
         let (waiting, asking) = known.split_at(known.len().min(capacity));
         for part in asking.chunks(capacity) {
             match self.ask(lookout, Some(Duration::ZERO), part, false) {
@@ -183,7 +183,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             self.is_first = false;
             self.tracker.found();
         }
-        // Before it is told: whoever begins to wait then is not held up by them.
+        // Before the state is posted, so that new waits are not delayed by them.
         self.put_mute_ones_aside();
         self.host.post(self.tracker.view());
         let timed_out = !in_time && limit != Some(Duration::ZERO);
@@ -193,7 +193,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         Ok(timed_out)
     }
 
-    /// Takes what was seen of mute cards, and has those watched elsewhere that are known to be.
+    /// Takes what was seen of mute cards, and puts known mute cards aside.
     fn look_aside(&mut self) {
         let seen = self.host.seen_aside();
         let has_seen = !seen.is_empty();
@@ -217,12 +217,12 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
     }
 
-    /// Whether nothing is missed however long the wait is.
+    /// Returns whether a wait of any length misses nothing.
     fn is_told_everything(&self) -> bool {
         self.tracker.counts_readers() && self.tracker.is_told_everything() && self.unknown < 2
     }
 
-    /// The readers, without those that the service lists but does not know.
+    /// Returns the readers, without those that the service lists but does not know.
     fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
         let is_about = |name: &&ReaderName| self.host.is_about(name);
         let mut listed =
@@ -244,7 +244,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         Ok(listed)
     }
 
-    /// One call for these readers; says whether it returned before its limit.
+    /// Makes one call for these readers. Returns whether it returned before its limit.
     fn ask(
         &mut self,
         lookout: &mut Lookout<'_, H>,
@@ -261,13 +261,13 @@ impl<'a, H: Host> Watcher<'a, H> {
             watched.push(ReaderQuery::knowing(PLUG_AND_PLAY, state));
         }
         if watched.is_empty() {
-            // Nothing to wait for.
+            // There is nothing to wait for.
             self.host.pause(limit.unwrap_or(ROUND));
             return Ok(false);
         }
         let in_time = lookout.look(limit, &mut watched)?;
         if let (true, Some(seen)) = (plug_and_play, watched.get(readers.len())) {
-            // A count comes also with an answer that says that nothing has changed.
+            // An answer without a change also contains a count.
             if in_time || seen.event_state >> 16 != 0 {
                 self.tracker.see_plug_and_play(seen.event_state);
             }
@@ -280,7 +280,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         Ok(in_time)
     }
 
-    /// What to do about a call that failed: another round, if that may help.
+    /// Handles a failed call: with another round, if that may help.
     fn go_on(&mut self, error: Error, readers: usize, plug_and_play: bool) -> Result<bool> {
         match error.code() {
             // Unplugged since the list was made, or listed by mistake.
@@ -293,14 +293,14 @@ impl<'a, H: Host> Watcher<'a, H> {
             code if may_be_too_many(code) && readers > 1 => {
                 self.capacity = Some(readers.div_ceil(2));
             }
-            // That it is closed is seen before the next round.
+            // Closing is detected before the next round.
             ReturnCode::E_CANCELLED => {}
             _ => return Err(error),
         }
         Ok(false)
     }
 
-    /// Pauses if nothing came of the last rounds, or if too much comes.
+    /// Pauses if the last rounds were fruitless or too fast.
     fn take_it_slowly(&mut self, was_fruitless: bool) {
         self.fruitless = match was_fruitless {
             true => self.fruitless.saturating_add(1),
@@ -317,7 +317,7 @@ impl<'a, H: Host> Watcher<'a, H> {
     }
 }
 
-/// Lets a burst of rounds pass and slows down what goes on.
+/// Lets a burst of rounds pass, then slows them down.
 #[derive(Debug)]
 struct Pace {
     left: u32,
@@ -332,7 +332,7 @@ impl Pace {
         }
     }
 
-    /// How long to wait before the next round.
+    /// Returns how long to wait before the next round.
     fn pause(&mut self, now: Instant) -> Duration {
         let passed = now.saturating_duration_since(self.since);
         let earned = passed.as_millis() / PACE.as_millis();
@@ -347,7 +347,7 @@ impl Pace {
                 Duration::ZERO
             }
             None => {
-                // The pause is the price of the next round, and earns nothing.
+                // The pause pays for the next round and earns no credit.
                 self.since = now + PACE;
                 PACE
             }

@@ -1,4 +1,4 @@
-//! The watcher against services of every kind, with a clock of their own.
+//! Tests of the watcher with simulated services and clock.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,16 +11,16 @@ use crate::look::Service;
 use crate::values::Atr;
 use crate::values::ReaderFlags as Flags;
 
-/// What the services differ in.
+/// The kinds of services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// pcsc-lite before 2.3: tells of readers only if they come during the call.
+    /// pcsc-lite before 2.3: reports readers only if they are attached during the call.
     OldLite,
-    /// pcsc-lite since 2.3: counts readers that come and go.
+    /// pcsc-lite since 2.3: counts attached and detached readers.
     NewLite,
-    /// Counts the readers; any difference to what is handed back is a change.
+    /// Counts the readers; any difference from the passed state is a change.
     Windows,
-    /// No entry for readers that come and go, no counters.
+    /// No plug-and-play entry, no counters.
     MacOs,
 }
 
@@ -32,15 +32,15 @@ enum Op {
     Detach(&'static str),
     Insert(&'static str),
     Remove(&'static str),
-    /// Every call fails with this from now on; or no more.
+    /// Every call fails with this from now on; `None` ends that.
     Fail(Option<Code>),
-    /// Nobody wants to know any more.
+    /// The consumer closes the host.
     Close,
-    /// The wait that is under way ends, as by `SCardCancel`.
+    /// The current wait ends, as by `SCardCancel`.
     Cancel,
-    /// Every look fails with this in the contexts that there are, or also in those to come.
+    /// Every look fails with this in the current contexts, or also in future ones.
     Break(Code, Lasting),
-    /// The reader is listed that is not known, and not counted: or is known from now on.
+    /// The listed but unknown reader becomes known, without being counted.
     Know(&'static str),
 }
 
@@ -61,19 +61,19 @@ struct World {
     kind: Kind,
     readers: Vec<Reader>,
     comings: u16,
-    /// Which entries one call takes.
+    /// How many entries one call takes.
     capacity: usize,
-    /// Listed, and not known when asked for.
+    /// A reader that is listed but not known.
     phantom: Option<ReaderName>,
     failing: Option<Code>,
     broken: Option<(Code, Lasting)>,
     /// Every wait returns at once.
     never_waits: bool,
-    /// How many looks there have been, three of four of which are misread.
+    /// The number of looks, of which three in four are misread.
     misread: Option<u32>,
     /// A card comes or goes at every look.
     restless: bool,
-    /// What happens in waits, so long after what came before.
+    /// What happens in waits, each after this delay.
     later: VecDeque<(Duration, Vec<Op>)>,
     /// What happens right after the next list.
     behind_the_list: Vec<Op>,
@@ -83,7 +83,7 @@ struct World {
     cancelled: bool,
     calls: u32,
     contexts: u32,
-    /// How many entries the last wait had.
+    /// The number of entries in the last wait.
     entries: usize,
     pauses: Vec<Duration>,
     told: View,
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// Fills the answer in, and says if something has changed since.
+    /// Fills in the answer, and returns whether something has changed.
     fn compare(&self, watched: &mut [ReaderQuery<'_>], readers_at_begin: usize) -> bool {
         let mut any = false;
         for it in watched {
@@ -260,7 +260,7 @@ impl Simulation {
         }
     }
 
-    /// Watches for a minute of the simulation, and gives the events and when they were told.
+    /// Watches for one simulated minute, and returns the events and their times.
     fn run(&self) -> Vec<(Duration, String)> {
         Watcher::new(self, self.platform(), false).run();
         self.0.borrow().events.clone()
@@ -275,8 +275,8 @@ impl Simulation {
         self.0.borrow().calls
     }
 
-    /// Lets time pass, and what happens in it happen; stops early when something does if that
-    /// is wanted. Says if something did.
+    /// Lets time pass with everything that happens in it, and stops early if requested. Returns
+    /// whether something happened.
     fn advance(&self, limit: Option<Duration>, stop_early: bool) -> bool {
         let mut world = self.0.borrow_mut();
         let until = limit.map_or(world.end, |limit| (world.clock + limit).min(world.end));
@@ -464,7 +464,7 @@ fn a_reader_that_comes_in_a_wait_is_told_at_once_where_the_service_tells() {
             let late = told - Duration::from_secs_f64(9.9);
             match kind {
                 Kind::MacOs => assert!(late <= ROUND),
-                // A count of zero cannot be told from none.
+                // A count of zero cannot be distinguished from none.
                 Kind::Windows if before.is_empty() => assert!(late <= ROUND),
                 _ => assert_eq!(late, Duration::ZERO, "{kind:?} {before:?}"),
             }
@@ -472,7 +472,7 @@ fn a_reader_that_comes_in_a_wait_is_told_at_once_where_the_service_tells() {
     }
 }
 
-/// The moment in which old versions of pcsc-lite are blind.
+/// In this moment old versions of pcsc-lite are blind.
 #[test]
 fn a_reader_that_comes_between_list_and_wait_is_told_within_a_second() {
     for kind in KINDS {
@@ -480,7 +480,7 @@ fn a_reader_that_comes_between_list_and_wait_is_told_within_a_second() {
             let attach = vec![Op::Attach("B")];
             let simulation = match gap {
                 0.0 => Simulation::new(kind, before).set(|world| world.behind_the_list = attach),
-                // While the answer to something else is dealt with.
+                // While the answer to something else is handled.
                 gap => {
                     Simulation::new(kind, before).later(gap, &[Op::Insert("A"), Op::Attach("B")])
                 }
@@ -537,7 +537,7 @@ fn a_reader_that_is_listed_and_not_known_does_not_blind_the_others() {
     }
 }
 
-/// What stands in for a service, as in remote sessions, may not have the entry.
+/// Substitutes for a service, as in remote sessions, may lack the entry.
 #[test]
 fn a_service_without_the_entry_for_readers_is_looked_at_once_a_second() {
     for platform in [Platform::PcscLite, Platform::Windows] {
@@ -639,7 +639,7 @@ fn nothing_wakes_up_while_nothing_happens_where_the_service_tells_everything() {
         // Establish, list, ask (twice, of pcsc-lite); list, wait.
         assert_eq!(simulation.calls(), calls, "{kind:?}");
     }
-    // No reader, no count of them: what this is cannot be told.
+    // No reader and no count: this does not identify the version.
     let simulation = Simulation::new(Kind::NewLite, &[]);
     simulation.run();
     assert_eq!(simulation.calls(), 5);
@@ -694,7 +694,7 @@ fn no_code_makes_it_busy_or_ends_it() {
                 ["A: reader attached", "A: card inserted (3B)"],
                 "{code}"
             );
-            // Lost and found, or nothing of it was noticed.
+            // Lost and restored, or not noticed at all.
             if events.len() > 2 {
                 assert!(events[2].starts_with("service lost"), "{code}: {events:?}");
                 let back = [
@@ -712,7 +712,7 @@ fn no_code_makes_it_busy_or_ends_it() {
     }
 }
 
-/// A failure that does not say that the service is gone may be one of the context alone.
+/// A failure other than the loss of the service may concern only the context.
 #[test]
 fn another_context_cures_a_broken_one_and_nothing_is_reported() {
     for code in [Code::E_NO_MEMORY, Code::F_INTERNAL_ERROR] {
@@ -727,13 +727,13 @@ fn another_context_cures_a_broken_one_and_nothing_is_reported() {
     }
 }
 
-/// What the service does not take is left out of its calls, and nothing else.
+/// Only what the service does not accept is omitted from its calls.
 #[test]
 fn only_too_many_readers_make_calls_smaller() {
     const NAMES: [&str; 4] = ["A", "B", "C", "D"];
     for (kind, capacity, entries) in [
         (Kind::NewLite, 5, 5),
-        // Without the entry for readers that come and go.
+        // Without the plug-and-play entry.
         (Kind::NewLite, 4, 4),
         (Kind::NewLite, 3, 2),
         (Kind::MacOs, 4, 4),
@@ -754,7 +754,7 @@ fn only_too_many_readers_make_calls_smaller() {
     }
 }
 
-/// Where a call has one entry, it is not that which is too many.
+/// If a call has only one entry, that cannot be too many.
 #[test]
 fn one_reader_is_not_too_many() {
     for (kind, readers) in [
@@ -803,7 +803,7 @@ fn fruitless_rounds_are_followed_by_pauses_that_grow() {
     assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000]);
 }
 
-/// What lasts in every context is reported once, and not taken for too many readers.
+/// A failure in every context is reported once, and not mistaken for too many readers.
 #[test]
 fn a_failure_of_every_context_is_the_end_of_the_service() {
     for kind in KINDS {
@@ -818,7 +818,7 @@ fn a_failure_of_every_context_is_the_end_of_the_service() {
     }
 }
 
-/// It is listed all the time and not known; then it is, and no count says so.
+/// The reader is listed but not known; then it is known, and no count shows that.
 #[test]
 fn a_reader_that_becomes_known_is_told_within_a_second() {
     for kind in [Kind::NewLite, Kind::Windows] {
@@ -844,12 +844,12 @@ fn time_fills_the_burst_up_again() {
     assert_eq!(free(begun), 0);
     assert_eq!(free(begun + Duration::from_secs(60)), BURST as usize);
     assert_eq!(free(begun + Duration::from_secs(60)), 0);
-    // No faster than one in a millisecond.
+    // No faster than one per millisecond.
     let later = begun + Duration::from_secs(60) + 11 * PACE;
     assert!((9..=11).contains(&free(later)));
 }
 
-/// Also where no time between two rounds is enough for one.
+/// Even if no time between two rounds earns a full one.
 #[test]
 fn twice_the_pace_uses_the_burst_up_in_twice_its_rounds() {
     let begun = Instant::now();
@@ -893,11 +893,11 @@ fn a_service_that_fails_from_the_beginning_is_lost_once() {
 fn a_restless_reader_does_not_make_it_busy() {
     let simulation = Simulation::new(Kind::NewLite, &["A"]).set(|world| world.restless = true);
     let events = simulation.run();
-    // A minute: no more than 1,000 rounds of up to seven calls a second.
+    // One minute of at most 1,000 rounds of up to seven calls a second.
     assert!(
         simulation.calls() < 60 * 1_000 * 7,
         "{}",
         simulation.calls()
     );
-    assert!(events.len() > 1000, "and still tells: {}", events.len());
+    assert!(events.len() > 1000, "and still reports: {}", events.len());
 }
