@@ -1,9 +1,9 @@
-//! Asks every card for the PIV application, all at the same time, and waits at most three
-//! seconds for each call:
+//! Asks all cards for the PIV application at the same time, with a time-out of three seconds per
+//! call:
 //!
 //! `cargo run --features async --example async`
 //!
-//! On tokio; any other executor does as well.
+//! Uses tokio; any other executor works, too.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,7 +19,7 @@ mod common;
 const USAGE: &str = "\
 usage: async
 
-Asks every card for the PIV application, all at the same time.";
+Asks all cards for the PIV application at the same time.";
 
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
 
@@ -59,8 +59,8 @@ async fn ask_all() -> Result<(), Error> {
 }
 
 async fn ask(context: &AsyncContext, reader: &ReaderName) -> Result<String, Error> {
-    // Also ends a call that the card or another program keeps waiting. What it was doing is
-    // undone when it returns; a command that still waited is not sent any more.
+    // Ends even a call that is kept waiting by the card or another program. Its effects are undone
+    // when it returns; a command that is not sent by then is never sent.
     let options = ConnectOptions::new().timeout(Some(Duration::from_secs(3)));
     let mut card = context.connect(reader, options).await?;
     let mut transaction = card.transaction().await?;

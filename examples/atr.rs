@@ -5,8 +5,8 @@
 //! atr
 //! ```
 //!
-//! Takes one ATR as hex digits, with spaces or colons between bytes or without. Without
-//! arguments, explains those of the cards in the readers.
+//! Takes one ATR as hex digits, optionally with spaces or colons between bytes. Without arguments,
+//! explains the ATRs of the cards in the readers.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ mod common;
 const USAGE: &str = "\
 usage: atr [HEX-DIGITS]...
 
-Explains an ATR byte by byte, or without arguments those of the cards in the readers.";
+Explains an ATR byte by byte; without arguments, the ATRs of the cards in the readers.";
 
 fn main() -> ExitCode {
     common::run(USAGE, |mut arguments| {
@@ -66,7 +66,7 @@ fn explain_cards() -> scard::Result<()> {
     Ok(())
 }
 
-/// The ATR, then what it says, a little to the right.
+/// Prints the ATR, then its meaning, indented.
 fn explain(atr: &Atr, indent: &str) {
     say!("{indent}{atr}");
     for line in atr.parse().to_string().lines() {

@@ -1,6 +1,6 @@
-//! Prints the UID and the kind of each card that is put on a contactless reader, until Ctrl-C.
+//! Prints the UID and the kind of each card put on a contactless reader, until Ctrl-C.
 //!
-//! Contact cards have no UID, and it says so.
+//! For contact cards, reports that they have no UID.
 
 use std::process::ExitCode;
 
@@ -17,11 +17,11 @@ mod common;
 const USAGE: &str = "\
 usage: contactless_uid [--reader READER] [--once]
 
-Prints the UID and the kind of each card that is put on a contactless reader, until Ctrl-C.
+Prints the UID and the kind of each card put on a contactless reader, until Ctrl-C.
 
-  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
-                   otherwise any reader
-  --once           ends after the first card";
+  --reader READER  part of the reader's name, its number, or `serial:` and its serial number;
+                   default: any reader
+  --once           exit after the first card";
 
 fn main() -> ExitCode {
     common::run(USAGE, |mut arguments| {
@@ -58,7 +58,7 @@ fn show(reader: Option<String>, once: bool) -> common::Result<()> {
     }
 }
 
-/// Waits for a card, shows it, and waits until it is gone.
+/// Waits for a card, shows it, and waits for its removal.
 fn show_next(
     context: &Context,
     monitor: &mut Monitor,
@@ -68,7 +68,7 @@ fn show_next(
     let found = monitor.wait_for_card(cards, None)?;
     match uid(context, found.reader_name()) {
         Ok(uid) => say!("{}  {}", hex::encode_upper(uid), kind(&found.atr())),
-        // Taken away again, or a card with contacts.
+        // Removed again, or a contact card.
         Err(error) => say!("no UID: {error:#}"),
     }
     match once {
@@ -82,7 +82,7 @@ fn uid(context: &Context, reader: &scard::ReaderName) -> common::Result<Vec<u8>>
     Ok(card.contactless().uid()?)
 }
 
-/// What the reader has put into the ATR.
+/// The kind of card, as the reader encodes it in the ATR.
 fn kind(atr: &Atr) -> String {
     match atr.parse().storage_card() {
         Some(card) => card.to_string(),

@@ -1,4 +1,4 @@
-//! Says what return codes and status words mean, in every family that has them.
+//! Explains return codes and status words, in every family that defines them.
 //!
 //! ```text
 //! explain 0x80100068 -2146434968 SCARD_W_RESET_CARD CKR_PIN_LOCKED 0x00050007 6A82
@@ -6,9 +6,9 @@
 //! explain < program.log
 //! ```
 //!
-//! Each argument is a code or a line that mentions some. Without arguments, reads lines from
-//! standard input, and leaves out those that mention none. Ends with 1 if it found nothing, or
-//! something that has no meaning.
+//! Each argument is a code or a line that contains some. Without arguments, reads lines from
+//! standard input, and skips those without codes. Exits with 1 if it found no codes, or an unknown
+//! one.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -23,8 +23,8 @@ const USAGE: &str = "\
 usage: explain CODE-OR-LINE...
        explain < LOG
 
-Says what return codes and status words mean: hexadecimal with or without 0x, decimal, names,
-anywhere in a line. Ends with 1 if it found nothing, or something that has no meaning.";
+Explains return codes and status words: hexadecimal with or without 0x, decimal, or names,
+anywhere in a line. Exits with 1 if it found no codes, or an unknown one.";
 
 fn main() -> ExitCode {
     common::run(USAGE, |arguments| {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         match explain_all(arguments, &mut out) {
             Ok(true) => Ok(ExitCode::SUCCESS),
             Ok(false) => Ok(ExitCode::FAILURE),
-            // The reader has seen enough, as in `explain … | head`.
+            // The pipe is closed, as in `explain … | head`.
             Err(error) if is_closed(error.as_ref()) => Ok(ExitCode::SUCCESS),
             Err(error) => Err(error),
         }
@@ -44,9 +44,9 @@ fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Whether something was found, and all of it had a meaning.
+/// Whether any codes were found, and all of them are known.
 fn explain_all(mut arguments: Parser, out: &mut impl Write) -> common::Result<bool> {
-    // Raw: a negative number is no option.
+    // Raw, because a negative number is not an option.
     let texts: Vec<_> = arguments.raw_args()?.skip_while(|it| it == "--").collect();
     if !texts.is_empty() {
         let mut all_known = true;
@@ -68,7 +68,7 @@ fn explain_all(mut arguments: Parser, out: &mut impl Write) -> common::Result<bo
         return Ok(all_known);
     }
     if io::stdin().is_terminal() {
-        return Err(lexopt::Error::from("there is nothing to explain").into());
+        return Err(lexopt::Error::from("nothing to explain").into());
     }
     let mut all_known = None;
     for line in io::stdin().lock().split(b'\n') {
@@ -80,7 +80,7 @@ fn explain_all(mut arguments: Parser, out: &mut impl Write) -> common::Result<bo
     Ok(all_known.unwrap_or(false))
 }
 
-/// Whether all that the line mentions has a meaning; none if it mentions nothing.
+/// Whether all codes in the line are known; `None` if it has none.
 fn explain(out: &mut impl Write, line: &str) -> io::Result<Option<bool>> {
     let found = codes::scan(line);
     if found.is_empty() {

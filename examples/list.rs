@@ -1,4 +1,4 @@
-//! Lists the readers, what is in them, and who uses it.
+//! Lists the readers, their cards, and whether a card is in use.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ mod common;
 const USAGE: &str = "\
 usage: list
 
-Lists the readers, what is in them, and whether it is in use.";
+Lists the readers, their cards, and whether a card is in use.";
 
 fn main() -> ExitCode {
     common::run(USAGE, |mut arguments| match arguments.next()? {

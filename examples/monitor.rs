@@ -1,9 +1,9 @@
-//! Shows what happens at the readers, a line for each event, until Ctrl-C.
+//! Prints a line for each event at the readers, until Ctrl-C.
 //!
 //! `monitor [--json]`
 //!
-//! Each line has the time (UTC), the reader and the event; with `--json` it is an object for
-//! machines. Without a reader:
+//! Each line has the time (UTC), the reader and the event; with `--json` it is a JSON object.
+//! Without a reader:
 //!
 //! ```sh
 //! cargo build -p scard-testkit --bin with-virtual-readers
@@ -26,7 +26,7 @@ usage: monitor [--json]
 
 Prints a line for each event at the readers, until Ctrl-C: the time (UTC), the reader, the event.
 
-  --json  prints JSON objects";
+  --json  print JSON objects";
 
 fn main() -> ExitCode {
     common::run(USAGE, |mut arguments| {
@@ -80,7 +80,7 @@ fn as_json(event: &Event, now: Duration) -> String {
     object.to_string()
 }
 
-/// The protocols that the card offers, and what its maker has put into the historical bytes.
+/// The protocols that the card offers, and the manufacturer's historical bytes.
 fn reading(atr: &Atr) -> String {
     let reading = atr.parse();
     let protocols: Vec<String> = reading.offered().iter().map(|t| format!("T={t}")).collect();

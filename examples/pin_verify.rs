@@ -1,6 +1,6 @@
-//! Verifies a PIN: on the reader's PIN pad if it has one, otherwise with the keyboard.
+//! Verifies a PIN, entered at the reader's PIN pad if it has one, otherwise at the keyboard.
 //!
-//! Every wrong PIN uses up a try: this shows how many are left.
+//! Every wrong PIN uses up a try; the example shows how many are left.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
@@ -19,15 +19,15 @@ mod common;
 const USAGE: &str = "\
 usage: pin_verify [OPTION]...
 
-Verifies a PIN: on the reader's PIN pad if it has one, otherwise with the keyboard.
+Verifies a PIN, entered at the reader's PIN pad if it has one, otherwise at the keyboard.
 
-  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
-                   otherwise the first reader that has a card within ten seconds
-  --reference HEX  which PIN, as P2 of VERIFY: 80 by default
-  --block BYTES    fills the PIN up with FF to so many bytes, as PIV (8) and others want it
-  --keyboard       does not use the PIN pad";
+  --reader READER  part of the reader's name, its number, or `serial:` and its serial number;
+                   default: the first reader that has a card within ten seconds
+  --reference HEX  which PIN, as P2 of VERIFY; default: 80
+  --block BYTES    pad the PIN with FF to this length, as PIV (8) and others require
+  --keyboard       do not use the PIN pad";
 
-/// Which PIN, and how the card wants it.
+/// Which PIN, and the format that the card expects.
 struct Request {
     reference: u8,
     format: PinFormat,
@@ -80,7 +80,7 @@ fn verify(reader: Option<String>, request: &Request) -> Result<()> {
         let mut transaction = card.transaction()?;
         transaction.verify_pin(&features, &on_pad)?.outcome()
     } else {
-        // Asked for before the transaction: other programs do not wait for the user.
+        // Ask before the transaction, so that other programs do not wait for the user.
         let command = Command::verify(request.reference, request.format, &ask()?)?;
         let response = card.transaction()?.exchange(&command)?;
         PinOutcome::from_card(response.status())
@@ -92,16 +92,16 @@ fn verify(reader: Option<String>, request: &Request) -> Result<()> {
     }
 }
 
-/// VERIFY without data asks for the state and uses up no try.
+/// VERIFY without data queries the state and uses up no try.
 fn tries_left(card: &mut impl Transmit, reference: u8) -> Result<PinOutcome> {
     let ask = Command::new(0x00, 0x20, 0x00, reference)?;
     Ok(PinOutcome::from_card(card.exchange(&ask)?.status()))
 }
 
-/// The PIN, from the terminal without showing it, or from a pipe.
+/// Reads the PIN, from the terminal without echo, or from a pipe.
 fn ask() -> Result<Pin> {
     if io::stdin().is_terminal() {
-        // Ctrl-C would end this program before the terminal is as it was.
+        // Ctrl-C would end the program before the terminal is restored.
         ctrlc::set_handler(|| {})?;
         return Ok(Pin::new(rpassword::prompt_password("PIN: ")?));
     }

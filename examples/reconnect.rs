@@ -1,4 +1,4 @@
-//! Everything that `reconnect` is for, step by step.
+//! All uses of `reconnect`, step by step.
 //!
 //! The card is reset several times; nothing is written to it.
 
@@ -20,8 +20,8 @@ usage: reconnect [--reader READER]
 Shows what each kind of reconnect does to a card and its connections. The card is reset several
 times; nothing is written to it.
 
-  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
-                   otherwise the first reader that has a card within ten seconds";
+  --reader READER  part of the reader's name, its number, or `serial:` and its serial number;
+                   default: the first reader that has a card within ten seconds";
 
 /// SELECT of an application that most identity cards have (PIV).
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
@@ -55,7 +55,7 @@ fn show(reader: Option<String>) -> common::Result<()> {
     other.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Reset)?;
     select(&mut card);
 
-    step("Leave: acknowledge the reset and go on");
+    step("Leave: acknowledge the reset and continue");
     reconnect(&mut card, Protocols::ANY, Initialization::Leave);
     select(&mut card);
     other.disconnect(Disposition::Leave)?;
@@ -72,12 +72,12 @@ fn show(reader: Option<String>) -> common::Result<()> {
         Some(Protocol::T0) => Protocols::T1,
         _ => Protocols::T0,
     };
-    step("Leave, with a protocol that is not the active one: refused, nothing has changed");
+    step("Leave, with a protocol other than the active one: refused, nothing changes");
     reconnect(&mut card, wrong, Initialization::Leave);
     say!("protocol  {}", protocol(&card));
     select(&mut card);
 
-    step("Reset, with a protocol that the card may not have: it is reset, even if refused");
+    step("Reset, with a protocol that the card may not support: it is reset, even if refused");
     reconnect(&mut card, wrong, Initialization::Reset);
     say!("protocol  {}", protocol(&card));
     select(&mut card);
@@ -85,7 +85,7 @@ fn show(reader: Option<String>) -> common::Result<()> {
     select(&mut card);
     card.disconnect(Disposition::Leave)?;
 
-    step("From direct access to the reader to general access to the card");
+    step("Switch from direct access to the reader to the card in it");
     let mut direct = context.open_reader(&reader)?;
     say!("state     {}", direct.status()?.state());
     let mut card = direct.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset)?;

@@ -1,8 +1,7 @@
-//! A badge reader that works for months: it reads every badge once, goes on after resets by
-//! other programs, removals and restarts of the service, and tells what it does.
+//! A badge reader that works for months: it reads every badge once, recovers from resets by other
+//! programs, removals and restarts of the service, and reports what it does.
 //!
-//! Reset the card with another program, pull it
-//! out, restart the service: it goes on. Without a reader:
+//! Try it: reset the card with another program, pull it out, restart the service. Without a reader:
 //!
 //! ```sh
 //! cargo build -p scard-testkit --bin with-virtual-readers
@@ -29,11 +28,11 @@ mod common;
 const USAGE: &str = "\
 usage: session [--reader READER] [BADGES]
 
-Reads the number of each badge once, whatever happens meanwhile. Ends after so many badges, or
-with Ctrl-C.
+Reads the number of each badge once, whatever happens meanwhile. Ends after BADGES badges, or on
+Ctrl-C.
 
-  --reader READER  a part of the reader's name, its number, or `serial:` and its serial number;
-                   otherwise any reader, also one that is attached later";
+  --reader READER  part of the reader's name, its number, or `serial:` and its serial number;
+                   default: any reader, even one attached later";
 
 /// Asks a contactless reader for the number of the badge.
 const GET_UID: &[u8] = &[0xFF, 0xCA, 0x00, 0x00, 0x00];
@@ -82,7 +81,7 @@ fn read_badges(reader: Option<String>, badges: Option<usize>) -> common::Result<
                 say!("badge {seen}: {}", number(&answer));
             }
             Err(error @ SessionError::Interrupted { .. }) => {
-                // Gone too soon. The command is not sent again for this badge.
+                // Removed too soon. The command is not sent again for this badge.
                 say!("please try again: {error:#}");
                 continue;
             }
@@ -91,7 +90,7 @@ fn read_badges(reader: Option<String>, badges: Option<usize>) -> common::Result<
         if badges == Some(seen) {
             break;
         }
-        // Until there is another one. Looking after the session finds that out.
+        // Wait for another badge: the session's upkeep notices that this one is gone.
         gone.store(false, Ordering::Relaxed);
         session.wait_for(|time| {
             thread::sleep(time);
@@ -108,7 +107,7 @@ fn number(answer: &[u8]) -> String {
     }
 }
 
-/// A card without the application is left alone, until there is another one.
+/// A card without the application is skipped until another card is inserted.
 fn select(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
     let answer = card.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?;
     if answer.status() == StatusWord::FILE_NOT_FOUND {

@@ -2,13 +2,13 @@
 //!
 //! `transmit 00A4040005A000000308 "00 84 00 00 08"`
 //!
-//! The commands run in one transaction. A script has a command on each line, with the status
-//! word that is expected, in which `x` is any digit; `#` begins a comment:
+//! The commands run in one transaction. Each line of a script has a command and, optionally, the
+//! expected status word, in which `x` is any digit; `#` begins a comment:
 //!
 //! ```text
 //! 00A4040005A000000308 => 9000   # select
 //! 00 84 00 00 08       => 61xx
-//! 0020008000                     # any answer will do
+//! 0020008000                     # any answer
 //! ```
 
 use std::path::PathBuf;
@@ -27,19 +27,19 @@ const USAGE: &str = "\
 usage: transmit [OPTION]... HEX-APDU...
        transmit [OPTION]... --script FILE
 
-Sends commands, as they are, and prints the answers.
+Sends commands as they are, and prints the answers.
 
-  --reader READER      a part of the reader's name, its number, or `serial:` and its serial number;
-                       otherwise the first reader that has a card within ten seconds
-  --exchange           fetches whole answers, and sends long commands as card and reader take them
-  --with OPTION=VALUE  the same with an option that the card or the reader needs:
+  --reader READER      part of the reader's name, its number, or `serial:` and its serial number;
+                       default: the first reader that has a card within ten seconds
+  --exchange           fetch whole answers, and send long commands as card and reader support them
+  --with OPTION=VALUE  the same, with an option that the card or the reader needs:
                          continuation=auto|same-class|interindustry|gsm|oath|desfire|never|CLA:INS
                          max-answer-data=N, max-command-data=N, reader-max-data=N
                          max-rounds=N, max-size=N
                          allow-less, any-instruction, chaining, data-of-warnings, envelope,
                          envelope-end, extended-length: yes or no";
 
-/// A command, the status word that is expected, and where both are from.
+/// A command, the expected status word, and where both come from.
 type Line = (Vec<u8>, Option<String>, String);
 
 fn main() -> ExitCode {
@@ -84,7 +84,7 @@ fn transmit(
         let status = response.status();
         say!("< {} [{status:04X}]", hex::encode_upper(response.data()));
         if let Some(asked_for) = response.asked_for() {
-            say!("# {asked_for} bytes were asked for, there may be more");
+            say!("# asked for {asked_for} bytes, there may be more");
         }
         if let Some(expected) = expected.as_deref().filter(|it| !fits(status, it)) {
             return Err(format!("{place}: {expected} was expected, not {status}").into());
@@ -104,14 +104,14 @@ fn send(
     match exchange {
         None => Ok(Response::parse(&card.transmit(command)?)?),
         Some(options) => {
-            // The options say how lengths are written, not the hex.
+            // The options determine how lengths are encoded, not the hex.
             let command = Command::parse_pseudo(command)?.in_form(Form::Auto)?;
             Ok(card.exchange_with(&command, options)?)
         }
     }
 }
 
-/// The options with another one, given as `NAME=VALUE`.
+/// Adds an option given as `NAME=VALUE`.
 fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
     let unknown = || wrong(format!("there is no option or value \"{option}\""));
     let (name, value) = option.split_once('=').ok_or_else(unknown)?;
@@ -130,7 +130,7 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
             "oath" => Continuation::Oath,
             "desfire" => Continuation::Desfire,
             "never" => Continuation::Never,
-            // A command of the card's own: class and instruction.
+            // The card's own command: class and instruction.
             own => {
                 let (class, instruction) = own.split_once(':').ok_or_else(unknown)?;
                 let byte = |text| u8::from_str_radix(text, 16).map_err(|_| unknown());
@@ -167,7 +167,7 @@ fn read_script(file: PathBuf) -> Result<Vec<Line>> {
     Ok(lines.collect::<Result<_, String>>()?)
 }
 
-/// A line of a script; none if there is only a comment.
+/// Reads a line of a script; `None` if it has only a comment.
 fn read(line: &str, place: String) -> Result<Option<Line>, String> {
     let code = line.split('#').next().unwrap_or_default().trim();
     if code.is_empty() {

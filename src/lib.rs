@@ -1,9 +1,9 @@
 //! Smart cards over PC/SC: a safe, typed API with exact reconnect semantics and errors that
 //! say what to do.
 //!
-//! `scard` talks to the smart-card service of the platform: winscard on Windows, pcsc-lite
-//! on Linux and BSD, PCSC.framework on macOS. With the feature `socket` it can talk to pcsc-lite's
-//! daemon itself, without any C library: [which to use](#features-library-and-socket).
+//! `scard` talks to the platform's smart-card service: winscard on Windows, pcsc-lite on Linux and
+//! BSD, PCSC.framework on macOS. With the feature `socket` it can talk to pcsc-lite's daemon
+//! directly, without a C library: [which to use](#features-library-and-socket).
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -26,50 +26,50 @@
 //!
 //! New to smart cards? [PC/SC in ten minutes](guide::pcsc). In a hurry? The
 //! [cookbook](guide::cookbook). Coming from [the `pcsc` crate](guide::from_pcsc_crate), from
-//! [pyscard](guide::from_pyscard), from [Java or .NET](guide::from_others)? And what
-//! [reconnect](guide::reconnect) really does, and [how connections end](guide::endings). Before
+//! [pyscard](guide::from_pyscard), from [Java or .NET](guide::from_others)? See also what
+//! [reconnect](guide::reconnect) really does and [how connections end](guide::endings). Before
 //! you ship: [deployment](guide::deployment), from polkit to Flatpak.
 //!
 //! # The parts
 //!
-//! - [`Context`]: the service. Lists readers, connects to cards. [`Context::lazy`] begins before
-//!   the service is there.
+//! - [`Context`]: the service. Lists readers and connects to cards. [`Context::lazy`] works before
+//!   the service has started.
 //! - [`Card`]: a connected card. [`transmit`](Card::transmit) sends commands,
 //!   [`reconnect`](Card::reconnect) acknowledges other programs' resets or resets the card.
-//! - [`Transaction`]: keeps others away from the card while commands belong together.
+//! - [`Transaction`]: keeps other programs away from the card during a series of commands.
 //! - [`apdu`]: commands, answers and status words of ISO 7816-4. [`exchange`](Card::exchange)
 //!   sends a [`Command`] and fetches the whole answer.
-//! - [`Transmit`]: what all cards have, in a transaction, a session or a [`LogicalChannel`] too.
-//!   Write code for an application over it, and test it with a mock. [`Control`] is the same for
-//!   readers.
-//! - [`Session`]: work that goes on after resets, removals and restarts, and never sends a
+//! - [`Transmit`]: the interface that cards share with transactions, session cards and
+//!   [`LogicalChannel`]s. Write an application over it, and test it with a mock. [`Control`] is the
+//!   same for readers.
+//! - [`Session`]: work that continues after resets, removals and restarts, and never sends a
 //!   command twice.
-//! - [`Monitor`]: tells when readers and cards come and go;
-//!   [`Context::wait_for_card`] waits for one.
+//! - [`Monitor`]: reports when readers and cards come and go;
+//!   [`Context::wait_for_card`] waits for a card.
 //! - [`Reader`]: direct access to a reader, with or without a card.
-//! - [`features`]: what a reader can do, and PINs that are entered at its PIN pad.
-//! - [`attributes`]: attributes of readers and cards, with types.
+//! - [`features`]: a reader's features, and PINs entered at its PIN pad.
+//! - [`attributes`]: typed attributes of readers and cards.
 //! - [`contactless`]: UIDs, and the keys and blocks of contactless storage cards.
 //! - [`Error`]: which call failed, on which reader, the exact [`ReturnCode`], what it means and
 //!   what helps. [How to print](Error#errors-around-this-one) the errors that contain it, and
 //!   [how to find it](Error::find) behind `anyhow::Error`.
 //! - [`Card::set_timeout`], [`Card::within`], [`ContextOptions::timeout`], [`AbortHandle`]:
-//!   limits of time, and stopping from another thread.
+//!   time-outs, and stopping calls from another thread.
 #![cfg_attr(
     feature = "async",
     doc = "- [`AsyncContext`], [`AsyncCard`], [`AsyncTransaction`], [`AsyncReader`],"
 )]
 #![cfg_attr(
     feature = "async",
-    doc = "  [`AsyncTransmit`], [`AsyncSession`], [`EventStream`]: the same as futures, for every executor."
+    doc = "  [`AsyncTransmit`], [`AsyncSession`], [`EventStream`]: the same as futures, for any executor."
 )]
 #![cfg_attr(
     not(feature = "async"),
-    doc = "- With the feature `async`: the same as futures, for every executor."
+    doc = "- With the feature `async`: the same as futures, for any executor."
 )]
 //! - With the feature `serde`: [values that programs log and store](#feature-serde).
-//! - [`atr`]: what the answer to reset of a card says.
-//! - [`codes`]: return codes of PC/SC and of what is built on it.
+//! - [`atr`]: what a card's answer to reset says.
+//! - [`codes`]: return codes of PC/SC and of the layers built on it.
 //! - [`trace`]: what is reported to `tracing`.
 //!
 //! # Guarantees
@@ -77,69 +77,69 @@
 //! - Every return value reaches the caller as the exact code, known or not.
 //! - No call panics, whatever the service, the driver or the card answers.
 //! - One card never waits for another: each has a PC/SC context of its own.
-//! - Bodies of commands that carry secrets are shown nowhere, and overwritten after use.
-//! - Dropping resets no card, unless [the program chose so](ConnectOptions::disposition_on_drop),
-//!   and so waits for no other program.
+//! - The bodies of commands that carry secrets are never shown, and are overwritten after use.
+//! - Dropping a card does not reset it, unless [the program asks for
+//!   that](ConnectOptions::disposition_on_drop), and so does not wait for other programs.
 //!
 //! # Features `library` and `socket`
 //!
-//! There are two ways to the service:
+//! There are two ways to reach the service:
 //!
-//! - `library`, the default, calls the PC/SC library of the system: winscard, PCSC.framework, or
-//!   the client library of pcsc-lite. On Linux and BSD the build needs `libpcsclite` and
-//!   `pkg-config`.
-//! - `socket` speaks the protocol of pcsc-lite's daemon, on Linux and BSD, and does nothing
+//! - `library`, the default, calls the system's PC/SC library: winscard, PCSC.framework, or
+//!   pcsc-lite's client library. On Linux and BSD the build needs `libpcsclite` and `pkg-config`.
+//! - `socket` speaks the protocol of pcsc-lite's daemon on Linux and BSD, and does nothing
 //!   elsewhere. `ContextOptions::socket` and `ContextOptions::socket_path` choose it for a context
-//!   and all that comes from it. With `default-features = false` every context uses it: nothing
-//!   of C is linked, and `rustix` is the one dependency that is added.
+//!   and everything opened through it. With `default-features = false` every context uses it: no C
+//!   library is linked, and `rustix` is the only added dependency.
 //!
-//! Use `socket` for programs that run on any host, that are linked statically, or that use several
-//! daemons at once. It speaks versions 4:4 to 4:6 of the protocol, which are those of pcsc-lite
-//! 1.8.24 and newer. Keep `library` where something replaces pcsc-lite's library, as clients of
-//! remote desktops and spies do, and everywhere else: it is what the distribution maintains.
+//! Use `socket` for programs that must run on any host, are linked statically, or use several
+//! daemons at once. It speaks versions 4:4 to 4:6 of the protocol, those of pcsc-lite 1.8.24 and
+//! newer. Keep `library` where something replaces pcsc-lite's library, such as a remote-desktop
+//! client or a spy, and everywhere else: it is what the distribution maintains.
 //!
 //! # Feature `serde`
 //!
-//! Stored as the text that they display, and read back: [`Atr`] (`3B 80 80 01 01`), [`Protocol`],
+//! Stored as their `Display` text, and read back: [`Atr`] (`3B 80 80 01 01`), [`Protocol`],
 //! [`Protocols`] (`T=0 or T=1`), [`ShareMode`], [`Disposition`], [`Initialization`], [`Scope`],
 //! [`Usage`], [`CardState`] and [`ReaderFlags`] (`present, in-use`), [`Attribute`]
 //! (`SCARD_ATTR_VENDOR_NAME`) and [`ControlCode`]. A [`ReaderName`] is its text, or its bytes if it
 //! is not UTF-8.
 //!
-//! Shorter than what they display, and read back, too: [`StatusWord`] (`6A82`), and [`ReturnCode`]
-//! with the other [`codes`] (`SCARD_W_RESET_CARD, 0x80100068`). [`CardStatus`] and [`ReaderState`]
-//! are structs of these.
+//! Stored in a shorter form than their `Display` text, and read back: [`StatusWord`] (`6A82`), and
+//! [`ReturnCode`] with the other [`codes`] (`SCARD_W_RESET_CARD, 0x80100068`). [`CardStatus`] and
+//! [`ReaderState`] are structs of these.
 //!
 //! Only stored: [`Error`] with call, code, reader, kind, recovery, text and what was
-//! [seen](SeenReader), and [`Event`] and [`SessionEvent`] with their [name](Event::name) and what
-//! they have:
+//! [seen](SeenReader), and [`Event`] and [`SessionEvent`] with their [name](Event::name) and
+//! fields:
 //!
 //! ```json
 //! {"event": "card-inserted", "reader_name": "ACS ACR122U 00 00", "atr": "3B 80 80 01 01"}
 //! ```
 //!
-//! They are not read back, because no error is made by anything but a call that failed, and those that a program makes itself.
+//! They are not read back: an error comes only from a failed call, or from a program that makes
+//! one itself.
 //!
 //! # Processes
 //!
-//! Cards and readers belong to the process that opened them. In a forked child their calls fail
-//! with [`ErrorKind::Abandoned`], and dropping them does nothing. A [`Context`] and a [`Session`]
-//! can be used there: they connect anew. A [`Monitor`] is stopped. Children are those of C's `fork`. [What becomes of the card](guide::endings) when one of
-//! these processes ends has a page of its own.
+//! Cards and readers belong to the process that opened them. In a child created with C's `fork`,
+//! their calls fail with [`ErrorKind::Abandoned`], and dropping them does nothing. A [`Context`]
+//! and a [`Session`] can be used there: they connect anew. A [`Monitor`] is stopped. A separate
+//! page says [what becomes of the card](guide::endings) when one of these processes ends.
 //!
-//! A process may fork and end at any time, also while other threads are in a call: a child never
-//! waits for a thread that only its parent has, and an [`AbortHandle`] that is used in it stops
-//! nothing of its parent. With the library of pcsc-lite:
+//! A process may fork and exit at any time, even while other threads are in a call: a child never
+//! waits for a thread that exists only in its parent, and an [`AbortHandle`] used in the child
+//! stops nothing in the parent. With pcsc-lite's library:
 //!
-//! - A fork takes 2 ms more while another thread is in a call that may wait (a [`Monitor`] always
-//!   is), and up to 250 ms more while one waits for a service that hangs, or for a driver that
-//!   takes its time when a connection ends. The first call of such a child finds out whether
-//!   pcsc-lite's library can be used there, which can take a second. If it cannot, all calls of
-//!   the child fail with `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`].
-//! - The end of the process takes 20 ms more while another thread is in a call that may wait, and
-//!   up to a second more while one waits for a service that hangs, or for a driver that takes its
-//!   time when a connection ends. Calls that others begin once C's `exit` has come to its handlers
-//!   fail with `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`]; the thread that ends the process can go on.
+//! - A fork takes 2 ms longer while another thread is in a call that may wait (a [`Monitor`] always
+//!   is), and up to 250 ms longer while a thread waits for a service that hangs, or for a driver
+//!   that is slow to end a connection. The first call in such a child finds out whether pcsc-lite's
+//!   library can be used there, which can take a second. If it cannot, all calls in the child fail
+//!   with `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`].
+//! - Exiting takes 20 ms longer while another thread is in a call that may wait, and up to a second
+//!   longer while a thread waits for a service that hangs, or for a driver that is slow to end a
+//!   connection. Calls that other threads begin once C's `exit` runs its handlers fail with
+//!   `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`]; the exiting thread can still make calls.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -148,7 +148,7 @@
     all(feature = "socket", unix, not(target_vendor = "apple"))
 )))]
 compile_error!(
-    "scard needs a way to the smart-card service: enable its feature `library`, or, on Linux and \
+    "scard cannot reach the smart-card service: enable its feature `library`, or, on Linux and \
      BSD, `socket`"
 );
 
@@ -213,7 +213,7 @@ pub use values::{
 #[cfg(test)]
 mod tests;
 
-/// What the fuzz targets need beside the public items.
+/// Private functions that the fuzz targets call.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 #[allow(missing_docs)]

@@ -1,5 +1,5 @@
-//! What the examples have in common as programs: arguments, output, exit codes. What they do with
-//! cards is in their own files.
+//! What the examples share as programs: arguments, output, exit codes. What each does with cards is
+//! in its own file.
 #![allow(dead_code, unused_macros, reason = "no example needs all of it")]
 
 use std::fmt;
@@ -15,8 +15,8 @@ pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<
 /// How long to wait for a card.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
 
-/// Runs a program and returns its exit code: 1 for an error, which goes to standard error with
-/// what helps, and 2 for wrong arguments, which are a [`lexopt::Error`]. `--help` prints the usage.
+/// Runs a program and returns its exit code: 1 for an error, which it prints on standard error with
+/// advice, and 2 for wrong arguments, which are a [`lexopt::Error`]. `--help` prints the usage.
 pub(crate) fn run<T: Termination>(
     usage: &str,
     program: impl FnOnce(Parser) -> Result<T>,
@@ -34,7 +34,7 @@ pub(crate) fn run<T: Termination>(
         Ok(done) => return done.report(),
         Err(error) => error,
     };
-    // Nobody may read this either.
+    // Standard error may be closed, too.
     let mut out = io::stderr().lock();
     let _ = writeln!(out, "{error:#}");
     if error.is::<lexopt::Error>() {
@@ -47,7 +47,7 @@ pub(crate) fn run<T: Termination>(
     ExitCode::FAILURE
 }
 
-/// Prints a line. Ends the program quietly if nobody reads any more, as in `list | head -1`.
+/// Prints a line. Exits quietly if the pipe is closed, as in `list | head -1`.
 pub(crate) fn print(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout().lock(), "{line}") {
         Ok(()) => {}
@@ -66,8 +66,8 @@ macro_rules! say {
 #[allow(unused_imports, reason = "no example needs all of it")]
 pub(crate) use say;
 
-/// The reader that was asked for: by a part of its name, its number, or `serial:` and its serial
-/// number. Otherwise the first one with a card, which is waited for.
+/// The requested reader, by part of its name, its number, or `serial:` and its serial number;
+/// without a request, waits for the first reader with a card.
 pub(crate) fn reader(context: &Context, wanted: Option<String>) -> Result<ReaderName> {
     if let Some(wanted) = wanted {
         return Ok(context.find_reader(wanted)?);
@@ -76,7 +76,7 @@ pub(crate) fn reader(context: &Context, wanted: Option<String>) -> Result<Reader
     Ok(found.reader_name().clone())
 }
 
-/// The error of an argument whose value is not one of those that it can have.
+/// The error for an argument with an invalid value.
 pub(crate) fn wrong(message: impl fmt::Display) -> Box<dyn std::error::Error> {
     lexopt::Error::Custom(message.to_string().into()).into()
 }
