@@ -96,7 +96,7 @@ impl AsyncSession {
         self.identity.as_deref()
     }
 
-    /// Forgets the identity: the session accepts any card next.
+    /// Forgets the identity: see [`Session::forget_identity`].
     pub fn forget_identity(&mut self) {
         self.identity = None;
         self.change(Session::forget_identity);

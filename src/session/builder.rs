@@ -160,15 +160,17 @@ impl SessionBuilder {
     ///
     /// It owns the credentials, and the session protects them:
     ///
-    /// - Once it has failed although the card answered, it is not called again until the program
-    ///   calls [`Session::set_login`]. Until then, runs fail with [`SessionError::LoginWithheld`].
+    /// - Once it has failed although the card answered a command, it is not called again until the
+    ///   program calls [`Session::set_login`]. Until then, runs fail with
+    ///   [`SessionError::LoginWithheld`]. If it fails before its first command, because the user
+    ///   canceled, for example, the next run calls it again.
     /// - If the card fails after one of its commands has run or may have run, new credentials are
     ///   needed as well, because that command may have consumed a try. The run fails with
     ///   [`SessionError::Interrupted`]. Ask the card how many tries are left before presenting the
     ///   same credentials again.
     /// - It is called for the first card, then only for a card that is known to be the same: by its
     ///   [identity](SessionBuilder::identity) or, without that hook, because the connection was not
-    ///   lost and the card not reset.
+    ///   lost and the card not reset after a command of it.
     /// - It is called only in runs, never by [`Session::keep_alive`].
     ///
     /// ```no_run
@@ -257,8 +259,7 @@ impl SessionBuilder {
     ///
     /// The limit holds within calls, too: a call that does not return in time is abandoned, as
     /// [`Card::set_timeout`](crate::Card::set_timeout) describes. Ending a transaction or
-    /// connection may take 50 ms more. With a deadline, dropping the session takes no longer than
-    /// that either; what takes longer continues in the background. The deadline cannot interrupt
+    /// connection may take 50 ms more. With a deadline, dropping the session takes 100 ms at most; what takes longer continues in the background. The deadline cannot interrupt
     /// the work while that does something other than calling the card.
     pub fn timeout(mut self, timeout: Option<Duration>) -> SessionBuilder {
         self.config.timeout = timeout;
@@ -275,7 +276,8 @@ impl SessionBuilder {
     /// Sets how often [`Session::wait_for`] and [`SessionCard::wait_for`] ask for the card's
     /// status. By default they do not.
     ///
-    /// The session makes no calls in the background. pcsc-lite keeps a connected card powered, so a
+    /// The session makes no calls in the background, except to [release](Self::release_after) an
+    /// idle card. pcsc-lite keeps a connected card powered, so a
     /// verified PIN stays verified; Windows requires a call on the card at least every five seconds
     /// while a transaction is held: two seconds are a good interval.
     pub fn keep_alive(mut self, interval: Duration) -> SessionBuilder {

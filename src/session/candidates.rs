@@ -31,6 +31,11 @@ impl Candidate {
             && matches!((self.count, before.count), (Some(now), Some(then)) if now != then)
     }
 
+    /// Returns whether this is the same card, as far as known.
+    pub(super) fn is_same_as(&self, before: &Candidate) -> bool {
+        self.reader_name == before.reader_name && !self.follows(before)
+    }
+
     /// Returns whether this is the card in the reader now, as far as known.
     fn is_in(&self, state: &ReaderState) -> bool {
         let same_count = self.count.is_none() || self.count == state.event_count();

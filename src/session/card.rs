@@ -43,6 +43,8 @@ pub(super) struct Progress {
     pub(super) completed: usize,
     /// Whether a command has run or may have run.
     pub(super) touched: bool,
+    /// Whether the card itself answered: a driver also answers for a dead one.
+    pub(super) card_answered: bool,
     /// The failure of the last call, if that failed.
     pub(super) failure: Option<Error>,
     /// The most recent failures.
@@ -318,6 +320,7 @@ impl Transmit for SessionCard<'_> {
     /// Counts the command.
     fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         let answer = self.transaction.send(command);
+        self.progress.card_answered |= answer.is_ok();
         self.progress.note_command(answer)
     }
 

@@ -120,11 +120,13 @@ fn connect(
     trial: &mut Trial,
 ) -> Result<Card, Stop> {
     state.card_is_new();
+    state.connection += 1;
     loop {
         let candidate = find(config, state, events, trial)?;
         let reader_name = candidate.reader_name.clone();
         state.ladder.tries(&candidate);
-        state.candidate = Some(candidate.clone());
+        let before = state.candidate.replace(candidate.clone());
+        state.has_connected &= before.is_some_and(|it| candidate.is_same_as(&it));
         let connected = connect_with(config, trial, &reader_name, config.options.protocols);
         let connected = match connected {
             Err(error) if error.is_refusal_of_parameters() => {
@@ -221,6 +223,7 @@ fn reset(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<()>
         .counted_with(config.context.limits());
     let opening = Reader::opening(config.context.address(), reader_name, limits);
     let mut reader = Reader::new(opening.open()?);
+    reader.set_timeout(limit(config, trial));
     reader.reconnect(Initialization::Reset)
 }
 

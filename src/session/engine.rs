@@ -50,7 +50,24 @@ impl Session {
                 Err(error) => self.state.pending = Some(error),
             }
         }
-        self.work(trial, false, |_| Ok::<_, Error>(()))
+        let kept = self.work(trial, false, |_| Ok::<_, Error>(()));
+        if let Err(error) = kept.as_ref().map_err(SessionError::error) {
+            self.reject_dead_card(error);
+        }
+        kept
+    }
+
+    /// Leaves a card alone that could not be connected because it does not answer, until the next
+    /// run: each attempt powers it up.
+    fn reject_dead_card(&mut self, error: Option<&Error>) {
+        let is_dead = |it: &&Error| is_silence(it) || it.is_refusal_of_parameters();
+        if let (Some(error), None) = (error.filter(is_dead), &self.card) {
+            if let Some(card) = self.state.candidate.clone() {
+                self.state
+                    .turned_away
+                    .for_good(card, Seen::of_connect(error));
+            }
+        }
     }
 
     /// Takes back the card that was kept between runs.
@@ -59,6 +76,8 @@ impl Session {
         let (card, is_released) = idle.take();
         self.card = self.card.take().or(card);
         if is_released {
+            // Without the connection there is nothing to recover.
+            self.state.pending = None;
             self.is_released();
         }
     }

@@ -36,9 +36,10 @@ pub enum SessionError {
     /// The work failed for a reason of its own, not because of a failure of the card.
     Work(BoxError),
     /// The card, the reader or the service failed, and the session cannot recover. No command of
-    /// the work has reached the card.
+    /// the work of [`run`](crate::Session::run) has reached the card.
     Card(Error),
-    /// The deadline passed before a command of the work could be sent.
+    /// The deadline passed before a command of the work of [`run`](crate::Session::run) could be
+    /// sent, or before that of [`run_restartable`](crate::Session::run_restartable) succeeded.
     #[non_exhaustive]
     Deadline {
         /// The failure that the session was recovering from; `None` if it had just begun.
@@ -67,13 +68,13 @@ pub enum SessionError {
     },
     /// The set-up or identity hook failed for a reason of its own.
     Hook(BoxError),
-    /// The [login](crate::SessionBuilder::login) failed for a reason of its own: the credentials
-    /// were refused. They are not presented again.
+    /// The [login](crate::SessionBuilder::login) failed for a reason of its own. If a command of it
+    /// has run, the card refused the credentials, and they are not presented again.
     Login(BoxError),
     /// The login was withheld because it could waste a try.
     LoginWithheld(LoginWithheld),
     /// The card does not answer, despite warm resets, cold resets and new connections. No command
-    /// of the work has reached the card.
+    /// of the work of [`run`](crate::Session::run) has reached the card.
     #[non_exhaustive]
     Unresponsive {
         /// The last failure.

@@ -51,6 +51,7 @@ impl<'a> SessionGuard<'a> {
         };
         let progress = self.card.take_progress();
         state.set_up = !progress.has_failed() && !std::thread::panicking();
+        state.ladder.note(&progress);
         let ended = self.card.finish_with_deadline();
         state.pending = progress.failure.filter(is_recovered_from_later);
         if let Err(error) = &ended {

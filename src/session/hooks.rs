@@ -135,8 +135,8 @@ fn refused(hook: SessionHook, error: BoxError, events: &mut Events) -> Stop {
 /// The login hook, which consumes tries, and its outcome.
 pub(super) struct Login {
     hook: Hook<()>,
-    /// The card to which credentials were presented last.
-    presented_to: Option<Identification>,
+    /// The card that the hook was called for last, and whether a command of it may have run.
+    called_for: Option<(Identification, bool)>,
     withheld: Option<LoginWithheld>,
 }
 
@@ -146,24 +146,37 @@ pub(super) enum Identification {
     /// By the identity that the session began with.
     ByIdentity,
     /// By the connection, which is the same and was not reconnected.
-    ByConnection {
-        /// The number of the connection.
-        number: u64,
-    },
+    ByConnection { connection: u64, resets: u64 },
+}
+
+impl Identification {
+    /// Returns whether the card is still in its reader, even if it was reset.
+    fn has_stayed(self, before: Identification) -> bool {
+        use Identification::ByConnection;
+        match (before, self) {
+            (
+                ByConnection { connection, .. },
+                ByConnection {
+                    connection: now, ..
+                },
+            ) => connection == now,
+            _ => self == before,
+        }
+    }
 }
 
 impl Login {
     pub(super) fn new(hook: Hook<()>) -> Login {
         Login {
             hook,
-            presented_to: None,
+            called_for: None,
             withheld: None,
         }
     }
 
     /// Forgets the card: from now on it may be another one.
     pub(super) fn forget_card(&mut self) {
-        if self.presented_to.is_some() && self.withheld.is_none() {
+        if self.called_for.is_some() && self.withheld.is_none() {
             self.withheld = Some(LoginWithheld::CardNotIdentified);
         }
     }
@@ -176,19 +189,23 @@ impl Login {
         events: &mut Events,
         ladder: &mut Ladder,
     ) -> Result<(), Stop> {
-        let is_same = self.presented_to.is_none_or(|it| it == identification);
+        let is_same = self
+            .called_for
+            .is_none_or(|(before, has_run)| match has_run {
+                true => identification == before,
+                false => identification.has_stayed(before),
+            });
         let unidentified = (!is_same).then_some(LoginWithheld::CardNotIdentified);
         if let Some(reason) = self.withheld.or(unidentified) {
             return Err(Stop::Fail(SessionError::LoginWithheld(reason)));
         }
-        // Remains if the hook panics.
+        // Both remain if the hook panics.
         self.withheld = Some(LoginWithheld::Refused);
+        self.called_for = Some((identification, true));
         let answer = (self.hook)(card);
         let progress = card.take_progress();
         ladder.note(&progress);
-        if progress.touched {
-            self.presented_to = Some(identification);
-        }
+        self.called_for = Some((identification, progress.touched));
         let error = match answer {
             Ok(()) => {
                 self.withheld = None;
@@ -198,7 +215,11 @@ impl Login {
             Err(error) => error,
         };
         Err(match failure_behind(&error, &progress) {
-            None => refused(SessionHook::Login, error, events),
+            None => {
+                // No command may have run: the user canceled, for example.
+                self.withheld = progress.touched.then_some(LoginWithheld::Refused);
+                refused(SessionHook::Login, error, events)
+            }
             Some(failure) => {
                 // A try may have been consumed, unless no command has run.
                 self.withheld = progress.touched.then_some(LoginWithheld::OutcomeUnknown);
@@ -212,5 +233,22 @@ impl Login {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_that_was_reset_has_stayed_and_one_that_was_connected_again_may_not_have() {
+        let by_connection =
+            |connection, resets| Identification::ByConnection { connection, resets };
+        let before = by_connection(1, 1);
+        assert!(by_connection(1, 2).has_stayed(before));
+        assert!(!by_connection(2, 2).has_stayed(before));
+        let by_identity = Identification::ByIdentity;
+        assert!(by_identity.has_stayed(by_identity));
+        assert!(!by_identity.has_stayed(before));
     }
 }

@@ -102,7 +102,7 @@ use recovery::Ladder;
 /// | [`Error::recovery`] | What the session does |
 /// |---|---|
 /// | [`Reconnect`](crate::Recovery::Reconnect) | reconnects without a reset; with a reset if the protocol that is now active is not accepted |
-/// | [`ResetCard`](crate::Recovery::ResetCard), and failures of a card that does not answer | reconnects with a warm reset, then with a cold reset, then connects anew. After two rounds without any answer: [`SessionError::Unresponsive`] |
+/// | [`ResetCard`](crate::Recovery::ResetCard), and failures of a card that does not answer | reconnects with a warm reset, then with a cold reset, then connects anew. After two rounds without any answer: [`SessionError::Unresponsive`]. The steps continue for a card that answers and fails again |
 /// | [`InsertCard`](crate::Recovery::InsertCard), [`AttachReader`](crate::Recovery::AttachReader), [`ConnectAgain`](crate::Recovery::ConnectAgain) | drops the connection, waits for a card, connects |
 /// | [`RetryLater`](crate::Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to 1 s |
 /// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are accepted only when they come a third time: `SCARD_W_SECURITY_VIOLATION`, which a terminating service returns too, and `SCARD_E_PROTO_MISMATCH` from a connect or reconnect, which is also returned at the moment a card loses power |
@@ -146,14 +146,16 @@ struct State {
     hook_failed: bool,
     /// Whether the identity of this card was checked.
     is_identified: bool,
-    /// How many times the card may have been replaced.
+    /// How many connections there have been.
     connection: u64,
+    /// How many times the card may have been reset or replaced.
+    resets: u64,
     identity: Option<Vec<u8>>,
     /// The last known reader of the card.
     reader: Option<ReaderName>,
     /// The card of the last attempt to connect.
     candidate: Option<Candidate>,
-    /// Whether a card was connected since the last loss.
+    /// Whether the card of the last attempt was ever connected.
     has_connected: bool,
     turned_away: TurnedAways,
     ladder: Ladder,
@@ -174,7 +176,7 @@ impl State {
     fn card_is_new(&mut self) {
         self.set_up = false;
         self.is_identified = false;
-        self.connection += 1;
+        self.resets += 1;
     }
 }
 
@@ -195,7 +197,8 @@ impl Session {
         self.state.identity.as_deref()
     }
 
-    /// Forgets the identity: the session accepts any card next.
+    /// Forgets the identity: the session accepts any card next. A [login](SessionBuilder::login)
+    /// that was called before needs [new credentials](Session::set_login).
     pub fn forget_identity(&mut self) {
         self.state.identity = None;
         self.state.is_identified = false;
@@ -378,8 +381,9 @@ impl Session {
     /// connects, identifies the card and sets it up.
     ///
     /// This does not wait for a card, whatever [`wait_for_card`](SessionBuilder::wait_for_card)
-    /// says, and recovers a few times at most. A failure is harmless: the next run recovers as it
-    /// would have without this call.
+    /// says, and recovers a few times at most. A hook that was refused is not repeated, nor is a card
+    /// that does not answer tried again, before the next run. A failure is harmless: the next run
+    /// recovers as it would have without this call.
     ///
     /// Corresponds to `SCardStatus`, which does not disturb the card. While another program holds a
     /// transaction, this waits, at most until the [time-out](SessionBuilder::timeout).
@@ -472,6 +476,8 @@ impl Drop for Session {
     /// With a deadline, or after an abort, this waits only briefly for connection and context to
     /// end; what takes longer continues in the background.
     fn drop(&mut self) {
+        // An observer in a destructor could deadlock or abort the process.
+        self.events = Events::default();
         self.wake();
         let abort = self.config.options.abort.as_ref();
         if self.config.timeout.is_none() && !abort.is_some_and(AbortHandle::is_aborted) {

@@ -92,10 +92,14 @@ impl Ladder {
         }
     }
 
-    /// Restarts if the card answered.
+    /// Restarts if the card answered. If it failed afterwards, the end is as far away as at the
+    /// start, but the steps continue: a card that is reset in vain is powered down next.
     pub(super) fn note(&mut self, progress: &Progress) {
-        if progress.completed > 0 {
-            self.reset();
+        if progress.card_answered {
+            self.climbed = match progress.has_failed() {
+                true => self.climbed % Ladder::RUNGS.len(),
+                false => 0,
+            };
         }
     }
 

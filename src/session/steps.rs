@@ -43,8 +43,17 @@ pub(super) fn prepare(
         // The hook is called again only in a run.
         return Ok(());
     }
-    let prepared = identify(card, hooks, state, events)
-        .and_then(|()| set_up(card, config, hooks, state, events, trial));
+    // Remains if a hook panics.
+    state.hook_failed = true;
+    let is_first = state.identity.is_none();
+    let set_up = identify(card, hooks, state, events)
+        .and_then(|()| set_up(card, config, hooks, state, events));
+    if is_first && set_up.is_err() {
+        // Another card may be the right one.
+        state.identity = None;
+        state.is_identified = false;
+    }
+    let prepared = set_up.and_then(|()| log_in(card, hooks, state, events, trial));
     state.hook_failed = matches!(
         prepared,
         Err(Stop::Fail(SessionError::Hook(_) | SessionError::Login(_)))
@@ -91,7 +100,6 @@ fn set_up(
     hooks: &mut Hooks,
     state: &mut State,
     events: &mut Events,
-    trial: &Trial,
 ) -> Result<(), Stop> {
     let lost = match config.setup_when {
         SetUpWhen::Always => true,
@@ -106,11 +114,22 @@ fn set_up(
         }
         state.needs_login = true;
     }
+    Ok(())
+}
+
+fn log_in(
+    card: &mut SessionCard<'_>,
+    hooks: &mut Hooks,
+    state: &mut State,
+    events: &mut Events,
+    trial: &Trial,
+) -> Result<(), Stop> {
     if let (true, false, Some(login)) = (state.needs_login, trial.is_upkeep, &mut hooks.login) {
         let identification = match hooks.identity {
             Some(_) => Identification::ByIdentity,
             None => Identification::ByConnection {
-                number: state.connection,
+                connection: state.connection,
+                resets: state.resets,
             },
         };
         login.perform(card, identification, events, &mut state.ladder)?;

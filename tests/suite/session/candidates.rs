@@ -165,3 +165,20 @@ fn an_idle_session_asks_a_card_that_was_turned_away_no_more() {
         works(&mut session, 1);
     });
 }
+
+/// The first card does not lend its identity to the session.
+#[test]
+fn the_card_with_the_application_is_the_one_that_is_identified() {
+    isolated(|| {
+        let (fixture, told) = two_cards(without_application());
+        let identify = |card: &mut SessionCard<'_>| -> Result<Vec<u8>> {
+            Ok(card.reader_name().as_bytes().to_vec())
+        };
+        let mut session = any_reader(&fixture, &told).identity(identify).build();
+        works(&mut session, 1);
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
+        let name = fixture.empty_reader.as_bytes();
+        assert_eq!(session.identity(), Some(name));
+        works(&mut session, 2);
+    });
+}

@@ -298,3 +298,84 @@ fn credentials_are_not_presented_again_if_the_card_fails_after_an_answer() {
         }
     });
 }
+
+/// The PIN that its hook is about to present may be that of the card that was there.
+#[test]
+fn credentials_are_not_presented_to_a_card_that_came_meanwhile() {
+    isolated(|| {
+        let desk = Desk::new();
+        let (other, sandbox) = (desk.holder.card(2), &desk.fixture.sandbox);
+        let other = sandbox.reader(1).insert(other).unwrap();
+        sandbox.reader(1).remove().unwrap();
+        let mut login = verify(b"0000");
+        let mut swaps = 0;
+        let (swap, swapped) = mpsc::sync_channel(0);
+        let (done, is_done) = mpsc::sync_channel(0);
+        let mut session = desk
+            .builder()
+            .login(move |card: &mut SessionCard<'_>| {
+                swaps += 1;
+                if swaps == 1 {
+                    swap.send(()).unwrap();
+                    is_done.recv().unwrap();
+                }
+                login(card)
+            })
+            .build();
+        std::thread::scope(|scope| {
+            let other = &other;
+            scope.spawn(move || {
+                swapped.recv().unwrap();
+                sandbox.reader(0).swap(other).unwrap();
+                done.send(()).unwrap();
+            });
+            let error = works(&mut session).unwrap_err();
+            let why = LoginWithheld::CardNotIdentified;
+            let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
+            assert!(withheld, "{error:?}");
+        });
+        assert_eq!(presented(&other) + presented(&desk.fixture.card), 0);
+        session.set_login(verify(b"1234"));
+        works(&mut session).unwrap();
+        assert_eq!(presented(&other), 1);
+    });
+}
+
+#[test]
+fn a_login_that_ends_before_its_first_command_is_called_in_the_next_run() {
+    isolated(|| {
+        let desk = Desk::new();
+        let mut calls = 0;
+        let mut login = verify(b"1234");
+        let mut session = desk
+            .builder()
+            .login(move |card: &mut SessionCard<'_>| -> Result<(), BoxError> {
+                calls += 1;
+                match calls {
+                    1 => Err("canceled by the user".into()),
+                    _ => login(card),
+                }
+            })
+            .build();
+        let error = works(&mut session).unwrap_err();
+        assert!(matches!(error, SessionError::Login(_)), "{error:?}");
+        works(&mut session).unwrap();
+    });
+}
+
+#[test]
+fn an_idle_session_repeats_no_set_up_that_panicked() {
+    isolated(|| {
+        let desk = Desk::new();
+        let set_up = |card: &mut SessionCard<'_>| -> Result<()> {
+            let answer = card.transmit(b"\x00\x20\x00\x01\x040000")?;
+            assert_eq!(answer, OK);
+            Ok(())
+        };
+        let mut session = desk.builder().setup(set_up).build();
+        let panics = catch_unwind(AssertUnwindSafe(|| works(&mut session)));
+        assert!(panics.is_err());
+        desk.reset_and_idle(&mut session);
+        assert_eq!(presented(&desk.fixture.card), 1);
+    });
+}

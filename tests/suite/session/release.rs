@@ -141,3 +141,26 @@ fn a_guard_is_a_use() {
         assert_eq!(told.count(|event| *event == SessionEvent::Released), 0);
     });
 }
+
+#[test]
+fn what_failed_before_it_let_go_is_not_recovered_from() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, card()).start().unwrap());
+        let told = Told::default();
+        let builder = builder(&fixture, &told).release_after(Duration::from_millis(20));
+        let mut session = builder.open().unwrap();
+        let reader = fixture.sandbox.reader(0);
+        let error = IfdError::COMMUNICATION_ERROR;
+        // The work does without the command that failed.
+        let work = session.run(|card| {
+            reader.fail_next(IfdCall::Transmit, error).unwrap();
+            Ok::<_, Error>(card.transmit(COMMAND).is_ok())
+        });
+        assert!(!work.unwrap());
+        wait_until("the session to let go", || !is_held(&fixture));
+        told.clear();
+        works(&mut session, 1);
+        assert!(told.recoveries().is_empty(), "{:?}", told.all());
+    });
+}

@@ -162,3 +162,111 @@ fn a_card_that_answers_the_set_up_is_not_said_to_be_silent() {
         assert!(told.recoveries().len() >= 8, "{:?}", told.all());
     });
 }
+
+/// A driver answers for a dead card, too.
+#[test]
+fn the_answer_of_a_driver_is_none_of_the_card() {
+    isolated(|| {
+        let fixture = kit();
+        let (mut session, told) = open(&fixture);
+        let reader = fixture.sandbox.reader(0);
+        for call in [IfdCall::Transmit, IfdCall::Reset, IfdCall::PowerOn] {
+            reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
+        }
+        let work = |card: &mut SessionCard<'_>| {
+            card.features()?;
+            card.transmit(COMMAND)
+        };
+        let error = session.run_restartable(work).unwrap_err();
+        let silent = matches!(error, SessionError::Unresponsive { .. });
+        assert!(silent, "{error:?} {:?}", told.all());
+    });
+}
+
+/// Each of the failures is another incident.
+#[test]
+fn work_through_guards_ends_what_was_tried_before() {
+    isolated(|| {
+        let fixture = kit();
+        let (mut session, told) = open(&fixture);
+        for number in 0..8 {
+            let mut card = session.begin().unwrap();
+            card.transmit(&numbered(APPLICATION, number)).unwrap();
+            card.end().unwrap();
+            told.clear();
+            let mut card = session.begin().unwrap();
+            fail_next(&fixture, IfdCall::Transmit);
+            card.transmit(COMMAND).unwrap_err();
+            // It may have been ended by the failure.
+            let _ = card.end();
+            drop(session.begin().unwrap());
+            assert_eq!(told.recoveries(), [Recovery::ResetCard], "{number}");
+            let resets = told.count(|event| {
+                let warm = Initialization::Reset;
+                matches!(event, SessionEvent::Reconnected { initialization, .. } if *initialization == warm)
+            });
+            assert_eq!(resets, 1, "{number}: {:?}", told.all());
+        }
+    });
+}
+
+/// Each attempt powers it up.
+#[test]
+fn an_idle_session_leaves_a_dead_card_alone_until_the_program_asks() {
+    isolated(|| {
+        let fixture = kit();
+        let (mut session, told) = open(&fixture);
+        let reader = fixture.sandbox.reader(0);
+        for call in [IfdCall::Transmit, IfdCall::Reset, IfdCall::PowerOn] {
+            reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
+        }
+        fixture.sandbox.restart().unwrap();
+        wait_until("the session to give it up", || {
+            told.clear();
+            session.keep_alive().unwrap_err();
+            told.recoveries().is_empty()
+        });
+        for _ in 0..3 {
+            let error = session.keep_alive().unwrap_err();
+            let seen: Vec<_> = error.error().unwrap().seen().iter().collect();
+            assert_eq!(seen.len(), 1, "{error}");
+            assert_eq!(seen[0].seen().name(), "mute", "{error}");
+        }
+        assert!(told.recoveries().is_empty(), "{:?}", told.all());
+        reader.clear_faults().unwrap();
+        works(&mut session, 1);
+    });
+}
+
+/// A card that worked before says nothing of the next one.
+#[test]
+fn a_dead_card_after_a_good_one_is_waited_out() {
+    isolated(|| {
+        let fixture = kit();
+        let told = Told::default();
+        let observer = told.clone();
+        let mut session = Session::builder(&fixture.context)
+            .reader(&fixture.reader)
+            .setup(set_up)
+            .timeout(Some(LONG))
+            .on_event(move |event| observer.push(event))
+            .build();
+        works(&mut session, 1);
+        let reader = fixture.sandbox.reader(0);
+        reader.remove().unwrap();
+        for call in [IfdCall::Reset, IfdCall::PowerOn] {
+            reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
+        }
+        reader.insert_now(&fixture.card).unwrap();
+        std::thread::scope(|scope| {
+            let told = &told;
+            scope.spawn(move || {
+                told.wait(|event| matches!(event, SessionEvent::CardSkipped { .. }));
+                reader.clear_faults().unwrap();
+                reader.remove().unwrap();
+                reader.insert(&fixture.card).unwrap();
+            });
+            works(&mut session, 2);
+        });
+    });
+}
