@@ -243,8 +243,7 @@ impl LogicalChannels {
         self.0 & 0x08 != 0
     }
 
-    /// Returns whether there are channels besides the basic one, assigned by the card or the
-    /// program.
+    /// Returns whether there are channels besides the basic one.
     pub const fn are_supported(self) -> bool {
         self.0 & 0x18 != 0
     }

@@ -14,6 +14,7 @@ pub enum ContactlessAtr {
     /// A storage card, with its kind.
     Storage(StorageCard),
     /// `3B 8n 80 01`, historical bytes, TCK: the form for cards that accept commands (ISO 14443-4).
+    ///
     /// For type A the historical bytes are those of the card (ATS); for type B, see [`TypeB`]. A
     /// few contact cards also have ATRs of this form.
     Iso14443_4 {
@@ -45,8 +46,7 @@ impl fmt::Display for ContactlessAtr {
     }
 }
 
-/// The eight historical bytes for an ISO 14443 type B card, from its ATQB and the response to
-/// ATTRIB.
+/// The eight historical bytes for an ISO 14443 type B card, from its ATQB and answer to ATTRIB.
 ///
 /// The bytes of a type A card can look the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -290,8 +290,7 @@ impl fmt::Display for ClockStop {
 }
 
 bitflags::bitflags! {
-    /// The classes of operating conditions (UI in the first TA for T=15), which are supply
-    /// voltages.
+    /// The classes of operating conditions, or supply voltages (UI in the first TA for T=15).
     ///
     /// Unnamed bits are reserved, and kept.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -176,8 +176,9 @@ pub enum DataObject<'a> {
     Status(StatusInformation),
     /// Tag D: an extended header list.
     ExtendedHeaderList(&'a [u8]),
-    /// Tag F: an application identifier. Also the bytes `4F`, length, identifier, as used by
-    /// readers for contactless storage cards.
+    /// Tag F: an application identifier.
+    ///
+    /// Also the bytes `4F`, length, identifier, as used by readers for contactless storage cards.
     ApplicationIdentifier(&'a [u8]),
     /// Anything else.
     Other {

@@ -233,7 +233,7 @@ macro_rules! typed {
 
 typed! {
     VENDOR_NAME: String = text, "the name of the reader's manufacturer";
-    VENDOR_IFD_TYPE: String = text, "the manufacturer's name of the model";
+    VENDOR_IFD_TYPE: String = text, "the manufacturer's name for the model";
     VENDOR_IFD_VERSION: IfdVersion = version, "the version of the reader, or of its driver";
     VENDOR_IFD_SERIAL_NO: String = text, "the serial number";
     CHANNEL_ID: ChannelId = channel, "how the reader is attached";

@@ -85,8 +85,10 @@ pub enum Channel {
         /// The device number.
         device: u16,
     },
-    /// USB. PC/SC Part 3 specifies a 16-bit device number; the driver for CCID readers of pcsc-lite
-    /// and macOS puts the bus into its high byte.
+    /// USB.
+    ///
+    /// PC/SC Part 3 specifies a 16-bit device number; the driver for CCID readers of pcsc-lite and
+    /// macOS puts the bus into its high byte.
     Usb {
         /// The high byte: 0 if only devices are counted.
         bus: u8,

@@ -134,7 +134,7 @@ impl Channel {
         match came {
             Ok((connection, ended)) => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "a transaction was dropped");
+                    tracing::debug!(%error, "ending a dropped transaction failed");
                 }
                 self.connection = Some(connection);
                 Ok(())

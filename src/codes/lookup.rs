@@ -13,13 +13,13 @@ use crate::codes::Platform;
 pub enum Family {
     /// The codes of the PC/SC functions themselves, `SCARD_…`: [`ReturnCode`].
     Scard,
-    /// The Windows system codes that PC/SC functions also return, `ERROR_…`, `RPC_…` and `EPT_…`:
-    /// [`ReturnCode`].
+    /// The Windows system codes in [`ReturnCode`]: `ERROR_…`, `RPC_…` and `EPT_…`.
+    ///
+    /// PC/SC functions return these, too.
     System,
     /// The status codes of the Windows security packages, `SEC_…`: [`SspiStatus`].
     Sspi,
-    /// The status codes of Windows' cryptography, `NTE_…`, `CRYPT_E_…` and `CERT_E_…`:
-    /// [`CryptoApiStatus`].
+    /// The codes of Windows' cryptography, `NTE_…`, `CRYPT_E_…`, `CERT_E_…`: [`CryptoApiStatus`].
     CryptoApi,
     /// The return values of PKCS #11, `CKR_…`: [`CryptokiRv`].
     Cryptoki,

@@ -43,8 +43,8 @@ code_table! {
     E_INVALID_HANDLE = 0x8010_0003 as "SCARD_E_INVALID_HANDLE", "the context or card handle is not valid";
     E_INVALID_PARAMETER = 0x8010_0004 as "SCARD_E_INVALID_PARAMETER", "a parameter could not be interpreted";
     E_INVALID_TARGET = 0x8010_0005 as "SCARD_E_INVALID_TARGET", "the registered start-up information is missing or not valid";
-    E_NO_MEMORY = 0x8010_0006 as "SCARD_E_NO_MEMORY", "there is not enough memory, or a limit of the service is reached";
-    F_WAITED_TOO_LONG = 0x8010_0007 as "SCARD_F_WAITED_TOO_LONG", "an internal timer ran out";
+    E_NO_MEMORY = 0x8010_0006 as "SCARD_E_NO_MEMORY", "there is not enough memory, or the service has reached a limit";
+    F_WAITED_TOO_LONG = 0x8010_0007 as "SCARD_F_WAITED_TOO_LONG", "an internal timer expired";
     E_INSUFFICIENT_BUFFER = 0x8010_0008 as "SCARD_E_INSUFFICIENT_BUFFER", "the data does not fit into the buffer";
     E_UNKNOWN_READER = 0x8010_0009 as "SCARD_E_UNKNOWN_READER", "there is no reader of this name";
     E_TIMEOUT = 0x8010_000A as "SCARD_E_TIMEOUT", "the time limit passed";
@@ -54,14 +54,14 @@ code_table! {
     E_CANT_DISPOSE = 0x8010_000E as "SCARD_E_CANT_DISPOSE", "the card cannot be disposed of in the requested way";
     E_PROTO_MISMATCH = 0x8010_000F as "SCARD_E_PROTO_MISMATCH", "the requested protocols do not include the one the card uses";
     E_NOT_READY = 0x8010_0010 as "SCARD_E_NOT_READY", "the reader or the card is not ready for commands";
-    E_INVALID_VALUE = 0x8010_0011 as "SCARD_E_INVALID_VALUE", "a parameter has a value that is not possible here";
-    E_SYSTEM_CANCELLED = 0x8010_0012 as "SCARD_E_SYSTEM_CANCELLED", "the smart-card service ended the call, because it or the system shuts down";
+    E_INVALID_VALUE = 0x8010_0011 as "SCARD_E_INVALID_VALUE", "a parameter has a value that is not valid here";
+    E_SYSTEM_CANCELLED = 0x8010_0012 as "SCARD_E_SYSTEM_CANCELLED", "the smart-card service ended the call, because it or the system is shutting down";
     F_COMM_ERROR = 0x8010_0013 as "SCARD_F_COMM_ERROR", "communication with the smart-card service failed";
     F_UNKNOWN_ERROR = 0x8010_0014 as "SCARD_F_UNKNOWN_ERROR", "an internal error of unknown source occurred";
-    E_INVALID_ATR = 0x8010_0015 as "SCARD_E_INVALID_ATR", "the registered ATR is not a valid one";
+    E_INVALID_ATR = 0x8010_0015 as "SCARD_E_INVALID_ATR", "the registered ATR is not valid";
     E_NOT_TRANSACTED = 0x8010_0016 as "SCARD_E_NOT_TRANSACTED", "there is no transaction to end, or the exchange with the card failed";
     E_READER_UNAVAILABLE = 0x8010_0017 as "SCARD_E_READER_UNAVAILABLE", "the reader is not available";
-    P_SHUTDOWN = 0x8010_0018 as "SCARD_P_SHUTDOWN", "the operation was ended to let the service shut down";
+    P_SHUTDOWN = 0x8010_0018 as "SCARD_P_SHUTDOWN", "the operation was aborted so that the service can shut down";
     E_PCI_TOO_SMALL = 0x8010_0019 as "SCARD_E_PCI_TOO_SMALL", "the buffer for the protocol control information is too small";
     E_READER_UNSUPPORTED = 0x8010_001A as "SCARD_E_READER_UNSUPPORTED", "the reader's driver does not meet the minimal requirements";
     E_DUPLICATE_READER = 0x8010_001B as "SCARD_E_DUPLICATE_READER", "the driver did not give the reader a unique name";
@@ -78,8 +78,8 @@ code_table! {
     E_FILE_NOT_FOUND = 0x8010_0024 as "SCARD_E_FILE_NOT_FOUND", "the file does not exist on the card";
     E_NO_DIR = 0x8010_0025 as "SCARD_E_NO_DIR", "the path does not lead to a directory on the card";
     E_NO_FILE = 0x8010_0026 as "SCARD_E_NO_FILE", "the path does not lead to a file on the card";
-    E_NO_ACCESS = 0x8010_0027 as "SCARD_E_NO_ACCESS", "the access to the file is denied";
-    E_WRITE_TOO_MANY = 0x8010_0028 as "SCARD_E_WRITE_TOO_MANY", "more data was written than the target holds";
+    E_NO_ACCESS = 0x8010_0027 as "SCARD_E_NO_ACCESS", "access to the file is denied";
+    E_WRITE_TOO_MANY = 0x8010_0028 as "SCARD_E_WRITE_TOO_MANY", "more data was written than the target can hold";
     E_BAD_SEEK = 0x8010_0029 as "SCARD_E_BAD_SEEK", "the position in the card's file could not be set";
     E_INVALID_CHV = 0x8010_002A as "SCARD_E_INVALID_CHV", "the PIN is not correct";
     E_UNKNOWN_RES_MNG = 0x8010_002B as "SCARD_E_UNKNOWN_RES_MNG", "a layer below returned a code that the service does not know";
@@ -93,7 +93,7 @@ code_table! {
     E_NO_PIN_CACHE = 0x8010_0033 as "SCARD_E_NO_PIN_CACHE", "the PIN cannot be cached";
     E_READ_ONLY_CARD = 0x8010_0034 as "SCARD_E_READ_ONLY_CARD", "the card cannot be written";
 
-    W_UNSUPPORTED_CARD = 0x8010_0065 as "SCARD_W_UNSUPPORTED_CARD", "the reader cannot talk to the card: its ATR has settings that do not fit together";
+    W_UNSUPPORTED_CARD = 0x8010_0065 as "SCARD_W_UNSUPPORTED_CARD", "the reader cannot talk to the card: its ATR has conflicting settings";
     W_UNRESPONSIVE_CARD = 0x8010_0066 as "SCARD_W_UNRESPONSIVE_CARD", "the card does not answer to a reset";
     W_UNPOWERED_CARD = 0x8010_0067 as "SCARD_W_UNPOWERED_CARD", "the card has no power";
     W_RESET_CARD = 0x8010_0068 as "SCARD_W_RESET_CARD", "the card was reset";
@@ -101,12 +101,12 @@ code_table! {
     W_SECURITY_VIOLATION = 0x8010_006A as "SCARD_W_SECURITY_VIOLATION", "access was denied by a security rule";
     W_WRONG_CHV = 0x8010_006B as "SCARD_W_WRONG_CHV", "the PIN was wrong";
     W_CHV_BLOCKED = 0x8010_006C as "SCARD_W_CHV_BLOCKED", "the PIN is blocked after too many wrong attempts";
-    W_EOF = 0x8010_006D as "SCARD_W_EOF", "the end of the card's file is reached";
+    W_EOF = 0x8010_006D as "SCARD_W_EOF", "the end of the card's file was reached";
     W_CANCELLED_BY_USER = 0x8010_006E as "SCARD_W_CANCELLED_BY_USER", "the user cancelled the operation";
     W_CARD_NOT_AUTHENTICATED = 0x8010_006F as "SCARD_W_CARD_NOT_AUTHENTICATED", "no PIN was presented to the card";
     W_CACHE_ITEM_NOT_FOUND = 0x8010_0070 as "SCARD_W_CACHE_ITEM_NOT_FOUND", "the item is not in the cache";
-    W_CACHE_ITEM_STALE = 0x8010_0071 as "SCARD_W_CACHE_ITEM_STALE", "the cached item was too old and is deleted";
-    W_CACHE_ITEM_TOO_BIG = 0x8010_0072 as "SCARD_W_CACHE_ITEM_TOO_BIG", "the item is too big for the cache";
+    W_CACHE_ITEM_STALE = 0x8010_0071 as "SCARD_W_CACHE_ITEM_STALE", "the cached item was too old and has been deleted";
+    W_CACHE_ITEM_TOO_BIG = 0x8010_0072 as "SCARD_W_CACHE_ITEM_TOO_BIG", "the item is too large for the cache";
 
     // Windows system codes, by origin:
     //
@@ -144,13 +144,13 @@ code_table! {
     /// either; parsing the name returns this one.
     BROKEN_PIPE = 0x0000_0109 as "ERROR_BROKEN_PIPE", "the remote session does not redirect smart cards";
     INVALID_FUNCTION = 0x0000_0001 as "ERROR_INVALID_FUNCTION", "the reader's driver does not have this function";
-    ACCESS_DENIED = 0x0000_0005 as "ERROR_ACCESS_DENIED", "the system denied the access";
+    ACCESS_DENIED = 0x0000_0005 as "ERROR_ACCESS_DENIED", "the system denied access";
     INVALID_HANDLE = 0x0000_0006 as "ERROR_INVALID_HANDLE", "the context or card handle is not valid";
-    FILE_NOT_FOUND = 0x0000_0002 as "ERROR_FILE_NOT_FOUND", "the system does not have what was asked for";
+    FILE_NOT_FOUND = 0x0000_0002 as "ERROR_FILE_NOT_FOUND", "the system does not have the requested item";
     NOT_ENOUGH_MEMORY = 0x0000_0008 as "ERROR_NOT_ENOUGH_MEMORY", "the system does not have enough memory";
     OUT_OF_MEMORY = 0x0000_000E as "ERROR_OUTOFMEMORY", "the system does not have enough memory";
     NOT_READY = 0x0000_0015 as "ERROR_NOT_READY", "the reader is not ready";
-    BAD_COMMAND = 0x0000_0016 as "ERROR_BAD_COMMAND", "the reader cannot do this in its present state";
+    BAD_COMMAND = 0x0000_0016 as "ERROR_BAD_COMMAND", "the reader cannot do this in its current state";
     CRC = 0x0000_0017 as "ERROR_CRC", "the data of the exchange with the reader was damaged";
     GEN_FAILURE = 0x0000_001F as "ERROR_GEN_FAILURE", "the reader or its driver failed";
     NOT_SUPPORTED = 0x0000_0032 as "ERROR_NOT_SUPPORTED", "the reader's driver does not support the request";
@@ -161,9 +161,9 @@ code_table! {
     SEM_TIMEOUT = 0x0000_0079 as "ERROR_SEM_TIMEOUT", "the reader did not answer in time";
     INSUFFICIENT_BUFFER = 0x0000_007A as "ERROR_INSUFFICIENT_BUFFER", "the data does not fit into the buffer";
     BUSY = 0x0000_00AA as "ERROR_BUSY", "the reader is busy";
-    MORE_DATA = 0x0000_00EA as "ERROR_MORE_DATA", "there is more data than the buffer took";
+    MORE_DATA = 0x0000_00EA as "ERROR_MORE_DATA", "there is more data than the buffer can hold";
     NO_SUCH_DEVICE = 0x0000_01B1 as "ERROR_NO_SUCH_DEVICE", "the reader is no longer there";
-    OPERATION_ABORTED = 0x0000_03E3 as "ERROR_OPERATION_ABORTED", "the exchange with the reader was broken off";
+    OPERATION_ABORTED = 0x0000_03E3 as "ERROR_OPERATION_ABORTED", "the exchange with the reader was aborted";
     NOACCESS = 0x0000_03E6 as "ERROR_NOACCESS", "a buffer is not in accessible memory";
     SERVICE_DISABLED = 0x0000_0422 as "ERROR_SERVICE_DISABLED", "the smart-card service is disabled";
     SERVICE_NOT_ACTIVE = 0x0000_0426 as "ERROR_SERVICE_NOT_ACTIVE", "the smart-card service is not running";
@@ -173,13 +173,13 @@ code_table! {
     DEVICE_NOT_CONNECTED = 0x0000_048F as "ERROR_DEVICE_NOT_CONNECTED", "the reader is not connected";
     /// The Windows system code; the PC/SC one is [`ReturnCode::W_CANCELLED_BY_USER`].
     CANCELLED = 0x0000_04C7 as "ERROR_CANCELLED", "the user cancelled the operation";
-    REQUEST_ABORTED = 0x0000_04D3 as "ERROR_REQUEST_ABORTED", "the request to the reader was broken off";
+    REQUEST_ABORTED = 0x0000_04D3 as "ERROR_REQUEST_ABORTED", "the request to the reader was aborted";
     NO_SYSTEM_RESOURCES = 0x0000_05AA as "ERROR_NO_SYSTEM_RESOURCES", "the system does not have enough resources";
     TIMEOUT = 0x0000_05B4 as "ERROR_TIMEOUT", "the reader did not answer in time";
     DEVICE_REMOVED = 0x0000_0651 as "ERROR_DEVICE_REMOVED", "the reader was removed";
     RPC_SERVER_UNAVAILABLE = 0x0000_06BA as "RPC_S_SERVER_UNAVAILABLE", "the smart-card service cannot be reached";
     RPC_SERVER_TOO_BUSY = 0x0000_06BB as "RPC_S_SERVER_TOO_BUSY", "the smart-card service is too busy";
-    RPC_CALL_FAILED = 0x0000_06BE as "RPC_S_CALL_FAILED", "the call to the smart-card service broke off";
+    RPC_CALL_FAILED = 0x0000_06BE as "RPC_S_CALL_FAILED", "the call to the smart-card service was interrupted";
     RPC_CALL_FAILED_DNE = 0x0000_06BF as "RPC_S_CALL_FAILED_DNE", "the call did not reach the smart-card service";
     RPC_PROTOCOL_ERROR = 0x0000_06C0 as "RPC_S_PROTOCOL_ERROR", "communication with the smart-card service failed";
     RPC_INVALID_BOUND = 0x0000_06C6 as "RPC_S_INVALID_BOUND", "the call exceeded a limit of the smart-card service";

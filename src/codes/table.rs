@@ -214,8 +214,7 @@ macro_rules! code_table {
                 Self::TABLE.constants.iter().map(|row| $Type(row.value))
             }
 
-            /// Returns the code with this name, ignoring case: the C name, or the name of the
-            /// constant.
+            /// Returns the code with this C name or constant name, ignoring case.
             ///
             /// Other notations, such as numbers, are read by [`str::parse`].
             pub fn from_name(name: &str) -> Option<$Type> {
@@ -231,8 +230,7 @@ macro_rules! code_table {
                 Some(row.name)
             }
 
-            /// Returns the description of the code: a clause, not capitalized and without a full
-            /// stop.
+            /// Returns the description: a clause, not capitalized and without a full stop.
             ///
             /// The description of an error can follow "failed:".
             pub fn description(self) -> &'static str {

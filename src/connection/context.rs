@@ -87,7 +87,7 @@ impl OwnedContext {
         let released = self.end();
         tracing::debug!(
             ?released,
-            "a context whose answers are out of step has ended"
+            "a context was released because its answers are out of step"
         );
     }
 
@@ -100,7 +100,7 @@ impl OwnedContext {
 impl Drop for OwnedContext {
     fn drop(&mut self) {
         if let Err(code) = self.end() {
-            tracing::debug!(%code, "SCardReleaseContext failed in a drop");
+            tracing::debug!(%code, "SCardReleaseContext failed on drop");
         }
     }
 }

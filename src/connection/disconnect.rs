@@ -38,7 +38,7 @@ impl Connection {
     /// the card as it is.
     pub(crate) fn end(&mut self, permit: &Permit<'_>, disposition: Disposition) {
         if let Err(error) = self.disconnect_permitted(permit, disposition) {
-            tracing::debug!(%error, "the end of a connection that was dropped");
+            tracing::debug!(%error, "ending a dropped connection failed");
         }
     }
 
@@ -141,7 +141,7 @@ impl Drop for Connection {
             return;
         }
         if let Err(error) = self.disconnect(Disposition::Leave) {
-            tracing::debug!(%error, "the end of a connection that was dropped");
+            tracing::debug!(%error, "ending a dropped connection failed");
         }
     }
 }

@@ -17,7 +17,7 @@ impl Connection {
     pub(crate) fn begin_transaction(&mut self) -> Result<()> {
         if std::mem::take(&mut self.in_transaction) {
             if let Err(code) = self.make_end_transaction(Disposition::Leave) {
-                tracing::debug!(%code, reader_name = %self.reader, "a leaked transaction did not end");
+                tracing::debug!(%code, reader_name = %self.reader, "ending a leaked transaction failed");
             }
         }
         self.call(Operation::BeginTransaction, service::begin_transaction)?;
@@ -89,7 +89,7 @@ impl Connection {
     pub(super) fn leave_transaction(&mut self) {
         if self.in_transaction {
             if let Err(error) = self.end_transaction(Disposition::Leave) {
-                tracing::debug!(%error, "a transaction that is of no use did not end");
+                tracing::debug!(%error, "ending a useless transaction failed");
             }
         }
     }
@@ -135,7 +135,7 @@ impl Connection {
             return;
         }
         if let Err(error) = self.end_transaction(Disposition::Leave) {
-            tracing::debug!(%error, "the transaction around a call");
+            tracing::debug!(%error, "ending the transaction around a call failed");
         }
     }
 

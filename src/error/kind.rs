@@ -45,15 +45,19 @@ pub enum ErrorKind {
     CardUnresponsive,
     /// The card answers, but the reader or the system cannot work with it.
     CardUnsupported,
-    /// The reader was unplugged, or no reader has this name. On Windows also: there is no reader at
-    /// all, and therefore no service.
+    /// The reader was unplugged, or no reader has this name.
+    ///
+    /// On Windows also: there is no reader at all, and therefore no service.
     ReaderGone,
     /// Another connection prevents this one.
     SharingViolation,
     /// The smart-card service is not running, has stopped, or does not know this connection.
     ServiceGone,
-    /// The service has no resources left, or does not answer and too many calls were given up
-    /// ([`ContextOptions::timeout`](crate::ContextOptions::timeout)).
+    /// The service has no resources left, or too many calls to it were given up.
+    ///
+    /// Calls are given up at their time limit
+    /// ([`ContextOptions::timeout`](crate::ContextOptions::timeout)) if the service does not
+    /// answer.
     ServiceBusy,
     /// The PC/SC library in this process can no longer list the readers; a new process can.
     ///
@@ -77,8 +81,10 @@ pub enum ErrorKind {
     /// deadline passed before the call began, nothing was done and the connection still works:
     /// [`Recovery::RetryLater`].
     DeadlineExceeded,
-    /// The connection has ended: an earlier call was given up or failed, or the connection belongs
-    /// to the process that this one was forked from.
+    /// The connection has ended.
+    ///
+    /// An earlier call was given up or failed, or the connection belongs to the process that this
+    /// one was forked from.
     Abandoned,
     /// The program, the user or the system cancelled the operation.
     Cancelled,
@@ -144,18 +150,23 @@ phrases! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// [`Card::reconnect`](crate::Card::reconnect) this connection with [`Initialization::Leave`].
-    /// The card's state (selected application, verified PIN) must be set up again.
+    /// Reconnect without a reset.
+    ///
+    /// Call [`Card::reconnect`](crate::Card::reconnect) with [`Initialization::Leave`].
+    ///
+    /// Then set the card's state up again (selected application, verified PIN).
     Reconnect,
-    /// [`Card::reconnect`](crate::Card::reconnect) this connection with a reset of the card,
-    /// because its state is unknown. Whether the command ran is also unknown.
+    /// Reconnect with [`Card::reconnect`](crate::Card::reconnect), resetting the card.
+    ///
+    /// The card's state is unknown. Whether the command ran is also unknown.
     ResetCard,
     /// Have a card inserted, or inserted again. Then reconnect or connect.
     InsertCard,
     /// Have the reader attached. Its connections are lost; connect again.
     AttachReader,
-    /// Connect again: the service no longer knows this connection. The [`Context`](crate::Context)
-    /// renews itself.
+    /// Connect again: the service no longer knows this connection.
+    ///
+    /// The [`Context`](crate::Context) renews itself.
     ConnectAgain,
     /// Make the same call later. The connection, if any, still works.
     RetryLater,
@@ -219,8 +230,9 @@ impl Recovery {
 pub enum CardCondition {
     /// The card was left alone: the connection works, or does not, as before.
     Unchanged,
-    /// The card may have been reset although the call failed. The next command fails with
-    /// `SCARD_W_RESET_CARD`; reconnect to go on.
+    /// The card may have been reset although the call failed.
+    ///
+    /// The next command fails with `SCARD_W_RESET_CARD`; another reconnect continues from there.
     MayBeReset,
     /// There is no card.
     Absent,

@@ -39,6 +39,7 @@ pub enum Origin {
     /// The PC/SC service, its client library or the driver returned the code.
     Service,
     /// This library refused the call because it could not succeed, or gave it up at its deadline.
+    ///
     /// The code is the nearest one in PC/SC.
     Library,
 }
@@ -266,10 +267,9 @@ impl Error {
         }
     }
 
-    /// Returns whether the command may have reached the card or the reader although the call
-    /// failed.
+    /// Returns whether the command may have reached the card or the reader.
     ///
-    /// For transmit and control calls. If `false`, the command was certainly not sent, and can be
+    /// For transmit and control calls. If `false`, the command certainly did not run, and can be
     /// sent again.
     pub fn command_may_have_run(&self) -> bool {
         match self.0.refusal {

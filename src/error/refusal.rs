@@ -54,8 +54,8 @@ impl Refusal {
         begun: false,
     };
 
-    /// A connect to a card without any protocol. pcsc-lite would answer as it does for a protocol
-    /// that the card refused, and only after resetting the card.
+    /// A connect to a card without any protocol. pcsc-lite does not distinguish this from a
+    /// protocol that the card refused after it was reset.
     pub(crate) const NO_PROTOCOL: Refusal = Refusal::argument("no protocol is acceptable");
 
     /// A connection that was made by another process.

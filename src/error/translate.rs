@@ -4,7 +4,7 @@ use super::{Error, ErrorKind, Operation, Recovery};
 use crate::codes::{CryptokiRv, ReturnCode, SspiStatus};
 
 impl Error {
-    /// Translates the error to the value that a PKCS #11 module should return.
+    /// Translates the error to the value that a PKCS #11 module returns.
     ///
     /// A module should first recover from what it can (see [`recovery`](Error::recovery)). The
     /// rationale:
@@ -25,8 +25,7 @@ impl Error {
         self.situation().to_cryptoki()
     }
 
-    /// Translates the error to the status that a security package or credential provider should
-    /// return.
+    /// Translates the error to the status that a credential provider or security package returns.
     ///
     /// SSPI has few codes for smart cards. The rationale:
     ///

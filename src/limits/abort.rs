@@ -61,14 +61,14 @@ pub(crate) trait Wake: Send + Sync {
 }
 
 impl AbortHandle {
-    /// Creates a handle, to be passed to
-    /// [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle).
+    /// Creates a handle.
+    ///
+    /// Pass it to [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle).
     pub fn new() -> AbortHandle {
         AbortHandle::default()
     }
 
-    /// Stops all current and future calls of cards connected with this handle, and all its
-    /// monitors.
+    /// Stops all current and future calls of the cards and monitors that use this handle.
     pub fn abort(&self) {
         let waiting = {
             let mut state = lock(&self.0.state);

@@ -117,7 +117,7 @@ struct Ring(Canceller);
 impl Wake for Ring {
     fn wake(&self) {
         if let Err(code) = service::cancel(&self.0) {
-            tracing::trace!(%code, "a wait was not ended");
+            tracing::trace!(%code, "cancelling a wait failed");
         }
     }
 }

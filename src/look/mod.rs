@@ -30,7 +30,8 @@ pub(crate) use snapshot::{may_be_too_many, none_without_service, reader_states, 
 /// The name under which PC/SC reports readers being attached and detached; not known to macOS.
 pub(crate) const PLUG_AND_PLAY: &CStr = c"\\\\?PnP?\\Notification";
 
-/// The maximum number of attempts at one look. At worst, every fifth look was misread in tests.
+/// The maximum number of attempts at one look. At worst, every fifth look was observed to be
+/// misread.
 const MAX_LOOKS: usize = 16;
 
 /// The maximum number of looks after one that found a change, until two in a row agree.

@@ -32,7 +32,7 @@ const BRIEF: usize = 1 << (usize::BITS / 2 - 2);
 const FORK: usize = 1 << (usize::BITS - 8);
 /// Set when a fork takes so long that threads no longer wait for it.
 const OVERDUE: usize = 1 << (usize::BITS - 3);
-/// Set in a child that has to [try](Gate::must_be_tried) first.
+/// Set in a child in which the gate [must be tried](Gate::must_be_tried) first.
 const UNTRIED: usize = 1 << (usize::BITS - 2);
 /// Set when the gate is closed for good.
 const CLOSED: usize = 1 << (usize::BITS - 1);

@@ -39,7 +39,7 @@ impl StartedEvent {
 
     /// Waits until the service is running, at most `limit`. Returns whether it is.
     pub(crate) fn wait(&self, limit: Duration) -> bool {
-        /// `WAIT_OBJECT_0`: neither a time-out nor a failed wait.
+        /// `WAIT_OBJECT_0`: neither a timeout nor a failed wait.
         const IS_SET: u32 = 0;
         // Must not be `INFINITE`, which is `u32::MAX`.
         let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX - 1);

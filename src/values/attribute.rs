@@ -47,7 +47,7 @@ macro_rules! attributes {
 
 attributes! {
     VENDOR_NAME = 0x1_0100, "SCARD_ATTR_VENDOR_NAME", "the name of the reader's manufacturer";
-    VENDOR_IFD_TYPE = 0x1_0101, "SCARD_ATTR_VENDOR_IFD_TYPE", "the manufacturer's name of the model";
+    VENDOR_IFD_TYPE = 0x1_0101, "SCARD_ATTR_VENDOR_IFD_TYPE", "the manufacturer's name for the model";
     VENDOR_IFD_VERSION = 0x1_0102, "SCARD_ATTR_VENDOR_IFD_VERSION", "the version, as 0xMMmmbbbb in native byte order";
     VENDOR_IFD_SERIAL_NO = 0x1_0103, "SCARD_ATTR_VENDOR_IFD_SERIAL_NO", "the serial number";
     CHANNEL_ID = 0x2_0110, "SCARD_ATTR_CHANNEL_ID", "how the reader is attached, as 0xDDDDCCCC in native byte order";

@@ -41,10 +41,10 @@ impl ReaderNameParts<'_> {
         self.serial.map(String::from_utf8_lossy)
     }
 
-    /// Returns the number that distinguishes readers of one driver (pcsc-lite) or one model
-    /// (Windows).
+    /// Returns the number that distinguishes readers of one driver or model.
     ///
-    /// It depends on the order in which they were plugged in.
+    /// pcsc-lite numbers the readers of one driver, Windows those of one model. The number depends
+    /// on the order in which they were plugged in.
     pub fn index(&self) -> Option<u8> {
         self.index
     }

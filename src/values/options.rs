@@ -45,8 +45,9 @@ pub(crate) const SHARE_DIRECT: u32 = 3;
 /// [`Reader`](crate::Reader): without a card there is nothing to transmit to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum ShareMode {
-    /// `SCARD_SHARE_SHARED`: others may connect, too. A [`Transaction`](crate::Transaction) keeps
-    /// them out during a sequence of commands.
+    /// `SCARD_SHARE_SHARED`: others may connect, too.
+    ///
+    /// A [`Transaction`](crate::Transaction) keeps them out during a sequence of commands.
     #[default]
     Shared,
     /// `SCARD_SHARE_EXCLUSIVE`: no one else can connect until this connection ends.
@@ -248,11 +249,15 @@ pub enum Disposition {
     Leave,
     /// `SCARD_RESET_CARD`: a warm reset.
     Reset,
-    /// `SCARD_UNPOWER_CARD`: the card is powered down. pcsc-lite powers it up again at once if
-    /// other connections need it, and powers it down for good when no one uses the card any more.
+    /// `SCARD_UNPOWER_CARD`: the card is powered down.
+    ///
+    /// pcsc-lite powers it up again at once if other connections need it, and powers it down for
+    /// good when no one uses the card any more.
     Unpower,
-    /// `SCARD_EJECT_CARD`: the reader ejects the card, if it can. pcsc-lite supports this only with
-    /// drivers for version 2.0 of its interface, and there are hardly any.
+    /// `SCARD_EJECT_CARD`: the reader ejects the card, if it can.
+    ///
+    /// pcsc-lite supports this only with drivers for version 2.0 of its interface, and there are
+    /// hardly any.
     Eject,
 }
 

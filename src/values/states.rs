@@ -139,8 +139,9 @@ impl CardState {
     }
 }
 
-/// The status returned by [`Card::status`](crate::Card::status) and
-/// [`Reader::status`](crate::Reader::status).
+/// The status of a card and its reader.
+///
+/// Returned by [`Card::status`](crate::Card::status) and [`Reader::status`](crate::Reader::status).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CardStatus {
@@ -202,8 +203,10 @@ impl ReaderState {
         &self.reader_name
     }
 
-    /// Returns the reader's flags, without [`ReaderFlags::CHANGED`], because there is no earlier
-    /// state to compare with.
+    /// Returns the reader's flags.
+    ///
+    /// They never include [`ReaderFlags::CHANGED`], because there is no earlier state to compare
+    /// with.
     pub fn flags(&self) -> ReaderFlags {
         ReaderFlags::from_bits_retain(self.event_state & 0xFFFF) - ReaderFlags::CHANGED
     }

@@ -123,8 +123,8 @@ pub(super) fn establish_context(scope: u32) -> Result<Context, ReturnCode> {
 }
 
 pub(super) fn release_context(context: Context) -> Result<(), ReturnCode> {
-    // Brief, unless a connection ends with it and the driver is slow. SAFETY: takes a handle by
-    // value; the service checks it.
+    // Brief, unless a connection ends with it and the driver is slow.
+    // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe {
         ffi::SCardReleaseContext(context.0)
     })
@@ -282,8 +282,8 @@ pub(super) fn transmit(
         dwProtocol: widen(protocol),
         cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
     };
-    // SAFETY: `command` and `answer` are as long as the call is told, the receiving PCI may
-    // be null, and everything outlives the call.
+    // SAFETY: the lengths passed are those of `command` and `answer`, the receiving PCI may be
+    // null, and everything outlives the call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardTransmit(
             card.in_library(),
@@ -307,8 +307,8 @@ pub(super) fn control(
     output: &mut [u8],
 ) -> Result<usize, Failure> {
     let mut output_len = 0;
-    // SAFETY: `input` and `output` are as long as the call is told, and everything outlives
-    // the call.
+    // SAFETY: the lengths passed are those of `input` and `output`, and everything outlives the
+    // call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardControl(
             card.in_library(),
@@ -334,7 +334,7 @@ pub(super) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failur
 }
 
 pub(super) fn set_attribute(card: CardHandle, id: u32, value: &[u8]) -> Result<(), ReturnCode> {
-    // SAFETY: `value` is as long as the call is told and outlives it.
+    // SAFETY: the length passed is that of `value`, which outlives the call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardSetAttrib(
             card.in_library(),

@@ -105,8 +105,8 @@ impl Looked {
                 rgbAtr: [0; ffi::ATR_BUFFER_SIZE],
             })
             .collect();
-        // SAFETY: `states` holds as many entries as the call is told, each with a name that
-        // `names` keeps alive, and outlives the call.
+        // SAFETY: the count passed is that of the entries in `states`, each with a name that
+        // `names` keeps alive; `states` outlives the call.
         let answer = call(Use::LooksUp, || unsafe {
             names::SCardGetStatusChange(
                 context.0,

@@ -103,8 +103,8 @@ fn worth_of(code: ReturnCode) -> Worth {
     }
 }
 
-/// In a well-formed list, names are not empty, too long or repeated, each ends with a NUL, and so
-/// does the list.
+/// In a well-formed list, names are not empty, too long or repeated, each ends with a NUL, and
+/// another NUL ends the list.
 pub(super) fn worth_of_list(list: &[u8]) -> Worth {
     let mut seen = BTreeSet::new();
     let mut is_new = |name| seen.insert(name);
