@@ -1,4 +1,4 @@
-//! ATRs of typical cards, by the protocols that they offer.
+//! ATRs of typical cards, by the protocols they offer.
 //!
 //! ```
 //! use scard_testkit::{VirtualCard, atr};
@@ -7,11 +7,11 @@
 //! # drop(card);
 //! ```
 
-/// A card that offers T=1 alone (historical bytes: none). The default.
+/// A card that offers only T=1, without historical bytes. The default.
 pub const T1: &[u8] = &[0x3B, 0x80, 0x01, 0x81];
 
-/// A card that offers T=0 alone. It has no TCK: ISO 7816-3 forbids one where
-/// T=0 is the only protocol.
+/// A card that offers only T=0. It has no TCK: ISO 7816-3 forbids one if T=0 is
+/// the only protocol.
 pub const T0: &[u8] = &[0x3B, 0x02, 0x14, 0x50];
 
 /// A card that offers T=0 (first) and T=1.
@@ -28,8 +28,8 @@ pub const CONTACTLESS: &[u8] = &[
 mod tests {
     use super::*;
 
-    /// The protocols of an ATR and whether it has the length and the check
-    /// byte that those ask for.
+    /// The protocols of an ATR, and whether it has the length and the check
+    /// byte that they require.
     fn parse(atr: &[u8]) -> (Vec<u8>, bool) {
         let historical = usize::from(atr[1] & 0x0F);
         let mut protocols = Vec::new();

@@ -1,4 +1,4 @@
-//! What a reader is made of: a slot of one of the drivers.
+//! The backend of a reader: a slot of one of the drivers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

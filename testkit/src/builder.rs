@@ -1,4 +1,4 @@
-//! What a sandbox is to have.
+//! Builders of sandboxes.
 
 use std::env;
 use std::ffi::OsStr;
@@ -21,27 +21,27 @@ use crate::slot::Slot;
 use crate::status::DaemonStatus;
 use crate::usb_reader::HotPlug;
 
-/// Chooses the driver of the builders that do not.
+/// The driver of builders that choose none.
 const DRIVER_VARIABLE: &str = "SCARD_TESTKIT_DRIVER";
 
 /// Whether the slots of all readers of the kit's driver take turns.
 const SLOTS_VARIABLE: &str = "SCARD_TESTKIT_SLOTS";
 
-/// The driver of a sandbox's readers: the library by which the daemon talks to
-/// them.
+/// The driver of a sandbox's readers: the library through which the daemon
+/// talks to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Driver {
-    /// `vpcd` of the vsmartcard project, as the system has it installed. The
-    /// daemon looks for cards every 400 ms; readers come in pairs.
+    /// `vpcd` of the vsmartcard project, as installed in the system. The daemon
+    /// looks for cards every 400 ms; readers come in pairs.
     Vpcd,
-    /// The kit's own, which comes with this crate. The daemon learns of cards
-    /// at once, readers can be single or have many slots, can be plugged in and
+    /// The kit's own driver, which comes with this crate. The daemon sees cards
+    /// at once; readers can be single or have many slots, can be plugged in and
     /// unplugged, and can fail as real ones do.
     Kit,
 }
 
-/// What a [`Sandbox`] is to have. Made by [`Sandbox::builder`].
+/// Describes a [`Sandbox`] to be started. Created by [`Sandbox::builder`].
 #[derive(Debug)]
 #[must_use = "a sandbox is made by `start`"]
 pub struct SandboxBuilder {
@@ -68,76 +68,75 @@ impl SandboxBuilder {
         }
     }
 
-    /// The driver of all readers. Without this call it is [`Driver::Vpcd`],
-    /// unless the environment variable `SCARD_TESTKIT_DRIVER` is `kit`: then it
-    /// is [`Driver::Kit`], with readers in pairs as `vpcd` has them, so that the
-    /// same tests can run with both.
+    /// The driver of all readers. Default: [`Driver::Vpcd`], unless the
+    /// environment variable `SCARD_TESTKIT_DRIVER` is `kit`: then it is
+    /// [`Driver::Kit`], with readers in pairs as with `vpcd`, so that the same
+    /// tests can run with both.
     pub fn driver(mut self, driver: Driver) -> Self {
         self.driver = Some(driver);
         self
     }
 
-    /// At least so many readers; 0 for none. Without this call there are those
-    /// that [`reader`](Self::reader) names, or else one (with `vpcd`, one pair).
+    /// The minimum number of readers; 0 for none. Default: those named by
+    /// [`reader`](Self::reader), or else one (with `vpcd`, one pair).
     ///
-    /// `vpcd` has them in pairs, so with it there will be an even number.
-    /// Readers without a [`reader`](Self::reader) name of their own are called
-    /// `Virtual Reader A 00 00`, `Virtual Reader B 00 00` and so on; with `vpcd`
-    /// `Virtual Reader A 00 00` and `Virtual Reader A 00 01` are a pair, then
-    /// comes B. [`Sandbox::max_readers`] is how many there can be.
+    /// With `vpcd`, readers come in pairs, so there is always an even number.
+    /// Readers not named by [`reader`](Self::reader) are called
+    /// `Virtual Reader A 00 00`, `Virtual Reader B 00 00` and so on; with `vpcd`,
+    /// `Virtual Reader A 00 00` and `Virtual Reader A 00 01` are a pair, followed
+    /// by B. [`Sandbox::max_readers`] returns the maximum.
     pub fn readers(mut self, count: usize) -> Self {
         self.readers = Some(count);
         self
     }
 
-    /// A reader with this name, to which the daemon adds ` 00 00`, or one with
-    /// several [slots](ReaderModel::slots). With `vpcd` it is a pair, ` 00 00`
-    /// and ` 00 01`. Named readers come first, in the order of the calls. Each
-    /// name can be given once.
+    /// Adds a reader with this name, to which the daemon appends ` 00 00`, or one
+    /// with several [slots](ReaderModel::slots). With `vpcd` it is a pair,
+    /// ` 00 00` and ` 00 01`. Named readers come first, in the order of the calls.
+    /// Each name can be used once.
     pub fn reader(mut self, model: impl Into<ReaderModel>) -> Self {
         self.models.push(model.into());
         self
     }
 
-    /// Readers of this name can be plugged in later, by
-    /// [`Sandbox::plug`](crate::Sandbox::plug), any number of them. The daemon reads
-    /// the names of USB readers as it starts, so they are announced here.
+    /// Announces that readers of this name may be plugged in later, by
+    /// [`Sandbox::plug`](crate::Sandbox::plug), any number of them. The daemon
+    /// reads the names of USB readers when it starts.
     ///
     /// Needs [`Driver::Kit`], and the library `libumockdev-preload`, of the package
-    /// `umockdev` on Debian and Ubuntu. Without a call of
-    /// [`readers`](Self::readers) or [`reader`](Self::reader) there are no
-    /// others then.
+    /// `umockdev` on Debian and Ubuntu. The sandbox then has no other readers,
+    /// unless [`readers`](Self::readers) or [`reader`](Self::reader) is called.
     pub fn hot_plug(mut self, name: impl Into<String>) -> Self {
         self.hot_plug.push(name.into());
         self
     }
 
-    /// A card that is in reader `reader` from the start.
-    /// [`start`](Self::start) waits for all of them together.
+    /// Inserts a card into reader `reader` from the start.
+    /// [`start`](Self::start) waits for all cards together.
     pub fn card(mut self, reader: usize, card: impl Into<CardHandle>) -> Self {
         self.cards.push((reader, card.into()));
         self
     }
 
-    /// How long [`insert`](VirtualReader::insert) and the like wait for the
+    /// How long [`insert`](VirtualReader::insert) and similar calls wait for the
     /// daemon; 10 seconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Whether the daemon writes everything, APDUs included, into its
-    /// [log](Sandbox::daemon_log), and not errors alone.
+    /// Whether the daemon writes everything, including APDUs, into its
+    /// [log](Sandbox::daemon_log), rather than only errors.
     pub fn debug_log(mut self, debug: bool) -> Self {
         self.debug_log = debug;
         self
     }
 
-    /// Starts the daemon, and waits until it accepts connections, has every
+    /// Starts the daemon, and waits until it accepts connections, knows every
     /// reader and has published every card.
     ///
     /// # Errors
-    /// What is missing or refused: see [`TestkitError`].
+    /// If something is missing or refused: see [`TestkitError`].
     pub fn start(self) -> Result<Sandbox, TestkitError> {
         let (driver, default_slots) = self.choose_driver()?;
         self.check_models(driver)?;
@@ -155,7 +154,7 @@ impl SandboxBuilder {
                 limit: installation.max_readers,
             });
         }
-        // Only now: a name for each of the readers, of whatever number.
+        // Only now: a name for each reader, whose number is checked by now.
         let mut models = self.all_models(default_slots);
         let take_turns = slots_take_turns()?;
         for model in &mut models {
@@ -231,7 +230,7 @@ impl SandboxBuilder {
         Ok(sandbox)
     }
 
-    /// The driver, and how many slots its readers have unless told otherwise.
+    /// The driver, and its default number of slots per reader.
     fn choose_driver(&self) -> Result<(Driver, u8), TestkitError> {
         match self.driver {
             Some(Driver::Vpcd) => Ok((Driver::Vpcd, 2)),
@@ -298,7 +297,7 @@ impl SandboxBuilder {
             .sum()
     }
 
-    /// Readers without a name of their own.
+    /// The number of readers without a given name.
     fn unnamed_readers(&self, default_slots: u8) -> usize {
         let wanted = match self.readers {
             Some(count) => count,
@@ -309,7 +308,7 @@ impl SandboxBuilder {
             .div_ceil(default_slots.into())
     }
 
-    /// Slots of all readers, each of which is a reader to clients.
+    /// The number of slots of all readers; clients see each as a reader.
     fn slot_count(&self, default_slots: u8) -> usize {
         self.unnamed_readers(default_slots)
             .saturating_mul(default_slots.into())
@@ -347,7 +346,7 @@ fn slots_take_turns() -> Result<bool, TestkitError> {
     }
 }
 
-/// The readers as a driver has them, and what they need.
+/// The readers of a driver, and what they need.
 struct Made {
     slots: Vec<Backend>,
     ports: Vec<PortPair>,
@@ -355,7 +354,7 @@ struct Made {
 }
 
 impl Made {
-    /// The driver keeps its state per library, so each pair has a copy.
+    /// The driver keeps its state per library, so each pair needs a copy.
     fn by_vpcd(
         dir: &Path,
         models: &[ReaderModel],
@@ -391,7 +390,7 @@ impl Made {
         Ok(made)
     }
 
-    /// The daemon numbers the readers of a library, so each has a copy.
+    /// The daemon numbers the readers of a library, so each needs a copy.
     fn by_kit(dir: &Path, models: &[ReaderModel]) -> Result<Self, TestkitError> {
         let socket = dir.join("ifd");
         let server = Server::listen(&socket).map_err(TestkitError::io(format!(

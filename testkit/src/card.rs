@@ -1,4 +1,4 @@
-//! Cards: what they answer.
+//! Cards and their answers.
 
 use std::fmt;
 use std::process::Command;
@@ -21,14 +21,14 @@ pub enum Reply {
     /// largest answer of ISO 7816-4 has 65,538 bytes, and one that is too long
     /// for the daemon is a failed command.
     Answer(Vec<u8>),
-    /// Leaves the reader in the middle of the command, as a card that is torn
-    /// out. The reader is empty afterwards.
+    /// Leaves the reader during the command, like a card that is torn out. The
+    /// reader is empty afterwards.
     Drop,
     /// Never answers. The daemon waits until the card is removed.
     Mute,
-    /// Has run the command, and the reader fails to get its answer. With
-    /// [`Driver::Vpcd`](crate::Driver::Vpcd), which has no such answer, it acts
-    /// like [`Reply::Drop`].
+    /// Runs the command, but the reader fails to receive the answer. With
+    /// [`Driver::Vpcd`](crate::Driver::Vpcd), which does not support this, it
+    /// acts like [`Reply::Drop`].
     Fail(IfdError),
 }
 
@@ -56,23 +56,23 @@ impl<const N: usize> From<&[u8; N]> for Reply {
     }
 }
 
-/// The program of a virtual card, for cards with a state of their own.
+/// The program of a virtual card, for cards with their own state.
 ///
-/// A card whose commands do not depend on power and resets is simpler as a
-/// closure: [`VirtualCard::new`]. One that cannot be sent to another thread is
-/// made on the card's own: [`VirtualCard::on_own_thread`].
+/// If the answers do not depend on power and resets, a closure is simpler:
+/// [`VirtualCard::new`]. An applet that is not `Send` is created on the card's
+/// own thread: [`VirtualCard::on_own_thread`].
 pub trait Applet {
-    /// Answers a command. With `vpcd` one of the single byte 00, 01, 02 or 04
-    /// never gets here: see [`VirtualCard`](VirtualCard#limits).
+    /// Answers a command. With `vpcd`, a command of the single byte 00, 01, 02 or
+    /// 04 never gets here: see [`VirtualCard`](VirtualCard#limits).
     fn process(&mut self, command: &[u8]) -> Reply;
 
     /// The card was powered on (cold reset).
     fn power_on(&mut self) {}
 
-    /// The card lost its power: it was powered off or left the reader.
+    /// The card lost power: it was powered off or left the reader.
     fn power_off(&mut self) {}
 
-    /// The card was reset without losing its power (warm reset).
+    /// The card was reset without losing power (warm reset).
     fn reset(&mut self) {}
 }
 
@@ -106,12 +106,12 @@ where
 ///
 /// # Limits
 ///
-/// On the wire of `vpcd` nothing tells a command of one byte from an order
-/// of the driver: a client that sends the single byte 00 (power off), 01 (power
-/// on), 02 (reset) or 04 (get ATR) makes the card do that. Its own call gets
-/// the ATR for 04, and hangs until the card is removed for the others. No
-/// command APDU is that short. (With [`Driver::Kit`](crate::Driver::Kit) they
-/// are commands like any other.)
+/// On the wire of `vpcd`, a command of one byte looks like an order of the
+/// driver: a client that sends the single byte 00 (power off), 01 (power on), 02
+/// (reset) or 04 (get ATR) makes the card do that. For 04 its call returns the
+/// ATR; for the others it hangs until the card is removed. No command APDU is
+/// that short. (With [`Driver::Kit`](crate::Driver::Kit) they are commands like
+/// any other.)
 pub struct VirtualCard {
     pub(crate) atr: Vec<u8>,
     pub(crate) delay: Duration,
@@ -123,8 +123,8 @@ impl VirtualCard {
     /// A card that answers with what the closure returns: bytes (a `Vec`, an
     /// array, a slice) or a [`Reply`].
     ///
-    /// A closure that panics makes the card leave the reader
-    /// ([`Reply::Drop`]); [`CardHandle::panicked`](crate::CardHandle::panicked) tells afterwards.
+    /// If the closure panics, the card leaves the reader ([`Reply::Drop`]), and
+    /// [`CardHandle::panicked`](crate::CardHandle::panicked) returns true.
     pub fn new<F, R>(process: F) -> Self
     where
         F: FnMut(&[u8]) -> R + Send + 'static,
@@ -133,7 +133,7 @@ impl VirtualCard {
         Self::with_applet(Closure(process))
     }
 
-    /// A card with a program that also hears of power and resets.
+    /// A card with a program that is also notified of power and resets.
     pub fn with_applet(applet: impl Applet + Send + 'static) -> Self {
         Self {
             atr: atr::T1.to_vec(),
@@ -143,10 +143,9 @@ impl VirtualCard {
         }
     }
 
-    /// A card whose program has a thread of its own, for an [`Applet`] that cannot
-    /// be sent to another thread, or that borrows what its thread has: make it in
-    /// the closure, and [serve](Requests::serve) the requests there. The thread ends
-    /// with the card.
+    /// A card whose program has its own thread, for an [`Applet`] that is not
+    /// `Send`, or that borrows from its thread: create it in the closure, and
+    /// [serve](Requests::serve) the requests there. The thread ends with the card.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -167,15 +166,16 @@ impl VirtualCard {
     /// # drop(card);
     /// ```
     ///
-    /// A closure that returns or panics makes the card leave its reader at the next
-    /// request; [`CardHandle::panicked`](crate::CardHandle::panicked) tells afterwards.
+    /// If the closure returns or panics, the card leaves its reader at the next
+    /// request, and [`CardHandle::panicked`](crate::CardHandle::panicked) returns
+    /// true.
     pub fn on_own_thread(program: impl FnOnce(Requests) + Send + 'static) -> Self {
         Self::with_applet(OwnThread::start(program))
     }
 
-    /// A card that is a program, in any language, which this starts; it is killed
-    /// when the card is dropped. It reads lines from its standard input and answers
-    /// each command by one line on its standard output, which it must not buffer:
+    /// A card that is a program, in any language. This starts it, and dropping the
+    /// card kills it. It reads lines from its standard input and answers each
+    /// command with one line on its standard output, which it must not buffer:
     ///
     /// | It reads | It writes |
     /// |---|---|
@@ -194,18 +194,18 @@ impl VirtualCard {
     /// # Ok(()) }
     /// ```
     ///
-    /// A program that ends, or writes anything else, makes the card leave its
-    /// reader; [`CardHandle::panicked`](crate::CardHandle::panicked) tells afterwards, and what is wrong is
-    /// printed.
+    /// If the program ends or writes anything else, the card leaves its reader, the
+    /// fault is printed, and [`CardHandle::panicked`](crate::CardHandle::panicked)
+    /// returns true.
     ///
     /// # Errors
-    /// [`Io`](TestkitError::Io) if it cannot be started.
+    /// [`Io`](TestkitError::Io) if the program cannot be started.
     pub fn program(command: Command) -> Result<Self, TestkitError> {
         ProgramCard::start(command).map(Self::with_applet)
     }
 
     /// A card that knows these commands and answers any other with 6D00
-    /// (instruction not supported). Of equal commands the first counts.
+    /// (instruction not supported). Of several equal commands the first counts.
     ///
     /// ```
     /// # use scard_testkit::VirtualCard;
@@ -233,31 +233,31 @@ impl VirtualCard {
         })
     }
 
-    /// The demonstration card: see [`IsoCard`].
+    /// The ISO 7816-4 demonstration card: see [`IsoCard`].
     pub fn iso() -> Self {
         Self::with_applet(IsoCard::new())
     }
 
-    /// The demonstration card of OpenPGP: see [`OpenPgpCard`].
+    /// The OpenPGP demonstration card: see [`OpenPgpCard`].
     pub fn openpgp() -> Self {
         Self::with_applet(OpenPgpCard::new()).atr(OpenPgpCard::ATR)
     }
 
-    /// The demonstration card of PIV: see [`PivCard`].
+    /// The PIV demonstration card: see [`PivCard`].
     pub fn piv() -> Self {
         Self::with_applet(PivCard::new())
     }
 
-    /// The card's answer to reset; by default [`atr::T1`]. 1 to 33 bytes; the
-    /// kit does not check it, so that wrong ones can be tested too. (An empty
-    /// one acts as an empty reader.)
+    /// The card's answer to reset, 1 to 33 bytes; by default [`atr::T1`]. The kit
+    /// does not check it, so that tests can use invalid ones, too. (An empty one
+    /// acts as an empty reader.)
     #[must_use]
     pub fn atr(mut self, atr: impl Into<Vec<u8>>) -> Self {
         self.atr = atr.into();
         self
     }
 
-    /// How long the card takes over every command.
+    /// How long the card takes for every command.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -265,8 +265,7 @@ impl VirtualCard {
     }
 
     /// Whether a command that reaches the card while it is not powered makes
-    /// it leave the reader, instead of being processed all the same. Off by
-    /// default.
+    /// it leave the reader, instead of being processed anyway. Off by default.
     #[must_use]
     pub fn strict_power(mut self, strict: bool) -> Self {
         self.strict_power = strict;

@@ -1,4 +1,4 @@
-//! What is known of a card, in a reader or outside, and what happens to it.
+//! Handles of cards, in a reader or outside: what has happened to them.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,25 +10,25 @@ use crate::card::{Applet, Reply, VirtualCard};
 use crate::error::TestkitError;
 use crate::sync::{lock, wait};
 
-/// What happened to a card since it was made.
+/// What has happened to a card since it was created.
 ///
-/// A command counts as it arrives, before its answer: it is counted when the
+/// A command is counted when it arrives, before its answer, and so before the
 /// client's call returns. Power and resets may be counted a moment after the
 /// PC/SC call that caused them has returned, because `vpcd` does not wait
 /// for the card to confirm them; [`CardHandle::wait_until`] waits for the count.
-/// A later command of the same card comes after them in any case.
+/// In any case they are counted before a later command to the same card.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CardStats {
-    /// Times it was powered on: at insertion and by cold resets.
+    /// How often it was powered on: at insertion and by cold resets.
     pub power_ons: usize,
-    /// Times the daemon powered it off. Being torn out does not count.
+    /// How often the daemon powered it off. Being torn out does not count.
     pub power_offs: usize,
-    /// Times it was reset without losing its power.
+    /// How often it was reset without losing power.
     pub resets: usize,
-    /// Commands that reached it.
+    /// How many commands reached it.
     pub commands: usize,
-    /// Whether it has power now.
+    /// Whether it is powered now.
     pub powered: bool,
 }
 
@@ -37,7 +37,7 @@ pub struct CardStats {
 pub struct Exchange {
     /// The command APDU, as the card received it.
     pub command: Vec<u8>,
-    /// The answer; `None` while the card works on it and where it gave none.
+    /// The answer; `None` while the card works on it, and if it returned none.
     pub response: Option<Vec<u8>>,
     /// When the command arrived.
     pub at: Instant,
@@ -62,10 +62,10 @@ struct Inner {
     panicked: AtomicBool,
 }
 
-/// A card, in a reader or outside; clones are the same card.
+/// A card, in a reader or outside; clones refer to the same card.
 ///
-/// It keeps its state and its log when it is removed, and can be inserted
-/// again, in the same reader or another.
+/// A removed card keeps its state and its log, and can be inserted again, in the
+/// same reader or another.
 #[derive(Clone)]
 pub struct CardHandle(Arc<Inner>);
 
@@ -101,7 +101,7 @@ impl CardHandle {
         self.0.inserted.load(Ordering::SeqCst)
     }
 
-    /// Everything that was counted, at one moment.
+    /// A snapshot of all counters.
     ///
     /// Power and resets may be counted a moment after the PC/SC call that
     /// caused them has returned: see [`CardStats`].
@@ -109,53 +109,53 @@ impl CardHandle {
         lock(&self.0.record).stats
     }
 
-    /// Times the card was powered on: at insertion and by cold resets.
+    /// How often the card was powered on: at insertion and by cold resets.
     ///
-    /// `pcscd` powers a card on at insertion, and off again when nobody has
-    /// connected to it after 400 ms with `vpcd`, after 5 seconds or at the next
-    /// change with the kit's driver. May be counted a moment after the call that
+    /// `pcscd` powers a card on at insertion, and off again if no client has
+    /// connected to it: with `vpcd` after 400 ms, with the kit's driver after 5
+    /// seconds or at the next change. May be counted a moment after the call that
     /// caused it: see [`CardStats`].
     pub fn power_ons(&self) -> usize {
         self.stats().power_ons
     }
 
-    /// Times the daemon powered the card off. May be counted a moment after the
-    /// call that caused it: see [`CardStats`].
+    /// How often the daemon powered the card off. May be counted a moment after
+    /// the call that caused it: see [`CardStats`].
     pub fn power_offs(&self) -> usize {
         self.stats().power_offs
     }
 
-    /// Times the card was reset without losing its power. May be counted a
-    /// moment after the call that caused it: see [`CardStats`].
+    /// How often the card was reset without losing power. May be counted a moment
+    /// after the call that caused it: see [`CardStats`].
     pub fn resets(&self) -> usize {
         self.stats().resets
     }
 
-    /// Commands that reached the card.
+    /// How many commands reached the card.
     pub fn commands(&self) -> usize {
         self.stats().commands
     }
 
-    /// The exchanges since the card was made or the log cleared.
+    /// The exchanges since the card was created or the log cleared.
     pub fn log(&self) -> Vec<Exchange> {
         lock(&self.0.record).log.clone()
     }
 
-    /// Forgets the exchanges so far. The counters stay as they are.
+    /// Clears the log of exchanges. The counters stay as they are.
     pub fn clear_log(&self) {
         let mut record = lock(&self.0.record);
         record.cleared += record.log.len();
         record.log.clear();
     }
 
-    /// Whether the card's program has panicked: the cause of a card that left
-    /// its reader unexpectedly.
+    /// Whether the card's program has panicked, which makes a card leave its
+    /// reader unexpectedly.
     pub fn panicked(&self) -> bool {
         self.0.panicked.load(Ordering::SeqCst)
     }
 
-    /// Waits until `commands` commands have reached the card since it was made
-    /// (each counts as it arrives, before it is answered).
+    /// Waits until `commands` commands have reached the card since it was created
+    /// (each is counted when it arrives, before its answer).
     ///
     /// # Errors
     /// [`TestkitError::Timeout`].
@@ -172,10 +172,10 @@ impl CardHandle {
             })
     }
 
-    /// Waits until what happened to the card meets a condition.
+    /// Waits until the counters meet a condition.
     ///
-    /// The way to look at power and resets, which may be counted a moment after
-    /// the PC/SC call that caused them has returned:
+    /// Use it to check power and resets, which may be counted a moment after the
+    /// PC/SC call that caused them has returned:
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -205,7 +205,7 @@ impl CardHandle {
         Ok(())
     }
 
-    /// What is known of a card that was waited for in vain.
+    /// The known state of a card after an unsuccessful wait.
     fn whereabouts(&self) -> String {
         self.whereabouts_with(&self.stats())
     }
@@ -272,8 +272,8 @@ impl CardHandle {
         self.tell(|applet| applet.reset());
     }
 
-    /// Runs a command and says under which number it is in the log. The driver
-    /// carries answers of up to so many bytes.
+    /// Runs a command and returns its number in the log. The driver carries
+    /// answers of up to `longest` bytes.
     pub(crate) fn process(&self, command: Vec<u8>, longest: usize) -> (usize, Reply) {
         let (number, powered) = {
             let mut record = lock(&self.0.record);
@@ -303,7 +303,7 @@ impl CardHandle {
         }
     }
 
-    /// Notes the answer of a command in the log.
+    /// Records the answer of a command in the log.
     pub(crate) fn answered(&self, number: usize, answer: &[u8]) {
         let mut record = lock(&self.0.record);
         let cleared = record.cleared;
@@ -320,7 +320,7 @@ impl CardHandle {
         self.0.changed.notify_all();
     }
 
-    /// Calls the card's program; `None` when it panics.
+    /// Calls the card's program; `None` if it panics.
     fn tell<R>(&self, call: impl FnOnce(&mut dyn Applet) -> R) -> Option<R> {
         let mut applet = lock(&self.0.applet);
         match catch_unwind(AssertUnwindSafe(|| call(&mut **applet))) {

@@ -1,4 +1,4 @@
-//! A `pcscd` of our own: found, put into a namespace, started and ended.
+//! A private `pcscd`: finding it, putting it into a namespace, starting and ending it.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,17 +17,17 @@ use crate::error::TestkitError;
 use crate::status::DaemonStatus;
 use crate::sync::lock;
 
-/// Runs inside the namespace: `/run/pcscd` becomes the sandbox's directory, and
+/// Runs inside the namespace. `/run/pcscd` becomes the sandbox's directory, and
 /// the directory of USB drivers one of the sandbox (an empty one, unless readers
 /// can be plugged in), so that no real reader is touched. Then it starts daemons
-/// as told. It ends with its standard input,
-/// that is with us, however we end, and takes the daemon along.
+/// on request. It ends when its standard input ends, that is with our process,
+/// however that ends, and ends the daemon, too.
 ///
-/// Our end reaches it in two more ways, neither of which must end it before it
-/// has ended the daemon. An answer that nobody reads any more is SIGPIPE; it
-/// may be the answer to `start`. And where the daemon is stopped (a paused
-/// sandbox), the kernel sends SIGHUP to the process group that we leave
-/// orphaned. (The daemon, which inherits this, ignores both by itself.)
+/// The end of our process reaches it in two more ways, neither of which may end
+/// it before it has ended the daemon. An answer that nobody reads, perhaps that
+/// to `start`, causes SIGPIPE. And if the daemon is stopped (a paused sandbox),
+/// the kernel sends SIGHUP to the orphaned process group. (The daemon inherits
+/// this, but ignores both anyway.)
 const KEEPER: &str = r#"
 trap '' HUP PIPE
 set -e
@@ -56,8 +56,8 @@ end
 /// How long a start of the daemon may take.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Readers where the daemon has no limit of its own. It can handle 1,024 files:
-/// each of up to 200 clients is one, and a reader of the kit's driver takes four.
+/// The limit of readers if the daemon has none. It can handle 1,024 files: each
+/// of up to 200 clients needs one, and a reader of the kit's driver four.
 const MAX_READERS: usize = 200;
 
 /// The installed programs, and what this build of the daemon can do.
@@ -72,7 +72,7 @@ pub(crate) struct Installation {
 
 impl Installation {
     pub(crate) fn find() -> Result<Self, TestkitError> {
-        /// Asking a daemon costs two processes; the answers stay the same.
+        /// Asking a daemon costs two processes, and the answers never change.
         static KNOWN: Mutex<Vec<Installation>> = Mutex::new(Vec::new());
 
         let pcscd = find_pcscd()?;
@@ -157,11 +157,11 @@ pub(crate) fn find_vpcd() -> Result<PathBuf, TestkitError> {
     found.ok_or(TestkitError::DriverNotFound { looked_for: tried })
 }
 
-/// Where libraries are looked for, in words.
+/// Where libraries are looked for, for error messages.
 pub(crate) const LIBRARY_PLACES: &str =
     "/usr/lib, /usr/lib64, /usr/local/lib, /usr/local/lib64, /usr/lib/*";
 
-/// Finds an installed library, or another file that is beside libraries.
+/// Finds an installed library, or another file in a library directory.
 pub(crate) fn find_library(name: &str) -> Option<PathBuf> {
     let multiarch = fs::read_dir("/usr/lib")
         .into_iter()
@@ -189,14 +189,14 @@ pub(crate) struct Daemon {
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     dir: PathBuf,
-    /// Not waited for by the keeper before the next order: no other process
-    /// can get this number.
+    /// The keeper does not reap it before the next order: no other process can
+    /// get this number.
     pid: Option<Pid>,
 }
 
 impl Daemon {
-    /// Makes the namespace; no daemon runs yet. `dir` has the directories
-    /// `run`, `conf` and `drivers`.
+    /// Creates the namespace, without starting a daemon. `dir` has the
+    /// directories `run`, `conf` and `drivers`.
     pub(crate) fn prepare(
         installation: &Installation,
         dir: &Path,
@@ -244,7 +244,7 @@ impl Daemon {
             .arg(dir)
             .arg(&installation.usb_drivers);
         if !variables.is_empty() {
-            // For the daemon alone: one of them may preload a library.
+            // For the daemon only: one of them may preload a library.
             command.arg("env");
             for (name, value) in variables {
                 let mut assignment = OsString::from(name);
@@ -314,7 +314,7 @@ impl Daemon {
         loop {
             let published = match status.readers() {
                 Ok(published) => published,
-                // A daemon that accepts connections and speaks otherwise.
+                // A daemon that accepts connections but speaks another protocol.
                 Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
                 Err(_) if !self.is_alive() => return Err(failed("it ended at once".into())),
                 Err(e) if started.elapsed() > START_TIMEOUT => {
@@ -354,11 +354,11 @@ impl Daemon {
         kill_process(pid, signal).map_err(|e| TestkitError::io("signalling pcscd")(e.into()))
     }
 
-    /// Stops the daemon, and returns when none of its threads runs any more.
+    /// Stops the daemon, and returns once all of its threads have stopped.
     pub(crate) fn pause(&self) -> Result<(), TestkitError> {
         self.signal(Signal::STOP)?;
         let pid = self.pid().ok_or(TestkitError::DaemonNotRunning)?;
-        // The signal takes effect thread by thread, and nothing tells when.
+        // The signal takes effect thread by thread, without notification.
         while fs::read_dir(format!("/proc/{pid}/task"))
             .map_err(TestkitError::io("looking at the threads of pcscd"))?
             .flatten()
@@ -378,7 +378,7 @@ impl Daemon {
         read_log(&self.dir)
     }
 
-    /// Whether the process exists and has not ended.
+    /// Whether the process exists and is not a zombie.
     fn is_alive(&self) -> bool {
         self.pid().is_some_and(|pid| {
             let state = state(Path::new(&format!("/proc/{pid}/stat")));
@@ -434,7 +434,7 @@ pub(crate) fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-/// Whether `path` is below `/run`, which is covered in the namespace.
+/// Whether `path` is below `/run`, which the namespace covers.
 pub(crate) fn is_covered(path: &Path) -> bool {
     let path = path.canonicalize();
     path.is_ok_and(|path| path.starts_with(OsStr::new("/run")))
@@ -445,7 +445,7 @@ mod tests {
     use super::*;
     use crate::process::wait_timeout;
 
-    /// The processes that have something to do with a directory.
+    /// The processes whose command line mentions a directory.
     fn processes_of(dir: &Path) -> Vec<String> {
         fs::read_dir("/proc")
             .unwrap()
@@ -456,8 +456,8 @@ mod tests {
             .collect()
     }
 
-    /// The moment that a kill of our process seldom meets: the order to start
-    /// is given, and nobody is there to read the answer.
+    /// A moment that a kill of our process rarely hits: the order to start is
+    /// sent, and nobody is left to read the answer.
     #[test]
     fn a_keeper_that_cannot_answer_ends_and_takes_the_daemon_along() {
         let dir = crate::directory::temporary().unwrap();
@@ -471,12 +471,12 @@ mod tests {
         other.wait().unwrap();
         assert_eq!(processes_of(dir.path()).len(), 1);
 
-        // A start removes what the last daemon has left.
+        // A start removes the files of the last daemon.
         let old_socket = dir.path().join("run/pcscd.comm");
         fs::write(&old_socket, "").unwrap();
         let orders = daemon.orders.as_mut().unwrap();
         orders.write_all(b"start\n").unwrap();
-        // Its standard input stays open: it has to end without.
+        // Its standard input stays open: it must end anyway.
         let ended = wait_timeout(&mut daemon.keeper, Duration::from_secs(10)).unwrap();
         assert!(ended.is_some(), "the keeper waits for orders");
         assert_eq!(processes_of(dir.path()), [""; 0]);

@@ -1,4 +1,4 @@
-//! Where a sandbox keeps its files.
+//! The directory with a sandbox's files.
 
 use std::env;
 use std::fs;
@@ -11,20 +11,20 @@ use crate::daemon::is_covered;
 use crate::error::TestkitError;
 use crate::isolate::{DIR_VARIABLE, PEER_VARIABLE};
 
-/// Whether the directory that was made for this process is in use.
+/// Whether the directory created for this process is in use.
 static DEFAULT_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The name of the daemon's socket within the directory.
 const SOCKET: &str = "run/pcscd.comm";
 
-/// The room for a path in `sockaddr_un`, without the final NUL.
+/// The space for a path in `sockaddr_un`, without the final NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
 #[derive(Debug)]
 pub(crate) enum Directory {
-    /// Made for this sandbox.
+    /// Created for this sandbox.
     Own(TempDir),
-    /// Made by [`isolated`](crate::isolated()) for this process.
+    /// Created by [`isolated`](crate::isolated()) for this process.
     Default(PathBuf),
 }
 
@@ -56,7 +56,7 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if let Self::Default(path) = self {
-            // The next sandbox may have it; what else is in it stays.
+            // The next sandbox may use it; other files in it stay.
             for sub in ["run", "conf", "drivers", "usb", "lib"] {
                 let _ = fs::remove_dir_all(path.join(sub));
             }
@@ -74,8 +74,8 @@ pub(crate) fn socket_in(dir: &Path) -> Result<PathBuf, TestkitError> {
     Ok(path)
 }
 
-/// A directory whose path is short enough for sockets and not covered in the
-/// daemon's namespace.
+/// Creates a directory whose path is short enough for sockets and not covered in
+/// the daemon's namespace.
 pub(crate) fn temporary() -> Result<TempDir, TestkitError> {
     let preferred = env::temp_dir();
     let name_len = "/scard-XXXXXX/".len() + SOCKET.len();

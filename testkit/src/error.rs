@@ -1,4 +1,4 @@
-//! The one error type of the kit.
+//! The error type of the kit.
 
 use std::error::Error as _;
 use std::fmt;
@@ -8,10 +8,9 @@ use std::time::Duration;
 
 /// What kept the kit from doing its work.
 ///
-/// The messages are written for the person who reads a failed CI run: they
-/// name the package to install or the setting to change. `Debug` prints the same
-/// message, with its causes, because that is what `unwrap`, and `main` with `?`,
-/// show.
+/// The messages are written for readers of a failed CI run: they name the
+/// package to install or the setting to change. `Debug` prints the same message
+/// with its causes, because `unwrap`, and `main` with `?`, print that.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestkitError {
@@ -42,7 +41,7 @@ pub enum TestkitError {
     )]
     UnshareNotFound(#[source] io::Error),
 
-    /// The system does not let this process have a mount namespace.
+    /// The system does not allow this process a mount namespace.
     #[error(
         "a private mount namespace was refused: {detail}. Run the tests as root, or allow \
          unprivileged user namespaces: on Ubuntu 23.10 and later \
@@ -51,7 +50,7 @@ pub enum TestkitError {
          `--cap-add SYS_ADMIN --security-opt apparmor=unconfined --security-opt seccomp=unconfined`"
     )]
     NamespacesRefused {
-        /// What `unshare` and `mount` said.
+        /// The output of `unshare` and `mount`.
         detail: String,
     },
 
@@ -66,8 +65,8 @@ pub enum TestkitError {
         looked_for: String,
     },
 
-    /// This `pcscd` has no USB readers, or its directory of drivers for them is
-    /// not there.
+    /// This `pcscd` does not support USB readers, or its directory of drivers for
+    /// them is missing.
     #[error(
         "readers cannot be plugged into this pcscd: it looks for USB drivers in \
          {directory:?}, which is no directory"
@@ -83,7 +82,7 @@ pub enum TestkitError {
          starts, and was told of {known:?}; add .hot_plug({name:?}) to the builder"
     )]
     UnknownUsbReader {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The names given to [`SandboxBuilder::hot_plug`](crate::SandboxBuilder::hot_plug).
         known: Vec<String>,
@@ -96,28 +95,28 @@ pub enum TestkitError {
         reader: String,
     },
 
-    /// An environment variable of the kit has a value that it cannot have.
+    /// An environment variable of the kit has an invalid value.
     #[error("{variable} is {value:?}: it can be {known}")]
     UnknownSetting {
         /// The variable.
         variable: &'static str,
         /// Its value.
         value: String,
-        /// The values that it can have.
+        /// The valid values.
         known: &'static str,
     },
 
     /// Something that `vpcd` cannot do.
     #[error("{what} needs the kit's own driver: Sandbox::builder().driver(Driver::Kit)")]
     NeedsKitDriver {
-        /// What was asked for.
+        /// The requested operation.
         what: &'static str,
     },
 
     /// Something that only `vpcd` can do.
     #[error("{what} needs vpcd: Sandbox::builder().driver(Driver::Vpcd)")]
     NeedsVpcd {
-        /// What was asked for.
+        /// The requested operation.
         what: &'static str,
     },
 
@@ -143,12 +142,12 @@ pub enum TestkitError {
         source: io::Error,
     },
 
-    /// More readers than this build of the daemon can have.
+    /// More readers than this build of the daemon supports.
     #[error(
         "{wanted} readers were asked for (with vpcd they come in pairs), but this pcscd can have {limit} at most"
     )]
     TooManyReaders {
-        /// Readers asked for, with `vpcd` rounded up to whole pairs.
+        /// The number of requested readers, with `vpcd` rounded up to whole pairs.
         wanted: usize,
         /// The daemon's limit.
         limit: usize,
@@ -167,25 +166,25 @@ pub enum TestkitError {
     #[error("pcscd is not running in this sandbox (killed and not restarted?)")]
     DaemonNotRunning,
 
-    /// A reader's name that `pcscd` cannot have.
+    /// A reader's name that `pcscd` does not accept.
     #[error("{name:?} cannot be a reader's name: {reason}")]
     InvalidReaderName {
         /// The name.
         name: String,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
 
     /// A reader's index is too high.
     #[error("there is no reader {index}: the sandbox has {readers}")]
     NoSuchReader {
-        /// The index asked for.
+        /// The requested index.
         index: usize,
         /// How many readers there are.
         readers: usize,
     },
 
-    /// The reader has a card already.
+    /// The reader already has a card.
     #[error("reader {reader:?} has a card already; remove that first")]
     ReaderOccupied {
         /// The reader's name.
@@ -199,18 +198,19 @@ pub enum TestkitError {
         reader: String,
     },
 
-    /// The card is in a reader already.
+    /// The card is already in a reader.
     #[error("this card is in a reader already; a card can be in one at a time")]
     CardInUse,
 
-    /// The card left the reader while its insertion was waited for.
+    /// The card left the reader before its insertion was published.
     #[error("the card was removed from reader {reader:?} before the daemon had published it")]
     CardGone {
         /// The reader's name.
         reader: String,
     },
 
-    /// A Unix socket's path may have 107 bytes.
+    /// The path of the socket is too long: a Unix socket's path has at most 107
+    /// bytes.
     #[error(
         "the socket path {} is longer than the 107 bytes that a Unix socket can have; \
          set TMPDIR to a short path",
@@ -228,14 +228,14 @@ pub enum TestkitError {
         what: String,
         /// For how long.
         after: Duration,
-        /// What is known, and likely wrong.
+        /// What is known, and the likely fault.
         likely: String,
     },
 
     /// The system refused an operation.
     #[error("{what}")]
     Io {
-        /// What was to be done.
+        /// The operation.
         what: String,
         /// The system's answer.
         #[source]

@@ -1,4 +1,4 @@
-//! Tests in processes of their own.
+//! Tests in separate processes.
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -19,29 +19,29 @@ use crate::sandbox::SOCKET_VARIABLE;
 pub(crate) const DIR_VARIABLE: &str = "SCARD_TESTKIT_DIR";
 /// The socket by which a peer reaches its test: marks the process as a peer.
 pub(crate) const PEER_VARIABLE: &str = "SCARD_TESTKIT_PEER";
-/// The test that the process is to run: marks the process as isolated.
+/// The test that the process should run: marks the process as isolated.
 const TEST_VARIABLE: &str = "SCARD_TESTKIT_TEST";
-/// Which of the calls of `isolated` in the test the process is for.
+/// The number of the call of `isolated` in the test that the process is for.
 const CALL_VARIABLE: &str = "SCARD_TESTKIT_CALL";
 /// The limit for an isolated test, in seconds.
 const TIMEOUT_VARIABLE: &str = "SCARD_TESTKIT_TIMEOUT";
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Written when the body has run to its end.
+/// Written when the body has completed.
 const MARKER: &str = "finished";
-/// What the process writes to its standard output and error.
+/// The file with the process's standard output and error.
 const OUTPUT: &str = "output";
 
-/// Runs the body of a test in a process of its own, so that the PC/SC library
-/// of that process can be connected to a [`Sandbox`](crate::Sandbox) of its own.
+/// Runs the body of a test in a separate process, so that the PC/SC library of
+/// that process can be connected to its own [`Sandbox`](crate::Sandbox).
 ///
 /// The PC/SC client library decides once per process which daemon it talks to;
-/// tests that share a process would share a daemon. So the test's executable is
-/// run again for this one test, with `PCSCLITE_CSOCK_NAME` set, and there the
-/// body is called; the first sandbox that it starts is the one that the library
-/// finds ([`Sandbox::is_default`](crate::Sandbox::is_default)). Works with
-/// `cargo test`, with any number of threads, and with `cargo nextest`.
+/// tests that share a process would share a daemon. So this runs the test's
+/// executable again for this one test, with `PCSCLITE_CSOCK_NAME` set, and calls
+/// the body there. The library finds the first sandbox that the body starts
+/// ([`Sandbox::is_default`](crate::Sandbox::is_default)). Works with `cargo test`,
+/// with any number of threads, and with `cargo nextest`.
 ///
 /// ```no_run
 /// use scard_testkit::{Sandbox, VirtualCard, isolated};
@@ -58,12 +58,12 @@ const OUTPUT: &str = "output";
 /// ```
 ///
 /// Call it from the test's own thread. A test may call it several times; each
-/// call is a process. What is outside of the calls runs in every one of them.
+/// call gets its own process. Code outside the calls runs in all of them.
 ///
 /// # Panics
 /// If the body panics, with the output of the process; if it takes longer than
-/// 60 seconds, or as many as the environment variable `SCARD_TESTKIT_TIMEOUT`
-/// says; and if it did not run at all.
+/// 60 seconds, or the number of seconds in the environment variable
+/// `SCARD_TESTKIT_TIMEOUT`; and if it did not run at all.
 #[track_caller]
 pub fn isolated<F: FnOnce()>(test: F) {
     match Role::of::<F>() {
@@ -77,9 +77,9 @@ pub fn isolated<F: FnOnce()>(test: F) {
     }
 }
 
-/// As [`isolated`], with further processes: `peer` runs, in a process of its
-/// own, each time the test calls [`Peers::spawn`]. Its PC/SC library talks to
-/// the test's sandbox.
+/// Like [`isolated`], with further processes: `peer` runs in a separate process
+/// each time the test calls [`Peers::spawn`]. Its PC/SC library talks to the
+/// test's sandbox.
 ///
 /// ```no_run
 /// use scard_testkit::{Sandbox, VirtualCard, isolated_with_peer};
@@ -106,7 +106,7 @@ pub fn isolated<F: FnOnce()>(test: F) {
 /// ```
 ///
 /// # Panics
-/// As [`isolated`], and if a peer panics, with its output.
+/// The same as for [`isolated`], and if a peer panics, with its output.
 #[track_caller]
 pub fn isolated_with_peer<T, P>(test: T, peer: P)
 where
@@ -134,7 +134,7 @@ where
     }
 }
 
-/// What this process is to the call of `isolated` that it is in.
+/// The role of this process for the current call of `isolated`.
 enum Role {
     /// The one that runs all tests.
     Parent { test: String, call: usize },
@@ -173,8 +173,8 @@ impl Role {
     }
 }
 
-/// The current test's name as the test harness knows it: the thread's name, or
-/// where the test runs on the main thread, what the closure's type says.
+/// The current test's name in the test harness: the name of the thread, or, if the
+/// test runs on the main thread, the one in the closure's type.
 fn test_name<F>() -> String {
     match thread::current().name() {
         Some(name) if name != "main" => name.to_owned(),
@@ -211,7 +211,7 @@ pub(crate) fn run_again(
     Ok(command)
 }
 
-/// Reads what a process has written.
+/// Reads the output of a process.
 pub(crate) fn read_output(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
@@ -223,14 +223,14 @@ fn run_child(test: &str, call: usize) {
         .and_then(|seconds| seconds.parse().ok())
         .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
     match attempt(test, call, limit) {
-        // The harness shows it when the test fails later, or if it is asked to.
+        // The harness shows it if the test fails later, or on request.
         Ok(output) => print!("{output}"),
         Err(failure) => panic!("{failure}"),
     }
 }
 
-/// Runs a test in a process of its own, and returns what that has written, or
-/// a description of the failure.
+/// Runs a test in a separate process, and returns its output, or a description
+/// of the failure.
 fn attempt(test: &str, call: usize, limit: Duration) -> Result<String, String> {
     let dir = temporary().map_err(|e| e.to_string())?;
     let path = dir.path().to_owned();

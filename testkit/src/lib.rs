@@ -1,25 +1,26 @@
 //! Virtual smart-card readers and cards for the tests of any PC/SC application.
 //!
 //! A [`Sandbox`] is a private, real `pcscd` with virtual readers: the
-//! application under test talks to it through the system's PC/SC library, as it
-//! does to real readers. A [`VirtualCard`] is a closure from command to
-//! response. Nothing needs hardware, and on most systems nothing needs root.
+//! application under test talks to it through the system's PC/SC library, as
+//! with real readers. A [`VirtualCard`] is a closure from command to answer.
+//! This needs no hardware and, on most systems, no root.
 //!
 //! - Cards are inserted and removed while the application runs
-//!   ([`VirtualReader::insert`], [`VirtualReader::remove`]), torn out in the
-//!   middle of a command ([`Reply::Drop`]), slow ([`VirtualCard::delay`]) or
-//!   mute ([`Reply::Mute`]).
+//!   ([`VirtualReader::insert`], [`VirtualReader::remove`]), torn out during a
+//!   command ([`Reply::Drop`]), slow ([`VirtualCard::delay`]) or mute
+//!   ([`Reply::Mute`]).
 //! - Readers are plugged in and unplugged ([`Sandbox::plug`]), and fail as real
 //!   ones do ([`VirtualReader::fail_next`]), with the kit's own driver.
-//! - A [`CardHandle`] tells what a card has seen: every command, every power-on
-//!   and every reset.
+//! - A [`CardHandle`] reports what a card has seen: every command, every
+//!   power-on and every reset.
 //! - The daemon can be killed, paused and restarted on the same socket path
 //!   ([`Sandbox::kill`], [`Sandbox::pause`], [`Sandbox::restart`]).
-//! - A [`fake::Service`] in place of the daemon gives answers that no real one
-//!   gives: wrong, late, cut or none.
-//! - Any number of sandboxes run at the same time, each in a few milliseconds.
-//! - [`isolated`] gives a test that uses PC/SC in its own process a process of
-//!   its own; [`isolated_with_peer`] adds second programs to it.
+//! - A [`fake::Service`] in place of the daemon returns answers that no real one
+//!   does: wrong, late, truncated or none.
+//! - Any number of sandboxes run at the same time, each starting in a few
+//!   milliseconds.
+//! - [`isolated`] runs a test that itself calls PC/SC in a separate process;
+//!   [`isolated_with_peer`] adds second programs to it.
 //! - The program `with-virtual-readers` runs any command with virtual readers:
 //!   `with-virtual-readers --readers 2 -- pcsc_scan -r`.
 //!
@@ -59,7 +60,8 @@
 //!
 //! # A test of a program
 //!
-//! A program of its own needs no [`isolated`]: [`Sandbox::command`] starts it.
+//! A test of a separate program needs no [`isolated`]: [`Sandbox::command`]
+//! starts the program.
 //!
 //! ```no_run
 //! use scard_testkit::{Sandbox, VirtualCard};
@@ -96,7 +98,7 @@
 //!       - uses: actions/checkout@v4
 //!       - run: sudo apt-get update
 //!       - run: sudo apt-get install -y libpcsclite-dev pcscd vsmartcard-vpcd umockdev
-//!       # For the kit, which needs no root then.
+//!       # So that the kit needs no root.
 //!       - run: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
 //!       - run: cargo test
 //! ```
@@ -107,43 +109,43 @@
 //! |---|---|
 //! | [`VirtualCard::new`] | a closure from command to answer |
 //! | [`VirtualCard::scripted`] | a table of commands and answers |
-//! | [`VirtualCard::with_applet`] | an [`Applet`], which also hears of power and resets |
-//! | [`VirtualCard::on_own_thread`] | an [`Applet`] that cannot be sent to another thread |
-//! | [`VirtualCard::program`] | a program in any language, which is started |
-//! | [`VirtualReader::address`] | a program that connects to `vpcd`, as those do that were written for it |
+//! | [`VirtualCard::with_applet`] | an [`Applet`], which is also notified of power and resets |
+//! | [`VirtualCard::on_own_thread`] | an [`Applet`] that is not `Send` |
+//! | [`VirtualCard::program`] | a program in any language, started by the kit |
+//! | [`VirtualReader::address`] | a program written for `vpcd`, which connects to it |
 //! | [`VirtualCard::iso`], [`openpgp`](VirtualCard::openpgp), [`piv`](VirtualCard::piv) | for first tests |
 //!
 //! # Two drivers
 //!
-//! A driver is the library by which the daemon talks to readers. The kit has
-//! two; [`SandboxBuilder::driver`] chooses, and readers, cards and everything
-//! above are the same with both.
+//! A driver is the library through which the daemon talks to readers. The kit
+//! supports two; [`SandboxBuilder::driver`] chooses one, and the API for readers
+//! and cards is the same with both.
 //!
 //! | | [`Driver::Vpcd`] (the default) | [`Driver::Kit`] |
 //! |---|---|---|
 //! | comes from | the vsmartcard project, must be installed | this crate |
 //! | a card is seen | within 400 ms | at once |
 //! | readers | in pairs | single, or with any number of slots |
-//! | plugged in and unplugged | no | yes: [`Sandbox::plug`] |
-//! | commands | 2 to 65,535 bytes | of any length |
-//! | answers | 1 to 65,535 bytes | of every legal size: up to 65,538 bytes |
-//! | fail as the test wants | no | [`VirtualReader::fail_next`] |
+//! | plugging in and unplugging | no | yes: [`Sandbox::plug`] |
+//! | commands | 2 to 65,535 bytes | any length |
+//! | answers | 1 to 65,535 bytes | any legal size: up to 65,538 bytes |
+//! | failures on demand | no | [`VirtualReader::fail_next`] |
 //! | control codes, PIN pads | no | [`VirtualReader::on_control`] |
 //! | attributes | its own | [`VirtualReader::set_attribute`] |
 //! | network ports | yes | none |
-//! | cards that connect by themselves | [`VirtualReader::address`] | no |
+//! | external programs as cards | [`VirtualReader::address`] | no |
 //!
-//! `vpcd` was written and is used by others, so tests with it do not depend on
-//! what this kit believes a driver to be. Take it where it is enough, and the
-//! kit's own for what it alone can do, and where tests are to be fast.
+//! `vpcd` is an independent project with other users, so tests with it do not
+//! depend on this kit's idea of a driver. Use it where it is sufficient, and the
+//! kit's own driver for what only that one can do, and for fast tests.
 //!
-//! With `SCARD_TESTKIT_DRIVER=kit` in the environment, sandboxes whose test did
-//! not choose use the kit's driver, with readers in pairs as `vpcd` has them: so
-//! the same tests run with both.
+//! With `SCARD_TESTKIT_DRIVER=kit` in the environment, sandboxes whose test
+//! chooses no driver use the kit's, with readers in pairs as with `vpcd`: so the
+//! same tests run with both.
 //!
 //! The slots of a reader work at the same time, unless
-//! [`ReaderModel::slots_take_turns`] says otherwise, or for all readers of the
-//! kit's driver `SCARD_TESTKIT_SLOTS=take-turns` in the environment.
+//! [`ReaderModel::slots_take_turns`] or, for all readers of the kit's driver,
+//! `SCARD_TESTKIT_SLOTS=take-turns` in the environment says otherwise.
 //!
 //! ```no_run
 //! use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, VirtualCard};
@@ -158,7 +160,7 @@
 //! reader.fail_next(IfdCall::Transmit, IfdError::COMMUNICATION_ERROR)?;
 //! // The application sends a command, and sees it fail.
 //! reader.swap(VirtualCard::iso())?;
-//! // The application sees the card go and another come.
+//! // The application sees one card removed and another inserted.
 //! reader.unplug()?;
 //! # Ok(()) }
 //! ```
@@ -166,38 +168,37 @@
 //! # What must be installed
 //!
 //! Linux with `pcscd`; for [`Driver::Vpcd`] the driver `vpcd` of the vsmartcard
-//! project, and for plugging in readers `libumockdev-preload`. On Debian and
-//! Ubuntu:
+//! project; for plugging in readers `libumockdev-preload`. On Debian and Ubuntu:
 //!
 //! ```text
 //! apt-get install pcscd vsmartcard-vpcd umockdev
 //! ```
 //!
-//! The kit needs root or unprivileged user namespaces. Where something is
-//! missing, [`TestkitError`] says what to do. `SCARD_TESTKIT_PCSCD`,
-//! `SCARD_TESTKIT_VPCD` and `SCARD_TESTKIT_UMOCKDEV` name a daemon, a driver
-//! (`libifdvpcd.so`) and a `libumockdev-preload.so.0` elsewhere.
+//! The kit needs root or unprivileged user namespaces. If something is missing,
+//! [`TestkitError`] says what to do. `SCARD_TESTKIT_PCSCD`, `SCARD_TESTKIT_VPCD`
+//! and `SCARD_TESTKIT_UMOCKDEV` name another daemon, driver (`libifdvpcd.so`) and
+//! `libumockdev-preload.so.0`.
 //!
 //! The kit's driver is compiled with the crate, by the same `rustc`, for the
-//! machine that compiles: tests for another machine cannot use it there.
+//! machine that compiles: tests built for another machine cannot use it there.
 //!
 //! # Platform notes
 //!
-//! On anything but Linux this crate is empty, so that it can stay among the
-//! development dependencies; gate the tests that use it with
+//! On other systems than Linux this crate is empty, so that it can remain a
+//! development dependency; gate the tests that use it with
 //! `#[cfg(target_os = "linux")]`.
 //!
 //! # Limits
 //!
-//! With `vpcd` those of that driver: readers come in pairs and cannot be
+//! `vpcd` has the following limits: readers come in pairs and cannot be
 //! unplugged, the daemon looks for cards every 400 ms, a command has 2 to 65,535
 //! bytes (the single bytes 00, 01, 02 and 04 would be taken for power and reset),
-//! and there is no PIN pad and no control code but the one for the maximum APDU
-//! size.
+//! and there are no PIN pads and no control codes except the one for the maximum
+//! APDU size.
 //!
-//! With the kit's driver: the names of readers that are plugged in must be
-//! announced to the builder ([`SandboxBuilder::hot_plug`]), for the daemon reads
-//! them as it starts.
+//! With the kit's driver, the names of readers to be plugged in must be announced
+//! to the builder ([`SandboxBuilder::hot_plug`]), because the daemon reads them
+//! when it starts.
 #![cfg(target_os = "linux")]
 
 pub mod atr;

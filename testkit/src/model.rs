@@ -1,12 +1,12 @@
-//! Readers to be made: names and slots.
+//! Models of readers: names and slots.
 
 use crate::error::TestkitError;
 
-/// What `pcscd` can have as a name, its own suffix and the final NUL apart.
+/// The longest name that `pcscd` accepts, without its own suffix and the final NUL.
 const MAX_NAME: usize = 128 - " 00 00\0".len();
 
-/// A reader to be made, for [`SandboxBuilder::reader`](crate::SandboxBuilder::reader).
-/// A name alone is a model as well.
+/// A model of a reader, for [`SandboxBuilder::reader`](crate::SandboxBuilder::reader).
+/// A plain name is a model, too.
 ///
 /// ```
 /// use scard_testkit::ReaderModel;
@@ -39,8 +39,8 @@ impl ReaderModel {
     }
 
     /// The name of its USB interface, which follows the name in brackets, as in
-    /// `ACS ACR1281 [Dual Reader] 00 00`. Where it is not ASCII, the daemon puts
-    /// a dot for each byte.
+    /// `ACS ACR1281 [Dual Reader] 00 00`. The daemon replaces each byte outside
+    /// ASCII with a dot.
     #[must_use]
     pub fn interface(mut self, interface: impl Into<String>) -> Self {
         self.interface = Some(interface.into());
@@ -55,19 +55,18 @@ impl ReaderModel {
         self
     }
 
-    /// How many cards it can hold, at least one. Each slot is a reader to
-    /// clients. Without this call a reader has one slot; with
-    /// [`Driver::Vpcd`](crate::Driver::Vpcd) it has two, and can have no other
-    /// number.
+    /// How many cards it can hold, at least one. Clients see each slot as a
+    /// reader. Default: one slot; with [`Driver::Vpcd`](crate::Driver::Vpcd)
+    /// always two.
     #[must_use]
     pub fn slots(mut self, slots: u8) -> Self {
         self.slots = Some(slots.max(1));
         self
     }
 
-    /// Its slots cannot be used at the same time: while one of them is busy, the
+    /// Makes its slots unusable at the same time: while one of them is busy, the
     /// daemon holds up calls to the others. Most real readers with several slots
-    /// are like this (their driver answers `TAG_IFD_SLOT_THREAD_SAFE` with 0).
+    /// behave like this (their driver answers `TAG_IFD_SLOT_THREAD_SAFE` with 0).
     /// Needs [`Driver::Kit`](crate::Driver::Kit).
     ///
     /// With `SCARD_TESTKIT_SLOTS=take-turns` in the environment, the slots of all
@@ -81,11 +80,10 @@ impl ReaderModel {
     /// The TCP port at which `vpcd` waits for the card of the first slot; the second
     /// has the next one. Needs [`Driver::Vpcd`](crate::Driver::Vpcd).
     ///
-    /// For cards that are programs of their own and connect to a port that they
-    /// do not let one choose: most take 35963, `vpcd`'s own. Without this call the
-    /// kit finds a free pair, and
-    /// [`VirtualReader::address`](crate::VirtualReader::address) says which, so that
-    /// any number of tests run side by side.
+    /// For cards that are external programs and connect to a fixed port: mostly
+    /// 35963, `vpcd`'s default. Without this call the kit finds a free pair, which
+    /// [`VirtualReader::address`](crate::VirtualReader::address) returns, so that
+    /// any number of tests can run at the same time.
     #[must_use]
     pub fn port(mut self, first: u16) -> Self {
         self.port = Some(first);
@@ -104,7 +102,7 @@ impl ReaderModel {
             name.extend(" [".chars().chain(ascii).chain("]".chars()));
         }
         match &self.serial {
-            // The daemon leaves it out where the interface has it.
+            // The daemon leaves it out if the interface has it.
             Some(serial) if !interface.is_some_and(|i| i.contains(serial.as_str())) => {
                 name += &format!(" ({serial})");
             }

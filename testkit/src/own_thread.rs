@@ -1,4 +1,4 @@
-//! Cards whose program has a thread of its own.
+//! Cards whose program has its own thread.
 
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -6,17 +6,17 @@ use std::thread;
 
 use crate::card::{Applet, Reply};
 
-/// What a card's program is asked, for
+/// The requests to a card's program, for
 /// [`VirtualCard::on_own_thread`](crate::VirtualCard::on_own_thread).
 pub struct Requests(Receiver<Request>);
 
 impl Requests {
-    /// Lets an applet answer, until the card is dropped.
+    /// Lets an applet answer the requests, until the card is dropped.
     pub fn serve(self, applet: &mut impl Applet) {
         for request in self.0 {
             match request {
                 Request::Command(command, answer) => {
-                    // Nobody waits if the card was dropped meanwhile.
+                    // Nothing waits if the card was dropped meanwhile.
                     let _ = answer.send(applet.process(&command));
                 }
                 Request::Event(event, done) => {
@@ -49,7 +49,7 @@ enum Event {
     Reset,
 }
 
-/// The end of the card that is with its reader.
+/// The side of the card that is in the reader.
 pub(crate) struct OwnThread(SyncSender<Request>);
 
 impl OwnThread {
@@ -59,8 +59,8 @@ impl OwnThread {
         Self(sender)
     }
 
-    /// Waits for the answer. Panics, as the program has or should have, when there
-    /// is no program any more.
+    /// Waits for the answer. Panics, as the program did or should have done, if the
+    /// program has ended.
     fn ask<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
         let (answer, answered) = mpsc::sync_channel(1);
         let sent = self.0.send(request(answer));

@@ -41,11 +41,11 @@ impl Peers {
         }
     }
 
-    /// Starts a process that runs the peer's closure, and returns when that is
-    /// about to run.
+    /// Starts a process that runs the peer's closure, and returns just before the
+    /// closure runs.
     ///
     /// # Panics
-    /// If the process does not get there.
+    /// If the process does not get that far.
     #[track_caller]
     pub fn spawn(&self) -> Peer {
         let number = self.count.fetch_add(1, Ordering::SeqCst);
@@ -76,7 +76,7 @@ impl Peers {
         }
     }
 
-    /// At the end of the test: passes on the failure of a peer.
+    /// Propagates the failure of a peer at the end of the test.
     #[track_caller]
     pub(crate) fn finish(&self) {
         assert!(
@@ -86,7 +86,7 @@ impl Peers {
     }
 }
 
-/// Waits for the connection of a child that may also end before.
+/// Waits for the connection of a child, which may end before it connects.
 fn accept(listener: &UnixListener, child: &mut Child) -> io::Result<UnixStream> {
     let started = Instant::now();
     let slice = Timespec {
@@ -114,7 +114,7 @@ fn accept(listener: &UnixListener, child: &mut Child) -> io::Result<UnixStream> 
 pub struct Peer {
     number: usize,
     pid: u32,
-    /// `None` when it has ended and was waited for.
+    /// `None` once it has ended and was reaped.
     child: Mutex<Option<Child>>,
     lines: Mutex<Lines>,
     output: PathBuf,
@@ -130,7 +130,7 @@ impl Peer {
     /// Sends a line to the peer's [`Link::recv`].
     ///
     /// # Panics
-    /// If the peer has ended, or the text is more than a line.
+    /// If the peer has ended, or the text has more than one line.
     #[track_caller]
     pub fn send(&self, line: &str) {
         if let Err(e) = lock(&self.lines).send(line) {
@@ -141,7 +141,8 @@ impl Peer {
     /// Waits for a line from the peer's [`Link::send`].
     ///
     /// # Panics
-    /// If none comes within 30 seconds, or the peer has ended: with its output.
+    /// With the peer's output, if no line comes within 30 seconds, or the peer has
+    /// ended.
     #[track_caller]
     pub fn recv(&self) -> String {
         self.recv_timeout(PATIENCE)
@@ -151,18 +152,18 @@ impl Peer {
     /// Waits for a line from the peer for at most `timeout`.
     ///
     /// # Panics
-    /// If the peer has ended: with its output.
+    /// With the peer's output, if it has ended.
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Option<String> {
         let received = lock(&self.lines).recv(timeout);
         received.unwrap_or_else(|e| self.give_up(&format!("sent nothing: {e}")))
     }
 
-    /// Kills the process (SIGKILL) and waits for its end. The test fails if it
-    /// had panicked before.
+    /// Kills the process (SIGKILL) and waits for its end. The test fails if the
+    /// peer had panicked before.
     pub fn kill(&self) {
         if let Some(mut child) = lock(&self.child).take() {
-            // By now it may have ended by itself.
+            // It may have ended by itself by now.
             match end(&mut child) {
                 Some(status) if status.code().is_some_and(|code| code != 0) => {
                     self.note_failure(status);
@@ -194,7 +195,7 @@ impl Peer {
 
     #[track_caller]
     fn give_up(&self, what: &str) -> ! {
-        // Where it is dying, let it finish its last words.
+        // If it is ending, let it finish its output.
         if let Some(child) = &mut *lock(&self.child) {
             let _ = wait_timeout(child, Duration::from_secs(1));
         }
@@ -236,7 +237,7 @@ impl Link {
     /// Sends a line to the test's [`Peer::recv`].
     ///
     /// # Panics
-    /// If the test has dropped the peer, or the text is more than a line.
+    /// If the test has dropped the peer, or the text has more than one line.
     #[track_caller]
     pub fn send(&mut self, line: &str) {
         if let Err(e) = self.lines.send(line) {
@@ -247,7 +248,7 @@ impl Link {
     /// Waits for a line from the test's [`Peer::send`].
     ///
     /// # Panics
-    /// If none comes within 30 seconds, or the test has dropped the peer.
+    /// If no line comes within 30 seconds, or the test has dropped the peer.
     #[track_caller]
     pub fn recv(&mut self) -> String {
         match self.lines.recv(PATIENCE) {
@@ -273,7 +274,7 @@ impl Link {
 #[derive(Debug)]
 struct Lines {
     stream: UnixStream,
-    /// What has arrived and was not returned yet.
+    /// Received bytes that are not yet returned.
     pending: Vec<u8>,
 }
 

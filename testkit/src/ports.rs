@@ -1,4 +1,4 @@
-//! TCP ports that nobody else is given while the driver may bind them.
+//! TCP ports that are reserved, but that the driver may bind.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -10,12 +10,12 @@ use rustix::net::{
 
 /// Two neighbouring ports, reserved as long as this lives.
 ///
-/// Both sockets are bound without `SO_REUSEADDR`, so the kernel gives the
-/// ports to nobody else; set afterwards, that option lets exactly a socket
-/// that has it too (the driver's, which listens on the port) bind there. The
-/// reservation outlives any number of daemons. Like the driver's, the sockets
-/// are bound at all addresses: a port that is in use at any of them, by a
-/// connection to another machine, say, is none for the driver.
+/// Both sockets are bound without `SO_REUSEADDR`, so the kernel assigns the
+/// ports to no other socket. The option is set afterwards, and lets only a
+/// socket that has it, too, bind there: the driver's, which listens on the port.
+/// The reservation outlives any number of daemons. Like the driver's, the
+/// sockets are bound at all addresses: the driver cannot use a port that is in
+/// use at any of them, for example by a connection to another machine.
 #[derive(Debug)]
 pub(crate) struct PortPair {
     first: u16,
@@ -39,10 +39,10 @@ impl PortPair {
         Err(io::ErrorKind::AddrInUse.into())
     }
 
-    /// These two and no others. Of the highest port there is no neighbour.
+    /// Reserves exactly these two. The highest port has no neighbour.
     ///
-    /// Connections of an earlier daemon, which take up the ports for a minute after their end,
-    /// are no hindrance; nor is a reservation of somebody else, until its driver listens.
+    /// Connections of an earlier daemon, which occupy the ports for a minute after their end, do
+    /// not prevent this; nor does another reservation, until its driver listens.
     pub(crate) fn reserve_at(first: u16) -> io::Result<Self> {
         let second = first
             .checked_add(1)
@@ -75,7 +75,7 @@ impl PortPair {
     }
 }
 
-/// Whether there is a way to 127.0.0.1. Nothing is sent.
+/// Checks that 127.0.0.1 is reachable. Sends nothing.
 pub(crate) fn check_loopback() -> io::Result<()> {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.connect((Ipv4Addr::LOCALHOST, 9))
 }
@@ -130,7 +130,7 @@ mod tests {
             let driver = listen_like_vpcd(port).unwrap();
             assert!(PortPair::reserve_at(first).is_err());
             let card = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            // The end that closes first is the one whose port stays taken.
+            // The side that closes first keeps its port occupied.
             drop(rustix::net::accept(&driver).unwrap());
             drop((driver, card));
         }

@@ -1,4 +1,4 @@
-//! Child processes with limits.
+//! Child processes with time limits.
 
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
 
-/// Waits for a child's end; `None` when it has not ended in time.
+/// Waits for a child to end; `None` if it does not end in time.
 pub(crate) fn wait_timeout(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + timeout;
     if let Some(status) = child.try_wait()? {
@@ -50,8 +50,8 @@ pub(crate) fn end_with_parent() {
     });
 }
 
-/// Reads until there is nothing more. A signal is no end: the test may have
-/// handlers of its own.
+/// Reads until the end of the input. A signal does not end it: the test may have
+/// its own handlers.
 fn wait_for_end(mut input: impl Read) {
     let mut sink = [0; 64];
     loop {
@@ -63,7 +63,7 @@ fn wait_for_end(mut input: impl Read) {
     }
 }
 
-/// A child's end in words.
+/// Describes how a child ended.
 pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),

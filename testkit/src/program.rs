@@ -33,7 +33,7 @@ impl ProgramCard {
         })
     }
 
-    /// The panics are the kit's way to tell that a card's program fails.
+    /// The kit reports the failure of a card's program by panics.
     fn write(&mut self, line: &str) {
         if let Err(error) = writeln!(self.input, "{line}") {
             panic!("the program of the card does not read any more: {error}");

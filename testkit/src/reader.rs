@@ -1,4 +1,4 @@
-//! Readers: getting cards in and out, and knowing when the daemon has seen it.
+//! Readers: inserting and removing cards, and waiting until the daemon has noticed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::status::DaemonStatus;
 /// A reader of a [`Sandbox`](crate::Sandbox).
 ///
 /// With [`Driver::Vpcd`](crate::Driver::Vpcd) the daemon looks at its virtual
-/// readers every 400 ms; with [`Driver::Kit`](crate::Driver::Kit) it looks at
-/// once when something changes. [`insert`] and [`remove`] wait until it has seen
-/// the change and told its clients, so that a test can go on at once;
+/// readers every 400 ms; with [`Driver::Kit`](crate::Driver::Kit) it looks as
+/// soon as something changes. [`insert`] and [`remove`] wait until it has
+/// published the change to its clients, so that a test can continue at once;
 /// [`insert_now`] and [`remove_now`] do not wait.
 ///
 /// The next card after a removal is held back until the daemon has seen the
-/// empty reader, so that it does see both. What is taken back before the daemon
-/// has looked, it does not see: a card that is inserted and removed at once, or
-/// a removal after which the sandbox is killed.
+/// empty reader, so that it sees both changes. It misses changes undone before
+/// it looks: a card that is inserted and removed at once, or a removal after
+/// which the sandbox is killed.
 ///
 /// [`insert`]: Self::insert
 /// [`insert_now`]: Self::insert_now
@@ -54,7 +54,7 @@ impl VirtualReader {
         })
     }
 
-    /// The reader's name, as PC/SC has it.
+    /// The reader's name in PC/SC.
     pub fn name(&self) -> &str {
         self.backend.name()
     }
@@ -64,9 +64,9 @@ impl VirtualReader {
         self.backend.card()
     }
 
-    /// Where a card that is a program of its own connects to, one that was written
-    /// for `vpcd`, instead of a card of the kit's. Leave the reader empty, start
-    /// that program, and call [`wait_for_card`](Self::wait_for_card).
+    /// The address for a card that is an external program written for `vpcd`,
+    /// instead of one of the kit's cards. Leave the reader empty, start the
+    /// program, and call [`wait_for_card`](Self::wait_for_card).
     ///
     /// ```no_run
     /// use scard_testkit::{Driver, Sandbox};
@@ -74,7 +74,7 @@ impl VirtualReader {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let sandbox = Sandbox::builder().driver(Driver::Vpcd).start()?;
     /// let reader = sandbox.reader(0);
-    /// // With the crate `vpicc`: VPicc over this stream. Or a program, told the address.
+    /// // With the crate `vpicc`: VPicc over this stream. Or pass the address to a program.
     /// let card = std::net::TcpStream::connect(reader.address()?)?;
     /// reader.wait_for_card()?;
     /// # drop(card);
@@ -94,8 +94,8 @@ impl VirtualReader {
         }
     }
 
-    /// Waits until clients of the daemon see a card in the reader, whoever put it
-    /// there: for cards that connect to [`address`](Self::address).
+    /// Waits until clients of the daemon see a card in the reader, no matter where
+    /// it comes from: for cards that connect to [`address`](Self::address).
     ///
     /// # Errors
     /// [`Timeout`](TestkitError::Timeout).
@@ -105,7 +105,7 @@ impl VirtualReader {
             let readers = self.status.readers().unwrap_or_default();
             readers.iter().any(|r| r.name == self.name() && r.card)
         };
-        // The second question waits for the event that follows the change.
+        // The second query waits for the event that follows the change.
         while !has_card() || self.status.confirm(self.name(), true) != Some(true) {
             std::thread::sleep(Duration::from_millis(2));
             if Instant::now() >= deadline {
@@ -124,15 +124,15 @@ impl VirtualReader {
         Ok(())
     }
 
-    /// Inserts a card, a new one or one that was removed from a reader, and
-    /// waits until clients of the daemon can see it.
+    /// Inserts a card, either new or removed from a reader, and waits until
+    /// clients of the daemon can see it.
     ///
     /// # Errors
     /// [`ReaderOccupied`](TestkitError::ReaderOccupied),
     /// [`CardInUse`](TestkitError::CardInUse),
     /// [`DaemonNotRunning`](TestkitError::DaemonNotRunning), or
-    /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon. The
-    /// card stays inserted then, as after [`insert_now`](Self::insert_now).
+    /// [`Timeout`](TestkitError::Timeout), for example if the daemon is paused.
+    /// The card then stays inserted, as after [`insert_now`](Self::insert_now).
     pub fn insert(&self, card: impl Into<CardHandle>) -> Result<CardHandle, TestkitError> {
         if !self.backend.has_daemon() {
             return Err(TestkitError::DaemonNotRunning);
@@ -155,17 +155,17 @@ impl VirtualReader {
     }
 
     /// Removes the card, and waits until clients of the daemon can see that the
-    /// reader is empty. Does the same where the card has left by itself
+    /// reader is empty. Also waits if the card has left by itself
     /// ([`Reply::Drop`](crate::Reply::Drop)) or there was none.
     ///
     /// # Errors
-    /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon.
+    /// [`Timeout`](TestkitError::Timeout), for example if the daemon is paused.
     pub fn remove(&self) -> Result<(), TestkitError> {
         self.remove_now();
         self.wait_until_published()
     }
 
-    /// Removes the card and returns at once. A command on its way fails
+    /// Removes the card and returns at once. A pending command fails
     /// immediately; the daemon sees the empty reader at its next look.
     pub fn remove_now(&self) {
         self.backend.remove();
@@ -176,15 +176,15 @@ impl VirtualReader {
     /// daemon counts an event for each.
     ///
     /// # Errors
-    /// As [`insert`](Self::insert).
+    /// The same as for [`insert`](Self::insert).
     pub fn swap(&self, card: impl Into<CardHandle>) -> Result<CardHandle, TestkitError> {
         self.remove_now();
         self.insert(card)
     }
 
-    /// Waits until clients of the daemon see the reader as it is, with its card
-    /// or empty. To insert several cards and wait once, use
-    /// [`insert_now`](Self::insert_now) for each and then this for each.
+    /// Waits until clients of the daemon see the current state of the reader,
+    /// with its card or empty. To insert several cards and wait once, call
+    /// [`insert_now`](Self::insert_now) for all readers, then this for all.
     ///
     /// # Errors
     /// [`Timeout`](TestkitError::Timeout);

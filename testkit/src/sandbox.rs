@@ -26,17 +26,17 @@ pub(crate) const SOCKET_VARIABLE: &str = "PCSCLITE_CSOCK_NAME";
 
 /// A private `pcscd` with virtual readers.
 ///
-/// It is a real daemon in a mount namespace of its own: any number of them run
-/// side by side, next to the system's, and none needs root where the system
-/// allows unprivileged user namespaces. A client reaches it through
+/// It is a real daemon in its own mount namespace: any number of them run at the
+/// same time, next to the system's, without root if the system allows
+/// unprivileged user namespaces. A client reaches it through
 /// [`socket_path`](Self::socket_path); see [`command`](Self::command) and
 /// [`isolated`](crate::isolated()).
 ///
 /// Dropping it ends the daemon and removes every file. If this process is
 /// killed, the daemon ends by itself.
 ///
-/// `vpcd` listens on TCP ports of all interfaces and has no access control:
-/// whoever can reach the machine while a test runs could pose as a card.
+/// `vpcd` listens on TCP ports of all interfaces without access control: anyone
+/// who can reach the machine during a test could pose as a card.
 #[derive(Debug)]
 pub struct Sandbox {
     pub(crate) readers: Vec<VirtualReader>,
@@ -45,7 +45,7 @@ pub struct Sandbox {
     pub(crate) socket: PathBuf,
     /// The fields below are dropped in this order: the daemon, then what it uses.
     pub(crate) daemon: Mutex<Daemon>,
-    /// Where readers can be plugged in.
+    /// The virtual USB bus, if readers can be plugged in.
     pub(crate) hot_plug: Option<Arc<HotPlug>>,
     pub(crate) _server: Option<Arc<Server>>,
     pub(crate) _ports: Vec<PortPair>,
@@ -53,7 +53,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Describes a sandbox to be started.
+    /// Begins the description of a sandbox to be started.
     ///
     /// ```
     /// use scard_testkit::{Sandbox, VirtualCard};
@@ -78,7 +78,7 @@ impl Sandbox {
     /// Reader `index`, from 0.
     ///
     /// # Panics
-    /// If there are not so many.
+    /// If there is no such reader.
     #[track_caller]
     pub fn reader(&self, index: usize) -> &VirtualReader {
         let count = self.readers.len();
@@ -87,7 +87,7 @@ impl Sandbox {
             .unwrap_or_else(|| panic!("there is no reader {index}: the sandbox has {count}"))
     }
 
-    /// Plugs a reader in, and waits until clients of the daemon can see it, with
+    /// Plugs a reader in, and waits until clients of the daemon can see it with
     /// all its slots.
     ///
     /// ```no_run
@@ -105,17 +105,18 @@ impl Sandbox {
     /// # Ok(()) }
     /// ```
     ///
-    /// The daemon gives readers of the same name the lowest free number, as in
+    /// The daemon assigns readers of the same name the lowest free number, as in
     /// ` 01 00`, when they are plugged in and again when it is restarted:
-    /// [`name`](VirtualReader::name) tells which. Plugged readers stay plugged
-    /// over restarts.
+    /// [`name`](VirtualReader::name) returns the result. Plugged readers stay
+    /// plugged in over restarts.
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver);
-    /// [`UnknownUsbReader`](TestkitError::UnknownUsbReader) if the builder was not
-    /// told the name; [`DaemonNotRunning`](TestkitError::DaemonNotRunning);
-    /// [`Timeout`](TestkitError::Timeout), also where the daemon has no place for
-    /// one more reader. It is not plugged in then.
+    /// [`UnknownUsbReader`](TestkitError::UnknownUsbReader) if the name was not
+    /// announced to the builder;
+    /// [`DaemonNotRunning`](TestkitError::DaemonNotRunning);
+    /// [`Timeout`](TestkitError::Timeout), also if the daemon has no place for
+    /// another reader. The reader is not plugged in then.
     pub fn plug(&self, model: impl Into<ReaderModel>) -> Result<UsbReader, TestkitError> {
         let reader = self.plug_now(model)?;
         match reader.wait_until_published() {
@@ -128,12 +129,12 @@ impl Sandbox {
     }
 
     /// Plugs a reader in and returns at once;
-    /// [`wait_until_published`](UsbReader::wait_until_published) waits. With a
-    /// killed daemon it is there when the next one starts. A paused one has room
-    /// for some ten changes; the next waits for it, for up to 10 seconds.
+    /// [`wait_until_published`](UsbReader::wait_until_published) waits. If the
+    /// daemon was killed, the next one finds the reader. A paused daemon has room
+    /// for about ten changes; the next one waits for up to 10 seconds.
     ///
     /// # Errors
-    /// As [`plug`](Self::plug), without what that waits for;
+    /// The same as for [`plug`](Self::plug), except for those of waiting;
     /// [`Io`](TestkitError::Io).
     pub fn plug_now(&self, model: impl Into<ReaderModel>) -> Result<UsbReader, TestkitError> {
         let model = model.into();
@@ -165,9 +166,8 @@ impl Sandbox {
         command
     }
 
-    /// How many readers a sandbox can have: as many as the installed daemon is
-    /// built for, usually 16, and 200 where it has no limit (pcsc-lite 2.5 and
-    /// newer).
+    /// How many readers a sandbox can have: the limit of the installed daemon,
+    /// usually 16, or 200 if it has none (pcsc-lite 2.5 and newer).
     ///
     /// # Errors
     /// [`PcscdNotFound`](TestkitError::PcscdNotFound), or
@@ -176,13 +176,13 @@ impl Sandbox {
         Installation::find().map(|installation| installation.max_readers)
     }
 
-    /// Whether the PC/SC library of this process talks to this sandbox: within
-    /// [`isolated`](crate::isolated()), of the sandbox that is started first.
+    /// Whether the PC/SC library of this process talks to this sandbox: true within
+    /// [`isolated`](crate::isolated()), for the sandbox that is started first.
     pub fn is_default(&self) -> bool {
         env::var_os(SOCKET_VARIABLE).is_some_and(|path| path == self.socket.as_os_str())
     }
 
-    /// What the daemon has written so far, restarts included.
+    /// The output of the daemon so far, including earlier ones before restarts.
     pub fn daemon_log(&self) -> String {
         lock(&self.daemon).log()
     }
@@ -193,7 +193,7 @@ impl Sandbox {
     }
 
     /// Kills the daemon (SIGKILL) and returns when it has ended. Cards stay in
-    /// their readers. Does nothing if it was killed already.
+    /// their readers. Does nothing if the daemon was already killed.
     ///
     /// # Errors
     /// [`TestkitError::Io`] if the namespace has ended as well.
@@ -209,7 +209,7 @@ impl Sandbox {
         lock(&self.daemon).pause()
     }
 
-    /// Lets the daemon go on after [`pause`](Self::pause).
+    /// Lets the daemon continue after [`pause`](Self::pause).
     ///
     /// # Errors
     /// [`TestkitError::DaemonNotRunning`].
@@ -218,11 +218,10 @@ impl Sandbox {
     }
 
     /// Starts a new daemon on the same socket path, after killing the old one
-    /// if it still runs, and waits until it has published the cards that are in
-    /// their readers.
+    /// if it still runs, and waits until it has published the inserted cards.
     ///
     /// # Errors
-    /// As [`SandboxBuilder::start`].
+    /// The same as for [`SandboxBuilder::start`].
     pub fn restart(&self) -> Result<(), TestkitError> {
         let mut daemon = lock(&self.daemon);
         self.kill_locked(&mut daemon)?;
@@ -247,11 +246,11 @@ impl Sandbox {
         self.start(&mut lock(&self.daemon))
     }
 
-    /// Whether the daemon sees our USB devices: without the library it runs all
-    /// the same, and would never see a reader.
+    /// Checks that the daemon sees our USB devices: without the library it would
+    /// run anyway, and never see a reader.
     pub(crate) fn check_preload(&self) -> Result<(), TestkitError> {
         let log = self.daemon_log();
-        // What the dynamic linker says.
+        // The message of the dynamic linker.
         if self.hot_plug.is_some() && log.contains("cannot be preloaded") {
             return Err(TestkitError::DaemonDidNotStart {
                 reason: "libumockdev-preload could not be loaded into it".into(),

@@ -6,17 +6,16 @@
 //! served by a thread of its own, so that nothing a card does can hold up the
 //! removal of that card or the insertion of the next.
 //!
-//! Two things make it less simple than connect and close:
+//! Two things make this more complicated than connecting and closing:
 //!
-//! - The driver notices an end of the connection only when it next uses it. If
-//!   a new card's connection were accepted by the same look that finds the old
-//!   one dead after a failed command, the daemon would never see the reader
-//!   empty and never power on the new card. So a removal first makes sure that
-//!   the daemon has published it (`Absence`): a connection that has no card to
-//!   present (a probe) refuses "get ATR" by closing.
-//! - The driver's queue of connections has one place. A connection that was not
-//!   yet accepted is therefore kept and given to the next card, or serves as
-//!   the probe.
+//! - The driver notices the end of a connection only when it next uses it. If
+//!   the same look accepted a new card's connection and found the old one dead
+//!   after a failed command, the daemon would never see the reader empty and
+//!   never power on the new card. So a removal first makes sure that the daemon
+//!   has published it (`Absence`): a connection without a card (a probe) refuses
+//!   "get ATR" by closing.
+//! - The driver's queue of connections has one place. A connection that is not
+//!   yet accepted is therefore kept for the next card, or serves as the probe.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -31,17 +30,17 @@ use crate::status::DaemonStatus;
 use crate::sync::{lock, wait};
 use crate::vpcd::{self, Message};
 
-/// Looks that find no card, on new connections, after which the daemon has
+/// After this many looks that find no card, on new connections, the daemon has
 /// published that there is none. For daemons that cannot be asked: the looks
 /// come from one thread, which publishes before it looks again.
 const REFUSALS: u8 = 2;
 
-/// "Get ATR" at most so often before a new card is powered on: twice when the
-/// daemon starts, once by each look, once by the power-on itself. More mean
+/// The maximum number of "get ATR" before a new card is powered on: twice when
+/// the daemon starts, once by each look, once by the power-on itself. More mean
 /// that the daemon did not notice the change of cards.
 const LOOKS_BEFORE_POWER: u8 = 4;
 
-/// How long to wait without pause for a daemon that starts.
+/// How long to try without pause to reach a daemon that starts.
 const KNOCKING: Duration = Duration::from_millis(150);
 
 #[derive(Debug)]
@@ -59,28 +58,28 @@ struct State {
     daemon: bool,
     card: Option<CardHandle>,
     link: Option<Link>,
-    /// Connections so far: each gets the next number.
+    /// The number of connections so far; each gets the next number.
     links: u64,
     absence: Absence,
-    /// Since when the daemon may be expected to listen.
+    /// When the daemon may have begun to listen.
     since: Instant,
     /// Why the last attempt to connect to the driver has failed.
     refusal: Option<io::ErrorKind>,
 }
 
-/// What is known of the daemon's opinion that the reader is empty.
+/// Whether the daemon is known to see the reader as empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
-    /// It may believe that there is a card; so many looks were refused.
+    /// It may believe that there is a card; `refusals` looks were refused.
     Doubtful { refusals: u8 },
-    /// It has told its clients that there is none.
+    /// It has published that there is none.
     Published,
 }
 
 const DOUBTFUL: Absence = Absence::Doubtful { refusals: 0 };
 
 impl State {
-    /// What keeps the daemon from seeing what the reader shows.
+    /// The likely reason why the daemon does not see the state of the reader.
     fn likely(&self, address: SocketAddr) -> String {
         match (&self.link, self.refusal) {
             (_, Some(refusal)) => format!(
@@ -100,7 +99,7 @@ impl State {
     }
 }
 
-/// The connection in use. Its thread goes on only while the number is its own.
+/// The current connection. Its thread continues only while the number is its own.
 #[derive(Debug)]
 struct Link {
     id: u64,
@@ -109,7 +108,7 @@ struct Link {
     used: bool,
     /// The card that it presents.
     card: Option<CardHandle>,
-    /// The card was removed: nothing is answered any more.
+    /// The card was removed: it no longer answers.
     torn: bool,
     /// The driver waits for an answer.
     busy: bool,
@@ -123,7 +122,7 @@ impl Link {
     }
 }
 
-/// How far the daemon is with a new card; the connection thread's own.
+/// How far the daemon is with a new card; local to the connection's thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Insertion {
     Looked(u8),
@@ -172,13 +171,13 @@ impl Slot {
         state.since = Instant::now();
     }
 
-    /// Connects the cards of a daemon that is just starting, then leaves each
-    /// reader to itself.
+    /// Connects the cards of a daemon that is just starting, then leaves the
+    /// readers to their threads.
     ///
-    /// A daemon looks twice at each reader as it opens it, one after the other
-    /// and within a fraction of a millisecond. A card that is connected by then
-    /// need not wait 400 ms for the next look, so it pays to knock without
-    /// pause, for a moment, in the daemon's order.
+    /// A daemon looks twice at each reader when it opens it, one reader after
+    /// another, each within a fraction of a millisecond. A card that is connected
+    /// by then need not wait 400 ms for the next look, so it pays to try without
+    /// pause for a moment, in the daemon's order.
     pub(crate) fn knock(slots: &[Arc<Self>]) {
         for slot in slots {
             while slot.awaits_daemon() {
@@ -236,13 +235,13 @@ impl Slot {
         match &mut state.link {
             // Never accepted: the next card takes it over, or it is a probe.
             Some(link) if !link.used => {}
-            // The driver will notice when it next asks, and so will we: that
-            // tells more than closing now, and looks the same to the daemon.
+            // The driver will notice when it next asks, and so will we: this
+            // says more than closing now, and looks the same to the daemon.
             Some(link) if !link.busy => {
                 link.torn = true;
                 link.published = false;
             }
-            // It waits for an answer: let it go.
+            // It waits for an answer: release it.
             Some(_) => self.hang_up(&mut state),
             None => {}
         }
@@ -294,7 +293,7 @@ impl Slot {
         }
     }
 
-    /// Where the driver waits for the card of this slot.
+    /// The address where the driver waits for the card of this slot.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
@@ -314,7 +313,7 @@ impl Slot {
         self.changed.notify_all();
     }
 
-    /// Opens a connection where one is needed and there is none.
+    /// Opens a connection if one is needed and missing.
     fn renew(self: &Arc<Self>, state: &mut State) {
         let needed = state.card.is_some() || state.absence != Absence::Published;
         if state.daemon && needed && state.link.is_none() {
@@ -349,7 +348,7 @@ impl Slot {
         current.then_some(state)
     }
 
-    /// A connection's life.
+    /// Serves a connection until it ends.
     fn serve(self: Arc<Self>, id: u64, stream: Option<Arc<TcpStream>>) {
         let Some(stream) = stream.or_else(|| self.connect(id)) else {
             return;
@@ -382,7 +381,7 @@ impl Slot {
         let address = self.address();
         loop {
             let since = self.current(id)?.since;
-            // Not longer: while the driver's queue is full, the kernel drops
+            // No longer: while the driver's queue is full, the kernel drops
             // attempts and repeats them only after a second.
             match TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
                 Ok(stream) => {
@@ -503,10 +502,10 @@ impl Slot {
         vpcd::send(stream, answer).ok().or_break()
     }
 
-    /// A message for a connection that has no card (any more).
+    /// Handles a message on a connection that has no card, or no longer has one.
     fn refuse(self: &Arc<Self>, id: u64, stream: &TcpStream, message: &Message) -> ControlFlow<()> {
         match message {
-            // Not answered, so they tell the driver nothing.
+            // These have no answer, so they tell the driver nothing.
             Message::PowerOff | Message::PowerOn | Message::Reset => {
                 return ControlFlow::Continue(());
             }
@@ -542,7 +541,7 @@ impl Slot {
     }
 }
 
-/// `?` for "nothing: this connection is over".
+/// `?` that ends the connection if there is no value.
 trait OrBreak<T> {
     fn or_break(self) -> ControlFlow<(), T>;
 }

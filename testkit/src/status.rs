@@ -1,11 +1,11 @@
-//! Asks the daemon what it tells its clients about its readers.
+//! Queries what the daemon publishes about its readers.
 //!
 //! A client learns of cards through the daemon's published reader states, so
-//! these are the proof that an insertion or a removal is visible. They are read
-//! the way the client library reads them, without the library: its socket path
-//! is one per process, ours is one per sandbox. The messages are those of
-//! pcsc-lite 1.8 to 2.5 (`winscard_msg.h`, `eventhandler.h`); where a daemon
-//! answers otherwise, the caller falls back to what the driver does on the wire.
+//! these prove that an insertion or a removal is visible. This reads them as the
+//! client library does, but without the library: its socket path is one per
+//! process, ours is one per sandbox. The messages are those of pcsc-lite 1.8 to
+//! 2.5 (`winscard_msg.h`, `eventhandler.h`); if a daemon answers differently,
+//! the caller falls back to what the driver does on the wire.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -21,19 +21,19 @@ const PROTOCOL_MAJOR: i32 = 4;
 /// The oldest minor version that current daemons still serve.
 const PROTOCOL_MINOR: i32 = 4;
 /// The first minor version in which the number of readers has no limit. The
-/// older question still gets the first 16 of them there.
+/// older query still returns the first 16 there.
 const MINOR_WITH_ARRAY: i32 = 6;
 
-/// An entry of the daemon's answer is a `READER_STATE` structure.
+/// The size of an entry of the daemon's answer, a `READER_STATE` structure.
 const ENTRY_LEN: usize = 184;
 const NAME_LEN: usize = 128;
 const STATE_AT: usize = 132;
 const SCARD_PRESENT: u32 = 0x0004;
 
-/// How long a publication may take after the driver's answer that causes it.
+/// How long the daemon may take to publish the driver's answer.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// A question to the daemon of one sandbox.
+/// Queries the daemon of one sandbox.
 #[derive(Debug)]
 pub(crate) struct DaemonStatus {
     socket: PathBuf,
@@ -55,7 +55,7 @@ impl DaemonStatus {
         }
     }
 
-    /// The published readers; `Unsupported` when this daemon speaks otherwise.
+    /// The published readers; `Unsupported` if this daemon speaks another protocol.
     pub(crate) fn readers(&self) -> io::Result<Vec<Published>> {
         for _ in 0..2 {
             let asked = self.minor.load(Ordering::Relaxed);
@@ -68,11 +68,11 @@ impl DaemonStatus {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether the daemon comes to publish that `reader` has a card (or has
-    /// none) within a moment. `None`: it cannot be asked.
+    /// Whether the daemon publishes within a moment that `reader` has a card (or
+    /// has none). `None` if it cannot be asked.
     pub(crate) fn confirm(&self, reader: &str, card: bool) -> Option<bool> {
         let started = Instant::now();
-        // The daemon changes the state, then counts the event: a second look
+        // The daemon changes the state, then counts the event: a second query
         // sees both.
         let mut seen = 0;
         while seen < 2 {
@@ -87,7 +87,7 @@ impl DaemonStatus {
     }
 }
 
-/// Says hello, and returns the daemon's minor version.
+/// Opens a connection, and returns the daemon's minor version.
 fn open(socket: &Path, minor: i32) -> io::Result<(UnixStream, i32)> {
     let mut stream = UnixStream::connect(socket)?;
     // A stopped daemon never answers.
@@ -113,12 +113,12 @@ fn ask(mut stream: UnixStream, minor: i32) -> io::Result<Vec<Published>> {
         false => CMD_GET_READERS_STATE_ARRAY,
     };
     stream.write_all(&request(command, 0))?;
-    // The daemon hangs up after its answer, which therefore is what comes until
-    // then. (The array can grow between a question for its size and the answer.)
+    // The daemon hangs up after its answer, so read to the end. (The array can
+    // grow between a query of its size and the answer.)
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    // It always has entries, free ones at least.
+    // It always has entries, even if only free ones.
     if answer.is_empty() || answer.len() % ENTRY_LEN != 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

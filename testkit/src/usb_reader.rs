@@ -13,7 +13,7 @@ use crate::reader::VirtualReader;
 use crate::status::DaemonStatus;
 use crate::sync::lock;
 
-/// What plugging needs; each plugged reader has a share.
+/// What plugging needs, shared by all plugged readers.
 #[derive(Debug)]
 pub(crate) struct HotPlug {
     bus: Mutex<Bus>,
@@ -149,8 +149,9 @@ impl HotPlug {
 /// A reader that was plugged in by [`Sandbox::plug`](crate::Sandbox::plug).
 ///
 /// It is a [`VirtualReader`], the first slot, and can be
-/// [unplugged](Self::unplug). It cannot be plugged in again: the same model is a
-/// new reader to the daemon, as a real one is. Dropping it does not unplug it.
+/// [unplugged](Self::unplug). It cannot be plugged in again: as with real
+/// readers, the same model is a new reader to the daemon. Dropping it does not
+/// unplug it.
 #[derive(Debug)]
 pub struct UsbReader {
     slots: Vec<VirtualReader>,
@@ -169,19 +170,19 @@ impl UsbReader {
         self.reader.here.load(Ordering::SeqCst)
     }
 
-    /// Unplugs the reader, with the cards in it, and waits until clients of the
-    /// daemon cannot see it any more. A card can be inserted elsewhere then.
+    /// Unplugs the reader with its cards, and waits until clients of the daemon
+    /// no longer see it. The cards can then be inserted elsewhere.
     ///
     /// # Errors
-    /// [`Timeout`](TestkitError::Timeout), for example of a paused daemon;
+    /// [`Timeout`](TestkitError::Timeout), for example if the daemon is paused;
     /// [`Io`](TestkitError::Io).
     pub fn unplug(&self) -> Result<(), TestkitError> {
         self.unplug_now()?;
         self.wait_until_published()
     }
 
-    /// Unplugs the reader and returns at once. A command on its way fails
-    /// immediately. Does nothing if it was unplugged before.
+    /// Unplugs the reader and returns at once. A pending command fails
+    /// immediately. Does nothing if the reader is already unplugged.
     ///
     /// # Errors
     /// [`Io`](TestkitError::Io).
@@ -210,13 +211,13 @@ impl UsbReader {
         Ok(())
     }
 
-    /// The daemon takes the name away just after it has closed the reader.
+    /// The daemon removes the name just after it has closed the reader.
     fn wait_until_unlisted(&self, name: &str, deadline: Instant) -> Result<(), TestkitError> {
         // A reader of the same name may have been plugged in meanwhile.
         while !self.hot_plug.slots().iter().any(|s| s.name() == name) {
             match self.hot_plug.status.readers() {
                 Ok(readers) if readers.iter().any(|r| r.name == name) => {}
-                // Gone, or there is no daemon that could be asked.
+                // Gone, or there is no daemon to ask.
                 _ => break,
             }
             if Instant::now() >= deadline {
@@ -238,7 +239,7 @@ impl Deref for UsbReader {
     type Target = VirtualReader;
 
     fn deref(&self) -> &VirtualReader {
-        // There is one at least.
+        // There is at least one.
         &self.slots[0]
     }
 }

@@ -9,13 +9,13 @@ use rustix::net::sockopt::set_tcp_quickack;
 /// The longest message that the two bytes of length can announce.
 pub(crate) const MAX_LEN: usize = u16::MAX as usize;
 
-/// What the driver asks of a card.
+/// A request of the driver to a card.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     PowerOff,
     PowerOn,
     Reset,
-    /// Answered with the ATR. Also how the driver asks "are you there?".
+    /// Answered with the ATR. The driver also uses it to check for a card.
     GetAtr,
     /// Answered with the response.
     Command(Vec<u8>),
@@ -54,10 +54,10 @@ pub(crate) fn send(mut stream: &TcpStream, data: &[u8]) -> io::Result<()> {
 
 /// Ends a connection on which the driver waits for an answer, so that the
 /// command fails. After an orderly end, or an error while it waits for the
-/// length, the driver reports success with an answer of no bytes; it takes an
-/// error seriously only while it waits for the data. So it gets a length, and
-/// then a reset. (The thread that serves the connection is not reading
-/// meanwhile, for which some kernels would refuse to reset it.)
+/// length, the driver reports success with an empty answer; it respects an
+/// error only while it waits for the data. So this sends a length, and then a
+/// reset. (The thread that serves the connection must not be reading meanwhile:
+/// some kernels would refuse to reset it.)
 pub(crate) fn tear(mut stream: &TcpStream) {
     let _ = stream.write_all(&[0, 1]);
     if rustix::net::connect_unspec(stream).is_err() {
@@ -66,9 +66,9 @@ pub(crate) fn tear(mut stream: &TcpStream) {
 }
 
 /// `read_exact` that acknowledges each segment at once. Some versions of the
-/// driver write length and data separately, and its Nagle algorithm then holds
+/// driver write length and data separately, and the Nagle algorithm then holds
 /// the data back until the length is acknowledged: 40 ms by default. The
-/// kernel forgets the option, so it is set before every read.
+/// kernel resets the option, so this sets it before every read.
 fn fill(mut stream: &TcpStream, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         set_tcp_quickack(stream, true)?;

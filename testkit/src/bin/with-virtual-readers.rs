@@ -25,38 +25,38 @@ Runs a command with virtual smart-card readers: a private PC/SC daemon.
 Usage: with-virtual-readers [OPTIONS] [--] COMMAND [ARGS]...
 
 Options:
-      --readers N   readers (1); vpcd makes them in pairs, so there is an
-                    even number
-      --cards N     cards, one in each of the first N readers (as many as
-                    --readers)
-      --card KIND   what they are: iso, openpgp or piv (iso)
+      --readers N   number of readers (1); vpcd has them in pairs, so it rounds
+                    up to an even number
+      --cards N     number of cards, one in each of the first N readers (as
+                    many as --readers)
+      --card KIND   kind of the cards: iso, openpgp or piv (iso)
       --card-program SCRIPT
-                    they are this program, run by sh for each card. It reads a
-                    command in hexadecimal, one a line, and writes the answer
-                    the same way; power-on, power-off and reset, which it reads
-                    too, have no answer
+                    use this program as a card, run by sh for each card. It
+                    reads commands in hexadecimal, one per line, and writes
+                    answers in the same way; it also reads power-on, power-off
+                    and reset, which have no answer
       --external    no cards: the readers wait for programs that are cards for
-                    vpcd. Says at which addresses
-      --port N      the TCP port at which vpcd waits for the first card, the
-                    next ports being those of the others (any; vpcd's own, to
-                    which most such programs connect, is 35963)
-      --atr HEX     the cards' ATR (of iso and piv 3B800181, a T=1 card)
+                    vpcd. Prints the addresses
+      --port N      the TCP port at which vpcd waits for the first card; the
+                    others use the next ports (any; vpcd's own, to which most
+                    such programs connect, is 35963)
+      --atr HEX     the cards' ATR (for iso and piv 3B800181, a T=1 card)
       --name NAME   the readers' name, to which the daemon adds numbers; the
                     second reader or pair is called NAME 2, and so on
-      --driver D    vpcd, which must be installed and makes pairs, or kit, which
-                    comes with this program and makes single readers (vpcd, or
-                    what SCARD_TESTKIT_DRIVER says)
-  -v, --verbose     tell what was started, show every command that a card got,
-                    and the daemon's log at the end
-  -h, --help        this text
+      --driver D    vpcd, which must be installed and has readers in pairs, or
+                    kit, which comes with this program and has single readers
+                    (vpcd, or the value of SCARD_TESTKIT_DRIVER)
+  -v, --verbose     print what was started, every command that a card receives,
+                    and at the end the daemon's log
+  -h, --help        print this text
 
-Of the cards, iso answers SELECT by AID, GET CHALLENGE, VERIFY (reference 01,
-PIN 1234) and READ BINARY; openpgp and piv look like such cards, have the PINs
-123456 and 12345678 (openpgp, for administrators), and no keys.
+The card iso answers SELECT by AID, GET CHALLENGE, VERIFY (reference 01, PIN
+1234) and READ BINARY; openpgp and piv mimic such cards, without keys, with the
+PINs 123456 and 12345678 (openpgp, for administrators).
 
-The exit status is the command's, 125 if the readers could not be made, 126 or
-127 if the command could not be run. A signal that ends the command ends this
-program, too (a shell shows 128 + N). Signals to this program are passed on.
+The exit status is the command's, 125 if the readers could not be created, 126
+or 127 if the command could not be run. A signal that ends the command also ends
+this program (a shell shows 128 + N). Signals to this program are passed on.
 
   with-virtual-readers --readers 2 -- pcsc_scan -r
   with-virtual-readers --card openpgp -- gpg --card-status
@@ -99,7 +99,7 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
     }
 
     impl Options {
-        /// How many readers the driver makes together.
+        /// How many readers the driver creates together.
         fn unit(&self) -> usize {
             match self.driver {
                 Some(Driver::Kit) => 1,
@@ -121,7 +121,7 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
                     _ => format!("{name} {}", index + 1),
                 });
                 match self.port {
-                    // What is past the last port is refused there.
+                    // The reservation refuses ports past the last one.
                     Some(port) => model
                         .port(u16::try_from(usize::from(port) + index * unit).unwrap_or(u16::MAX)),
                     None => model,
@@ -174,7 +174,7 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
             options.cards = Some(0);
         }
         if options.external || options.port.is_some() {
-            // The only one whose cards have ports; an error if another was asked for.
+            // The only driver whose cards have ports; an error if another is requested.
             options.driver.get_or_insert(Driver::Vpcd);
         }
         Ok(Some(options))
@@ -213,7 +213,7 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
         let options = match parse(lexopt::Parser::from_env()) {
             Ok(Some(options)) => options,
             Ok(None) => {
-                // Whoever closes the pipe has read enough.
+                // A closed pipe is not an error.
                 let _ = io::stdout().write_all(HELP.as_bytes());
                 return ExitCode::SUCCESS;
             }
@@ -228,10 +228,10 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
         })
     }
 
-    /// Whether there can be so many readers and cards, before any is made.
+    /// Checks the number of readers and cards before creating any.
     fn check(options: &Options) -> Result<(), TestkitError> {
         let limit = Sandbox::max_readers()?;
-        // A name makes one of them at least.
+        // A name creates at least one unit.
         let named = options.name.is_some() || options.port.is_some();
         let least = options.unit() * usize::from(named);
         let readers = options.readers.div_ceil(options.unit());
@@ -322,7 +322,7 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
         let forwarding = thread::spawn(move || {
             for origin in &mut signals {
                 // Keys such as Ctrl-C, and the end of the terminal, reach the command
-                // by themselves: it is in the same process group.
+                // anyway: it is in the same process group.
                 if matches!(origin.cause, Cause::Kernel) {
                     continue;
                 }
@@ -338,14 +338,14 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
         if options.verbose {
             report(&sandbox, &cards);
         }
-        // Everything is tidied up before a signal can end this.
+        // Clean up before a signal can end this program.
         drop((sandbox, cards));
         Ok(end_as(status))
     }
 
     fn wait(child: &mut Child, terminal: &Option<Terminal>) -> io::Result<ExitStatus> {
         let status = child.wait()?;
-        // What a command that was ended in the middle has left: one that asks for a
+        // Restore what an interrupted command has left behind: one that asks for a
         // PIN has switched the echo off.
         if let (Some(_), Some(terminal)) = (status.signal(), terminal) {
             terminal.restore();
@@ -353,20 +353,20 @@ program, too (a shell shows 128 + N). Signals to this program are passed on.
         Ok(status)
     }
 
-    /// Ends this program by the signal that has ended the command, as a shell or
-    /// another caller expects it.
+    /// Ends this program by the signal that ended the command, as a shell or
+    /// another caller expects.
     fn end_as(status: ExitStatus) -> ExitCode {
         if let Some(signal) = status.signal() {
             let _ = emulate_default_handler(signal);
-            // Not one that ends programs here.
+            // Not a signal that ends programs here.
             return ExitCode::from(u8::try_from(128 + signal).unwrap_or(125));
         }
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         ExitCode::from(code.unwrap_or(125))
     }
 
-    /// How the terminal was set, if this is in its foreground: only then the command
-    /// can change that, and only then it can be set back without a signal.
+    /// The settings of the terminal, if this process is in its foreground: only then
+    /// can the command change them, and can they be restored without a signal.
     struct Terminal(Termios);
 
     impl Terminal {

@@ -1,4 +1,4 @@
-//! The demonstration card.
+//! The ISO 7816-4 demonstration card.
 
 use super::{Parsed, Pin, challenge, ok, status};
 use crate::card::{Applet, Reply};
@@ -10,13 +10,13 @@ use crate::card::{Applet, Reply};
 /// |---|---|
 /// | SELECT by AID `00 A4 04 00 Lc AID [Le]` | 9000 and the FCI `6F len 84 len AID` for every AID of 5 to 16 bytes; 6A82 for [`UNKNOWN_AID`](Self::UNKNOWN_AID); 6700 for other lengths; 6A86 for other P1-P2 |
 /// | GET CHALLENGE `00 84 00 00 Le` | Le bytes counting up from 01 (Le 00: 256; extended up to 65,536), so that tests can expect them |
-/// | VERIFY `00 20 00 01 04 31 32 33 34` | 9000 for the PIN [`1234`](Self::PIN), 63Cx with the tries left (three) for another, 6983 when there are none; without data: whether it is verified or 63Cx |
+/// | VERIFY `00 20 00 01 04 31 32 33 34` | 9000 for the PIN [`1234`](Self::PIN), 63Cx with the tries left (initially three) for another, 6983 if none are left; without data: 9000 if verified, otherwise 63Cx |
 /// | READ BINARY `00 B0 off off Le` | up to Le bytes of [`FILE`](Self::FILE); 6985 without a selected application, 6982 without the PIN, 6B00 past the end |
 /// | any other instruction | 6D00 |
 /// | any other class | 6E00 |
 ///
-/// A reset, cold or warm, clears the selection and the verification; the tries
-/// left survive, as on a real card.
+/// A reset, cold or warm, clears the selection and the verification, but not the
+/// tries left, as on a real card.
 #[derive(Debug)]
 pub struct IsoCard {
     selected: Option<Vec<u8>>,
@@ -33,7 +33,7 @@ impl IsoCard {
     /// The content of the file.
     pub const FILE: &[u8] = b"scard-testkit demonstration card";
 
-    /// A new card: nothing selected, three tries left.
+    /// Creates a card with nothing selected and three tries left.
     pub fn new() -> Self {
         Self {
             selected: None,

@@ -15,12 +15,13 @@ struct Parsed<'a> {
     instruction: u8,
     p1_p2: [u8; 2],
     data: &'a [u8],
-    /// The longest answer that is expected; `None`: none.
+    /// The maximum length of the expected answer, if any.
     le: Option<usize>,
 }
 
 impl<'a> Parsed<'a> {
-    /// Or what refuses another class, and lengths that do not fit.
+    /// Parses a command; the error is the refusal of another class, or of
+    /// inconsistent lengths.
     fn new(command: &'a [u8]) -> Result<Self, Reply> {
         let wrong_length = || status(0x6700);
         let [class, instruction, p1, p2, body @ ..] = command else {
@@ -38,7 +39,7 @@ impl<'a> Parsed<'a> {
         })
     }
 
-    /// The data, and how much is expected. `None` where the lengths do not fit.
+    /// The data, and the expected length. `None` if the lengths are inconsistent.
     fn body(body: &'a [u8]) -> Option<(&'a [u8], Option<usize>)> {
         let short = |le: u8| if le == 0 { 256 } else { usize::from(le) };
         let long = |le: [u8; 2]| match u16::from_be_bytes(le) {
@@ -67,7 +68,7 @@ impl<'a> Parsed<'a> {
     }
 }
 
-/// GET CHALLENGE, with numbers that a test can foresee.
+/// GET CHALLENGE, with numbers that a test can predict.
 fn challenge(le: Option<usize>) -> Reply {
     match le {
         Some(le) => ok((1..=le).map(|n| n as u8).collect()),
@@ -94,7 +95,7 @@ impl Pin {
         }
     }
 
-    /// VERIFY; without data it asks for the state.
+    /// VERIFY; without data it queries the state.
     fn verify(&mut self, pin: &[u8]) -> Reply {
         if pin.is_empty() && self.verified {
             return status(0x9000);
@@ -120,7 +121,7 @@ impl Pin {
 struct Rest(Vec<u8>);
 
 impl Rest {
-    /// As much as is expected, and 61xx where there is more.
+    /// As much as expected, with 61xx if there is more.
     fn answer(&mut self, mut data: Vec<u8>, le: Option<usize>) -> Reply {
         self.0 = data.split_off(le.unwrap_or(256).min(data.len()));
         match self.0.len() {

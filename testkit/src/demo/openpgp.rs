@@ -1,9 +1,9 @@
-//! A demonstration card of OpenPGP.
+//! The OpenPGP demonstration card.
 
 use super::{Parsed, Pin, Rest, challenge, ok, status, tlv};
 use crate::card::{Applet, Reply};
 
-/// What looks like an OpenPGP card, version 3.4, without any cryptography:
+/// A mock of an OpenPGP card, version 3.4, without any cryptography:
 /// [`VirtualCard::openpgp`](crate::VirtualCard::openpgp). `gpg --card-status` shows it.
 ///
 /// | Command | Answer |
@@ -12,18 +12,18 @@ use crate::card::{Applet, Reply};
 /// | GET DATA `00 CA` | 4F, 5E, 5F50, 5F52, 65, 6E, 7A, 93, C4; 6A88 for others |
 /// | VERIFY `00 20 00 81`, `82`, `83` | 9000 for [`USER_PIN`](Self::USER_PIN) (81, 82) and [`ADMIN_PIN`](Self::ADMIN_PIN) (83), 63Cx with the tries left for another |
 /// | GET CHALLENGE `00 84 00 00 Le` | Le bytes counting up from 01 |
-/// | PSO: COMPUTE DIGITAL SIGNATURE `00 2A 9E 9A` | 64 bytes, the input over and over, which are no signature; 6982 unless 81 is verified. Counts in 93, and 81 is verified for it alone |
+/// | PSO: COMPUTE DIGITAL SIGNATURE `00 2A 9E 9A` | 64 bytes, the repeated input, which are not a signature; 6982 unless 81 is verified. Increments the counter in 93; 81 is verified for one signature only |
 /// | GET RESPONSE `00 C0` | the rest of a long answer |
 /// | any other instruction | 6D00 |
 ///
 /// Commands may have short and extended lengths. A reset, cold or warm, clears the
-/// verification; the tries left and the counter survive.
+/// verification, but not the tries left and the counter.
 #[derive(Debug)]
 pub struct OpenPgpCard {
     selected: bool,
     user: Pin,
     admin: Pin,
-    /// For signatures; the rest of what the user's PIN is for is `user.verified`.
+    /// Verified for signatures; for the other uses of the user's PIN, see `user.verified`.
     signing: bool,
     signatures: u32,
     rest: Rest,
@@ -35,7 +35,7 @@ impl OpenPgpCard {
         0x3B, 0xDA, 0x18, 0xFF, 0x81, 0xB1, 0xFE, 0x75, 0x1F, 0x03, 0x00, 0x31, 0xF5, 0x73, 0xC0,
         0x01, 0x60, 0x00, 0x90, 0x00, 0x1C,
     ];
-    /// The application, with version 3.4, a manufacturer for tests and a serial number.
+    /// The AID, with version 3.4, a manufacturer for tests and a serial number.
     pub const AID: &[u8] = &[
         0xD2, 0x76, 0x00, 0x01, 0x24, 0x01, 0x03, 0x04, 0xFF, 0xFE, 0x00, 0x00, 0x00, 0x01, 0x00,
         0x00,
@@ -45,7 +45,7 @@ impl OpenPgpCard {
     /// The administrator's PIN.
     pub const ADMIN_PIN: &[u8] = b"12345678";
 
-    /// A new card: not selected, three tries left, no signature made.
+    /// Creates a card that is not selected, with three tries left and no signatures.
     pub fn new() -> Self {
         Self {
             selected: false,
@@ -76,8 +76,8 @@ impl OpenPgpCard {
             ]
             .concat(),
             0x006E => {
-                // GET CHALLENGE, changes of PW1, algorithms that are fixed: 255 bytes, 2048
-                // of a certificate, 255 of others.
+                // GET CHALLENGE, changes of PW1, fixed algorithms: 255 bytes, 2048 of a
+                // certificate, 255 of others.
                 let capabilities = [0x50, 0x00, 0x00, 0xFF, 0x08, 0x00, 0x00, 0xFF, 0x00, 0x00];
                 let discretionary = [
                     tlv(0xC0, &capabilities),
@@ -108,7 +108,7 @@ impl OpenPgpCard {
     fn verify(&mut self, reference: [u8; 2], pin: &[u8]) -> Reply {
         match reference {
             [0x00, 0x81] => {
-                // Verified for one signature alone.
+                // Verified for one signature only.
                 let others = std::mem::replace(&mut self.user.verified, self.signing);
                 let reply = self.user.verify(pin);
                 self.signing = self.user.verified;

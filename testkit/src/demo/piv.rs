@@ -1,10 +1,10 @@
-//! A demonstration card of PIV.
+//! The PIV demonstration card.
 
 use super::{Parsed, Pin, Rest, status, tlv};
 use crate::card::{Applet, Reply};
 
-/// What looks like a PIV card, without keys: [`VirtualCard::piv`](crate::VirtualCard::piv).
-/// `opensc-tool --name` knows it.
+/// A mock of a PIV card, without keys: [`VirtualCard::piv`](crate::VirtualCard::piv).
+/// `opensc-tool --name` recognizes it.
 ///
 /// | Command | Answer |
 /// |---|---|
@@ -15,7 +15,7 @@ use crate::card::{Applet, Reply};
 /// | any other instruction | 6D00 |
 ///
 /// Commands may have short and extended lengths. A reset, cold or warm, clears the
-/// verification; the tries left survive.
+/// verification, but not the tries left.
 #[derive(Debug)]
 pub struct PivCard {
     selected: bool,
@@ -24,14 +24,14 @@ pub struct PivCard {
 }
 
 impl PivCard {
-    /// The application.
+    /// The AID.
     pub const AID: &[u8] = &[
         0xA0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00, 0x01, 0x00,
     ];
-    /// The PIN, filled to eight bytes as VERIFY wants it.
+    /// The PIN, padded to eight bytes as VERIFY requires.
     pub const PIN: &[u8] = b"123456\xFF\xFF";
 
-    /// A new card: not selected, three tries left.
+    /// Creates a card that is not selected, with three tries left.
     pub fn new() -> Self {
         Self {
             selected: false,
@@ -52,7 +52,7 @@ impl PivCard {
         self.rest.answer(tlv(0x61, &properties), le)
     }
 
-    /// A data object, whose tag is in a tag list `5C`.
+    /// The data object whose tag is in a tag list `5C`.
     fn object(list: &[u8]) -> Option<Vec<u8>> {
         let content = match list {
             [0x5C, 1, 0x7E] => {

@@ -1,15 +1,15 @@
-//! What is answered.
+//! Answers of the fake service.
 
 use std::time::Duration;
 
 use super::{Gate, Reader};
 
-/// What the service answers, and when. Begins as the answer that would be given
-/// without a script, of which anything can be changed.
+/// What the service answers, and when. Starts as the answer that the service
+/// would give without a script; every part of it can be changed.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Answer {
-    /// All of it.
+    /// Replaces the whole answer.
     pub(super) raw: Option<Vec<u8>>,
     pub(super) readers: Option<Vec<Reader>>,
     pub(super) data: Option<Vec<u8>>,
@@ -30,12 +30,12 @@ pub(super) enum Pause {
 }
 
 impl Answer {
-    /// As without a script.
+    /// The same answer as without a script.
     pub fn normal() -> Self {
         Self::default()
     }
 
-    /// With this code, where the message has one. Data follows the code 0 only.
+    /// With this code, if the message has one. Data follows only the code 0.
     pub fn code(code: u32) -> Self {
         Self {
             code: Some(code),
@@ -43,8 +43,8 @@ impl Answer {
         }
     }
 
-    /// With this data: the response to a command or a control code, the value of
-    /// an attribute (of which 264 bytes count).
+    /// With this data: the answer to a command or a control code, or the value of
+    /// an attribute (of which only 264 bytes are used).
     pub fn data(data: impl Into<Vec<u8>>) -> Self {
         Self {
             data: Some(data.into()),
@@ -52,8 +52,9 @@ impl Answer {
         }
     }
 
-    /// With other readers than [`Service::set_readers`](super::Service::set_readers) has set,
-    /// for this once; where the message has reader states or their number.
+    /// With these readers instead of those of
+    /// [`Service::set_readers`](super::Service::set_readers), for this answer only;
+    /// if the message has reader states or their number.
     pub fn readers(readers: impl IntoIterator<Item = Reader>) -> Self {
         Self {
             readers: Some(readers.into_iter().collect()),
@@ -61,7 +62,7 @@ impl Answer {
         }
     }
 
-    /// These bytes and no others; without any, nothing is answered.
+    /// Exactly these bytes; if empty, no answer.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             raw: Some(bytes.into()),
@@ -69,7 +70,7 @@ impl Answer {
         }
     }
 
-    /// None: the connection is closed.
+    /// No answer: the connection is closed.
     pub fn hang_up() -> Self {
         Self::normal().cut(0)
     }
@@ -88,48 +89,48 @@ impl Answer {
         self
     }
 
-    /// Claims this length of the data, whatever is sent.
+    /// Claims this length of the data, whatever its real length.
     pub fn length(mut self, length: u32) -> Self {
         self.length = Some(length);
         self
     }
 
-    /// Another value of a word, counted from 0: see [`Message`](super::Message).
+    /// Sets a word, counted from 0, to another value: see [`Message`](super::Message).
     pub fn word(mut self, index: usize, value: u32) -> Self {
         self.words.push((index, value));
         self
     }
 
-    /// With these bytes behind it.
+    /// Followed by these bytes.
     pub fn then(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.rest.extend_from_slice(bytes.as_ref());
         self
     }
 
-    /// So much later.
+    /// Delayed by this time.
     pub fn delay(self, delay: Duration) -> Self {
         self.delay_after(0, delay)
     }
 
-    /// With a pause after so many bytes.
+    /// With a pause after `bytes` bytes.
     pub fn delay_after(mut self, bytes: usize, delay: Duration) -> Self {
         self.pauses.push((bytes, Pause::For(delay)));
         self
     }
 
-    /// When the gate is open.
+    /// Waits until the gate is open.
     pub fn stall(self, gate: &Gate) -> Self {
         self.stall_after(0, gate)
     }
 
-    /// Stops after so many bytes until the gate is open.
+    /// Stops after `bytes` bytes until the gate is open.
     pub fn stall_after(mut self, bytes: usize, gate: &Gate) -> Self {
         self.pauses.push((bytes, Pause::At(gate.clone())));
         self
     }
 
-    /// Closes the connection after so many bytes, or after all of them if they are
-    /// fewer.
+    /// Closes the connection after `bytes` bytes, or after the whole answer if it
+    /// is shorter.
     pub fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self

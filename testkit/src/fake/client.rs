@@ -1,4 +1,4 @@
-//! A connection: what is asked on it, and answered.
+//! A connection: its requests and their answers.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -15,7 +15,7 @@ use crate::sync::lock;
 /// Reader states up to protocol 4:5.
 const STATES: usize = 16;
 
-/// Room for the value of an attribute, which begins at word 2.
+/// Space for the value of an attribute, which begins at word 2.
 const ATTRIBUTE: usize = 264;
 
 const SHARE_DIRECT: u32 = 3;
@@ -28,8 +28,8 @@ const SERVICE_STOPPED: u32 = 0x8010_001E;
 pub(super) struct Client {
     number: usize,
     stream: UnixStream,
-    /// Held for a whole answer: what clients that wait are sent comes from another
-    /// thread.
+    /// Held during a whole answer: notifications of waiting clients come from
+    /// another thread.
     writing: Mutex<()>,
     /// Of the protocol 4.
     minor: AtomicU32,
@@ -51,8 +51,8 @@ impl Client {
 
     pub(super) fn serve(&self, shared: &Arc<Shared>) {
         while let Ok(mut request) = Request::receive(&self.stream, self.number) {
-            // A change that comes after a request is told after its answer: the
-            // client would miss one that comes before the states that it asks for.
+            // A change that comes after a request is reported after its answer: the
+            // client would miss a change reported before the states it requested.
             let _writing = lock(&self.writing);
             let answer = shared.ask(&mut request);
             let bytes = self.compose(shared, &mut shared.state(), &request, &answer, 0);
@@ -63,7 +63,7 @@ impl Client {
         self.hang_up();
     }
 
-    /// Tells the client of what it waits for.
+    /// Sends the client the change it waits for.
     pub(super) fn notify(&self, shared: &Arc<Shared>, code: u32) {
         let mut request = Request {
             message: Message::Change,
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// The bytes of an answer. Does what is asked.
+    /// Carries out a request and returns the bytes of its answer.
     fn compose(
         &self,
         shared: &Arc<Shared>,
@@ -138,7 +138,7 @@ impl Client {
                     bytes = Reader::states(&readers, STATES);
                 }
             }
-            // The change has come first, and is the answer.
+            // The change came first, and is the answer.
             Message::StopWaiting if !state.waiting.remove(&self.number) => bytes.clear(),
             Message::Cancel => {
                 let connection = state.contexts.get(&request.word(0)).copied();
@@ -224,7 +224,7 @@ impl Client {
     }
 }
 
-/// The protocol that a card is connected with: T=1, or else what is wanted.
+/// The protocol for a connection to a card: T=1, or else the requested one.
 fn preferred(protocols: u32) -> u32 {
     [2, 1, 4, 8]
         .into_iter()

@@ -1,4 +1,4 @@
-//! Where answers stop.
+//! Gates that stop answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::TestkitError;
 use crate::sync::{lock, wait};
 
-/// Where answers stop until the test lets them go on. Clones are the same gate.
+/// Stops answers until the test opens it. Clones refer to the same gate.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<Inner>);
 
@@ -26,12 +26,12 @@ struct State {
 }
 
 impl Gate {
-    /// A gate that is closed.
+    /// Creates a closed gate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Waits until so many answers have come to the gate, all in all.
+    /// Waits until `answers` answers in total have come to the gate.
     ///
     /// # Errors
     /// [`Timeout`](TestkitError::Timeout).
@@ -50,7 +50,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Lets pass what has come to the gate, and everything from now on.
+    /// Lets all waiting and future answers pass.
     pub fn open(&self) {
         let mut state = lock(&self.0.state);
         state.open = true;
@@ -58,7 +58,7 @@ impl Gate {
         self.0.changed.notify_all();
     }
 
-    /// Stops answers again that come from now on.
+    /// Stops future answers again.
     pub fn close(&self) {
         lock(&self.0.state).open = false;
     }

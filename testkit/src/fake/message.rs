@@ -1,12 +1,12 @@
-//! What is asked.
+//! Requests to the fake service.
 
 use std::io::{self, Read};
 
-/// The most that can follow a request: the data of a command.
+/// The longest data that can follow a request: that of a command.
 pub(super) const MAX_DATA: usize = 65_548;
 
-/// A kind of request. Each has the 32-bit words that its description lists, and
-/// its answer the same words, filled in, unless it says otherwise.
+/// A kind of request. Each has the 32-bit words that its description lists;
+/// unless noted, its answer has the same words, filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Message {
@@ -27,16 +27,16 @@ pub enum Message {
     /// `SCardEndTransaction`: card, disposition, code.
     End,
     /// `SCardTransmit`: card, protocol, size of its structure, length of the
-    /// command, protocol and size again for the answer, room for the answer, or
-    /// its length, code. The data follows, in the answer if the code is 0.
+    /// command, protocol and size again for the answer, space for the answer or
+    /// its length, code. The data follows, in the answer only if the code is 0.
     Transmit,
-    /// `SCardControl`: card, control code, length of the data, room for the
-    /// answer, length of the answer, code. The data follows, in the answer if
-    /// the code is 0.
+    /// `SCardControl`: card, control code, length of the data, space for the
+    /// answer, length of the answer, code. The data follows, in the answer only
+    /// if the code is 0.
     Control,
-    /// `SCardStatus`, which asks for the reader states, too: card, code.
+    /// `SCardStatus`, which also requests the reader states: card, code.
     Status,
-    /// `SCardCancel`: context, code. Comes on a connection of its own.
+    /// `SCardCancel`: context, code. Comes on a separate connection.
     Cancel,
     /// `SCardGetAttrib`: card, attribute, value (66 words), length, code.
     GetAttribute,
@@ -47,12 +47,11 @@ pub enum Message {
     /// The states of the readers, up to version 4:5. Has no words; the answer is
     /// 16 reader states.
     ReaderStates,
-    /// The client wants to hear of the next [`Change`](Self::Change). Has no
-    /// words. Up to version 4:5 the answer is 16 reader states; from 4:6 on
-    /// there is none.
+    /// The client waits for the next [`Change`](Self::Change). Has no words. Up to
+    /// version 4:5 the answer is 16 reader states; from 4:6 on there is none.
     WaitForChange,
-    /// The client does not wait any more. Has no words; answered with 0 and a
-    /// code, unless the change came first.
+    /// The client stops waiting. Has no words; answered with 0 and a code, unless
+    /// the change came first.
     StopWaiting,
     /// How often the list of readers has changed, from version 4:5 on. Has no
     /// words; the answer is that number and a code.
@@ -63,24 +62,24 @@ pub enum Message {
     /// The states of the readers, from version 4:6 on. Has no words; the answer
     /// is as many reader states as [`StatesSize`](Self::StatesSize) said.
     StatesArray,
-    /// No request: what a client is sent that waits for a change, 0 and a code.
-    /// The code is 0 for a change, and SCARD_E_CANCELLED after a
+    /// Not a request: the notification of a client that waits for a change, 0 and
+    /// a code. The code is 0 for a change, and SCARD_E_CANCELLED after a
     /// [`Cancel`](Self::Cancel).
     Change,
 }
 
-/// Where in a message is what, in words.
+/// The layout of a message, in words.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Layout {
     /// Words of a request.
     pub(super) request: usize,
-    /// Words of an answer, the reader states apart.
+    /// Words of an answer, without the reader states.
     pub(super) answer: usize,
     pub(super) handle: Option<usize>,
     pub(super) protocol: Option<usize>,
     /// The length of the data that follows a request.
     pub(super) sent: Option<usize>,
-    /// The length of what is answered.
+    /// The length of the answered data.
     pub(super) length: Option<usize>,
     pub(super) code: Option<usize>,
 }
@@ -180,7 +179,7 @@ impl Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
-    /// What is asked.
+    /// The kind of request.
     pub message: Message,
     /// The connection, numbered from 0 in the order in which clients connected.
     /// A PC/SC context is a connection.
@@ -189,12 +188,12 @@ pub struct Request {
     pub number: usize,
     /// The words of the request, as bytes.
     pub words: Vec<u8>,
-    /// The data that follows them: a command, or what comes with a control code.
+    /// The data that follows them: a command, or the data of a control code.
     pub data: Vec<u8>,
 }
 
 impl Request {
-    /// A word of the request; 0 where it has not so many.
+    /// A word of the request; 0 if it has fewer words.
     pub fn word(&self, index: usize) -> u32 {
         word(&self.words, index)
     }
@@ -208,8 +207,8 @@ impl Request {
         name.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
-    /// Reads the next request, but for its number. The real service, too, hangs
-    /// up on what is none.
+    /// Reads the next request, without its number. Like the real service, hangs up
+    /// on anything else.
     pub(super) fn receive(mut stream: impl Read, connection: usize) -> io::Result<Self> {
         let mut header = [0; 8];
         stream.read_exact(&mut header)?;
@@ -243,7 +242,7 @@ fn word(bytes: &[u8], index: usize) -> u32 {
     })
 }
 
-/// Sets a word, where there is one.
+/// Sets a word, if it exists.
 pub(super) fn set_word(bytes: &mut [u8], index: usize, value: u32) {
     if let Some(word) = bytes.chunks_exact_mut(4).nth(index) {
         word.copy_from_slice(&value.to_ne_bytes());

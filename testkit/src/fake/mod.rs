@@ -1,11 +1,10 @@
-//! A service that does what the test wants: answers that no real `pcscd` gives.
+//! A fake service, for answers that no real `pcscd` returns.
 //!
 //! A [`Service`] takes the place of the daemon and speaks its protocol to the
-//! system's PC/SC client library. Left alone it has one reader with a card that
+//! system's PC/SC client library. By default it has one reader with a card that
 //! answers each command with the command itself and 9000. A
-//! [script](Service::script) says what is answered instead: wrong codes and
-//! lengths, handles that exist already, answers that are cut or late or never
-//! come to an end.
+//! [script](Service::script) replaces its answers: with wrong codes and lengths,
+//! existing handles, answers that are truncated, late or endless.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -27,7 +26,7 @@
 //!                 Message::Transmit if request.data.starts_with(&[0xBA]) => {
 //!                     Answer::normal().length(u32::MAX)
 //!                 }
-//!                 // and SCARD_E_READER_UNAVAILABLE is all that a transaction gets.
+//!                 // and a transaction fails with SCARD_E_READER_UNAVAILABLE.
 //!                 Message::Begin => Answer::code(0x8010_0017),
 //!                 _ => Answer::normal(),
 //!             }
@@ -43,11 +42,11 @@
 //! ```
 //!
 //! It knows no rules beyond the form of messages: transactions and exclusive
-//! access keep nobody out, a reset resets nothing, and any handle is as good as
-//! another. What a real service does is seen with a [`Sandbox`](crate::Sandbox).
+//! access keep nobody out, a reset resets nothing, and all handles are equivalent.
+//! To see what a real service does, use a [`Sandbox`](crate::Sandbox).
 //!
-//! It speaks versions 4:4 to 4:6 of the protocol, as the client asks: those of
-//! the client libraries 1.8.24 to 2.5.
+//! It speaks versions 4:4 to 4:6 of the protocol, as requested by the client:
+//! those of the client libraries 1.8.24 to 2.5.
 
 mod answer;
 mod client;

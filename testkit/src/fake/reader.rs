@@ -1,32 +1,31 @@
-//! Readers as the service shows them.
+//! Readers of the fake service.
 
-/// Bytes of a reader's state on the wire.
+/// The number of bytes of a reader's state on the wire.
 const LEN: usize = 184;
 
 const ABSENT: u32 = 0x02;
 /// Present, powered, protocol chosen.
 const PRESENT: u32 = 0x04 | 0x10 | 0x20;
 
-/// The state of a reader, as the service shows it to its clients. Any value can
+/// The state of a reader, as the service reports it to its clients. Any value can
 /// be set, sensible or not.
 ///
-/// Client libraries believe what they are shown, and some values make them write
-/// where they must not: where a card is [`PRESENT`](Self::state), an
-/// [`atr_length`](Self::atr_length) above 36 in the answer to
-/// [`WaitForChange`](super::Message::WaitForChange) or
-/// [`StatesArray`](super::Message::StatesArray) breaks the process of any client
+/// Client libraries trust these values, and some make them write out of bounds:
+/// if a card is [`PRESENT`](Self::state), an [`atr_length`](Self::atr_length)
+/// above 36 in the answer to [`WaitForChange`](super::Message::WaitForChange) or
+/// [`StatesArray`](super::Message::StatesArray) corrupts the process of any client
 /// of pcsc-lite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reader {
-    /// The name, which ends with a NUL; all zeros where there is no reader.
+    /// The name, which ends with a NUL; all zeros if there is no reader.
     pub name: [u8; 128],
     /// How many cards have come and gone.
     pub event_counter: u32,
-    /// 1 unknown, 2 absent, 4 present, 8 mute, 10h powered, 20h protocol to be
-    /// chosen, 40h chosen.
+    /// 1 unknown, 2 absent, 4 present, 8 mute, 10h powered, 20h protocol
+    /// negotiable, 40h protocol chosen.
     pub state: u32,
-    /// How many handles there are; −1 for an exclusive one.
+    /// The number of handles; −1 for an exclusive one.
     pub sharing: i32,
     /// The card's answer to reset.
     pub atr: [u8; 33],
@@ -48,7 +47,7 @@ impl Reader {
         .atr(crate::atr::T1)
     }
 
-    /// A reader without a card. At most 128 bytes of the name count.
+    /// A reader without a card. At most 128 bytes of the name are used.
     pub fn empty(name: impl AsRef<[u8]>) -> Self {
         let mut reader = Self::from_bytes([0; LEN]);
         for (byte, name) in reader.name.iter_mut().zip(name.as_ref()) {
@@ -58,7 +57,7 @@ impl Reader {
         reader
     }
 
-    /// The card's answer to reset, of which at most 33 bytes count.
+    /// The card's answer to reset, of which at most 33 bytes are used.
     #[must_use]
     pub fn atr(mut self, atr: impl AsRef<[u8]>) -> Self {
         self.atr = [0; 33];
@@ -70,7 +69,7 @@ impl Reader {
         self
     }
 
-    /// A state as it is on the wire.
+    /// Parses a state from its bytes on the wire.
     pub fn from_bytes(bytes: [u8; LEN]) -> Self {
         let number = |at: usize| {
             u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -110,7 +109,7 @@ impl Reader {
         self.state & 0x04 != 0
     }
 
-    /// So many states on the wire; places without a reader are zeros.
+    /// The bytes of `count` states on the wire; entries without a reader are zeros.
     pub(super) fn states(readers: &[Self], count: usize) -> Vec<u8> {
         let mut bytes: Vec<u8> = readers.iter().flat_map(Self::to_bytes).collect();
         bytes.resize(count.saturating_mul(LEN), 0);

@@ -1,4 +1,4 @@
-//! The service, as the test has it.
+//! The fake service.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -21,22 +21,22 @@ use crate::error::TestkitError;
 use crate::sandbox::SOCKET_VARIABLE;
 use crate::sync::{lock, wait};
 
-/// How long the end of the service waits for its threads, which nothing but a
-/// script holds up.
+/// How long the end of the service waits for its threads, which only a script
+/// can hold up.
 const END: Duration = Duration::from_secs(5);
 
-/// The fewest reader states of protocol 4:6.
+/// The minimum number of reader states in protocol 4:6.
 const LEAST_STATES: usize = 2;
 
-/// A service that does what the test wants: see the [module](super).
+/// A service that answers as the test demands: see the [module](super).
 ///
-/// Clients find it as they find a [`Sandbox`](crate::Sandbox): within
+/// Clients find it in the same way as a [`Sandbox`](crate::Sandbox): within
 /// [`isolated`](crate::isolated()) the PC/SC library of the process talks to the
 /// first of either that is started, and other programs to the one whose
 /// [`command`](Self::command) starts them.
 ///
-/// Dropping it closes all connections and removes the socket, as the end of a
-/// daemon does. Another can be started then.
+/// Dropping it closes all connections and removes the socket, like the end of a
+/// daemon. Then another one can be started.
 pub struct Service {
     shared: Arc<Shared>,
     listener: Arc<UnixListener>,
@@ -55,14 +55,14 @@ pub(super) struct Shared {
     panicked: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
-    /// Those that answers have come to.
+    /// The gates that answers have come to.
     gates: Mutex<Vec<Gate>>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) readers: Vec<Reader>,
-    /// Reader states in protocol 4:6. Clients do not take fewer than before.
+    /// Reader states in protocol 4:6. Clients do not accept fewer than before.
     pub(super) states: usize,
     /// How often the list of readers has changed.
     pub(super) changes: u32,
@@ -88,10 +88,10 @@ impl Service {
     }
 
     /// Starts a service with these readers and this [script](Self::script), which
-    /// has the first message already.
+    /// already answers the first message.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// The same as for [`start`](Self::start).
     pub fn start_with(
         readers: impl IntoIterator<Item = Reader>,
         script: impl FnMut(&Request) -> Answer + Send + 'static,
@@ -131,12 +131,12 @@ impl Service {
         })
     }
 
-    /// Answers every message from now on with what the closure makes of it. The
-    /// closure is called for one message at a time, and is not to wait: an answer
-    /// that waits is made by [`Answer::delay`] and [`Answer::stall`].
+    /// Answers every message from now on with what the closure returns. The
+    /// closure is called for one message at a time, and must not wait: to delay
+    /// an answer, use [`Answer::delay`] and [`Answer::stall`].
     ///
-    /// Where it panics, the connection is closed; [`panicked`](Self::panicked)
-    /// tells afterwards.
+    /// If it panics, the connection is closed, and [`panicked`](Self::panicked)
+    /// returns true.
     pub fn script(&self, script: impl FnMut(&Request) -> Answer + Send + 'static) {
         *lock(&self.shared.script) = Some(Box::new(script));
     }
@@ -146,19 +146,20 @@ impl Service {
         self.shared.panicked.load(Ordering::SeqCst)
     }
 
-    /// Shows these readers from now on, and tells clients that wait for a change.
+    /// Reports these readers from now on, and notifies clients that wait for a
+    /// change.
     pub fn set_readers(&self, readers: impl IntoIterator<Item = Reader>) {
         let readers = readers.into_iter().collect();
         self.shared.show(&mut self.shared.state(), readers);
     }
 
-    /// How many such messages have arrived.
+    /// How many messages of this kind have arrived.
     pub fn count(&self, message: Message) -> usize {
         self.shared.state().count(message)
     }
 
-    /// Waits until so many such messages have arrived, all in all. They may not
-    /// be answered yet.
+    /// Waits until `count` messages of this kind have arrived in total. They may
+    /// not be answered yet.
     ///
     /// # Errors
     /// [`Timeout`](TestkitError::Timeout).
@@ -189,7 +190,7 @@ impl Service {
         self.shared.state().log.clone()
     }
 
-    /// Forgets the messages of the [log](Self::log). What is counted stays.
+    /// Clears the [log](Self::log) of messages. The counts stay as they are.
     pub fn clear_log(&self) {
         self.shared.state().log.clear();
     }
@@ -199,7 +200,7 @@ impl Service {
         self.shared.state().connections
     }
 
-    /// How many connections there are.
+    /// How many connections are open.
     pub fn open_connections(&self) -> usize {
         self.shared.state().clients.len()
     }
@@ -281,8 +282,8 @@ impl Shared {
         }
     }
 
-    /// Runs a part of the service in a thread that its end waits for. Where there
-    /// can be none, the part is left out.
+    /// Runs a part of the service in a thread that its end waits for. If no thread
+    /// can be started, the part is left out.
     pub(super) fn spawn(
         self: &Arc<Self>,
         state: &mut State,
@@ -300,7 +301,7 @@ impl Shared {
         }
     }
 
-    /// What a message is answered with. Counts it first.
+    /// Counts a message, and returns its answer.
     pub(super) fn ask(&self, request: &mut Request) -> Answer {
         {
             let mut state = self.state();
@@ -334,7 +335,7 @@ impl Shared {
         }
     }
 
-    /// Sends a client what it waits for: by a thread of its own, for the client's
+    /// Sends a client what it waits for, on a separate thread, because the client's
     /// own thread waits for requests.
     pub(super) fn notify(self: &Arc<Self>, state: &mut State, connection: usize, code: u32) {
         if let Some(client) = state.clients.get(&connection).cloned() {
@@ -365,7 +366,7 @@ impl Shared {
         gate.pass(&self.ended);
     }
 
-    /// Lets go of everything that waits, and waits for the threads.
+    /// Releases everything that waits, and waits for the threads.
     fn end(&self) {
         *lock(&self.script) = None;
         for gate in lock(&self.gates).drain(..) {
@@ -388,7 +389,7 @@ impl State {
         self.counts.get(&message).copied().unwrap_or_default()
     }
 
-    /// How many reader states protocol 4:6 has, with so many readers.
+    /// How many reader states protocol 4:6 has, with `readers` readers.
     pub(super) fn states(&mut self, readers: usize) -> usize {
         self.states = self.states.max(readers).max(LEAST_STATES);
         self.states

@@ -1,21 +1,21 @@
-//! What a reader of the kit's driver is told to do wrong.
+//! Faults of readers of the kit's driver.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-/// A call of the daemon to the driver of a reader: what a fault is attached to.
+/// A call of the daemon to the driver of a reader, which can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IfdCall {
     /// Is there a card? The daemon asks after every change, and before it
     /// powers or resets a card.
     Presence,
-    /// The card is powered on: as it is inserted, and by a cold reset.
+    /// The card is powered on: when it is inserted, and by a cold reset.
     PowerOn,
     /// The card is powered off.
     PowerOff,
-    /// The card is reset without losing its power.
+    /// The card is reset without losing power.
     Reset,
     /// A protocol is chosen, at the first connection to a card.
     SetProtocol,
@@ -62,7 +62,7 @@ errors! {
 }
 
 impl IfdError {
-    /// A response code by its number; 0 is success, and no error.
+    /// A response code by its number; 0 is success, not an error.
     pub const fn new(code: u32) -> Self {
         Self(code)
     }
@@ -82,7 +82,7 @@ impl fmt::Debug for IfdError {
     }
 }
 
-/// What is wrong with a reader.
+/// The faults of a reader.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     calls: HashMap<IfdCall, Fault>,
@@ -118,12 +118,12 @@ impl Faults {
         self.protocols.insert(number, error);
     }
 
-    /// How the choice of this protocol, one of `SCARD_PROTOCOL_T0` and its kin, is to fail.
+    /// How the choice of this protocol, one of the `SCARD_PROTOCOL_…` bits, should fail.
     pub(crate) fn of_protocol(&self, protocol: u32) -> Option<IfdError> {
         self.protocols.get(&protocol.trailing_zeros()).copied()
     }
 
-    /// As [`take`](Self::take), and the call after it will fail the same way.
+    /// Like [`take`](Self::take), but the next call will fail the same way.
     pub(crate) fn peek(&self, call: IfdCall) -> (Duration, Option<IfdError>) {
         self.calls
             .get(&call)
@@ -132,14 +132,14 @@ impl Faults {
             })
     }
 
-    /// The daemon has told its clients that it could not look: ends that failure.
-    /// Whether there was an end to it.
+    /// Ends the failure to look, which the daemon has published. Returns whether
+    /// there was one to end.
     pub(crate) fn shown(&mut self) -> bool {
         let presence = self.calls.get_mut(&IfdCall::Presence);
         presence.is_some_and(|fault| fault.next.pop_front().is_some())
     }
 
-    /// How long this call is to take, and how it is to fail.
+    /// How long this call should take, and how it should fail.
     pub(crate) fn take(&mut self, call: IfdCall) -> (Duration, Option<IfdError>) {
         self.calls
             .get_mut(&call)

@@ -17,13 +17,13 @@ pub struct ControlCall {
     pub code: u32,
     /// The data that came with it.
     pub input: Vec<u8>,
-    /// What was answered.
+    /// The reader's answer.
     pub answer: Result<Vec<u8>, IfdError>,
 }
 
 type ControlClosure = Box<dyn FnMut(u32, &[u8]) -> Answer + Send>;
 
-/// What a reader does about control codes.
+/// How a reader answers control codes.
 #[derive(Default)]
 pub(crate) struct Control(Option<ControlClosure>);
 
@@ -37,7 +37,7 @@ impl Control {
     }
 }
 
-/// What a reader does about control codes and attributes, and has done.
+/// How a reader answers control codes and attributes, and its log.
 #[derive(Default)]
 pub(crate) struct Hooks {
     control: Control,
@@ -54,12 +54,12 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    /// For the time of a call, of which there is one at a time.
+    /// Takes the closure for a call; there is only one call at a time.
     pub(crate) fn take_control(&mut self) -> Control {
         std::mem::take(&mut self.control)
     }
 
-    /// Unless there is another by now.
+    /// Returns the closure, unless it was replaced meanwhile.
     pub(crate) fn return_control(&mut self, control: Control) {
         if self.control.0.is_none() {
             self.control = control;
@@ -78,7 +78,7 @@ impl Hooks {
         self.attributes.get(&tag).cloned()
     }
 
-    /// A client sets an attribute, which has to be there.
+    /// A client sets an attribute, which must exist.
     pub(crate) fn replace_attribute(&mut self, tag: u32, value: Vec<u8>) -> Answer {
         *self.attributes.get_mut(&tag).ok_or(IfdError::TAG)? = value;
         Ok(Vec::new())
@@ -91,9 +91,8 @@ impl Hooks {
 /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver). Each slot of a reader has
 /// its own settings, which stay when the daemon is restarted.
 impl VirtualReader {
-    /// Makes the next such call of the daemon fail; called again, the one after
-    /// it as well. What it was for does not happen: a command does not reach
-    /// the card.
+    /// Makes the next such call of the daemon fail; called again, also the one
+    /// after it. The call has no effect: a command does not reach the card.
     ///
     /// A failure of [`IfdCall::Presence`] makes the daemon look at once, and lasts
     /// until its clients can see that the state of the reader is unknown.
@@ -118,9 +117,10 @@ impl VirtualReader {
     }
 
     /// Makes the card refuse one protocol, by its number (1 for T=1), until
-    /// [`clear_faults`](Self::clear_faults): a card that offers it and cannot
-    /// agree on its parameters, with [`IfdError::PTS_FAILURE`], for instance.
-    /// For all of them see [`IfdCall::SetProtocol`].
+    /// [`clear_faults`](Self::clear_faults): for instance with
+    /// [`IfdError::PTS_FAILURE`], like a card that offers the protocol but cannot
+    /// agree on its parameters. To refuse all protocols, see
+    /// [`IfdCall::SetProtocol`].
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
@@ -143,7 +143,7 @@ impl VirtualReader {
         Ok(())
     }
 
-    /// Ends all failures and delays; failures that did not happen yet, too.
+    /// Ends all failures and delays, including failures that have not happened yet.
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
@@ -153,8 +153,9 @@ impl VirtualReader {
         Ok(())
     }
 
-    /// Answers control codes (`SCardControl`) with what the closure makes of the
-    /// code and the data. Without one the reader knows no control code.
+    /// Answers control codes (`SCardControl`) with what the closure returns for
+    /// the code and the data. Without a closure the reader supports no control
+    /// codes.
     ///
     /// A closure that panics fails the call with
     /// [`COMMUNICATION_ERROR`](IfdError::COMMUNICATION_ERROR).
@@ -177,9 +178,9 @@ impl VirtualReader {
         Ok(self.kit()?.hooks().log.clone())
     }
 
-    /// Gives the reader an attribute, for `SCardGetAttrib`. A client can change it
-    /// by `SCardSetAttrib`; others the reader does not know. The ATR of the card
-    /// is there without.
+    /// Sets an attribute of the reader, for `SCardGetAttrib`. Clients can change it
+    /// by `SCardSetAttrib`; the reader has no other attributes, except for the ATR
+    /// of the card.
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
@@ -188,8 +189,8 @@ impl VirtualReader {
         Ok(())
     }
 
-    /// The attribute as [`set_attribute`](Self::set_attribute) or a client
-    /// (`SCardSetAttrib`) has set it last.
+    /// The value of an attribute, as last set by
+    /// [`set_attribute`](Self::set_attribute) or a client (`SCardSetAttrib`).
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver).
@@ -197,9 +198,9 @@ impl VirtualReader {
         Ok(self.kit()?.hooks().attribute(tag))
     }
 
-    /// Puts another card into the place of the one in the reader without the
-    /// daemon noticing, as when cards are exchanged between two of its looks. To
-    /// the daemon it is still the card from before, with its ATR and with power.
+    /// Replaces the card in the reader without the daemon noticing, as when cards
+    /// are exchanged between two of its looks. To the daemon it is still the
+    /// previous card, powered and with the same ATR.
     ///
     /// # Errors
     /// [`NeedsKitDriver`](TestkitError::NeedsKitDriver);

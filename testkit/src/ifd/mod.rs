@@ -1,4 +1,4 @@
-//! The kit's own driver, seen from the kit: the driver in the daemon
+//! The kit's side of its own driver: the driver in the daemon
 //! (`driver/ifd.rs`) asks, and the slots here answer.
 
 mod faults;
@@ -28,9 +28,9 @@ pub(crate) const SOCKET_VARIABLE: &str = "SCARD_TESTKIT_IFD_SOCKET";
 /// The driver, as the build script has compiled it.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ifd.so"));
 
-/// Writes the driver into a file. The daemon tells readers of the same file
-/// apart by a number in their names, so each reader that is to have the first
-/// number needs a file of its own.
+/// Writes the driver into a file. The daemon distinguishes readers of the same
+/// file by a number in their names, so each reader with the first number needs
+/// its own file.
 pub(crate) fn write_library(path: &Path) -> io::Result<()> {
     fs::write(path, LIBRARY)
 }

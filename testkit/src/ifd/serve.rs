@@ -1,4 +1,4 @@
-//! A slot as the daemon meets it: what comes over its connections.
+//! Serving a slot: the requests of the daemon's connections.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::card::Reply;
 use crate::card_handle::CardHandle;
 use crate::sync::lock;
 
-/// What becomes of the thread that served a request.
+/// What the thread that serves a request does next.
 enum Next {
     Answer(Answer),
-    /// To the question for a card, with the number of the last change.
+    /// Answers the query for a card, with the number of the last change.
     Presence(IfdError, u64),
-    /// Another thread answers, or will.
+    /// Leaves: another thread answers, or will.
     Leave,
 }
 
@@ -32,7 +32,7 @@ impl IfdSlot {
             let mut state = lock(&self.state);
             self.hang_up(&mut state);
             state.links += 1;
-            // Only the first is asked for the number of slots.
+            // The daemon asks only the first for the number of slots.
             state.added = lun & 0xFFFF != 0;
             state.link = Some(Link {
                 id: state.links,
@@ -66,7 +66,7 @@ impl IfdSlot {
         self.ended(id);
     }
 
-    /// A connection has ended: so has the daemon, or it has closed the slot.
+    /// A connection has ended: the daemon has ended, or has closed the slot.
     fn ended(&self, id: u64) {
         let mut state = lock(&self.state);
         if state.is_current(id) {
@@ -79,8 +79,8 @@ impl IfdSlot {
         }
     }
 
-    /// The daemon's connection for events: says which of its threads begins to
-    /// wait.
+    /// Serves the daemon's connection for events, on which each of its threads
+    /// reports that it begins to wait.
     pub(super) fn watch(self: &Arc<Self>, stream: UnixStream) {
         let stream = Arc::new(stream);
         let id = {
@@ -123,15 +123,15 @@ impl IfdSlot {
                 return Next::Presence(code, change);
             }
             Request::Hello { .. } | Request::Close => return Next::Answer(Ok(Vec::new())),
-            // The daemon's last question about a reader that it adds; to each
-            // of the further slots it is none.
+            // The daemon's last query about a reader that it adds; further slots
+            // count as added when they are opened.
             Request::GetAttribute {
                 tag: wire::TAG_SLOTS_NUMBER,
             } => return Next::Answer(self.added(id)),
             Request::GetAttribute {
                 tag: wire::TAG_SLOT_THREAD_SAFE,
             } => return Next::Answer(self.slot_thread_safe()),
-            // Tells of what we know.
+            // Reports what we know.
             Request::SetAttribute {
                 tag: wire::TAG_DEVICE_REMOVED,
                 ..
@@ -169,8 +169,8 @@ impl IfdSlot {
         Next::Answer(answer)
     }
 
-    /// What a card does, and what ends when it leaves. Its successor has no part in it,
-    /// however soon it comes.
+    /// Runs what a card does, and what ends when it leaves. Its successor is not
+    /// involved, however soon it comes.
     fn of_card(
         self: &Arc<Self>,
         id: u64,
@@ -184,7 +184,7 @@ impl IfdSlot {
         if !delay.is_zero() {
             thread::sleep(delay);
             if lock(&self.state).command != Some(ticket) {
-                // The card has left, and whoever took it has answered.
+                // The card has left, and the thread that removed it has answered.
                 return Next::Leave;
             }
         }
@@ -314,7 +314,7 @@ impl IfdSlot {
             Reply::Drop => {
                 let state = lock(&self.state);
                 if state.command == Some(ticket) {
-                    // Answers as well.
+                    // This answers, too.
                     self.take_out(state);
                 }
                 None
@@ -344,7 +344,7 @@ mod tests {
     use super::*;
     use crate::card::VirtualCard;
 
-    /// A daemon with a driver, which does as it is told.
+    /// A scripted daemon with a driver.
     struct Daemon {
         requests: UnixStream,
         events: UnixStream,
@@ -380,7 +380,7 @@ mod tests {
             request.extend(thread.to_ne_bytes());
             request.extend(waits.to_ne_bytes());
             self.requests.write_all(&request).unwrap();
-            // Length of the number of the change, code, number.
+            // The length of the change's number, the code, the number.
             let mut answer = [0; 16];
             self.requests.read_exact(&mut answer).unwrap();
             assert_eq!(answer[..4], 8u32.to_ne_bytes());
@@ -394,7 +394,7 @@ mod tests {
             self.events.write_all(&waits.to_ne_bytes()).unwrap();
         }
 
-        /// Waits until the kit wants another look.
+        /// Waits until the kit requests another look.
         fn woken(&mut self) {
             self.events.read_exact(&mut [0; 8]).unwrap();
         }
@@ -424,9 +424,9 @@ mod tests {
         slot.insert(&VirtualCard::iso().into()).unwrap();
         daemon.woken();
         assert_eq!(daemon.look(1, 1), wire::PRESENT);
-        // The end of the round before, read late.
+        // The end of the previous round, read late.
         daemon.wait(1, 0);
-        // A client's thread has looked, and the daemon's waits without a look.
+        // A client's thread has looked, and the daemon's own waits without a look.
         assert_eq!(daemon.look(2, 0), wire::PRESENT);
         daemon.wait(1, 2);
         assert!(!published(&slot, NOT));
@@ -464,7 +464,7 @@ mod tests {
         slot.remove();
         daemon.woken();
         assert_eq!(daemon.look(1, 1), wire::ABSENT);
-        // By now it has told its clients of a card that is mute.
+        // By now it has published a mute card.
         daemon.wait(1, 1);
         daemon.woken();
         assert!(!published(&slot, NOT));

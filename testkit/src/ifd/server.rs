@@ -1,4 +1,4 @@
-//! Where the driver finds the slot that a connection is for.
+//! The server that connects the driver with the slot of each connection.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,7 +16,7 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) slots: Vec<Arc<IfdSlot>>,
-    /// One slot can be used at a time.
+    /// Only one slot can be used at a time.
     pub(crate) slots_take_turns: bool,
 }
 
@@ -67,7 +67,7 @@ impl Server {
         lock(&self.devices).insert(name, device);
     }
 
-    /// Takes a reader away. The daemon keeps what it has opened.
+    /// Removes a reader. The daemon keeps what it has opened.
     pub(crate) fn remove(&self, name: &str) {
         lock(&self.devices).remove(name);
     }
@@ -86,7 +86,7 @@ impl Drop for Server {
     }
 }
 
-/// The beginning of a connection, and in the same thread its life.
+/// Accepts a connection, and serves it in the same thread.
 fn greet(devices: &Devices, stream: UnixStream) {
     let Ok(Request::Hello {
         lun,
@@ -96,7 +96,7 @@ fn greet(devices: &Devices, stream: UnixStream) {
     else {
         return;
     };
-    // "usb:1209/5c5c:libudev:0:/dev/bus/usb/001/002", or what was configured.
+    // "usb:1209/5c5c:libudev:0:/dev/bus/usb/001/002", or the configured name.
     let name = device
         .split_once(":libudev:")
         .and_then(|(_, rest)| rest.split_once(':'))

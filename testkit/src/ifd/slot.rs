@@ -1,18 +1,19 @@
 //! A slot of a reader of the kit's driver.
 //!
-//! The daemon looks at a slot when the driver tells it to, and the driver tells
-//! the kit when the daemon has done with a look: its thread for the slot begins
-//! to wait again, and by then it has told its clients. So each change of what
-//! the slot shows has a number, a look is answered with the current one, and
-//! the wait that follows in the same thread of the daemon means that this
+//! The daemon looks at a slot when the driver requests it, and the driver
+//! notifies the kit when the daemon has finished a look: the daemon's thread for
+//! the slot begins to wait again, and by then it has notified its clients. So
+//! each change of the slot has a number, a look is answered with the current
+//! one, and the following wait in the same thread of the daemon means that this
 //! change is published.
 //!
 //! A card that follows another is held back until the daemon has published the
-//! empty slot in between. Otherwise it would never know, and not power it on.
+//! empty slot in between. Otherwise the daemon would never notice the exchange,
+//! and not power the new card on.
 //!
-//! A command that is under way when its card leaves is answered by whoever
-//! takes the card out. The thread that is still in the card's program goes on
-//! alone, and another serves the daemon from then on.
+//! If a card leaves during a command, the thread that removes the card answers
+//! the command. The thread that is still in the card's program continues alone,
+//! and another one serves the daemon from then on.
 
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -36,7 +37,7 @@ pub(crate) struct IfdSlot {
 }
 
 impl IfdSlot {
-    /// A slot of reader `number`, which is in the name.
+    /// A slot of reader `number`, which is part of the name.
     pub(crate) fn new(name: String, number: u32) -> Self {
         Self {
             name: Names::new(name, number),
@@ -106,7 +107,7 @@ impl IfdSlot {
         self.take_out(lock(&self.state));
     }
 
-    /// Exchanges the card for another, which nothing tells the daemon.
+    /// Exchanges the card for another without notifying the daemon.
     pub(super) fn exchange(&self, card: &CardHandle) -> Result<(), TestkitError> {
         let mut state = lock(&self.state);
         if state.shown.is_none() || !state.is_published() {
@@ -125,7 +126,7 @@ impl IfdSlot {
         Ok(())
     }
 
-    /// Changes what goes wrong with calls of a kind.
+    /// Changes the faults of a kind of call.
     pub(super) fn change_faults(&self, call: IfdCall, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
         if call == IfdCall::Presence {
@@ -153,9 +154,9 @@ impl IfdSlot {
         card.lose_power();
     }
 
-    /// The reader is unplugged: its card goes with it, and what is under way
-    /// fails. Looks find what they found before, so that the end of the reader
-    /// is the next that clients learn.
+    /// The reader is unplugged: its card goes with it, and a pending command
+    /// fails. Looks find the same as before, so that the next change that
+    /// clients see is the end of the reader.
     pub(crate) fn unplug(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         state.gone = true;
@@ -171,7 +172,7 @@ impl IfdSlot {
         }
     }
 
-    /// Fails the command under way, and has another thread serve the daemon.
+    /// Fails the pending command, and lets another thread serve the daemon.
     fn abandon(self: &Arc<Self>, state: &State) {
         let Some(link) = &state.link else { return };
         let _ = wire::send(&link.requests, &Err(IfdError::COMMUNICATION_ERROR));
@@ -179,7 +180,7 @@ impl IfdSlot {
         thread::spawn(move || slot.serve(id, &stream));
     }
 
-    /// Waits until the daemon has made a plugged reader known.
+    /// Waits until the daemon has published a plugged reader.
     pub(crate) fn wait_until_added(
         &self,
         timeout: Duration,
@@ -245,7 +246,7 @@ impl IfdSlot {
                     });
                 }
                 // Another thread has inserted a card meanwhile, which is shown
-                // once the empty slot was published.
+                // once the empty slot is published.
                 (None, Some(_)) if state.shown.is_some() => return Ok(()),
                 (None, _) => {}
             }
@@ -278,7 +279,8 @@ impl IfdSlot {
     }
 }
 
-/// What keeps the daemon, where it has opened the slot (or has not).
+/// The likely reason why the daemon does not proceed, given whether it has opened
+/// the slot.
 fn state_of_daemon(opened: bool) -> String {
     match opened {
         true => "it has opened the reader and does not look: it is paused, or busy with a call",

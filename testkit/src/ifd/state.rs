@@ -1,4 +1,4 @@
-//! What a slot shows to the daemon, and what of it the daemon has published.
+//! What a slot shows to the daemon, and how much of it the daemon has published.
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
@@ -9,12 +9,12 @@ use rustix::net::SendFlags;
 use super::wire::Round;
 use crate::card_handle::CardHandle;
 
-/// The names that the slot has had: one, unless the daemon has given the reader
-/// another number than was expected.
+/// The names that the slot has had: one, unless the daemon has assigned the reader
+/// an unexpected number.
 #[derive(Debug)]
 pub(super) struct Names {
     pub(super) name: String,
-    /// The number of the reader that is in it.
+    /// The number of the reader in the name.
     pub(super) number: u32,
     next: OnceLock<Box<Names>>,
 }
@@ -59,34 +59,34 @@ pub(super) struct State {
     pub(super) daemon: bool,
     /// The reader was unplugged.
     pub(super) gone: bool,
-    /// The daemon has made the reader known.
+    /// The daemon has published the reader.
     pub(super) added: bool,
     pub(super) card: Option<CardHandle>,
-    /// The card that looks are told of.
+    /// The card that looks see.
     pub(super) shown: Option<CardHandle>,
-    /// The number of the last change in what looks are told.
+    /// The number of the last change that looks see.
     pub(super) change: u64,
     /// The last change that clients of the daemon can see.
     pub(super) published: Option<u64>,
-    /// What the daemon's threads were told, as long as they have not waited.
+    /// What the daemon's threads have seen, as long as they have not waited.
     pub(super) looks: HashMap<Round, Look>,
     pub(super) link: Option<Link>,
-    /// Connections so far: each gets the next number.
+    /// The number of connections so far; each gets the next number.
     pub(super) links: u64,
-    /// The command under way.
+    /// The pending command.
     pub(super) command: Option<u64>,
     pub(super) commands: u64,
 }
 
-/// An answer to the question for a card.
+/// An answer to the query for a card.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     pub(super) change: u64,
     pub(super) present: bool,
     pub(super) failed: bool,
     /// The card left between two looks without a wait in between. The daemon
-    /// also looks before it powers a card on or off, and what it makes of that
-    /// look is not what it was told last.
+    /// also looks before it powers a card on or off, and what it publishes then
+    /// may differ from what it saw last.
     pub(super) doubtful: bool,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct Look {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) id: u64,
-    /// Slots of the reader, all together.
+    /// The number of slots of the reader.
     pub(super) slots: u8,
     pub(super) slots_take_turns: bool,
     pub(super) requests: Arc<UnixStream>,
@@ -102,7 +102,7 @@ pub(super) struct Link {
 }
 
 impl State {
-    /// Shows something else, and has the daemon look at it.
+    /// Shows another card or none, and makes the daemon look.
     pub(super) fn show(&mut self, card: Option<CardHandle>) {
         self.shown = card;
         self.touch();
@@ -125,7 +125,7 @@ impl State {
 
     fn send_event(&self, change: u64) {
         if let Some(events) = self.link.as_ref().and_then(|link| link.events.as_ref()) {
-            // When there is no room, there is a reason to wake in it already.
+            // If it is full, it already contains a reason to wake.
             let _ = rustix::net::send(events, &change.to_ne_bytes(), SendFlags::DONTWAIT);
         }
     }

@@ -1,8 +1,8 @@
-//! A USB bus that the daemon takes for real: devices in a `/sys` of its own,
-//! and the messages by which `udev` tells programs of them.
+//! A virtual USB bus that the daemon takes for a real one: devices in a separate
+//! `/sys`, and the messages by which `udev` announces them.
 //!
-//! `libumockdev-preload` shows the daemon this `/sys`, and gives it a socket
-//! `event…` in our directory in place of the kernel's connection to `udev`.
+//! `libumockdev-preload` shows the daemon this `/sys`, and a socket `event…` in
+//! our directory in place of the kernel's connection to `udev`.
 
 use std::env;
 use std::fs;
@@ -21,7 +21,7 @@ const FIRST_PRODUCT: u16 = 0xA000;
 
 const LIBRARY: &str = "libumockdev-preload.so.0";
 
-/// How long a message may wait for room in the daemon's queue.
+/// How long a message may wait for space in the daemon's queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the library that makes the bus visible is installed.
@@ -39,12 +39,12 @@ pub(crate) fn find_umockdev() -> Result<PathBuf, TestkitError> {
     found.ok_or(TestkitError::UmockdevNotFound { looked_for: tried })
 }
 
-/// Makes the directory of a driver for a kind of reader: the daemon finds the
-/// library and the name by the product number. Returns where the library goes.
+/// Creates the directory of a driver for a kind of reader: the daemon finds the
+/// library and the name by the product number. Returns the path for the library.
 pub(crate) fn write_bundle(drivers: &Path, kind: usize, name: &str) -> io::Result<PathBuf> {
     let contents = drivers.join(format!("kit-{kind}.bundle/Contents"));
     fs::create_dir_all(contents.join("Linux"))?;
-    // The daemon's parser wants each string on a line of its own.
+    // The daemon's parser needs each string on a separate line.
     let plist = format!(
         "<key>CFBundleExecutable</key>\n<string>ifd.so</string>\n\
          <key>ifdVendorID</key>\n<string>{VENDOR:#06X}</string>\n\
@@ -65,7 +65,7 @@ fn product(kind: usize) -> u16 {
 #[derive(Debug)]
 pub(crate) struct Bus {
     root: PathBuf,
-    /// Devices so far: no number is used twice.
+    /// The number of devices so far; no number is used twice.
     devices: u32,
     messages: u64,
 }
@@ -154,7 +154,7 @@ impl Bus {
         }
         symlink("../../../../bus/usb", device.join("subsystem"))?;
         symlink("../../../../../bus/usb", own_interface.join("subsystem"))?;
-        // Last: a daemon that starts right now finds the device by these.
+        // Last: a daemon that is just starting finds the device by these.
         let links = sys.join("bus/usb/devices");
         let target = PathBuf::from(format!("../../..{}", address.path()));
         symlink(&target, links.join(address.name()))?;
@@ -185,8 +185,8 @@ impl Bus {
         self.root.join(format!("sys{path}"))
     }
 
-    /// The daemon's sockets. There is none as long as it has not begun to
-    /// listen; it looks for devices afterwards.
+    /// The daemon's sockets. There are none until it begins to listen; it looks
+    /// for devices afterwards.
     fn sockets(&self) -> Vec<PathBuf> {
         fs::read_dir(&self.root)
             .into_iter()
@@ -217,8 +217,8 @@ impl Bus {
 
 /// A message of `udev` about a USB interface, as libudev reads it.
 fn message(action: &str, path: &str, number: u64) -> Vec<u8> {
-    /// Two strings, the length of this header, where the properties begin and
-    /// how long they are, and four hashes to filter by.
+    /// Two strings, the length of this header, the offset and the length of the
+    /// properties, and four hashes to filter by.
     const HEADER: usize = 40;
     let mut properties = Vec::new();
     for (name, value) in [
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_murmur_hash_2() {
-        // Of systemd's test-hash and the reference implementation.
+        // Values from systemd's test-hash and the reference implementation.
         assert_eq!(murmur_hash2(b""), 0);
         let all: Vec<u32> = ["u", "us", "usb", "usb_", "usb_i"]
             .iter()

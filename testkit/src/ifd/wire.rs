@@ -1,12 +1,12 @@
-//! The wire between the kit and its driver (`driver/ifd.rs`): numbers in the
-//! machine's own byte order, for both ends are on it.
+//! The wire between the kit and its driver (`driver/ifd.rs`): numbers in native
+//! byte order, because both ends run on the same machine.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::IfdError;
 
-/// The longest message: the daemon's longest command, and room to spare.
+/// The longest message: longer than the daemon's longest command.
 const MAX_LEN: usize = 1 << 20;
 
 /// What the driver sends.
@@ -39,8 +39,8 @@ pub(crate) enum Request {
     Presence(Round),
 }
 
-/// What a thread of the daemon does from one wait to the next: its number, and
-/// how often it has waited.
+/// A round of a thread of the daemon, from one wait to the next: the thread's
+/// number, and how often it has waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Round {
     thread: u32,
@@ -60,22 +60,22 @@ pub(crate) const RESET: u32 = 502;
 pub(crate) const PRESENT: IfdError = IfdError::new(615);
 pub(crate) const ABSENT: IfdError = IfdError::ICC_NOT_PRESENT;
 
-/// Attributes that the slot has by itself: `SCARD_ATTR_ATR_STRING`, and what
-/// drivers call it.
+/// Attributes that every slot has: `SCARD_ATTR_ATR_STRING`, and its name in
+/// drivers.
 pub(crate) const ATTRIBUTE_ATR: u32 = 0x0009_0303;
 pub(crate) const TAG_ATR: u32 = 0x0303;
 
-/// Asked by the daemon for each slot after the first: can it be used while another
-/// of its reader is?
+/// The daemon's query for each slot after the first: can it be used at the same
+/// time as another one of the reader?
 pub(crate) const TAG_SLOT_THREAD_SAFE: u32 = 0x0FAC;
 
-/// Asked by the daemon when it has added a reader: how many slots are there?
+/// The daemon's query after it has added a reader: how many slots does it have?
 pub(crate) const TAG_SLOTS_NUMBER: u32 = 0x0FAE;
 
 /// Set by the daemon when a reader was unplugged.
 pub(crate) const TAG_DEVICE_REMOVED: u32 = 0x0FB4;
 
-/// What is answered: the data of a success, or a response code.
+/// An answer: the data of a success, or a response code.
 pub(crate) type Answer = Result<Vec<u8>, IfdError>;
 
 impl Request {
@@ -126,7 +126,7 @@ pub(crate) fn receive(mut stream: &UnixStream) -> io::Result<Request> {
     Request::parse(kind, a, b, message)
 }
 
-/// Waits for the end of a round: what the driver sends on the connection for
+/// Waits for the end of a round, which the driver sends on the connection for
 /// events.
 pub(crate) fn end_of_round(stream: &UnixStream) -> io::Result<Round> {
     Ok(Round {
@@ -148,7 +148,7 @@ pub(crate) fn send(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     }
 }
 
-/// Answers the question for a card, with the number of the last change.
+/// Answers the query for a card, with the number of the last change.
 pub(crate) fn send_presence(stream: &UnixStream, code: IfdError, change: u64) -> io::Result<()> {
     send_parts(stream, code.code(), &change.to_ne_bytes())
 }
