@@ -1,25 +1,25 @@
-//! The library over winscard, with two readers of which the first holds the test kit's ISO
-//! card. `ci/windows` runs it in Wine, whose winscard hands every call to pcsc-lite:
+//! The library over winscard, with two readers, the first with the test kit's ISO card.
+//! `ci/windows` runs it in Wine, whose winscard passes every call to pcsc-lite:
 //!
 //! ```sh
 //! with-virtual-readers --name 'Kärten 読取 🂡' --readers 2 --cards 1 -- wine suite.exe windows::
 //! ```
 //!
-//! What Wine 10 does as Windows does is all here. What it does not is not:
+//! Everything in which Wine 10 behaves like Windows is tested here; the rest is not:
 //!
 //! | | Wine's winscard | so not tested here |
 //! |---|---|---|
-//! | `SCardGetStatusChange` | forgets what the caller knows, and so returns at once with everything | `Monitor`, `EventStream`, waiting for a card or for its removal; a look that waits for nothing is tested |
-//! | `SCardStatus` | has pcsc-lite's bits for the state where Windows has a number, and the length of the names in other units | `status()` |
-//! | `SCardListReaders` | leaves the end of each name that is not in ASCII as another name, because it counts bytes of UTF-8 | that a list has nothing else |
-//! | `SCARD_PROTOCOL_RAW` | hands on Windows' number, which pcsc-lite does not know | RAW |
-//! | `SCardControl` | hands on Windows' control codes, which pcsc-lite's drivers do not know | PIN pads, TLV properties, `control()` |
-//! | lengths of answers | does not hand them back with an error | `needed_len()` |
-//! | transactions | go on after a reconnect, as with pcsc-lite, where Windows ends them | `Transaction::reconnect` |
-//! | handles that never were | crash it | only handles that were closed |
+//! | `SCardGetStatusChange` | ignores the caller's known states, and so returns at once with everything | `Monitor`, `EventStream`, waiting for a card or for its removal; queries without a wait are tested |
+//! | `SCardStatus` | returns the state as pcsc-lite's bits instead of Windows' number, and the length of the names in other units | `status()` |
+//! | `SCardListReaders` | leaves the end of each non-ASCII name as another name, because it counts bytes of UTF-8 | that a list has nothing else |
+//! | `SCARD_PROTOCOL_RAW` | passes Windows' number on, which pcsc-lite does not know | RAW |
+//! | `SCardControl` | passes Windows' control codes on, which pcsc-lite's drivers do not know | PIN pads, TLV properties, `control()` |
+//! | lengths of answers | are not returned with an error | `needed_len()` |
+//! | transactions | continue after a reconnect, as with pcsc-lite, whereas Windows ends them | `Transaction::reconnect` |
+//! | handles that never existed | crash it | these; only closed handles are tested |
 //!
-//! What is different on Windows in these places has unit tests that run on every platform, in
-//! `src/values/platforms.rs`, `src/card/transaction.rs`, `src/error/classify.rs` and `src/codes/scard.rs`.
+//! For these differences, unit tests run on every platform, in `src/values/platforms.rs`,
+//! `src/card/transaction.rs`, `src/error/classify.rs` and `src/codes/scard.rs`.
 #![cfg(windows)]
 
 use std::sync::mpsc::{self, Receiver};
