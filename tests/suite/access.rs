@@ -23,7 +23,7 @@ fn exclusive_access_is_waited_for_if_that_is_asked_for() {
             let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
             let connects = in_background(move || context.connect(&reader, options));
             assert_blocked(&connects);
-            // By default it is not waited for.
+            // By default, connects do not wait for it.
             assert_fails(
                 fixture.try_connect(ConnectOptions::new()),
                 Operation::Connect,
@@ -32,7 +32,7 @@ fn exclusive_access_is_waited_for_if_that_is_asked_for() {
             drop(holder);
             assert_works(&mut finish(&connects).unwrap());
         }
-        // Also where exclusive access is what is asked for.
+        // Also for a connect with exclusive access.
         let other = fixture.connect();
         let (context, reader) = (fixture.context.clone(), fixture.reader.clone());
         let exclusive = waiting().share_mode(ShareMode::Exclusive);
@@ -65,7 +65,7 @@ fn what_is_waited_for_in_vain_is_told() {
         let error = finish(&connects).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         drop(holder);
-        // Another failure is told at once.
+        // Other failures are returned at once.
         let empty = fixture.empty_reader.clone();
         assert_fails(
             fixture.context.connect(empty, waiting()),

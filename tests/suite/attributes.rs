@@ -1,4 +1,4 @@
-//! Attributes with types, from a driver that has them all and from one that has almost none.
+//! Typed attributes, from a driver that has them all and from one that has almost none.
 #![cfg(target_os = "linux")]
 
 #[cfg(feature = "async")]

@@ -12,14 +12,14 @@ use scard_testkit::isolated;
 
 use crate::support::*;
 
-/// A service that is not there, and a context that was made without it.
+/// A missing service, and a context created without it.
 fn not_there() -> (Fixture, Context) {
     let fixture = fixture();
     fixture.sandbox.kill().unwrap();
     (fixture, Context::lazy())
 }
 
-/// What waits for the service, and has it once it starts.
+/// Calls that wait for the service, and work once it starts.
 #[track_caller]
 fn has_it_later<T>(fixture: &Fixture, call: &Receiver<T>) -> T {
     assert_blocked(call);
@@ -30,7 +30,7 @@ fn has_it_later<T>(fixture: &Fixture, call: &Receiver<T>) -> T {
 #[test]
 fn a_context_is_made_without_any_call() {
     isolated(|| {
-        // There has been no service so far.
+        // There has been no service yet.
         let context = Context::lazy();
         let fixture = fixture();
         assert_eq!(context.readers().unwrap().len(), 2);

@@ -1,4 +1,4 @@
-//! Questions to a reader wait for the transactions of other connections, as commands do.
+//! Queries of a reader wait for the transactions of other connections, as commands do.
 #![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_millis(150);
 
-/// How many control codes are given up.
+/// The number of control codes that are given up.
 const CONTROLS: usize = 12;
 
-/// A control code that the reader of the kit's driver answers.
+/// A control code that the reader answers, with the kit's driver.
 const CODE: ControlCode = ControlCode::from_raw(0x4233_0077);
 
 /// An attribute that can be set.
@@ -41,13 +41,13 @@ fn vpcd() -> Fixture {
     Fixture::of(sandbox.card(0, plain_card()).start().unwrap())
 }
 
-/// How often the code has reached the reader.
+/// How often the control code has reached the reader.
 fn arrived(reader: &VirtualReader) -> usize {
     let log = reader.control_log().unwrap();
     log.iter().filter(|call| call.code == CODE.raw()).count()
 }
 
-/// One of the questions, none of which another's transaction makes fail.
+/// Makes one of the queries, none of which fails because of another connection's transaction.
 fn ask_one(asked: &mut impl Control, question: usize) -> Result<()> {
     match question {
         0 => asked.control(CODE, b"input").map(drop),
@@ -68,7 +68,7 @@ fn answers(asked: &mut impl Control) {
     }
 }
 
-/// Asks while another connection holds a transaction.
+/// Makes the queries while another connection holds a transaction.
 fn waits<T: Control + Send + 'static>(fixture: &Fixture, mut asked: T) {
     for question in 0..4 {
         let mut other = fixture.connect();
@@ -77,7 +77,7 @@ fn waits<T: Control + Send + 'static>(fixture: &Fixture, mut asked: T) {
         assert_blocked(&waiting);
         drop(transaction);
         let (answer, mut back) = finish(&waiting);
-        // What vpcd does not know is not known after the wait, either.
+        // After the wait, vpcd still does not know what it does not support.
         let without = ask(&mut back);
         let kind = |answer: &Result<()>| answer.as_ref().err().map(scard::Error::kind);
         assert_eq!(kind(&answer), kind(&without[question]), "{answer:?}");
@@ -96,7 +96,7 @@ fn questions_wait_for_the_end_of_a_transaction() {
         let mut card = fixture.connect();
         card.set_timeout(Some(SOON));
         waits(&fixture, card);
-        // Each that waited, and each without.
+        // The queries that waited, and those that did not.
         assert_eq!(arrived(fixture.sandbox.reader(0)), 3 * (1 + 4));
     });
 }
@@ -131,9 +131,9 @@ fn a_limit_ends_the_wait_and_nothing_is_sent() {
             assert!(card.is_abandoned());
             not_sent += usize::from(question == 0 && !error.command_may_have_run());
         }
-        // At the deadline, the service may just be answering that it does not send it: not always.
+        // At the deadline, the service may be just about to refuse the code, so not always.
         assert_ne!(not_sent, 0);
-        // Given up is given up: it does not come late.
+        // A given-up query does not arrive late.
         drop(transaction);
         std::thread::sleep(NEVER);
         assert_eq!(arrived(fixture.sandbox.reader(0)), 0);
@@ -177,7 +177,7 @@ fn without_waiting_the_answer_of_the_service_comes_at_once() {
                 assert!(!error.command_may_have_run());
             }
         }
-        // Not the one who holds it.
+        // The connection that holds the transaction does not wait.
         answers(&mut transaction);
         drop(transaction);
         answers(&mut card);
@@ -228,7 +228,7 @@ fn questions_in_futures_wait_and_can_be_told_not_to() {
     });
 }
 
-/// One use of the card, as every program makes them: 30 ms, then a pause.
+/// One use of the card, as by any program: 30 ms, then a pause.
 fn use_card(context: &Context, reader: &ReaderName) -> Result<()> {
     let mut card = context.connect(reader, ConnectOptions::new())?;
     let mut transaction = card.transaction()?;

@@ -1,21 +1,21 @@
 //! The examples as programs, built from the sources as they are now.
 //!
-//! With `--test suite`, cargo builds no examples, and the ones from an earlier build may be of
-//! other sources. So the tests ask cargo to build them, which takes a moment if nothing changed.
+//! With `--test suite`, cargo builds no examples, and those of an earlier build may be out of date.
+//! So the tests have cargo build them, which takes a moment if nothing changed.
 
 use std::env::{self, consts::EXE_SUFFIX};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The program of an example.
+/// The executable of an example.
 pub(crate) fn example(name: &str) -> PathBuf {
     let program = examples().join(format!("{name}{EXE_SUFFIX}"));
     assert!(program.is_file(), "there is no {}", program.display());
     program
 }
 
-/// The names of all examples that are built.
+/// The names of all built examples.
 pub(crate) fn names() -> Vec<String> {
     let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let files = std::fs::read_dir(sources).unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn examples() -> &'static Path {
         // This program is `target/debug/deps/suite-…`, or `target/TRIPLE/debug/deps/suite-…`.
         let this = env::current_exe().unwrap();
         let profile = this.ancestors().nth(2).expect("cargo's directories");
-        // The process of an isolated test: the one that started it has built them.
+        // In the process of an isolated test: its parent has built them.
         if env::var_os("SCARD_TESTKIT_TEST").is_none() {
             build(profile);
         }
@@ -41,10 +41,10 @@ pub(crate) fn examples() -> &'static Path {
     })
 }
 
-/// Builds the examples as this program was built: profile, target and features.
+/// Builds the examples with the profile, target and features of this program.
 fn build(profile: &Path) {
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    // Set by `cargo test`; somebody may have started this program without it.
+    // Set by `cargo test`; this program may have been started without it.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", "scard", "--examples"]);
@@ -60,7 +60,7 @@ fn build(profile: &Path) {
         other => other.to_owned(),
     });
     let mut target = profile.parent().expect("cargo's directories");
-    // What cargo notes at the top of its target directory.
+    // A file that cargo writes at the top of its target directory.
     if !target.join(".rustc_info.json").exists() {
         command.arg("--target").arg(name(target));
         target = target.parent().expect("cargo's directories");

@@ -1,5 +1,5 @@
-//! The tables of codes against the reference documents and the ecosystem's own constants, and
-//! reading against writing.
+//! The tables of codes compared with the reference documents and the ecosystem's own constants, and
+//! parsing compared with formatting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display, LowerHex, UpperHex};
@@ -13,7 +13,7 @@ use scard::{Platform, ReturnCode, Severity};
 #[path = "../data/ecosystem.rs"]
 mod ecosystem;
 
-/// What all code types have, so that each property is written once.
+/// What all code types share, so that each property is checked by the same code.
 trait Code:
     Copy + Eq + Debug + Display + LowerHex + UpperHex + From<u32> + FromStr<Err = ParseCodeError>
 {
@@ -41,7 +41,7 @@ macro_rules! impl_code {
 }
 impl_code! { ReturnCode SspiStatus CryptoApiStatus CryptokiRv WlanReason }
 
-/// Runs a generic check for each family.
+/// Runs a generic check for every family.
 macro_rules! for_each_family {
     ($check:ident) => {
         $check::<ReturnCode>();
@@ -52,7 +52,7 @@ macro_rules! for_each_family {
     };
 }
 
-/// (name, number) of each line of a list.
+/// The (name, number) of each line of a list.
 fn document(text: &'static str) -> Vec<(&'static str, Option<u32>)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let entries: Vec<_> = lines
@@ -65,7 +65,7 @@ fn document(text: &'static str) -> Vec<(&'static str, Option<u32>)> {
     entries
 }
 
-/// The names of the family's constants, on Windows for PC/SC.
+/// The names of the family's constants, for PC/SC those on Windows.
 fn names<C: Code>(name: impl Fn(C) -> Option<&'static str>) -> BTreeSet<&'static str> {
     C::known().into_iter().filter_map(name).collect()
 }
@@ -74,8 +74,8 @@ fn values(lists: &[ecosystem::Constants]) -> BTreeMap<&'static str, u32> {
     lists.iter().copied().flatten().copied().collect()
 }
 
-/// Every constant has the number here that it has in the other crate, and neither side has a
-/// name that the other has not, but for the ones given.
+/// Every constant has the same number in both crates, and except for the given names, neither has a
+/// name that the other lacks.
 fn assert_same<C: Code>(
     own: &BTreeSet<&str>,
     theirs: &BTreeMap<&'static str, u32>,
@@ -91,8 +91,8 @@ fn assert_same<C: Code>(
     assert_eq!(&names - own, other_names.iter().copied().collect());
 }
 
-/// The names of the document that are not constants of the table. All of them are known, with
-/// the document's number where it has one.
+/// The document's names that are not constants of the table. All of them are known, with the
+/// document's number if it has one.
 fn unlisted<C: Code>(
     document: &[(&'static str, Option<u32>)],
     own: &BTreeSet<&str>,
@@ -135,7 +135,7 @@ fn scard_is_windows_sys() {
     let own = names(|code: ReturnCode| code.name_on(Platform::Windows));
     let theirs = values(&[ecosystem::SCARD, ecosystem::SYSTEM, ecosystem::RPC]);
     for (name, value) in &theirs {
-        // The one name whose number in the document is not that of the headers.
+        // The only name whose number in the document differs from the headers.
         if *name != "ERROR_BROKEN_PIPE" {
             assert_eq!(
                 on_windows(name).map(ReturnCode::raw),
@@ -247,8 +247,8 @@ fn the_misspelt_names_are_read_and_never_written() {
     }
 }
 
-/// Numbers of every class: all low halves under the facilities that have codes, under the
-/// bounds of the signed and unsigned range, and a spread over the rest.
+/// Numbers of every class: all low halves of the facilities that have codes and at the bounds of
+/// the signed and unsigned range, and a sample of the rest.
 fn numbers() -> impl Iterator<Item = u32> {
     let halves = [
         0x0000, 0x0001, 0x0002, 0x0003, 0x0004, 0x0005, 0x0008, 0x0009, 0x7FFF, 0x8000, 0x8007,
@@ -295,7 +295,7 @@ fn a_name_gives_its_code_back() {
             let name = code.name().unwrap();
             let read = C::from_name(name).unwrap();
             assert_eq!(read.name(), Some(name));
-            // Off Windows, another number has the name of 0x80100022.
+            // Outside Windows, another number has the name of 0x80100022.
             let named_twice = code.raw() == ReturnCode::SYSTEM_BROKEN_PIPE.raw()
                 || code.raw() == 0x8010_0022 && !cfg!(windows);
             if !named_twice {
@@ -346,7 +346,7 @@ fn names_are_those_of_the_platform() {
     assert_eq!(name(0x8010_0022, Platform::MacOs), None);
     assert_eq!(name(0x8010_0022, Platform::PcscLite), None);
 
-    // What a name means elsewhere is understood here.
+    // Names of other platforms are understood here.
     for platform in [Platform::Windows, Platform::MacOs, Platform::PcscLite] {
         let code = ReturnCode::from_name_on("SCARD_E_UNEXPECTED", platform);
         assert_eq!(code, Some(ReturnCode::E_UNEXPECTED));
@@ -365,7 +365,7 @@ fn what_is_displayed_gives_the_code_back() {
             format!("{}", code.raw() as i32),
             format!("SCardTransmit on \"Reader (1)\" failed: {code}"),
         ] {
-            // A decimal number of eight digits is read as hexadecimal.
+            // A decimal number of eight digits is parsed as hexadecimal.
             if text.len() != 8 || text.starts_with('-') || text == format!("{code:08X}") {
                 assert_eq!(text.parse(), Ok(code), "{text}");
             }
@@ -447,7 +447,7 @@ fn descriptions_are_clauses() {
                 "{code:?}: {text}"
             );
         }
-        // A number of no family.
+        // A number in no family.
         let unknown = C::from_raw(0x8010_7FFF);
         assert_eq!(unknown.name(), None);
         assert_eq!(unknown.severity(), None);
@@ -524,7 +524,7 @@ fn a_system_code_is_found_inside_of_an_hresult() {
             found
         );
     }
-    // No other family's codes are wrapped.
+    // The codes of other families are not wrapped.
     assert_eq!(codes::lookup(0x8007_00A4).next(), None);
     assert_eq!(
         codes::lookup(0x8010_0068).next().unwrap().system_code(),

@@ -48,7 +48,7 @@ fn the_protocol_is_the_cards_choice_among_the_accepted_ones() {
     });
 }
 
-/// What was agreed with the card stays, for everybody, until the card is reset.
+/// The negotiated protocol stays, for all connections, until the card is reset.
 #[test]
 fn a_second_connection_has_to_accept_the_protocol_of_the_first() {
     isolated(|| {
@@ -93,7 +93,7 @@ fn a_card_that_does_not_answer_is_not_connected_and_can_be_lost_by_a_reset() {
     });
 }
 
-/// pcsc-lite has the same code for a card that does not answer.
+/// pcsc-lite returns the same code for a card that does not answer.
 #[test]
 fn a_card_that_refuses_the_parameters_is_told_as_such() {
     #[track_caller]
@@ -127,20 +127,20 @@ fn a_card_that_refuses_the_parameters_is_told_as_such() {
             refuse();
             let refused = reconnect(&mut card, initialization);
             assert_refused(refused, Operation::Reconnect);
-            // The state of the card is lost, as always after a reset.
+            // As after any reset, the state of the card is lost.
             assert_eq!(card.protocol(), None);
             assert_fails(
                 card.transmit(COMMAND),
                 Operation::Transmit,
                 ReturnCode::W_RESET_CARD,
             );
-            // A reset that nobody has negotiated after.
+            // After a reset without a new negotiation.
             refuse();
             assert_refused(reconnect(&mut card, Leave), Operation::Reconnect);
             reconnect(&mut card, Leave).unwrap();
             assert_works(&mut card);
         }
-        // A card that does not answer is another thing.
+        // A card that does not answer is a different case.
         slot.fail_next(IfdCall::Reset, IfdError::POWER_ACTION)
             .unwrap();
         let error = reconnect(&mut card, Reset).unwrap_err();
@@ -162,7 +162,7 @@ fn a_card_that_refuses_the_parameters_is_told_as_such() {
     });
 }
 
-/// Others stay excluded, and are let in again.
+/// Others stay excluded, and are admitted again.
 #[test]
 fn exclusive_access_outlasts_refused_parameters() {
     isolated(|| {
@@ -288,7 +288,7 @@ fn disconnect_does_with_the_card_what_it_is_told() {
         reconnect(&mut witness, scard::Initialization::Leave).unwrap();
 
         fixture.connect().disconnect(Disposition::Unpower).unwrap();
-        // The driver does not wait for the card to have lost its power.
+        // The driver does not wait until the card has lost power.
         fixture
             .card
             .wait_until(SOON, |stats| stats.power_offs == before.power_offs + 1)
@@ -299,7 +299,7 @@ fn disconnect_does_with_the_card_what_it_is_told() {
             ReturnCode::W_RESET_CARD,
         );
 
-        // These readers cannot eject; the connection ends all the same.
+        // These readers cannot eject; the connection ends anyway.
         fixture.connect().disconnect(Disposition::Eject).unwrap();
     });
 }
@@ -330,20 +330,20 @@ fn while_a_transaction_is_held_some_calls_wait_and_some_do_not() {
         let unpowerer = fixture.connect();
         let transaction = holder.transaction().unwrap();
 
-        // At once, refused, as told.
+        // Refused at once, as requested.
         card.set_wait_for_transactions(false);
         let violation = ReturnCode::E_SHARING_VIOLATION;
         let attribute = card.attribute(scard::Attribute::ATR_STRING);
         assert_fails(attribute, Operation::GetAttribute, violation);
         let control = card.control(scard::ControlCode::GET_FEATURE_REQUEST, &[]);
         assert_fails(control, Operation::Control, violation);
-        // At once, done.
+        // Done at once.
         assert_eq!(fixture.context.readers().unwrap().len(), 2);
         let states = fixture.context.reader_states().unwrap();
         assert!(states[0].flags().contains(ReaderFlags::INUSE));
         leaver.disconnect(Disposition::Leave).unwrap();
 
-        // Until the transaction ends.
+        // Waits until the transaction ends.
         let transmit = in_background(move || card.transmit(COMMAND));
         let mut other = fixture.connect_in_background();
         let reset = in_background(move || resetter.disconnect(Disposition::Reset).is_ok());
@@ -353,8 +353,7 @@ fn while_a_transaction_is_held_some_calls_wait_and_some_do_not() {
         assert_blocked(&reset);
         assert_blocked(&unpower);
         drop(transaction);
-        // The resets may come before the command or after it, and in the middle of the
-        // connect.
+        // The resets may come before or after the command, or during the connect.
         match finish(&transmit) {
             Ok(answer) => assert_eq!(answer, OK),
             Err(error) => assert_eq!(error.code(), ReturnCode::W_RESET_CARD),
@@ -406,7 +405,7 @@ fn dropping_a_card_never_waits() {
     });
 }
 
-/// A connect that waits, with its result thrown away.
+/// A connect that waits, with its result discarded.
 struct Connecting {
     call: std::sync::mpsc::Receiver<scard::Result<()>>,
 }
@@ -426,8 +425,8 @@ impl Fixture {
     }
 }
 
-/// A card of two protocols in a reader that supports one, which pcsc-lite reports as a success with
-/// the wrong one.
+/// A card with two protocols in a reader that supports one: pcsc-lite reports success with the
+/// wrong one.
 #[test]
 fn a_protocol_that_was_not_accepted_is_refused_and_leaves_no_exclusive_access() {
     isolated(|| {
@@ -436,7 +435,7 @@ fn a_protocol_that_was_not_accepted_is_refused_and_leaves_no_exclusive_access() 
         let fixture = Fixture::of(sandbox.card(0, card).start().unwrap());
         let slot = fixture.sandbox.reader(0);
         let refuse_t1 = || {
-            // The protocol is negotiated anew.
+            // The protocol is negotiated again.
             let card = fixture.connect();
             card.disconnect(Disposition::Reset).unwrap();
             let refused = IfdError::PROTOCOL_NOT_SUPPORTED;

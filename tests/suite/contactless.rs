@@ -1,4 +1,4 @@
-//! A contactless storage card, on a virtual reader that answers as Part 3 says.
+//! A contactless storage card, on a virtual reader that follows Part 3.
 #![cfg(target_os = "linux")]
 
 use scard::apdu::StatusWord;
@@ -14,8 +14,8 @@ use crate::support::{Fixture, fixture_with};
 const KEY_A: [u8; 6] = *b"\xA0\xA1\xA2\xA3\xA4\xA5";
 const KEY_B: [u8; 6] = *b"\xB0\xB1\xB2\xB3\xB4\xB5";
 
-/// Sector 1 has keys of its own. Its first block is written with key B only, its second is a
-/// purse, and its third is read with key B only.
+/// Sector 1 has its own keys. Only key B writes its first block, its second block is a purse, and
+/// only key B reads its third block.
 fn fixture() -> Fixture {
     let card = Mifare::new()
         .sector(1, KEY_A, [0b100, 0b110, 0b011], KEY_B)
@@ -81,18 +81,18 @@ fn without_the_right_key_nothing_is_read() {
             StatusMeaning::KeyUnusable,
         );
 
-        // The wrong one.
+        // The wrong key.
         let key = Key::new(FACTORY);
         card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
         assert_means(card.authenticate(4, KeyKind::A, 0), StatusMeaning::Failed);
         assert_means(card.read_binary(4, 16), StatusMeaning::NotAuthenticated);
 
-        // That of another sector.
+        // The key of another sector.
         card.authenticate(8, KeyKind::A, 0).unwrap();
         assert_means(card.read_binary(4, 16), StatusMeaning::NotAuthenticated);
         card.read_binary(8, 16).unwrap();
 
-        // A wrong key costs the authentication there was.
+        // A wrong key ends the previous authentication.
         assert_means(card.authenticate(4, KeyKind::B, 0), StatusMeaning::Failed);
         assert_means(card.read_binary(8, 16), StatusMeaning::NotAuthenticated);
     });
@@ -170,7 +170,7 @@ fn what_reader_and_card_do_not_take_has_a_meaning() {
         assert_means(card.update_binary(8, &[0; 4]), StatusMeaning::WrongLength);
         assert_means(card.increment(8, 1), StatusMeaning::WrongCard);
 
-        // What no command can carry does not get there.
+        // Values that no command can carry are not sent.
         let before = fixture.card.log().len();
         let none = card.update_binary(8, &[]);
         assert!(matches!(none, Err(ContactlessError::Length)));
@@ -199,7 +199,7 @@ fn a_session_reads_the_uid() {
         let mut session = Session::builder(&fixture.context).open().unwrap();
         let uid = session.run(|card| card.contactless().uid());
         assert_eq!(uid.unwrap(), UID);
-        // A failure before anything was done is recovered from.
+        // Recovery from a failure before anything was done.
         fixture.reset_by_another();
         let uid = session.run(|card| card.contactless().uid());
         assert_eq!(uid.unwrap(), UID);
@@ -209,8 +209,7 @@ fn a_session_reads_the_uid() {
 #[test]
 fn hostile_answers_are_answers() {
     isolated(|| {
-        // Those that are too short for PC/SC come last: the service may take them for a card
-        // that has gone.
+        // Answers too short for PC/SC come last: the service may take them for a removed card.
         let mut answers = [
             &[0x90, 0x00][..],
             &[0xC0, 0x03, 0x90, 0x00],
@@ -276,7 +275,7 @@ fn futures_read_and_write_too() {
     });
 }
 
-/// A card that answers every command with this.
+/// A card that answers every command with these bytes.
 fn answering(atr: &[u8], answer: &'static [u8]) -> VirtualCard {
     VirtualCard::new(move |_: &[u8]| answer).atr(atr)
 }
@@ -290,7 +289,7 @@ fn nothing_is_no_uid() {
         for empty in [card.uid(), card.historical_bytes(), card.read_binary(4, 16)] {
             assert!(matches!(empty, Err(ContactlessError::NoData)), "{empty:?}");
         }
-        // Where there is nothing to be given, that is right.
+        // Correct if there is no data to return.
         let key = Key::new(FACTORY);
         card.load_key(KeyPlace::Volatile, 0, &key).unwrap();
         card.update_binary(4, &[0; 16]).unwrap();
@@ -306,7 +305,7 @@ fn a_card_with_contacts_that_refuses_is_told_from_a_reader() {
         (T0, &[0x6D, 0x00], true),
         (T1, &[0x68, 0x81], true),
         (T1, &[0x69, 0x85], true),
-        // No refusal of the command.
+        // Not a refusal of the command.
         (T1, &[0x63, 0x00], false),
         (ATR, &[0x6E, 0x00], false),
         (ATR, &[0x6A, 0x81], false),

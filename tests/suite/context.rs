@@ -26,7 +26,7 @@ fn readers_are_listed_by_the_names_that_connect() {
     });
 }
 
-/// pcsc-lite lists all readers, whatever the group is; it has the two that have all of them.
+/// pcsc-lite lists all readers, whatever the group; it has the two groups of all readers.
 #[test]
 fn a_group_has_all_readers_or_none() {
     isolated(|| {
@@ -116,7 +116,7 @@ fn watching_disturbs_no_card() {
         for _ in 0..10 {
             fixture.context.reader_states().unwrap();
         }
-        // Comes after everything that was done to the card before.
+        // Comes after everything done to the card before.
         assert_works(&mut card);
         let mut after = fixture.card.stats();
         after.commands -= 1;
@@ -139,7 +139,7 @@ fn every_scope_is_the_same_to_pcsc_lite() {
 #[test]
 fn without_a_service_there_is_no_context() {
     isolated(|| {
-        // No sandbox: nobody listens at this process's path.
+        // No sandbox: nothing listens at this process's path.
         assert_fails(
             Context::establish(),
             Operation::EstablishContext,
@@ -165,7 +165,7 @@ fn a_context_survives_a_restart_of_the_service() {
             Operation::EstablishContext,
             ReturnCode::E_NO_SERVICE,
         );
-        // What PC/SC says of the context is of no use.
+        // PC/SC's opinion of the context is useless.
         assert!(fixture.context.is_valid().unwrap());
 
         fixture.sandbox.restart().unwrap();
@@ -229,7 +229,7 @@ fn when_the_service_has_no_context_left_the_error_says_so() {
             assert!(contexts.len() <= 200, "pcsc-lite has 200");
         };
         assert_eq!(contexts.len(), 199, "beside that of the fixture");
-        // Which one it is depends on who is faster.
+        // Which one depends on timing.
         match error.code() {
             ReturnCode::W_SECURITY_VIOLATION => assert_eq!(error.kind(), ErrorKind::AccessDenied),
             ReturnCode::E_NO_SERVICE => assert_eq!(error.kind(), ErrorKind::ServiceGone),
@@ -251,7 +251,7 @@ fn when_the_service_has_no_context_left_the_error_says_so() {
 fn connecting_leaves_nothing_behind_in_the_service() {
     isolated(|| {
         let fixture = fixture();
-        // The service has 200 contexts; a leaked one in each round would use them up.
+        // The service has 200 contexts; one leaked per round would exhaust them.
         for _ in 0..250 {
             drop(fixture.connect());
             let unknown = ReaderName::new("No Such Reader").unwrap();

@@ -1,5 +1,4 @@
-//! No call blocks for longer than it may: another process holds the card, or the daemon is
-//! stopped.
+//! No call blocks past its limit, whether another process holds the card or the daemon is stopped.
 #![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use scard_testkit::{Sandbox, VirtualCard, isolated, isolated_with_peer};
 use crate::support::usage::*;
 use crate::support::*;
 
-/// The limit that is exceeded here.
+/// A limit to be exceeded.
 const LIMIT: Duration = Duration::from_millis(200);
 
 /// The call fails at its deadline: not before, and soon after.
@@ -31,7 +30,7 @@ fn assert_given_up<T>(call: impl FnOnce() -> Result<T>, operation: Operation) ->
     assert_eq!(error.origin(), Origin::Library);
     assert!(took >= LIMIT, "{operation} gave up after {took:?}");
     println!("{operation}: {:?} past its deadline", took - LIMIT);
-    // Nothing like what it waits for; how exact it is depends on how busy the machine is.
+    // Much less than what it waits for; the precision depends on the load of the machine.
     assert!(
         took < LIMIT + SOON / 4,
         "{operation} gave up after {took:?}"
@@ -104,7 +103,7 @@ fn calls_on_a_card_that_another_process_holds_end_at_their_deadline() {
                 );
                 assert!(!error.command_may_have_run(), "it never got to it");
 
-                // The card is abandoned, and says so at once.
+                // The card is abandoned, and reports it at once.
                 let mut left = left.unwrap();
                 assert!(left.is_abandoned());
                 let error = left.transmit(COMMAND).unwrap_err();
@@ -112,7 +111,7 @@ fn calls_on_a_card_that_another_process_holds_end_at_their_deadline() {
                 assert_eq!(error.recovery(), Recovery::ConnectAgain);
                 drop(left);
 
-                // What was given up leaves nothing behind, and nothing is done late.
+                // A given-up call leaves nothing behind, and has no late effect.
                 peer.send("release");
                 assert_eq!(peer.recv(), "released");
                 assert_becomes(&fixture, &unused);
@@ -147,7 +146,7 @@ fn a_connect_to_a_card_that_another_process_holds_ends_at_its_deadline() {
             assert_eq!(error.reader_name(), Some(&fixture.reader));
             peer.send("release");
             assert_eq!(peer.recv(), "released");
-            // The connection that came late is closed.
+            // A connection that comes late is closed.
             assert_becomes(&fixture, &unused);
             assert_works(&mut fixture.try_connect(options).unwrap());
         },
@@ -171,7 +170,7 @@ fn a_slow_card_is_left_and_the_error_says_that_the_command_may_have_run() {
     });
 }
 
-/// A call that can only fail by the deadline: the daemon is stopped.
+/// A call that can fail only by its deadline: the daemon is stopped.
 #[test]
 fn with_a_stopped_daemon_every_call_ends_at_its_deadline() {
     isolated(|| {
@@ -195,7 +194,7 @@ fn with_a_stopped_daemon_every_call_ends_at_its_deadline() {
         let transaction = held.transaction().unwrap();
         fixture.sandbox.pause().unwrap();
 
-        // Ending and dropping first: what they end is open.
+        // Ending and dropping come first, while there is something to end.
         assert_given_up(
             || transaction.end(Disposition::Leave),
             Operation::EndTransaction,
@@ -284,7 +283,7 @@ fn a_limit_that_is_kept_changes_nothing() {
     });
 }
 
-/// Over the socket it does not need one.
+/// Over the socket it needs no thread.
 #[cfg(feature = "library")]
 #[test]
 fn a_command_with_a_limit_takes_a_transaction_for_itself() {
@@ -299,13 +298,13 @@ fn a_command_with_a_limit_takes_a_transaction_for_itself() {
         card.set_timeout(Some(SOON));
         let answer = in_background(move || card.transmit(COMMAND));
         fixture.card.wait_for_commands(1, SOON).unwrap();
-        // What does not wait is refused while there is a transaction.
+        // A call that does not wait is refused during a transaction.
         other.set_wait_for_transactions(false);
         let refused = other.attribute(Attribute::ATR_STRING).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::SharingViolation);
         release.send(()).unwrap();
         assert_eq!(finish(&answer).unwrap(), OK);
-        // It has ended.
+        // The transaction has ended.
         release.send(()).unwrap();
         assert_works(&mut other);
     });
@@ -356,7 +355,7 @@ fn several_calls_together_end_at_one_deadline() {
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         assert!(completed < 4, "{completed} commands");
 
-        // With time left nothing is different, and afterwards there is no limit.
+        // With time left nothing changes, and afterwards there is no limit.
         let mut card = fixture.connect();
         card.within(SOON, assert_works);
         card.within(Duration::MAX, assert_works);
@@ -413,7 +412,7 @@ fn a_card_is_stopped_from_another_thread() {
         drop(transaction);
         assert_becomes(&fixture, &unused_but_for_two);
 
-        // One handle can stop several cards, and before they are connected.
+        // One handle can stop several cards, even before they are connected.
         let abort = AbortHandle::new();
         let options = ConnectOptions::new().abort_handle(&abort);
         let mut a = fixture.try_connect(options.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! Direct access to a reader, and the way from there to the card and back.
+//! Direct access to a reader, and switching to the card and back.
 #![cfg(target_os = "linux")]
 
 use scard::{
@@ -9,7 +9,7 @@ use scard_testkit::{Driver, Sandbox, isolated};
 
 use crate::support::*;
 
-/// The one attribute that the driver of the virtual readers has, under a number of its own.
+/// The only attribute of the virtual readers' driver, which has its own number for it.
 const DRIVERS_ATR: Attribute = Attribute::from_raw(0x0303);
 
 #[test]
@@ -69,10 +69,10 @@ fn a_card_without_power_gets_it_back_by_a_reset_and_not_by_leave() {
     isolated(|| {
         let fixture = fixture_with(plain_card().strict_power(true));
         let is_off = |stats: &scard_testkit::CardStats| stats.power_offs >= stats.power_ons;
-        // Nobody uses the card, so the daemon takes its power.
+        // The card is unused, so the daemon powers it down.
         fixture.card.wait_until(SOON, is_off).unwrap();
         let mut direct = fixture.context.open_reader(&fixture.reader).unwrap();
-        // The last thing that it notes.
+        // The daemon records this last.
         wait_until("the daemon to forget the protocol", || {
             direct.status().unwrap().protocol().is_none()
         });
@@ -163,7 +163,7 @@ fn a_refused_move_to_the_card_leaves_a_usable_reader() {
             .unwrap_err();
         assert_eq!(failed.error().code(), ReturnCode::E_PROTO_MISMATCH);
         let mut reader = failed.into_handle();
-        // The card was reset all the same.
+        // The card was reset anyway.
         assert_fails(reader.status(), Operation::Status, ReturnCode::W_RESET_CARD);
         reader.reconnect(Initialization::Leave).unwrap();
         assert!(reader.status().is_ok());
@@ -218,14 +218,14 @@ fn attributes_and_control_codes() {
         let atr = reader.attribute(DRIVERS_ATR).unwrap();
         assert_eq!(atr, scard_testkit::atr::T1);
 
-        // With this driver the daemon never finds the buffer large enough for the name.
+        // With this driver, no buffer for the name is large enough for the daemon.
         assert_fails(
             reader.attribute(Attribute::DEVICE_FRIENDLY_NAME),
             Operation::GetAttribute,
             ReturnCode::E_INSUFFICIENT_BUFFER,
         );
 
-        // What the driver does not know: 0x8010001F with pcsc-lite.
+        // An unsupported attribute: 0x8010001F with pcsc-lite.
         let unsupported = ReturnCode::from_raw(0x8010_001F);
         let unknown = Attribute::from_raw(0x7_FFFF);
         assert_fails(

@@ -13,7 +13,7 @@ use crate::support::mifare::Mifare;
 use crate::support::terminal::Terminal;
 use crate::support::{SOON, reconnect, wait_until};
 
-/// Builds the examples first, which may take longer than an isolated test may.
+/// Builds the examples first, which may exceed the time of an isolated test.
 #[track_caller]
 fn isolated(test: impl FnOnce()) {
     crate::build::examples();
@@ -232,7 +232,7 @@ fn transmit_runs_scripts_and_says_what_was_not_expected() {
     });
 }
 
-/// Starts an example that goes on, and gives its lines as they come.
+/// Starts an example that keeps running, and returns its lines as they come.
 fn start(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> (Child, Receiver<String>) {
     let mut command = sandbox.command(example(name));
     command.args(arguments).stdout(Stdio::piped());
@@ -278,7 +278,7 @@ fn async_asks_all_cards_at_once_and_leaves_a_mute_one() {
     });
 }
 
-/// Waits for a line that begins so.
+/// Waits for a line with this beginning.
 #[track_caller]
 fn expect(lines: &Receiver<String>, start: &str) {
     let mut seen = Vec::new();
@@ -300,7 +300,7 @@ fn session_reads_badges_whatever_happens() {
         let badge = slot.card().unwrap();
         expect(&lines, "badge 1");
 
-        // The same badge is not read again, whatever others do.
+        // The same badge is not read again, whatever other programs do.
         let context = scard::Context::establish().unwrap();
         let name = scard::ReaderName::new(slot.name()).unwrap();
         let mut other = context
@@ -350,7 +350,7 @@ fn session_leaves_a_card_that_refuses_alone() {
     });
 }
 
-/// What a terminal does at Ctrl-C.
+/// Sends the signal that a terminal sends on Ctrl-C.
 fn interrupt(program: &Child) {
     let process = libc::pid_t::try_from(program.id()).unwrap();
     // SAFETY: takes numbers, and the process was not waited for yet.
@@ -412,14 +412,14 @@ fn monitor_shows_json_to_machines() {
     });
 }
 
-/// Runs `pin_verify` with this typed in.
+/// Runs `pin_verify` with this input.
 fn pin_verify(sandbox: &Sandbox, arguments: &[&str], typed: &str) -> Output {
     let mut command = sandbox.command(example("pin_verify"));
     command.args(["--reference", "01"]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut program = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut input = program.stdin.take().unwrap();
-    // It may not read it.
+    // It may not read its input.
     let _ = input.write_all(typed.as_bytes());
     drop(input);
     program.wait_with_output().unwrap()
@@ -431,7 +431,7 @@ fn pin_verify_asks_on_the_pad() {
         let sandbox = Sandbox::builder().driver(Driver::Kit);
         let sandbox = sandbox.card(0, VirtualCard::iso()).start().unwrap();
         let reader = sandbox.reader(0);
-        // The user cancels, and then enters it.
+        // The user cancels, then enters the PIN.
         let mut entries = 0;
         reader
             .on_control(move |code, _| match code {
@@ -490,12 +490,12 @@ fn pin_verify_asks_at_the_keyboard_and_shows_no_pin() {
         for (arguments, typed) in [(&[][..], "\n"), (&["--block", "4"], "12345\n")] {
             assert!(!pin_verify(&sandbox, arguments, typed).status.success());
         }
-        // Only the question for the tries that are left.
+        // Only the query of the tries left.
         assert_eq!(card.log().len(), before + 2);
     });
 }
 
-/// Ctrl-C while the terminal does not show what is typed.
+/// Ctrl-C while the terminal does not echo input.
 #[test]
 fn pin_verify_leaves_the_terminal_as_it_was() {
     isolated(|| {
@@ -528,7 +528,7 @@ fn all_say_what_they_take() {
             let said = String::from_utf8_lossy(&wrong.stderr);
             assert!(said.contains("--nonsense"), "{said}");
             assert!(said.ends_with(&usage), "{said}");
-            // The same reader argument in all of those that use one.
+            // All examples with a reader argument treat it alike.
             if usage.contains("--reader") {
                 let unknown = run(&sandbox, &name, &["--reader", "nowhere", "00"]);
                 assert!(!unknown.status.success(), "{name}");

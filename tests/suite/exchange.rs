@@ -1,4 +1,4 @@
-//! Exchanges with cards, over every way to them.
+//! Exchanges with cards, over every kind of handle.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use scard_testkit::{Reply, VirtualCard, isolated};
 use crate::support::iso7816::*;
 use crate::support::*;
 
-/// What every way to a card must do alike.
+/// What every kind of handle must do alike.
 fn gets_whole_answers(
     mut exchange: impl FnMut(&Command) -> Result<scard::Response, ExchangeError>,
 ) {
@@ -51,7 +51,7 @@ fn answers_are_whole_over_every_protocol() {
             let mut transaction = card.transaction().unwrap();
             gets_whole_answers(|command| transaction.exchange(command));
             drop(transaction);
-            // On a thread of its own.
+            // On a separate thread.
             card.set_timeout(Some(SOON));
             gets_whole_answers(|command| card.exchange(command));
             let mut session = Session::builder(&fixture.context)
@@ -105,7 +105,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
     for (atr, options) in [
         (T1, ExchangeOptions::new()),
         (T1, ExchangeOptions::new().reader_max_data(65_536)),
-        // The reader takes short commands alone, or not so much.
+        // The reader accepts only short commands, or less data.
         (EXTENDS, ExchangeOptions::new().reader_max_data(0)),
         (EXTENDS, ExchangeOptions::new().reader_max_data(299)),
         (CHAINS, ExchangeOptions::new().chaining(false)),
@@ -124,7 +124,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
         });
     }
     isolated(|| {
-        // A caller who is wrong is told by the card.
+        // If the caller is wrong, the card reports it.
         let fixture = fixture_with(Iso7816::card(T1));
         let chains = ExchangeOptions::new().chaining(true);
         let refused = fixture.connect().exchange_with(&put(&object(300)), &chains);
@@ -137,7 +137,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
     });
 }
 
-/// A card that answers every command with this.
+/// A card that answers every command with these bytes.
 fn answering(answer: &'static [u8]) -> VirtualCard {
     VirtualCard::new(move |_: &[u8]| answer)
 }
@@ -288,7 +288,7 @@ fn logical_channels_are_opened_used_and_closed() {
             channel.close().unwrap();
         }
         drop(transaction);
-        // One that is dropped stays open, and nothing is sent.
+        // A dropped channel stays open, and nothing is sent.
         for number in 1..=4 {
             let mut channel = card.logical_channel().unwrap();
             let selected = channel.exchange(&select()).unwrap().ok().unwrap();
@@ -303,7 +303,7 @@ fn logical_channels_are_opened_used_and_closed() {
         let log = fixture.card.log();
         let classes: Vec<u8> = log.iter().map(|it| it.command[0]).collect();
         assert!(classes.contains(&0x40), "{classes:02X?}");
-        // A channel that the card has closed.
+        // A channel closed by the card.
         let channel = card.logical_channel().unwrap();
         fixture.reset_by_another();
         let error = channel.close().unwrap_err();
@@ -443,7 +443,7 @@ fn logical_channels_over_futures_are_opened_used_and_closed() {
                 channel.close().await.unwrap();
             }
             drop(transaction);
-            // One that is dropped stays open, and nothing is sent.
+            // A dropped channel stays open, and nothing is sent.
             drop(card.logical_channel().await.unwrap());
             let sent = fixture.card.commands();
             let second = card.logical_channel().await.unwrap();

@@ -1,4 +1,4 @@
-//! The example `explain` as it is run: arguments, standard input, output and exit code.
+//! The example `explain` as a program: arguments, standard input, output and exit code.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -41,8 +41,8 @@ const RESET: &str = "  SCARD_W_RESET_CARD: the card was reset
 application, verify the PIN.
 ";
 
-/// Whether every line of the expected text is in the output, together and in order. Lines may
-/// follow it.
+/// Checks that the output contains the lines of the expected text, together and in order. More
+/// lines may follow.
 fn assert_says(output: &str, expected: &str) {
     assert!(output.contains(expected), "{output}");
 }

@@ -1,4 +1,4 @@
-//! Reader features and PIN pads, with a reader that answers as one with a PIN pad does.
+//! Reader features and PIN pads, with a reader that answers like one with a PIN pad.
 #![cfg(target_os = "linux")]
 
 use std::sync::mpsc;
@@ -23,7 +23,7 @@ const ABORT: u32 = 0x4233_000B;
 const DISPLAY: u32 = 0x4233_0011;
 const PROPERTIES: u32 = 0x4233_0012;
 
-/// What a PIN pad says that it can.
+/// The features that a PIN pad announces.
 fn feature_list() -> Vec<u8> {
     let mut list = Vec::new();
     for code in [VERIFY, MODIFY, PAD_PROPERTIES, ABORT, DISPLAY, PROPERTIES] {
@@ -39,7 +39,7 @@ fn kit() -> Fixture {
     Fixture::of(sandbox.card(0, plain_card()).start().unwrap())
 }
 
-/// Gives a reader a PIN pad whose user types what gives this answer.
+/// Gives a reader a PIN pad whose user's input leads to this answer.
 fn pin_pad(reader: &VirtualReader, answer: impl Fn() -> [u8; 2] + Send + 'static) {
     let control = move |code, _: &[u8]| match code {
         GET_FEATURES => Ok(feature_list()),
@@ -55,7 +55,7 @@ fn pin_pad(reader: &VirtualReader, answer: impl Fn() -> [u8; 2] + Send + 'static
     reader.on_control(control).unwrap();
 }
 
-/// What arrived with these control codes.
+/// The data that arrived with this control code.
 fn arrived(fixture: &Fixture, code: u32) -> Vec<Vec<u8>> {
     let log = fixture.sandbox.reader(0).control_log().unwrap();
     let calls = log.into_iter().filter(|call| call.code == code);
@@ -179,7 +179,7 @@ fn what_the_user_does_is_no_error() {
     });
 }
 
-/// A pad whose user types these PINs, which sends the command to the card; what it sent arrives.
+/// A pad whose user types these PINs; it sends the command to the card and to the returned channel.
 fn typing_pad(fixture: &Fixture, pins: &'static [&'static str]) -> mpsc::Receiver<Vec<u8>> {
     let (sender, sent) = mpsc::channel();
     let control = move |code, input: &[u8]| match code {
@@ -245,7 +245,7 @@ fn a_pad_makes_the_right_command_of_a_pin() {
         let short = request().digits(6..=8);
         let answer = card.verify_pin(&features, &short).unwrap();
         assert_eq!(answer.outcome(), PinOutcome::WrongLength);
-        // Two PINs are asked for, and the user types one.
+        // The pad asks for two PINs, and the user types one.
         let both = PinModification::iso(0x80, PinFormat::ascii());
         let answer = card.modify_pin(&features, &both).unwrap();
         assert_eq!(answer.outcome(), PinOutcome::TimedOut);
@@ -276,7 +276,7 @@ fn a_pad_makes_the_right_command_of_two_pins() {
             let command = format!("00240081{:02X}{data}", data.len() / 2);
             assert_eq!(hex::encode_upper(sent.recv().unwrap()), command);
         }
-        // A command of the program's own: the new PIN after a byte of its own.
+        // The program's own command: the new PIN after one of the program's bytes.
         let mut command = b"\x80\x24\x00\x01\x09".to_vec();
         command.extend(b"\xFF\xFF\xFF\xFF\x2A\xFF\xFF\xFF\xFF");
         let change = PinModification::new(command, PinFormat::bcd().block_len(4)).offsets(0, 5);
@@ -450,7 +450,7 @@ fn the_pad_waits_until_nobody_else_has_the_card() {
         let features = card.features().unwrap();
         let mut other = fixture.connect();
         let transaction = other.transaction().unwrap();
-        // With direct access, too, unless it is not to wait.
+        // With direct access, too, unless it must not wait.
         direct.set_wait_for_transactions(false);
         let error = direct.verify_pin(&features, &request()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SharingViolation);
@@ -463,7 +463,7 @@ fn the_pad_waits_until_nobody_else_has_the_card() {
     });
 }
 
-/// The reader would ask: it is not stopped by what has happened to the card.
+/// The reader would ask for the PIN: what has happened to the card does not stop it.
 #[test]
 fn nobody_is_asked_for_a_pin_for_a_card_that_was_reset() {
     isolated(|| {
@@ -540,7 +540,7 @@ fn another_driver_without_pin_pad() {
         let features = card.features().unwrap();
         assert!(!features.has(Feature::VERIFY_PIN_DIRECT));
         let properties = card.reader_properties(&features).unwrap();
-        // Newer versions of this driver have this one; that of Debian 12 knows no control code.
+        // Newer versions of this driver have this control code; that of Debian 12 has none.
         let expected = features.has(Feature::GET_TLV_PROPERTIES);
         assert_eq!(
             properties.max_apdu_data_size(),
@@ -549,7 +549,7 @@ fn another_driver_without_pin_pad() {
     });
 }
 
-/// Drivers that do not know a control code, and how they say so.
+/// Drivers that do not support a control code, and how they report it.
 #[test]
 fn a_driver_that_refuses_the_question_has_no_features() {
     isolated(|| {
@@ -567,7 +567,7 @@ fn a_driver_that_refuses_the_question_has_no_features() {
             let mut direct = fixture.context.open_reader(&fixture.reader).unwrap();
             assert_eq!(direct.features().unwrap(), none, "{refusal:?}");
         }
-        // Any other code fails as it did.
+        // Any other code still fails.
         let code = ControlCode::from_raw(VERIFY);
         let error = card.control(code, &[]).unwrap_err();
         assert_eq!(error.code(), ReturnCode::E_NOT_TRANSACTED);

@@ -1,4 +1,4 @@
-//! Readers as people name them, under the real daemon.
+//! Finding readers the way people name them, under the real daemon.
 #![cfg(target_os = "linux")]
 
 use scard::{
@@ -52,7 +52,7 @@ fn readers_are_found_by_what_people_know_of_them() {
             let found = crate::support::executor::block_on(context.unwrap().find_reader(&wanted));
             assert_eq!(found.unwrap(), gemalto);
         }
-        // What cannot be asked does not match.
+        // A reader that cannot be queried does not match.
         let exclusive = ConnectOptions::new().share_mode(scard::ShareMode::Exclusive);
         let held = context.connect(gemalto, exclusive).unwrap();
         assert!(find(&context, "serial:47-11").is_err());

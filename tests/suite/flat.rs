@@ -1,7 +1,7 @@
-//! What comes and goes leaves nothing behind, here and in the daemon, however often.
+//! Repeated use leaves nothing behind, here and in the daemon.
 //!
-//! `SCARD_FLAT_CYCLES` says how often: 300 by default, 10,000 in `ci/flat`. Monitors, and
-//! whatever else takes longer, a tenth as often.
+//! `SCARD_FLAT_CYCLES` is the number of cycles: 300 by default, 10,000 in `ci/flat`; a tenth for
+//! monitors and whatever else takes longer.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(unsafe_code)]
 
@@ -16,8 +16,8 @@ use scard_testkit::{Driver, Sandbox, isolated};
 use crate::support::usage::threads;
 use crate::support::*;
 
-/// How many bytes more may be in use after any number of cycles: what the allocator keeps at
-/// hand for threads. One block of memory in every fifth of 10,000 cycles is more than this.
+/// How many more bytes may be in use after any number of cycles: what the allocator keeps for
+/// threads. Leaking one block in every fifth of 10,000 cycles exceeds this.
 const SLACK: usize = 64 * 1024;
 
 fn cycles() -> usize {
@@ -37,8 +37,7 @@ struct InUse {
 impl InUse {
     fn look(daemon: u32) -> InUse {
         let count = |path: String| fs::read_dir(path).expect("a process").count();
-        // The one thread for all deadlines stays until the last one that it was told of has
-        // passed, needed or not.
+        // The thread for all deadlines stays until the last known one has passed, needed or not.
         let (clocks, others): (Vec<_>, Vec<_>) = threads()
             .into_iter()
             .partition(|(_, name)| name == "scard clock");
@@ -59,13 +58,13 @@ impl InUse {
     }
 }
 
-/// The bytes that are allocated, those of the PC/SC library too.
+/// The number of allocated bytes, including those of the PC/SC library.
 fn allocated() -> usize {
     // SAFETY: takes nothing, and gives numbers.
     unsafe { libc::mallinfo2() }.uordblks
 }
 
-/// Repeats, and looks that nothing grows. What is there once and for all comes with the first
+/// Repeats, and checks that nothing grows. What is allocated once and for all comes with the first
 /// cycles.
 fn assert_flat(cycles: usize, mut cycle: impl FnMut(&Fixture)) {
     let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
@@ -76,10 +75,10 @@ fn assert_flat(cycles: usize, mut cycle: impl FnMut(&Fixture)) {
     let mut repeat = |times: usize| {
         for _ in 0..times {
             cycle(&fixture);
-            // The virtual card keeps what it was sent, in this process.
+            // The virtual card logs commands in this process.
             fixture.card.clear_log();
         }
-        // Nothing tells when the other side, or a thread, has ended.
+        // Nothing reports when the other side, or a thread, has ended.
         let begun = Instant::now();
         loop {
             let now = InUse::look(daemon);
@@ -172,7 +171,7 @@ mod futures {
     use scard::AsyncContext;
 
     use super::*;
-    // One that has no threads.
+    // A context without threads.
     use crate::support::executor::block_on;
 
     /// Polls once, and drops.
@@ -203,8 +202,7 @@ mod futures {
     #[test]
     fn connections_whose_futures_are_dropped() {
         isolated(|| {
-            // The next one waits for the transaction that is given up, a tenth of a second at a
-            // time.
+            // The next one waits for the given-up transaction, polling every tenth of a second.
             assert_flat(cycles() / 10, |fixture| {
                 let context = AsyncContext::from(fixture.context.clone());
                 begin_and_leave(context.connect(&fixture.reader, ConnectOptions::new()));

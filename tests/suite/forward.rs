@@ -1,4 +1,4 @@
-//! What is a card because it has one hands on every method that the card has for itself.
+//! Wrappers of a card forward every method that the card implements itself.
 
 use std::cell::RefCell;
 
@@ -11,7 +11,7 @@ use scard::{
     Atr, Attribute, Control, ControlCode, LogicalChannel, Protocol, ReaderName, Result, Transmit,
 };
 
-/// A card that has each method for itself, and notes which were called.
+/// A card that implements each method itself, and records the calls.
 struct Own {
     name: ReaderName,
     called: RefCell<Vec<&'static str>>,
@@ -38,11 +38,11 @@ impl Own {
 const ANSWER: &[u8] = b"\x90\x00";
 
 fn response() -> Result<Response, ExchangeError> {
-    // That of the command that opens a channel, as well.
+    // Including the one of the command that opens a channel.
     Ok(Response::parse(b"\x01\x90\x00").unwrap())
 }
 
-/// Both kinds of traits, of which one is in futures.
+/// Both kinds of traits, blocking and asynchronous.
 macro_rules! own {
     ($control:ident, $transmit:ident, [$($async:tt)?], {$($more:tt)*}) => {
         impl $control for Own {
@@ -193,7 +193,7 @@ macro_rules! call {
     };
 }
 
-/// The methods of a trait, as its source has them.
+/// The methods of a trait, from its source.
 fn methods<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
     let (_, source) = source.split_once(&format!("pub trait {name}")).unwrap();
     let source = &source[..source.find("\n}\n").unwrap()];
@@ -243,7 +243,7 @@ fn pointers_and_channels_hand_on_what_a_card_has_for_itself() {
     call_transmit(&mut boxed);
     assert_eq!(boxed.called(), [&control[..], &transmit].concat());
 
-    // A channel is its card for everything but commands, which get its number.
+    // A channel forwards everything to its card except commands, which get its number.
     let mut channel = LogicalChannel::open(&mut *boxed).unwrap();
     call_control(&mut channel);
     call_transmit(&mut channel);
@@ -291,7 +291,7 @@ mod futures {
         smol::block_on(async {
             let mut own = Own::new();
             let mut control = methods(CONTROL, "AsyncControl");
-            // At the end, because the blocking one cannot be called for all.
+            // At the end, because the blocking one cannot be called for everything.
             control.retain(|method| *method != "attribute_value");
             control.push("attribute_value");
             let transmit = methods(TRANSMIT, "AsyncTransmit");

@@ -1,5 +1,5 @@
-//! What is given up ends without an effect on the card, and calls that hang do not pile up: the
-//! daemon is paused, or another program holds the card.
+//! Given-up calls end without an effect on the card, and calls that hang do not pile up, whether
+//! the daemon is paused or another program holds the card.
 #![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
@@ -17,15 +17,15 @@ use crate::support::executor::{block_on, sleep};
 use crate::support::usage::{threads, wait_for_workers, workers};
 use crate::support::*;
 
-/// The limit that is exceeded here.
+/// A limit to be exceeded.
 const LIMIT: Duration = Duration::from_millis(200);
 
 fn resetting() -> ConnectOptions {
     ConnectOptions::new().disposition_on_drop(Disposition::Reset)
 }
 
-/// Gives up a call on, or to, a card that a first program holds in a transaction: the card is not
-/// reset when the transaction ends.
+/// Gives up a call on, or a connect to, a card that a first program holds in a transaction: the
+/// card is not reset when the transaction ends.
 fn assert_leaves_card(give_up: impl Fn(&Fixture, &mut Option<Card>) -> Result<()>) {
     let fixture = fixture();
     let mut first = fixture.connect();
@@ -37,7 +37,7 @@ fn assert_leaves_card(give_up: impl Fn(&Fixture, &mut Option<Card>) -> Result<()
     drop(second);
     transaction.end(Disposition::Leave).unwrap();
     wait_for_workers(0);
-    // Nobody else is connected any more.
+    // No other connection is left.
     first
         .reconnect(ShareMode::Exclusive, Protocols::ANY, Initialization::Leave)
         .unwrap();
@@ -49,7 +49,7 @@ fn assert_leaves_card(give_up: impl Fn(&Fixture, &mut Option<Card>) -> Result<()
 fn a_connect_that_is_given_up_does_not_reset_the_card() {
     isolated(|| {
         assert_leaves_card(|fixture, second| {
-            // Only the first program still has the card.
+            // Only the first program is still connected.
             let second = second.take().unwrap();
             second.disconnect(Disposition::Leave)?;
             let options = resetting().timeout(Some(LIMIT));
@@ -77,7 +77,7 @@ fn calls_that_are_given_up_do_not_reset_the_card() {
     });
 }
 
-/// A drop that was to reset the card, and waited for its limit in vain.
+/// A drop that should have reset the card, but reached its limit.
 #[test]
 fn a_drop_that_takes_too_long_does_not_reset_the_card() {
     isolated(|| {
@@ -93,7 +93,7 @@ fn a_drop_that_takes_too_long_does_not_reset_the_card() {
         wait_for_workers(0);
         assert_eq!(fixture.card.resets(), 0);
 
-        // One that is in time does.
+        // A drop that is in time does.
         drop(
             fixture
                 .try_connect(resetting().timeout(Some(SOON)))
@@ -103,7 +103,7 @@ fn a_drop_that_takes_too_long_does_not_reset_the_card() {
     });
 }
 
-/// So many calls at most hang until their deadline; the next one is refused.
+/// At most this many calls hang until their deadline; the next one is refused.
 #[track_caller]
 fn assert_busy_after(at_most: usize, call: impl Fn() -> Result<()>) {
     let kinds = std::iter::repeat_with(|| call().unwrap_err().kind());
@@ -117,8 +117,8 @@ fn assert_busy_after(at_most: usize, call: impl Fn() -> Result<()>) {
     assert_eq!(kinds.next(), Some(ErrorKind::ServiceBusy));
 }
 
-/// As many as hang, and no more, whatever they are; when the service goes on, nothing is begun
-/// that would be undone.
+/// The number of hanging calls is limited, whatever they are; when the service resumes, nothing
+/// begins that would only be undone.
 #[test]
 fn calls_to_a_service_that_hangs_do_not_pile_up() {
     isolated(|| {
@@ -135,17 +135,17 @@ fn calls_to_a_service_that_hangs_do_not_pile_up() {
         let connecting = workers();
         if cfg!(feature = "library") {
             assert!((1..=64).contains(&connecting), "{connecting}");
-            // Some may have been given up before they began.
+            // Some may be given up before they begin.
             assert!(refused >= 100, "{refused}");
         } else {
             assert_eq!((connecting, refused), (0, 0), "they end here");
         }
-        // Other calls of this context are refused, too, and another one's are not. Those that had
-        // not begun have made room for a few.
+        // Other calls of this context are refused, too, but not those of another one. Calls that
+        // had not begun have made room for a few.
         assert_busy_after(32, || context.readers().map(drop));
         let error = fixture.try_connect(soon_over()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
-        // Those that belong to no context.
+        // Calls that belong to no context.
         assert_busy_after(64, || {
             let options = ContextOptions::new().timeout(Some(Duration::from_millis(2)));
             options.establish().map(drop)
@@ -167,7 +167,7 @@ fn monitors() -> usize {
     monitors.count()
 }
 
-/// Neither do waits for cards.
+/// Waits for cards do not pile up, either.
 #[test]
 fn waits_for_a_service_that_hangs_do_not_pile_up() {
     isolated(|| {
@@ -198,7 +198,7 @@ fn waits_for_a_service_that_hangs_do_not_pile_up() {
     });
 }
 
-/// Nor do the futures, those that are dropped among them.
+/// Nor do futures, including dropped ones.
 #[cfg(feature = "async")]
 #[test]
 fn futures_that_wait_for_a_service_that_hangs_do_not_pile_up() {
@@ -207,7 +207,7 @@ fn futures_that_wait_for_a_service_that_hangs_do_not_pile_up() {
         let filter = CardFilter::new().reader(&fixture.empty_reader);
         let moment = Some(Duration::from_millis(2));
         fixture.sandbox.pause().unwrap();
-        // Contexts of their own, each with its own count.
+        // Separate contexts, each with its own count.
         for is_dropped in [false, true] {
             let context = AsyncContext::from(Context::lazy());
             let waiting = monitors();
@@ -220,7 +220,7 @@ fn futures_that_wait_for_a_service_that_hangs_do_not_pile_up() {
                 };
                 kinds.push(block_on(smol::future::or(wait, async {
                     match is_dropped {
-                        // Long enough for its thread to come to the service.
+                        // Long enough for its thread to reach the service.
                         true => sleep(Duration::from_millis(5)).await,
                         false => std::future::pending().await,
                     }
@@ -287,7 +287,7 @@ fn a_context_keeps_its_limit_when_the_service_is_restarted_and_paused() {
     });
 }
 
-/// Stopped is stopped: the end of a connection is not waited for any more.
+/// After a stop, nothing waits for the end of the connection.
 #[test]
 fn an_aborted_card_is_dropped_at_once() {
     isolated(|| {
@@ -316,7 +316,7 @@ fn an_aborted_card_is_dropped_at_once() {
     });
 }
 
-/// A session with a deadline, the last to have a context without a limit.
+/// A session with a deadline, the last user of a context without a limit.
 #[test]
 fn the_last_session_of_a_context_is_dropped_at_once() {
     isolated(|| {

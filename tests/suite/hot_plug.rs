@@ -1,4 +1,4 @@
-//! Readers that come and go, under the real daemon: what a monitor tells of them.
+//! Readers that come and go under the real daemon, and what a monitor reports about them.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
@@ -41,17 +41,17 @@ fn name(reader: &VirtualReader) -> ReaderName {
     ReaderName::new(reader.name()).unwrap()
 }
 
-/// What the events so far lead to: the readers, and the cards in them.
+/// The result of the events so far: the readers and their cards.
 #[derive(Debug, Default)]
 struct Picture {
     readers: BTreeMap<ReaderName, Option<Atr>>,
     lost: bool,
-    /// In words, since they were last taken.
+    /// The events in words, since they were last taken.
     told: Vec<String>,
 }
 
 impl Picture {
-    /// Adds an event, which must make sense.
+    /// Adds an event, which must be consistent.
     fn add(&mut self, event: &Event) {
         let words = match event.reader_name() {
             Some(_) => event.to_string(),
@@ -119,7 +119,7 @@ impl Picture {
         }
     }
 
-    /// Adds events until they lead to this, and gives them.
+    /// Adds events until they lead to this, and returns them.
     #[track_caller]
     fn follow(
         &mut self,
@@ -138,7 +138,7 @@ impl Picture {
                 ),
             }
         }
-        // What was noticed together with the last of it.
+        // What was noticed together with the last event.
         while let Some(event) = monitor.next_timeout(Duration::ZERO) {
             self.add(&event);
         }
@@ -204,7 +204,7 @@ fn an_unplugged_reader_has_no_card_any_more() {
     });
 }
 
-/// The reader is unplugged in the middle of everything, and plugged in again.
+/// The reader is unplugged during the work, and plugged in again.
 #[test]
 fn a_session_goes_on_in_a_reader_that_is_plugged_in_again() {
     isolated(|| {
@@ -226,7 +226,7 @@ fn a_session_goes_on_in_a_reader_that_is_plugged_in_again() {
                 reader.insert(&card).unwrap();
                 continue;
             }
-            // The session notices before it is back.
+            // The session notices before the reader is back.
             let (sender, answered) = std::sync::mpsc::channel();
             std::thread::scope(|scope| {
                 scope.spawn(|| sender.send(session.run(|card| card.transmit(COMMAND))));
@@ -318,12 +318,12 @@ fn a_reader_for_which_the_daemon_has_no_place_is_not_plugged_in() {
             .driver(Driver::Kit)
             .readers(count)
             .hot_plug(NAMES[0])
-            // Nothing else is waited for here.
+            // This waits for nothing else.
             .timeout(Duration::from_secs(1))
             .start()
             .unwrap();
         match sandbox.plug(NAMES[0]) {
-            // pcsc-lite 2.5 makes a place.
+            // pcsc-lite 2.5 adds a place.
             Ok(_) => count += 1,
             Err(error) => assert!(matches!(error, TestkitError::Timeout { .. }), "{error}"),
         }
@@ -332,8 +332,8 @@ fn a_reader_for_which_the_daemon_has_no_place_is_not_plugged_in() {
     });
 }
 
-/// More entries than one call takes before pcsc-lite 2.5: 16 readers, which is as many as the
-/// daemon can have then, and the one for plug and play.
+/// More entries than a call accepts before pcsc-lite 2.5: 16 readers, the daemon's limit there, and
+/// the entry for plug and play.
 #[test]
 fn many_readers() {
     isolated(|| {
@@ -395,21 +395,20 @@ fn many_readers() {
     });
 }
 
-/// A card with an ATR of its own.
+/// A card with a unique ATR.
 fn numbered_card(number: u16) -> (VirtualCard, Atr) {
     let [high, low] = number.to_be_bytes();
     let atr = [0x3B, 0x02, high, low];
     (plain_card().atr(atr), Atr::new(&atr).unwrap())
 }
 
-/// What the test has done, and what is so.
+/// What the test has done, and the resulting state.
 struct Scene {
     sandbox: Sandbox,
-    /// In the first reader, which is never unplugged: what is told of it was told after
-    /// everything else.
+    /// The card in the first reader, which is never unplugged: its events come after all others.
     marks: u16,
     plugged: Vec<(UsbReader, &'static str)>,
-    /// How many have been plugged in at once.
+    /// How many were plugged in at once.
     most: usize,
     truth: BTreeMap<ReaderName, Option<Atr>>,
     cards: u16,
@@ -432,7 +431,7 @@ impl Scene {
         numbered_card(self.cards)
     }
 
-    /// Puts another card into the first reader, and gives the end of what is told of it.
+    /// Puts another card into the first reader, and returns the last event about it.
     fn mark(&mut self) -> String {
         self.marks += 1;
         let (card, atr) = numbered_card(0x8000 | self.marks);
@@ -445,7 +444,7 @@ impl Scene {
         format!("({atr})")
     }
 
-    /// Does one thing that is possible, and gives what is to be told of it.
+    /// Performs one possible operation, and returns the expected events.
     fn act(&mut self, random: &mut Random) -> Vec<String> {
         loop {
             let at = random.below(NAMES.len() as u64) as usize;
@@ -469,7 +468,7 @@ impl Scene {
             let inserted = format!("{reader}: card inserted ({card_atr})");
             let removed = format!("{reader}: card removed");
             return match (what, card) {
-                // With fewer readers than before, pcsc-lite 2.5 lists none.
+                // With fewer readers than before, pcsc-lite 2.5 lists no readers.
                 (0..3, _) if self.plugged.len() == self.most => {
                     self.sandbox.restart().unwrap();
                     // Everything goes and comes back.
@@ -525,7 +524,7 @@ fn whatever_happens_is_told_and_leads_to_what_is_there() {
         let mut picture = Picture::default();
         let mut done = 0;
         while done < operations {
-            // Mostly one at a time; at times several at once.
+            // Mostly one at a time, sometimes several at once.
             let count = if random.below(4) == 0 {
                 1 + random.below(4)
             } else {
@@ -535,7 +534,7 @@ fn whatever_happens_is_told_and_leads_to_what_is_there() {
             done += count;
             let expected: Vec<String> = expected.concat();
             if done == count {
-                // What is there at first, once.
+                // The initial state, reported once.
                 scene.truth.insert(name(scene.sandbox.reader(0)), None);
             }
             let mark = scene.mark();
@@ -544,7 +543,7 @@ fn whatever_happens_is_told_and_leads_to_what_is_there() {
             });
             told.retain(|it| !it.starts_with("Mark "));
             if count > 1 || expected.is_empty() {
-                // What was told of several at once depends on when the daemon was asked.
+                // The events of several at once depend on when the daemon was queried.
                 continue;
             }
             assert!(is_told(&told, &expected), "{expected:#?} but {told:#?}");
@@ -554,7 +553,7 @@ fn whatever_happens_is_told_and_leads_to_what_is_there() {
     });
 }
 
-/// Whether exactly this was told.
+/// Checks that exactly these events were reported.
 fn is_told(told: &[String], expected: &[String]) -> bool {
     if told == expected {
         return true;

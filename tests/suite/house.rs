@@ -1,5 +1,5 @@
-//! The rooms of `src` and the order they stand in: `CONTRIBUTING.md` lists them from the ground
-//! up, and each knows only those above it in the list.
+//! The rooms of `src` and their order: `CONTRIBUTING.md` lists them from the ground up, and each
+//! imports only rooms above it in the list.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,7 +36,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file without comments, and without the tests at its end.
+/// The code of a file, without comments and the tests at its end.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let text = text.split("\nmod tests {").next().unwrap();

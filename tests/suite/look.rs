@@ -1,5 +1,5 @@
-//! Looking at readers from many threads while readers and cards come and go, and after the
-//! service has lost readers.
+//! Querying readers from many threads while readers and cards come and go, and after the service
+//! has lost readers.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
@@ -19,13 +19,13 @@ fn name(reader: &VirtualReader) -> ReaderName {
     ReaderName::new(reader.name()).unwrap()
 }
 
-/// How long the readers are disturbed: `SCARD_LOOK_SECONDS` makes it longer.
+/// How long readers come and go: `SCARD_LOOK_SECONDS` makes it longer.
 fn length() -> Duration {
     let text = std::env::var("SCARD_LOOK_SECONDS").ok();
     Duration::from_secs(text.and_then(|text| text.parse().ok()).unwrap_or(4))
 }
 
-/// Does something over and over on a thread of its own, until the end.
+/// Repeats something on a separate thread, until the end.
 fn repeat<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     done: &'scope AtomicBool,
@@ -38,7 +38,7 @@ fn repeat<'scope>(
     });
 }
 
-/// Stops what others repeat, also in a panic.
+/// Stops the repetitions, also on a panic.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -47,11 +47,11 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Before pcsc-lite 2.0.1, a list of readers is written past its buffer if another thread makes
-/// it longer meanwhile, and is torn.
+/// Before pcsc-lite 2.0.1, a list of readers is torn, and written past its buffer, if another
+/// thread makes it longer meanwhile.
 #[test]
 fn readers_are_listed_while_one_comes_and_goes() {
-    /// Long, so that the list differs much in length with and without the eight slots.
+    /// Long, so that the length of the list differs greatly with and without the eight slots.
     const NAME: &str =
         "Long Reader Name [Contactless Interface With a Longer Name] (0123456789ABCDEF)";
     isolated(|| {
@@ -180,15 +180,15 @@ fn readers_stay_while_their_cards_come_and_go() {
     });
 }
 
-/// What the monitor reports of the service that was killed, and of the next one: that it is
-/// back, or that this process cannot read what it says.
+/// What the monitor reports about the killed service and the next one: that it is back, or that
+/// this process cannot read its answers.
 fn next_of_service(monitor: &mut Monitor) -> Option<Event> {
     let events = std::iter::from_fn(|| monitor.next_timeout(SOON));
     let mut of_service = events.filter(|event| event.reader_name().is_none());
     of_service.next()
 }
 
-/// The client library of pcsc-lite 2.5 refuses every list from then on. Connections work.
+/// From then on, the client library of pcsc-lite 2.5 refuses every list. Connections work.
 #[test]
 fn a_service_that_comes_back_with_fewer_readers() {
     const NAME: &str = "ACS ACR122U";
@@ -216,7 +216,7 @@ fn a_service_that_comes_back_with_fewer_readers() {
         }
         sandbox.restart().unwrap();
 
-        // Whatever can be listed: a session that has its reader goes on, another one begins.
+        // Whatever can be listed, a session that has its reader continues, and another one begins.
         let ask = |session: &mut Session| session.run(|card| card.transmit(COMMAND));
         assert_eq!(ask(&mut session).unwrap(), OK);
         session.keep_alive().unwrap();
@@ -262,7 +262,7 @@ fn a_service_that_comes_back_with_fewer_readers() {
         let anywhere = format!("{anywhere:#}");
         assert!(anywhere.contains("any more"), "{anywhere}");
 
-        // Once the service has grown past what it was, all is well again.
+        // Once the service has more readers than before, everything works again.
         let mut more = Vec::new();
         while context.readers().is_err() {
             assert!(more.len() < 12, "{:?}", context.readers());

@@ -1,10 +1,9 @@
 //! The library with a real service, and its pure parts through the public API.
 //!
-//! One program, because each takes seconds to link. `cargo test --test suite monitor::` runs one
-//! module: no module's name ends with the name of another one.
+//! A single program, because each takes seconds to link. `cargo test --test suite monitor::` runs
+//! one module: no module's name ends with another's name.
 //!
-//! The tests beside this directory must be programs of their own; each says why in its first
-//! lines.
+//! The tests outside this directory must be separate programs; each says why in its first lines.
 
 #[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]

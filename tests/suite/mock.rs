@@ -1,4 +1,4 @@
-//! The traits over a card that is not reached by PC/SC.
+//! The traits over a card without PC/SC.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ const FEATURES: &[u8] = &[
     0x06, 0x04, 0, 0, 0x0D, 0x06, 0x07, 0x04, 0, 0, 0x0D, 0x07, 0x0B, 0x04, 0, 0, 0x0D, 0x0B,
 ];
 
-/// Has an answer for each command of a script, and wants no other.
+/// Answers the commands of a script, and accepts no others.
 struct Scripted {
     name: ReaderName,
     script: VecDeque<(Vec<u8>, Vec<u8>)>,
@@ -75,7 +75,7 @@ impl Transmit for Scripted {
         Some(Protocol::T1)
     }
 
-    /// Says that the card takes chains.
+    /// Says that the card supports chaining.
     fn atr(&mut self) -> Result<Atr> {
         Ok(Atr::new(b"\x3B\x85\x80\x01\x80\x73\x00\x00\x80\x77").unwrap())
     }
@@ -99,7 +99,7 @@ impl Drop for Scripted {
     }
 }
 
-/// Code for an application, which knows neither PC/SC nor the test.
+/// Code of an application that knows neither PC/SC nor the test.
 struct Badge<T>(T);
 
 impl<T: Transmit> Badge<T> {
@@ -188,10 +188,10 @@ fn a_logical_channel_takes_what_a_card_takes() {
         (OPEN, b"\x01\x90\x00"),
         (b"\x01\xA4\x04\x00\x02\xF0\x01\x00", OK),
         (b"\x01\xB0\x00\x00\x03", b"you\x90\x00"),
-        // Whichever channel the class has, and in a proprietary one.
+        // For any channel in the class, and for a proprietary class.
         (b"\x01\x84\x00\x00\x08", OK),
         (b"\x81\x84\x00\x00\x08", OK),
-        // From there, another one.
+        // Another one, opened from there.
         (b"\x01\x70\x00\x00\x01", b"\x05\x90\x00"),
         (b"\x41\x84\x00\x00\x08", OK),
         (b"\x01\x70\x80\x05", OK),
@@ -221,7 +221,7 @@ fn a_class_that_cannot_carry_the_channel_is_refused_and_nothing_is_sent() {
         assert!(!error.command_may_have_run());
         assert!(error.to_string().contains("logical channel"), "{error}");
     }
-    // The commands of the reader: the error says what to do.
+    // Commands for the reader: the error says what to do.
     let refused = channel.contactless().uid().unwrap_err();
     let error = refused.error().unwrap().to_string();
     assert!(error.contains("send it on the card itself"), "{error}");
@@ -268,7 +268,7 @@ fn what_is_secret_is_marked_whichever_way_it_goes() {
         card.secret,
         [true, true, false, true, true, false, true, false]
     );
-    // What has no header may be the rest of anything.
+    // Data without a header may be a part of anything.
     assert!(CommandBytes::new(b"123").is_secret());
     let shown = CommandBytes::new(b"\x80\xD8\x01\x81\x01\x31");
     assert_eq!(
@@ -330,7 +330,7 @@ fn attributes_of_a_mock_have_types() {
     );
 }
 
-/// Has a name and nothing else.
+/// Has only a name.
 struct Bare(ReaderName);
 
 impl Control for Bare {

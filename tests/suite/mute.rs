@@ -1,5 +1,5 @@
-//! Cards that do not answer: they are powered up by those who wait for them, and delay nobody
-//! who waits for others. What a wait saw that ended without success.
+//! Cards that do not answer: waits for them power them up, and they do not delay waits for other
+//! cards. Also what an unsuccessful wait saw.
 #![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Readers {
         state.unwrap()
     }
 
-    /// Inserts a card that does not come up at so many attempts.
+    /// Inserts a card that does not come up at this many attempts.
     fn insert_mute(&self, reader: usize, failures: usize) {
         let it = self.sandbox.reader(reader);
         for _ in 0..failures {
@@ -67,7 +67,7 @@ impl Readers {
     }
 }
 
-/// What was seen, as words.
+/// What was seen, in words.
 fn seen(error: &Error) -> Vec<&'static str> {
     error.seen().iter().map(|it| it.seen().name()).collect()
 }
@@ -158,7 +158,7 @@ fn waits_that_follow_each_other_share_their_attempts() {
     });
 }
 
-/// One thread for each card, however many wait for it.
+/// One thread per card, however many waits there are.
 #[test]
 fn power_ups_do_not_pile_up() {
     isolated(|| {
@@ -179,7 +179,7 @@ fn power_ups_do_not_pile_up() {
             assert!(workers() <= 1, "{}", workers());
         }
         assert_eq!(workers(), 1);
-        // It counts for all of them.
+        // It counts for all waits.
         it.sandbox.reader(0).clear_faults().unwrap();
         it.sandbox.resume().unwrap();
         for mut monitor in monitors {
@@ -225,9 +225,9 @@ fn a_mute_card_elsewhere_delays_no_wait_for_another_reader() {
     });
 }
 
-/// Since 2.0.1 the client library of pcsc-lite sleeps inside of a lock of the process when it
-/// sees a mute card, so that everybody in the process who looks at readers waits for 0.4 seconds,
-/// and as often as somebody sees it.
+/// Since 2.0.1 the client library of pcsc-lite sleeps while holding a process-wide lock when it
+/// sees a mute card, so that all threads that look at readers wait for 0.4 seconds, each time one
+/// of them sees it.
 fn limit_beside_a_mute_card() -> Duration {
     let daemon = std::env::var_os("SCARD_TESTKIT_PCSCD");
     let daemon = daemon.unwrap_or_else(|| "/usr/sbin/pcscd".into());
@@ -238,7 +238,7 @@ fn limit_beside_a_mute_card() -> Duration {
     }
 }
 
-/// The first monitor of a process has to find out which cards are mute.
+/// The first monitor of a process must find out which cards are mute.
 #[test]
 fn a_mute_card_that_is_known_delays_nobody() {
     isolated(|| {
@@ -267,7 +267,7 @@ fn a_mute_card_that_is_known_delays_nobody() {
             it.sandbox.reader(1).insert_now(plain_card()).unwrap();
             assert_eq!(changed(&mut monitor), "card-inserted");
         }
-        // And what happens to it is told.
+        // And what happens to it is reported.
         it.sandbox.reader(0).clear_faults().unwrap();
         let options = ConnectOptions::new();
         drop(it.context.connect(it.name(0), options).unwrap());
@@ -286,7 +286,7 @@ fn a_mute_card_that_is_known_delays_nobody() {
     });
 }
 
-/// All that is there is known when the monitor begins, and when a removal is told.
+/// The whole state is known when the monitor begins, and when a removal is reported.
 #[test]
 fn a_card_that_was_mute_is_not_taken_for_none() {
     isolated(|| {
@@ -351,7 +351,7 @@ fn a_wait_says_what_was_missing() {
     });
 }
 
-/// How late a wait ends, at best: how late one of them is depends on how busy the machine is.
+/// How late a wait ends, at best: a single one depends on how busy the machine is.
 #[track_caller]
 fn assert_on_time(mut wait: impl FnMut() -> ErrorKind) {
     let late = (0..6).map(|_| {
@@ -363,7 +363,7 @@ fn assert_on_time(mut wait: impl FnMut() -> ErrorKind) {
     assert!(late < Duration::from_millis(20), "{late:?} late");
 }
 
-/// Whatever is in the readers, and also where the service is not there.
+/// Whatever is in the readers, and even without the service.
 #[test]
 fn waits_end_on_time() {
     isolated(|| {

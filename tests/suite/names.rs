@@ -1,5 +1,5 @@
-//! Names of readers that the real daemon has put together, and readers that are known by their
-//! serial number wherever they are plugged in.
+//! Names of readers as composed by the real daemon, and readers that are recognized by their serial
+//! number wherever they are plugged in.
 #![cfg(target_os = "linux")]
 
 use scard::{CardFilter, Context, MonitorOptions, ReaderName, Session};
@@ -48,7 +48,7 @@ fn name_of(sandbox: &Sandbox) -> ReaderName {
     ReaderName::new(sandbox.reader(0).name()).unwrap()
 }
 
-/// A hub with two readers of one model is plugged in again: their numbers change places.
+/// A hub with two readers of the same model is plugged in again: their numbers are swapped.
 #[test]
 fn a_reader_is_found_by_its_serial_number_wherever_it_is() {
     isolated(|| {

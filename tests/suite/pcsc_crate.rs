@@ -1,5 +1,5 @@
-//! What the guide says of C's PC/SC and of the `pcsc` crate, with the crate; for its answers to
-//! the unknown see `faults`.
+//! What the guide says about C's PC/SC and the `pcsc` crate, shown with the crate; for unknown
+//! answers, see `faults`.
 #![cfg(target_os = "linux")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +35,7 @@ fn dropping_a_card_resets_it_there() {
     });
 }
 
-/// Each card waits for the other one to be asked, too, and says whether that came.
+/// Each card waits until the other one gets a command, too, and reports whether it did.
 #[test]
 fn cards_that_share_a_context_wait_for_each_other() {
     isolated(|| {
@@ -76,8 +76,8 @@ fn cards_that_share_a_context_wait_for_each_other() {
     });
 }
 
-/// One thread waits in a context, another lists readers in it: nothing goes on in the whole
-/// process until the wait is over.
+/// One thread waits in a context, another lists readers in it: the whole process is blocked until
+/// the wait is over.
 #[test]
 fn a_context_that_waits_can_block_the_whole_process() {
     isolated(|| {

@@ -12,14 +12,14 @@ use crate::support::pin_pad::typed;
 use crate::support::random::Random;
 use crate::support::*;
 
-/// A format that a PIN pad can be told, as those for PINs are.
+/// A format that a PIN pad supports, as for PINs.
 fn format(random: &mut Random) -> PinFormat {
     let format = match random.below(3) {
         0 => PinFormat::ascii(),
         1 => PinFormat::bcd(),
         _ => PinFormat::binary(),
     };
-    // Of what is not filled, only the digits are known.
+    // Without padding, only the digits are known.
     if random.one_in(4) {
         return format;
     }
@@ -39,7 +39,7 @@ fn format(random: &mut Random) -> PinFormat {
     }
 }
 
-/// What the user types, and how many digits the pad takes.
+/// What the user types, and how many digits the pad accepts.
 fn pin(random: &mut Random) -> &'static str {
     &"9876543210"[..1 + random.below(10) as usize]
 }
@@ -102,7 +102,7 @@ fn a_typed_pin_is_verified_by_the_card() {
     });
 }
 
-/// A reader of Windows' own driver: features by commands of class FF. Its user types 1234.
+/// A reader with Windows' own driver: features by commands of class FF. Its user types 1234.
 #[test]
 fn a_pin_pad_works_without_control_codes() {
     isolated(|| {
@@ -129,12 +129,12 @@ fn a_pin_pad_works_without_control_codes() {
         let command = ppdu::command(Feature::VERIFY_PIN_DIRECT, &request).unwrap();
         let answer = card.transmit(&command.to_bytes()).unwrap();
         assert!(PinPadAnswer::from_bytes(answer).outcome().is_done());
-        // The same by an exchange.
+        // The same through an exchange.
         let response = card.exchange(&command).unwrap();
         assert!(PinOutcome::from_status_word(response.status()).is_done());
     });
     isolated(|| {
-        // A card that gets the question has no features.
+        // If the card gets the query, there are no features.
         let fixture = fixture_with(VirtualCard::new(|_: &[u8]| [0x6E, 0x00]));
         let answer = fixture.connect().transmit(ppdu::LIST).unwrap();
         assert!(ppdu::features(&answer).is_empty());

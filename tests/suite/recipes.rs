@@ -1,9 +1,9 @@
-//! What every example and recipe does, in the documentation as in `examples/`.
+//! Checks of all examples and recipes, in the documentation and in `examples/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// All that a reader may copy: doc comments, guides, README and examples.
+/// Everything that a reader may copy: doc comments, guides, README and examples.
 fn texts() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("src"), root.join("examples")];

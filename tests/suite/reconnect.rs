@@ -19,7 +19,7 @@ fn leave_acknowledges_a_reset_by_another_connection() {
         assert_works(&mut card);
         fixture.reset_by_another();
 
-        // Every call says so until the reset is acknowledged, and nothing reaches the card.
+        // Every call reports the reset until it is acknowledged, and nothing reaches the card.
         fixture.card.clear_log();
         for _ in 0..2 {
             let reset = ReturnCode::W_RESET_CARD;
@@ -63,7 +63,7 @@ fn reset_is_warm_and_unpower_is_cold() {
         assert_eq!(cold.power_offs, warm.power_offs + 1);
         assert_eq!(cold.power_ons, warm.power_ons + 1);
 
-        // The connection that resets is not told of its own reset.
+        // The connection that resets does not see its own reset.
         assert_works(&mut card);
     });
 }
@@ -85,7 +85,7 @@ fn both_resets_are_reported_to_every_other_connection() {
                 reconnect(card, Initialization::Leave).unwrap();
                 assert_works(card);
             }
-            // Acknowledging is no reset: the first one still works.
+            // Acknowledging is not a reset: the first one still works.
             assert_works(&mut cards[0]);
         }
     });
@@ -188,7 +188,7 @@ fn raw_stays_until_the_card_loses_its_power() {
         assert_eq!(card.protocol(), Some(Protocol::Raw));
         assert_works(&mut card);
 
-        // For this connection and for everybody else's.
+        // For this connection and all others.
         assert_fails(
             reconnect(&mut card, Initialization::Leave),
             Operation::Reconnect,
@@ -246,7 +246,7 @@ fn control_calls_are_for_the_reader_and_not_stopped_by_what_happens_to_the_card(
     isolated(|| {
         let fixture = fixture();
         let mut card = fixture.connect();
-        // Whether the driver knows the code or not, it is asked.
+        // The driver is asked, whether it knows the code or not.
         let request = scard::ControlCode::GET_FEATURE_REQUEST;
         let before = card.control(request, &[]).map_err(|error| error.code());
         let same = |card: &mut scard::Card| {
@@ -308,7 +308,7 @@ fn from_exclusive_to_shared_lets_others_in() {
         reconnect(&mut card, Initialization::Leave).unwrap();
         assert_eq!(card.share_mode(), ShareMode::Shared);
 
-        // Not only connect, but use the card: pcsc-lite by itself leaves a lock behind.
+        // Use the card, not only connect: pcsc-lite by itself leaves a lock behind.
         let other = fixture.use_by_another();
         assert_eq!(finish(&other).unwrap(), OK);
         assert_works(&mut card);
@@ -343,8 +343,8 @@ fn exclusive_to_shared_inside_a_transaction_keeps_the_transaction() {
     });
 }
 
-/// pcsc-lite resets the card before it looks whether others are connected, and its client
-/// library asks again ten times a second.
+/// pcsc-lite resets the card before it checks for other connections, and its client library retries
+/// ten times a second.
 #[test]
 fn exclusive_access_with_a_reset_resets_once() {
     isolated(|| {
@@ -359,7 +359,7 @@ fn exclusive_access_with_a_reset_resets_once() {
                 (reconnected, card)
             });
             assert_blocked(&waiting);
-            // The other one is not disturbed while it is waited for.
+            // The wait does not disturb the other connection.
             assert_works(&mut other);
             drop(other);
             let (reconnected, mut card) = finish(&waiting);
@@ -386,7 +386,7 @@ fn a_refused_reset_to_exclusive_access_leaves_the_card_shared() {
         assert_eq!(fixture.card.stats().resets, before.resets + 1);
         assert_eq!(card.share_mode(), ShareMode::Shared);
         assert_eq!(card.protocol(), None);
-        // Others get in, and this connection is told of the reset.
+        // Others get in, and this connection sees the reset.
         let other = fixture.use_by_another();
         assert_eq!(finish(&other).unwrap(), OK);
         assert_fails(

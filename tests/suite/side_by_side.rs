@@ -1,5 +1,5 @@
-//! The daemon through its client library and over its socket, side by side. (How often a card came
-//! is left out: that depends on what the daemon saw first.)
+//! Compares the daemon through its client library and over its socket. (The count of a reader's
+//! events is left out: it depends on what the daemon saw first.)
 //!
 //! `SCARD_SIDES_SEED` chooses another sequence.
 #![cfg(all(target_os = "linux", feature = "library", feature = "socket"))]
@@ -13,8 +13,8 @@ use scard_testkit::{Sandbox, isolated};
 use crate::support::random::Random;
 use crate::support::*;
 
-/// The same at random through the library and over the socket, to two cards that are alike: the same
-/// codes and the same states.
+/// The same random calls through the library and over the socket, to two identical cards, return
+/// the same codes and the same states.
 #[test]
 fn both_ways_do_the_same() {
     isolated(|| {
@@ -30,7 +30,7 @@ fn both_ways_do_the_same() {
         ];
         let seed = random_seed();
         let mut random = Random::new(seed);
-        // Of each, two connections that are in each other's way.
+        // Two conflicting connections of each kind.
         let mut cards: [[Option<Card>; 2]; 2] = [[None, None], [None, None]];
         for step in 0..600 {
             let (action, which, value) = (random.below(11), random.below(2), random.next());
@@ -48,7 +48,7 @@ fn both_ways_do_the_same() {
                         "inserted".to_owned()
                     }
                     action => {
-                        // What waits for the other connection would wait for ever.
+                        // A call that waits for the other connection would wait forever.
                         let is_exclusive = |card: &Option<Card>| {
                             let mode = card.as_ref().map(Card::share_mode);
                             mode == Some(ShareMode::Exclusive)
@@ -77,7 +77,7 @@ fn random_seed() -> u64 {
     given.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// One call, and what came of it.
+/// One call, and its result.
 fn act(
     context: &Context,
     name: &str,

@@ -1,5 +1,5 @@
-//! Slots that cannot be used at the same time, as those of most readers with several: the
-//! daemon holds up calls to one while another is busy.
+//! Slots that cannot be used at the same time, as in most readers with several: the daemon holds up
+//! calls to one while another is busy.
 #![cfg(target_os = "linux")]
 
 use std::sync::mpsc;
@@ -12,7 +12,7 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a card takes whose test has failed.
+/// How long a card takes if the test has failed.
 const SLOW: Duration = Duration::from_secs(6);
 
 #[test]

@@ -69,7 +69,7 @@ fn another_version_is_an_error_that_names_both() {
     }
 }
 
-/// One process and two services, neither of which it was told of before it began.
+/// One process and two services, both unknown to it when it started.
 #[test]
 fn one_program_uses_several_services() {
     let (first, second) = (Service::start().unwrap(), Service::start().unwrap());
@@ -82,7 +82,7 @@ fn one_program_uses_several_services() {
     assert_eq!(error.code(), ReturnCode::E_NO_SERVICE);
 }
 
-/// Both ways to the daemon that the environment names.
+/// Both ways to reach the daemon named by the environment.
 #[test]
 fn the_environment_names_the_socket() {
     isolated(|| {
@@ -96,7 +96,7 @@ fn the_environment_names_the_socket() {
     });
 }
 
-/// A lie costs the connection, and never memory or another command's answer.
+/// A lie ends the connection, and never corrupts memory or another command's answer.
 #[test]
 fn a_daemon_that_lies_loses_the_connection() {
     let lies: [fn() -> Answer; 6] = [
@@ -138,7 +138,7 @@ fn more_readers_than_were_ever_possible_are_seen() {
         let event = monitor.next().unwrap();
         attached += usize::from(matches!(event, Event::ReaderAttached { .. }));
     }
-    // Fewer than before: the service was restarted, say.
+    // Fewer than before, for example after a restart of the service.
     service.set_readers([Reader::new(name(0))]);
     let mut detached = 0;
     while detached < 39 {
@@ -147,7 +147,7 @@ fn more_readers_than_were_ever_possible_are_seen() {
     }
 }
 
-/// What a daemon of 4:6 does when a change comes before the states are asked for.
+/// What a daemon of version 4:6 does if a change comes before the states are requested.
 #[test]
 fn a_change_in_the_middle_of_the_registration_is_not_read_as_an_answer() {
     let service = Service::start().unwrap();
@@ -155,7 +155,7 @@ fn a_change_in_the_middle_of_the_registration_is_not_read_as_an_answer() {
     let gate = Gate::new();
     service.script({
         let gate = gate.clone();
-        // Before the number of the readers, which is asked for right behind it.
+        // Before the number of the readers, which is requested next.
         move |request| match request.message {
             Message::WaitForChange if request.number == 0 => {
                 Answer::normal().then([0; 8]).stall(&gate)
@@ -177,7 +177,7 @@ fn a_change_in_the_middle_of_the_registration_is_not_read_as_an_answer() {
     }
 }
 
-/// Nothing is asked while nothing happens.
+/// No requests are sent while nothing happens.
 #[test]
 fn a_monitor_sleeps() {
     for minor in 4..=6 {
@@ -186,7 +186,7 @@ fn a_monitor_sleeps() {
         let _monitor = context.monitor(MonitorOptions::new()).unwrap();
         service.wait_for(Message::WaitForChange, 1, SOON).unwrap();
         let asked = || service.log().len();
-        // The first round is over when nothing is asked any more for a while.
+        // The first round is over once no request has come for a while.
         let mut before = usize::MAX;
         wait_until("the monitor sleeps", || {
             std::thread::sleep(Duration::from_millis(50));
@@ -199,21 +199,21 @@ fn a_monitor_sleeps() {
     }
 }
 
-/// The threads of this process that the library has started, but for those of monitors.
+/// The threads of this process that the library has started, except for monitors.
 fn workers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let names = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("comm")));
     names.filter(|name| name.trim_end() == "scard").count()
 }
 
-/// What has been asked since the log was cleared, but for what every connection begins with.
+/// The requests since the log was cleared, except for those at the start of every connection.
 fn asked(service: &Service) -> Vec<Message> {
     let log = service.log().into_iter().map(|request| request.message);
     log.filter(|it| !matches!(it, Message::Version | Message::Establish))
         .collect()
 }
 
-/// A call that is given up, and what its late answer leads to.
+/// A given-up call, and the effect of its late answer.
 fn given_up(
     stalled: Message,
     call: impl Fn(&Context, &AbortHandle) -> scard::Result<()>,
@@ -263,7 +263,7 @@ fn limited(abort: &AbortHandle) -> ConnectOptions {
         .abort_handle(abort)
 }
 
-/// In a process of its own, whose threads are counted.
+/// In a separate process, whose threads are counted.
 #[test]
 fn what_was_given_up_has_no_effect_when_it_comes_late() {
     isolated(|| {
@@ -296,7 +296,7 @@ fn what_was_given_up_has_no_effect_when_it_comes_late() {
     });
 }
 
-/// While others have the card, the daemon refuses a command at once: nothing is sent to the card.
+/// While others hold the card, the daemon refuses a command at once: nothing is sent to the card.
 #[test]
 fn a_command_that_waits_for_others_ends_in_time_and_was_not_sent() {
     isolated(|| {
@@ -309,7 +309,7 @@ fn a_command_that_waits_for_others_ends_in_time_and_was_not_sent() {
             let (context, reader) = (context.clone(), fixture.reader.clone());
             move || context.connect(&reader, options)
         });
-        // The daemon has it wait to connect.
+        // The daemon makes it wait to connect.
         drop(transaction);
         let mut card = finish(&connected).unwrap();
         let transaction = other.transaction().unwrap();

@@ -1,5 +1,5 @@
-//! Cards in many threads: pcsc-lite's client library does not guard its lists in every call,
-//! nor at the end of the process.
+//! Cards in many threads: pcsc-lite's client library does not guard its lists in every call, or at
+//! the end of the process.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
@@ -14,14 +14,14 @@ use scard_testkit::{Link, Sandbox, isolated, isolated_with_peer};
 
 use crate::support::*;
 
-/// When a test that runs until it is stopped is over; `SCARD_THREADS_SECONDS` says when.
+/// When an open-ended test ends; `SCARD_THREADS_SECONDS` sets its duration.
 fn end() -> Instant {
     let seconds = std::env::var("SCARD_THREADS_SECONDS").ok();
     let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(2);
     Instant::now() + Duration::from_secs(seconds)
 }
 
-/// With `SCardDisconnect`, the process crashes here sooner or later: see `service::gate`.
+/// With `SCardDisconnect`, the process would crash here sooner or later: see `service::gate`.
 #[test]
 fn cards_come_and_go_in_many_threads() {
     isolated(|| {
@@ -55,7 +55,8 @@ fn cards_are_reset_and_ejected_while_contexts_come_and_go() {
     isolated(|| {
         let fixture = fixture();
         let end = end();
-        // The client library keeps contexts in a list: the longer it is, the sooner it happens.
+        // The client library keeps contexts in a list: the longer it is, the sooner the crash
+        // happens.
         let held: Vec<_> = (0..100).map(|_| Context::establish()).collect();
         let disconnects: usize = thread::scope(|scope| {
             for _ in 0..4 {
@@ -99,7 +100,7 @@ fn cards_are_reset_and_ejected_while_contexts_come_and_go() {
 fn a_slow_card_delays_nobody_elses_coming_and_going() {
     isolated(|| {
         let slow = Duration::from_secs(2);
-        // Another slot of the same reader may have to wait.
+        // Slots of the same reader may have to wait for each other.
         let sandbox = Sandbox::builder().readers(3);
         let sandbox = sandbox.card(0, plain_card().delay(slow)).start().unwrap();
         let another = ReaderName::new(sandbox.reader(2).name()).unwrap();
@@ -121,8 +122,8 @@ fn first_reader(context: &Context) -> scard::ReaderName {
     context.readers().unwrap().into_iter().next().unwrap()
 }
 
-/// Has the end of the process take long, after all that programs and libraries have
-/// registered for it: C's streams are flushed last.
+/// Makes the end of the process take long, after everything that programs and libraries have
+/// registered: C's streams are flushed last.
 fn end_slowly() {
     #[repr(C)]
     struct Functions {
@@ -155,7 +156,7 @@ fn end_slowly() {
     assert!(unsafe { libc::fputs(c"last words".as_ptr(), stream) } >= 0);
 }
 
-/// Uses PC/SC in threads that nobody waits for, and ends in the middle of it.
+/// Uses PC/SC in detached threads, and ends meanwhile.
 fn leave_threads_behind(_: &mut Link) {
     end_slowly();
     let context = Context::establish().unwrap();
@@ -166,7 +167,7 @@ fn leave_threads_behind(_: &mut Link) {
         thread::spawn(move || {
             work();
             let _ = begun.send(());
-            // Refused once the process ends; what a call gives is of no interest here.
+            // Refused once the process ends; the results do not matter here.
             loop {
                 work();
             }
@@ -187,7 +188,7 @@ fn leave_threads_behind(_: &mut Link) {
     std::process::exit(0);
 }
 
-/// `SCARD_ENDS` says how many processes are ended so.
+/// `SCARD_ENDS` is the number of processes to end.
 #[test]
 fn a_process_ends_well_whatever_its_other_threads_do() {
     isolated_with_peer(
@@ -205,13 +206,13 @@ fn a_process_ends_well_whatever_its_other_threads_do() {
 
 static CONTEXT: OnceLock<Context> = OnceLock::new();
 
-/// Runs after everything that was registered later, and so after the library's own.
+/// Runs after everything registered later, and so after the library's own handlers.
 extern "C" fn at_the_very_end() {
     let context = CONTEXT.get().unwrap();
     let are_two = |readers: &Vec<_>| readers.len() == 2;
     let other = thread::spawn(move || context.readers());
     let other = other.join().expect("a thread that does not panic");
-    // The socket has nothing that could be gone by then.
+    // The socket has nothing that could be gone by then, so calls still work.
     let is_well = match cfg!(feature = "library") {
         true => other.is_err_and(|error| error.code() == ReturnCode::E_SYSTEM_CANCELLED),
         false => other.as_ref().is_ok_and(are_two),

@@ -1,4 +1,4 @@
-//! What is told to `tracing`, and what is never told: secrets.
+//! What is reported to `tracing`, and what never is: secrets.
 #![cfg(target_os = "linux")]
 
 use std::cell::RefCell;
@@ -20,16 +20,16 @@ use crate::support::usage::wait_for_workers;
 use crate::support::*;
 
 thread_local! {
-    /// The spans that this thread is in.
+    /// The current spans of this thread.
     static INSIDE: RefCell<Vec<(u64, &'static Metadata<'static>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes down everything, at every level.
+/// Records everything, at every level.
 #[derive(Clone, Default)]
 struct Told(Arc<(Mutex<String>, Mutex<Vec<&'static Metadata<'static>>>)>);
 
 impl Told {
-    /// From now on, everything of the process.
+    /// Records everything in the process from now on.
     fn listen() -> Told {
         let told = Told::default();
         tracing::subscriber::set_global_default(told.clone()).unwrap();
@@ -105,7 +105,7 @@ impl Subscriber for Told {
     }
 }
 
-/// Nothing here has the bytes, in any notation.
+/// Checks that nothing contains the bytes, in any notation.
 #[track_caller]
 fn assert_hides(secret: &[u8], printed: &str) {
     let squeezed: String = printed
@@ -179,7 +179,7 @@ fn a_pin_is_told_nowhere() {
                 all += &printed!(card, response);
                 let error = response.ok().unwrap_err();
                 all += &format!("{error} {:?}", scard::apdu::ExchangeError::from(error));
-                // A chain of secrets, and a command that only the caller knows to be secret.
+                // A chain of secrets, and a command that only its caller knows to be secret.
                 let long = PIN.repeat(50);
                 let change = Command::new(0x00, 0x24, 0x00, 0x81).unwrap();
                 let change = change.with_data(long.clone()).unwrap();
@@ -194,12 +194,12 @@ fn a_pin_is_told_nowhere() {
                 let response = card.exchange(&marked).unwrap();
                 assert_eq!(response.data(), PIN, "what was put");
                 all += &printed!(response);
-                // What is no command at all.
+                // Bytes that are not a command at all.
                 let _ = card.transmit(&PIN[..3]);
                 all += &printed!(card.control(ControlCode::GET_FEATURE_REQUEST, PIN));
                 all += &printed!(card.set_attribute(scard::Attribute::ATR_STRING, PIN));
 
-                // On a thread of its own.
+                // On a separate thread.
                 card.set_timeout(Some(SOON));
                 card.transmit(&raw).unwrap();
                 let _ = card.exchange(&verify).unwrap();
@@ -257,7 +257,7 @@ fn a_pin_is_not_told_by_calls_that_are_given_up() {
         let all = format!("{error} {again} {}", printed!(error, again, card));
         fixture.sandbox.reader(0).remove().unwrap();
         drop(card);
-        // The thread that was left may still have something to tell until it ends.
+        // The abandoned thread may still report something until it ends.
         wait_for_workers(0);
         assert_hides(PIN, &format!("{all}{}", told.take()));
     });
@@ -359,7 +359,7 @@ fn every_call_is_told_with_reader_code_and_duration() {
             "{}",
             spans[0]
         );
-        // Not unless asked for.
+        // Only on request.
         assert!(!lines.contains("scard::apdu"), "{lines}");
         assert!(!lines.contains("AA AA"), "{lines}");
     });

@@ -1,4 +1,4 @@
-//! Transactions: who is kept out, when they end, and what is left behind.
+//! Transactions: whom they keep out, when they end, and what they leave behind.
 #![cfg(target_os = "linux")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use scard_testkit::{isolated, isolated_with_peer};
 
 use crate::support::*;
 
-/// Another connection's command, which has to wait while a transaction is held.
+/// Another connection's command, which must wait while a transaction is held.
 fn command_by_another(fixture: &Fixture) -> std::sync::mpsc::Receiver<scard::Result<Vec<u8>>> {
     // Connecting would wait, too.
     let mut other = fixture.connect();
@@ -69,8 +69,8 @@ fn a_transaction_ends_in_a_panic() {
     });
 }
 
-/// pcsc-lite resets the card of a process that ends inside a transaction. A connection that
-/// is made at this moment is not told, and finds that its protocol is not active any more.
+/// pcsc-lite resets the card of a process that ends inside a transaction. A connection made at this
+/// moment does not see the reset, and finds its protocol no longer active.
 #[test]
 fn a_transaction_ends_with_its_process() {
     isolated_with_peer(
@@ -199,8 +199,8 @@ fn a_reset_inside_a_transaction_keeps_the_transaction() {
     });
 }
 
-/// pcsc-lite does not end a transaction whose card was reset until the reset is
-/// acknowledged, and keeps everybody else out.
+/// pcsc-lite does not end a transaction whose card was reset until the reset is acknowledged, and
+/// keeps all others out.
 #[test]
 fn a_failed_reset_inside_a_transaction_does_not_lock_others_out() {
     isolated(|| {
@@ -213,7 +213,7 @@ fn a_failed_reset_inside_a_transaction_does_not_lock_others_out() {
                 transaction.reconnect(ShareMode::Shared, Protocols::T0, Initialization::Reset);
             assert_fails(refused, Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
             if explicit {
-                // It is not reset once more.
+                // It is not reset again.
                 let resets = fixture.card.resets();
                 assert_fails(
                     transaction.end(Disposition::Reset),
@@ -231,7 +231,7 @@ fn a_failed_reset_inside_a_transaction_does_not_lock_others_out() {
             });
             assert_eq!(finish(&used).unwrap(), OK);
 
-            // The reset is still news to this connection, in every call.
+            // Every call still reports the reset to this connection.
             let reset = ReturnCode::W_RESET_CARD;
             assert_fails(card.transmit(COMMAND), Operation::Transmit, reset);
             assert_fails(card.status(), Operation::Status, reset);
@@ -276,7 +276,7 @@ fn exclusive_access_and_transactions_go_together() {
     });
 }
 
-/// pcsc-lite ends a transaction when the card is taken out, and does not tell of it later.
+/// pcsc-lite ends a transaction when the card is removed, and does not report that later.
 #[test]
 fn a_transaction_is_begun_again_for_the_next_card() {
     isolated(|| {
@@ -329,7 +329,7 @@ fn exclusive_access_goes_on_with_the_next_card() {
     });
 }
 
-/// However often others reset the card, no reset reaches the one who begins.
+/// However often others reset the card, no reset reaches the caller that begins a transaction.
 #[test]
 fn resets_by_others_are_acknowledged_before_a_transaction_begins() {
     isolated(|| {
@@ -351,7 +351,7 @@ fn resets_by_others_are_acknowledged_before_a_transaction_begins() {
         });
         let (mut resets, mut late) = (0, 0);
         for _ in 0..100 {
-            // At the same time: before, in the middle or after it.
+            // At the same time: before, during or after it.
             asks.send(()).unwrap();
             let begun = card.transaction_acknowledging_reset(Protocols::ANY);
             let mut transaction = begun.unwrap();
@@ -375,7 +375,7 @@ fn resets_by_others_are_acknowledged_before_a_transaction_begins() {
         }
         drop(asks);
         resetting.join().unwrap();
-        // Two of them can have come before one transaction.
+        // Two of them may have come before one transaction.
         assert!(resets >= 49, "{resets}");
         println!("{resets} resets, {late} late");
         assert!(late <= 10, "{late}");
@@ -395,7 +395,7 @@ fn what_is_no_reset_is_not_acknowledged() {
             .unwrap_err();
         assert_eq!(removed.kind(), ErrorKind::CardRemoved);
         fixture.sandbox.reader(0).insert(plain_card()).unwrap();
-        // The card has another protocol afterwards than may be.
+        // Afterwards the card uses a protocol that is not accepted.
         let mut card = fixture.connect();
         fixture.reset_by_another();
         let refused = card
@@ -407,7 +407,7 @@ fn what_is_no_reset_is_not_acknowledged() {
     });
 }
 
-/// It waits for another program's transaction, and no longer than it may.
+/// It waits for another program's transaction, but not past its limit.
 #[test]
 fn acknowledging_a_reset_keeps_the_limit() {
     isolated(|| {

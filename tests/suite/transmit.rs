@@ -1,4 +1,4 @@
-//! Commands and answers of every size, and what is refused.
+//! Commands and answers of every size, and refusals.
 #![cfg(target_os = "linux")]
 
 use std::sync::{Arc, Condvar, Mutex};
@@ -135,7 +135,7 @@ fn a_daemon_that_dies_is_an_error_of_every_call_and_no_hang() {
                 fixture.sandbox.restart().unwrap();
             }
         }
-        // The handle comes back with the error, and dropping it is fine.
+        // The error returns the handle, which can be dropped.
         let failed = card.disconnect(scard::Disposition::Leave).unwrap_err();
         assert_eq!(failed.error().operation(), Operation::Disconnect);
         assert_eq!(failed.error().code(), ReturnCode::E_NO_SERVICE);
@@ -192,7 +192,7 @@ fn debug_shows_no_answer() {
     });
 }
 
-/// Two cards that answer only while the other one is being asked as well.
+/// Two cards, each of which answers only while the other one has a command, too.
 #[test]
 fn commands_to_two_cards_run_at_the_same_time() {
     isolated(|| {

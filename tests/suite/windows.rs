@@ -1,25 +1,25 @@
-//! The library over winscard, with two readers of which the first holds the test kit's ISO
-//! card. `ci/windows` runs it in Wine, whose winscard hands every call to pcsc-lite:
+//! The library over winscard, with two readers, the first with the test kit's ISO card.
+//! `ci/windows` runs it in Wine, whose winscard passes every call to pcsc-lite:
 //!
 //! ```sh
 //! with-virtual-readers --name 'Kärten 読取 🂡' --readers 2 --cards 1 -- wine suite.exe windows::
 //! ```
 //!
-//! What Wine 10 does as Windows does is all here. What it does not is not:
+//! Everything in which Wine 10 behaves like Windows is tested here; the rest is not:
 //!
 //! | | Wine's winscard | so not tested here |
 //! |---|---|---|
-//! | `SCardGetStatusChange` | forgets what the caller knows, and so returns at once with everything | `Monitor`, `EventStream`, waiting for a card or for its removal; a look that waits for nothing is tested |
-//! | `SCardStatus` | has pcsc-lite's bits for the state where Windows has a number, and the length of the names in other units | `status()` |
-//! | `SCardListReaders` | leaves the end of each name that is not in ASCII as another name, because it counts bytes of UTF-8 | that a list has nothing else |
-//! | `SCARD_PROTOCOL_RAW` | hands on Windows' number, which pcsc-lite does not know | RAW |
-//! | `SCardControl` | hands on Windows' control codes, which pcsc-lite's drivers do not know | PIN pads, TLV properties, `control()` |
-//! | lengths of answers | does not hand them back with an error | `needed_len()` |
-//! | transactions | go on after a reconnect, as with pcsc-lite, where Windows ends them | `Transaction::reconnect` |
-//! | handles that never were | crash it | only handles that were closed |
+//! | `SCardGetStatusChange` | ignores the caller's known states, and so returns at once with everything | `Monitor`, `EventStream`, waiting for a card or for its removal; queries without a wait are tested |
+//! | `SCardStatus` | returns the state as pcsc-lite's bits instead of Windows' number, and the length of the names in other units | `status()` |
+//! | `SCardListReaders` | leaves the end of each non-ASCII name as another name, because it counts bytes of UTF-8 | that a list has nothing else |
+//! | `SCARD_PROTOCOL_RAW` | passes Windows' number on, which pcsc-lite does not know | RAW |
+//! | `SCardControl` | passes Windows' control codes on, which pcsc-lite's drivers do not know | PIN pads, TLV properties, `control()` |
+//! | lengths of answers | are not returned with an error | `needed_len()` |
+//! | transactions | continue after a reconnect, as with pcsc-lite, whereas Windows ends them | `Transaction::reconnect` |
+//! | handles that never existed | crash it | these; only closed handles are tested |
 //!
-//! What is different on Windows in these places has unit tests that run on every platform, in
-//! `src/values/platforms.rs`, `src/card/transaction.rs`, `src/error/classify.rs` and `src/codes/scard.rs`.
+//! For these differences, unit tests run on every platform, in `src/values/platforms.rs`,
+//! `src/card/transaction.rs`, `src/error/classify.rs` and `src/codes/scard.rs`.
 #![cfg(windows)]
 
 use std::sync::mpsc::{self, Receiver};
@@ -38,25 +38,24 @@ use scard::{
 
 /// The ATR of the kit's ISO card.
 const ATR: &[u8] = &[0x3B, 0x80, 0x01, 0x81];
-/// The number under which vpcd has it.
+/// Its number in vpcd.
 const DRIVERS_ATR: Attribute = Attribute::from_raw(0x0303);
-/// GET CHALLENGE of four bytes, and the card's answer.
+/// GET CHALLENGE with four bytes, and the card's answer.
 const COMMAND: &[u8] = &[0x00, 0x84, 0x00, 0x00, 0x04];
 const ANSWER: &[u8] = &[1, 2, 3, 4, 0x90, 0x00];
 /// SELECT of an application, and an AID that the card does not know.
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08";
 const SELECT_UNKNOWN: &[u8] = b"\x00\xA4\x04\x00\x05\xF0\x00\x00\x00\x00";
 
-/// A limit that is exceeded here; one that is not, on a busy machine either; and how long
-/// something that must not happen is given to happen.
+/// A limit to be exceeded; one that is not exceeded even on a busy machine; and how long to wait
+/// for something that must not happen.
 const LIMIT: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_secs(20);
 const NEVER: Duration = Duration::from_millis(300);
 
 const BOTH_RESETS: [Initialization; 2] = [Initialization::Reset, Initialization::Unpower];
 
-/// The readers, of which one test has the use at a time: the tests are in one process, and
-/// there is one service.
+/// The readers, which one test uses at a time: the tests run in one process with one service.
 struct World {
     context: Context,
     reader: ReaderName,
@@ -84,7 +83,7 @@ fn world() -> World {
     }
 }
 
-/// Whether Wine has left this between two names of a list.
+/// Whether Wine has left this entry between two names of a list.
 fn is_left_over(name: &ReaderName) -> bool {
     name.to_string().starts_with(' ')
 }
@@ -98,15 +97,15 @@ impl World {
         self.context.connect(&self.reader, options)
     }
 
-    /// Another program, as far as the service is concerned.
+    /// Another program, from the service's point of view.
     fn other(&self) -> Card {
         let context = Context::establish().expect("a context");
         let connected = context.connect(&self.reader, ConnectOptions::new());
         connected.expect("a second connection")
     }
 
-    /// What was given up is closed in the end, on threads of its own: nobody else is
-    /// connected any more.
+    /// Given-up connections are closed eventually, on their own threads: no other connection is
+    /// left.
     #[track_caller]
     fn assert_becomes_unused(&self) {
         let begun = Instant::now();
@@ -135,7 +134,7 @@ fn assert_works(card: &mut Card) {
     assert_eq!(card.transmit(COMMAND).expect("transmit"), ANSWER);
 }
 
-/// The error is this code of this call, and comes from the service.
+/// Checks that the error is this code of this call, and comes from the service.
 #[track_caller]
 fn assert_fails<T, E: Into<Error>>(
     result: Result<T, E>,
@@ -213,13 +212,13 @@ fn a_context_knows_readers_and_groups() {
     world.context.release().unwrap();
 }
 
-/// Names are in no code page: the calls that take 16-bit units are used.
+/// No code page has these names: the calls with 16-bit units are used.
 #[test]
 fn readers_are_called_as_people_call_them() {
     let world = world();
     for reader in [&world.reader, &world.empty_reader] {
         assert!(reader.to_string().starts_with("Kärten 読取 🂡"), "{reader}");
-        // As text from a configuration.
+        // As text from a configuration file.
         let typed = ReaderName::new(reader.to_string()).unwrap();
         drop(world.context.open_reader(&typed).unwrap());
     }
@@ -316,7 +315,7 @@ fn exclusive_access_is_exclusive() {
     refused(world.try_connect(ConnectOptions::new()));
     refused(world.try_connect(exclusive()));
     assert_works(&mut card);
-    // To shared access, with which the others get in, and back when they have left.
+    // To shared access, which admits others, and back when they have left.
     reconnect(&mut card, Initialization::Leave).unwrap();
     let changed = card.reconnect(ShareMode::Exclusive, Protocols::ANY, Initialization::Leave);
     assert_eq!(changed.unwrap(), Protocol::T1);
@@ -354,7 +353,7 @@ fn commands_and_answers_pass_as_they_are() {
     let selected = card.transmit(SELECT).unwrap();
     assert_eq!(selected, b"\x6F\x07\x84\x05\xA0\x00\x00\x03\x08\x90\x00");
     assert_eq!(card.transmit(SELECT_UNKNOWN).unwrap(), [0x6A, 0x82]);
-    // The longest answer that the card has, in the buffer of the card and in a vector.
+    // The card's longest answer, in the card's buffer and in a vector.
     let longest = [0x00, 0x84, 0x00, 0x00, 0x00];
     let answer = card.transmit_ref(&longest).unwrap().to_vec();
     assert_eq!(answer.len(), 258);
@@ -396,7 +395,7 @@ fn a_reset_of_ones_own_needs_no_acknowledgement() {
     let world = world();
     let mut card = world.connect();
     for initialization in BOTH_RESETS {
-        // The card forgets what was selected.
+        // The card loses its selection.
         let read = [0x00, 0xB0, 0x00, 0x00, 0x04];
         card.transmit(SELECT).unwrap();
         assert_eq!(card.transmit(&read).unwrap(), [0x69, 0x82]);
@@ -441,11 +440,11 @@ fn a_transaction_excludes_others_until_it_ends() {
     let (answer, mut other) = finish(&waiting);
     assert_eq!(answer.unwrap(), ANSWER);
 
-    // One that is dropped ends, too.
+    // A dropped one ends, too.
     drop(card.transaction().unwrap());
     assert_works(&mut other);
 
-    // One that ends with a reset: everybody is told.
+    // One that ends with a reset, which all connections see.
     card.transaction().unwrap().end(Disposition::Reset).unwrap();
     for card in [&mut card, &mut other] {
         let reset = ReturnCode::W_RESET_CARD;
@@ -465,7 +464,7 @@ fn a_disconnect_can_reset_and_a_drop_does_not() {
         world.other().disconnect(disposition).unwrap();
         let reset = ReturnCode::W_RESET_CARD;
         assert_fails(card.transmit(COMMAND), Operation::Transmit, reset);
-        // Not only acknowledged: a card without power would refuse the next connection.
+        // Not only acknowledge: an unpowered card would refuse the next connection.
         reconnect(&mut card, Initialization::Unpower).unwrap();
         assert_works(&mut card);
     }
@@ -531,7 +530,7 @@ fn calls_on_a_card_that_another_holds_end_at_their_deadline() {
         let error = card.transmit(COMMAND).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Abandoned);
         drop(transaction);
-        // Nothing is done late: the holder is not told of a reset, and nobody is locked out.
+        // No late effects: the holder sees no reset, and no connection is locked out.
         assert_works(&mut holder);
         assert_works(&mut world.connect());
         assert_works(&mut holder);
@@ -583,7 +582,7 @@ fn a_session_goes_on_after_a_reset_and_sends_no_command_twice() {
         })
         .open()
         .unwrap();
-    // What the card answers tells whether the application is selected.
+    // The card's answer shows whether the application is selected.
     let verify = b"\x00\x20\x00\x01\x041234";
     let read = [0x00, 0xB0, 0x00, 0x00, 0x04];
     let works = |session: &mut Session| {
@@ -658,7 +657,7 @@ fn cards_do_not_wait_for_each_others_threads() {
     });
 }
 
-/// What the service says of handles that are closed is a system code, not one of PC/SC's.
+/// The service's code for closed handles is a system code, not one of PC/SC.
 #[test]
 fn closed_handles_are_a_system_code() {
     let world = world();
@@ -675,8 +674,7 @@ fn closed_handles_are_a_system_code() {
     );
 }
 
-/// Two codes are named otherwise than by pcsc-lite, which gives the first for what the second
-/// is for.
+/// Two codes have other names than in pcsc-lite, which returns the first where the second is meant.
 #[test]
 fn codes_have_the_names_of_windows() {
     let name = |code: u32| ReturnCode::from_raw(code).name();
@@ -708,7 +706,7 @@ mod raw {
         ) -> ffi::LONG;
     }
 
-    /// What each call answers when the handle that it gets has just been closed.
+    /// What each call returns if its handle has just been closed.
     pub(crate) fn calls_on_closed_handles(reader: &str) -> Vec<(&'static str, u32)> {
         let (mut context, mut card, mut protocol) = (0, 0, 0);
         let reader: Vec<u16> = reader.encode_utf16().chain([0]).collect();

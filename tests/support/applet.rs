@@ -1,4 +1,4 @@
-//! A card with applications, which tells when a command gets to the wrong one.
+//! A card with applications, which reports when a command reaches the wrong one.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ pub fn select(application: u8) -> Vec<u8> {
     vec![0x00, 0xA4, 0x04, 0x00, 0x01, application]
 }
 
-/// Asks for the card's serial number.
+/// Queries the card's serial number.
 pub const SERIAL: &[u8] = &[0x00, 0xCA, 0x00, 0x00];
 
-/// A command of an application, with a number.
+/// A numbered command of an application.
 pub fn numbered(application: u8, number: u32) -> Vec<u8> {
     let mut command = vec![0x80, application, 0x00, 0x00, 0x04];
     command.extend_from_slice(&number.to_be_bytes());

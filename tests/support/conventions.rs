@@ -1,5 +1,5 @@
-//! Cards and readers that do what ISO 7816 leaves open each in its own way, as public reports
-//! describe them: each with the options that it needs, and with commands and what comes of them.
+//! Cards and readers with their own interpretation of what ISO 7816 leaves open, as described in
+//! public reports: each with the options that it needs, and with commands and their results.
 
 use scard::apdu::{Continuation, ExchangeOptions};
 use scard_testkit::VirtualCard;
@@ -11,16 +11,16 @@ use cards::*;
 
 mod cards;
 
-/// A card that answers one command after the other.
+/// A card that answers one command after another.
 pub type Answers<'a> = Box<dyn FnMut(&[u8]) -> Vec<u8> + Send + 'a>;
 
 /// One card or reader, and how to talk to it.
 pub struct Convention {
     pub name: &'static str,
     pub atr: &'static [u8],
-    /// For the library.
+    /// The options for the library.
     pub options: ExchangeOptions,
-    /// For the example `transmit`.
+    /// The arguments for the example `transmit`.
     pub arguments: &'static [&'static str],
     pub card: fn() -> Answers<'static>,
     /// Command, data of the answer, status word.

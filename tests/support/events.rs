@@ -1,10 +1,10 @@
-//! Events to compare with: programs cannot make their own.
+//! Expected events: programs cannot create events.
 
 use std::time::Duration;
 
 use scard::{Atr, Event, Monitor, ReaderName, Usage};
 
-/// What an event about a reader must say.
+/// What an event about a reader must report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
     name: &'static str,
@@ -56,7 +56,7 @@ pub fn used(reader: &ReaderName, usage: Usage) -> Expected {
     used
 }
 
-/// What is there already.
+/// The events that are already there.
 pub fn pending(monitor: &mut Monitor) -> Vec<Event> {
     std::iter::from_fn(|| monitor.next_timeout(Duration::ZERO)).collect()
 }

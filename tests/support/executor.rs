@@ -1,4 +1,4 @@
-//! The same test under several executors, and one that is written here.
+//! Runs the same test under several executors, and under one written here.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use super::{Fixture, SOON};
 type Test = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Executor = (&'static str, fn(Test));
 
-/// Each as strict as it can be: where tasks can move between threads, the test is one.
+/// Each as strict as possible: if tasks can move between threads, the test is a task.
 const EXECUTORS: &[Executor] = &[
     ("tokio, several threads", |test| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -35,12 +35,12 @@ fn runtime_of(mut builder: tokio::runtime::Builder) -> tokio::runtime::Runtime {
     builder.enable_time().build().unwrap()
 }
 
-/// A runtime that does nothing while its one thread waits.
+/// A runtime that stands still while its only thread waits.
 pub fn current_thread() -> tokio::runtime::Runtime {
     runtime_of(tokio::runtime::Builder::new_current_thread())
 }
 
-/// Runs a test under each executor, one after the other.
+/// Runs a test under each executor in turn.
 pub fn everywhere<F>(fixture: Fixture, test: impl Fn(Arc<Fixture>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -52,7 +52,7 @@ where
     }
 }
 
-/// Wakes a thread and says so.
+/// Wakes a thread and records it.
 pub struct Woken(Thread, AtomicBool);
 
 impl Wake for Woken {
@@ -72,7 +72,7 @@ impl Woken {
         future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
     }
 
-    /// Waits until it was woken.
+    /// Waits until it is woken.
     #[track_caller]
     pub fn wait(&self) {
         let begun = Instant::now();
@@ -83,7 +83,7 @@ impl Woken {
     }
 }
 
-/// Polls when woken and not otherwise.
+/// Polls only when woken.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let woken = Woken::new();
@@ -95,7 +95,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A task of tokio that ticks: whether the executor goes on.
+/// A ticking task of tokio, which shows that the executor keeps running.
 pub struct Ticks {
     count: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
@@ -114,7 +114,7 @@ impl Ticks {
         Ticks { count, task }
     }
 
-    /// Waits for so many further ones.
+    /// Waits for this many further ticks.
     pub async fn go_on(&self, more: usize) {
         let until = self.count.load(Ordering::SeqCst) + more;
         while self.count.load(Ordering::SeqCst) < until {
@@ -129,12 +129,12 @@ impl Drop for Ticks {
     }
 }
 
-/// Needs no executor, either.
+/// Sleeps, without needing an executor.
 pub async fn sleep(time: Duration) {
     smol::Timer::after(time).await;
 }
 
-/// Lets a future run for some time, which is not enough for it, and drops it.
+/// Lets a future run for some time, too short for it to complete, and drops it.
 #[track_caller]
 pub fn give_up<F: Future>(future: F, time: Duration) -> impl Future<Output = ()> {
     let location = std::panic::Location::caller();

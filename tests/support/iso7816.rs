@@ -1,4 +1,4 @@
-//! A card that speaks ISO 7816-4 as cards do: answers in pieces, chains, logical channels.
+//! A card that follows ISO 7816-4: answers in pieces, chains, logical channels.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use scard::Command;
 use scard::apdu::Expected;
 use scard_testkit::{Applet, Reply, VirtualCard};
 
-/// What the card keeps: more than a short answer, and no two pieces alike.
+/// The object on the card: longer than a short answer, with no two pieces alike.
 pub fn object(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
 }
@@ -17,14 +17,14 @@ pub const CHAINS: &[u8] = &[0x3B, 0x85, 0x01, 0x80, 0x73, 0x00, 0x00, 0x80, 0xF7
 /// An ATR that says that the card takes extended lengths, over T=1.
 pub const EXTENDS: &[u8] = &[0x3B, 0x85, 0x01, 0x80, 0x73, 0x00, 0x00, 0x40, 0x37];
 
-/// PUT DATA keeps, GET DATA gives, in pieces; GET CHALLENGE wants Le 08; SELECT gives the
-/// channel.
+/// PUT DATA stores the object, GET DATA returns it in pieces; GET CHALLENGE requires Le 08; SELECT
+/// returns the channel.
 #[derive(Default)]
 pub struct Iso7816 {
     kept: Vec<u8>,
     chain: Vec<u8>,
     rest: Vec<u8>,
-    /// How much it gives at once.
+    /// How much it returns at once.
     piece: usize,
     is_t0: bool,
     chains: bool,
@@ -147,7 +147,7 @@ pub fn select() -> Command {
     Command::select(b"\xA0\x00\x00\x03\x08").unwrap()
 }
 
-/// GET DATA of all there is.
+/// GET DATA of the whole object.
 pub fn get() -> Command {
     let get = Command::new(0x00, 0xCB, 0x3F, 0xFF).unwrap();
     get.with_data(*b"\x5C\x00").unwrap().expecting_all()

@@ -1,4 +1,4 @@
-//! A reader for contactless cards as Part 3 describes it, with a MIFARE Classic 1K on it.
+//! A contactless reader as described in Part 3, with a MIFARE Classic 1K on it.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use scard_testkit::{Applet, Reply, VirtualCard};
 
 pub const UID: [u8; 4] = [0x04, 0xA1, 0xB2, 0xC3];
 
-/// The ATR that Part 3 has for MIFARE Classic 1K.
+/// The ATR of MIFARE Classic 1K according to Part 3.
 pub const ATR: &[u8] = &[
     0x3B, 0x8F, 0x80, 0x01, 0x80, 0x4F, 0x0C, 0xA0, 0x00, 0x00, 0x03, 0x06, 0x03, 0x00, 0x01, 0x00,
     0x00, 0x00, 0x00, 0x6A,
@@ -28,12 +28,12 @@ enum Kind {
 pub struct Mifare {
     blocks: Vec<[u8; 16]>,
     keys: HashMap<u8, [u8; 6]>,
-    /// The sector that was authenticated to, and how.
+    /// The authenticated sector, and the kind of key.
     authenticated: Option<(usize, Kind)>,
 }
 
 impl Mifare {
-    /// As it comes from the factory: every sector has the same keys, and both allow all.
+    /// A card from the factory: every sector has the same keys, and both allow everything.
     pub fn new() -> Mifare {
         let mut blocks = vec![[0; 16]; 64];
         for trailer in blocks.iter_mut().skip(3).step_by(4) {
@@ -47,7 +47,7 @@ impl Mifare {
         }
     }
 
-    /// Gives a sector keys, and its three blocks the access conditions C1 C2 C3.
+    /// Sets the keys of a sector, and the access conditions C1 C2 C3 of its three blocks.
     pub fn sector(mut self, sector: usize, a: [u8; 6], access: [u8; 3], b: [u8; 6]) -> Mifare {
         self.blocks[sector * 4 + 3] = trailer_of(a, access, b);
         self
@@ -78,7 +78,7 @@ impl Mifare {
             }
             [0xFF, 0x82, ..] => Err(0x6989),
             [0xFF, 0x86, 0, 0, 5, 1, 0, block, kind, number] => {
-                // Whatever comes of it, the one before is over.
+                // Whatever the result, the previous authentication is over.
                 self.authenticated = None;
                 let key = self.keys.get(&number).ok_or(0x6984_u16)?;
                 let sector = usize::from(block) / 4;
@@ -143,7 +143,7 @@ impl Mifare {
         }
     }
 
-    /// Whether the key allows to read (0), write (1), increment (2) or decrement (3).
+    /// Whether the key allows reading (0), writing (1), incrementing (2) or decrementing (3).
     fn allowed(&self, block: u8, what: usize) -> Result<(), u16> {
         let block = usize::from(block);
         let trailer = self.blocks.get(block / 4 * 4 + 3).ok_or(0x6A82_u16)?;
@@ -152,14 +152,14 @@ impl Mifare {
             _ => return Err(0x6982),
         };
         let condition = match block % 4 {
-            // Trailers are written with key A here, whatever their own condition is.
+            // Key A allows writing trailers here, whatever their own condition.
             3 => return Ok(()),
             group => {
                 let bit = |byte: u8, shift: usize| (byte >> (group + shift)) & 1;
                 bit(trailer[7], 4) << 2 | bit(trailer[8], 0) << 1 | bit(trailer[8], 4)
             }
         };
-        // Who may: nobody, both, or only B.
+        // Which keys may: none, both, or only B.
         let table = match condition {
             0b000 => "++++",
             0b010 => "+---",
@@ -197,7 +197,7 @@ impl Applet for Mifare {
     }
 }
 
-/// Keys and access conditions; the trailer's own condition is the one of the factory.
+/// Keys and access conditions; the trailer's own condition is the factory's.
 fn trailer_of(a: [u8; 6], access: [u8; 3], b: [u8; 6]) -> [u8; 16] {
     let conditions = [access[0], access[1], access[2], 0b001];
     let row = |bit: u8| {
@@ -217,7 +217,7 @@ fn trailer_of(a: [u8; 6], access: [u8; 3], b: [u8; 6]) -> [u8; 16] {
     trailer
 }
 
-/// A block with a value in the form that it can be counted with.
+/// A value block, which can be incremented and decremented.
 pub fn value_block(value: u32, address: u8) -> [u8; 16] {
     let (value, inverse) = (value.to_le_bytes(), (!value).to_le_bytes());
     let mut block = [0; 16];

@@ -1,4 +1,4 @@
-//! What the tests share: a sandbox with one card in it and the library connected to it.
+//! Shared by the tests: a sandbox with one card, and the library connected to it.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod applet;
@@ -25,10 +25,10 @@ use scard::{
 };
 use scard_testkit::{CardHandle, Sandbox, VirtualCard};
 
-/// How long an event that must come may take on a busy machine.
+/// How long an expected event may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// How long something that must not happen is given to happen.
+/// How long to wait for something that must not happen.
 pub const NEVER: Duration = Duration::from_millis(300);
 
 /// A command that every card here answers with [`OK`].
@@ -84,7 +84,7 @@ impl Fixture {
         self.context.connect(&self.reader, options)
     }
 
-    /// Connects, in the background, and uses the card in a transaction: all that others may
+    /// In the background, connects and uses the card in a transaction: everything that others may
     /// have to wait for.
     pub fn use_by_another(&self) -> Receiver<Result<Vec<u8>>> {
         let (context, reader) = (self.context.clone(), self.reader.clone());
@@ -94,7 +94,7 @@ impl Fixture {
         })
     }
 
-    /// Resets the card from a connection of its own.
+    /// Resets the card from a separate connection.
     pub fn reset_by_another(&self) {
         let mut other = self.connect();
         reconnect(&mut other, Initialization::Reset).expect("reset");
@@ -106,13 +106,13 @@ pub fn reconnect(card: &mut Card, initialization: Initialization) -> Result<scar
     card.reconnect(ShareMode::Shared, Protocols::ANY, initialization)
 }
 
-/// The card works.
+/// Checks that the card works.
 #[track_caller]
 pub fn assert_works(card: &mut Card) {
     assert_eq!(card.transmit(COMMAND).expect("transmit"), OK);
 }
 
-/// The error is this code of this call.
+/// Checks that the error is this code of this call.
 #[track_caller]
 pub fn assert_fails<T, E: Into<Error>>(
     result: Result<T, E>,
@@ -129,14 +129,14 @@ pub fn assert_fails<T, E: Into<Error>>(
     }
 }
 
-/// Runs a call that may block on a thread of its own; its result arrives on the channel.
+/// Runs a call that may block on a separate thread; its result arrives on the channel.
 pub fn in_background<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(call()));
     receiver
 }
 
-/// Waits for a change that nothing reports, by looking again and again.
+/// Waits for a change that nothing reports, by polling.
 #[track_caller]
 pub fn wait_until(change: &str, mut happened: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -146,7 +146,7 @@ pub fn wait_until(change: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// The call has not returned.
+/// Checks that the call has not returned.
 #[track_caller]
 pub fn assert_blocked<T>(call: &Receiver<T>) {
     assert!(
@@ -155,7 +155,7 @@ pub fn assert_blocked<T>(call: &Receiver<T>) {
     );
 }
 
-/// The call returns.
+/// Waits until the call returns.
 #[track_caller]
 pub fn finish<T>(call: &Receiver<T>) -> T {
     call.recv_timeout(SOON).expect("the call does not return")

@@ -1,12 +1,12 @@
-//! A PIN pad that does what the structures of Part 10 say: it makes a command of what its user
-//! types. Written from the description of CCID, not from what the library does.
+//! A PIN pad that follows the structures of Part 10: it turns what its user types into a command.
+//! Written from the description of CCID, not after the library.
 
-/// A request for the entry of PINs, taken apart.
+/// A parsed request for the entry of PINs.
 struct Structure<'a> {
     format: u8,
     block: u8,
     length: u8,
-    /// Of the current and of the new PIN.
+    /// The offsets of the current and of the new PIN.
     offsets: Vec<usize>,
     most: usize,
     least: usize,
@@ -39,7 +39,7 @@ impl<'a> Structure<'a> {
         })
     }
 
-    /// Puts a PIN into the data, whose part begins at an offset.
+    /// Inserts a PIN into the data at an offset.
     fn insert(&self, data: &mut Vec<u8>, offset: usize, pin: &str) {
         let in_bits =
             |is_bytes: bool, number: u8| usize::from(number) * if is_bytes { 8 } else { 1 };
@@ -53,7 +53,7 @@ impl<'a> Structure<'a> {
         let block = usize::from(self.block & 15);
         let mut start = offset * 8 + in_bits(self.format & 0x80 != 0, (self.format >> 3) & 15);
         if block == 0 {
-            // Nothing was kept free for it.
+            // No space is reserved for it.
             let end = data.len().max(start / 8 + size);
             data.resize(end, 0xFF);
         } else if self.format & 4 != 0 {
@@ -68,7 +68,7 @@ impl<'a> Structure<'a> {
     }
 }
 
-/// Sets bits, the highest first.
+/// Sets bits, most significant first.
 fn set_bits(data: &mut [u8], at: usize, width: usize, value: u8) {
     for bit in 0..width {
         let position = at + bit;
@@ -81,8 +81,8 @@ fn set_bits(data: &mut [u8], at: usize, width: usize, value: u8) {
     }
 }
 
-/// The command that the pad sends when these PINs are typed: the one, or the current and the
-/// new one; otherwise what it answers instead.
+/// The command that the pad sends when these PINs are typed: a single one, or the current and the
+/// new one; otherwise the pad's own answer.
 pub fn typed(input: &[u8], modifies: bool, pins: &[&str]) -> Result<Vec<u8>, [u8; 2]> {
     let request = Structure::read(input, modifies).ok_or([0x6B, 0x80])?;
     if pins.len() != request.offsets.len() {
@@ -97,7 +97,7 @@ pub fn typed(input: &[u8], modifies: bool, pins: &[&str]) -> Result<Vec<u8>, [u8
     let (header, data) = request.command.split_at(5);
     let mut data = data.to_vec();
     for (pin, offset) in pins.iter().zip(&request.offsets) {
-        // What has no place of its own comes after what is there.
+        // A PIN without a reserved place is appended.
         let offset = if request.block & 15 == 0 {
             data.len()
         } else {

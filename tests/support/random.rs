@@ -1,4 +1,4 @@
-//! Numbers that depend on the seed alone (SplitMix64).
+//! Numbers that depend only on the seed (SplitMix64).
 
 #[derive(Debug)]
 pub struct Random(u64);
@@ -21,12 +21,12 @@ impl Random {
         self.next() % end
     }
 
-    /// One in so many.
+    /// True once in `many` times, on average.
     pub fn one_in(&mut self, many: u64) -> bool {
         self.below(many) == 0
     }
 
-    /// Another sequence.
+    /// Starts another sequence.
     pub fn fork(&mut self) -> Random {
         Random(self.next())
     }

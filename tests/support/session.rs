@@ -1,4 +1,4 @@
-//! What the tests of sessions, blocking ones and futures, work with.
+//! Shared by the tests of blocking and asynchronous sessions.
 
 use scard::{BoxError, SessionCard};
 use scard_testkit::{CardHandle, VirtualCard};
@@ -22,13 +22,13 @@ pub fn set_up(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
     }
 }
 
-/// What tells one card from another.
+/// What distinguishes one card from another.
 pub fn serial(card: &mut SessionCard<'_>) -> Result<Vec<u8>, BoxError> {
     let answer = card.transmit(SERIAL)?;
     Ok(answer.strip_suffix(OK).ok_or("no serial")?.to_vec())
 }
 
-/// The numbered commands that reached the card, all of them answered by their application.
+/// The numbered commands that reached the card, all answered by their application.
 pub fn numbers(card: &CardHandle) -> Vec<u32> {
     let log = card.log();
     let numbers = log.iter().filter_map(|exchange| {

@@ -1,5 +1,5 @@
-//! Stops the thread that makes a call of the library at one of its allocations: also while it is
-//! inside of a lock that is not the library's, as those of the standard library's channels.
+//! Stops a thread that makes a call of the library at one of its allocations, even while it holds a
+//! lock that is not the library's, such as those of the standard library's channels.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -7,10 +7,10 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 
-/// The thread that is to be stopped is the first one of the library that allocates after the last
-/// [`arm`], and has not before. It has this number; 0: none is.
+/// The number of the thread to be stopped: the library's first one that allocates after the last
+/// [`arm`] and did not before. 0 if there is none.
 static ARMED: AtomicUsize = AtomicUsize::new(0);
-/// How many allocations it makes until it is stopped.
+/// How many allocations it makes before it is stopped.
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 static IS_STOPPED: AtomicBool = AtomicBool::new(false);
 static THREAD: AtomicI32 = AtomicI32::new(0);
@@ -63,7 +63,7 @@ fn stop(armed: usize) {
     }
 }
 
-/// Has the next thread that makes calls stop at this allocation, from 1.
+/// Makes the next thread that makes calls stop at this allocation, counted from 1.
 pub(crate) fn arm(allocation: usize) {
     LEFT.store(allocation, Ordering::SeqCst);
     ARMED.fetch_add(1, Ordering::SeqCst);
@@ -80,7 +80,7 @@ pub(crate) fn is_asleep() -> bool {
     std::fs::read_to_string(stat).is_ok_and(|stat| stat.contains(") S "))
 }
 
-/// Has it go on, and not be stopped again.
+/// Lets it continue, without being stopped again.
 pub(crate) fn release() {
     LEFT.store(usize::MAX, Ordering::SeqCst);
     IS_STOPPED.store(false, Ordering::SeqCst);

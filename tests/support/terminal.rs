@@ -1,4 +1,4 @@
-//! A terminal for programs, of which a test is the user.
+//! A terminal for programs, with the test as its user.
 
 use std::fs::File;
 use std::io::Write;
@@ -36,12 +36,12 @@ impl Terminal {
         Terminal { ours, theirs }
     }
 
-    /// The end that a program reads from and writes to.
+    /// The program's end of the terminal.
     pub fn end(&self) -> OwnedFd {
         self.theirs.try_clone().unwrap()
     }
 
-    /// Starts a program in a session of its own, whose terminal this is.
+    /// Starts a program in a new session, with this terminal.
     pub fn spawn(&self, command: &mut Command) -> Child {
         command
             .stdin(self.end())
@@ -66,7 +66,7 @@ impl Terminal {
         (&self.ours).write_all(typed).unwrap();
     }
 
-    /// Whether what is typed appears.
+    /// Whether the terminal echoes input.
     pub fn shows_input(&self) -> bool {
         let mut settings = MaybeUninit::<libc::termios>::uninit();
         // SAFETY: the number is that of a terminal, and the settings are written to.

@@ -1,4 +1,4 @@
-//! What is in use, here and in the daemon, and a process that holds the card.
+//! What is in use here and in the daemon, and a process that holds the card.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub fn threads() -> Vec<(u32, String)> {
     let threads = std::fs::read_dir("/proc/self/task").expect("a process");
     let named = threads.filter_map(|thread| {
         let path = thread.ok()?.path();
-        // It may have ended by now.
+        // It may have ended.
         let name = std::fs::read_to_string(path.join("comm")).ok()?;
         let id = path.file_name()?.to_str()?.parse().ok()?;
         Some((id, name.trim_end().to_owned()))
@@ -53,8 +53,8 @@ pub fn threads() -> Vec<(u32, String)> {
     named.collect()
 }
 
-/// What is in use when nothing is going on. The daemon takes a moment to end what is over, so
-/// this is the least of several looks.
+/// What is in use at rest. The daemon takes a moment to clean up, so this is the minimum of several
+/// looks.
 pub fn usage_at_rest(fixture: &Fixture) -> Usage {
     let looks = (0..20).map(|_| {
         std::thread::sleep(Duration::from_millis(5));
@@ -65,7 +65,7 @@ pub fn usage_at_rest(fixture: &Fixture) -> Usage {
         .expect("a look")
 }
 
-/// Nothing tells when the other side has cleaned up, so this looks again and again.
+/// The other side does not report when it has cleaned up, so this polls.
 #[track_caller]
 pub fn assert_becomes(fixture: &Fixture, expected: &Usage) {
     let begun = Instant::now();
@@ -82,12 +82,12 @@ pub fn assert_becomes(fixture: &Fixture, expected: &Usage) {
     }
 }
 
-/// The other process: holds a transaction from "hold" to "release".
+/// The other process, which holds a transaction from "hold" to "release".
 pub fn holder(link: &mut Link) {
     let reader = ReaderName::new(link.recv()).unwrap();
     loop {
         assert_eq!(link.recv(), "hold");
-        // Not before, nor until later: what is in use otherwise may be looked at then.
+        // Connected only in between, so that the test can measure usage before and after.
         let context = Context::establish().unwrap();
         let mut card = context.connect(&reader, ConnectOptions::new()).unwrap();
         let transaction = card.transaction().unwrap();

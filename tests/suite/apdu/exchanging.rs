@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Exchanges with a card that is a function, and gives what it was sent, too.
+/// Exchanges with a card that is a function, and also returns the commands.
 fn exchange(
     command: &Command,
     protocol: Option<Protocol>,
@@ -26,7 +26,7 @@ fn exchange(
     }
 }
 
-/// A card that gives these answers one after the other.
+/// A card that returns these answers one after another.
 fn script(answers: &[&str]) -> impl FnMut(&[u8]) -> Vec<u8> {
     let mut answers: Vec<Vec<u8>> = answers.iter().rev().map(|it| hex(it)).collect();
     move |_| answers.pop().expect("one command too many")
@@ -58,7 +58,7 @@ fn the_rest_of_an_answer_is_fetched_in_the_same_class() {
             [format!("{fetching}C0000002"), format!("{fetching}C0000000")]
         );
     }
-    // Whatever ends it.
+    // Whatever ends the exchange.
     let (response, _) = plain(&command("00B0000000"), &["AA6102", "BB6282"]);
     let response = response.unwrap();
     assert_eq!(response.status(), StatusWord::END_OF_FILE);
@@ -80,7 +80,7 @@ fn a_wrong_le_is_corrected_once() {
     let extended = command("00B00000000000");
     let (_, sent) = plain(&extended, &["6C02", "AABB9000"]);
     assert_eq!(sent, ["00B00000000000", "00B00000000002"]);
-    // Of GET RESPONSE, too.
+    // For GET RESPONSE, too.
     let (response, sent) = plain(
         &command("00B0000000"),
         &["6104", "6C01", "AA6101", "6C02", "BBCC9000"],
@@ -90,7 +90,7 @@ fn a_wrong_le_is_corrected_once() {
         sent[1..],
         ["00C0000004", "00C0000001", "00C0000001", "00C0000002"]
     );
-    // Not twice, and not without an Le.
+    // Not twice, nor without an Le.
     let (response, sent) = plain(&command("00B0000000"), &["6C02", "6C03"]);
     assert_eq!(response.unwrap().status(), StatusWord(0x6C03));
     assert_eq!(sent.len(), 2);
@@ -111,7 +111,7 @@ fn the_last_part_of_a_chain_is_not_sent_twice() {
     assert_eq!(response.step(), Step::Part { number: 3, of: 3 });
     assert_eq!(sent.len(), 3);
     assert!(response.accept_warnings().is_err());
-    // GET RESPONSE after a chain is a command of its own.
+    // GET RESPONSE after a chain is a separate command.
     let answers = ["9000", "9000", "6104", "6C01", "AA9000"];
     let (response, _) = exchange(&put, Some(Protocol::T1), &chains, script(&answers));
     assert_eq!(response.unwrap().ok().unwrap(), [0xAA]);
@@ -184,12 +184,12 @@ fn long_bodies_are_chained_or_extended_or_refused() {
     let chained_already = chained_already.with_data(data.clone()).unwrap();
     refused(&chained_already, chains, TooLong::NoChaining);
 
-    // One that was made extended is sent so.
+    // A command created as extended is sent as such.
     let forced = put.clone().in_form(Form::Extended).unwrap();
     let (_, sent) = exchange(&forced, Some(Protocol::T0), &ExchangeOptions::new(), ok);
     assert_eq!(sent, [forced.to_bytes().to_vec()]);
 
-    // The borders.
+    // The limits.
     for (len, parts) in [(255, 1), (256, 2), (510, 2), (511, 3), (65_535, 257)] {
         let put = Command::new(0x00, 0xDB, 0x3F, 0xFF).unwrap();
         let put = put.with_data(body(len)).unwrap();
@@ -260,7 +260,7 @@ fn hostile_cards_come_to_an_end() {
     let too_many = AnswerProblem::TooManyRounds { max: 512 };
     assert_eq!(run(&options, &|_| hex("6100")), (too_many, 513));
     assert_eq!(run(&options, &|_| hex("AA61FF")), (too_many, 513));
-    // Correcting the Le of every GET RESPONSE is a round, too.
+    // Correcting the Le of each GET RESPONSE is a round, too.
     let mean = |sent: &[u8]| match sent {
         [_, 0xC0, _, _, 0x00] => hex("6C01"),
         _ => hex("AA6100"),
@@ -294,7 +294,7 @@ fn hostile_cards_come_to_an_end() {
         run(&options, &cut_off),
         (AnswerProblem::NoStatusWord { len: 1 }, 2)
     );
-    // More than was asked for is no reason to lose it.
+    // Data beyond the requested length is not lost.
     let (response, _) = exchange(&command("00B0000001"), None, &options, |_| hex("AABB9000"));
     assert_eq!(response.unwrap().ok().unwrap(), [0xAA, 0xBB]);
 }

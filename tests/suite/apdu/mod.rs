@@ -1,4 +1,4 @@
-//! Commands and what they are in bytes.
+//! Commands and their bytes.
 
 mod exchanging;
 
@@ -18,7 +18,7 @@ fn command(header: &str) -> Command {
     Command::parse(&hex(header)).unwrap()
 }
 
-/// A body that says where each byte belongs.
+/// A body that shows where each byte belongs.
 fn body(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
 }
@@ -36,7 +36,7 @@ fn the_four_cases_short_and_extended() {
         "00CB3FFF",
         "no length, no form"
     );
-    // Case 2, at the borders.
+    // Case 2, at the limits.
     for (expected, le) in [
         (1, "01"),
         (255, "FF"),
@@ -97,7 +97,7 @@ fn invalid_commands_cannot_be_made() {
         new().expecting(65_537).unwrap_err(),
         InvalidCommand::ExpectedTooLong { len: 65_537 }
     );
-    // In whichever order.
+    // In any order.
     let short = || new().in_form(Form::Short).unwrap();
     let long = new().with_data(body(256)).unwrap();
     for result in [
@@ -196,7 +196,7 @@ fn any_bytes_are_a_command_or_an_error() {
     let mut random = Random::new(4);
     for _ in 0..200_000 {
         let len = random.below(14) as usize;
-        // Zeroes are what lengths are made of.
+        // Zeros may look like lengths.
         let byte = |random: &mut Random| match random.one_in(2) {
             true => random.below(4) as u8,
             false => random.next() as u8,

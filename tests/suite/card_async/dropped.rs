@@ -1,8 +1,8 @@
-//! Futures that are dropped: what they leave behind, and what comes of them.
+//! Dropped futures: what they leave behind, and what becomes of their calls.
 
 use super::*;
 
-/// What is given up leaves nothing behind, and nothing is done late.
+/// Given-up calls leave nothing behind, and have no late effect.
 #[test]
 fn calls_on_a_card_that_another_process_holds_can_be_dropped_and_end_at_deadlines() {
     isolated_with_peer(
@@ -82,7 +82,7 @@ fn a_connect_that_waits_can_be_dropped_and_stopped() {
                     assert_eq!(error.kind(), ErrorKind::Cancelled);
                     peer.send("release");
                     assert_eq!(peer.recv(), "released");
-                    // The connections that came late are closed.
+                    // Connections that come late are closed.
                     assert_becomes(&fixture, &unused);
                     works(&mut connect(options()).await.unwrap()).await;
                 }
@@ -116,7 +116,7 @@ fn an_answer_that_is_not_taken_costs_no_connection() {
         let fixture = fixture();
         let mut card = block_on(connect(&fixture));
         let mut ignored = 0;
-        // Polls once, waits until the call has returned, and does not look.
+        // Polls once, waits until the call has returned, and ignores the result.
         let mut ignore = |poll: &mut dyn FnMut(&Arc<Woken>) -> bool| {
             let woken = Woken::new();
             if poll(&woken) {
@@ -136,10 +136,10 @@ fn an_answer_that_is_not_taken_costs_no_connection() {
                 let mut future = pin!(card.transaction());
                 ignore(&mut |woken| woken.poll(future.as_mut()).is_pending());
             }
-            // It was won, and ends.
+            // The transaction began, and ends.
             assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK);
             block_on(works(&mut card));
-            // What a reconnect has agreed is known all the same.
+            // The protocol of the reconnect is known anyway.
             let (exclusive, any) = (ShareMode::Exclusive, Protocols::ANY);
             fixture.reset_by_another();
             assert!(block_on(card.status()).is_err());
@@ -153,7 +153,7 @@ fn an_answer_that_is_not_taken_costs_no_connection() {
             let shared = ShareMode::Shared;
             block_on(card.reconnect(shared, any, Initialization::Leave)).unwrap();
         }
-        // A card that is connected and not taken is disconnected.
+        // A connected card that nobody takes is disconnected.
         drop(card);
         let unused = usage_at_rest(&fixture);
         let context = context(&fixture);
@@ -167,7 +167,7 @@ fn an_answer_that_is_not_taken_costs_no_connection() {
     });
 }
 
-/// Many futures on one card, dropped at any moment: either the card works on or it says that
+/// Many futures on one card, dropped at any moment: the card either keeps working or reports that
 /// it is abandoned, and nothing is left behind.
 #[test]
 fn futures_can_be_dropped_at_any_moment() {
@@ -212,7 +212,7 @@ fn futures_can_be_dropped_at_any_moment() {
     });
 }
 
-/// A reset that was acknowledged for a future that was dropped is reported to the next caller.
+/// A reset acknowledged for a dropped future is reported to the next caller.
 #[test]
 fn no_acknowledged_reset_is_lost() {
     isolated(|| {
@@ -227,7 +227,7 @@ fn no_acknowledged_reset_is_lost() {
             let woken = Woken::new();
             let mut begun = pin!(card.transaction_acknowledging_reset(scard::Protocols::ANY));
             assert!(woken.poll(begun.as_mut()).is_pending());
-            // The call has returned, and nobody takes its answer.
+            // The call has returned, and its answer is not taken.
             woken.wait();
         }
         let begun = block_on(card.transaction_acknowledging_reset(scard::Protocols::ANY));
@@ -257,7 +257,7 @@ fn loops_that_select_keep_the_call() {
             assert_eq!(answer.unwrap(), OK);
             assert!(ticks > 0);
             assert_eq!(fixture.card.log().len(), 1);
-            // And one that does not keep it.
+            // And a transaction that does not last.
             tokio::select! {
                 _ = card.transmit(COMMAND) => panic!("the card is slow"),
                 () = sleep(LIMIT / 10) => {}
@@ -267,7 +267,7 @@ fn loops_that_select_keep_the_call() {
     });
 }
 
-/// Two tasks that poll in turn: whoever polled last is woken.
+/// Two tasks that poll in turn: the last one to poll is woken.
 #[test]
 fn a_call_can_move_to_another_task() {
     isolated(|| {

@@ -21,10 +21,10 @@ use crate::support::executor::*;
 use crate::support::usage::*;
 use crate::support::*;
 
-/// The limit that is exceeded here, and how long futures are polled that are dropped then.
+/// A limit to be exceeded, and how long futures are polled before they are dropped.
 const LIMIT: Duration = Duration::from_millis(100);
 
-/// The ATR, under the number that the driver vpcd gives it.
+/// The ATR, under vpcd's number for it.
 const DRIVERS_ATR: Attribute = Attribute::from_raw(0x0303);
 
 fn context(fixture: &Fixture) -> AsyncContext {
@@ -41,7 +41,7 @@ async fn works(card: &mut AsyncCard) {
     assert_eq!(card.transmit(COMMAND).await.unwrap(), OK);
 }
 
-/// The card was given up, and says so at once.
+/// The card was given up, and reports it at once.
 async fn assert_abandoned(card: &mut AsyncCard) {
     assert!(card.is_abandoned());
     assert_eq!(card.protocol(), None);
@@ -83,7 +83,7 @@ fn a_card_does_what_it_does_without_futures() {
             assert_eq!(set.unwrap_err().operation(), Operation::SetAttribute);
             assert!(!card.is_abandoned());
 
-            // What others do is told, and what is asked for is done.
+            // What others do is reported, and requests are carried out.
             fixture.reset_by_another();
             let error = card.transmit(COMMAND).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::CardReset);
@@ -110,7 +110,7 @@ fn a_card_does_what_it_does_without_futures() {
                 .unwrap();
             assert_works(&mut fixture.connect());
 
-            // To the reader and back, and to calls that wait and back.
+            // To the reader and back, and to blocking calls and back.
             let mut reader = card.into_reader(Initialization::Leave).await.unwrap();
             assert_eq!(reader.reader_name(), &fixture.reader);
             reader.status().await.unwrap();
@@ -159,7 +159,7 @@ fn a_transaction_keeps_others_out_until_it_ends_or_is_dropped() {
                 assert!(!card.is_abandoned());
                 assert_eq!(card.protocol(), Some(Protocol::T1));
             }
-            // The next call waits for the end of the one before.
+            // The next call waits for the end of the previous one.
             for _ in 0..20 {
                 drop(card.transaction().await.unwrap());
                 let mut transaction = card.transaction().await.unwrap();
@@ -169,7 +169,7 @@ fn a_transaction_keeps_others_out_until_it_ends_or_is_dropped() {
                 drop(card.transaction().await.unwrap());
                 card = AsyncCard::from(card.into_card().await.unwrap());
             }
-            // One that is not ended by the future that was to end it.
+            // A transaction whose ending future is dropped.
             let transaction = card.transaction().await.unwrap();
             drop(transaction.end(Disposition::Reset));
             assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK);
@@ -178,7 +178,7 @@ fn a_transaction_keeps_others_out_until_it_ends_or_is_dropped() {
             let transaction = card.transaction().await.unwrap();
             transaction.end(Disposition::Reset).await.unwrap();
             assert_eq!(card.protocol(), None);
-            // And one that ends with its card.
+            // And a transaction that ends with its card.
             let mut card = connect(&fixture).await;
             drop(card.transaction().await.unwrap());
             drop(card);
@@ -187,7 +187,7 @@ fn a_transaction_keeps_others_out_until_it_ends_or_is_dropped() {
     });
 }
 
-/// A call that waits on a card that another process holds.
+/// A call that waits for a card that another process holds.
 type Call = fn(AsyncCard) -> futures::Made;
 
 mod futures {
@@ -239,7 +239,7 @@ const CALLS: &[(Operation, Call)] = &[
     }),
 ];
 
-/// pcsc-lite ends a transaction when the card is taken out.
+/// pcsc-lite ends a transaction when the card is removed.
 #[test]
 fn a_transaction_is_begun_again_for_the_next_card() {
     isolated(|| {

@@ -1,4 +1,5 @@
-//! What does not answer: the futures end at their limits, and the executor goes on.
+//! Cards and services that do not answer: the futures end at their limits, and the executor keeps
+//! running.
 
 use super::*;
 
@@ -22,7 +23,7 @@ fn a_mute_card_is_left_and_the_error_says_that_the_command_may_have_run() {
                         });
                     assert!(early.await.is_none());
                 } else {
-                    // Enough for the command to get to the card.
+                    // Long enough for the command to reach the card.
                     card.set_timeout(Some(LIMIT * 10));
                     let error = card.transmit(COMMAND).await.unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
@@ -41,7 +42,7 @@ fn limits_are_those_of_a_card_without_futures() {
         let slow = VirtualCard::new(|_: &[u8]| OK).delay(LIMIT / 4);
         everywhere(fixture_with(slow), |fixture| async move {
             let mut card = connect(&fixture).await;
-            // No time at all is refused and abandons nothing.
+            // A limit of zero is refused and abandons nothing.
             card.set_timeout(Some(Duration::ZERO));
             let error = card.transmit(COMMAND).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
@@ -51,7 +52,7 @@ fn limits_are_those_of_a_card_without_futures() {
                 card.set_timeout(long);
                 works(&mut card).await;
             }
-            // Several calls together.
+            // Several calls with one limit.
             card.within(SOON, async |card| works(card).await).await;
             let nested = card.within(Duration::MAX, async |card| {
                 let none = card.within(Duration::ZERO, async |card| {
@@ -62,7 +63,7 @@ fn limits_are_those_of_a_card_without_futures() {
                 works(card).await;
             });
             nested.await;
-            // A limit goes with its future.
+            // A limit ends with its future.
             give_up(
                 card.within(LIMIT, async |_| std::future::pending::<()>().await),
                 LIMIT / 10,
@@ -134,7 +135,7 @@ fn the_executor_goes_on_while_a_card_is_stuck() {
     });
 }
 
-/// With a stopped daemon, whatever waited for it would wait for ever.
+/// With a stopped daemon, whatever waits for it would wait forever.
 #[test]
 fn nothing_that_is_dropped_waits() {
     isolated(|| {
@@ -159,7 +160,7 @@ fn nothing_that_is_dropped_waits() {
         drop(in_transaction);
         drop((card, limited, made_of_a_card, reader));
         let woken = Woken::new();
-        // A call on the way, everything dropped around it; without an executor.
+        // A pending call, with everything around it dropped; without an executor.
         let mut late = Box::pin(async move {
             let mut late = late;
             late.transmit(COMMAND).await
@@ -176,8 +177,8 @@ fn nothing_that_is_dropped_waits() {
         assert!(woken.poll(establishing.as_mut()).is_pending());
         drop(establishing);
 
-        // The call after a transaction that was dropped waits for its end; leaving it then
-        // costs nothing, because nothing of its own has begun.
+        // The call after a dropped transaction waits for its end; leaving that call costs nothing,
+        // because it has not begun.
         fixture.sandbox.resume().unwrap();
         let transaction = block_on(again.transaction()).unwrap();
         fixture.sandbox.pause().unwrap();
@@ -189,7 +190,7 @@ fn nothing_that_is_dropped_waits() {
         assert!(!again.is_abandoned());
         fixture.sandbox.resume().unwrap();
         block_on(works(&mut again));
-        // But a limit holds.
+        // But its limit applies.
         let transaction = block_on(again.transaction()).unwrap();
         fixture.sandbox.pause().unwrap();
         drop(transaction);
@@ -212,7 +213,7 @@ fn with_a_stopped_daemon_calls_end_at_their_deadlines() {
     isolated(|| {
         everywhere(fixture(), |fixture| async move {
             let options = ContextOptions::new().timeout(Some(LIMIT));
-            // What is to succeed has more time than that, or tries again.
+            // Calls that should succeed have more time, or try again.
             let patient = || ConnectOptions::new().timeout(Some(SOON));
             let begun = Instant::now();
             let context = loop {
@@ -265,8 +266,8 @@ fn with_a_stopped_daemon_calls_end_at_their_deadlines() {
     });
 }
 
-/// The PC/SC context that a call was left in ends with that call. The next call gets one of its
-/// own, and does not wait in the one that is stuck.
+/// The PC/SC context of an abandoned call ends with that call. The next call gets its own context,
+/// and does not wait in the stuck one.
 #[test]
 fn a_context_whose_call_was_left_is_replaced() {
     isolated(|| {
@@ -280,10 +281,10 @@ fn a_context_whose_call_was_left_is_replaced() {
                 fixture.sandbox.pause().unwrap();
                 give_up(context.readers(), LIMIT / 4).await;
                 fixture.sandbox.resume().unwrap();
-                // What was left is released although the context is still there.
+                // The abandoned one is released although the `Context` still exists.
                 assert_becomes(&fixture, &unused);
             }
-            // One whose answer is there stays.
+            // A context whose answer has arrived stays.
             context.readers().await.unwrap();
             drop(context.readers());
             assert_eq!(context.reader_states().await.unwrap().len(), 2);

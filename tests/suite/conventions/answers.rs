@@ -1,4 +1,4 @@
-//! How answers go on, and when they do not.
+//! How answers continue, and when they do not.
 
 use super::*;
 use crate::support::random::Random;
@@ -8,12 +8,12 @@ fn get_response_is_repeated_once_with_the_other_class_and_no_command_is() {
     let (response, sent) = over_t0("80CA000000", &["6128", "6D00", "AABB9000"]);
     assert_eq!(response.unwrap().ok().unwrap(), [0xAA, 0xBB]);
     assert_eq!(sent, ["80CA000000", "00C0000028", "80C0000028"]);
-    // In the class that was right, also if it takes several.
+    // In the class that worked, even if that takes several attempts.
     let answers = ["6101", "6E00", "AA6102", "BBCC9000"];
     let (response, sent) = over_t0("80CA000000", &answers);
     assert_eq!(response.unwrap().ok().unwrap(), [0xAA, 0xBB, 0xCC]);
     assert_eq!(sent[1..], ["00C0000001", "80C0000001", "80C0000002"]);
-    // A wrong length is no reason for it, and neither is a refusal after a success.
+    // A wrong length is not a reason to try another class, nor is a refusal after a success.
     let (response, sent) = over_t0("80CA000000", &["6104", "6C01", "AA9000"]);
     assert_eq!(response.unwrap().ok().unwrap(), [0xAA]);
     assert_eq!(sent[1..], ["00C0000004", "00C0000001"]);
@@ -32,7 +32,7 @@ fn a_refusal_to_give_the_rest_is_not_the_status_of_the_command() {
         ("A0A40000023F00", &["9F16", "6F00"], 0x9F16, 0x6F00),
         ("A0A40000023F00", &["9F16", "9404"], 0x9F16, 0x9404),
         ("00B0000000", &["6101", "6C02", "6C03"], 0x6101, 0x6C03),
-        // Not even after a warning whose data had begun to come.
+        // Not even after a warning whose data has begun to arrive.
         (
             "00A4040002CAFE00",
             &["6283", "AA6102", "6F00"],
@@ -54,10 +54,10 @@ fn a_refusal_to_give_the_rest_is_not_the_status_of_the_command() {
         assert_eq!(error.status(), None);
         assert!(error.command_may_have_run());
     }
-    // A SIM adds to its answer that it has a command for the phone.
+    // A SIM reports with its answer that it has a command for the phone.
     let (response, _) = over_t0("A0A40000023F00", &["9F01", "AA910B"]);
     assert_eq!(response.unwrap().status(), StatusWord(0x910B));
-    // DESFire says at the end what became of the command; GET RESPONSE means nothing to it.
+    // DESFire reports the result of the command at the end; it does not know GET RESPONSE.
     let options = ExchangeOptions::new();
     let mut card = script(&["AA91AF", "91AE"]);
     let (response, _) = exchange(&command("90BD000000"), false, &options, &mut card);
@@ -66,7 +66,7 @@ fn a_refusal_to_give_the_rest_is_not_the_status_of_the_command() {
     let (refused, sent) = exchange(&command("90BD000000"), false, &options, &mut card);
     assert!(refused.is_err());
     assert_eq!(sent, ["90BD000000", "90AF000000"]);
-    // A warning about the data is one about the command.
+    // A warning about the data is a warning about the command.
     let (response, _) = over_t0("00B0000000", &["AA6102", "BB6282"]);
     let response = response.unwrap();
     assert_eq!(response.status(), StatusWord::END_OF_FILE);
@@ -88,7 +88,7 @@ fn data_of_a_warning_is_fetched_for_commands_that_expect_some() {
     assert_eq!(response.status(), StatusWord(0x6310));
     assert_eq!(response.data(), [0xAA, 0xBB]);
     assert_eq!(sent[1..], ["00C0000010", "80C0000010", "80C0000001"]);
-    // Whatever refuses it: there were no data.
+    // Whatever refuses it: there was no data.
     for refusal in ["6985", "6D00", "6F00", "6A82"] {
         let (response, _) = over_t0("00A4040002CAFE00", &["6283", refusal]);
         let response = response.unwrap();
@@ -100,13 +100,13 @@ fn data_of_a_warning_is_fetched_for_commands_that_expect_some() {
         // Nothing is expected.
         ("002000810431323334", "63C2"),
         ("00A4040002CAFE", "6283"),
-        // The card could give its data with the warning.
+        // The card could return its data with the warning.
         ("00B0000010", "AA6282"),
         ("00B0000010", "6282"),
-        // It is no warning.
+        // It is not a warning.
         ("00A4040002CAFE00", "6A82"),
         ("00A4040002CAFE00", "9000"),
-        // It is the reader that answers.
+        // The reader answers, not the card.
         ("FFC2000302CAFE00", "6300"),
     ] {
         let (response, sent) = over_t0(text, &[answer]);
@@ -114,7 +114,7 @@ fn data_of_a_warning_is_fetched_for_commands_that_expect_some() {
         let status = format!("{:04X}", response.unwrap().status());
         assert!(answer.ends_with(&status));
     }
-    // Over T=1 the data would have been there.
+    // Over T=1 the data would have come with the warning.
     let select = command("00A4040002CAFE00");
     let options = ExchangeOptions::new();
     let (_, sent) = exchange(&select, false, &options, &mut script(&["6283"]));
@@ -154,11 +154,11 @@ fn desfire_has_a_success_of_its_own() {
         refused.ok().unwrap_err().to_string(),
         "command 90 BD 00 00 failed: not permitted by the configuration (919D)"
     );
-    // What is success there is not elsewhere: CTAP says so that it is not ready.
+    // A success there is not one elsewhere: for CTAP it means "not ready".
     let not_ready = run("8011000000", "019100").unwrap();
     let error = not_ready.ok().unwrap_err();
     assert_eq!(error.status(), StatusWord::DESFIRE_SUCCESS);
-    // A SIM says what it means, too.
+    // The meanings of a SIM, too.
     let error = run("A0100000", "9804").unwrap().ok().unwrap_err();
     assert!(error.to_string().contains("the PIN is wrong"), "{error}");
 }
@@ -177,7 +177,7 @@ fn a_sim_has_successes_of_its_own() {
         let (response, _) = over_t0("A0A40000023F00", answers);
         assert_eq!(response.unwrap().ok().is_ok(), is_ok, "{answers:?}");
     }
-    // Whose answer is not fetched is not done.
+    // A command whose answer is not fetched is not done.
     let never = ExchangeOptions::new().continuation(Continuation::Never);
     let select = command("A0A40000023F00");
     let (response, _) = exchange(&select, true, &never, &mut script(&["9F02"]));
@@ -205,14 +205,14 @@ fn a_success_is_not_said_to_be_a_failure() {
     let (response, _) = exchange(&write, false, &options, &mut script(&["919D"]));
     let says = response.unwrap().ok().unwrap_err().to_string();
     assert!(says.contains("part 1 of 3 failed: not permitted"), "{says}");
-    // The card waits for more, and nothing is sent that could be the end of it.
+    // The card waits for more, and nothing is sent that it could take for the end.
     let mut card = script(&["91AF", "91AF", "91AF"]);
     let (response, sent) = exchange(&write, false, &options, &mut card);
     assert_eq!(sent.len(), 3);
     assert_eq!(response.unwrap().status(), StatusWord::DESFIRE_MORE);
 }
 
-/// Cards that answer anything, with every option: it ends, within the limits.
+/// Cards that answer anything, with every option: each exchange ends, within the limits.
 #[test]
 fn no_card_makes_any_option_go_on_for_ever() {
     let mut random = Random::new(14);

@@ -1,4 +1,4 @@
-//! How long commands get to the card, and what is refused.
+//! How long commands reach the card, and what is refused.
 
 use scard_testkit::{Driver, IfdError, Sandbox};
 
@@ -29,8 +29,8 @@ fn odd_instructions_are_refused_where_they_cannot_work() {
     }
 }
 
-/// A reader that says how much data it takes in one command, with a card that takes extended
-/// lengths.
+/// A reader that reports how much data it accepts in one command, with a card that supports
+/// extended length.
 fn reader_of(max: u32) -> Fixture {
     let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
     let card = Iso7816::keeping(EXTENDS, vec![]);
@@ -65,14 +65,14 @@ fn the_reader_is_asked_before_a_long_command() {
             }
             assert_eq!(fixture.card.log().len() - commands, usize::from(is_sent));
             assert_eq!(controls() - before, 2);
-            // Not for what does not depend on it.
+            // Not queried for commands that do not depend on it.
             let before = controls();
             let _ = card.exchange(&get());
             let told = ExchangeOptions::new().reader_max_data(max);
             let _ = card.exchange_with(&put, &told);
             assert_eq!(controls(), before);
 
-            // What the reader is asked is no command of the work in a session.
+            // A query of the reader is not a command of a session's work.
             let mut session = Session::builder(&fixture.context).open().unwrap();
             let run = session.run(|card| {
                 let done = card.exchange(&put).is_ok();
@@ -98,7 +98,7 @@ fn parts_are_as_long_as_card_and_reader_take_them() {
         let put = put.clone().with_data(content(len)).unwrap();
         for (options, size) in [
             (ExchangeOptions::new().max_command_data(size), size.max(1)),
-            // A reader that says 0 takes short commands.
+            // A reader that reports 0 accepts only short commands.
             (
                 ExchangeOptions::new().reader_max_data(size),
                 if size == 0 { 255 } else { size },
@@ -113,11 +113,12 @@ fn parts_are_as_long_as_card_and_reader_take_them() {
             assert!(pieces.iter().all(|it| it.len() <= size as usize));
         }
     }
-    // Class 90 may be another card's than DESFire: it does not get a part as if it were whole.
+    // Class 90 may belong to another card than DESFire, which must not get a part as if it were the
+    // whole.
     let write = command("908D000000").with_data(content(300)).unwrap();
     let refused = Exchange::new(&write, None, &ExchangeOptions::new());
     assert!(matches!(refused, Err(ExchangeError::TooLong { .. })));
-    // No extended length where the caller says that it would be too long.
+    // No extended length if the caller's limit is lower.
     let long = put.with_data(content(400)).unwrap();
     let options = ExchangeOptions::new().extended_length(true).chaining(true);
     let mut card: Answers<'_> = Box::new(|_| hex("9000"));
@@ -142,7 +143,7 @@ fn no_more_is_asked_for_than_the_reader_takes() {
     let mut card = script(&["6100", "AA61FF", "BB9000"]);
     let (_, sent) = exchange(&command("00B0000000"), true, &options, &mut card);
     assert_eq!(sent[1..], ["00C00000F0", "00C00000F0"]);
-    // Over T=0 Le is left out, and what is held back is asked for with it.
+    // Over T=0 Le is left out, and the data held back is requested with it.
     let mut card = script(&["6283", "AA9000"]);
     let (_, sent) = exchange(&command("00A4040001AA00"), true, &options, &mut card);
     assert_eq!(sent, ["00A4040001AA", "00C00000F0"]);
@@ -181,16 +182,16 @@ fn nobody_gets_less_than_was_expected_without_a_word() {
     let rest = format!("{}9000", hex::encode(content(44)));
     let response = run(usual, &[&announced, &rest]).unwrap();
     assert_eq!((response.asked_for(), response.data().len()), (None, 300));
-    // A card that gives less than it was asked for has no more.
+    // A card that returns less than requested has no more.
     let response = run(usual, &["AA9000"]).unwrap();
     assert_eq!((response.asked_for(), response.data().len()), (None, 1));
     let response = run(usual, &["6C02", "AABB9000"]).unwrap();
     assert_eq!((response.asked_for(), response.data().len()), (None, 2));
-    // A failure is no answer that was cut off.
+    // A failure is not a truncated answer.
     assert_eq!(run(usual, &["6A82"]).unwrap().asked_for(), None);
     let announced = "ExchangeOptions::extended_length, max_answer_data and allow_less";
     assert!(says.contains(announced), "{says}");
-    // `All` is what there is as far as one command can say it.
+    // `All` means as much as one command can request.
     let read = command("00B0000000");
     let (response, _) = exchange(&read, false, &usual, &mut script(&[&silent]));
     assert_eq!(response.unwrap().asked_for(), None);
@@ -205,7 +206,7 @@ fn nobody_gets_less_than_was_expected_without_a_word() {
     assert_eq!(response.unwrap().asked_for(), Some(2));
 }
 
-/// Asking by GET RESPONSE is no way around it.
+/// GET RESPONSE does not get around it.
 #[test]
 fn nobody_gets_less_by_get_response_without_a_word() {
     let answer = |len, status: &str| format!("{}{status}", hex::encode(content(len)));
@@ -218,7 +219,8 @@ fn nobody_gets_less_by_get_response_without_a_word() {
     let select = |le| format!("00A4040001AA{le}");
     let (full, rest) = (answer(240, "9000"), answer(10, "9000"));
 
-    // The reader's limit cuts off a part of what is announced, and the card does not say so again.
+    // The reader's limit cuts off a part of the announced data, and the card does not announce the
+    // rest again.
     for (text, status) in [("00A4040001AAFA", "61FA"), ("A0A4000001AAFA", "9FFA")] {
         let (result, sent) = run(text, true, limited, &[status, &full]);
         assert!(sent[1].ends_with("C00000F0"), "{}", sent[1]);
@@ -233,7 +235,7 @@ fn nobody_gets_less_by_get_response_without_a_word() {
             (response.asked_for(), response.data().len()),
             (Some(240), 240)
         );
-        // It does.
+        // The card announces the rest again.
         let (result, sent) = run(text, true, limited, &[status, &answer(240, "610A"), &rest]);
         let response = result.unwrap();
         assert_eq!((response.asked_for(), response.data().len()), (None, 250));
@@ -241,10 +243,10 @@ fn nobody_gets_less_by_get_response_without_a_word() {
     }
     let (result, _) = run(&select("00"), true, limited, &["61FA", &full]);
     assert_eq!(result.unwrap().asked_for(), Some(240));
-    // The command has what it expects, and there was more.
+    // The command got what it expected, although there was more.
     let (result, _) = run(&select("10"), true, limited, &["61FA", &full]);
     assert_eq!(result.unwrap().asked_for(), Some(240));
-    // What was asked for before counts.
+    // Earlier requests count.
     let answers = &[&answer(100, "61FA")[..], &full];
     let (result, _) = run("00B0000000015E", false, limited, answers);
     let error = result.unwrap_err();
@@ -267,7 +269,7 @@ fn nobody_gets_less_by_get_response_without_a_word() {
     let answers = ["6283", &answer(256, "612C"), &answer(44, "9000")];
     let response = run(long, true, usual, &answers).0.unwrap();
     assert_eq!((response.asked_for(), response.data().len()), (None, 300));
-    // A card that announces says what there is.
+    // A card that announces data reports all of it.
     let (result, _) = run(long, true, usual, &["6100", &answer(256, "9000")]);
     assert_eq!(result.unwrap().asked_for(), None);
 }
@@ -283,11 +285,11 @@ fn another_le_is_limited_as_the_first_is() {
     let (result, sent) = run("00B0000000", &["6C80", &answer(128, "9000")]);
     assert_eq!(sent, ["00B00000F0", "00B0000080"]);
     assert_eq!(result.unwrap().asked_for(), None);
-    // It has more, and insists: there is nothing else to ask.
+    // It has more, and insists: no other request is left.
     let (result, sent) = run("00B0000000", &["6CFA"]);
     assert_eq!(sent, ["00B00000F0"]);
     assert_eq!(result.unwrap().status(), StatusWord(0x6CFA));
-    // It has more than the limit, of which the command asked for less.
+    // It has more than the limit, but the command requested less than that.
     let full = answer(240, "9000");
     let (result, sent) = run("00B0000010", &["6CFA", &full]);
     assert_eq!(sent, ["00B0000010", "00B00000F0"]);
@@ -295,7 +297,7 @@ fn another_le_is_limited_as_the_first_is() {
     let (result, sent) = run("00CA000000", &["6110", "6CFA", &full]);
     assert_eq!(sent[1..], ["00C0000010", "00C00000F0"]);
     assert_eq!(result.unwrap().asked_for(), Some(240));
-    // Nor is a command repeated with the Le that was refused.
+    // Nor is a command repeated with the refused Le.
     let (result, sent) = exchange(
         &command("00B0000000"),
         false,
@@ -304,7 +306,7 @@ fn another_le_is_limited_as_the_first_is() {
     );
     assert_eq!(sent, ["00B0000000"]);
     assert_eq!(result.unwrap().status(), StatusWord(0x6C00));
-    // Without the limit, the card gets what it wants.
+    // Without the limit, the card gets the Le that it wants.
     let unlimited = ExchangeOptions::new();
     let mut card = script(&["6CFA", &full]);
     let (result, sent) = exchange(&command("00B0000000"), false, &unlimited, &mut card);
@@ -322,11 +324,11 @@ fn envelopes_come_before_extended_lengths_over_t0() {
     };
     assert_eq!(first(Protocol::T0), "00C20000FF00DB");
     assert_eq!(first(Protocol::T1), "00DB3FFF00012C");
-    // What is extended by itself goes as it is.
+    // A command that is already extended is sent as it is.
     let extended = put.clone().in_form(Form::Extended).unwrap();
     let exchange = Exchange::new(&extended, Some(Protocol::T0), &options).unwrap();
     assert_eq!(exchange.command()[..4], hex("00DB3FFF"));
-    // The end is said once everything was taken.
+    // The end is sent once all data is accepted.
     let (_, sent) = exchange_t0(&put, options.envelope_end(true), &["9000", "9000", "9000"]);
     assert_eq!(sent.len(), 3);
     assert_eq!(sent[2], "00C20000");
@@ -350,7 +352,7 @@ fn a_refused_envelope_is_not_the_answer_of_the_command() {
     let response = response.unwrap();
     assert_eq!(response.step(), Step::Part { number: 1, of: 3 });
     assert!(response.accept(|_| true).is_err());
-    // Over another protocol there is no need for it.
+    // Over another protocol it is not needed.
     assert!(Exchange::new(&put, Some(Protocol::T1), &options).is_err());
     let error = Exchange::new(&put, Some(Protocol::T0), &ExchangeOptions::new()).unwrap_err();
     let says = error.to_string();

@@ -19,10 +19,10 @@ fn stdout(output: &Output) -> String {
     text(&output.stdout)
 }
 
-/// Each card that is different, with the options that it needs.
+/// Each unusual card, with the options that it needs.
 #[test]
 fn scripts_run_over_each_card() {
-    // May take longer than an isolated test may.
+    // May exceed the time of an isolated test.
     examples();
     for convention in conventions() {
         isolated(|| {

@@ -1,4 +1,4 @@
-//! Cards and readers that disagree with others: each with the options that it needs.
+//! Cards and readers that deviate from others, each with the options that it needs.
 #![cfg(target_os = "linux")]
 
 mod answers;
@@ -20,13 +20,13 @@ fn hex(text: &str) -> Vec<u8> {
     hex::decode(text.replace(' ', "")).unwrap()
 }
 
-/// A command, whose lengths are written as it fits.
+/// A command whose form of lengths is chosen automatically.
 fn command(text: &str) -> Command {
     let command = Command::parse_pseudo(&hex(text)).unwrap();
     command.in_form(Form::Auto).unwrap()
 }
 
-/// Exchanges with a card that is a function, and returns what it was sent, too.
+/// Exchanges with a card that is a function, and also returns the commands.
 fn exchange(
     command: &Command,
     is_t0: bool,
@@ -51,7 +51,7 @@ fn exchange(
     }
 }
 
-/// A card that gives these answers one after the other.
+/// A card that returns these answers one after another.
 fn script(answers: &[&str]) -> Answers<'static> {
     let mut answers: Vec<Vec<u8>> = answers.iter().rev().map(|it| hex(it)).collect();
     Box::new(move |_| answers.pop().expect("one command too many"))
@@ -66,7 +66,7 @@ fn over_t0(text: &str, answers: &[&str]) -> (Result<Response, ExchangeError>, Ve
     )
 }
 
-/// What a card's commands come to, over any way to it.
+/// The results of a card's commands, over any kind of handle.
 fn follows_its_script(
     convention: &Convention,
     mut exchange: impl FnMut(&Command) -> Result<Response, ExchangeError>,
@@ -83,7 +83,7 @@ fn follows_its_script(
 fn each_card_works_with_its_options() {
     for convention in conventions() {
         let (mut card, is_t0) = ((convention.card)(), convention.is_t0());
-        // The ATR is asked for by handles alone.
+        // Only handles query the ATR.
         let options = match convention.atr == CHAINS {
             true => convention.options.chaining(true),
             false => convention.options,
@@ -94,11 +94,11 @@ fn each_card_works_with_its_options() {
     }
 }
 
-/// That no option is there for nothing: without it, the card does not follow its script.
+/// No option is superfluous: without it, the card does not follow its script.
 #[test]
 fn each_option_is_needed() {
     let usual = ExchangeOptions::new();
-    // What spares a command is needed by nobody.
+    // Options that only save a command are not needed.
     let spares = [
         "its own class over T=0, without a first refusal",
         "interindustry over T=1",

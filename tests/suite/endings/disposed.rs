@@ -1,4 +1,4 @@
-//! Ends that the program has chosen: a disposition, a drop, a panic.
+//! Ends chosen by the program: a disposition, a drop, a panic.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn ending_a_transaction_does_what_the_disposition_says() {
             others.note();
             let ended = transaction.end(disposition);
             match disposition {
-                // Not with these readers, nor with any that has a driver of today.
+                // Not with these readers, nor with any current driver.
                 Disposition::Eject => drop(assert_fails(
                     ended,
                     Operation::EndTransaction,
@@ -27,7 +27,7 @@ fn ending_a_transaction_does_what_the_disposition_says() {
                 )),
                 _ => ended.unwrap(),
             }
-            // This connection is told, too.
+            // This connection sees it, too.
             match outcome {
                 Left => assert_works(&mut card),
                 _ => drop(assert_fails(
@@ -109,7 +109,7 @@ fn disconnecting_with_unpower_powers_the_card_down_and_up() {
     });
 }
 
-/// The readers here cannot eject, nor can any that has a driver of today.
+/// The readers here cannot eject, nor can any with a current driver.
 #[test]
 fn disconnecting_with_eject_leaves_the_card() {
     isolated(|| {

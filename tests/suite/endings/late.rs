@@ -1,8 +1,8 @@
-//! Calls that are given up while a command is under way.
+//! Calls that are given up during a command.
 
 use super::*;
 
-/// Gives the slow command up with the card held in each way, although the drop was to reset the
+/// Gives the slow command up with the card held in each way, although the drop should reset the
 /// card.
 #[track_caller]
 fn assert_given_up(give_up: fn(&Fixture, ConnectOptions, Hold, &mut dyn FnMut())) {
@@ -11,7 +11,7 @@ fn assert_given_up(give_up: fn(&Fixture, ConnectOptions, Hold, &mut dyn FnMut())
         let mut others = Others::beside(&fixture, hold);
         let options = hold.options().disposition_on_drop(Disposition::Reset);
         give_up(&fixture, options, hold, &mut || others.note());
-        // The connection ends after the command, which is not stopped.
+        // The connection ends after the command, which runs to completion.
         others.see(Left);
         assert_answered(&fixture);
     }

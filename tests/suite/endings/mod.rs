@@ -24,7 +24,7 @@ use scard_testkit::{
 
 use crate::support::*;
 
-/// How a connection has the card.
+/// How a connection holds the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hold {
     Shared,
@@ -56,7 +56,7 @@ impl Hold {
         assert_works(card);
     }
 
-    /// What becomes of the card if nobody ends the connection.
+    /// What becomes of the card if the program does not end the connection.
     fn outcome_without_end(self) -> Outcome {
         match self {
             Shared => Left,
@@ -71,7 +71,7 @@ enum Outcome {
     Left,
     /// A warm reset.
     Reset,
-    /// A cold one.
+    /// A cold reset.
     Repowered,
 }
 use Outcome::{Left, Repowered, Reset};
@@ -80,7 +80,7 @@ use Outcome::{Left, Repowered, Reset};
 struct Others<'a> {
     fixture: &'a Fixture,
     hold: Hold,
-    /// None can be connected beside exclusive access.
+    /// None can be connected during exclusive access.
     card: Option<Card>,
     before: CardStats,
 }
@@ -95,7 +95,7 @@ impl<'a> Others<'a> {
         }
     }
 
-    /// The card is held: what happens from now on counts.
+    /// The card is held: events from now on count.
     fn note(&mut self) {
         self.before = self.fixture.card.stats();
     }
@@ -108,7 +108,7 @@ impl<'a> Others<'a> {
                 let refused = self.fixture.try_connect(ConnectOptions::new());
                 assert_fails(refused, Operation::Connect, ReturnCode::E_SHARING_VIOLATION);
             }
-            // Unlike a command, this can be told not to wait for the transaction to end.
+            // Unlike a command, this can be configured not to wait for the end of the transaction.
             Some(card) if self.hold == InTransaction => {
                 card.set_wait_for_transactions(false);
                 let refused = card.attribute(Attribute::ATR_STRING);
@@ -122,13 +122,13 @@ impl<'a> Others<'a> {
         }
     }
 
-    /// A command of theirs, if there are any.
+    /// A command of the other programs, if there are any.
     fn wait(self) -> Option<Receiver<Result<Vec<u8>>>> {
         let mut card = self.card?;
         Some(in_background(move || card.transmit(COMMAND)))
     }
 
-    /// The connection has ended, or is about to, and this becomes of the card.
+    /// Checks that the connection has ended or is about to, and what becomes of the card.
     #[track_caller]
     fn see(self, outcome: Outcome) {
         let (fixture, before) = (self.fixture, self.before);
@@ -142,7 +142,7 @@ impl<'a> Others<'a> {
             .wait_until(SOON, |stats| (stats.resets, stats.power_ons) == expected)
             .unwrap();
         let Some(mut card) = self.card else {
-            // The service takes the power from a card that nobody uses: only resets count.
+            // The service powers an unused card down: only resets count.
             assert_works(&mut connect_when_free(fixture));
             assert_eq!(fixture.card.stats().resets, expected.0);
             return;
@@ -155,7 +155,7 @@ impl<'a> Others<'a> {
                 assert_fails(answer, Operation::Transmit, ReturnCode::W_RESET_CARD);
             }
         }
-        // Waits until nobody else is connected.
+        // Waits until no other connection is left.
         let alone = in_background(move || {
             card.reconnect(ShareMode::Exclusive, Protocols::ANY, Initialization::Leave)
                 .unwrap();
@@ -176,7 +176,7 @@ impl Fixture {
     }
 }
 
-/// Nothing tells others when exclusive access ends.
+/// Nothing notifies others of the end of exclusive access.
 fn connect_when_free(fixture: &Fixture) -> Card {
     let begun = Instant::now();
     loop {
@@ -217,7 +217,7 @@ fn slow_fixture() -> Fixture {
     fixture_with(card.atr(scard_testkit::atr::T1))
 }
 
-/// The slow command has run to its end.
+/// Checks that the slow command has run to completion.
 #[track_caller]
 fn assert_answered(fixture: &Fixture) {
     let log = fixture.card.log();
@@ -290,14 +290,14 @@ fn a_removed_card_ends_its_transaction_and_no_connection() {
             for answer in waiting.iter().map(finish).chain([card.transmit(COMMAND)]) {
                 assert_fails(answer, Operation::Transmit, removed);
             }
-            // The next card is nobody's, unless the access is exclusive.
+            // The next card is free, unless the access is exclusive.
             let next = slot.insert(plain_card()).unwrap();
             assert_fails(card.transmit(COMMAND), Operation::Transmit, removed);
             match hold {
                 Exclusive => Others::beside(&fixture, hold).are_kept_out(),
                 _ => assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK),
             }
-            // That the card is gone is no error.
+            // A removed card is not an error.
             card.disconnect(Disposition::Leave).unwrap();
             assert_works(&mut fixture.connect());
             assert_eq!(next.resets(), 0);

@@ -33,7 +33,7 @@ fn wait_for(process: libc::pid_t, options: libc::c_int) -> libc::c_int {
     status
 }
 
-/// A process that has this thread alone, and all that is open.
+/// Forks a process with only this thread, and everything that is open.
 fn fork(child: impl FnOnce()) -> libc::pid_t {
     // SAFETY: the child waits for no other thread.
     match unsafe { libc::fork() } {
@@ -54,7 +54,7 @@ fn end_by(name: &str) {
     end();
 }
 
-/// The other program: holds the card, and does what it is told.
+/// The other program, which holds the card and follows orders.
 fn program(link: &mut Link) {
     let reader = ReaderName::new(link.recv()).unwrap();
     let hold = Hold::named(&link.recv());
@@ -77,7 +77,7 @@ fn program(link: &mut Link) {
                 let command = if how == "slow" { SLOW } else { COMMAND };
                 assert_eq!(card.transmit(command).unwrap(), OK);
             }
-            // A child that ends in one of the ways, or drops its copies before.
+            // A child that ends in one of these ways, or drops its copies first.
             "fork" => {
                 let child = fork(|| match how {
                     "drops" => drop(own.take()),
@@ -99,7 +99,7 @@ fn program(link: &mut Link) {
                 continue;
             }
             "start" => {
-                // It outlives this one.
+                // It outlives this process.
                 #[allow(clippy::zombie_processes)]
                 let child = Command::new("sleep").arg("60").spawn().unwrap();
                 link.send(&child.id().to_string());
@@ -201,7 +201,7 @@ fn a_process_that_is_killed_in_a_command_has_it_run_to_its_end() {
 
 #[test]
 fn what_is_forgotten_goes_on() {
-    // A process each.
+    // Each in its own process.
     for hold in [InTransaction, Exclusive] {
         isolated(|| {
             let fixture = fixture();

@@ -1,4 +1,4 @@
-//! The next card, if one will not do.
+//! The next card, if one is unsuitable.
 
 use super::*;
 use scard::{NotThisCard, Protocols};
@@ -15,7 +15,7 @@ fn without_application() -> VirtualCard {
     VirtualCard::new(|_: &[u8]| [0x6A, 0x82]).atr(scard_testkit::atr::T1)
 }
 
-/// Selects the application, or says that this is not the card.
+/// Selects the application, or reports that this is not the card.
 fn find(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
     match card.transmit(&select(APPLICATION))?.as_slice() {
         OK => Ok(()),
@@ -62,7 +62,7 @@ fn a_card_with_the_application_is_waited_for() {
         let builder = any_reader(&fixture, &told);
         let opening = in_background(move || builder.open().unwrap());
         told.wait(|event| *event == SessionEvent::WaitingForCard);
-        // The card that will do comes into the reader of the one that will not.
+        // The right card comes into the reader of the wrong one.
         fixture.sandbox.reader(0).swap(card()).unwrap();
         let session = finish(&opening);
         assert_eq!(session.reader_name(), Some(&fixture.reader));
@@ -86,7 +86,7 @@ fn what_was_seen_is_reported() {
     });
 }
 
-/// Without that, a refusal is final.
+/// Without such a report, a refusal is final.
 #[test]
 fn another_error_of_a_set_up_is_about_this_card() {
     isolated(|| {
@@ -106,14 +106,14 @@ fn a_card_that_another_program_holds_makes_way() {
         assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         works(&mut session, 1);
         drop(session);
-        // Also where connects are to wait.
+        // Even if connects should wait.
         let waits = ConnectOptions::new().wait_for_access(true);
         let builder = any_reader(&fixture, &told).connect_options(waits);
         let begun = Instant::now();
         let session = builder.open().unwrap();
         assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
         assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
-        // If there is no other, it is waited for.
+        // If there is no other card, the session waits for this one.
         drop(session);
         fixture.sandbox.reader(1).remove().unwrap();
         let builder = any_reader(&fixture, &told).timeout(Some(LIMIT));
@@ -136,7 +136,7 @@ fn a_card_without_an_accepted_protocol_makes_way() {
     });
 }
 
-/// Each attempt may use up a try of a card that is not meant.
+/// Each attempt may use up a try of the wrong card.
 #[test]
 fn an_idle_session_asks_a_card_that_was_turned_away_no_more() {
     isolated(|| {
@@ -153,10 +153,10 @@ fn an_idle_session_asks_a_card_that_was_turned_away_no_more() {
             no_card(session.keep_alive());
         }
         assert_eq!((skipped(), told.connects()), (1, 1));
-        // The program asks.
+        // The program asks for it.
         no_card(session.run(|_| Ok::<_, Error>(())));
         assert_eq!(skipped(), 2);
-        // Each may be the right one then.
+        // Then any of them may be the right one.
         session.forget_identity();
         no_card(session.keep_alive());
         assert_eq!(skipped(), 3);

@@ -1,4 +1,4 @@
-//! Work and hooks whose errors are those of `anyhow`.
+//! Work and hooks with the errors of `anyhow`.
 
 use anyhow::{Context as _, ensure};
 
@@ -85,7 +85,7 @@ fn a_session_recovers_from_what_is_behind_an_error_of_anyhow() {
         program(&mut session, 1).unwrap();
         assert_eq!(told.recoveries(), [Recovery::Reconnect]);
 
-        // The service ends under the work, before a command of it has run.
+        // The service ends during the work, before any of its commands has run.
         let mut restarts = 0;
         session
             .run(|card| -> anyhow::Result<()> {
@@ -106,14 +106,14 @@ fn an_error_of_anyhow_comes_back_whole() {
         let (fixture, told) = (fixture_with(card()), Told::default());
         let mut session = open_with_anyhow(&fixture, &told).unwrap();
 
-        // Of its own.
+        // The program's own error.
         let failed = session.run(|_| -> anyhow::Result<()> { anyhow::bail!("no") });
         let failed = failed.unwrap_err();
         assert!(matches!(failed, SessionError::Work(_)), "{failed:?}");
         assert_eq!(format!("{failed:#}"), "the work failed: no");
         assert_eq!((failed.kind(), failed.recovery()), (None, Recovery::None));
 
-        // In the middle of the work.
+        // During the work.
         let mut interrupted = || -> anyhow::Result<()> {
             session.run(|card| -> anyhow::Result<()> {
                 send(card, 0)?;
@@ -146,7 +146,7 @@ fn an_error_of_anyhow_comes_back_whole() {
     });
 }
 
-/// The last call succeeds, but what the work and the hook return is the failure before it.
+/// The last call succeeds, but the work and the hook return an earlier failure.
 #[test]
 fn a_failure_that_is_returned_late_is_a_failure_of_the_card() {
     fn late(card: &mut SessionCard<'_>) -> anyhow::Result<()> {
@@ -165,7 +165,7 @@ fn a_failure_that_is_returned_late_is_a_failure_of_the_card() {
             assert_eq!(error.kind(), Some(ErrorKind::InvalidArgument));
         }
 
-        // A failure that is returned by nobody is none.
+        // A failure that is not returned does not count.
         let own = session.run(|card| -> anyhow::Result<()> {
             let _ = card.transmit(&[]);
             card.status()?;

@@ -4,7 +4,7 @@ use scard::{Response, SessionGuard, Transmit};
 
 use super::*;
 
-/// As traits of other crates have it: something that begins, and something that sends.
+/// As in the traits of other crates: one method begins, another one sends.
 trait Backend {
     type Card<'a>: Transmit + 'a
     where
@@ -66,7 +66,7 @@ fn a_guard_excludes_others_and_is_set_up() {
     });
 }
 
-/// What fails in a guard is up to the program; the next work finds the card ready.
+/// The program handles failures in a guard; the next work finds the card ready.
 #[test]
 fn the_session_recovers_after_a_guard() {
     isolated(|| {
@@ -92,7 +92,7 @@ fn the_session_recovers_after_a_guard() {
     });
 }
 
-/// Each session learns what became of its own card, whichever guard has ended its work.
+/// Each session learns what happened to its own card, whichever guard has ended its work.
 #[test]
 fn guards_can_swap_their_cards() {
     isolated(|| {
@@ -123,7 +123,7 @@ fn guards_can_swap_their_cards() {
     });
 }
 
-/// Others are not kept out any more once the session works again.
+/// Other programs are no longer kept out once the session works again.
 #[test]
 fn a_leaked_guard_ends_with_the_next_run() {
     isolated(|| {
@@ -160,7 +160,7 @@ fn a_panic_in_a_guard_makes_a_set_up_necessary() {
     });
 }
 
-/// A deadline that has passed in one run is nothing to recover from in the next.
+/// A deadline that passed in one run requires no recovery in the next.
 #[test]
 fn a_passed_deadline_is_over_with_its_run() {
     isolated(|| {

@@ -14,7 +14,7 @@ fn deadlines_hold_whatever_is_waited_for() {
         let no_op = |session: &mut Session| session.run(|card| card.transmit(COMMAND));
         let mut session = limited().unwrap();
 
-        // Another program's transaction, for a run and for an open.
+        // Waits for another program's transaction, in a run and in an open.
         let mut kept = limited().unwrap();
         let mut other = fixture.connect();
         let transaction = other.transaction().unwrap();
@@ -26,7 +26,7 @@ fn deadlines_hold_whatever_is_waited_for() {
         drop(other);
         works(&mut session, 0);
 
-        // A card.
+        // For a card.
         let slot = fixture.sandbox.reader(0);
         slot.remove().unwrap();
         let cause = assert_deadline(|| no_op(&mut session)).unwrap();
@@ -36,7 +36,7 @@ fn deadlines_hold_whatever_is_waited_for() {
         slot.insert(&fixture.card).unwrap();
         works(&mut session, 1);
 
-        // An exclusive holder.
+        // For the end of exclusive access.
         fixture.sandbox.restart().unwrap();
         let exclusive = fixture.connect_exclusive();
         let cause = assert_deadline(|| no_op(&mut session)).unwrap();
@@ -44,7 +44,7 @@ fn deadlines_hold_whatever_is_waited_for() {
         drop(exclusive);
         works(&mut session, 2);
 
-        // A service that is stopped, while a connection is open and while none is.
+        // For a stopped service, with an open connection and without.
         fixture.sandbox.pause().unwrap();
         for _ in 0..2 {
             assert_deadline(|| no_op(&mut session));
@@ -56,14 +56,14 @@ fn deadlines_hold_whatever_is_waited_for() {
         fixture.sandbox.resume().unwrap();
         let mut session = limited().unwrap();
         fixture.sandbox.pause().unwrap();
-        // The connection is open and nothing was given up yet.
+        // The connection is open, and nothing has been given up yet.
         let begun = Instant::now();
         drop(session);
         assert!(begun.elapsed() < SOON / 4);
         fixture.sandbox.resume().unwrap();
         session = limited().unwrap();
 
-        // A service that is not there.
+        // For a missing service.
         fixture.sandbox.kill().unwrap();
         let cause = assert_deadline(|| no_op(&mut session)).unwrap();
         assert_eq!(cause.kind(), ErrorKind::ServiceGone);
@@ -134,12 +134,12 @@ fn attempts_are_limited() {
         works(&mut session, 0);
         told.clear();
         let failed = session.run(|card| {
-            // Each time again.
+            // In each run again.
             fixture.sandbox.restart().unwrap();
             card.transmit(&numbered(APPLICATION, 1))
         });
         let failed = failed.unwrap_err();
-        // Nothing is known of the card that the command was for.
+        // Nothing is known about the card of the command.
         let gone = Some(ErrorKind::ServiceGone);
         assert_eq!(failed.error().map(Error::kind), gone, "{failed:?}");
         assert!(told.recoveries().len() <= 1);
@@ -167,7 +167,7 @@ fn a_session_need_not_wait_for_a_card() {
     });
 }
 
-/// Also without a card, and with a connection on which another program keeps the session out.
+/// Even without a card, and with a connection on which another program keeps the session out.
 #[test]
 fn another_time_holds_from_the_next_run_on() {
     isolated(|| {
@@ -182,7 +182,7 @@ fn another_time_holds_from_the_next_run_on() {
         let slot = fixture.sandbox.reader(0);
         slot.remove().unwrap();
         assert_deadline(|| session.begin().map(drop));
-        // Longer than before: it is still there when the other has ended.
+        // Longer than before: it still waits when the other one has ended.
         session.set_timeout(None);
         let running = in_background(move || works(&mut session, 1));
         assert_blocked(&running);
@@ -222,7 +222,7 @@ fn a_session_tells_how_long_it_waited_for_others() {
             held.end(Disposition::Leave).unwrap();
             session = finish(&running);
             let waits = waits();
-            // The thread may have begun late.
+            // The thread may have started late.
             let around = least / 2..=begun.elapsed();
             assert!(
                 matches!(waits[..], [one] if around.contains(&one)),
@@ -232,7 +232,7 @@ fn a_session_tells_how_long_it_waited_for_others() {
     });
 }
 
-/// How late the waits for a card end: on a busy machine some of them, and not all.
+/// How late waits for a card end: on a busy machine some are late, but not all.
 #[test]
 fn waits_for_a_card_end_at_their_deadline() {
     const WAITS: usize = 8;
@@ -267,7 +267,7 @@ fn waits_for_a_card_end_at_their_deadline() {
     });
 }
 
-/// A mute card that turns out not to be meant, while the service hangs.
+/// A mute card that turns out to be the wrong one, while the service hangs.
 #[test]
 fn a_card_that_is_not_meant_is_let_go_of_in_time() {
     isolated(|| {

@@ -4,13 +4,13 @@ use super::*;
 use scard::{Command, LoginWithheld, SessionHook};
 use scard_testkit::{CardHandle, VirtualCard};
 
-/// What the card keeps without power.
+/// The card's persistent state.
 struct Pin {
     value: &'static [u8; 4],
     tries: u8,
 }
 
-/// The PIN of a card, as its holder knows it.
+/// The PIN that the holder of a card knows.
 #[derive(Clone)]
 struct Holder(Arc<Mutex<Pin>>);
 
@@ -38,7 +38,7 @@ impl Holder {
                     pin.tries -= 1;
                     Reply::from([0x63, 0xC0 | pin.tries])
                 }
-                // Pulled by its holder, who knows by now.
+                // Pulled out by its holder, who knows the right PIN by now.
                 [0, 0x20, 0, 1] => Reply::Drop,
                 [0, 0xCA, ..] => Reply::from([serial, 0x90, 0x00]),
                 _ => Reply::from(OK),
@@ -51,7 +51,7 @@ impl Holder {
         self.0.lock().unwrap().tries
     }
 
-    /// The PIN is changed by another program.
+    /// Another program changes the PIN.
     fn change(&self) {
         self.0.lock().unwrap().value = b"4321";
     }
@@ -100,7 +100,7 @@ impl Desk {
             .on_event(move |event| told.push(event))
     }
 
-    /// Each of several resets is noticed and recovered from.
+    /// The session notices each of several resets, and recovers.
     fn reset_and_idle(&self, session: &mut Session) {
         for _ in 0..3 {
             self.fixture.reset_by_another();
@@ -205,7 +205,7 @@ fn credentials_are_presented_to_no_other_card() {
         works(&mut unknown).unwrap();
         let before = presented(&desk.fixture.card);
 
-        // The same card, which only one of them can know.
+        // The same card, which only one of them can recognize.
         desk.fixture.reset_by_another();
         works(&mut known).unwrap();
         let error = works(&mut unknown).unwrap_err();
@@ -222,7 +222,7 @@ fn credentials_are_presented_to_no_other_card() {
         let error = works(&mut unknown).unwrap_err();
         let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
         assert!(withheld, "{error:?}");
-        // That any card will do is not said of the credentials.
+        // Accepting any card does not extend to the credentials.
         known.forget_identity();
         let error = works(&mut known).unwrap_err();
         let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
@@ -234,7 +234,7 @@ fn credentials_are_presented_to_no_other_card() {
     });
 }
 
-/// Whether the card has counted a try is not known then.
+/// Then it is unknown whether the card has counted a try.
 #[test]
 fn a_login_that_the_card_did_not_answer_is_not_repeated() {
     isolated(|| {
@@ -244,7 +244,7 @@ fn a_login_that_the_card_did_not_answer_is_not_repeated() {
         session.set_login(verify(b"1234"));
         let reader = desk.fixture.sandbox.reader(0);
         let error = IfdError::COMMUNICATION_ERROR;
-        // The connection is as it was, so that this is the VERIFY.
+        // The connection is unchanged, so this is the VERIFY.
         reader.fail_next(IfdCall::Transmit, error).unwrap();
         let error = session.run_restartable(|card| card.transmit(COMMAND));
         let error = error.unwrap_err();
@@ -263,7 +263,7 @@ fn a_login_that_the_card_did_not_answer_is_not_repeated() {
     });
 }
 
-/// Whatever the hook makes of it: an answer of the card may have been the refusal.
+/// Whatever the hook returns: an answer of the card may have been the refusal.
 #[test]
 fn credentials_are_not_presented_again_if_the_card_fails_after_an_answer() {
     isolated(|| {

@@ -1,4 +1,4 @@
-//! Sessions go on after what happens to cards, and no command reaches a card twice.
+//! Sessions recover from what happens to cards, and no command reaches a card twice.
 #![cfg(target_os = "linux")]
 
 mod candidates;
@@ -30,11 +30,11 @@ use crate::support::applet::{Applications, numbered, select};
 use crate::support::session::*;
 use crate::support::*;
 
-/// A deadline that is to be exceeded, and one that is not.
+/// A deadline to be exceeded, and one that is not exceeded.
 const LIMIT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(20);
 
-/// What a session told.
+/// The events that a session reported.
 #[derive(Clone, Default)]
 struct Told(Arc<(Mutex<Vec<SessionEvent>>, Condvar)>);
 
@@ -76,7 +76,7 @@ impl Told {
         self.all().into_iter().filter_map(recovery).collect()
     }
 
-    /// Waits until it told of this.
+    /// Waits until it reports this.
     #[track_caller]
     fn wait(&self, wanted: impl Fn(&SessionEvent) -> bool) {
         let (events, more) = &*self.0;
@@ -104,7 +104,7 @@ fn open(fixture: &Fixture) -> (Session, Told) {
     (session, told)
 }
 
-/// Sends one numbered command, which gets to the right application.
+/// Sends one numbered command, which reaches the right application.
 #[track_caller]
 fn works(session: &mut Session, number: u32) {
     let answer = session.run(|card| card.transmit(&numbered(APPLICATION, number)));

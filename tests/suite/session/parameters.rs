@@ -28,7 +28,7 @@ fn a_card_that_refuses_one_protocol_is_used_with_the_other() {
     isolated(|| {
         let fixture = kit(atr::T0_T1);
         let reader = fixture.sandbox.reader(0);
-        // The service tries this one first, and no other.
+        // The service tries this protocol first, and no other.
         reader.refuse_protocol(1, REFUSED).unwrap();
         let told = Told::default();
         let mut session = builder(&fixture, &told).open().unwrap();
@@ -43,7 +43,7 @@ fn a_card_that_refuses_one_protocol_is_used_with_the_other() {
     });
 }
 
-/// The error of a session with a card that refuses always.
+/// The error of a session with a card that always refuses.
 #[track_caller]
 fn assert_refused(session: Result<Session, SessionError>) {
     let error = session.unwrap_err();
@@ -71,7 +71,7 @@ fn a_card_that_always_refuses_is_said_to() {
         // With both, with T=0, with T=1.
         assert_eq!(told.recoveries(), [Recovery::ResetCard; 3]);
         assert_eq!(fixture.card.resets(), 3);
-        // The only one is tried once.
+        // A single protocol is tried once.
         told.clear();
         let options = ConnectOptions::new().protocols(Protocols::T1);
         assert_refused(builder(&fixture, &told).connect_options(options).open());
@@ -106,7 +106,7 @@ fn the_deadline_holds_while_it_is_tried() {
     });
 }
 
-/// What another's reset leaves to be negotiated anew.
+/// After another program's reset, the protocol is negotiated again.
 #[test]
 fn a_card_that_refuses_at_a_reconnect_is_negotiated_again() {
     isolated(|| {

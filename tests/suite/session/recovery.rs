@@ -1,4 +1,4 @@
-//! What happens to cards, readers and the service, and that the session goes on.
+//! Sessions recover from what happens to cards, readers and the service.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn a_session_waits_for_a_card_that_was_pulled() {
             assert_eq!(told.recoveries(), [Recovery::InsertCard]);
             assert_eq!((told.setups(), told.connects()), (1, 1));
         }
-        // Out and in again between two runs.
+        // Removed and inserted again between two runs.
         slot.remove().unwrap();
         slot.insert(&fixture.card).unwrap();
         works(&mut session, 2);
@@ -82,7 +82,7 @@ fn another_card_is_refused_until_the_right_one_is_back() {
         works(&mut session, 1);
         assert_eq!((numbers(&other), numbers(&fixture.card)), (vec![], vec![1]));
 
-        // Unless any is fine from now on.
+        // Unless any card is accepted from now on.
         slot.remove().unwrap();
         slot.insert(&other).unwrap();
         session.forget_identity();
@@ -107,7 +107,7 @@ fn the_right_card_is_found_in_another_reader() {
         second.insert(&fixture.card).unwrap();
         works(&mut session, 0);
         assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
-        // With a wrong card alone, it fails; where it looks first does not change.
+        // With only a wrong card, it fails; where it looks first does not change.
         second.remove().unwrap();
         let wrong = session.run(|card| card.transmit(&numbered(APPLICATION, 1)));
         assert!(matches!(wrong, Err(SessionError::WrongCard { .. })));
@@ -152,7 +152,7 @@ fn a_session_waits_for_a_program_that_has_the_card_to_itself() {
     isolated(|| {
         let fixture = fixture_with(card());
         let (mut session, told) = open(&fixture);
-        // The session loses its connection, and somebody else is faster.
+        // The session loses its connection, and another program is faster.
         fixture.sandbox.restart().unwrap();
         let exclusive = fixture.connect_exclusive();
         let running = in_background(move || works(&mut session, 0));
@@ -196,7 +196,7 @@ fn a_session_survives_a_process_that_dies_in_a_transaction() {
                 let peer = peers.spawn();
                 peer.send(&fixture.reader.to_string());
                 assert_eq!(peer.recv(), "held");
-                // Now and then it is a new connection that meets the reset.
+                // Occasionally, a new connection sees the reset.
                 if number % 2 == 1 {
                     (session, _) = open_later(&fixture, || peer.kill());
                     works(&mut session, number);
@@ -223,7 +223,7 @@ fn a_session_survives_a_process_that_dies_in_a_transaction() {
     );
 }
 
-/// Opens a session that has to wait until `release`.
+/// Opens a session that must wait until `release`.
 fn open_later(fixture: &Fixture, release: impl FnOnce()) -> (Session, Told) {
     let told = Told::default();
     let builder = builder(fixture, &told);
@@ -256,7 +256,7 @@ fn a_session_resets_a_card_whose_reader_has_failed() {
     });
 }
 
-/// RAW stays active until the card loses its power or is reset.
+/// RAW stays active until the card loses power or is reset.
 #[test]
 fn a_session_survives_another_protocol() {
     isolated(|| {

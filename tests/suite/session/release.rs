@@ -30,7 +30,7 @@ fn a_session_lets_go_on_request() {
         session.release();
         assert_eq!(told.count(|event| *event == SessionEvent::Released), 1);
         let other = connect_exclusively(&fixture).unwrap();
-        // It is not taken back unasked.
+        // It is not taken back without a request.
         session.keep_alive().unwrap();
         drop(other);
         session.keep_alive().unwrap();
@@ -44,7 +44,7 @@ fn a_session_lets_go_on_request() {
     });
 }
 
-/// At a moment at which it has none.
+/// While it has no card.
 #[test]
 fn a_session_that_was_told_to_let_go_does_not_connect_unasked() {
     isolated(|| {
@@ -77,7 +77,7 @@ fn an_idle_session_lets_go() {
         works(&mut session, 2);
         assert_eq!(told.all().first(), Some(&SessionEvent::Released));
         assert_eq!((told.connects(), told.setups()), (1, 1));
-        // To keep it alive is no use of it.
+        // Keeping it alive does not count as use.
         wait_until("the card to be free", || {
             session.keep_alive().unwrap();
             !is_held(&fixture)
@@ -104,7 +104,7 @@ fn a_session_in_use_does_not_let_go() {
             .unwrap();
         let answer = session.run(|card| {
             let other = fixture.use_by_another();
-            // Longer than it may be idle.
+            // Longer than its idle time.
             assert_blocked(&other);
             card.transmit(&numbered(APPLICATION, 1))
         });
@@ -112,7 +112,7 @@ fn a_session_in_use_does_not_let_go() {
     });
 }
 
-/// The run before was longer ago than the session may be idle.
+/// The previous run was longer ago than the session's idle time.
 #[test]
 fn a_guard_is_a_use() {
     isolated(|| {
@@ -129,7 +129,7 @@ fn a_guard_is_a_use() {
         }
         guard.end().unwrap();
         finish(&other).unwrap();
-        // From now on it is idle.
+        // It is idle from now on.
         session.keep_alive().unwrap();
         assert_blocked(&in_background({
             let (context, reader) = (fixture.context.clone(), fixture.reader.clone());

@@ -16,7 +16,7 @@ fn fail_next(fixture: &Fixture, call: IfdCall) {
     fixture.sandbox.reader(0).fail_next(call, error).unwrap();
 }
 
-/// Takes the card out and puts it in so that it does not come up.
+/// Removes the card and inserts it so that it does not come up.
 fn insert_mute(fixture: &Fixture) {
     let reader = fixture.sandbox.reader(0);
     reader.remove().unwrap();
@@ -36,7 +36,7 @@ fn a_card_that_did_not_come_up_is_powered_again() {
         insert_mute(&fixture);
         let (mut session, _) = open(&fixture);
         works(&mut session, 1);
-        // Also one that is chosen by its ATR.
+        // Even a card chosen by its ATR.
         drop(session);
         insert_mute(&fixture);
         let told = Told::default();
@@ -101,13 +101,13 @@ fn a_card_that_never_answers_is_said_not_to() {
         assert_eq!(error.kind(), Some(ErrorKind::CardUnresponsive));
         // Each was tried more than once.
         assert!(told.recoveries().len() >= 4, "{:?}", told.all());
-        // And is again when it may help.
+        // And is tried again when that may help.
         reader.clear_faults().unwrap();
         assert_eq!(session.run_restartable(work).unwrap(), OK);
     });
 }
 
-/// What was done about one card says nothing of the next, also if none of them is sent a command.
+/// What was tried with one card does not count for the next, even if neither gets a command.
 #[test]
 fn each_card_that_is_inserted_is_given_its_chances() {
     isolated(|| {
@@ -131,7 +131,7 @@ fn each_card_that_is_inserted_is_given_its_chances() {
     });
 }
 
-/// A reader fails in the middle of the set-up, again and again; the card answers each time.
+/// A reader repeatedly fails during the set-up; the card answers each time.
 #[test]
 fn a_card_that_answers_the_set_up_is_not_said_to_be_silent() {
     isolated(|| {
@@ -156,7 +156,7 @@ fn a_card_that_answers_the_set_up_is_not_said_to_be_silent() {
             .identity(|_| Ok::<_, Error>(Vec::new()))
             .setup(fails_in_set_up)
             .build();
-        // More than are tried of a card that does not answer.
+        // More attempts than with a card that does not answer.
         *failures.lock().unwrap() = 8;
         session.run(|_| Ok::<_, Error>(())).unwrap();
         assert!(told.recoveries().len() >= 8, "{:?}", told.all());

@@ -82,11 +82,11 @@ fn a_session_is_kept_alive_between_runs() {
             works(&mut session, number);
             session
         });
-        // The daemon would have taken the power from a card that nobody uses.
+        // The daemon would have powered an unused card down.
         assert_blocked(&running);
         assert!(told.all().is_empty(), "{:?}", told.all());
         assert_eq!(fixture.card.power_offs(), powered_off);
-        // What happens meanwhile is noticed before the next run.
+        // The session notices what happens meanwhile before the next run.
         fixture.reset_by_another();
         told.wait(|event| *event == SessionEvent::SetUp);
         fixture.sandbox.restart().unwrap();
@@ -97,7 +97,7 @@ fn a_session_is_kept_alive_between_runs() {
         assert_eq!(numbers(&fixture.card), [5]);
         session.keep_alive().unwrap();
 
-        // A card or a service that is not there keeps nobody waiting.
+        // A missing card or service does not block the caller.
         let slot = fixture.sandbox.reader(0);
         slot.remove().unwrap();
         let error = session.keep_alive().unwrap_err();
@@ -143,7 +143,7 @@ fn a_transaction_is_kept_alive_while_the_user_thinks() {
         });
         assert_eq!((answer.unwrap().as_slice(), waits), (OK, 5));
 
-        // A card that is pulled ends the wait. Nothing was done yet, so the work begins again.
+        // Pulling the card out ends the wait. Nothing was done yet, so the work begins again.
         let slot = fixture.sandbox.reader(0);
         let mut calls = 0;
         let answer = session.run(|card| {
@@ -178,7 +178,7 @@ fn a_transaction_is_kept_alive_while_the_user_thinks() {
     });
 }
 
-/// However the session gets to know that the card is gone, while nobody works.
+/// However an idle session learns that the card is gone.
 #[test]
 fn a_card_that_is_lost_between_runs_is_told_once() {
     isolated(|| {
@@ -198,7 +198,7 @@ fn a_card_that_is_lost_between_runs_is_told_once() {
     });
 }
 
-/// What keeps the card alive does not stand for the set-up that it has left out.
+/// Keeping the card alive does not replace the set-up that it left out.
 #[test]
 fn a_set_up_that_failed_is_made_by_the_next_run() {
     isolated(|| {
@@ -219,7 +219,7 @@ fn a_set_up_that_failed_is_made_by_the_next_run() {
         assert_eq!(told.setups(), 0);
         works(&mut session, 1);
         assert_eq!(told.setups(), 1);
-        // And it is not repeated then.
+        // And then it is not repeated.
         works(&mut session, 2);
         assert_eq!(told.setups(), 1);
     });

@@ -39,7 +39,7 @@ fn interrupted_work_is_not_repeated() {
         }
         assert_eq!(numbers(&fixture.card), [0, 1], "and never 2");
 
-        // The next run recovers, and sets up anew.
+        // The next run recovers, and repeats the set-up.
         let slot = fixture.sandbox.reader(0);
         slot.remove().unwrap();
         slot.insert(&fixture.card).unwrap();
@@ -48,7 +48,7 @@ fn interrupted_work_is_not_repeated() {
         assert_eq!(told.setups(), 1);
         assert!(!told.recoveries().is_empty() || told.connects() == 1);
 
-        // Unless the work says that it can be repeated.
+        // Unless the work declares that it can be repeated.
         let card = fixture.card.clone();
         let running = in_background(move || {
             let mut calls = 0;
@@ -67,7 +67,7 @@ fn interrupted_work_is_not_repeated() {
     });
 }
 
-/// A control code may have a command sent to the card.
+/// A control code may make the reader send a command to the card.
 #[test]
 fn control_counts_as_a_command_and_a_status_does_not() {
     isolated(|| {
@@ -122,13 +122,13 @@ fn work_that_fails_by_itself_is_told_apart() {
         assert_eq!(finish(&answer).unwrap(), OK);
         assert!(told.recoveries().is_empty());
 
-        // A call that is wrong is nothing to recover from.
+        // A wrong call requires no recovery.
         let wrong = session.run(|card| card.transmit(&[]));
         let wrong = wrong.unwrap_err();
         assert!(matches!(&wrong, SessionError::Card(_)), "{wrong:?}");
         assert_eq!(wrong.error().unwrap().recovery(), Recovery::FixCall);
 
-        // A failure that the work can do without is none, and the next run sets up.
+        // A failure that the work ignores does not count, and the next run repeats the set-up.
         told.clear();
         let status = session.run(|card| {
             fixture.sandbox.restart().unwrap();
@@ -182,7 +182,7 @@ fn the_set_up_runs_when_it_is_told_to() {
                 if round == 0 {
                     match share_mode {
                         ShareMode::Shared => fixture.reset_by_another(),
-                        // Nobody else can, while the service lives.
+                        // Nothing else can, while the service lives.
                         ShareMode::Exclusive => fixture.sandbox.restart().unwrap(),
                     }
                 }
@@ -207,7 +207,7 @@ fn commands_never_get_to_the_application_of_another_program() {
     });
 }
 
-/// The channels of a card end with a reset, and are opened anew by the work that is called again.
+/// The channels of a card end with a reset, and the repeated work opens them again.
 #[test]
 fn a_logical_channel_is_used_within_runs() {
     isolated(|| {
@@ -237,7 +237,7 @@ fn a_logical_channel_is_used_within_runs() {
                     exchange_again();
                 }
                 channel.exchange(&iso7816::select())?.ok()?;
-                // Stays open, until a reset.
+                // Stays open until a reset.
                 Ok(channel.number())
             };
             let answer = session.run(&mut work);
@@ -245,7 +245,7 @@ fn a_logical_channel_is_used_within_runs() {
                 (Some(1), Err(SessionError::Interrupted { completed, .. })) => {
                     assert_eq!(completed, 1);
                     calls = 0;
-                    // What may be repeated is, with a channel of its own.
+                    // Restartable work is repeated, with its own channel.
                     let again = session.run_restartable(|card| {
                         calls += 1;
                         let mut channel = LogicalChannel::open(card)?;

@@ -1,11 +1,11 @@
-//! What is changed between runs, wherever the session is, and sessions that let go of their card.
+//! Changes between runs, wherever the session is, and sessions that let go of their card.
 
 use super::*;
 use crate::support::iso7816::{self, Iso7816};
 use scard::apdu::ExchangeError;
 use scard::{LogicalChannel, Session, SessionCard, ShareMode, Transmit};
 
-/// A login that notes its name.
+/// A login that records its name.
 fn login(
     name: &'static str,
     names: &Arc<Mutex<Vec<&'static str>>>,
@@ -28,7 +28,7 @@ fn is_free(fixture: &Fixture) -> bool {
     }
 }
 
-/// A run that is under way on its thread, whose future was dropped: it winds up when the sender is
+/// A run that still executes on its thread after its future was dropped; it ends when the sender is
 /// dropped.
 async fn drop_run(session: &mut AsyncSession) -> std::sync::mpsc::Sender<()> {
     let (arrived, arrives) = smol::channel::bounded(1);
@@ -58,7 +58,7 @@ fn what_is_changed_holds_from_the_next_run_on() {
             works(&mut session, 1).await;
             assert_eq!(taken(), ["here"]);
 
-            // While a run that was dropped winds up, and for one that is dropped as well.
+            // While a dropped run ends, and for a run that is dropped as well.
             let go_on = drop_run(&mut session).await;
             assert_eq!(taken(), ["here"]);
             session.set_login(login("first", &names));
@@ -76,7 +76,7 @@ fn what_is_changed_holds_from_the_next_run_on() {
             assert!(is_late && begun.elapsed() < SOON / 2, "{late:?}");
             slot.insert(&fixture.card).unwrap();
 
-            // While the work of a guard ends that was dropped.
+            // While the work of a dropped guard ends.
             session.set_timeout(Some(LONG));
             drop(session.begin().await.unwrap());
             taken();
@@ -102,12 +102,12 @@ fn a_session_lets_go_on_request() {
             assert!(!is_free(&fixture));
             session.release().await.unwrap();
             assert!(is_free(&fixture));
-            // It is not taken back unasked.
+            // It is not taken back without a request.
             session.keep_alive().await.unwrap();
             assert!(is_free(&fixture));
             works(&mut session, 2).await;
 
-            // While a run that was dropped winds up.
+            // While a dropped run ends.
             let go_on = drop_run(&mut session).await;
             give_up(session.release(), LIMIT / 10).await;
             drop(go_on);
@@ -115,7 +115,7 @@ fn a_session_lets_go_on_request() {
             assert!(is_free(&fixture));
             works(&mut session, 3).await;
 
-            // While the work of a guard ends, or was to go on for ever.
+            // While the work of a guard ends, or is leaked.
             told.take();
             drop(session.begin().await.unwrap());
             session.release().await.unwrap();
@@ -133,7 +133,7 @@ fn a_session_lets_go_on_request() {
     });
 }
 
-/// The connection stays for as long as its transaction does.
+/// The connection lasts as long as its transaction.
 #[test]
 fn an_idle_session_lets_go_and_a_guard_does_not() {
     isolated(|| {
@@ -147,7 +147,7 @@ fn an_idle_session_lets_go_and_a_guard_does_not() {
             becomes_free();
             let mut card = session.begin().await.unwrap();
             let other = fixture.use_by_another();
-            // Longer than it may be idle.
+            // Longer than its idle time.
             assert_blocked(&other);
             let sent = card.transmit(&numbered(APPLICATION, 1)).await;
             assert_eq!(sent.unwrap(), OK);
@@ -155,12 +155,12 @@ fn an_idle_session_lets_go_and_a_guard_does_not() {
             card.end().await.unwrap();
             finish(&other).unwrap();
             becomes_free();
-            // However the work ends, nothing more need be asked of the session.
+            // However the work ends, the session needs no further call.
             drop(session.begin().await.unwrap());
             becomes_free();
             drop(drop_run(&mut session).await);
             becomes_free();
-            // One that is leaked ends with the next run, and keeps nothing.
+            // A leaked guard ends with the next run, and holds nothing.
             std::mem::forget(session.begin().await.unwrap());
             works(&mut session, 2).await;
             becomes_free();
@@ -185,14 +185,14 @@ fn the_first_run_of_a_session_that_was_only_built_does_it_all() {
             assert_eq!(session.reader_name(), Some(&fixture.reader));
             assert_eq!(session.identity(), Some(&b"one"[..]));
             assert_eq!(*names.lock().unwrap(), ["built"]);
-            // Dropped without a call.
+            // A guard dropped without a call.
             drop(AsyncSession::from(builder(&fixture, &told).build()));
             fixture.card.clear_log();
         });
     });
 }
 
-/// The work of a run is written as it is without futures, and so is that of a guard.
+/// The work of a run, and that of a guard, is written as without futures.
 #[test]
 fn a_logical_channel_is_used_within_runs_and_guards() {
     fn sent<T: Send>(future: T) -> T {

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// A guard has what a card has, keeps others out until it ends, and the session recovers before it
-/// and after it.
+/// A guard has the methods of a card and keeps others out until it ends, and the session recovers
+/// before and after it.
 #[test]
 fn a_guard_is_a_card_whose_calls_are_futures() {
     isolated(|| {
@@ -25,7 +25,7 @@ fn a_guard_is_a_card_whose_calls_are_futures() {
             let status = card.status().await.unwrap();
             assert_eq!(card.protocol(), status.protocol());
             assert_eq!(card.atr().await.unwrap(), status.atr());
-            // The driver says no, or what it has.
+            // The driver refuses, or returns what it has.
             let version = card.attribute(Attribute::VENDOR_IFD_VERSION).await;
             let refused = card.control(ControlCode::from_raw(1), b"").await;
             for answer in [version, refused] {
@@ -37,7 +37,7 @@ fn a_guard_is_a_card_whose_calls_are_futures() {
             card.end().await.unwrap();
             finish(&other).unwrap();
 
-            // What fails is up to the program, and the next work finds the card ready.
+            // The program handles failures, and the next work finds the card ready.
             let mut card = session.begin().await.unwrap();
             let slot = fixture.sandbox.reader(0);
             slot.remove().unwrap();
@@ -61,7 +61,7 @@ fn a_guard_that_is_dropped_ends_by_itself() {
             drop(session.begin().await.unwrap());
             finish(&fixture.use_by_another()).unwrap();
             works(&mut session, 1).await;
-            // With a daemon that does not answer, the end takes long, and the drop does not.
+            // With a daemon that does not answer, the end takes long, but the drop does not.
             let card = session.begin().await.unwrap();
             fixture.sandbox.pause().unwrap();
             drop(card);
@@ -69,7 +69,7 @@ fn a_guard_that_is_dropped_ends_by_itself() {
             fixture.sandbox.resume().unwrap();
             finish(&fixture.use_by_another()).unwrap();
             works(&mut session, 2).await;
-            // The end that is dropped before it is polled, and when it is under way.
+            // An end that is dropped before it is polled, and while it is pending.
             drop(session.begin().await.unwrap().end());
             finish(&fixture.use_by_another()).unwrap();
             let card = session.begin().await.unwrap();
@@ -78,7 +78,7 @@ fn a_guard_that_is_dropped_ends_by_itself() {
             fixture.sandbox.resume().unwrap();
             finish(&fixture.use_by_another()).unwrap();
             works(&mut session, 3).await;
-            // Whoever takes the session back gets it after the end.
+            // The session can be taken back only after the end.
             drop(session.begin().await.unwrap());
             let mut session = session.into_session().await.unwrap();
             session.run(|card| card.transmit(SERIAL)).unwrap();
@@ -99,7 +99,7 @@ fn a_guard_that_is_dropped_ends_by_itself() {
     });
 }
 
-/// As that of a run: what is under way is given up, and its connection with it.
+/// Like that of a run: the pending call is given up, and its connection with it.
 #[test]
 fn a_dropped_call_of_a_guard_gives_up_the_connection() {
     isolated(|| {
@@ -133,7 +133,7 @@ fn a_dropped_call_of_a_guard_gives_up_the_connection() {
     });
 }
 
-/// The beginning that nobody waits for any more begins nothing, or ends it at once.
+/// An abandoned beginning begins nothing, or ends it at once.
 #[test]
 fn a_dropped_beginning_keeps_nobody_out() {
     isolated(|| {
@@ -145,7 +145,7 @@ fn a_dropped_beginning_keeps_nobody_out() {
             give_up(session.begin(), LIMIT / 4).await;
             drop(held);
             finish(&fixture.use_by_another()).unwrap();
-            // It has begun, and was not polled any more.
+            // It has begun, but is no longer polled.
             for _ in 0..20 {
                 let woken = Woken::new();
                 let mut begins = Box::pin(session.begin());

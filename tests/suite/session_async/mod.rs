@@ -27,11 +27,11 @@ use crate::support::session::*;
 use crate::support::usage::*;
 use crate::support::*;
 
-/// How long futures are polled that are dropped then, and a deadline that is exceeded.
+/// How long futures are polled before they are dropped, and a deadline to be exceeded.
 const LIMIT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(20);
 
-/// What a session told, and a word for each event.
+/// The events that a session reported, and a word for each.
 #[derive(Clone)]
 struct Told(Arc<Mutex<Vec<SessionEvent>>>, Sender<()>, Receiver<()>);
 
@@ -52,7 +52,7 @@ impl Told {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 
-    /// Waits until it told of this.
+    /// Waits until it reports this.
     async fn wait(&self, wanted: &SessionEvent) {
         let told = async {
             while !self.0.lock().unwrap().contains(wanted) {
@@ -85,7 +85,7 @@ async fn open(fixture: &Fixture) -> (AsyncSession, Told) {
     (session, told)
 }
 
-/// Sends one numbered command, which gets to the right application.
+/// Sends one numbered command, which reaches the right application.
 async fn works(session: &mut AsyncSession, number: u32) {
     let answer = session.run(move |card| card.transmit(&numbered(APPLICATION, number)));
     assert_eq!(answer.await.unwrap(), OK, "command {number}");
@@ -119,14 +119,14 @@ fn a_session_recovers_as_it_does_without_futures() {
             assert_eq!(twice.await.unwrap(), OK);
             assert_eq!(numbers(&fixture.card), [0, 1, 2, 3]);
 
-            // What the work says comes back.
+            // The result of the work is returned.
             let failed = session.run(|_| Err::<(), _>("my own reason")).await;
             match failed.unwrap_err() {
                 SessionError::Work(error) => assert_eq!(error.to_string(), "my own reason"),
                 error => panic!("{error:?}"),
             }
 
-            // Another card, and forgetting the one before.
+            // Another card, after forgetting the previous one.
             let slot = fixture.sandbox.reader(0);
             slot.remove().unwrap();
             slot.insert(Applications::card(b"two")).unwrap();
@@ -198,19 +198,19 @@ fn a_dropped_run_gives_up_what_is_under_way() {
     isolated(|| {
         everywhere(fixture_with(card()), |fixture| async move {
             let (mut session, told) = open(&fixture).await;
-            // A card that somebody else holds.
+            // A card that another program holds.
             let mut holder = fixture.connect();
             let held = holder.transaction().unwrap();
             let run = session.run(|card| card.transmit(&numbered(APPLICATION, 0)));
             give_up(run, LIMIT / 4).await;
-            // It is usable before the other one lets go; that one is only waited for.
+            // It is usable before the other one lets go; the session only waits for that.
             let waiting = session.run(|card| card.transmit(&numbered(APPLICATION, 1)));
             give_up(waiting, LIMIT / 4).await;
             drop(held);
             drop(holder);
             works(&mut session, 2).await;
 
-            // A card that is not there.
+            // A missing card.
             let slot = fixture.sandbox.reader(0);
             slot.remove().unwrap();
             let run = session.run(|card| card.transmit(&numbered(APPLICATION, 3)));
@@ -222,13 +222,13 @@ fn a_dropped_run_gives_up_what_is_under_way() {
             slot.insert(&fixture.card).unwrap();
             works(&mut session, 4).await;
 
-            // A service that is not there.
+            // A missing service.
             fixture.sandbox.kill().unwrap();
             let run = session.run(|card| card.transmit(&numbered(APPLICATION, 5)));
             give_up(run, LIMIT / 4).await;
             fixture.sandbox.restart().unwrap();
             works(&mut session, 6).await;
-            // And one that has not begun.
+            // And a run that has not begun.
             drop(session.run(|card| card.transmit(&numbered(APPLICATION, 7))));
             assert_eq!(numbers(&fixture.card), [2, 4, 6]);
         });
@@ -281,7 +281,7 @@ fn deadlines_and_abort_handles_are_those_of_the_session() {
         everywhere(fixture_with(card()), |fixture| async move {
             let (told, abort) = (Told::default(), AbortHandle::new());
             let options = ConnectOptions::new().abort_handle(&abort);
-            // Enough for what is to succeed.
+            // Long enough for what should succeed.
             let deadline = LIMIT * 5;
             let session = builder(&fixture, &told).timeout(Some(deadline));
             let session = session.connect_options(options).open_async();
@@ -295,7 +295,7 @@ fn deadlines_and_abort_handles_are_those_of_the_session() {
                 "{late:?}"
             );
             assert!(begun.elapsed() >= deadline);
-            // A run that is dropped stops nothing but itself.
+            // A dropped run stops only itself.
             give_up(session.run(|card| card.transmit(COMMAND)), LIMIT / 4).await;
             assert!(!abort.is_aborted());
             drop(held);
@@ -337,7 +337,7 @@ fn a_panic_of_the_work_goes_to_its_caller_and_the_session_works_on() {
             assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
             works(&mut session, 1).await;
             assert_eq!(numbers(&fixture.card), [0, 1]);
-            // The panic of a run that nobody waits for is nobody's.
+            // The panic of an abandoned run is discarded.
             let (went, goes) = smol::channel::bounded::<()>(1);
             let run = session.run(move |_| -> Result<()> {
                 let _ = goes.recv_blocking();
@@ -399,15 +399,15 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
             let inserted = fixture.sandbox.reader(0).insert(&fixture.card);
             inserted.unwrap();
             let mut session = running.await.unwrap();
-            // With a stopped daemon, whatever waited for it would wait for ever.
+            // With a stopped daemon, whatever waits for it would wait forever.
             fixture.sandbox.pause().unwrap();
             let stuck = session.run(|card| card.transmit(COMMAND));
             assert!(tokio::time::timeout(LIMIT, stuck).await.is_err());
             drop(session);
             ticks.go_on(20).await;
             fixture.sandbox.resume().unwrap();
-            // Without a deadline the end of the connection has none, either. One that has a
-            // thread, and one that has had none so far.
+            // Without a deadline the end of the connection has none, either. One session has a
+            // thread, the other has had none so far.
             let endless = || builder(&fixture, &told).timeout(None).open_async();
             let used = endless().await.unwrap();
             let unused = endless().await.unwrap().into_session().await.unwrap();
@@ -421,7 +421,7 @@ fn the_executor_goes_on_while_a_session_waits_and_ends() {
     });
 }
 
-/// The errors of hooks and of the work are those of `anyhow`, and so is that of the program.
+/// Hooks, the work and the program use the errors of `anyhow`.
 #[test]
 fn errors_of_anyhow_go_through_a_session() {
     async fn program(session: &mut AsyncSession, number: u32) -> anyhow::Result<usize> {

@@ -41,7 +41,7 @@ fn a_session_survives_that_there_is_no_thread_for_it() {
             block_on(session.run(move |card| card.transmit(&numbered(APPLICATION, number))))
         };
         let before = limit_memory(mapped() + SLACK);
-        // The stacks of threads that have ended are used again.
+        // The stacks of ended threads are reused.
         let (end, ends) = channel::<()>();
         let ends = Arc::new(Mutex::new(ends));
         let parked = std::iter::from_fn(|| {

@@ -1,4 +1,4 @@
-//! The cards, and what is sent to them.
+//! The cards and their commands.
 
 use scard::apdu::Continuation;
 
@@ -8,7 +8,7 @@ pub(super) fn hex(text: &str) -> Vec<u8> {
     hex::decode(text.replace(' ', "")).unwrap()
 }
 
-/// What the card keeps: more than a short answer.
+/// The content of the card: longer than a short answer.
 pub fn content(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
 }
@@ -22,7 +22,7 @@ pub(super) fn with_body(header: &str, len: usize, le: &str) -> String {
     format!("{header}{lc}{}{le}", hex::encode_upper(content(len)))
 }
 
-/// GET RESPONSE works with one class alone; the others are refused with this status word.
+/// GET RESPONSE works with one class only; others are refused with this status word.
 pub(super) fn get_response_of_class(class: u8, refusal: &'static str) -> Answers<'static> {
     let mut rest = Vec::new();
     Box::new(move |command| match command {
@@ -75,12 +75,12 @@ pub(super) fn oath() -> Answers<'static> {
     })
 }
 
-/// DESFire: GetVersion in three frames, WriteData and ReadData of more than a frame, and an
-/// authentication whose challenge is the program's.
+/// DESFire: GetVersion in three frames, WriteData and ReadData longer than a frame, and an
+/// authentication with the program's challenge.
 pub(super) fn desfire() -> Answers<'static> {
-    /// Of a whole command, header and lengths included.
+    /// The length of a whole command, including header and lengths.
     const COMMAND: usize = 60;
-    /// Of the data of an answer.
+    /// The length of an answer's data.
     const FRAME: usize = 59;
     let (mut rest, mut written, mut missing) = (Vec::new(), Vec::new(), 0);
     Box::new(move |command| {
@@ -133,17 +133,17 @@ pub(super) fn desfire() -> Answers<'static> {
     })
 }
 
-/// DESFire, to which the program sends each frame of what it writes.
+/// DESFire, with a program that sends each frame of its data itself.
 pub(super) fn desfire_by_hand() -> Answers<'static> {
     let mut card = desfire();
     Box::new(move |command| match command {
-        // Would be taken for the end of what is written.
+        // Would be taken for the end of the data.
         [0x90, 0xAF, 0, 0, 0] => hex("917E"),
         _ => card(command),
     })
 }
 
-/// WriteData of DESFire, of so many bytes, to file 1.
+/// WriteData of DESFire to file 1, with `len` bytes.
 pub(super) fn desfire_write(len: usize) -> String {
     let body = len + 7;
     let lc = match body {
@@ -161,7 +161,7 @@ pub(super) const OWN: Continuation = Continuation::Command {
     instruction: 0x12,
 };
 
-/// GET RESPONSE has another class and another number.
+/// GET RESPONSE has another class and another instruction.
 pub(super) fn own_get_response() -> Answers<'static> {
     Box::new(|command| match command {
         [0x00, 0xCA, 0, 0, 0] => hex("6128"),
@@ -180,7 +180,7 @@ pub(super) fn sim() -> Answers<'static> {
     })
 }
 
-/// Over T=0, holds back the data that belong to a warning, and counts the tries of a PIN.
+/// Over T=0, holds back the data of a warning, and counts the tries of a PIN.
 pub(super) fn warning_t0() -> Answers<'static> {
     let mut held = Vec::new();
     Box::new(move |command| match command {
@@ -200,8 +200,7 @@ pub(super) fn warning_t0() -> Answers<'static> {
     })
 }
 
-/// A reader that loses what is longer than 240 bytes, in both directions, before a card that
-/// chains.
+/// A reader that loses data beyond 240 bytes in both directions, with a card that chains.
 pub(super) fn reader_of_240() -> Answers<'static> {
     let (mut kept, mut rest) = (Vec::new(), Vec::new());
     Box::new(move |command| {
@@ -234,12 +233,12 @@ pub(super) fn reader_of_240() -> Answers<'static> {
     })
 }
 
-/// Over T=0, takes long commands in ENVELOPEs.
+/// Over T=0, accepts long commands in ENVELOPEs.
 pub(super) fn envelope() -> Answers<'static> {
     envelopes(false)
 }
 
-/// The same, and waits for one without data.
+/// The same, and waits for an ENVELOPE without data.
 pub(super) fn envelope_with_end() -> Answers<'static> {
     envelopes(true)
 }
@@ -275,7 +274,7 @@ pub(super) fn envelopes(end: bool) -> Answers<'static> {
     })
 }
 
-/// Takes chains and says so.
+/// Supports chaining and says so in its ATR.
 pub(super) fn chains() -> Answers<'static> {
     let mut kept = Vec::new();
     Box::new(move |command| match command {
@@ -295,7 +294,7 @@ pub(super) fn chains() -> Answers<'static> {
     })
 }
 
-/// Has 256 bytes more than a short command can ask for, and does not say so.
+/// Has 256 bytes more than a short command can request, and does not say so.
 pub(super) fn long_file() -> Answers<'static> {
     Box::new(|command| match command {
         [0x00, 0xB0, 0, 0, 0] => [content(256), hex("9000")].concat(),
