@@ -1,4 +1,4 @@
-//! What a number or a name means, in every family.
+//! Looks up numbers and names in every family.
 
 use std::fmt;
 
@@ -7,20 +7,19 @@ use super::text::{Identity, Mention};
 use super::{CryptoApiStatus, CryptokiRv, ReturnCode, Severity, SspiStatus, WlanReason};
 use crate::codes::Platform;
 
-/// A set of codes that belong together. The same number can have a meaning in each.
+/// A family of codes. The same number can mean something different in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Family {
     /// The codes of the PC/SC functions themselves, `SCARD_…`: [`ReturnCode`].
     Scard,
-    /// The Windows system codes, `ERROR_…`, `RPC_…` and `EPT_…`, that PC/SC functions return as
-    /// well:
-    /// [`ReturnCode`].
+    /// The Windows system codes in [`ReturnCode`]: `ERROR_…`, `RPC_…` and `EPT_…`.
+    ///
+    /// PC/SC functions return these, too.
     System,
     /// The status codes of the Windows security packages, `SEC_…`: [`SspiStatus`].
     Sspi,
-    /// The status codes of Windows' cryptography, `NTE_…`, `CRYPT_E_…` and `CERT_E_…`:
-    /// [`CryptoApiStatus`].
+    /// The codes of Windows' cryptography, `NTE_…`, `CRYPT_E_…`, `CERT_E_…`: [`CryptoApiStatus`].
     CryptoApi,
     /// The return values of PKCS #11, `CKR_…`: [`CryptokiRv`].
     Cryptoki,
@@ -50,23 +49,23 @@ pub struct Meaning {
 }
 
 impl Meaning {
-    /// The family that has it.
+    /// Returns the family of the code.
     pub fn family(&self) -> Family {
         self.family
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn code(&self) -> u32 {
         self.code
     }
 
-    /// The number as the family has it: without the wrapping of an `HRESULT`.
+    /// The number as the family defines it, without the `HRESULT` wrapping.
     pub(crate) fn value(&self) -> u32 {
         self.row.value
     }
 
-    /// A platform that gives the number this meaning. Windows gives all meanings that are
-    /// not marked as another's.
+    /// A platform on which the number has this meaning. Meanings not marked otherwise are from
+    /// Windows.
     pub(crate) fn platform(&self) -> Platform {
         self.row
             .platforms
@@ -75,23 +74,24 @@ impl Meaning {
             .unwrap_or(Platform::Windows)
     }
 
-    /// The name in the C headers.
+    /// Returns the name in the C headers.
     pub fn name(&self) -> &'static str {
         self.row.name
     }
 
-    /// A clause without capital and full stop.
+    /// Returns the description: a clause, not capitalized and without a full stop.
     pub fn description(&self) -> &'static str {
         self.row.description
     }
 
-    /// The severity that the name carries, if it does.
+    /// Returns the severity encoded in the name, if any.
     pub fn severity(&self) -> Option<Severity> {
         self.row.severity()
     }
 
-    /// The platforms on which PC/SC gives the number this meaning, where the others give it
-    /// another or none; `None` where that makes no difference.
+    /// Returns the platforms on which the number has this meaning, if it differs on others.
+    ///
+    /// `None` if the meaning does not depend on the platform.
     pub fn only_on(&self) -> Option<&'static [Platform]> {
         match self.row.platforms {
             [] => None,
@@ -99,7 +99,7 @@ impl Meaning {
         }
     }
 
-    /// The Windows system code that is inside of an `HRESULT` 0x8007….
+    /// Returns the Windows system code inside an `HRESULT` 0x8007….
     ///
     /// ```
     /// let meaning = scard::codes::lookup(0x8007_0006).next().unwrap();
@@ -112,7 +112,7 @@ impl Meaning {
     }
 }
 
-/// Like the code's own: `the card was reset (SCARD_W_RESET_CARD, 0x80100068)`.
+/// Formats like the code itself: `the card was reset (SCARD_W_RESET_CARD, 0x80100068)`.
 impl fmt::Display for Meaning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let identity = Identity {
@@ -123,7 +123,7 @@ impl fmt::Display for Meaning {
     }
 }
 
-/// Every meaning of a number, in the order of [`Family`].
+/// Returns every meaning of a number, in the order of [`Family`].
 ///
 /// ```
 /// use scard::codes::{self, Family};
@@ -142,8 +142,7 @@ pub fn lookup(number: u32) -> impl Iterator<Item = Meaning> {
     meanings(mention)
 }
 
-/// Every code with a name, in any case of letters: the name in the C headers, or that of the
-/// constant.
+/// Returns every code with a name, ignoring case: the C name, or the name of the constant.
 ///
 /// ```
 /// use scard::codes;
@@ -165,10 +164,11 @@ pub fn lookup_name(name: &str) -> impl Iterator<Item = Meaning> {
     meanings(mention)
 }
 
-/// Every meaning of a text: a number as [`parse_number`](super::parse_number) reads it, a
-/// name as [`lookup_name`] does, or a text that ends with one or both in parentheses, as
-/// what codes and errors display does. Codes anywhere in a line are found by
-/// [`scan`](super::scan()).
+/// Returns every meaning of a text that is, or ends with, a code.
+///
+/// The text is a number as read by [`parse_number`](super::parse_number), a name as read by
+/// [`lookup_name`], or any text that ends with one or both in parentheses, like the `Display`
+/// output of codes and errors. To find codes anywhere in a line, use [`scan`](super::scan()).
 ///
 /// ```
 /// use scard::codes;
@@ -183,7 +183,7 @@ pub fn parse(text: &str) -> impl Iterator<Item = Meaning> {
     meanings(Mention::of(text))
 }
 
-/// The low half is a Windows system code, the high one says so: `HRESULT_FROM_WIN32`.
+/// `HRESULT_FROM_WIN32`: marks the low half as a Windows system code.
 const HRESULT_FROM_SYSTEM: u32 = 0x8007_0000;
 
 static FAMILIES: [(Family, Table); 6] = [
@@ -219,7 +219,7 @@ pub(super) fn meanings(mention: Mention<'_>) -> impl Iterator<Item = Meaning> {
         })
 }
 
-/// What all families have.
+/// The rows of all families.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
     FAMILIES.iter().flat_map(|(_, table)| table.rows())
 }

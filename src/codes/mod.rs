@@ -1,20 +1,20 @@
-//! Return codes: every number has a place, and every known one a name, a severity and a
-//! description.
+//! Return codes with their names, severities and descriptions. Unknown numbers are kept as they
+//! are.
 //!
-//! [`ReturnCode`] is what PC/SC functions return. The other families meet a program that
-//! uses smart cards one level up: [`CryptokiRv`] in a PKCS #11 module, [`SspiStatus`] in a
-//! logon with a card, [`CryptoApiStatus`] where Windows uses its keys and certificates,
-//! [`WlanReason`] in a network that asks for a certificate on one.
+//! [`ReturnCode`] is what PC/SC functions return. The other families come from the layers above:
+//! [`CryptokiRv`] from PKCS #11 modules, [`SspiStatus`] from smart-card logon, [`CryptoApiStatus`]
+//! from Windows' use of the card's keys and certificates, [`WlanReason`] from wireless networks
+//! that require a certificate.
 //!
-//! [`lookup()`], [`lookup_name`] and [`parse`] find the meanings of a code in all families,
-//! [`scan`] finds the codes in a line of a log, and the example `explain` prints what they mean:
+//! [`lookup()`], [`lookup_name`] and [`parse`] look a code up in all families, [`scan`] finds the
+//! codes in a line of a log, and the example `explain` prints what they mean:
 //!
 //! ```text
 //! $ cargo run -q --example explain -- -2146434968
 //! ```
 //!
-//! Numbers and names are those of the C headers; a test compares them with the constants of
-//! `pcsc-sys`, `windows-sys` and `cryptoki-sys`. The descriptions are this library's own.
+//! Numbers and names match the C headers; a test compares them with the constants of `pcsc-sys`,
+//! `windows-sys` and `cryptoki-sys`. The descriptions are this library's own.
 
 mod crypto_api;
 mod cryptoki;

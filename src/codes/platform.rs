@@ -25,7 +25,7 @@ impl fmt::Display for Platform {
 }
 
 impl Platform {
-    /// The one this program runs on.
+    /// The implementation this program runs on.
     pub const CURRENT: Platform = if cfg!(any(windows, stand_in = "windows")) {
         Platform::Windows
     } else if cfg!(target_os = "macos") {

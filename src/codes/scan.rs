@@ -1,11 +1,11 @@
-//! Codes in lines of logs, as programs in all languages write them.
+//! Finds codes in log lines as programs in many languages write them.
 
 use std::ops::Range;
 
 use super::lookup::{Meaning, meanings, rows};
 use super::text::{Mention, parse_number};
 
-/// What [`scan`] found in a text.
+/// A code or status word that [`scan`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Found {
@@ -17,14 +17,14 @@ pub enum Found {
         /// The number, known or not.
         number: Option<u32>,
     },
-    /// The status word of a card's answer, to be read by
-    /// [`StatusWord`](crate::apdu::StatusWord).
+    /// The status word of a card's response; see [`StatusWord`](crate::apdu::StatusWord).
     StatusWord(u16),
 }
 
 impl Found {
-    /// Every meaning of the code, in the order of [`Family`](super::Family). None, if the code
-    /// is not known, or is a status word.
+    /// Returns every meaning of the code, in the order of [`Family`](super::Family).
+    ///
+    /// Empty for unknown codes and status words.
     pub fn meanings(self) -> impl Iterator<Item = Meaning> {
         let (name, number) = match self {
             Found::Code { name, number } => (name, number),
@@ -34,16 +34,16 @@ impl Found {
     }
 }
 
-/// The codes and status words that a line of a log mentions, in their order, each once.
+/// Finds the codes and status words in a log line, in order, each once.
 ///
-/// Reads hexadecimal numbers in any case, with or without `0x`, decimals, also negative ones, and
-/// both with their sign extended to 64 bits; names as the C headers have them; a number and its
-/// name, in any order, as one code. Times, sizes, addresses and identifiers are left alone: a
-/// number counts if its upper half is that of an error, or if a word such as `error`, `rv` or
-/// `returned` stands before it. A status word is one by its place, after `SW` or in brackets, at
-/// the end of an answer in hexadecimal, or by its look, such as `6A82`.
+/// It recognizes names from the C headers, hexadecimal numbers in upper or lower case with or
+/// without `0x`, and decimal numbers, including negative ones; both may be sign-extended to 64
+/// bits. A number and its name, in either order, are one code. Times, sizes, addresses and
+/// identifiers are ignored: a number counts if its upper half is that of an error, or if it follows
+/// a word such as `error`, `rv` or `returned`. A status word is recognized by its position (after
+/// `SW`, in brackets, or at the end of a hexadecimal response) or by its form, such as `6A82`.
 ///
-/// A text that is nothing but a number or a name is read as [`parse`](super::parse) reads it.
+/// Text that is only a number or a name is read as by [`parse`](super::parse).
 ///
 /// ```
 /// use scard::apdu::StatusWord;
@@ -76,7 +76,7 @@ pub fn scan(text: &str) -> Vec<Found> {
     found.0
 }
 
-/// What was found, with numbers and names put together.
+/// The findings so far, with numbers and names merged.
 #[derive(Default)]
 struct Findings(Vec<Found>);
 
@@ -95,7 +95,7 @@ impl Findings {
         self.add(Found::Code { name, number });
     }
 
-    /// The name that was found last, if its number was not.
+    /// The name found last, if it has no number yet.
     fn name_without_number(&self) -> Option<&'static str> {
         match self.0.last() {
             Some(Found::Code { name, number: None }) => *name,
@@ -104,7 +104,7 @@ impl Findings {
     }
 }
 
-/// One finding for two that say the same, or are the name and the number of one code.
+/// Merges two findings that are equal, or are the name and the number of one code.
 fn joined(old: Found, new: Found) -> Option<Found> {
     let (name, number, new_name, new_number) = match (old, new) {
         (
@@ -126,12 +126,12 @@ fn joined(old: Found, new: Found) -> Option<Found> {
     (agree && belong).then_some(both)
 }
 
-/// Letters, digits and underscores, with what stands around them.
+/// Letters, digits and underscores, with the text around them.
 struct Word<'a> {
     text: &'a str,
-    /// What is between this word and the one before it, or the beginning.
+    /// The text between the previous word, or the beginning, and this one.
     before: &'a str,
-    /// What is between this word and the next one, or the end.
+    /// The text between this word and the next one, or the end.
     after: &'a str,
 }
 
@@ -152,13 +152,13 @@ fn words(text: &str) -> Vec<Word<'_>> {
     words
 }
 
-/// The characters at the beginning that are so, and the rest.
+/// Splits off the leading characters that match.
 fn split(text: &str, is_so: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|it| !is_so(it)).unwrap_or(text.len()))
 }
 
 impl Word<'_> {
-    /// Whether it is the name, or ends with it as in `error_code`, `LastError` and `HResult`.
+    /// Whether the word is the name or ends with it, as in `error_code`, `LastError` and `HResult`.
     fn ends_with(&self, name: &str) -> bool {
         let Some(from) = self.text.len().checked_sub(name.len()) else {
             return false;
@@ -174,27 +174,27 @@ impl Word<'_> {
         words.iter().any(|it| it.eq_ignore_ascii_case(self.text))
     }
 
-    /// The hexadecimal digits after `0x`, or all.
+    /// The hexadecimal digits, without `0x`.
     fn digits(&self) -> Option<&str> {
         let (_, digits) = prefixed(self.text);
         let is_hex = !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_hexdigit());
         is_hex.then_some(digits)
     }
 
-    /// A number of so many hexadecimal digits.
+    /// The word as a number of exactly this many hexadecimal digits.
     fn hex(&self, digits: usize) -> Option<u16> {
         let own = self.digits().filter(|it| it.len() == digits)?;
         u16::from_str_radix(own, 16).ok()
     }
 
-    /// Whether it is a part of something longer: an identifier, a version, an address.
+    /// Whether the word is part of an identifier, a version or an address.
     fn is_part(&self) -> bool {
-        // At the end, a colon and a full stop are punctuation.
+        // A colon or full stop after the word is punctuation.
         matches!(self.before, "-" | ":" | "." | "/" | "\\" | "@" | "+")
             || matches!(self.after, "-" | "/" | "\\" | "@" | "+")
     }
 
-    /// Whether it is in brackets where an error says its number, and no process has its own.
+    /// Whether the word is in brackets as error numbers are, and not as process identifiers are.
     fn is_in_brackets(&self, has_letter: bool) -> bool {
         let (before, after) = (self.before, self.after);
         let square = before.ends_with('[') && after.starts_with(']');
@@ -203,18 +203,18 @@ impl Word<'_> {
     }
 }
 
-/// Whether it begins with `0x`, and what follows.
+/// Splits off a `0x` prefix, and tells whether there was one.
 fn prefixed(text: &str) -> (bool, &str) {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     (digits.is_some(), digits.unwrap_or(text))
 }
 
-/// The classes that ISO 7816-4 and what is built on it have.
+/// The SW1 values of ISO 7816-4 and of specifications built on it.
 fn is_status(word: u16) -> bool {
     matches!(word >> 8, 0x61..=0x6F | 0x90..=0x9F)
 }
 
-/// A text that is a code and nothing else.
+/// Reads a text that is only a code.
 fn whole(text: &str, words: &[Word<'_>], found: &mut Findings) -> bool {
     let status = match words {
         [word] if word.text == text => word.hex(4),
@@ -242,15 +242,15 @@ fn pair(one: &Word<'_>, two: &Word<'_>) -> Option<u16> {
     Some(one.hex(2)? << 8 | two.hex(2)?)
 }
 
-/// What an answer in hexadecimal is announced by.
+/// Words that announce a hexadecimal response.
 const ANSWERS: &[&str] = &[
     "answer", "incoming", "r", "rapdu", "received", "recv", "resp", "response", "rsp", "rx",
 ];
 
-/// What may be between that and the answer, beside its length.
+/// Words that may stand between those and the response, besides its length.
 const OF_ANSWERS: &[&str] = &["apdu", "byte", "bytes", "data", "len", "length"];
 
-/// The words of an answer in hexadecimal. Its last two bytes are the status word.
+/// The words of a hexadecimal response. Its last two bytes are the status word.
 fn answer(words: &[Word<'_>], found: &mut Findings) -> Range<usize> {
     for (index, word) in words.iter().enumerate() {
         let is_arrow = word.before.contains('<')
@@ -274,7 +274,7 @@ fn answer(words: &[Word<'_>], found: &mut Findings) -> Range<usize> {
             }
             end += 1;
         }
-        // Not a number of bytes.
+        // Not a byte count.
         let is_dump = is_arrow || end > index + 1 || word.before.contains([':', '=']);
         let last = dump.len().checked_sub(4).and_then(|from| dump.get(from..));
         let status = last.and_then(|it| u16::from_str_radix(it, 16).ok());
@@ -286,7 +286,7 @@ fn answer(words: &[Word<'_>], found: &mut Findings) -> Range<usize> {
     0..0
 }
 
-/// How many words from this one on are a status word and what announces it.
+/// The number of words from here on that are a status word and its announcement.
 fn status_word(words: &[Word<'_>], index: usize, found: &mut Findings) -> usize {
     let word = |more: usize| words.get(index + more);
     let is = |more, names: &[&str]| word(more).is_some_and(|it| it.is(names));
@@ -312,7 +312,7 @@ fn status_word(words: &[Word<'_>], index: usize, found: &mut Findings) -> usize 
     0
 }
 
-/// SW1 and SW2 in hexadecimal, or in decimal where that can be told.
+/// Reads SW1 and SW2 in hexadecimal, or in decimal if they have three digits.
 fn pair_of_bytes(one: &Word<'_>, two: &Word<'_>) -> Option<u16> {
     let decimal = |it: &Word<'_>| it.text.parse::<u8>().ok();
     match one.text.len() {
@@ -321,7 +321,7 @@ fn pair_of_bytes(one: &Word<'_>, two: &Word<'_>) -> Option<u16> {
     }
 }
 
-/// Four digits that nothing calls a status word, and that are one.
+/// Four digits that are a status word although no word announces them as one.
 fn lone_status(words: &[Word<'_>], index: usize) -> Option<u16> {
     let word = words.get(index)?;
     let status = word.hex(4)?;
@@ -335,7 +335,7 @@ fn lone_status(words: &[Word<'_>], index: usize) -> Option<u16> {
 
 const STATUS_WORDS: &[&str] = &["answered", "answer", "response", "status", "with"];
 
-/// What a number is announced by.
+/// Words that announce a code.
 const CODE_WORDS: &[&str] = &[
     "code",
     "errno",
@@ -356,15 +356,15 @@ const CODE_WORDS: &[&str] = &[
     "rv",
 ];
 
-/// What makes `code` another one than ours.
+/// Words before `code` that make it a different kind of code.
 const OTHER_CODES: &[&str] = &["exit", "http", "key", "line", "response", "scan", "status"];
 
-/// What is counted, so that the number before it is no code.
+/// Words after a number that make it a count, not a code.
 const UNITS: &[&str] = &[
     "byte", "bytes", "ms", "of", "reader", "readers", "s", "seconds", "times",
 ];
 
-/// Whether the word before says that a code follows, or one of `more` does.
+/// Whether the word before announces a code, by [`CODE_WORDS`] or one of `more`.
 fn is_announced(words: &[Word<'_>], index: usize, more: &[&str]) -> bool {
     let before = |many: usize| index.checked_sub(many).and_then(|it| words.get(it));
     let (Some(word), Some(previous)) = (words.get(index), before(1)) else {
@@ -377,7 +377,7 @@ fn is_announced(words: &[Word<'_>], index: usize, more: &[&str]) -> bool {
     is_near && !is_counted && !is_other && CODE_WORDS.iter().chain(more).any(announces)
 }
 
-/// The name or the number that a word is.
+/// Reads a word as a name or a number.
 fn code(text: &str, words: &[Word<'_>], index: usize, found: &mut Findings) {
     let Some(word) = words.get(index) else { return };
     let previous = index.checked_sub(1).and_then(|it| words.get(it));
@@ -392,7 +392,7 @@ fn code(text: &str, words: &[Word<'_>], index: usize, found: &mut Findings) {
     let is_known = super::lookup(value).next().is_some();
     let is_announced = is_announced(words, index, &[]);
     let is_command = text.starts_with('>') && index == 0;
-    // Without a mark, eight digits may be an identifier.
+    // Eight digits without a prefix or sign may be an identifier.
     let looks_so = is_error && (number.is_marked || !word.is_part() && !is_command);
     let is_wide = number.is_wide && (value > 0xFFFF || word.is_in_brackets(false));
     let belongs = found.name_without_number().is_some_and(|name| {
@@ -407,7 +407,7 @@ fn code(text: &str, words: &[Word<'_>], index: usize, found: &mut Findings) {
     }
 }
 
-/// The name in the C headers that a word is.
+/// Reads a word as a name from the C headers.
 fn name(word: &Word<'_>, previous: Option<&Word<'_>>) -> Option<&'static str> {
     let of_dotnet = previous.is_some_and(|it| it.is(&["SCardError"]))
         && matches!(word.before, "." | ": " | " " | "=" | " = ");
@@ -424,10 +424,10 @@ fn name(word: &Word<'_>, previous: Option<&Word<'_>>) -> Option<&'static str> {
     row.map(|row| row.name)
 }
 
-/// What a word is as a number.
+/// A word read as a number.
 struct Number {
     value: u32,
-    /// Hexadecimal by a prefix, or negative.
+    /// Has a hexadecimal prefix or is negative.
     is_marked: bool,
     /// Eight digits after `0x`.
     is_wide: bool,
@@ -435,14 +435,14 @@ struct Number {
 
 impl Number {
     fn of(word: &Word<'_>, is_first: bool) -> Option<Number> {
-        // What C and old Python have behind a long or unsigned number.
+        // The suffixes of long and unsigned numbers in C and old Python.
         let text = word.text.trim_end_matches(['L', 'l', 'U', 'u']);
         let (is_c, digits) = prefixed(text);
         // Visual Basic.
         let basic = text.strip_prefix(['H', 'h']);
         let basic = basic.filter(|_| word.before.ends_with('&'));
         let is_hex = is_c || basic.is_some();
-        // A dash inside of a word or a date is no sign.
+        // A dash inside a word or a date is not a sign.
         let is_negative = word.before.ends_with('-') && (is_first || word.before.len() > 1);
         let number = format!(
             "{}{}{}",

@@ -6,9 +6,8 @@ use crate::codes::Platform;
 code_table! {
     /// The exact 32-bit code that an SCard function returned.
     ///
-    /// Known codes are associated constants and can be matched in patterns. Unknown codes
-    /// are ordinary values: services, drivers and remote-desktop clients return codes of
-    /// their own, and none is lost.
+    /// Known codes are associated constants and can be used in patterns. Unknown codes are kept as
+    /// they are: services, drivers and remote-desktop clients return codes of their own.
     ///
     /// ```
     /// use scard::ReturnCode;
@@ -25,17 +24,16 @@ code_table! {
     ///
     /// # Platform notes
     ///
-    /// 0x8010001F is `SCARD_E_UNEXPECTED` on Windows, where an unsupported feature is
-    /// 0x80100022; with pcsc-lite and on macOS it is `SCARD_E_UNSUPPORTED_FEATURE`, and
-    /// 0x80100022 does not occur. The constants carry the Windows values; names follow the
-    /// platform the program runs on, or the one that is given to
-    /// [`name_on`](ReturnCode::name_on).
+    /// 0x8010001F is `SCARD_E_UNEXPECTED` on Windows, where an unsupported feature is 0x80100022;
+    /// with pcsc-lite and on macOS it is `SCARD_E_UNSUPPORTED_FEATURE`, and 0x80100022 does not
+    /// occur. The constants have the Windows values; names follow the platform the program runs on,
+    /// or the one passed to [`name_on`](ReturnCode::name_on).
     ///
-    /// Besides the codes of PC/SC, winscard returns Windows system codes: its own ones and those
-    /// of the reader's driver, translated (`ERROR_…`), and those of the remote procedure call to
-    /// the service (`RPC_…`, `EPT_…`). Their names are known on all
-    /// platforms, because none gives the numbers another meaning. `ERROR_BROKEN_PIPE` is the
-    /// only name that two numbers have: see [`BROKEN_PIPE`](ReturnCode::BROKEN_PIPE).
+    /// Besides the codes of PC/SC, winscard returns Windows system codes: its own and, translated,
+    /// those of the reader's driver (`ERROR_…`), and those of the remote procedure call to the
+    /// service (`RPC_…`, `EPT_…`). Their names are known on all platforms, because the numbers mean
+    /// nothing else anywhere. `ERROR_BROKEN_PIPE` is the only name with two numbers: see
+    /// [`BROKEN_PIPE`](ReturnCode::BROKEN_PIPE).
     pub struct ReturnCode unnamed by unnamed;
 
     S_SUCCESS = 0x0000_0000 as "SCARD_S_SUCCESS", "no error was encountered";
@@ -45,8 +43,8 @@ code_table! {
     E_INVALID_HANDLE = 0x8010_0003 as "SCARD_E_INVALID_HANDLE", "the context or card handle is not valid";
     E_INVALID_PARAMETER = 0x8010_0004 as "SCARD_E_INVALID_PARAMETER", "a parameter could not be interpreted";
     E_INVALID_TARGET = 0x8010_0005 as "SCARD_E_INVALID_TARGET", "the registered start-up information is missing or not valid";
-    E_NO_MEMORY = 0x8010_0006 as "SCARD_E_NO_MEMORY", "there is not enough memory, or a limit of the service is reached";
-    F_WAITED_TOO_LONG = 0x8010_0007 as "SCARD_F_WAITED_TOO_LONG", "an internal timer ran out";
+    E_NO_MEMORY = 0x8010_0006 as "SCARD_E_NO_MEMORY", "there is not enough memory, or the service has reached a limit";
+    F_WAITED_TOO_LONG = 0x8010_0007 as "SCARD_F_WAITED_TOO_LONG", "an internal timer expired";
     E_INSUFFICIENT_BUFFER = 0x8010_0008 as "SCARD_E_INSUFFICIENT_BUFFER", "the data does not fit into the buffer";
     E_UNKNOWN_READER = 0x8010_0009 as "SCARD_E_UNKNOWN_READER", "there is no reader of this name";
     E_TIMEOUT = 0x8010_000A as "SCARD_E_TIMEOUT", "the time limit passed";
@@ -56,32 +54,32 @@ code_table! {
     E_CANT_DISPOSE = 0x8010_000E as "SCARD_E_CANT_DISPOSE", "the card cannot be disposed of in the requested way";
     E_PROTO_MISMATCH = 0x8010_000F as "SCARD_E_PROTO_MISMATCH", "the requested protocols do not include the one the card uses";
     E_NOT_READY = 0x8010_0010 as "SCARD_E_NOT_READY", "the reader or the card is not ready for commands";
-    E_INVALID_VALUE = 0x8010_0011 as "SCARD_E_INVALID_VALUE", "a parameter has a value that is not possible here";
-    E_SYSTEM_CANCELLED = 0x8010_0012 as "SCARD_E_SYSTEM_CANCELLED", "the smart-card service ended the call, because it or the system shuts down";
-    F_COMM_ERROR = 0x8010_0013 as "SCARD_F_COMM_ERROR", "the communication with the smart-card service broke down";
+    E_INVALID_VALUE = 0x8010_0011 as "SCARD_E_INVALID_VALUE", "a parameter has a value that is not valid here";
+    E_SYSTEM_CANCELLED = 0x8010_0012 as "SCARD_E_SYSTEM_CANCELLED", "the smart-card service ended the call, because it or the system is shutting down";
+    F_COMM_ERROR = 0x8010_0013 as "SCARD_F_COMM_ERROR", "communication with the smart-card service failed";
     F_UNKNOWN_ERROR = 0x8010_0014 as "SCARD_F_UNKNOWN_ERROR", "an internal error of unknown source occurred";
-    E_INVALID_ATR = 0x8010_0015 as "SCARD_E_INVALID_ATR", "the registered ATR is not a valid one";
+    E_INVALID_ATR = 0x8010_0015 as "SCARD_E_INVALID_ATR", "the registered ATR is not valid";
     E_NOT_TRANSACTED = 0x8010_0016 as "SCARD_E_NOT_TRANSACTED", "there is no transaction to end, or the exchange with the card failed";
     E_READER_UNAVAILABLE = 0x8010_0017 as "SCARD_E_READER_UNAVAILABLE", "the reader is not available";
-    P_SHUTDOWN = 0x8010_0018 as "SCARD_P_SHUTDOWN", "the operation was ended to let the service shut down";
+    P_SHUTDOWN = 0x8010_0018 as "SCARD_P_SHUTDOWN", "the operation was aborted so that the service can shut down";
     E_PCI_TOO_SMALL = 0x8010_0019 as "SCARD_E_PCI_TOO_SMALL", "the buffer for the protocol control information is too small";
     E_READER_UNSUPPORTED = 0x8010_001A as "SCARD_E_READER_UNSUPPORTED", "the reader's driver does not meet the minimal requirements";
-    E_DUPLICATE_READER = 0x8010_001B as "SCARD_E_DUPLICATE_READER", "the driver did not give the reader a name of its own";
+    E_DUPLICATE_READER = 0x8010_001B as "SCARD_E_DUPLICATE_READER", "the driver did not give the reader a unique name";
     E_CARD_UNSUPPORTED = 0x8010_001C as "SCARD_E_CARD_UNSUPPORTED", "the card does not meet the minimal requirements";
     E_NO_SERVICE = 0x8010_001D as "SCARD_E_NO_SERVICE", "the smart-card service is not running";
     E_SERVICE_STOPPED = 0x8010_001E as "SCARD_E_SERVICE_STOPPED", "the smart-card service has shut down";
     /// With pcsc-lite and on macOS this value means that a feature is not supported.
-    E_UNEXPECTED = 0x8010_001F as "SCARD_E_UNEXPECTED", "an unexpected error of the card occurred";
+    E_UNEXPECTED = 0x8010_001F as "SCARD_E_UNEXPECTED", "an unexpected card error occurred";
     E_ICC_INSTALLATION = 0x8010_0020 as "SCARD_E_ICC_INSTALLATION", "no primary provider is registered for the card";
     E_ICC_CREATEORDER = 0x8010_0021 as "SCARD_E_ICC_CREATEORDER", "the objects cannot be created in this order";
-    /// The number on Windows: see [`ReturnCode::E_UNEXPECTED`] for the other platforms.
+    /// The number on Windows; on other platforms it is that of [`ReturnCode::E_UNEXPECTED`].
     E_UNSUPPORTED_FEATURE = 0x8010_0022 as "SCARD_E_UNSUPPORTED_FEATURE" on Windows, "the feature is not supported";
     E_DIR_NOT_FOUND = 0x8010_0023 as "SCARD_E_DIR_NOT_FOUND", "the directory does not exist on the card";
     E_FILE_NOT_FOUND = 0x8010_0024 as "SCARD_E_FILE_NOT_FOUND", "the file does not exist on the card";
-    E_NO_DIR = 0x8010_0025 as "SCARD_E_NO_DIR", "the path does not lead to a directory of the card";
-    E_NO_FILE = 0x8010_0026 as "SCARD_E_NO_FILE", "the path does not lead to a file of the card";
-    E_NO_ACCESS = 0x8010_0027 as "SCARD_E_NO_ACCESS", "the access to the file is denied";
-    E_WRITE_TOO_MANY = 0x8010_0028 as "SCARD_E_WRITE_TOO_MANY", "more data was written than the target holds";
+    E_NO_DIR = 0x8010_0025 as "SCARD_E_NO_DIR", "the path does not lead to a directory on the card";
+    E_NO_FILE = 0x8010_0026 as "SCARD_E_NO_FILE", "the path does not lead to a file on the card";
+    E_NO_ACCESS = 0x8010_0027 as "SCARD_E_NO_ACCESS", "access to the file is denied";
+    E_WRITE_TOO_MANY = 0x8010_0028 as "SCARD_E_WRITE_TOO_MANY", "more data was written than the target can hold";
     E_BAD_SEEK = 0x8010_0029 as "SCARD_E_BAD_SEEK", "the position in the card's file could not be set";
     E_INVALID_CHV = 0x8010_002A as "SCARD_E_INVALID_CHV", "the PIN is not correct";
     E_UNKNOWN_RES_MNG = 0x8010_002B as "SCARD_E_UNKNOWN_RES_MNG", "a layer below returned a code that the service does not know";
@@ -95,7 +93,7 @@ code_table! {
     E_NO_PIN_CACHE = 0x8010_0033 as "SCARD_E_NO_PIN_CACHE", "the PIN cannot be cached";
     E_READ_ONLY_CARD = 0x8010_0034 as "SCARD_E_READ_ONLY_CARD", "the card cannot be written";
 
-    W_UNSUPPORTED_CARD = 0x8010_0065 as "SCARD_W_UNSUPPORTED_CARD", "the reader cannot talk to the card: its ATR has settings that do not fit together";
+    W_UNSUPPORTED_CARD = 0x8010_0065 as "SCARD_W_UNSUPPORTED_CARD", "the reader cannot talk to the card: its ATR has conflicting settings";
     W_UNRESPONSIVE_CARD = 0x8010_0066 as "SCARD_W_UNRESPONSIVE_CARD", "the card does not answer to a reset";
     W_UNPOWERED_CARD = 0x8010_0067 as "SCARD_W_UNPOWERED_CARD", "the card has no power";
     W_RESET_CARD = 0x8010_0068 as "SCARD_W_RESET_CARD", "the card was reset";
@@ -103,56 +101,56 @@ code_table! {
     W_SECURITY_VIOLATION = 0x8010_006A as "SCARD_W_SECURITY_VIOLATION", "access was denied by a security rule";
     W_WRONG_CHV = 0x8010_006B as "SCARD_W_WRONG_CHV", "the PIN was wrong";
     W_CHV_BLOCKED = 0x8010_006C as "SCARD_W_CHV_BLOCKED", "the PIN is blocked after too many wrong attempts";
-    W_EOF = 0x8010_006D as "SCARD_W_EOF", "the end of the card's file is reached";
+    W_EOF = 0x8010_006D as "SCARD_W_EOF", "the end of the card's file was reached";
     W_CANCELLED_BY_USER = 0x8010_006E as "SCARD_W_CANCELLED_BY_USER", "the user cancelled the operation";
     W_CARD_NOT_AUTHENTICATED = 0x8010_006F as "SCARD_W_CARD_NOT_AUTHENTICATED", "no PIN was presented to the card";
     W_CACHE_ITEM_NOT_FOUND = 0x8010_0070 as "SCARD_W_CACHE_ITEM_NOT_FOUND", "the item is not in the cache";
-    W_CACHE_ITEM_STALE = 0x8010_0071 as "SCARD_W_CACHE_ITEM_STALE", "the cached item was too old and is deleted";
-    W_CACHE_ITEM_TOO_BIG = 0x8010_0072 as "SCARD_W_CACHE_ITEM_TOO_BIG", "the item is too big for the cache";
+    W_CACHE_ITEM_STALE = 0x8010_0071 as "SCARD_W_CACHE_ITEM_STALE", "the cached item was too old and has been deleted";
+    W_CACHE_ITEM_TOO_BIG = 0x8010_0072 as "SCARD_W_CACHE_ITEM_TOO_BIG", "the item is too large for the cache";
 
-    // Windows system codes. Where each comes from:
+    // Windows system codes, by origin:
     //
-    // The client library and its connection to the service: ACCESS_DENIED for service accounts
-    // and sandboxed programs (danm-de/pcsc-sharp, issues 75 and 83); INVALID_HANDLE as
-    // documented for SCardIsValidContext, and from Wine for every closed handle;
-    // INVALID_PARAMETER from SCardTransmit (reported for an O2Micro reader); NOT_ENOUGH_MEMORY
-    // and NOACCESS are what Windows makes of its own failures with the caller's memory.
+    // The client library and its connection to the service: ACCESS_DENIED for service accounts and
+    // sandboxed programs (danm-de/pcsc-sharp, issues 75 and 83); INVALID_HANDLE as documented for
+    // SCardIsValidContext, and from Wine for every closed handle; INVALID_PARAMETER from
+    // SCardTransmit (reported for an O2Micro reader); NOT_ENOUGH_MEMORY and NOACCESS are how
+    // Windows reports its own failures with the caller's memory.
     //
-    // The driver of the reader: its NTSTATUS arrives translated as RtlNtStatusToDosError does.
-    // Documented for the callbacks of smart-card drivers are STATUS_INVALID_DEVICE_REQUEST (1:
-    // the usual answer to an SCardControl that the driver does not have),
+    // The driver of the reader: its NTSTATUS arrives translated, as by RtlNtStatusToDosError.
+    // Documented for the callbacks of smart-card drivers are STATUS_INVALID_DEVICE_REQUEST (1: the
+    // usual answer to an SCardControl code that the driver does not implement),
     // STATUS_INVALID_DEVICE_STATE (22), STATUS_INVALID_PARAMETER (87), STATUS_IO_TIMEOUT (121),
-    // STATUS_BUFFER_TOO_SMALL (122), STATUS_DEVICE_BUSY (170) and STATUS_NO_MEDIA (1112).
-    // Reported from SCardTransmit are 31 (santigimeno/node-pcsclite, issue 57), which is
-    // STATUS_UNSUCCESSFUL, and 995 (danm-de/pcsc-sharp, issue 94), STATUS_CANCELLED. The others
-    // are the general answers of a USB driver, listed so that they have names when they come:
-    // STATUS_NO_MEDIA_IN_DEVICE (21), STATUS_NOT_SUPPORTED (50), STATUS_BUFFER_OVERFLOW (234),
-    // STATUS_IO_DEVICE_ERROR and STATUS_DEVICE_PROTOCOL_ERROR (1117),
-    // STATUS_DEVICE_NOT_CONNECTED (1167), STATUS_DEVICE_REMOVED (1617),
-    // STATUS_INVALID_BUFFER_SIZE (1784), STATUS_UNRECOGNIZED_MEDIA (1785).
+    // STATUS_BUFFER_TOO_SMALL (122), STATUS_DEVICE_BUSY (170) and STATUS_NO_MEDIA (1112). Reported
+    // from SCardTransmit are 31 (santigimeno/node-pcsclite, issue 57), which is
+    // STATUS_UNSUCCESSFUL, and 995 (danm-de/pcsc-sharp, issue 94), STATUS_CANCELLED. The others are
+    // general answers of USB drivers, listed so that they have names: STATUS_NO_MEDIA_IN_DEVICE
+    // (21), STATUS_NOT_SUPPORTED (50), STATUS_BUFFER_OVERFLOW (234), STATUS_IO_DEVICE_ERROR and
+    // STATUS_DEVICE_PROTOCOL_ERROR (1117), STATUS_DEVICE_NOT_CONNECTED (1167),
+    // STATUS_DEVICE_REMOVED (1617), STATUS_INVALID_BUFFER_SIZE (1784), STATUS_UNRECOGNIZED_MEDIA
+    // (1785).
     //
     // STATUS_NO_SUCH_DEVICE is 433 since Windows 8; 23 (STATUS_CRC_ERROR) and 1460 (STATUS_TIMEOUT)
-    // are answers of drivers, too.
+    // are also returned by drivers.
     //
-    // The way to the service is a remote procedure call, on one machine as over a remote desktop,
-    // and its codes (RPC_…, EPT_…) reach callers: 1722 and 1753 while the service starts or ends,
-    // 1726 and 1727 when it ends during a call, 1775 for a handle of a service that has ended,
-    // 1734, 1780 and 1783 for more readers than a call has room for. 1062 and 1058 are what the
-    // system says of a service that does not run, 1115 of itself, and 1223 of a user who
-    // cancelled. 2 is the answer of the card database to what it does not have.
+    // Calls reach the service by remote procedure call, locally as well as over a remote desktop,
+    // and the codes of that layer (RPC_…, EPT_…) reach callers: 1722 and 1753 while the service
+    // starts or stops, 1726 and 1727 when it stops during a call, 1775 for a handle from a service
+    // that has stopped, 1734, 1780 and 1783 for more readers than fit in a call. 1062 and 1058 mean
+    // that the service is not running, 1115 that the system is shutting down, 1223 that the user
+    // cancelled. 2 means that the card database has no such entry.
 
-    /// The number that the Windows documentation of the smart-card return values gives to
-    /// this name. In the system headers `ERROR_BROKEN_PIPE` is 109, in hexadecimal 0x6D:
-    /// [`ReturnCode::SYSTEM_BROKEN_PIPE`]. Expect either; the name alone is read as this one.
+    /// The number of this name in the Windows documentation of smart-card return values. In the
+    /// system headers `ERROR_BROKEN_PIPE` is 109 (0x6D): [`ReturnCode::SYSTEM_BROKEN_PIPE`]. Expect
+    /// either; parsing the name returns this one.
     BROKEN_PIPE = 0x0000_0109 as "ERROR_BROKEN_PIPE", "the remote session does not redirect smart cards";
     INVALID_FUNCTION = 0x0000_0001 as "ERROR_INVALID_FUNCTION", "the reader's driver does not have this function";
-    ACCESS_DENIED = 0x0000_0005 as "ERROR_ACCESS_DENIED", "the system denied the access";
+    ACCESS_DENIED = 0x0000_0005 as "ERROR_ACCESS_DENIED", "the system denied access";
     INVALID_HANDLE = 0x0000_0006 as "ERROR_INVALID_HANDLE", "the context or card handle is not valid";
-    FILE_NOT_FOUND = 0x0000_0002 as "ERROR_FILE_NOT_FOUND", "the system does not have what was asked for";
+    FILE_NOT_FOUND = 0x0000_0002 as "ERROR_FILE_NOT_FOUND", "the system does not have the requested item";
     NOT_ENOUGH_MEMORY = 0x0000_0008 as "ERROR_NOT_ENOUGH_MEMORY", "the system does not have enough memory";
     OUT_OF_MEMORY = 0x0000_000E as "ERROR_OUTOFMEMORY", "the system does not have enough memory";
     NOT_READY = 0x0000_0015 as "ERROR_NOT_READY", "the reader is not ready";
-    BAD_COMMAND = 0x0000_0016 as "ERROR_BAD_COMMAND", "the reader cannot do this in its present state";
+    BAD_COMMAND = 0x0000_0016 as "ERROR_BAD_COMMAND", "the reader cannot do this in its current state";
     CRC = 0x0000_0017 as "ERROR_CRC", "the data of the exchange with the reader was damaged";
     GEN_FAILURE = 0x0000_001F as "ERROR_GEN_FAILURE", "the reader or its driver failed";
     NOT_SUPPORTED = 0x0000_0032 as "ERROR_NOT_SUPPORTED", "the reader's driver does not support the request";
@@ -163,9 +161,9 @@ code_table! {
     SEM_TIMEOUT = 0x0000_0079 as "ERROR_SEM_TIMEOUT", "the reader did not answer in time";
     INSUFFICIENT_BUFFER = 0x0000_007A as "ERROR_INSUFFICIENT_BUFFER", "the data does not fit into the buffer";
     BUSY = 0x0000_00AA as "ERROR_BUSY", "the reader is busy";
-    MORE_DATA = 0x0000_00EA as "ERROR_MORE_DATA", "there is more data than the buffer took";
-    NO_SUCH_DEVICE = 0x0000_01B1 as "ERROR_NO_SUCH_DEVICE", "the reader is not there any more";
-    OPERATION_ABORTED = 0x0000_03E3 as "ERROR_OPERATION_ABORTED", "the exchange with the reader was broken off";
+    MORE_DATA = 0x0000_00EA as "ERROR_MORE_DATA", "there is more data than the buffer can hold";
+    NO_SUCH_DEVICE = 0x0000_01B1 as "ERROR_NO_SUCH_DEVICE", "the reader is no longer there";
+    OPERATION_ABORTED = 0x0000_03E3 as "ERROR_OPERATION_ABORTED", "the exchange with the reader was aborted";
     NOACCESS = 0x0000_03E6 as "ERROR_NOACCESS", "a buffer is not in accessible memory";
     SERVICE_DISABLED = 0x0000_0422 as "ERROR_SERVICE_DISABLED", "the smart-card service is disabled";
     SERVICE_NOT_ACTIVE = 0x0000_0426 as "ERROR_SERVICE_NOT_ACTIVE", "the smart-card service is not running";
@@ -173,22 +171,22 @@ code_table! {
     SHUTDOWN_IN_PROGRESS = 0x0000_045B as "ERROR_SHUTDOWN_IN_PROGRESS", "the system is shutting down";
     IO_DEVICE = 0x0000_045D as "ERROR_IO_DEVICE", "the exchange with the reader failed";
     DEVICE_NOT_CONNECTED = 0x0000_048F as "ERROR_DEVICE_NOT_CONNECTED", "the reader is not connected";
-    /// Windows' own; [`ReturnCode::W_CANCELLED_BY_USER`] is that of PC/SC.
+    /// The Windows system code; the PC/SC one is [`ReturnCode::W_CANCELLED_BY_USER`].
     CANCELLED = 0x0000_04C7 as "ERROR_CANCELLED", "the user cancelled the operation";
-    REQUEST_ABORTED = 0x0000_04D3 as "ERROR_REQUEST_ABORTED", "the request to the reader was broken off";
+    REQUEST_ABORTED = 0x0000_04D3 as "ERROR_REQUEST_ABORTED", "the request to the reader was aborted";
     NO_SYSTEM_RESOURCES = 0x0000_05AA as "ERROR_NO_SYSTEM_RESOURCES", "the system does not have enough resources";
     TIMEOUT = 0x0000_05B4 as "ERROR_TIMEOUT", "the reader did not answer in time";
     DEVICE_REMOVED = 0x0000_0651 as "ERROR_DEVICE_REMOVED", "the reader was removed";
     RPC_SERVER_UNAVAILABLE = 0x0000_06BA as "RPC_S_SERVER_UNAVAILABLE", "the smart-card service cannot be reached";
     RPC_SERVER_TOO_BUSY = 0x0000_06BB as "RPC_S_SERVER_TOO_BUSY", "the smart-card service is too busy";
-    RPC_CALL_FAILED = 0x0000_06BE as "RPC_S_CALL_FAILED", "the call to the smart-card service broke off";
+    RPC_CALL_FAILED = 0x0000_06BE as "RPC_S_CALL_FAILED", "the call to the smart-card service was interrupted";
     RPC_CALL_FAILED_DNE = 0x0000_06BF as "RPC_S_CALL_FAILED_DNE", "the call did not reach the smart-card service";
-    RPC_PROTOCOL_ERROR = 0x0000_06C0 as "RPC_S_PROTOCOL_ERROR", "the communication with the smart-card service broke down";
-    RPC_INVALID_BOUND = 0x0000_06C6 as "RPC_S_INVALID_BOUND", "the call was about more than the smart-card service takes";
+    RPC_PROTOCOL_ERROR = 0x0000_06C0 as "RPC_S_PROTOCOL_ERROR", "communication with the smart-card service failed";
+    RPC_INVALID_BOUND = 0x0000_06C6 as "RPC_S_INVALID_BOUND", "the call exceeded a limit of the smart-card service";
     EPT_NOT_REGISTERED = 0x0000_06D9 as "EPT_S_NOT_REGISTERED", "the smart-card service cannot be reached yet";
-    RPC_IN_NULL_CONTEXT = 0x0000_06EF as "RPC_X_SS_IN_NULL_CONTEXT", "the smart-card service does not know the context any more";
+    RPC_IN_NULL_CONTEXT = 0x0000_06EF as "RPC_X_SS_IN_NULL_CONTEXT", "the smart-card service no longer knows the context";
     RPC_NULL_REF_POINTER = 0x0000_06F4 as "RPC_X_NULL_REF_POINTER", "a parameter was missing in the call to the smart-card service";
-    RPC_BAD_STUB_DATA = 0x0000_06F7 as "RPC_X_BAD_STUB_DATA", "the smart-card service does not take the data of the call";
+    RPC_BAD_STUB_DATA = 0x0000_06F7 as "RPC_X_BAD_STUB_DATA", "the smart-card service rejected the data of the call";
     INVALID_USER_BUFFER = 0x0000_06F8 as "ERROR_INVALID_USER_BUFFER", "a buffer has a size that the reader's driver does not accept";
     UNRECOGNIZED_MEDIA = 0x0000_06F9 as "ERROR_UNRECOGNIZED_MEDIA", "the reader cannot talk to the card";
 
@@ -197,8 +195,9 @@ code_table! {
 }
 
 impl ReturnCode {
-    /// The name in the PC/SC headers of a platform; `None` for an unknown code.
-    /// [`name`](ReturnCode::name) is that of [`Platform::CURRENT`], where it has one.
+    /// Returns the name in the PC/SC headers of a platform; `None` for an unknown code.
+    ///
+    /// [`name`](ReturnCode::name) uses [`Platform::CURRENT`] and falls back to the other platforms.
     ///
     /// ```
     /// use scard::{Platform, ReturnCode};
@@ -217,8 +216,9 @@ impl ReturnCode {
         Some(row.name)
     }
 
-    /// The code that a platform gives a name to, in any case of letters. A name that only
-    /// another platform has is understood, too.
+    /// Returns the code with this name on a platform, ignoring case.
+    ///
+    /// Names that exist only on other platforms are accepted, too.
     ///
     /// ```
     /// use scard::{Platform, ReturnCode};
@@ -233,11 +233,11 @@ impl ReturnCode {
     }
 }
 
-/// What is said of a code that the table does not have. Only Windows mixes in codes of others.
+/// The description of a code that is not in the table. Only Windows also returns foreign codes.
 fn unnamed(value: u32, platform: Platform) -> &'static str {
     const FACILITY_SCARD: u32 = 0x8010;
     match platform {
-        Platform::Windows if value >> 16 != FACILITY_SCARD => "a Windows error without a name here",
+        Platform::Windows if value >> 16 != FACILITY_SCARD => "a Windows error with no known name",
         _ => "unknown code",
     }
 }
@@ -281,7 +281,7 @@ mod tests {
     fn codes_of_others_are_said_to_be_those_of_windows() {
         for value in [0x20, 0x8007_0020, 0xC000_0001, u32::MAX] {
             let windows = unnamed(value, Platform::Windows);
-            assert_eq!(windows, "a Windows error without a name here");
+            assert_eq!(windows, "a Windows error with no known name");
             assert_eq!(unnamed(value, Platform::PcscLite), "unknown code");
         }
         assert_eq!(unnamed(0x8010_00FF, Platform::Windows), "unknown code");

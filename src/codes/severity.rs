@@ -1,20 +1,21 @@
 use std::fmt;
 
-/// How bad a code says its situation is: the letter after `SCARD_`, `SEC_`, `CRYPT_` or
-/// `CERT_` in its name. Codes that begin with `NTE_` are all errors.
+/// The severity in a code's name: the letter after `SCARD_`, `SEC_`, `CRYPT_` or `CERT_`.
 ///
-/// The number alone does not say it; all codes of the SCard facility have the same
-/// severity bits.
+/// Codes that begin with `NTE_` are all errors.
 ///
-/// In order, the worst is the greatest.
+/// It cannot be derived from the number: all codes of the SCard facility have the same severity
+/// bits.
+///
+/// Severities are ordered; the worst is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Severity {
     /// `S`: success.
     Success,
-    /// `I`: the call succeeded, and there is something to know or to do next.
+    /// `I`: the call succeeded, with additional information or a next step.
     Information,
-    /// `P`: a progress message, no failure of the caller's.
+    /// `P`: a progress message, not a failure.
     Progress,
     /// `W`: a warning: the card needs attention before the operation can be done.
     Warning,

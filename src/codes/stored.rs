@@ -1,4 +1,4 @@
-//! Values as text, for the feature `serde`: what they display, and what they are parsed from.
+//! Serializing values as text, for the feature `serde`: written by `Display`, read by `FromStr`.
 
 #[cfg(feature = "serde")]
 pub(crate) mod text {
@@ -37,7 +37,7 @@ pub(crate) mod text {
     }
 }
 
-/// Stores a type as the text that an expression makes of it, and reads it by its `FromStr`.
+/// Serializes a type as the text an expression returns, and deserializes it through `FromStr`.
 macro_rules! stored_as_text {
     ($type:ty, $expected:literal) => {
         $crate::codes::stored_as_text!($type, $expected, |value| value);

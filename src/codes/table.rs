@@ -1,4 +1,4 @@
-//! The one macro that turns a table of codes into a type, and what all tables can be asked.
+//! The macro that turns a table of codes into a type, and the lookups common to all tables.
 
 use super::Severity;
 use crate::codes::Platform;
@@ -11,20 +11,20 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     /// The name of the constant, without the family's prefix.
     pub(crate) short: &'static str,
-    /// Other names of the same meaning.
+    /// Other names with the same meaning.
     pub(crate) aliases: &'static [&'static str],
-    /// Where the name has this number; empty: wherever the name exists.
+    /// The platforms on which the name has this number; empty for all platforms that have the name.
     pub(crate) platforms: &'static [Platform],
     pub(crate) description: &'static str,
 }
 
 impl Row {
-    /// Whether the name means this row, in any case of letters.
+    /// Whether the name means this row, ignoring case.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.short.eq_ignore_ascii_case(name) || self.is_named(name)
     }
 
-    /// Whether C headers have this name for the row, in any case of letters.
+    /// Whether the C headers use this name for the row, ignoring case.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
             || self
@@ -37,11 +37,11 @@ impl Row {
         self.platforms.is_empty() || self.platforms.contains(&platform)
     }
 
-    /// What the name says of the severity: the letter after the prefix in the families that
-    /// have one. All `NTE_…` are errors, and success is success in every family.
+    /// The severity in the name: the letter after the prefix, in families that have one. All
+    /// `NTE_…` are errors, and zero is success in every family.
     pub(crate) fn severity(&self) -> Option<Severity> {
         if self.value == 0 {
-            // Among others SEC_E_OK, whose letter would say otherwise.
+            // Includes SEC_E_OK, whose letter says otherwise.
             return Some(Severity::Success);
         }
         if self.name.starts_with("NTE_") {
@@ -65,9 +65,9 @@ impl Row {
 /// All rows of a family.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// One for each constant, with numbers of their own.
+    /// One row for each constant; all numbers differ.
     pub(crate) constants: &'static [Row],
-    /// Further meanings of numbers that a constant has, too.
+    /// Further meanings of numbers that also have a constant.
     pub(crate) others: &'static [Row],
 }
 
@@ -76,19 +76,19 @@ impl Table {
         self.constants.iter().chain(self.others)
     }
 
-    /// What the platform calls the number.
+    /// The row of the number on this platform.
     pub(crate) fn row_on(&self, value: u32, platform: Platform) -> Option<&'static Row> {
         let mut rows = self.rows().filter(|row| row.value == value);
         preferred(&mut rows, platform)
     }
 
-    /// What the number means: on this platform, or else where it means anything.
+    /// The meaning of the number on this platform, or else on any other.
     pub(crate) fn meaning_on(&self, value: u32, platform: Platform) -> Option<&'static Row> {
         self.row_on(value, platform)
             .or_else(|| self.rows().find(|row| row.value == value))
     }
 
-    /// What the platform gives the name to, or else what any platform does.
+    /// The row with this name on this platform, or else on any other.
     pub(crate) fn named_on(&self, name: &str, platform: Platform) -> Option<&'static Row> {
         let mut rows = self.rows().filter(|row| row.is_called(name));
         preferred(&mut rows, platform).or_else(|| self.rows().find(|row| row.is_called(name)))
@@ -101,7 +101,7 @@ impl Table {
     }
 }
 
-/// The row that is for this platform in particular, or else the first that is for all.
+/// The row specific to this platform, or else the first one for all platforms.
 fn preferred(
     rows: &mut dyn Iterator<Item = &'static Row>,
     platform: Platform,
@@ -116,7 +116,7 @@ fn preferred(
     general
 }
 
-/// The C name of a row: the one given, or else the constant's own.
+/// The C name of a row: the given one, or else the name of the constant.
 macro_rules! c_name {
     ($konst:ident) => {
         stringify!($konst)
@@ -126,7 +126,7 @@ macro_rules! c_name {
     };
 }
 
-/// What is said of a code that has no row.
+/// The description of a code without a row.
 macro_rules! unnamed {
     ($value:expr) => {
         "unknown code"
@@ -142,10 +142,10 @@ macro_rules! unnamed {
 /// CONSTANT = number as "C_NAME" also "OTHER_NAME" on Platform, "description";
 /// ```
 ///
-/// with one associated constant for each. Every other number is an ordinary value of the
-/// type, too. `as` is left out where the constant has the C name itself, because rustdoc
-/// takes no alias that is the item's name. Rows after `=> others` are further meanings of
-/// numbers that already have a constant.
+/// with one associated constant for each row. Every other number is a valid value of the type, too.
+/// Omit `as` where the constant has the C name itself, because rustdoc rejects an alias equal to
+/// the item's name. Rows after `=> others` are further meanings of numbers that already have a
+/// constant.
 macro_rules! code_table {
     (
         $(#[$type_meta:meta])*
@@ -199,38 +199,40 @@ macro_rules! code_table {
                 )+)?],
             };
 
-            /// The code with this number, known or not.
+            /// Creates a code from its number, known or not.
             pub const fn from_raw(raw: u32) -> $Type {
                 $Type(raw)
             }
 
-            /// The number.
+            /// Returns the number.
             pub const fn raw(self) -> u32 {
                 self.0
             }
 
-            /// Every code this library knows, in the order of its table.
+            /// Returns every code this library knows, in the order of its table.
             pub fn known() -> impl Iterator<Item = $Type> {
                 Self::TABLE.constants.iter().map(|row| $Type(row.value))
             }
 
-            /// The code with this name, in any case of letters: the name in the C headers,
-            /// or that of the constant. What else stands for a code, such as a number, is
-            /// read by [`str::parse`].
+            /// Returns the code with this C name or constant name, ignoring case.
+            ///
+            /// Other notations, such as numbers, are read by [`str::parse`].
             pub fn from_name(name: &str) -> Option<$Type> {
                 let row = Self::TABLE.named_on(name, $crate::codes::Platform::CURRENT)?;
                 Some($Type(row.value))
             }
 
-            /// The name in the C headers of this platform, or else in those of the platform
-            /// that has the code; `None` for an unknown code.
+            /// Returns the C name on this platform, or else on one that has the code.
+            ///
+            /// `None` for an unknown code.
             pub fn name(self) -> Option<&'static str> {
                 let row = Self::TABLE.meaning_on(self.0, $crate::codes::Platform::CURRENT)?;
                 Some(row.name)
             }
 
-            /// What the code means: a clause without capital and full stop. That of an error
-            /// can stand after "failed:".
+            /// Returns the description: a clause, not capitalized and without a full stop.
+            ///
+            /// The description of an error can follow "failed:".
             pub fn description(self) -> &'static str {
                 match Self::TABLE.meaning_on(self.0, $crate::codes::Platform::CURRENT) {
                     Some(row) => row.description,
@@ -238,8 +240,9 @@ macro_rules! code_table {
                 }
             }
 
-            /// The severity that the code's name carries; `None` for unknown codes and for
-            /// names that carry none.
+            /// Returns the severity encoded in the code's name.
+            ///
+            /// `None` for unknown codes and for names without a severity.
             pub fn severity(self) -> Option<$crate::codes::Severity> {
                 Self::TABLE
                     .meaning_on(self.0, $crate::codes::Platform::CURRENT)?
@@ -264,7 +267,7 @@ macro_rules! code_table {
             }
         }
 
-        /// Reads what `Display`, `Debug` and the name print, and numbers: decimal, also as a
+        /// Parses names, the output of `Display` and `Debug`, and numbers: decimal, including
         /// negative `i32`, or hexadecimal with or without `0x`.
         impl std::str::FromStr for $Type {
             type Err = $crate::codes::ParseCodeError;

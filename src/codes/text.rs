@@ -1,11 +1,11 @@
-//! Codes as people and logs write them.
+//! Reading codes as people and logs write them.
 
 use std::fmt;
 
 use super::table::Table;
 use crate::codes::Platform;
 
-/// A text that stands for no code: neither a name of the family nor a number of 32 bits.
+/// The error for text that is neither a name of the family nor a 32-bit number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("neither a known name nor a 32-bit number")]
 #[non_exhaustive]
@@ -26,10 +26,12 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The number that a text stands for: decimal, also as the negative `i32` that a `LONG` or
-/// an `HRESULT` prints as; hexadecimal after `0x`, where there is a letter in it, or with
-/// exactly eight digits, which is how codes are written. A number of 64 bits is one if its upper
-/// half is the sign of the lower one: that is how a `LONG` of 64 bits has it.
+/// Parses a 32-bit code from decimal or hexadecimal text.
+///
+/// Decimal numbers may be negative, as a `LONG` or an `HRESULT` prints as an `i32`. A number is
+/// hexadecimal if it begins with `0x`, contains a letter, or has exactly eight digits. A 64-bit
+/// number is accepted if its upper half is the sign extension of the lower one, as in a 64-bit
+/// `LONG`.
 ///
 /// ```
 /// use scard::codes::parse_number;
@@ -67,7 +69,7 @@ pub fn parse_number(text: &str) -> Option<u32> {
     hexadecimal(text)
 }
 
-/// Digits alone: `from_str_radix` would take a sign as well.
+/// Accepts digits only; `from_str_radix` would also accept a sign.
 fn hexadecimal(digits: &str) -> Option<u32> {
     if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -76,14 +78,14 @@ fn hexadecimal(digits: &str) -> Option<u32> {
     without_sign(number)
 }
 
-/// The lower half, if the upper one is nothing or extends its sign.
+/// The lower half, if the upper one is zero or its sign extension.
 fn without_sign(number: u64) -> Option<u32> {
     let low = number as u32;
     let extended = i64::from(low as i32) as u64;
     (number == u64::from(low) || number == extended).then_some(low)
 }
 
-/// What a text says of a code: its name, its number, or both.
+/// The name of a code, its number, or both, as a text mentions it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mention<'a> {
     pub(crate) name: Option<&'a str>,
@@ -91,8 +93,8 @@ pub(crate) struct Mention<'a> {
 }
 
 impl<'a> Mention<'a> {
-    /// The whole text, or what it has in parentheses at its end: that is where `Display`
-    /// has the code, of a code as of an error.
+    /// Reads the whole text, or the parentheses at its end, where the `Display` output of codes and
+    /// errors has the code.
     pub(crate) fn of(text: &'a str) -> Mention<'a> {
         let text = text.trim();
         let inner = text
@@ -103,7 +105,7 @@ impl<'a> Mention<'a> {
             Some((name, number)) => (Some(name.trim()), number.trim()),
             None => (None, inner.unwrap_or(text)),
         };
-        // Among other text, only what is written like a code is one.
+        // Inside other text, accept only what is formatted like a code.
         let alone = name.is_none() && inner.is_none();
         if alone || number.starts_with("0x") {
             if let Some(value) = parse_number(number) {
@@ -124,7 +126,7 @@ impl<'a> Mention<'a> {
     }
 }
 
-/// The number of the code of this table that the text stands for.
+/// Parses a text as a code of this table.
 pub(crate) fn parse(table: &Table, text: &str) -> Result<u32, ParseCodeError> {
     let Mention { name, number } = Mention::of(text);
     let code = match (name, number) {

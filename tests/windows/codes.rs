@@ -117,7 +117,7 @@ fn a_code_without_a_name_is_said_to_be_one_of_windows() {
             assert_eq!(error.kind(), ErrorKind::Unknown);
             let text = error.to_string();
             assert!(
-                text.contains("a Windows error without a name here"),
+                text.contains("a Windows error with no known name"),
                 "{text}"
             );
             assert!(text.contains(&format!("{code:#010X}")), "{text}");

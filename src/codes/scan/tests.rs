@@ -1,8 +1,8 @@
-//! Lines as programs write them, and what is found in them.
+//! Lines as programs write them, with the codes in them.
 
 use super::*;
 
-/// What is found, written shortly.
+/// The findings in short form.
 fn found(text: &str) -> Vec<String> {
     let shown = |it: Found| match it {
         Found::StatusWord(word) => format!("sw {word:04X}"),
