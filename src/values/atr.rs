@@ -1,4 +1,4 @@
-//! The bytes of an answer to reset.
+//! The bytes of an answer to reset (ATR).
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::hex::{self, InvalidHex};
 use crate::codes::stored_as_text;
 
-/// The bytes a card sends after a reset (answer to reset, ISO 7816-3), up to 33 of them.
+/// An answer to reset (ISO 7816-3): the up to 33 bytes a card sends after a reset.
 ///
 /// [`Display`](fmt::Display) prints them as hex, and [`str::parse`] reads that back, with or
 /// without spaces or colons between bytes:
@@ -21,12 +21,13 @@ use crate::codes::stored_as_text;
 /// # Ok::<(), scard::InvalidAtr>(())
 /// ```
 ///
-/// With the feature `serde` it is stored as this text, too. The [default](Default) is empty: no card.
+/// With the feature `serde` it is serialized as this text, too. The [default](Default) is empty: no
+/// card.
 ///
 /// # Platform notes
 ///
-/// An ATR from the service has every byte that the service returned. On Windows these can be
-/// up to 36; [`Atr::parse`] reports [`AtrProblem::TooLong`](crate::AtrProblem::TooLong) then.
+/// An ATR from the service has every byte that the service returned. On Windows that can be up to
+/// 36; [`Atr::parse`] then reports [`AtrProblem::TooLong`](crate::AtrProblem::TooLong).
 #[derive(Clone, Copy)]
 pub struct Atr {
     bytes: [u8; Atr::CAPACITY],
@@ -34,13 +35,13 @@ pub struct Atr {
 }
 
 impl Atr {
-    /// The longest an ATR can be.
+    /// The maximum length of an ATR, in bytes.
     pub const MAX_LEN: usize = 33;
 
-    /// What the services have room for, and more.
+    /// More than any service has room for.
     pub(crate) const CAPACITY: usize = 39;
 
-    /// An ATR from its bytes.
+    /// Creates an ATR from its bytes.
     ///
     /// # Errors
     ///
@@ -53,8 +54,8 @@ impl Atr {
         }
     }
 
-    /// What the service or the driver returned, also if it is too long for an ATR. `None` if it
-    /// is longer than any buffer for one.
+    /// The bytes that the service or the driver returned, even if too many for an ATR. `None` if
+    /// they exceed the capacity.
     pub(crate) fn received(bytes: &[u8]) -> Option<Atr> {
         let mut atr = Atr::default();
         atr.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -62,23 +63,23 @@ impl Atr {
         Some(atr)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len()).unwrap_or_default()
     }
 
-    /// How many there are.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         usize::from(self.len)
     }
 
-    /// Whether there are none: no card, or one that does not answer.
+    /// Returns whether there are no bytes: no card, or one that does not answer.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
-/// More bytes than an ATR can have: the error of [`Atr::new`].
+/// The error of [`Atr::new`]: more bytes than an ATR can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an ATR has at most {max} bytes, not {len}", max = Atr::MAX_LEN)]
 pub struct InvalidAtr {
@@ -86,25 +87,25 @@ pub struct InvalidAtr {
 }
 
 impl InvalidAtr {
-    /// How many bytes there were.
+    /// Returns the number of bytes passed.
     pub fn byte_count(&self) -> usize {
         self.len
     }
 
-    /// How many an ATR can have: [`Atr::MAX_LEN`].
+    /// Returns the maximum, [`Atr::MAX_LEN`].
     pub fn max_len(&self) -> usize {
         Atr::MAX_LEN
     }
 }
 
-/// Text that is not an ATR.
+/// The error for text that is not an ATR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseAtrError {
-    /// It is not hexadecimal.
+    /// The text is not hexadecimal.
     #[error(transparent)]
     Hex(#[from] InvalidHex),
-    /// It is too long.
+    /// There are too many bytes.
     #[error(transparent)]
     Length(#[from] InvalidAtr),
 }
@@ -153,7 +154,7 @@ impl TryFrom<&[u8]> for Atr {
     }
 }
 
-/// Reads hex, with or without spaces or colons between bytes.
+/// Parses hex, with or without spaces or colons between bytes.
 impl FromStr for Atr {
     type Err = ParseAtrError;
 

@@ -1,4 +1,4 @@
-//! The numbers of attributes.
+//! Attribute numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,9 @@ use crate::codes::{parse_number, stored_as_text};
 
 /// The number of an attribute of a reader or a card: `SCARD_ATTR_…`.
 ///
-/// Numbers without a constant here are made with [`Attribute::from_raw`].
+/// For numbers without a constant here, use [`Attribute::from_raw`].
 ///
-/// [`Display`](fmt::Display) prints the name in the C headers, or else the number.
-/// [`str::parse`] reads both:
+/// [`Display`](fmt::Display) prints the C name, or else the number. [`str::parse`] reads both:
 ///
 /// ```
 /// use scard::Attribute;
@@ -35,7 +34,7 @@ macro_rules! attributes {
 
             const TABLE: &[(Attribute, &str)] = &[$( (Attribute::$konst, $name) ),+];
 
-            /// The name in the C headers; `None` for a number without a constant here.
+            /// Returns the name in the C headers; `None` for a number without a constant here.
             pub fn name(self) -> Option<&'static str> {
                 match self {
                     $( Attribute::$konst => Some($name), )+
@@ -47,22 +46,22 @@ macro_rules! attributes {
 }
 
 attributes! {
-    VENDOR_NAME = 0x1_0100, "SCARD_ATTR_VENDOR_NAME", "the name of the reader's maker";
-    VENDOR_IFD_TYPE = 0x1_0101, "SCARD_ATTR_VENDOR_IFD_TYPE", "the maker's name of the model";
+    VENDOR_NAME = 0x1_0100, "SCARD_ATTR_VENDOR_NAME", "the name of the reader's manufacturer";
+    VENDOR_IFD_TYPE = 0x1_0101, "SCARD_ATTR_VENDOR_IFD_TYPE", "the manufacturer's name for the model";
     VENDOR_IFD_VERSION = 0x1_0102, "SCARD_ATTR_VENDOR_IFD_VERSION", "the version, as 0xMMmmbbbb in native byte order";
     VENDOR_IFD_SERIAL_NO = 0x1_0103, "SCARD_ATTR_VENDOR_IFD_SERIAL_NO", "the serial number";
     CHANNEL_ID = 0x2_0110, "SCARD_ATTR_CHANNEL_ID", "how the reader is attached, as 0xDDDDCCCC in native byte order";
-    ASYNC_PROTOCOL_TYPES = 0x3_0120, "SCARD_ATTR_ASYNC_PROTOCOL_TYPES", "the asynchronous protocols the reader can talk";
+    ASYNC_PROTOCOL_TYPES = 0x3_0120, "SCARD_ATTR_ASYNC_PROTOCOL_TYPES", "the asynchronous protocols the reader supports";
     DEFAULT_CLK = 0x3_0121, "SCARD_ATTR_DEFAULT_CLK", "the default clock, in kHz";
     MAX_CLK = 0x3_0122, "SCARD_ATTR_MAX_CLK", "the fastest clock, in kHz";
     DEFAULT_DATA_RATE = 0x3_0123, "SCARD_ATTR_DEFAULT_DATA_RATE", "the default data rate, in bit/s";
     MAX_DATA_RATE = 0x3_0124, "SCARD_ATTR_MAX_DATA_RATE", "the highest data rate, in bit/s";
     MAX_IFSD = 0x3_0125, "SCARD_ATTR_MAX_IFSD", "the largest information field the reader takes, in bytes";
-    SYNC_PROTOCOL_TYPES = 0x3_0126, "SCARD_ATTR_SYNC_PROTOCOL_TYPES", "the synchronous protocols the reader can talk";
+    SYNC_PROTOCOL_TYPES = 0x3_0126, "SCARD_ATTR_SYNC_PROTOCOL_TYPES", "the synchronous protocols the reader supports";
     POWER_MGMT_SUPPORT = 0x4_0131, "SCARD_ATTR_POWER_MGMT_SUPPORT", "0 if the reader cannot switch the card's power";
-    USER_TO_CARD_AUTH_DEVICE = 0x5_0140, "SCARD_ATTR_USER_TO_CARD_AUTH_DEVICE", "how the user can show who they are to the card";
-    USER_AUTH_INPUT_DEVICE = 0x5_0142, "SCARD_ATTR_USER_AUTH_INPUT_DEVICE", "what the user can enter a PIN or the like with";
-    CHARACTERISTICS = 0x6_0150, "SCARD_ATTR_CHARACTERISTICS", "the mechanical abilities of the reader";
+    USER_TO_CARD_AUTH_DEVICE = 0x5_0140, "SCARD_ATTR_USER_TO_CARD_AUTH_DEVICE", "how users can authenticate themselves to the card";
+    USER_AUTH_INPUT_DEVICE = 0x5_0142, "SCARD_ATTR_USER_AUTH_INPUT_DEVICE", "the devices with which users can enter a PIN or other credentials";
+    CHARACTERISTICS = 0x6_0150, "SCARD_ATTR_CHARACTERISTICS", "the mechanical characteristics of the reader";
     CURRENT_PROTOCOL_TYPE = 0x8_0201, "SCARD_ATTR_CURRENT_PROTOCOL_TYPE", "the protocol that is active";
     CURRENT_CLK = 0x8_0202, "SCARD_ATTR_CURRENT_CLK", "the clock that is active, in kHz";
     CURRENT_F = 0x8_0203, "SCARD_ATTR_CURRENT_F", "the clock conversion factor";
@@ -76,12 +75,12 @@ attributes! {
     CURRENT_EBC_ENCODING = 0x8_020B, "SCARD_ATTR_CURRENT_EBC_ENCODING", "the error detection: 0 for LRC, 1 for CRC";
     EXTENDED_BWT = 0x8_020C, "SCARD_ATTR_EXTENDED_BWT", "the extended block waiting time";
     ICC_PRESENCE = 0x9_0300, "SCARD_ATTR_ICC_PRESENCE", "0 without a card, 1 with one not in position, 2 with one";
-    ICC_INTERFACE_STATUS = 0x9_0301, "SCARD_ATTR_ICC_INTERFACE_STATUS", "not 0 if the contact to the card is active";
+    ICC_INTERFACE_STATUS = 0x9_0301, "SCARD_ATTR_ICC_INTERFACE_STATUS", "nonzero if the card's contacts are active";
     CURRENT_IO_STATE = 0x9_0302, "SCARD_ATTR_CURRENT_IO_STATE", "the state of the I/O contact";
     ATR_STRING = 0x9_0303, "SCARD_ATTR_ATR_STRING", "the card's answer to reset";
     ICC_TYPE_PER_ATR = 0x9_0304, "SCARD_ATTR_ICC_TYPE_PER_ATR", "the type of the card";
     MAXINPUT = 0x7_A007, "SCARD_ATTR_MAXINPUT", "the longest command that the reader takes, in bytes";
-    DEVICE_UNIT = 0x7FFF_0001, "SCARD_ATTR_DEVICE_UNIT", "the number of this reader among those of the same name";
+    DEVICE_UNIT = 0x7FFF_0001, "SCARD_ATTR_DEVICE_UNIT", "the number of this reader among readers of the same name";
     DEVICE_IN_USE = 0x7FFF_0002, "SCARD_ATTR_DEVICE_IN_USE", "whether another program uses the reader";
     DEVICE_FRIENDLY_NAME = 0x7FFF_0003, "SCARD_ATTR_DEVICE_FRIENDLY_NAME", "the name that is shown to users";
     DEVICE_SYSTEM_NAME = 0x7FFF_0004, "SCARD_ATTR_DEVICE_SYSTEM_NAME", "the name that the system uses";
@@ -89,12 +88,12 @@ attributes! {
 }
 
 impl Attribute {
-    /// The attribute with this number.
+    /// Creates an attribute from its number.
     pub const fn from_raw(raw: u32) -> Attribute {
         Attribute(raw)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u32 {
         self.0
     }
@@ -109,8 +108,8 @@ impl fmt::Display for Attribute {
     }
 }
 
-/// Reads the name in the C headers, in upper or lower case, with or without `SCARD_ATTR_`; or a
-/// number as [`parse_number`] does.
+/// Parses the C name, ignoring case, with or without `SCARD_ATTR_`, or a number as read by
+/// [`parse_number`].
 impl FromStr for Attribute {
     type Err = ParseValueError;
 

@@ -1,4 +1,4 @@
-//! The numbers of control codes.
+//! Control codes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::codes::{Platform, parse_number, stored_as_text};
 /// ```
 /// use scard::ControlCode;
 ///
-/// // The same request on every platform, though the numbers differ.
+/// // The same request on every platform, although the numbers differ.
 /// assert_eq!(ControlCode::from_function(3400), ControlCode::GET_FEATURE_REQUEST);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,25 +28,25 @@ impl ControlCode {
         ControlCode(Platform::CURRENT.control_code(function))
     }
 
-    /// The code with this number.
+    /// Creates a control code from its number.
     pub const fn from_raw(raw: u32) -> ControlCode {
         ControlCode(raw)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u32 {
         self.0
     }
 }
 
-/// The number, as `0x42000D48`.
+/// Formats as `0x42000D48`.
 impl fmt::Display for ControlCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{:#010X}", self.0))
     }
 }
 
-/// Reads a number as [`parse_number`] does.
+/// Parses a number as read by [`parse_number`].
 impl FromStr for ControlCode {
     type Err = ParseValueError;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Text that is not hexadecimal bytes.
+/// The error for text that is not hexadecimal bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHex {
@@ -11,13 +11,13 @@ pub enum InvalidHex {
     Digit {
         /// The character.
         found: char,
-        /// Where it is, counted in bytes from 0.
+        /// Its byte offset in the text.
         position: usize,
     },
     /// A byte with one digit instead of two.
     #[error("the byte at position {position} has only one digit")]
     HalfByte {
-        /// Where the digit is, counted in bytes from 0.
+        /// The byte offset of the digit in the text.
         position: usize,
     },
 }
@@ -29,8 +29,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, InvalidHex> {
     Ok(bytes)
 }
 
-/// The same, appending to a vector, also what comes before an error. The vector is grown once, at
-/// the start: an empty one has no secret that a reallocation could leave behind.
+/// The same, appending to a vector, including the bytes before an error. The vector grows once, at
+/// the start, so that if it was empty, no reallocation leaves a secret behind.
 pub(crate) fn parse_into(text: &str, bytes: &mut Vec<u8>) -> Result<(), InvalidHex> {
     bytes.reserve(text.len() / 2);
     let mut half: Option<(usize, u8)> = None;
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(parse("00 A"), half(3));
         assert_eq!(parse("0 0A4"), half(0));
         assert_eq!(parse("00:A:40"), half(3));
-        // Digits of other scripts are not digits here.
+        // Digits of other scripts are refused.
         assert_eq!(parse("\u{661}1"), digit('\u{661}', 0));
         assert_eq!(
             parse("0x00").unwrap_err().to_string(),

@@ -1,4 +1,4 @@
-//! The values of PC/SC: names, options, states, numbers. Nothing here makes a call.
+//! The values of PC/SC: names, options, states and numbers. Nothing here makes a call.
 
 mod atr;
 mod attribute;

@@ -1,4 +1,4 @@
-//! Names of readers.
+//! Reader names.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// The name by which PC/SC knows a reader, such as `ACS ACR122U PICC Interface 00 00`.
 ///
-/// Usually taken from [`Context::readers`](crate::Context::readers); [`ReaderName::new`]
-/// makes one from a configuration or the command line. Cloning is cheap.
+/// Usually obtained from [`Context::readers`](crate::Context::readers); [`ReaderName::new`] creates
+/// one from a configuration file or the command line. Cloning is cheap.
 ///
 /// ```
 /// use scard::ReaderName;
@@ -20,43 +20,41 @@ use std::sync::Arc;
 /// # Ok::<(), scard::InvalidReaderName>(())
 /// ```
 ///
-/// # Which reader is which
+/// # Names do not identify readers
 ///
-/// A name says where a reader was plugged in among others, not which one it is. With pcsc-lite and
-/// two readers of one model on a hub, `Reader 00 00` and `Reader 01 00` can be exchanged after the
-/// hub was plugged in again, and the only `Reader (0123) 00 00` can come back as
-/// `Reader (0123) 01 00`. So a program that stores a name may find another reader, or none. If the
-/// reader has a serial number, store that: [`parts`](ReaderName::parts) has it, and
+/// A name depends on the order in which readers were plugged in. With pcsc-lite and two readers of
+/// one model on a hub, `Reader 00 00` and `Reader 01 00` can be swapped after the hub is plugged in
+/// again, and a lone `Reader (0123) 00 00` can come back as `Reader (0123) 01 00`. A program that
+/// stores a name may therefore find another reader, or none. If the reader has a serial number,
+/// store that instead: [`parts`](ReaderName::parts) returns it, and
 /// [`CardFilter::serial`](crate::CardFilter::serial) and
 /// [`ReaderSelector::Serial`](crate::ReaderSelector::Serial) find the reader. Readers of one model
-/// that have none cannot be told apart.
+/// without serial numbers cannot be told apart.
 ///
 /// # Platform notes
 ///
-/// Names are in UTF-8 everywhere: pcsc-lite and macOS give them so, and Windows' Unicode is
-/// translated, whatever its code page. A name from the service always leads back to its reader,
-/// also where it is no proper text: bytes that are not UTF-8 are kept as they are, and of Windows'
-/// surrogates those that have lost their other half, in three bytes (WTF-8).
-/// [`Display`](fmt::Display) replaces both. A name that is made from other bytes finds no reader on
-/// Windows.
+/// Names are UTF-8 on every platform: pcsc-lite and macOS return UTF-8, and Windows' UTF-16 is
+/// converted, whatever the code page. A name from the service always finds its reader, even if it
+/// is not valid text: bytes that are not UTF-8 are kept as they are, and Windows' unpaired
+/// surrogates are kept as three bytes (WTF-8). [`Display`](fmt::Display) replaces both. On Windows,
+/// a name created from any other bytes finds no reader.
 ///
-/// With the feature `serde` a name is stored as text, or as an array of its bytes if it is not
-/// UTF-8; in formats for machines always as bytes.
+/// With the feature `serde` a name is serialized as text, or as an array of bytes if it is not
+/// UTF-8; in binary formats always as bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReaderName(Arc<CStr>);
 
 impl ReaderName {
-    /// A name from text.
+    /// Creates a name from text.
     ///
     /// # Errors
     ///
-    /// [`InvalidReaderName`] if there is a NUL in the text: PC/SC would take the part before
-    /// it for the name.
+    /// [`InvalidReaderName`] if the text contains a NUL, where PC/SC would cut the name off.
     pub fn new(name: impl AsRef<str>) -> Result<ReaderName, InvalidReaderName> {
         ReaderName::from_bytes(name.as_ref().as_bytes())
     }
 
-    /// A name from bytes: UTF-8, and on platforms other than Windows whatever the service has.
+    /// Creates a name from bytes: UTF-8, or on platforms other than Windows any the service uses.
     ///
     /// # Errors
     ///
@@ -71,12 +69,12 @@ impl ReaderName {
         }
     }
 
-    /// The bytes of the name, without the terminating NUL.
+    /// Returns the bytes of the name, without the terminating NUL.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.to_bytes()
     }
 
-    /// The name with its terminating NUL.
+    /// Returns the name with its terminating NUL.
     pub fn as_c_str(&self) -> &CStr {
         &self.0
     }
@@ -204,7 +202,7 @@ mod stored {
     }
 }
 
-/// The text is no reader name: there is a NUL in it.
+/// The error for a reader name that contains a NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("a reader name cannot contain NUL: byte {position} of {name:?}")]
 pub struct InvalidReaderName {
@@ -219,16 +217,15 @@ impl From<Infallible> for InvalidReaderName {
 }
 
 impl InvalidReaderName {
-    /// Where the first NUL stands, counted in bytes from 0.
+    /// Returns the byte offset of the first NUL.
     pub fn position(&self) -> usize {
         self.position
     }
 }
 
-/// Splits a multi-string: names that each end with NUL, the list ending with an empty one.
+/// Splits a multi-string: NUL-terminated names, ending with an empty one.
 ///
-/// Takes what there is if the service forgot a terminator, and stops at the first empty
-/// name.
+/// Tolerates missing terminators, and stops at the first empty name.
 pub(crate) fn split_multi_string(bytes: &[u8]) -> Vec<ReaderName> {
     bytes
         .split(|&byte| byte == 0)

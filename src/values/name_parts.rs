@@ -1,18 +1,18 @@
-//! What the name of a reader is made of.
+//! The parts of a reader's name.
 
 use std::borrow::Cow;
 
 use super::ReaderName;
 
-/// The parts of a [`ReaderName`]: [`ReaderName::parts`].
+/// The parts of a [`ReaderName`], from [`ReaderName::parts`].
 ///
 /// | | Name | Parts |
 /// |---|---|---|
 /// | pcsc-lite | `ACS ACR1252 [PICC Interface] (0123) 01 00` | model, interface, serial number, index, slot |
 /// | Windows | `ACS ACR1252 0` | model, index |
 ///
-/// What cannot be told apart is in the model, so that nothing is lost. Names are not a format that
-/// somebody has promised: the service builds them from what the reader and its driver say.
+/// Anything that cannot be attributed stays in the model, so nothing is lost. The format of names
+/// is not guaranteed: the service builds them from what the reader and its driver report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReaderNameParts<'a> {
     model: &'a [u8],
@@ -23,37 +23,40 @@ pub struct ReaderNameParts<'a> {
 }
 
 impl ReaderNameParts<'_> {
-    /// What kind of reader it is, as its driver calls it: `ACS ACR1252`.
+    /// Returns the model, as named by the driver: `ACS ACR1252`.
     pub fn model(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.model)
     }
 
-    /// The USB interface of a reader that has several, from its end in brackets.
+    /// Returns the USB interface of a reader that has several: the part in brackets.
     pub fn interface(&self) -> Option<Cow<'_, str>> {
         self.interface.map(String::from_utf8_lossy)
     }
 
-    /// The serial number of the reader, in parentheses. Not every reader has one, and Windows has
-    /// none in its names: [`Context::find_reader`](crate::Context::find_reader) asks the reader
-    /// then.
+    /// Returns the serial number of the reader: the part in parentheses.
+    ///
+    /// Not every reader has one, and names on Windows never contain it; use
+    /// [`Context::find_reader`](crate::Context::find_reader), which asks the reader itself.
     pub fn serial(&self) -> Option<Cow<'_, str>> {
         self.serial.map(String::from_utf8_lossy)
     }
 
-    /// The number that tells readers apart: those of one driver with pcsc-lite, those of one model on
-    /// Windows. It depends on the order in which they were plugged in.
+    /// Returns the number that distinguishes readers of one driver or model.
+    ///
+    /// pcsc-lite numbers the readers of one driver, Windows those of one model. The number depends
+    /// on the order in which they were plugged in.
     pub fn index(&self) -> Option<u8> {
         self.index
     }
 
-    /// Which slot of the reader it is, from 0 (pcsc-lite).
+    /// Returns the slot of the reader, from 0 (pcsc-lite).
     pub fn slot(&self) -> Option<u8> {
         self.slot
     }
 }
 
 impl ReaderName {
-    /// What the name is made of.
+    /// Splits the name into its parts.
     ///
     /// ```
     /// use scard::ReaderName;
@@ -96,7 +99,7 @@ fn split_numbers(name: &[u8]) -> Option<(&[u8], u8, u8)> {
     (!rest.is_empty()).then_some((rest, index, slot))
 }
 
-/// A digit as pcsc-lite writes it.
+/// The value of a hex digit as pcsc-lite writes it.
 fn hex(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -105,7 +108,7 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// The part before ` 7`, and this number: of up to two digits, as more belong to the model.
+/// The part before ` 7`, and this number: up to two digits, because more belong to the model.
 fn split_number(name: &[u8]) -> Option<(&[u8], u8)> {
     let space = name.iter().rposition(|&byte| byte == b' ')?;
     let (model, digits) = (name.get(..space)?, name.get(space + 1..)?);
@@ -118,7 +121,7 @@ fn split_number(name: &[u8]) -> Option<(&[u8], u8)> {
     (!model.is_empty()).then_some((model, number))
 }
 
-/// What is before, and in, the last parentheses, if the name ends with them.
+/// The parts before and inside the last parentheses, if the name ends with them.
 fn split_enclosed(name: &[u8], open: u8, close: u8) -> (&[u8], Option<&[u8]>) {
     let split = || {
         let enclosed = name.strip_suffix(&[close])?;
@@ -168,7 +171,7 @@ mod tests {
             ("A [B] 00 01", ("A", Some("B"), None, Some(0), Some(1))),
             ("ACS ACR1252 0", ("ACS ACR1252", None, None, Some(0), None)),
             ("A 12", ("A", None, None, Some(12), None)),
-            // Of a model.
+            // Part of the model.
             ("SCR 3310", ("SCR 3310", None, None, None, None)),
             ("A 07", ("A 07", None, None, None, None)),
             ("Reader (1)", ("Reader (1)", None, None, None, None)),
@@ -214,7 +217,7 @@ mod tests {
         name
     }
 
-    /// For every name of up to five of these bytes, and with an end that is one.
+    /// For every name of up to five of these bytes, also followed by a valid ending.
     #[test]
     fn nothing_of_a_name_is_lost() {
         let alphabet = *b"A0 ([])\xE4";
@@ -236,14 +239,14 @@ mod tests {
         }
     }
 
-    /// What pcsc-lite and Windows put together comes apart as it was.
+    /// Names are split into the parts that pcsc-lite and Windows composed them from.
     #[test]
     fn what_was_put_together_comes_apart() {
         for model in ["A", "ACS ACR122U", "Leser \u{E4} 3000", "X (Y)", "Z [0] w"] {
             for interface in [None, Some("CCID"), Some("PICC Interface")] {
                 for serial in [None, Some("0"), Some("5533 22"), Some("A]B")] {
                     for (index, slot) in [(0, 0), (1, 15), (255, 255)] {
-                        // In the model's last word these belong to it.
+                        // In the model's last word, parentheses belong to the model.
                         if model == "X (Y)" && serial.is_none() && interface.is_none() {
                             continue;
                         }

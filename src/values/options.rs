@@ -1,4 +1,4 @@
-//! What a caller chooses: scope, share mode, protocols, initialization, disposition.
+//! The caller's options: scope, share mode, protocols, initialization, disposition.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 use super::words::{FlagWords, ParseValueError, number, words};
 use crate::codes::stored_as_text;
 
-/// Which resource manager a context belongs to: `SCARD_SCOPE_USER` and its kin.
+/// The scope of a context: `SCARD_SCOPE_USER` or `SCARD_SCOPE_SYSTEM`.
 ///
 /// # Platform notes
 ///
-/// Only Windows makes a difference between them. pcsc-lite accepts each and ignores it.
+/// Only Windows distinguishes them. pcsc-lite accepts and ignores both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Scope {
-    /// The domain of the user: what applications use.
+    /// The user's domain, for applications.
     #[default]
     User,
-    /// The domain of the system: for services that need access to every reader.
+    /// The system's domain, for services that need access to every reader.
     System,
 }
 
@@ -45,11 +45,12 @@ pub(crate) const SHARE_DIRECT: u32 = 3;
 /// [`Reader`](crate::Reader): without a card there is nothing to transmit to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum ShareMode {
-    /// `SCARD_SHARE_SHARED`: others may connect, too. A [`Transaction`](crate::Transaction)
-    /// keeps them out while commands belong together.
+    /// `SCARD_SHARE_SHARED`: others may connect, too.
+    ///
+    /// A [`Transaction`](crate::Transaction) keeps them out during a sequence of commands.
     #[default]
     Shared,
-    /// `SCARD_SHARE_EXCLUSIVE`: nobody else can connect until this connection ends.
+    /// `SCARD_SHARE_EXCLUSIVE`: no one else can connect until this connection ends.
     Exclusive,
 }
 
@@ -69,10 +70,10 @@ words!(ShareMode, "a share mode (shared or exclusive)", {
 stored_as_text!(ShareMode, "a share mode");
 
 bitflags::bitflags! {
-    /// The protocols that a caller accepts: the bit mask `dwPreferredProtocols`.
+    /// The protocols a caller accepts: the bit mask `dwPreferredProtocols`.
     ///
-    /// The bits have the same values on every platform; they are translated where a
-    /// platform has others (`SCARD_PROTOCOL_RAW` on Windows).
+    /// The bits have the same values on every platform and are translated where a platform uses
+    /// others (`SCARD_PROTOCOL_RAW` on Windows).
     ///
     /// [`Display`](fmt::Display) prints `T=0 or T=1`, and [`str::parse`] reads that back:
     ///
@@ -87,15 +88,15 @@ bitflags::bitflags! {
     /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct Protocols: u32 {
-        /// T=0: characters.
+        /// T=0, character-oriented.
         const T0 = 1;
-        /// T=1: blocks.
+        /// T=1, block-oriented.
         const T1 = 2;
-        /// No protocol: what is sent goes to the card or the reader as it is.
+        /// No protocol: data is sent to the card or the reader unchanged.
         const RAW = 4;
-        /// T=15. Known to pcsc-lite only, and no card talks it.
+        /// T=15. Known to pcsc-lite only, and used by no card.
         const T15 = 8;
-        /// T=0 or T=1, whichever the card prefers: the right choice nearly always.
+        /// T=0 or T=1, as the card prefers: nearly always the right choice.
         const ANY = Self::T0.bits() | Self::T1.bits();
     }
 }
@@ -118,15 +119,15 @@ const PROTOCOL_WORDS: FlagWords = FlagWords {
     expected: "a protocol (T=0, T=1, T=15, raw, any or none)",
 };
 
-/// The protocols joined by `or`, such as `T=0 or T=1`; `none` for the empty set.
+/// Formats as `T=0 or T=1`; `none` for the empty set.
 impl fmt::Display for Protocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         PROTOCOL_WORDS.write(self.bits(), f)
     }
 }
 
-/// Reads what `Display` prints, in upper or lower case, and `any`. Between protocols, `|` and `,`
-/// mean the same as `or`.
+/// Parses the output of `Display`, ignoring case, and `any`. Between protocols, `|` and `,` mean
+/// the same as `or`.
 impl FromStr for Protocols {
     type Err = ParseValueError;
 
@@ -140,24 +141,24 @@ impl FromStr for Protocols {
 
 stored_as_text!(Protocols, "protocols");
 
-/// The protocol that is active between reader and card.
+/// The active protocol between reader and card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// T=0: characters.
+    /// T=0, character-oriented.
     T0,
-    /// T=1: blocks.
+    /// T=1, block-oriented.
     T1,
-    /// No protocol: what is sent goes to the card or the reader as it is.
+    /// No protocol: data is sent to the card or the reader unchanged.
     Raw,
     /// T=15.
     T15,
-    /// A value of `dwActiveProtocol` that has no name, as the service returned it.
+    /// Any other value of `dwActiveProtocol`, as reported by the service.
     Other(u32),
 }
 
 impl Protocol {
-    /// The set that holds just this protocol; empty for [`Protocol::Other`].
+    /// Returns the set of just this protocol; empty for [`Protocol::Other`].
     pub fn as_protocols(self) -> Protocols {
         match self {
             Protocol::T0 => Protocols::T0,
@@ -187,7 +188,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Reads what `Display` prints, in upper or lower case.
+/// Parses the output of `Display`, ignoring case.
 impl FromStr for Protocol {
     type Err = ParseValueError;
 
@@ -208,16 +209,16 @@ impl FromStr for Protocol {
 
 stored_as_text!(Protocol, "a protocol");
 
-/// What a reconnect does to the card: `dwInitialization`.
+/// What to do with the card when reconnecting: `dwInitialization`.
 ///
-/// Eject is not among them: it is a [`Disposition`] and nothing else.
+/// Ejecting is only possible as a [`Disposition`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Initialization {
-    /// `SCARD_LEAVE_CARD`: nothing. The way to acknowledge another program's reset.
+    /// `SCARD_LEAVE_CARD`: nothing. Use it to acknowledge another program's reset.
     Leave,
-    /// `SCARD_RESET_CARD`: a warm reset. The card keeps its power and forgets its state.
+    /// `SCARD_RESET_CARD`: a warm reset. The card stays powered and loses its state.
     Reset,
-    /// `SCARD_UNPOWER_CARD`: a cold reset. The card loses its power and gets it back.
+    /// `SCARD_UNPOWER_CARD`: a cold reset. The card is powered down and up again.
     Unpower,
 }
 
@@ -238,9 +239,9 @@ words!(Initialization, "an initialization (leave, reset or unpower)", {
 });
 stored_as_text!(Initialization, "an initialization");
 
-/// What happens to the card when a connection or a transaction ends: `dwDisposition`.
+/// What to do with the card when a connection or a transaction ends: `dwDisposition`.
 ///
-/// What ends either, and what other programs notice: [`guide::endings`](crate::guide::endings).
+/// See [`guide::endings`](crate::guide::endings) for what ends them and what other programs notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Disposition {
     /// `SCARD_LEAVE_CARD`: nothing.
@@ -248,11 +249,15 @@ pub enum Disposition {
     Leave,
     /// `SCARD_RESET_CARD`: a warm reset.
     Reset,
-    /// `SCARD_UNPOWER_CARD`: the card loses its power. With pcsc-lite it gets it back at once, as
-    /// other connections need it, and loses it for good when nobody uses the card any more.
+    /// `SCARD_UNPOWER_CARD`: the card is powered down.
+    ///
+    /// pcsc-lite powers it up again at once if other connections need it, and powers it down for
+    /// good when no one uses the card any more.
     Unpower,
-    /// `SCARD_EJECT_CARD`: the reader ejects the card, if it is one that can. pcsc-lite has that
-    /// done by drivers for version 2.0 of its interface only, as hardly any are.
+    /// `SCARD_EJECT_CARD`: the reader ejects the card, if it can.
+    ///
+    /// pcsc-lite supports this only with drivers for version 2.0 of its interface, and there are
+    /// hardly any.
     Eject,
 }
 
@@ -283,7 +288,7 @@ mod tests {
 
     use super::*;
 
-    /// Prints, pads and reads back.
+    /// Checks printing, padding and reading back.
     fn is_word<T>(value: T, word: &str)
     where
         T: fmt::Display + Debug + PartialEq + FromStr<Err = ParseValueError>,

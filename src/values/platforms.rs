@@ -1,5 +1,5 @@
-//! Where the platforms differ in numbers. Pure, so that every platform's variant is tested
-//! on every platform.
+//! Numeric differences between the platforms, as pure functions, so that every platform's variant
+//! is tested on every platform.
 
 use super::{CardState, Protocol, Protocols, ReaderFlags};
 use crate::codes::Platform;
@@ -13,7 +13,7 @@ impl Platform {
         }
     }
 
-    /// The bit mask of `dwPreferredProtocols`. Bits without a name pass through.
+    /// The bit mask of `dwPreferredProtocols`. Unnamed bits are passed through.
     pub(crate) const fn preferred_protocols(self, protocols: Protocols) -> u32 {
         let raw = Protocols::RAW.bits();
         let others = protocols.bits() & !raw;
@@ -24,7 +24,7 @@ impl Platform {
         }
     }
 
-    /// The protocol that the service reported.
+    /// The protocol for a value reported by the service.
     pub(crate) const fn protocol(self, value: u32) -> Protocol {
         match value {
             1 => Protocol::T0,
@@ -35,8 +35,7 @@ impl Platform {
         }
     }
 
-    /// The state that `SCardStatus` reported and, where there is one, the event counter
-    /// beside it.
+    /// The state reported by `SCardStatus` and, where there is one, the event counter with it.
     pub(crate) fn card_state(self, value: u32) -> (CardState, Option<u16>) {
         let mask = CardState::from_bits_truncate(value & 0xFFFF);
         match self {
@@ -54,9 +53,9 @@ impl Platform {
         }
     }
 
-    /// What to hand back to `SCardGetStatusChange` for a reader, so that only something else is
-    /// a change. pcsc-lite compares what it is handed; the use of a reader is left out there
-    /// where nobody wants to know of it, so that programs that connect wake nobody.
+    /// The state to pass back to `SCardGetStatusChange` for a reader, so that only a different
+    /// state is a change. pcsc-lite compares with what is passed; unless changes of use are wanted,
+    /// the use of the reader is left out there, so that programs that connect do not end the wait.
     pub(crate) const fn handed_back(self, event_state: u32, with_use: bool) -> u32 {
         let changed = ReaderFlags::CHANGED.bits();
         let usage = ReaderFlags::INUSE.bits() | ReaderFlags::EXCLUSIVE.bits();
@@ -71,7 +70,7 @@ impl Platform {
         matches!(self, Platform::Windows)
     }
 
-    /// Whether there is an entry that tells that readers come and go.
+    /// Whether there is an entry that reports readers being attached and detached.
     pub(crate) const fn has_plug_and_play(self) -> bool {
         !matches!(self, Platform::MacOs)
     }
@@ -84,8 +83,7 @@ impl Platform {
         }
     }
 
-    /// Whether a transaction is still held after `SCardReconnect`. Elsewhere the service
-    /// ends it.
+    /// Whether a transaction is still held after `SCardReconnect`. If not, the service ends it.
     pub(crate) const fn reconnect_keeps_transaction(self) -> bool {
         matches!(self, Platform::PcscLite)
     }
@@ -114,8 +112,8 @@ mod tests {
         assert_eq!(has, [true, false, true]);
     }
 
-    /// pcsc-lite compares the use that is handed back, so that a wait would end at once while a
-    /// card is in use. It is handed back only where changes of use are wanted.
+    /// pcsc-lite compares the use that is passed back, so a wait would end at once while a card is
+    /// in use. It is passed back only where changes of use are wanted.
     #[test]
     fn the_use_is_handed_back_where_it_is_wanted_or_does_no_harm() {
         let used = 0x0003_01A2;
@@ -160,7 +158,7 @@ mod tests {
         for (ordinal, state) in (0..).zip(named) {
             assert_eq!(Windows.card_state(ordinal), (state, None));
         }
-        // Nothing is read into what is no such number, the bits of pcsc-lite among them.
+        // Values out of this range, such as the bits of pcsc-lite, are not interpreted.
         for value in [7, 0x34, 0x1_0002, u32::MAX] {
             assert_eq!(Windows.card_state(value), (CardState::UNKNOWN, None));
         }

@@ -1,4 +1,4 @@
-//! What PC/SC says of a connected card and of a reader.
+//! The states of connected cards and of readers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,12 +10,12 @@ use super::words::{FlagWords, ParseValueError};
 use crate::codes::{Platform, stored_as_text};
 
 bitflags::bitflags! {
-    /// The state of the card as `SCardStatus` reports it.
+    /// The state of a card as reported by `SCardStatus`.
     ///
     /// # Platform notes
     ///
-    /// Windows reports one step on the way from absent to ready; here it becomes the set of
-    /// all that is true at this step, which is what the others report.
+    /// Windows reports a single step between absent and ready; it is converted to the set of flags
+    /// that hold at this step, as reported by the other platforms.
     ///
     /// [`Display`](fmt::Display) prints `present, powered, specific`.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,25 +26,24 @@ bitflags::bitflags! {
         const ABSENT = 0x02;
         /// There is a card.
         const PRESENT = 0x04;
-        /// The card is in position; with pcsc-lite: it is there and does not answer.
+        /// The card is in position; with pcsc-lite, it is present but does not answer.
         const SWALLOWED = 0x08;
         /// The card has power.
         const POWERED = 0x10;
-        /// The card waits for its protocol to be agreed.
+        /// The card waits for protocol negotiation.
         const NEGOTIABLE = 0x20;
-        /// A protocol is agreed.
+        /// A protocol has been negotiated.
         const SPECIFIC = 0x40;
     }
 
-    /// The state of a reader as `SCardGetStatusChange` reports it: the low half of
-    /// `dwEventState`.
+    /// The state of a reader as reported by `SCardGetStatusChange`: the low half of `dwEventState`.
     ///
     /// [`Display`](fmt::Display) prints `present, in-use`.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct ReaderFlags: u32 {
         /// The reader is not watched.
         const IGNORE = 0x0001;
-        /// Something differs from what the caller knew.
+        /// The state differs from the one the caller knew.
         const CHANGED = 0x0002;
         /// The service does not know the reader.
         const UNKNOWN = 0x0004;
@@ -54,13 +53,13 @@ bitflags::bitflags! {
         const EMPTY = 0x0010;
         /// There is a card.
         const PRESENT = 0x0020;
-        /// There is a card with the ATR that was asked for.
+        /// There is a card with the requested ATR.
         const ATRMATCH = 0x0040;
         /// Another program uses the card exclusively.
         const EXCLUSIVE = 0x0080;
-        /// Programs use the card.
+        /// The card is in use.
         const INUSE = 0x0100;
-        /// There is a card, and it does not answer.
+        /// There is a card that does not answer.
         const MUTE = 0x0200;
         /// The card has no power.
         const UNPOWERED = 0x0400;
@@ -108,7 +107,7 @@ macro_rules! flag_words {
             }
         }
 
-        /// Reads what `Display` prints, in upper or lower case. `|` means the same as a comma.
+        /// Parses the output of `Display`, ignoring case. `|` means the same as a comma.
         impl FromStr for $type {
             type Err = ParseValueError;
 
@@ -125,7 +124,7 @@ flag_words!(CardState, CARD_WORDS, "card states");
 flag_words!(ReaderFlags, READER_WORDS, "reader flags");
 
 impl CardState {
-    /// The state at one of the steps 0 to 6 that Windows counts.
+    /// The state for one of the steps 0 to 6 that Windows reports.
     pub(crate) fn from_ordinal(ordinal: u32) -> CardState {
         let powered = CardState::PRESENT | CardState::POWERED;
         match ordinal {
@@ -140,8 +139,9 @@ impl CardState {
     }
 }
 
-/// The answer of [`Card::status`](crate::Card::status) and
-/// [`Reader::status`](crate::Reader::status).
+/// The status of a card and its reader.
+///
+/// Returned by [`Card::status`](crate::Card::status) and [`Reader::status`](crate::Reader::status).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CardStatus {
@@ -154,40 +154,40 @@ pub struct CardStatus {
 }
 
 impl CardStatus {
-    /// The names of the reader; more than one only on Windows, where a reader can have
-    /// several.
+    /// Returns the names of the reader; only on Windows can there be more than one.
     pub fn reader_names(&self) -> &[ReaderName] {
         &self.reader_names
     }
 
-    /// The state of the card.
+    /// Returns the state of the card.
     pub fn state(&self) -> CardState {
         self.state
     }
 
-    /// `dwState` as the service gave it: a mask, or an ordinal on Windows.
+    /// Returns `dwState` as reported by the service: a mask, or an ordinal on Windows.
     pub fn raw_state(&self) -> u32 {
         self.raw_state
     }
 
-    /// How many insertions and removals the service has counted in this reader, modulo
-    /// 65,536; `None` where it does not say (Windows, macOS).
+    /// Returns the service's count of insertions and removals in this reader, modulo 65,536.
+    ///
+    /// `None` on platforms that do not report it here (Windows, macOS).
     pub fn event_count(&self) -> Option<u16> {
         self.event_count
     }
 
-    /// The active protocol; `None` while none is agreed, as with direct access.
+    /// Returns the active protocol; `None` if none has been negotiated, as with direct access.
     pub fn protocol(&self) -> Option<Protocol> {
         self.protocol
     }
 
-    /// The card's answer to reset; empty without a card.
+    /// Returns the card's answer to reset; empty without a card.
     pub fn atr(&self) -> Atr {
         self.atr
     }
 }
 
-/// One reader in the answer of [`Context::reader_states`](crate::Context::reader_states).
+/// The state of one reader, returned by [`Context::reader_states`](crate::Context::reader_states).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "StoredState", into = "StoredState"))]
@@ -198,45 +198,48 @@ pub struct ReaderState {
 }
 
 impl ReaderState {
-    /// The reader's name.
+    /// Returns the reader's name.
     pub fn reader_name(&self) -> &ReaderName {
         &self.reader_name
     }
 
-    /// What is true of the reader. Without [`ReaderFlags::CHANGED`], which compares with
-    /// what the caller knew: nothing.
+    /// Returns the reader's flags.
+    ///
+    /// They never include [`ReaderFlags::CHANGED`], because there is no earlier state to compare
+    /// with.
     pub fn flags(&self) -> ReaderFlags {
         ReaderFlags::from_bits_retain(self.event_state & 0xFFFF) - ReaderFlags::CHANGED
     }
 
-    /// `dwEventState` as the service gave it.
+    /// Returns `dwEventState` as reported by the service.
     pub fn raw_state(&self) -> u32 {
         self.event_state
     }
 
-    /// Whether there is a card. It may not answer: see [`is_mute`](ReaderState::is_mute).
+    /// Returns whether there is a card, even if it [does not answer](ReaderState::is_mute).
     pub fn has_card(&self) -> bool {
         self.flags().contains(ReaderFlags::PRESENT)
     }
 
-    /// Whether there is a card that does not answer.
+    /// Returns whether there is a card that does not answer.
     pub fn is_mute(&self) -> bool {
         self.flags().contains(ReaderFlags::MUTE)
     }
 
-    /// How many insertions and removals the service has counted in this reader, modulo
-    /// 65,536; `None` where it does not count (macOS).
+    /// Returns the service's count of insertions and removals in this reader, modulo 65,536.
+    ///
+    /// `None` on platforms that do not count (macOS).
     pub fn event_count(&self) -> Option<u16> {
         Platform::CURRENT.event_count(self.event_state)
     }
 
-    /// The card's answer to reset; empty without a card.
+    /// Returns the card's answer to reset; empty without a card.
     pub fn atr(&self) -> Atr {
         self.atr
     }
 }
 
-/// How a [`ReaderState`] is stored: with its flags, for people who read a log.
+/// The serialized form of a [`ReaderState`], with its flags for people who read logs.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename = "ReaderState")]

@@ -1,8 +1,8 @@
-//! Values as words: what they print, and what is read back.
+//! Printing values as words and reading them back.
 
 use std::fmt;
 
-/// Text that is not a value of the type it was parsed as.
+/// The error for text that is not a value of the type it was parsed as.
 ///
 /// ```
 /// use scard::ShareMode;
@@ -25,13 +25,13 @@ impl ParseValueError {
         }
     }
 
-    /// The text; of a list the part that is not a value.
+    /// Returns the text; for a list, the part that is not a value.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// Gives an enum one word for each variant: `Display` prints it, `FromStr` reads it.
+/// Assigns each variant of an enum a word that `Display` prints and `FromStr` reads.
 macro_rules! words {
     ($type:ident, $expected:literal, { $( $variant:ident = $word:literal, )+ }) => {
         impl std::fmt::Display for $type {
@@ -42,7 +42,7 @@ macro_rules! words {
             }
         }
 
-        /// Reads what `Display` prints, in upper or lower case.
+        /// Parses the output of `Display`, ignoring case.
         impl std::str::FromStr for $type {
             type Err = $crate::values::ParseValueError;
 
@@ -62,16 +62,16 @@ pub(crate) use words;
 
 /// The words of a set of flags.
 pub(super) struct FlagWords {
-    /// Each with its bit.
+    /// Each word with its bit.
     pub(super) words: &'static [(u32, &'static str)],
-    /// What stands between two of them.
+    /// The text between two words.
     pub(super) separator: &'static str,
-    /// What other text is not.
+    /// Completes "is not …" for other text.
     pub(super) expected: &'static str,
 }
 
 impl FlagWords {
-    /// The words of the set bits, a number for those without a word, or `none`.
+    /// Writes the words of the set bits, a number for bits without a word, or `none`.
     pub(super) fn write(&self, bits: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = bits;
         let mut parts: Vec<String> = Vec::new();
@@ -88,7 +88,7 @@ impl FlagWords {
         }
     }
 
-    /// The bits of words between separators, commas or bars, in upper or lower case.
+    /// Reads words between separators, commas or bars, ignoring case.
     pub(super) fn read(&self, text: &str) -> Result<u32, ParseValueError> {
         let upper = self.separator.to_ascii_uppercase();
         let text = text.replace(self.separator, "|").replace(&upper, "|");
@@ -114,7 +114,7 @@ impl FlagWords {
     }
 }
 
-/// A number in hex, after `0x`.
+/// Reads a hexadecimal number after `0x`.
 pub(super) fn number(text: &str) -> Option<u32> {
     let is_hex = text
         .get(..2)
