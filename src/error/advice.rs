@@ -1,39 +1,40 @@
-//! What helps, for the codes of every family.
+//! Recoveries and advice for the codes of every family.
 
 use super::{ErrorKind, Operation, Recovery};
 use crate::codes::{
     CryptoApiStatus, CryptokiRv, Family, Meaning, ReturnCode, SspiStatus, WlanReason,
 };
 
-/// What to do about an error, as an instruction to a person.
+/// The advice on an error: an instruction to a person.
 pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery) -> &'static str {
     match (kind, operation, recovery) {
         (ErrorKind::ServiceGone, _, Recovery::RetryLater) => {
             "Start the smart-card service, or try again later."
         }
         (ErrorKind::Unsupported, _, Recovery::FixCall) => {
-            "The reader or its driver cannot do this: go on without it."
+            "The reader or its driver cannot do this; continue without it."
         }
         (ErrorKind::CardUnsupported, _, Recovery::FixCall) => {
             "Reset the card, or accept another protocol."
         }
         (ErrorKind::SharingViolation, Operation::Connect | Operation::Reconnect, _) => {
-            "End the program that has exclusive access, or try again later. Often it is gpg's \
-             scdaemon, which `gpgconf --kill scdaemon` ends, and `pcsc-shared` in its \
-             scdaemon.conf makes share. If this connection asked for exclusive access, end the \
-             others, such as a browser's, or ask for shared access."
+            "Close the program that has exclusive access, or try again later. Often it is gpg's \
+             scdaemon: `gpgconf --kill scdaemon` stops it, and the option `pcsc-shared` in its \
+             scdaemon.conf makes it share the card. If this connection requested exclusive \
+             access, close the others, such as a browser's, or request shared access."
         }
         (ErrorKind::SharingViolation, _, _) => {
-            "Try again later, when the other program has finished its transaction."
+            "Try again when the other program has finished its transaction."
         }
         _ => recovery.advice(),
     }
 }
 
 impl Meaning {
-    /// What helps. For the codes of PC/SC this is what
-    /// [`ReturnCode::recovery`] says, on the platform that gives the number this meaning;
-    /// for the other families it is said in the same words.
+    /// Returns the action that resolves the error.
+    ///
+    /// For PC/SC codes this is [`ReturnCode::recovery`] on the platform where the number has this
+    /// meaning; the other families are mapped to the same values.
     ///
     /// ```
     /// use scard::{Recovery, codes};
@@ -120,7 +121,7 @@ fn sspi(status: SspiStatus) -> Recovery {
 fn crypto_api(status: CryptoApiStatus) -> Recovery {
     use CryptoApiStatus as C;
     match status {
-        // Answers, not faults.
+        // Results, not failures.
         C::NTE_BAD_SIGNATURE | C::NTE_NO_MORE_ITEMS | C::CRYPT_E_EXISTS => Recovery::None,
         C::NTE_NO_MEMORY
         | C::NTE_FAIL
@@ -129,7 +130,7 @@ fn crypto_api(status: CryptoApiStatus) -> Recovery {
         | C::NTE_DEVICE_NOT_READY
         | C::CRYPT_E_REVOCATION_OFFLINE
         | C::CERT_E_REVOCATION_FAILURE => Recovery::RetryLater,
-        // The container is on a card that is not there, or is another one.
+        // The container is on a card that is missing, or on another one.
         C::NTE_NO_KEY
         | C::NTE_NOT_FOUND
         | C::NTE_BAD_KEYSET
@@ -166,7 +167,7 @@ fn crypto_api(status: CryptoApiStatus) -> Recovery {
 fn cryptoki(rv: CryptokiRv) -> Recovery {
     use CryptokiRv as C;
     match rv {
-        // A bad signature is an answer, not a fault.
+        // An invalid signature is a result, not a failure.
         C::OK | C::NO_EVENT | C::SIGNATURE_INVALID | C::VENDOR_DEFINED => Recovery::None,
         C::HOST_MEMORY
         | C::GENERAL_ERROR
@@ -250,14 +251,14 @@ fn wlan(reason: WlanReason, name: &str) -> Recovery {
         | W::ONEX_AUTHENTICATOR_NO_LONGER_PRESENT
         | W::ONEX_NO_RESPONSE_TO_IDENTITY
         | W::ONEX_UI_FAILURE => Recovery::RetryLater,
-        // A profile that contradicts itself or its schema.
+        // A profile that violates its schema or contradicts itself.
         _ if name.contains("PROFILE_INVALID_")
             || name.contains("_CODE_INVALID_")
             || name.contains("MSMSEC_PROFILE_") =>
         {
             Recovery::FixCall
         }
-        // What network, adapter and policy allow.
+        // Limits of the network, the adapter or a policy.
         _ => Recovery::AskAdministrator,
     }
 }
@@ -335,7 +336,7 @@ mod tests {
             assert!(error.advice().contains("scdaemon"));
             assert!(error.advice().contains("shared access"));
         }
-        // Who holds a transaction is connected already.
+        // The holder of a transaction is already connected.
         assert!(!of(Operation::Control, violation).contains("scdaemon"));
         assert!(of(Operation::Control, violation).contains("transaction"));
         let none = ReturnCode::F_COMM_ERROR;
@@ -345,7 +346,7 @@ mod tests {
             Recovery::ConnectAgain.advice()
         );
         let unsupported = ReturnCode::E_UNSUPPORTED_FEATURE;
-        assert!(of(Operation::Control, unsupported).contains("go on without it"));
+        assert!(of(Operation::Control, unsupported).contains("continue without it"));
         for code in ReturnCode::known() {
             for &operation in Operation::ALL {
                 let advice = of(operation, code);
@@ -416,7 +417,7 @@ mod tests {
             if family != Some(meaning.family()) {
                 family = Some(meaning.family());
                 let title = meaning.family();
-                write!(text, "\n# {title}\n\n| Code | What helps |\n|---|---|\n").unwrap();
+                write!(text, "\n# {title}\n\n| Code | Recovery |\n|---|---|\n").unwrap();
             }
             let (name, number, recovery) = (meaning.name(), meaning.code(), meaning.recovery());
             writeln!(text, "| `{name}` {number:#X} | {recovery:?} |").unwrap();

@@ -1,24 +1,26 @@
-//! The chain of causes: [`std::error::Error::source`], one line for each error.
+//! The chain of causes, from [`std::error::Error::source`]: one line for each error.
 //!
-//! The failure below is in `source()` and never in `Display`, which says only what the layer itself
-//! adds. A report that walks the chain, such as that of `anyhow`, repeats nothing. `{:#}` prints the
-//! chain for those that do not walk it.
+//! The cause is in `source()` and never in `Display`, which prints only what the layer itself adds.
+//! Reports that walk the chain, such as those of `anyhow`, repeat nothing. `{:#}` prints the whole
+//! chain.
 
 use std::fmt;
 use std::io;
 
 use super::Error;
 
-/// Any error, boxed: what hooks and work of a [`Session`](crate::Session) end up as. `?` turns
-/// every error into it, and a string, too.
+/// Any error, boxed: the error type of the hooks and the work of a [`Session`](crate::Session).
+///
+/// `?` converts every error into it, and strings, too.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 type Dyn = dyn std::error::Error + 'static;
 
 impl Error {
-    /// The PC/SC call that failed, behind any error: the first [`Error`] in its
-    /// [chain of causes](std::error::Error::source), or the one that an [`io::Error`] in it was
-    /// made of.
+    /// Finds the failed PC/SC call behind any error.
+    ///
+    /// This is the first [`Error`] in the [chain of causes](std::error::Error::source), including
+    /// one inside an [`io::Error`].
     ///
     /// ```
     /// use scard::{Error, ErrorKind};
@@ -30,7 +32,7 @@ impl Error {
     /// # assert!(!is_temporary(&std::fmt::Error));
     /// ```
     ///
-    /// With `anyhow`, and in the same way with `eyre`:
+    /// With `anyhow` (`eyre` works the same way):
     ///
     /// ```no_run
     /// use anyhow::Context as _;
@@ -69,7 +71,7 @@ pub(crate) fn chain(error: &Dyn) -> impl Iterator<Item = &Dyn> {
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// Writes what a layer adds to the failure below it, and with `{:#}` the failure as well.
+/// Writes the text of a layer, followed by its cause with `{:#}`.
 pub(crate) fn write_layer(
     f: &mut fmt::Formatter<'_>,
     adds: fmt::Arguments<'_>,
@@ -101,7 +103,7 @@ mod tests {
         Error::on_reader(Operation::Transmit, ReturnCode::W_RESET_CARD, &reader)
     }
 
-    /// Every error that a failed call is behind: what the layer adds, and nothing else.
+    /// Every error that wraps a failed call, with the text that its layer adds.
     fn around_a_call() -> Vec<(&'static str, BoxError)> {
         let command = Command::new(0x00, 0xB0, 0x00, 0x00).unwrap().header();
         let exchange = |command, step| ExchangeError::Card {
@@ -172,7 +174,7 @@ mod tests {
                 "setting up the card failed",
                 SessionError::Hook(reset().into()).into(),
             ),
-            // What `io::Error` shows of what it was made of is that itself.
+            // `io::Error` prints the error inside it.
             ("", io::Error::from(reset()).into()),
             (
                 "the work failed",
@@ -187,7 +189,7 @@ mod tests {
         ]
     }
 
-    /// Those that are about no call.
+    /// Errors that wrap no call.
     fn of_other_kinds() -> Vec<BoxError> {
         let command = Command::new(0x00, 0xB0, 0x00, 0x00).unwrap().header();
         let status = Response::parse(&[0x6A, 0x82]).unwrap().ok().unwrap_err();
@@ -250,7 +252,7 @@ mod tests {
         for (adds, error) in around_a_call() {
             assert_eq!(Error::find(&*error), Some(&reset()), "{error:?}");
             assert_said_once(&*error);
-            // One line with all of it, as the chain has it.
+            // One line with the whole chain.
             let expected = match adds {
                 "" => reset().to_string(),
                 adds => format!("{adds}: {}", reset()),

@@ -1,9 +1,9 @@
-//! Which code means what, in which call, on which platform.
+//! The meaning of each code, by call and platform.
 
 use super::{ErrorKind, Operation, Recovery};
 use crate::codes::{Platform, ReturnCode};
 
-/// Kind and recovery of a code that means the same in every call.
+/// The kind and recovery of codes that mean the same in every call.
 macro_rules! classification {
     ($( $kind:ident, $recovery:ident: $( $code:ident )+; )+) => {
         const fn by_code(code: ReturnCode) -> Option<(ErrorKind, Recovery)> {
@@ -19,17 +19,17 @@ classification! {
     CardReset, Reconnect: W_RESET_CARD;
     CardRemoved, InsertCard: W_REMOVED_CARD;
     NoCard, InsertCard: E_NO_SMARTCARD NO_MEDIA_IN_DRIVE;
-    // Dirty contacts, a card the wrong way round, a blank: only the user can help.
+    // Dirty contacts, a card inserted the wrong way round, a blank: only the user can help.
     CardUnresponsive, InsertCard: W_UNRESPONSIVE_CARD W_UNPOWERED_CARD UNRECOGNIZED_MEDIA;
     CardUnsupported, InsertCard: E_CARD_UNSUPPORTED W_UNSUPPORTED_CARD;
     ReaderGone, AttachReader: E_UNKNOWN_READER E_READER_UNAVAILABLE E_NO_READERS_AVAILABLE
         DEVICE_NOT_CONNECTED DEVICE_REMOVED NO_SUCH_DEVICE;
     SharingViolation, RetryLater: E_SHARING_VIOLATION;
-    // F_COMM_ERROR is the communication with the service, not with the card. E_INVALID_HANDLE
-    // cannot be a mistake of the caller, who never sees a handle: the service has lost it.
-    // E_SYSTEM_CANCELLED is what Windows answers to calls that wait when the last reader is
-    // unplugged, and the service ends with it. The codes of the remote procedure call are those
-    // of a service that starts or ends.
+    // F_COMM_ERROR is about the communication with the service, not with the card. E_INVALID_HANDLE
+    // cannot be a mistake of the caller, who never sees a handle: the service has lost it. Windows
+    // returns E_SYSTEM_CANCELLED from waiting calls when the last reader is unplugged, and the
+    // service stops with it. The codes of the remote procedure call come from a service that is
+    // starting or stopping.
     ServiceGone, ConnectAgain: E_NO_SERVICE E_SERVICE_STOPPED F_COMM_ERROR E_INVALID_HANDLE
         E_SYSTEM_CANCELLED P_SHUTDOWN INVALID_HANDLE SERVICE_NOT_ACTIVE RPC_SERVER_UNAVAILABLE
         RPC_CALL_FAILED RPC_CALL_FAILED_DNE RPC_PROTOCOL_ERROR RPC_IN_NULL_CONTEXT
@@ -37,15 +37,15 @@ classification! {
     ServiceGone, AskAdministrator: SERVICE_DISABLED;
     // A remote session that does not redirect smart cards.
     ServiceGone, AskAdministrator: BROKEN_PIPE SYSTEM_BROKEN_PIPE;
-    // pcsc-lite gives E_NO_MEMORY when its contexts or handles are used up.
+    // pcsc-lite returns E_NO_MEMORY when its contexts or handles are used up.
     ServiceBusy, RetryLater: E_NO_MEMORY E_SERVER_TOO_BUSY NOT_ENOUGH_MEMORY BUSY
         OUT_OF_MEMORY NO_SYSTEM_RESOURCES RPC_SERVER_TOO_BUSY;
     AccessDenied, AskAdministrator: W_SECURITY_VIOLATION ACCESS_DENIED;
-    // The file's access rule; presenting a PIN is what usually satisfies it.
+    // The file's access rule, which presenting a PIN usually satisfies.
     AccessDenied, AskUser: E_NO_ACCESS;
     ProtocolMismatch, FixCall: E_PROTO_MISMATCH;
-    // E_NOT_TRANSACTED is what pcsc-lite makes of nearly every failure of a driver.
-    // The system codes are what Windows makes of the driver's.
+    // pcsc-lite returns E_NOT_TRANSACTED for nearly every failure of a driver. The system codes are
+    // Windows' translations of a driver's.
     Communication, ResetCard: E_NOT_TRANSACTED E_COMM_DATA_LOST GEN_FAILURE SEM_TIMEOUT
         IO_DEVICE OPERATION_ABORTED BAD_COMMAND CRC REQUEST_ABORTED TIMEOUT;
     Communication, RetryLater: E_NOT_READY NOT_READY;
@@ -69,13 +69,13 @@ classification! {
     Configuration, AskAdministrator: E_INVALID_TARGET E_INVALID_ATR E_UNKNOWN_CARD
         E_ICC_INSTALLATION E_DUPLICATE_READER FILE_NOT_FOUND;
     Internal, None: F_INTERNAL_ERROR F_UNKNOWN_ERROR E_UNKNOWN_RES_MNG;
-    // Windows' E_UNEXPECTED; elsewhere the number means an unsupported feature, see below.
+    // Windows' E_UNEXPECTED. Elsewhere the number means an unsupported feature; see below.
     Communication, ResetCard: E_UNEXPECTED;
-    // Not an error; a service that reports it as one is at fault.
+    // Not an error: a service that reports it as one is at fault.
     Internal, None: S_SUCCESS;
 }
 
-/// The calls on an open connection; the others make one or ask the service.
+/// Whether the call is on an open connection. The others open one or query the service.
 const fn is_on_connection(operation: Operation) -> bool {
     matches!(
         operation,
@@ -91,8 +91,8 @@ const fn is_on_connection(operation: Operation) -> bool {
     )
 }
 
-/// Whether there is no service to connect to. Windows starts it with the first reader, and ends it
-/// some time after the last one has gone.
+/// Whether there is no service to connect to. Windows starts it with the first reader, and stops it
+/// some time after the last one is unplugged.
 const fn is_without_service(operation: Operation, code: ReturnCode) -> bool {
     matches!(operation, Operation::EstablishContext)
         && matches!(
@@ -103,7 +103,7 @@ const fn is_without_service(operation: Operation, code: ReturnCode) -> bool {
         )
 }
 
-/// Whether this says that there is no reader at all.
+/// Whether the code means that there is no reader at all.
 pub(super) const fn means_no_reader(
     platform: Platform,
     operation: Operation,
@@ -119,8 +119,8 @@ pub(super) const fn means_no_reader(
     }
 }
 
-/// What a code means in a call, where that is not what it means everywhere: kind, what
-/// helps, and a description if the code's own does not fit.
+/// The meaning of a code in a call, if it differs from the general one: kind, recovery, and a
+/// description if the code's own does not fit.
 const fn by_call(
     platform: Platform,
     operation: Operation,
@@ -131,12 +131,12 @@ const fn by_call(
     let on_windows = matches!(platform, Platform::Windows);
     let on_pcsc_lite = matches!(platform, Platform::PcscLite);
     let on_connection = is_on_connection(operation);
-    // Calls on a card that was there when it was connected.
+    // Calls on a card that was present when connecting.
     let on_card = on_connection && !matches!(operation, Op::Reconnect);
     let opens = matches!(operation, Op::Connect | Op::Reconnect);
     Some(match code {
-        // One situation, two codes; which one comes depends on whether the service or the
-        // driver noticed first.
+        // Two codes for one situation, depending on whether the service or the driver noticed
+        // first.
         ReturnCode::E_NO_SMARTCARD | ReturnCode::NO_MEDIA_IN_DRIVE if on_card => (
             Kind::CardRemoved,
             Way::InsertCard,
@@ -151,8 +151,8 @@ const fn by_call(
             Kind::SharingViolation,
             Way::RetryLater,
             Some(
-                "another program, for instance gpg's scdaemon, has exclusive access, or this \
-                 connection asked for it while others are connected",
+                "another program, such as gpg's scdaemon, has exclusive access, or this \
+                 connection requested it while others are connected",
             ),
         ),
         ReturnCode::E_SHARING_VIOLATION if on_card && on_pcsc_lite => (
@@ -160,15 +160,15 @@ const fn by_call(
             Way::RetryLater,
             Some("another program holds a transaction on the card"),
         ),
-        // A card that does not come up is W_UNPOWERED_CARD here. This is what `SCardConnect` of
-        // pcsc-lite returns if the negotiation of the protocol's parameters (PPS) fails, and
-        // nothing else. A reconnect has the code for both.
+        // A card that does not power up is W_UNPOWERED_CARD here. pcsc-lite's `SCardConnect`
+        // returns this code only if the negotiation of the protocol parameters (PPS) fails. A
+        // reconnect returns it for both.
         ReturnCode::W_UNRESPONSIVE_CARD if on_pcsc_lite && matches!(operation, Op::Connect) => (
             Kind::CardUnsupported,
             Way::FixCall,
             Some("the card answers to reset, but refused the protocol parameters"),
         ),
-        // The session was redirected when the card was connected.
+        // The remote session did redirect smart cards when the card was connected.
         ReturnCode::BROKEN_PIPE | ReturnCode::SYSTEM_BROKEN_PIPE if on_connection => (
             Kind::ServiceGone,
             Way::ConnectAgain,
@@ -176,17 +176,16 @@ const fn by_call(
         ),
         // The card had power when it was connected.
         ReturnCode::W_UNPOWERED_CARD if on_card => (Kind::CardReset, Way::ResetCard, None),
-        // pcsc-lite does not find the reader that the handle belongs to. Our own arguments
-        // are not at fault: whatever bits a caller makes up for the protocols, pcsc-lite
-        // answers with E_PROTO_MISMATCH.
+        // pcsc-lite cannot find the handle's reader. The arguments are not at fault: for any
+        // invalid protocol bits, pcsc-lite returns E_PROTO_MISMATCH.
         ReturnCode::E_INVALID_VALUE if !on_windows && on_connection => (
             Kind::ReaderGone,
             Way::AttachReader,
             Some("the reader was unplugged"),
         ),
-        // pcsc-lite reports a connection to the daemon that was reset in the same way as a
-        // denial by polkit, and the daemon refuses a client in this way, too, when all its
-        // contexts are in use. polkit is asked when a context or a card is opened only.
+        // pcsc-lite reports a reset connection to the daemon like a denial by polkit, and the
+        // daemon also refuses a client this way when all its contexts are in use. polkit is only
+        // asked when a context or a card is opened.
         ReturnCode::W_SECURITY_VIOLATION
             if !on_windows
                 && !matches!(operation, Op::EstablishContext | Op::Connect | Op::Unknown) =>
@@ -202,15 +201,15 @@ const fn by_call(
             Way::AskAdministrator,
             Some("access was denied by a security rule, or the service has no context left"),
         ),
-        // The client library of pcsc-lite 2.5 takes no table of readers that is smaller than
-        // the largest one it has had, and reads events as answers while it registers for them.
+        // The client library of pcsc-lite 2.5 accepts no table of readers smaller than the largest
+        // one it has received, and reads events as answers while it registers for them.
         ReturnCode::E_UNEXPECTED
             if on_pcsc_lite && matches!(operation, Op::ListReaders | Op::Status) =>
         {
             (
                 Kind::StaleProcess,
                 Way::RestartProcess,
-                Some("the PC/SC library of this process cannot read the list of readers any more"),
+                Some("the PC/SC library of this process can no longer read the list of readers"),
             )
         }
         ReturnCode::E_UNEXPECTED if on_pcsc_lite && matches!(operation, Op::GetStatusChange) => (
@@ -219,8 +218,8 @@ const fn by_call(
             Some("the PC/SC library misread an answer of the service"),
         ),
         ReturnCode::E_UNEXPECTED if !on_windows => (Kind::Unsupported, Way::FixCall, None),
-        // The daemon hangs up on a client for which it has no context. Whether the client
-        // finds the connection closed or reset is a matter of time.
+        // The daemon hangs up on a client for which it has no context. Whether the client finds the
+        // connection closed or reset depends on timing.
         ReturnCode::E_NO_SERVICE if !on_windows && matches!(operation, Op::EstablishContext) => (
             Kind::ServiceGone,
             Way::RetryLater,
@@ -233,13 +232,13 @@ const fn by_call(
                 "there is no reader, and Windows runs the smart-card service only while there is one",
             ),
         ),
-        // The name of its call, for once. What became of the card, the next call says.
+        // Here the code matches its name. The next call reports the state of the card.
         ReturnCode::E_NOT_TRANSACTED if matches!(operation, Op::EndTransaction) => (
             Kind::NotInTransaction,
             Way::None,
             Some("there is no transaction to end"),
         ),
-        // The driver did not answer; the card has no part in it.
+        // The driver did not answer; the card is not involved.
         ReturnCode::E_NOT_TRANSACTED
             if matches!(operation, Op::GetAttribute | Op::SetAttribute) =>
         {
@@ -251,7 +250,7 @@ const fn by_call(
             Way::ResetCard,
             Some("the exchange with the card failed"),
         ),
-        // Another protocol has become active behind this connection's back.
+        // Another connection changed the active protocol.
         ReturnCode::E_PROTO_MISMATCH if on_card => (
             Kind::ProtocolMismatch,
             Way::Reconnect,
@@ -261,7 +260,7 @@ const fn by_call(
     })
 }
 
-/// The kind of an error and what helps.
+/// The kind and recovery of an error.
 pub(super) const fn classify(
     platform: Platform,
     operation: Operation,
@@ -271,7 +270,7 @@ pub(super) const fn classify(
         return (kind, recovery);
     }
     match by_code(code) {
-        // There is no other connection to the service than the one that failed.
+        // The failed connection is the only one to the service.
         Some((ErrorKind::ServiceGone, Recovery::ConnectAgain))
             if matches!(operation, Operation::EstablishContext) =>
         {
@@ -282,7 +281,7 @@ pub(super) const fn classify(
     }
 }
 
-/// What a code says in a call.
+/// The description of a code in a call.
 pub(super) fn describe(platform: Platform, operation: Operation, code: ReturnCode) -> &'static str {
     match by_call(platform, operation, code) {
         Some((_, _, Some(text))) => text,
@@ -291,15 +290,17 @@ pub(super) fn describe(platform: Platform, operation: Operation, code: ReturnCod
 }
 
 impl ReturnCode {
-    /// What the code means when it is not known which call returned it.
-    /// [`Error::kind`](crate::Error::kind) knows the call, which makes a difference for some
-    /// codes.
+    /// Returns the kind of error that the code means if the call is unknown.
+    ///
+    /// Some codes have a different meaning in certain calls, which
+    /// [`Error::kind`](crate::Error::kind) takes into account.
     pub const fn kind(self) -> ErrorKind {
         classify(Platform::CURRENT, Operation::Unknown, self).0
     }
 
-    /// What helps when it is not known which call returned the code. See
-    /// [`Error::recovery`](crate::Error::recovery).
+    /// Returns the recovery if the call that returned the code is unknown.
+    ///
+    /// See also [`Error::recovery`](crate::Error::recovery).
     pub const fn recovery(self) -> Recovery {
         self.recovery_on(Platform::CURRENT)
     }
@@ -328,8 +329,8 @@ pub(super) const fn may_have_run(
         | ReturnCode::E_INVALID_HANDLE
         | ReturnCode::INVALID_HANDLE
         | ReturnCode::E_UNKNOWN_READER => false,
-        // pcsc-lite checks these before, too, and could not hand the command over. Windows
-        // also gives W_REMOVED_CARD for a card that was taken out during the command.
+        // pcsc-lite also checks these first, or could not pass the command on. Windows also returns
+        // W_REMOVED_CARD for a card that was removed during the command.
         ReturnCode::W_REMOVED_CARD | ReturnCode::E_INVALID_VALUE | ReturnCode::E_NO_SERVICE => {
             !matches!(platform, Platform::PcscLite)
         }

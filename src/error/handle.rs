@@ -1,16 +1,16 @@
-//! Errors that give a handle back.
+//! Errors that return a handle.
 
 use std::fmt;
 
 use super::{Error, ErrorKind, Recovery, write_layer};
 use crate::codes::ReturnCode;
 
-/// An operation that uses up a handle failed, and here is the handle back.
+/// The error of an operation that consumes a handle, with the handle.
 ///
-/// In a function that returns [`Error`], `?` turns it into that and drops the handle. In one that
-/// returns a boxed error or `anyhow::Error`, `?` boxes it with the handle, which stays connected as
-/// long as that lives: `.map_err(HandleError::into_error)?` drops the handle there, too. See also
-/// [how to print it](Error#errors-around-this-one).
+/// In a function that returns [`Error`], `?` converts it and drops the handle. In a function that
+/// returns a boxed error or `anyhow::Error`, `?` boxes it together with the handle, which stays
+/// connected as long as the box lives; use `.map_err(HandleError::into_error)?` to drop the handle.
+/// See also [how to print it](Error#errors-around-this-one).
 ///
 /// ```no_run
 /// # fn demo(card: scard::Card) -> scard::Result<()> {
@@ -27,7 +27,7 @@ use crate::codes::ReturnCode;
 /// # }
 /// ```
 pub struct HandleError<H> {
-    /// Elsewhere, so that a result that has this in it stays small.
+    /// Boxed, so that results with this error stay small.
     handle: Box<H>,
     error: Error,
 }
@@ -41,37 +41,37 @@ impl<H> HandleError<H> {
         }
     }
 
-    /// What went wrong.
+    /// Returns the error.
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// [`Error::code`].
+    /// Returns the [`Error::code`].
     pub fn code(&self) -> ReturnCode {
         self.error.code()
     }
 
-    /// [`Error::kind`].
+    /// Returns the [`Error::kind`].
     pub fn kind(&self) -> ErrorKind {
         self.error.kind()
     }
 
-    /// [`Error::recovery`].
+    /// Returns the [`Error::recovery`].
     pub fn recovery(&self) -> Recovery {
         self.error.recovery()
     }
 
-    /// The handle, for another try.
+    /// Returns the handle, to try again.
     pub fn into_handle(self) -> H {
         *self.handle
     }
 
-    /// What went wrong; the handle is dropped.
+    /// Drops the handle and returns the error.
     pub fn into_error(self) -> Error {
         self.error
     }
 
-    /// Both.
+    /// Returns the handle and the error.
     pub fn into_parts(self) -> (H, Error) {
         (*self.handle, self.error)
     }

@@ -1,12 +1,13 @@
-//! To and from [`io::Error`].
+//! Conversions to and from [`io::Error`].
 
 use std::io;
 
 use super::{Error, ErrorKind, HandleError, Operation};
 
 impl From<Error> for io::Error {
-    /// An [`io::Error`] of the nearest kind, with the [`Error`] inside:
-    /// [`Error::try_from`] gets it out again, and [`Error::find`] finds it.
+    /// Wraps the error in an [`io::Error`] of the nearest kind.
+    ///
+    /// [`Error::try_from`] extracts it again, and [`Error::find`] finds it.
     #[doc = include_str!("io.md")]
     fn from(error: Error) -> io::Error {
         io::Error::new(nearest(error.kind(), error.operation()), error)
@@ -16,11 +17,11 @@ impl From<Error> for io::Error {
 impl TryFrom<io::Error> for Error {
     type Error = io::Error;
 
-    /// The [`Error`] that the [`io::Error`] was made of.
+    /// Extracts the [`Error`] that an [`io::Error`] was created from.
     ///
     /// # Errors
     ///
-    /// The [`io::Error`] itself if it was not made of one.
+    /// The [`io::Error`] itself if it was not created from one.
     fn try_from(error: io::Error) -> Result<Error, io::Error> {
         error.downcast::<Error>()
     }
@@ -91,7 +92,7 @@ mod tests {
             for &operation in Operation::ALL {
                 let here = nearest(kind, operation);
                 if here != everywhere {
-                    writeln!(text, "| the same, of `{operation}` | `{here:?}` |").unwrap();
+                    writeln!(text, "| the same, from `{operation}` | `{here:?}` |").unwrap();
                 }
             }
         }

@@ -1,13 +1,13 @@
-//! What an error means for the program: its kind, and what helps.
+//! The meaning of an error for the program: its kind and its recovery.
 
 use std::fmt;
 
 use crate::values::Initialization;
 
-/// A short phrase for each value, and the list of all of them for tests.
+/// Defines a short phrase for each value, and the list of all values for tests.
 macro_rules! phrases {
     ($type:ident: $( $name:ident = $phrase:literal, )+) => {
-        /// A short phrase in lower case, for people.
+        /// Prints a short lower-case phrase for people.
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(match self {
@@ -25,81 +25,90 @@ macro_rules! phrases {
 
 pub(super) use phrases;
 
-/// The situation that an [`Error`](crate::Error) reports: what programs branch on.
+/// The kind of an [`Error`](crate::Error), for programs to branch on.
 ///
-/// PC/SC has several codes for one situation, and which one comes depends on the platform,
-/// the driver and the call. The kind is the same for all of them: a reader that was
-/// unplugged is [`ErrorKind::ReaderGone`], whether the code is `SCARD_E_INVALID_VALUE`,
+/// PC/SC has several codes for one situation; which one is returned depends on the platform, the
+/// driver and the call. The kind is the same for all of them: an unplugged reader is
+/// [`ErrorKind::ReaderGone`], whether the code is `SCARD_E_INVALID_VALUE`,
 /// `SCARD_E_READER_UNAVAILABLE` or `SCARD_E_UNKNOWN_READER`.
 #[doc = include_str!("kinds.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The card lost its state: another connection reset it, or it lost its power.
+    /// The card lost its state: another connection reset it, or it lost power.
     CardReset,
-    /// The card was taken out, or there is another one now.
+    /// The card was removed or replaced.
     CardRemoved,
     /// There is no card to connect to.
     NoCard,
-    /// There is something in the reader that does not answer as a card.
+    /// Something is in the reader, but does not answer like a card.
     CardUnresponsive,
-    /// The card answers, but reader or system cannot work with it.
+    /// The card answers, but the reader or the system cannot work with it.
     CardUnsupported,
-    /// The reader was unplugged, or there is none of this name. On Windows also: there is none at
-    /// all, and so no service.
+    /// The reader was unplugged, or no reader has this name.
+    ///
+    /// On Windows also: there is no reader at all, and therefore no service.
     ReaderGone,
     /// Another connection prevents this one.
     SharingViolation,
-    /// The smart-card service is not running, ended, or does not know this connection.
+    /// The smart-card service is not running, has stopped, or does not know this connection.
     ServiceGone,
-    /// The service has no resources left, or does not answer: too many calls were given up
-    /// ([`ContextOptions::timeout`](crate::ContextOptions::timeout)).
+    /// The service has no resources left, or too many calls to it were given up.
+    ///
+    /// Calls are given up at their time limit
+    /// ([`ContextOptions::timeout`](crate::ContextOptions::timeout)) if the service does not
+    /// answer.
     ServiceBusy,
-    /// The PC/SC library in this process cannot list the readers any more; a new process can.
+    /// The PC/SC library in this process can no longer list the readers; a new process can.
+    ///
     /// This happens with pcsc-lite 2.5 when its service is restarted with fewer readers than
-    /// before. Connecting to a reader by name, and commands, still work.
+    /// before. Connecting to a reader by name and sending commands still work.
     StaleProcess,
-    /// The system does not let this program use the service, the reader or the file.
+    /// The system denies this program the use of the service, the reader or the file.
     AccessDenied,
-    /// The protocols that were asked for are not possible now.
+    /// The requested protocols are not possible now.
     ProtocolMismatch,
     /// The exchange with the card or the reader failed.
     Communication,
-    /// There is no transaction: it was never begun, or the platform has ended it.
+    /// There is no transaction: it was never begun, or the platform ended it.
     NotInTransaction,
     /// A time limit of the service or the driver passed.
     Timeout,
-    /// The deadline that the program set for the call passed. If the call was under way, it was
-    /// given up and the connection has ended ([`Card::is_abandoned`](crate::Card::is_abandoned)):
-    /// [`Recovery::ConnectAgain`]. If the deadline had passed before the call began, nothing was
-    /// done and the connection still works: [`Recovery::RetryLater`].
+    /// The deadline that the program set for the call passed.
+    ///
+    /// If the call was under way, it was given up and the connection has ended
+    /// ([`Card::is_abandoned`](crate::Card::is_abandoned)): [`Recovery::ConnectAgain`]. If the
+    /// deadline passed before the call began, nothing was done and the connection still works:
+    /// [`Recovery::RetryLater`].
     DeadlineExceeded,
-    /// The connection has ended: with an earlier call that was given up or failed, or because it
-    /// belongs to the process that this one was forked from.
+    /// The connection has ended.
+    ///
+    /// An earlier call was given up or failed, or the connection belongs to the process that this
+    /// one was forked from.
     Abandoned,
     /// The program, the user or the system cancelled the operation.
     Cancelled,
-    /// An answer does not fit its buffer.
+    /// A response does not fit into its buffer.
     BufferTooSmall,
     /// The call cannot work with these arguments.
     InvalidArgument,
-    /// Service, driver or card cannot do this.
+    /// The service, the driver or the card cannot do this.
     Unsupported,
     /// The PIN is wrong.
     WrongPin,
     /// The PIN is blocked.
     PinBlocked,
-    /// A PIN has to be presented first.
+    /// A PIN must be presented first.
     PinRequired,
     /// A file, key or certificate on the card is missing or does not allow this.
     CardData,
     /// The system's cache of card data does not have the item.
     Cache,
-    /// The system's registration of readers and cards is missing something.
+    /// The system's registration of readers and cards is incomplete.
     Configuration,
-    /// The service found a fault in itself.
+    /// The service reported an internal error.
     Internal,
-    /// A code that this library does not know. [`Error::code`](crate::Error::code) has it.
+    /// The code is unknown to this library. [`Error::code`](crate::Error::code) returns it.
     Unknown,
 }
 
@@ -136,34 +145,38 @@ phrases! {
     Unknown = "unknown error",
 }
 
-/// What helps after an [`Error`](crate::Error).
+/// The action that resolves an [`Error`](crate::Error).
 #[doc = include_str!("recoveries.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// [`Card::reconnect`](crate::Card::reconnect) on this connection, with
-    /// [`Initialization::Leave`]. The card's state (selected
-    /// application, verified PIN) is to be set up anew.
+    /// Reconnect without a reset.
+    ///
+    /// Call [`Card::reconnect`](crate::Card::reconnect) with [`Initialization::Leave`].
+    ///
+    /// Then set the card's state up again (selected application, verified PIN).
     Reconnect,
-    /// [`Card::reconnect`](crate::Card::reconnect) on this connection with a reset of the
-    /// card, because its state is not known. Whether the command ran is not known either.
+    /// Reconnect with [`Card::reconnect`](crate::Card::reconnect), resetting the card.
+    ///
+    /// The card's state is unknown. Whether the command ran is also unknown.
     ResetCard,
-    /// A card has to be put in, or put in again. Then reconnect or connect.
+    /// Have a card inserted, or inserted again. Then reconnect or connect.
     InsertCard,
-    /// The reader has to be attached. Its connections are gone; connect again.
+    /// Have the reader attached. Its connections are lost; connect again.
     AttachReader,
-    /// Connect again: the service does not know this connection any more. The
-    /// [`Context`](crate::Context) renews itself.
+    /// Connect again: the service no longer knows this connection.
+    ///
+    /// The [`Context`](crate::Context) renews itself.
     ConnectAgain,
-    /// The same call later. The connection, if there is one, still works.
+    /// Make the same call later. The connection, if any, still works.
     RetryLater,
-    /// The process has to be restarted. Until then, whatever needs no list of readers works.
+    /// Restart the process. Until then, everything that does not list the readers works.
     RestartProcess,
-    /// The user has to act: enter another PIN, or answer.
+    /// The user must act: enter another PIN, or answer.
     AskUser,
-    /// The administrator has to act: permissions, installation, configuration.
+    /// The administrator must act: permissions, installation, configuration.
     AskAdministrator,
-    /// The program has to make a different call.
+    /// The program must make a different call.
     FixCall,
     /// No known remedy.
     None,
@@ -185,40 +198,41 @@ phrases! {
 }
 
 impl Recovery {
-    /// What to do, as an instruction to a person, with a full stop.
+    /// Returns an instruction to a person, with a full stop.
     pub const fn advice(self) -> &'static str {
         match self {
             Recovery::Reconnect => {
-                "Reconnect, leaving the card as it is, and set up its state anew: select the \
+                "Reconnect without resetting the card, and set up its state again: select the \
                  application, verify the PIN."
             }
             Recovery::ResetCard => {
                 "Reconnect with a reset of the card. Find out whether the command ran before \
-                 it is sent again."
+                 sending it again."
             }
-            Recovery::InsertCard => "Insert the card, or take it out and insert it again.",
-            Recovery::AttachReader => "Attach the reader, and connect again.",
+            Recovery::InsertCard => "Insert the card, or remove it and insert it again.",
+            Recovery::AttachReader => "Attach the reader and connect again.",
             Recovery::ConnectAgain => "Connect again; the old connection is lost.",
             Recovery::RetryLater => "Try again later.",
             Recovery::RestartProcess => "Restart the program: its PC/SC library cannot recover.",
-            Recovery::AskUser => "Ask the user: for another PIN, or to go on.",
+            Recovery::AskUser => "Ask the user to enter another PIN or to continue.",
             Recovery::AskAdministrator => {
-                "Ask the administrator: for permission, installation or configuration."
+                "Ask the administrator to check permissions, installation and configuration."
             }
-            Recovery::FixCall => "Correct the call: this one cannot succeed.",
+            Recovery::FixCall => "Correct the call; it cannot succeed as it is.",
             Recovery::None => "No known remedy.",
         }
     }
 }
 
-/// What is known of the card after a reconnect that failed.
+/// The condition of the card after a failed reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CardCondition {
-    /// Nothing was done to the card: the connection works, or does not, as before.
+    /// The card was left alone: the connection works, or does not, as before.
     Unchanged,
-    /// The card may have been reset although the call failed. The next command is answered
-    /// with `SCARD_W_RESET_CARD`; another reconnect goes on from there.
+    /// The card may have been reset although the call failed.
+    ///
+    /// The next command fails with `SCARD_W_RESET_CARD`; another reconnect continues from there.
     MayBeReset,
     /// There is no card.
     Absent,
@@ -251,9 +265,9 @@ impl CardCondition {
             | ErrorKind::DeadlineExceeded
             | ErrorKind::Cancelled
             | ErrorKind::Abandoned => CardCondition::Lost,
-            // Checked before anything is done to the card.
+            // Checked before the card is touched.
             ErrorKind::InvalidArgument => CardCondition::Unchanged,
-            // Checked before the reset and after it.
+            // Checked before and after the reset.
             ErrorKind::SharingViolation | ErrorKind::ProtocolMismatch if was_left => {
                 CardCondition::Unchanged
             }

@@ -1,4 +1,4 @@
-//! Errors: which call failed, on which reader, the exact code, what it means, what helps.
+//! Errors: the failed call, the reader, the exact code, its meaning and the recovery.
 
 mod advice;
 mod chain;
@@ -32,14 +32,15 @@ pub(crate) use refusal::Refusal;
 use seen::{InReaders, Quoted};
 pub use seen::{Seen, SeenReader};
 
-/// Who found the fault.
+/// The source of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The PC/SC service (or its client library, or the driver) returned the code.
+    /// The PC/SC service, its client library or the driver returned the code.
     Service,
-    /// This library refused the call before it was made, because it could not succeed, or
-    /// gave it up at its deadline. The code is the nearest that PC/SC has.
+    /// This library refused the call because it could not succeed, or gave it up at its deadline.
+    ///
+    /// The code is the nearest one in PC/SC.
     Library,
 }
 
@@ -49,16 +50,16 @@ kind::phrases! {
     Library = "this library",
 }
 
-/// A PC/SC call that failed.
+/// A failed PC/SC call.
 ///
-/// [`Display`](fmt::Display) says all there is to know in one line:
+/// [`Display`](fmt::Display) prints a complete report in one line:
 ///
 /// ```text
 /// SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)
 /// ```
 ///
-/// Programs branch on [`kind`](Error::kind), which is the same for all codes that mean the
-/// same, or act on [`recovery`](Error::recovery):
+/// Programs branch on [`kind`](Error::kind), which is the same for all codes with the same meaning,
+/// or act on [`recovery`](Error::recovery):
 ///
 /// ```no_run
 /// # fn demo(mut card: scard::Card) -> scard::Result<()> {
@@ -86,20 +87,20 @@ kind::phrases! {
 /// [`ExchangeError`](crate::apdu::ExchangeError),
 /// [`AttributeError`](crate::attributes::AttributeError),
 /// [`ContactlessError`](crate::contactless::ContactlessError), [`HandleError`] and
-/// [`SessionError`](crate::SessionError) are about more than one call. Where a call is their cause,
-/// it is their [`source`](std::error::Error::source), and they print only what they add:
+/// [`SessionError`](crate::SessionError) cover more than one call. If a failed call is the cause,
+/// it is their [`source`](std::error::Error::source), and they print only what they add to it:
 ///
 /// | | |
 /// |---|---|
-/// | `{error}` | what was attempted: `command 00 A4 04 00 failed` |
-/// | `{error:#}` | the causes as well, in one line: `command 00 A4 04 00 failed: SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)` |
+/// | `{error}` | the attempted operation: `command 00 A4 04 00 failed` |
+/// | `{error:#}` | with its causes, in one line: `command 00 A4 04 00 failed: SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)` |
 ///
 /// Print them with `{error:#}`, unless something else walks the chain, as `anyhow`, `eyre` and most
-/// error loggers do. Nothing is said twice in the chain. What is not a failed call, such as a status
-/// word that was not accepted, is in `{error}`.
+/// error loggers do. The chain contains no repetitions. Causes other than a failed call, such as a
+/// rejected status word, are part of `{error}`.
 ///
-/// Each of them has `error()`, `code()`, `kind()` and `recovery()`, which are those of the call.
-/// Behind errors of other types, [`Error::find`] finds it.
+/// Each of them has `error()`, `code()`, `kind()` and `recovery()` of the failed call.
+/// [`Error::find`] finds the call behind errors of any other type.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Error(Box<Inner>);
 
@@ -113,14 +114,14 @@ struct Inner {
     reader: Option<ReaderName>,
     refusal: Option<Refusal>,
     needed_len: Option<usize>,
-    /// What a daemon speaks whose protocol is another one.
+    /// The protocol version of a daemon that speaks an unsupported one.
     spoken: Option<ProtocolVersion>,
-    /// The call in which the code means what it means here: the one that failed, but for
+    /// The call by which the code is interpreted: the one that failed, except after
     /// [`Error::of_refused_parameters`].
     meant_as: Operation,
-    /// What a reconnect that failed was to do.
+    /// The initialization that a failed reconnect requested.
     initialization: Option<Initialization>,
-    /// What a wait saw that ended without success.
+    /// The readers seen by a wait that ended without success.
     seen: Vec<SeenReader>,
 }
 
@@ -155,11 +156,12 @@ impl Error {
         Error::new(operation, failure).with_reader(reader)
     }
 
-    /// The error of a call that something other than PC/SC has made: for implementations of
-    /// [`Transmit`](crate::Transmit) and [`Control`](crate::Control).
+    /// Creates an error for a call not made through PC/SC.
     ///
-    /// Kind, recovery and whether the command may have run follow from operation and code, as
-    /// for an answer of the service.
+    /// For implementations of [`Transmit`](crate::Transmit) and [`Control`](crate::Control).
+    ///
+    /// The kind, the recovery, and whether the command may have run follow from the operation and
+    /// the code, as for errors from the service.
     ///
     /// ```
     /// use scard::{Error, ErrorKind, Operation, ReaderName, ReturnCode};
@@ -178,7 +180,7 @@ impl Error {
         Error::given_up(operation, refusal).with_reader(reader)
     }
 
-    /// A call that is not about a reader.
+    /// A refused call that is not about a reader.
     #[cold]
     pub(crate) fn given_up(operation: Operation, refusal: Refusal) -> Error {
         let mut error = Error::new(operation, refusal.code);
@@ -196,46 +198,45 @@ impl Error {
         self
     }
 
-    /// A reconnect that failed although the card answers. A connect that fails with this code has
-    /// failed in the same way.
+    /// A reconnect that failed although the card answers. The code is interpreted as that of a
+    /// connect, which fails with it for the same reason.
     pub(crate) fn of_refused_parameters(mut self) -> Error {
         self.0.meant_as = Operation::Connect;
         self
     }
 
-    /// Whether this is how the service says that there is no reader: on Windows it does not run
-    /// then.
+    /// Whether the service thus reports that there is no reader: on Windows it does not run then.
     pub(crate) fn means_no_reader(&self) -> bool {
         classify::means_no_reader(Platform::CURRENT, self.operation(), self.code())
     }
 
-    /// Whether the card answers, but refused the parameters of the protocol.
+    /// Whether the card answers, but refused the protocol parameters.
     pub(crate) fn is_refusal_of_parameters(&self) -> bool {
         self.kind() == ErrorKind::CardUnsupported && self.code() == ReturnCode::W_UNRESPONSIVE_CARD
     }
 
-    /// What was seen in the readers that were looked at.
+    /// Adds what was seen in each reader.
     pub(crate) fn with_seen(mut self, seen: Vec<SeenReader>) -> Error {
         self.0.seen = seen;
         self
     }
 
-    /// The call that failed.
+    /// Returns the call that failed.
     pub fn operation(&self) -> Operation {
         self.0.operation
     }
 
-    /// The exact code.
+    /// Returns the exact code.
     pub fn code(&self) -> ReturnCode {
         self.0.code
     }
 
-    /// The reader, where the call was about one.
+    /// Returns the name of the reader, if the call was about one.
     pub fn reader_name(&self) -> Option<&ReaderName> {
         self.0.reader.as_ref()
     }
 
-    /// The situation, the same for all codes that mean the same.
+    /// Returns the kind of error, the same for all codes with the same meaning.
     pub fn kind(&self) -> ErrorKind {
         match self.0.refusal {
             Some(refusal) => refusal.kind,
@@ -243,13 +244,14 @@ impl Error {
         }
     }
 
-    /// What to do, as an instruction to a person, with a full stop: more exact than the
-    /// [advice](Recovery::advice) of the [recovery](Error::recovery) alone.
+    /// Returns an instruction to a person, with a full stop.
+    ///
+    /// It is more specific than the [advice](Recovery::advice) for the [recovery](Error::recovery).
     pub fn advice(&self) -> &'static str {
         advice::of_error(self.kind(), self.operation(), self.recovery())
     }
 
-    /// What helps.
+    /// Returns the action that resolves the error.
     pub fn recovery(&self) -> Recovery {
         match self.0.refusal {
             Some(refusal) => refusal.recovery,
@@ -257,8 +259,7 @@ impl Error {
         }
     }
 
-    /// Whether the service answered with the code or this library refused the call or gave it
-    /// up.
+    /// Returns whether the service or this library produced the error.
     pub fn origin(&self) -> Origin {
         match self.0.refusal {
             None => Origin::Service,
@@ -266,8 +267,10 @@ impl Error {
         }
     }
 
-    /// Whether the command of a transmit or control call may have reached the card or the
-    /// reader although the call failed. `false` is certain; then it can be sent again.
+    /// Returns whether the command may have reached the card or the reader.
+    ///
+    /// For transmit and control calls. If `false`, the command certainly did not run, and can be
+    /// sent again.
     pub fn command_may_have_run(&self) -> bool {
         match self.0.refusal {
             Some(refusal) => {
@@ -278,14 +281,15 @@ impl Error {
         }
     }
 
-    /// How many bytes the answer has that did not fit, where PC/SC says so. The buffers of
-    /// this library take every answer that is possible, so that this is for the rare driver
-    /// that breaks the rules.
+    /// Returns the length in bytes of a response that did not fit, if PC/SC reports it.
+    ///
+    /// The buffers of this library have room for every valid response, so this happens only with
+    /// drivers that break the rules.
     pub fn needed_len(&self) -> Option<usize> {
         self.0.needed_len
     }
 
-    /// What is known of the card after a reconnect that failed; `None` for other calls.
+    /// Returns the condition of the card after a failed reconnect; `None` for other calls.
     pub fn card_condition(&self) -> Option<CardCondition> {
         let initialization = self.0.initialization?;
         let never_begun = self.0.refusal.is_some_and(|refusal| !refusal.begun);
@@ -297,14 +301,16 @@ impl Error {
         })
     }
 
-    /// What was seen in each reader by a wait that ended without success, such as
-    /// [`Context::wait_for_card`](crate::Context::wait_for_card): why none of them had what was
-    /// waited for. Empty for other calls, and if there was no reader.
+    /// Returns what a wait that ended without success saw in each reader.
+    ///
+    /// Tells why no reader met the condition, for instance in
+    /// [`Context::wait_for_card`](crate::Context::wait_for_card). Empty for other calls, and if
+    /// there was no reader.
     pub fn seen(&self) -> &[SeenReader] {
         &self.0.seen
     }
 
-    /// What went wrong: a clause without operation, reader and number.
+    /// Returns what went wrong: a clause without the operation, the reader or the code.
     pub fn description(&self) -> &'static str {
         match self.0.refusal {
             Some(refusal) => refusal.why,
@@ -330,7 +336,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// What is spoken, instead of what.
+/// The version the daemon speaks, and the supported ones.
 struct Spoken(Option<ProtocolVersion>);
 
 impl fmt::Display for Spoken {
@@ -339,14 +345,14 @@ impl fmt::Display for Spoken {
             None => Ok(()),
             Some(theirs) => {
                 let (oldest, newest) = (ProtocolVersion::OLDEST, ProtocolVersion::NEWEST);
-                write!(f, ": it speaks {theirs}, and {oldest} to {newest} are")
+                write!(f, ": {theirs} instead of {oldest} to {newest}")
             }
         }
     }
 }
 
-/// What [`Display`](fmt::Display) prints, because `main` prints with `{:?}` what it returns; the
-/// alternate `{:#?}` has everything that is known, field by field.
+/// Prints the same as [`Display`](fmt::Display), because `main` prints returned errors with `{:?}`;
+/// the alternate form `{:#?}` prints every field.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {

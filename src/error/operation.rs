@@ -1,4 +1,4 @@
-//! The calls that can fail.
+//! The PC/SC calls that can fail.
 
 use std::fmt;
 
@@ -38,12 +38,12 @@ pub enum Operation {
     GetAttribute,
     /// `SCardSetAttrib`
     SetAttribute,
-    /// An error of someone else's that does not say which call failed.
+    /// An error from elsewhere that does not tell which call failed.
     Unknown,
 }
 
 impl Operation {
-    /// The name of the C function; "a PC/SC call" for [`Operation::Unknown`].
+    /// Returns the name of the C function; "a PC/SC call" for [`Operation::Unknown`].
     pub const fn function_name(self) -> &'static str {
         match self {
             Operation::EstablishContext => "SCardEstablishContext",

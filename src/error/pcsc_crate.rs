@@ -1,12 +1,12 @@
-//! To and from the error of the `pcsc` crate, version 2.
+//! Conversions to and from the error of the `pcsc` crate, version 2.
 
 use super::{Error, Operation};
 use crate::codes::ReturnCode;
 
 /// Needs the feature `pcsc-2`.
 impl From<pcsc::Error> for ReturnCode {
-    /// The code that the error stands for. `pcsc::Error::UnknownError` is what the `pcsc`
-    /// crate makes of every code it does not know; the code itself is lost there.
+    /// Returns the code of the error. `pcsc::Error::UnknownError` stands for every code the `pcsc`
+    /// crate does not know; that code is lost.
     fn from(error: pcsc::Error) -> ReturnCode {
         ReturnCode::from_raw(error as u32)
     }
@@ -14,7 +14,8 @@ impl From<pcsc::Error> for ReturnCode {
 
 /// Needs the feature `pcsc-2`.
 impl From<pcsc::Error> for Error {
-    /// An error of [`Operation::Unknown`]: the `pcsc` crate does not say which call failed.
+    /// Creates an error of [`Operation::Unknown`]: the `pcsc` crate does not report which call
+    /// failed.
     fn from(error: pcsc::Error) -> Error {
         Error::new(Operation::Unknown, ReturnCode::from(error))
     }
@@ -22,7 +23,7 @@ impl From<pcsc::Error> for Error {
 
 /// Needs the feature `pcsc-2`.
 impl From<ReturnCode> for pcsc::Error {
-    /// The error of the `pcsc` crate for this code; `UnknownError` where it has none.
+    /// Returns the error of the `pcsc` crate for this code; `UnknownError` if there is none.
     fn from(code: ReturnCode) -> pcsc::Error {
         PCSC_ERRORS
             .iter()
@@ -34,13 +35,13 @@ impl From<ReturnCode> for pcsc::Error {
 
 /// Needs the feature `pcsc-2`.
 impl From<Error> for pcsc::Error {
-    /// See the conversion from [`ReturnCode`]. Operation and reader are lost.
+    /// See the conversion from [`ReturnCode`]. The operation and the reader are lost.
     fn from(error: Error) -> pcsc::Error {
         error.code().into()
     }
 }
 
-/// All that the `pcsc` crate has.
+/// All errors of the `pcsc` crate.
 const PCSC_ERRORS: &[pcsc::Error] = {
     use pcsc::Error::*;
     &[

@@ -1,12 +1,11 @@
-//! Calls that this library does not make, because they could not succeed, and calls that it
-//! gave up.
+//! Calls that this library refuses because they could not succeed, and calls that it gave up.
 
 use super::{ErrorKind, Recovery};
 use crate::codes::ReturnCode;
 use crate::limits::{Abandoned, GivenUp};
 use crate::service;
 
-/// Why a call was not made, or given up. The code is the nearest that PC/SC has.
+/// Why a call was refused or given up. The code is the nearest one in PC/SC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Refusal {
     pub(super) code: ReturnCode,
@@ -15,7 +14,7 @@ pub(crate) struct Refusal {
     /// Reads on after "failed:".
     pub(super) why: &'static str,
     pub(super) command_may_have_run: bool,
-    /// Whether the call was begun. If not, connection and card are as they were.
+    /// Whether the call was begun. If not, the connection and the card are unchanged.
     pub(super) begun: bool,
 }
 
@@ -25,7 +24,7 @@ impl Refusal {
         code: ReturnCode::E_INVALID_HANDLE,
         kind: ErrorKind::Abandoned,
         recovery: Recovery::ConnectAgain,
-        why: "an earlier call was given up, and the connection with it",
+        why: "the connection was lost when an earlier call was given up",
         command_may_have_run: false,
         begun: false,
     };
@@ -36,7 +35,7 @@ impl Refusal {
         ..Refusal::ABANDONED
     };
 
-    /// A call that could hang as earlier ones do.
+    /// A call that could hang like earlier ones.
     pub(crate) const TOO_MANY_PENDING: Refusal = Refusal {
         code: ReturnCode::E_SERVER_TOO_BUSY,
         kind: ErrorKind::ServiceBusy,
@@ -55,8 +54,8 @@ impl Refusal {
         begun: false,
     };
 
-    /// A card without a protocol. pcsc-lite answers this and a protocol that
-    /// the card refused after it was reset.
+    /// A connect to a card without any protocol. pcsc-lite does not distinguish this from a
+    /// protocol that the card refused after it was reset.
     pub(crate) const NO_PROTOCOL: Refusal = Refusal::argument("no protocol is acceptable");
 
     /// A connection that was made by another process.
@@ -69,18 +68,18 @@ impl Refusal {
         begun: false,
     };
 
-    /// A call that is kept out of the PC/SC library, which another thread takes down while the
-    /// process ends, or which a fork has left with a lock that nobody unlocks.
+    /// A call kept out of the PC/SC library because another thread is tearing it down at the end of
+    /// the process, or because a fork left it with a lock that no one unlocks.
     pub(crate) const KEPT_OUT: Refusal = Refusal {
         code: ReturnCode::E_SYSTEM_CANCELLED,
         kind: ErrorKind::Cancelled,
         recovery: Recovery::None,
-        why: "the process ends, or a fork has made the PC/SC library unusable in it",
+        why: "the process is ending, or a fork has made its PC/SC library unusable",
         command_may_have_run: false,
         begun: false,
     };
 
-    /// Answers that other threads' calls have mixed up, every time.
+    /// Answers that were mixed up with those of other threads on every attempt.
     pub(crate) const CONTRADICTORY: Refusal = Refusal {
         code: ReturnCode::F_INTERNAL_ERROR,
         kind: ErrorKind::Internal,
@@ -90,12 +89,12 @@ impl Refusal {
         begun: false,
     };
 
-    /// A daemon whose protocol is too old or too new.
+    /// A daemon whose protocol version is too old or too new.
     pub(crate) const OTHER_PROTOCOL: Refusal = Refusal {
         code: ReturnCode::E_SERVICE_STOPPED,
         kind: ErrorKind::Unsupported,
         recovery: Recovery::AskAdministrator,
-        why: "the daemon speaks no version of its protocol that is supported",
+        why: "the daemon speaks no supported protocol version",
         command_may_have_run: false,
         begun: false,
     };
@@ -105,12 +104,12 @@ impl Refusal {
         code: ReturnCode::E_NO_SMARTCARD,
         kind: ErrorKind::NoCard,
         recovery: Recovery::InsertCard,
-        why: "no reader that may be used has a card",
+        why: "no usable reader has a card",
         command_may_have_run: false,
         begun: false,
     };
 
-    /// A wait that ended without one.
+    /// A wait that ended without a matching card.
     pub(crate) const NO_CARD_IN_TIME: Refusal = Refusal {
         code: ReturnCode::E_TIMEOUT,
         kind: ErrorKind::DeadlineExceeded,
@@ -120,21 +119,21 @@ impl Refusal {
         begun: false,
     };
 
-    /// A wait for a card that ended without any reader to put it into.
+    /// A wait for a card that ended without any reader attached.
     pub(crate) const NO_READER_IN_TIME: Refusal = Refusal {
         recovery: Recovery::AttachReader,
         why: "no reader was attached within the time-out",
         ..Refusal::NO_CARD_IN_TIME
     };
 
-    /// A wait that ended without the service.
+    /// A wait that ended without the service becoming available.
     pub(crate) const NO_SERVICE_IN_TIME: Refusal = Refusal {
         recovery: Recovery::RetryLater,
         why: "the smart-card service was not available within the time-out",
         ..Refusal::NO_CARD_IN_TIME
     };
 
-    /// A wait that ended with one still there.
+    /// A wait for a removal that ended with the card still there.
     pub(crate) const CARD_STILL_THERE: Refusal = Refusal {
         code: ReturnCode::E_TIMEOUT,
         kind: ErrorKind::DeadlineExceeded,
@@ -144,7 +143,7 @@ impl Refusal {
         begun: false,
     };
 
-    /// A monitor that knows nothing when its caller stops waiting.
+    /// A monitor without any information when its caller stops waiting.
     pub(crate) const NOTHING_KNOWN_IN_TIME: Refusal = Refusal {
         code: ReturnCode::E_TIMEOUT,
         kind: ErrorKind::DeadlineExceeded,
@@ -154,7 +153,7 @@ impl Refusal {
         begun: true,
     };
 
-    /// Why a command is not sent, if it is not.
+    /// Why a command is refused, if it is.
     pub(crate) fn of_command(command: &[u8]) -> Option<Refusal> {
         if command.is_empty() {
             Some(Refusal::argument("the command is empty"))
@@ -166,8 +165,8 @@ impl Refusal {
         }
     }
 
-    /// A call that was given up. A command was sent only if that was permitted, and the
-    /// connection is lost only if the call was under way.
+    /// A call that was given up. A command may have been sent only if permitted, and the connection
+    /// is lost only if the call was under way.
     pub(crate) fn given_up(abandoned: Abandoned) -> Refusal {
         let (code, kind, recovery, why) = match abandoned.why {
             GivenUp::Deadline if !abandoned.begun => (
@@ -192,7 +191,7 @@ impl Refusal {
                 ReturnCode::E_NO_MEMORY,
                 ErrorKind::Internal,
                 Recovery::ConnectAgain,
-                "there is no thread for a call with a deadline",
+                "no thread could be started for a call with a deadline",
             ),
         };
         Refusal {
@@ -205,7 +204,7 @@ impl Refusal {
         }
     }
 
-    /// A reader that cannot do it.
+    /// A reader without the requested feature.
     pub(crate) const NO_FEATURE: Refusal = Refusal {
         code: ReturnCode::E_UNSUPPORTED_FEATURE,
         kind: ErrorKind::Unsupported,
@@ -273,7 +272,7 @@ mod tests {
         error.of_reconnect(Initialization::Reset)
     }
 
-    /// What is advised depends on whether the connection has stayed with the call.
+    /// The advice depends on whether the connection was lost with the call.
     #[test]
     fn a_deadline_before_the_call_leaves_the_connection() {
         let before = reconnect(GivenUp::Deadline, false);

@@ -1,4 +1,4 @@
-//! What was seen in each reader by a wait that ended without success.
+//! What a wait that ended without success saw in each reader.
 
 use std::fmt;
 
@@ -6,31 +6,31 @@ use super::{Error, ErrorKind};
 use crate::codes::ReturnCode;
 use crate::values::{ReaderFlags, ReaderName, ReaderState};
 
-/// What was seen in a reader, and why that was not what was wanted.
+/// What was seen in a reader, and why it did not meet the condition.
 ///
-/// [`Display`](fmt::Display) is a short phrase for people, [`name`](Seen::name) a word for
-/// programs.
+/// [`Display`](fmt::Display) prints a short phrase for people, [`name`](Seen::name) returns a word
+/// for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Seen {
     /// There is no card.
     Empty,
-    /// There is a card, and nothing is wrong with it: where the wait was for its removal.
+    /// There is a working card: the wait was for its removal.
     Present,
-    /// There is a card, and it does not answer.
+    /// There is a card that does not answer.
     Mute,
     /// Another program has exclusive access to the card.
     Held,
     /// The card or the reader has none of the accepted protocols, or another one is active.
     ProtocolMismatch,
-    /// The card answers to reset, but refused the parameters that the reader chose (PPS).
+    /// The card answers to reset, but refused the parameters chosen by the reader (PPS).
     ParametersRefused,
-    /// The card does not meet the conditions of the [`CardFilter`](crate::CardFilter).
+    /// The card does not match the [`CardFilter`](crate::CardFilter).
     NotMatching,
-    /// The program said that it is not this card.
+    /// The program refused the card.
     #[non_exhaustive]
     Refused {
-        /// What it said.
+        /// The reason given by the program.
         why: String,
     },
     /// The service cannot read the reader's state.
@@ -40,13 +40,13 @@ pub enum Seen {
     /// A call failed.
     #[non_exhaustive]
     Failed {
-        /// How it failed.
+        /// The kind of error.
         kind: ErrorKind,
     },
 }
 
 impl Seen {
-    /// The kind in lower case, as `protocol-mismatch`: for programs, as it does not change.
+    /// Returns a stable lower-case name for programs, such as `protocol-mismatch`.
     pub fn name(&self) -> &'static str {
         match self {
             Seen::Empty => "empty",
@@ -63,7 +63,7 @@ impl Seen {
         }
     }
 
-    /// What a connect that failed says of its reader.
+    /// What a failed connect tells about its reader.
     pub(crate) fn of_connect(error: &Error) -> Seen {
         match error.kind() {
             ErrorKind::NoCard | ErrorKind::CardRemoved => Seen::Empty,
@@ -90,7 +90,7 @@ impl fmt::Display for Seen {
             Seen::ProtocolMismatch => "none of the accepted protocols is possible",
             Seen::ParametersRefused => "the card refused the parameters of the reader",
             Seen::NotMatching => "another card",
-            // The text comes from the program, and may come from a card.
+            // The text comes from the program, possibly from a card.
             Seen::Refused { why } => return write!(f, "refused: {}", why.escape_debug()),
             Seen::Unavailable => "its state cannot be read",
             Seen::Unknown => "unknown to the service",
@@ -99,7 +99,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// A reader, and what was seen in it: an entry of [`Error::seen`].
+/// A reader and what was seen in it: an entry of [`Error::seen`].
 ///
 /// ```
 /// use scard::{Error, Seen};
@@ -124,18 +124,18 @@ impl SeenReader {
         SeenReader { reader_name, seen }
     }
 
-    /// The reader's name.
+    /// Returns the reader's name.
     pub fn reader_name(&self) -> &ReaderName {
         &self.reader_name
     }
 
-    /// What was seen in it.
+    /// Returns what was seen in the reader.
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
 }
 
-/// What a look saw. A card that answers and is free is [`Seen::NotMatching`].
+/// Converts a reader's state. A card that answers and is free is [`Seen::NotMatching`].
 impl From<&ReaderState> for SeenReader {
     fn from(state: &ReaderState) -> SeenReader {
         let has = |flag| state.flags().contains(flag);
@@ -163,7 +163,7 @@ impl fmt::Display for SeenReader {
     }
 }
 
-/// A reader's name in quotes. It comes from a device: it must not break the line or the quotes.
+/// A reader's name in quotes, escaped, because it comes from a device.
 pub(super) struct Quoted<'a>(pub(super) &'a ReaderName);
 
 impl fmt::Display for Quoted<'_> {
@@ -173,7 +173,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// What was seen in several readers, in parentheses; nothing if there were none.
+/// What was seen in several readers, in parentheses; nothing if there are none.
 pub(super) struct InReaders<'a>(pub(super) &'a [SeenReader]);
 
 impl fmt::Display for InReaders<'_> {

@@ -1,4 +1,4 @@
-//! Errors as they are written to a log, for the feature `serde`. They are not read back.
+//! Serializing errors for logs, with the feature `serde`. They cannot be deserialized.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl Serialize for Recovery {
     }
 }
 
-/// The reader, and the [name](Seen::name) of what was seen in it, with what else there is.
+/// Serializes the reader and the [name](Seen::name) of what was seen in it, with further details.
 impl Serialize for SeenReader {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -63,8 +63,9 @@ impl Serialize for SeenReader {
     }
 }
 
-/// The call, the code, the reader if there is one, kind and recovery as words such as
-/// `card-reset`, what was seen in the readers if anything was, and the text that `Display` prints.
+/// Serializes the call, the code, the reader, the kind and the recovery (as words such as
+/// `card-reset`), what was seen in the readers, and the output of `Display`. Absent parts are
+/// omitted.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let has_seen = !self.seen().is_empty();

@@ -1,49 +1,44 @@
-//! What a PKCS #11 module and a Windows credential provider should say of an error.
+//! Translations of errors for PKCS #11 modules and Windows credential providers.
 
 use super::{Error, ErrorKind, Operation, Recovery};
 use crate::codes::{CryptokiRv, ReturnCode, SspiStatus};
 
 impl Error {
-    /// The return value that a PKCS #11 module should give if it cannot go on after this
-    /// error.
+    /// Translates the error to the value that a PKCS #11 module returns.
     ///
-    /// A module recovers from what it can first (see [`recovery`](Error::recovery)); this is
-    /// for what is left. The reasons, where there is a choice:
+    /// A module should first recover from what it can (see [`recovery`](Error::recovery)). The
+    /// rationale:
     ///
-    /// - A card that went away during a call is `CKR_DEVICE_REMOVED`, one that was not there
-    ///   when it was looked for is `CKR_TOKEN_NOT_PRESENT`. Applications close their sessions
-    ///   for the first and ask the user for the second. A reader that is gone, and a service
-    ///   that is gone, took the card with them.
-    /// - A reset that could not be recovered from, and a failed exchange, is
-    ///   `CKR_DEVICE_ERROR`: the token has a problem, the session may survive it.
-    /// - What may go away by itself without touching the token, such as another program's
-    ///   exclusive access, is `CKR_FUNCTION_FAILED`. `CKR_GENERAL_ERROR` is not used: it says
-    ///   that the library is beyond recovery, and applications unload it.
-    /// - `CKR_BUFFER_TOO_SMALL` and `CKR_ARGUMENTS_BAD` are about the arguments of the
-    ///   PKCS #11 call and would make an application try again with others. The buffers and
-    ///   arguments here are the module's own, so these become `CKR_DEVICE_ERROR` and
-    ///   `CKR_FUNCTION_FAILED`.
+    /// - A card removed during a call is `CKR_DEVICE_REMOVED`; a card that was not there to begin
+    ///   with is `CKR_TOKEN_NOT_PRESENT`. Applications close their sessions after the former and
+    ///   ask the user after the latter. If the reader or the service is gone, so is the card.
+    /// - An unrecovered reset or a failed exchange is `CKR_DEVICE_ERROR`: the token has a problem
+    ///   that the session may survive.
+    /// - Conditions that may end without touching the token, such as another program's exclusive
+    ///   access, are `CKR_FUNCTION_FAILED`. `CKR_GENERAL_ERROR` is not used: it means that the
+    ///   library is beyond recovery, and applications unload it.
+    /// - `CKR_BUFFER_TOO_SMALL` and `CKR_ARGUMENTS_BAD` are about the arguments of the PKCS #11
+    ///   call and would make an application retry with others. The buffers and arguments here are
+    ///   the module's own, so these errors become `CKR_DEVICE_ERROR` and `CKR_FUNCTION_FAILED`.
     #[doc = include_str!("translations.md")]
     pub fn to_cryptoki(&self) -> CryptokiRv {
         self.situation().to_cryptoki()
     }
 
-    /// The status that a security package or a credential provider should give if it cannot
-    /// go on after this error.
+    /// Translates the error to the status that a credential provider or security package returns.
     ///
-    /// SSPI has few words for a smart card. The reasons:
+    /// SSPI has few codes for smart cards. The rationale:
     ///
-    /// - A wrong or blocked PIN is `SEC_E_LOGON_DENIED`, the one status for which Windows asks
-    ///   the user for other credentials. Nothing else becomes it, or a broken reader would
+    /// - A wrong or blocked PIN is `SEC_E_LOGON_DENIED`, the one status for which Windows asks the
+    ///   user for other credentials. Nothing else becomes this status, or a broken reader would
     ///   look like a typing error.
-    /// - A card, reader, key or certificate that is not there, and a dialog that the user
-    ///   cancelled, is `SEC_E_NO_CREDENTIALS`; a PIN that was not entered yet is
-    ///   `SEC_E_INCOMPLETE_CREDENTIALS`.
-    /// - A card or an installation that cannot do what is needed, a service that is not there
-    ///   or must not be used, is `SEC_E_CRYPTO_SYSTEM_INVALID`.
-    /// - The rest is `SEC_E_INTERNAL_ERROR`, which stands for what has no status of its own.
-    ///   `SEC_E_BUFFER_TOO_SMALL` and `SEC_E_INVALID_TOKEN` are about the arguments of the
-    ///   SSPI call, not of ours.
+    /// - A missing card, reader, key or certificate, or a dialog cancelled by the user, is
+    ///   `SEC_E_NO_CREDENTIALS`; a PIN not yet entered is `SEC_E_INCOMPLETE_CREDENTIALS`.
+    /// - A card or an installation that lacks a needed capability, or a service that is missing or
+    ///   denied, is `SEC_E_CRYPTO_SYSTEM_INVALID`.
+    /// - The rest is `SEC_E_INTERNAL_ERROR`, for everything without a status of its own.
+    ///   `SEC_E_BUFFER_TOO_SMALL` and `SEC_E_INVALID_TOKEN` are not used, because they are about
+    ///   the arguments of the SSPI call.
     ///
     /// [`to_cryptoki`](Error::to_cryptoki) has the table.
     pub fn to_sspi(&self) -> SspiStatus {
@@ -60,7 +55,7 @@ impl Error {
     }
 }
 
-/// What the translations of an error depend on.
+/// The properties of an error that its translations depend on.
 #[derive(Debug, Clone, Copy)]
 struct Situation {
     kind: ErrorKind,
@@ -385,7 +380,7 @@ mod tests {
     /// The table in the documentation of [`Error::to_cryptoki`].
     fn documentation() -> String {
         let mut text = String::from(
-            "\n# What each code becomes\n\n\
+            "\n# Translations by code\n\n\
              | Code | Calls | Platforms | PKCS #11 | SSPI |\n|---|---|---|---|---|\n",
         );
         let unknown = ReturnCode::from_raw(0x1234);
@@ -395,7 +390,7 @@ mod tests {
             (Platform::Windows, "Windows"),
         ];
         for code in ReturnCode::known().chain([unknown]) {
-            // What becomes of it: on which platform, in which calls.
+            // The translations, each with its calls and platforms.
             let mut rows: BTreeMap<String, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
             for (platform, called) in platforms {
                 for &operation in Operation::ALL {
@@ -416,7 +411,7 @@ mod tests {
                 false => name(code),
             };
             for (becomes, platforms) in rows {
-                // Platforms on which it is so in the same calls.
+                // The platforms with this translation in the same calls.
                 let mut by_calls: BTreeMap<String, Vec<&str>> = BTreeMap::new();
                 for (platform, calls) in platforms {
                     by_calls.entry(these(&calls)).or_default().push(platform);
@@ -449,13 +444,13 @@ mod tests {
         format!("`{}` | `{}`", rv.name().unwrap(), status.name().unwrap())
     }
 
-    /// All calls, or these, or all but these, whichever is shorter.
+    /// All calls, these, or all except these, whichever is shorter.
     fn these(calls: &[&str]) -> String {
         let all = Operation::ALL.iter().map(|it| it.function_name());
         let others: Vec<&str> = all.filter(|it| !calls.contains(it)).collect();
         match others.len() {
             0 => "all".to_owned(),
-            len if len < calls.len() => format!("all but {}", others.join(", ")),
+            len if len < calls.len() => format!("all except {}", others.join(", ")),
             _ => calls.join(", "),
         }
     }

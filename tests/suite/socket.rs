@@ -63,7 +63,7 @@ fn another_version_is_an_error_that_names_both() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let text = error.to_string();
         assert!(
-            text.contains(&format!("it speaks {theirs}, and 4:4 to 4:6 are")),
+            text.contains(&format!("{theirs} instead of 4:4 to 4:6")),
             "{text}"
         );
     }
