@@ -9,10 +9,9 @@ use crate::sync::{Mutex, lock};
 
 /// Stops the calls of a card, or a [`Monitor`](crate::Monitor), from any thread.
 ///
-/// Clones stop the same. Stopping is final: a call that is under way returns to its caller
-/// with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) at once, and so does every
-/// later one. What was under way goes on behind the scenes until the service answers, and is
-/// cleaned up then.
+/// Clones stop the same calls. Stopping is final: a call under way returns
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) at once, and so does every later one. The
+/// service's part of the call continues in the background, and is cleaned up when it returns.
 ///
 /// ```no_run
 /// # fn demo(context: &scard::Context, reader: &scard::ReaderName) -> scard::Result<()> {
@@ -34,7 +33,7 @@ pub struct AbortHandle(pub(super) Arc<Stop>);
 #[derive(Default)]
 pub(super) struct Stop {
     pub(super) state: Mutex<StopState>,
-    /// Stops what this stops, too.
+    /// A handle that also stops everything this one stops.
     pub(super) parent: Option<AbortHandle>,
 }
 
@@ -45,38 +44,38 @@ pub(super) struct StopState {
     next: u64,
 }
 
-/// A caller that waits.
+/// A waiting caller.
 #[derive(Clone)]
 pub(super) struct Waiter {
-    /// Its own.
+    /// Identifies this waiter.
     number: u64,
-    /// It waits in no other: neither is it in a forked child, nor is what wakes it.
+    /// The process it waits in: a forked child has neither the caller nor what wakes it.
     process: Process,
     caller: Arc<dyn Wake>,
 }
 
-/// A caller that can be told to look up.
+/// A caller that can be woken.
 pub(crate) trait Wake: Send + Sync {
-    /// Called once the handle is aborted, which it stays.
+    /// Called when the handle has been aborted, which is permanent.
     fn wake(&self);
 }
 
 impl AbortHandle {
-    /// A handle that stops nothing yet; give it to
-    /// [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle).
+    /// Creates a handle.
+    ///
+    /// Pass it to [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle).
     pub fn new() -> AbortHandle {
         AbortHandle::default()
     }
 
-    /// Stops every call of the cards that were connected with this handle, and every monitor
-    /// that was begun with it, now and later.
+    /// Stops all current and future calls of the cards and monitors that use this handle.
     pub fn abort(&self) {
         let waiting = {
             let mut state = lock(&self.0.state);
             state.aborted = true;
             state.waiting.clone()
         };
-        // A waker of an executor that panics keeps nobody else from being woken.
+        // A waker that panics must not keep the others from being woken.
         let mut panic = None;
         let here = waiting.iter().filter(|it| !it.process.is_forked());
         for Waiter { caller, .. } in here {
@@ -89,7 +88,7 @@ impl AbortHandle {
         }
     }
 
-    /// A handle that stops less than `parent` does, which stops what this one stops, too.
+    /// Creates a handle that is also stopped by `parent`.
     #[cfg(feature = "async")]
     pub(crate) fn within(parent: Option<AbortHandle>) -> AbortHandle {
         AbortHandle(Arc::new(Stop {
@@ -98,13 +97,14 @@ impl AbortHandle {
         }))
     }
 
-    /// Whether [`abort`](AbortHandle::abort) was called.
+    /// Returns whether [`abort`](AbortHandle::abort) was called.
     pub fn is_aborted(&self) -> bool {
         let aborted = lock(&self.0.state).aborted;
         aborted || self.0.parent.as_ref().is_some_and(AbortHandle::is_aborted)
     }
 
-    /// Has a caller woken by [`abort`](AbortHandle::abort), until the registration ends.
+    /// Registers a caller to be woken by [`abort`](AbortHandle::abort) until the registration is
+    /// dropped.
     pub(crate) fn register(&self, caller: Arc<dyn Wake>) -> Registration {
         let parent = self.0.parent.as_ref();
         let with_parent = parent.map(|parent| Box::new(parent.register(Arc::clone(&caller))));
@@ -132,7 +132,7 @@ impl fmt::Debug for AbortHandle {
     }
 }
 
-/// Two handles are equal if they stop the same.
+/// Two handles are equal if they stop the same calls.
 impl PartialEq for AbortHandle {
     fn eq(&self, other: &AbortHandle) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -141,7 +141,7 @@ impl PartialEq for AbortHandle {
 
 impl Eq for AbortHandle {}
 
-/// A caller's place among those that an abort wakes.
+/// A caller's registration to be woken by an abort.
 #[derive(Debug)]
 pub(crate) struct Registration {
     handle: AbortHandle,
@@ -154,7 +154,7 @@ impl Drop for Registration {
         let mut state = lock(&self.handle.0.state);
         let place = state.waiting.iter().position(|it| it.number == self.number);
         let caller = place.map(|place| state.waiting.remove(place));
-        // With the state unlocked: this can be the end of what the caller waited for.
+        // Unlocked first: this may drop what the caller waited for.
         drop(state);
         drop(caller);
     }

@@ -1,8 +1,8 @@
-//! Wakes callers at their deadlines where no thread waits for them.
+//! Wakes callers at their deadlines if they do not block a thread.
 //!
-//! One thread for the whole process, which is there only while it is needed. It costs a call
-//! next to nothing: the thread is not told of a deadline that is later than the one it sleeps
-//! until, nor of one that is not needed any more.
+//! There is one thread for the whole process, which exists only while it is needed. It costs a call
+//! next to nothing: the thread is not notified of a deadline later than the one it sleeps until,
+//! nor of one that is no longer needed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,18 +13,18 @@ use super::Wake;
 use crate::service::Process;
 use crate::sync::{Condvar, Mutex, global, lock, now, thread};
 
-/// How long the thread stays when nobody has a deadline.
+/// How long the thread stays when there are no deadlines.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// When to wake whom. The numbers tell equal times apart.
+/// The callers by time. The numbers distinguish equal times.
 type Alarms = BTreeMap<(Instant, u64), Arc<dyn Wake>>;
 
 struct Clock {
     alarms: Alarms,
     next: u64,
-    /// When the thread looks up by itself; `None` while it is awake or waits to be told.
+    /// When the thread wakes by itself; `None` while it is awake or waits to be notified.
     sleeps_until: Option<Instant>,
-    /// The process that the thread runs in. A forked child has none.
+    /// The process that the thread runs in; a forked child has no thread.
     runs_in: Option<Process>,
 }
 
@@ -40,20 +40,20 @@ global! {
     static CHANGED: Condvar = Condvar::new();
 }
 
-/// A time at which somebody is woken, unless this is dropped before.
+/// Wakes a caller at a time, unless dropped before.
 pub(crate) struct Alarm {
     at: Instant,
     number: u64,
 }
 
 impl Alarm {
-    /// `None` if there is no thread for it.
+    /// `None` if the thread cannot be started.
     pub(crate) fn set(at: Instant, caller: Arc<dyn Wake>) -> Option<Alarm> {
         let mut clock = lock(&CLOCK);
         let process = Process::current();
         if clock.runs_in != Some(process) {
             if clock.runs_in.is_some() {
-                // Those of the process that this one was forked from.
+                // These belong to the process that this one was forked from.
                 std::mem::forget(std::mem::take(&mut clock.alarms));
             }
             clock.sleeps_until = None;
@@ -75,7 +75,7 @@ impl Alarm {
 
 #[cfg(all(test, model))]
 impl Alarm {
-    /// Lets time pass until the thread has ended.
+    /// Waits until the thread has ended.
     pub(crate) fn outlast() {
         while lock(&CLOCK).runs_in.is_some() {
             crate::sync::model::pass_until_somebody_wakes();
@@ -86,7 +86,7 @@ impl Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         let caller = lock(&CLOCK).alarms.remove(&(self.at, self.number));
-        // With the clock unlocked: this can be the end of what the caller waited for.
+        // Unlocked first: this may drop what the caller waited for.
         drop(caller);
     }
 }
@@ -101,7 +101,7 @@ fn run() {
         if !due.is_empty() {
             drop(clock);
             for caller in due.into_values() {
-                // The wakers of an executor that panics must not stop everybody else's clock.
+                // A waker that panics must not stop the clock for all others.
                 let _ = catch_unwind(AssertUnwindSafe(|| caller.wake()));
             }
             clock = lock(&CLOCK);
@@ -148,7 +148,8 @@ mod tests {
         let now = Instant::now();
         let in_ms = |ms| now + Duration::from_millis(ms);
         let mut set = Vec::new();
-        // Not in the order of their times, so that the thread is told and is not told.
+        // Not in the order of their times, so that the thread is notified of some and not of
+        // others.
         for ms in [40_u64, 10, 30, 20, 20] {
             let (sender, woken) = channel();
             let alarm = Alarm::set(in_ms(ms), Arc::new(Ring(Mutex::new(sender)))).unwrap();
@@ -177,7 +178,7 @@ mod tests {
     fn a_thread_that_sleeps_is_told_of_a_nearer_deadline() {
         const LONG: Duration = Duration::from_secs(60);
         let near = || ring_at(Instant::now() + Duration::from_millis(10));
-        // Here it mostly waits for nothing but to be told.
+        // Here it mostly just waits to be notified.
         for _ in 0..5 {
             let (_alarm, woken) = near();
             woken.recv_timeout(LONG / 2).unwrap();

@@ -1,4 +1,4 @@
-//! The future of a call: for callers that do not wait on their thread.
+//! The future of a call, for callers that do not block their thread.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,15 +12,15 @@ use super::worker::Jobs;
 use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Worker};
 use crate::sync::lock;
 
-/// A call on a worker. Dropping it leaves the call to itself, as a deadline does.
+/// A call on a worker. Dropping it gives up the call, as a deadline does.
 pub(crate) struct UnderWay<T: Send + 'static> {
     meeting: Arc<Meeting<T>>,
     deadline: Option<Instant>,
     abort: Option<AbortHandle>,
-    /// Where an answer that nobody takes is dropped: what the call worked on ends with it,
-    /// and that can take its time.
+    /// The worker, where an unclaimed answer is dropped: that also ends what the call worked on,
+    /// which can take a while.
     jobs: Jobs,
-    /// The caller has its answer, or has left.
+    /// The caller has its answer or has left.
     over: bool,
     registration: Option<Registration>,
     alarm: Option<Alarm>,
@@ -61,7 +61,7 @@ impl Worker {
 }
 
 impl<T: Send + 'static> UnderWay<T> {
-    /// Sets how long it is waited for from now on.
+    /// Sets the limits of the wait from now on.
     pub(crate) fn set_limits(
         &mut self,
         deadline: Option<Instant>,
@@ -79,16 +79,16 @@ impl<T: Send + 'static> UnderWay<T> {
         Ok(())
     }
 
-    /// Whether this process is a child of the one that makes the call: it will not return here.
+    /// Whether this process is a child of the one that makes the call, which will not return here.
     pub(crate) fn is_forked(&self) -> bool {
         self.jobs.is_forked()
     }
 
-    /// Leaves, unless the call has returned: then here is what it gave.
+    /// Gives up the call, or returns its result if it has returned.
     pub(crate) fn leave(&mut self) -> Option<T> {
         self.over = true;
         if self.is_forked() {
-            // The thread may have locked what is looked at here.
+            // The thread may have held a lock on the state.
             return None;
         }
         let mut state = lock(&self.meeting.state);
@@ -99,7 +99,7 @@ impl<T: Send + 'static> UnderWay<T> {
         }
         let waker = state.waker.take();
         drop(state);
-        // With the state unlocked: what a waker does is not ours.
+        // Unlocked first, because this runs foreign code.
         drop(waker);
         match call {
             Call::Returned(value) => Some(value),
@@ -118,11 +118,11 @@ impl<T: Send + 'static> Future for UnderWay<T> {
             return Poll::Ready(Err(Abandoned {
                 why: GivenUp::NoThread,
                 begun: true,
-                // It goes on in the parent.
+                // It continues in the parent.
                 permitted: true,
             }));
         }
-        // With the state unlocked, as below: what a waker does is not ours.
+        // Unlocked, as below, because this runs foreign code.
         let waker = context.waker().clone();
         let mut state = lock(&this.meeting.state);
         let outcome = state.look(this.deadline, this.abort.as_ref());
@@ -147,7 +147,7 @@ impl<T: Send + 'static> Unpin for UnderWay<T> {}
 impl<T: Send + 'static> Drop for UnderWay<T> {
     fn drop(&mut self) {
         if self.is_forked() {
-            // Other threads may have been in what these lock.
+            // Other threads may have held the locks that these use.
             std::mem::forget((self.registration.take(), self.alarm.take()));
             return;
         }
@@ -181,7 +181,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Wakes a thread, and counts.
+    /// Unparks a thread and counts how often.
     struct Unpark(Thread, AtomicUsize);
 
     impl Wake for Unpark {
@@ -196,7 +196,7 @@ mod tests {
         (Waker::from(Arc::clone(&unpark)), unpark)
     }
 
-    /// Polls only when woken: a wake-up that is lost shows as a panic.
+    /// Polls only when woken; panics if a wake-up is lost.
     #[track_caller]
     fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
         let (waker, unpark) = waker();
@@ -218,7 +218,7 @@ mod tests {
         Pin::new(future).poll(&mut Context::from_waker(waker))
     }
 
-    /// Says when it is dropped, and on which thread.
+    /// Reports when and on which thread it is dropped.
     struct Witness(Sender<ThreadId>);
 
     impl Drop for Witness {
@@ -332,7 +332,7 @@ mod tests {
             }
             assert_eq!(call.leave(), Some((1, 2)));
         }
-        // And what has not, cannot.
+        // The result of a call that has not returned cannot.
         let (go_on, wait) = channel::<()>();
         let call = worker.begin(1, None, None, &Pending::NotCounted, move |_, _| wait.recv());
         assert!(call.unwrap().leave().is_none());
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(lost.unwrap_err().why, GivenUp::NoThread);
     }
 
-    /// A task that moves tells with each poll whom to wake.
+    /// A task that moves passes a new waker with each poll.
     #[test]
     fn the_last_waker_is_woken() {
         let worker = Worker::start().unwrap();

@@ -1,4 +1,4 @@
-//! Calls that end by themselves when their caller would leave: on its own thread.
+//! Calls on the caller's own thread, which end by themselves when the caller would give up.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Wake
 use crate::service::{self, Canceller, Limit};
 use crate::sync::now;
 
-/// The limits of a call that is made here.
+/// The limits of a call on the caller's thread.
 pub(crate) struct Here {
     deadline: Option<Instant>,
     abort: Option<AbortHandle>,
@@ -21,8 +21,8 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// An abort uses the canceller, which is that of the context of the call. Without one it is
-    /// noticed between the calls of PC/SC alone.
+    /// An abort uses the canceller of the call's context. Without one, it is noticed only between
+    /// PC/SC calls.
     pub(crate) fn new(
         deadline: Option<Instant>,
         abort: Option<&AbortHandle>,
@@ -33,7 +33,7 @@ impl Here {
         let registration = match (abort, &canceller) {
             (Some(abort), Some(canceller)) => {
                 let registration = abort.register(Arc::new(Ring(canceller.clone())));
-                // An abort before the registration has rung for nobody.
+                // An abort before the registration woke no one.
                 if abort.is_aborted() {
                     Ring(canceller.clone()).wake();
                 }
@@ -55,7 +55,7 @@ impl Here {
         Permit(Some(self))
     }
 
-    /// What the service has to know of it.
+    /// The limit to pass to the service.
     pub(crate) fn limit(&self) -> &Limit {
         &self.limit
     }
@@ -68,12 +68,12 @@ impl Here {
         self.abort.as_ref()
     }
 
-    /// Counts what goes on behind the caller's back, as long as it does.
+    /// Counts an abandoned call for as long as it continues.
     pub(crate) fn count(&self) -> Counted {
         self.pending.count()
     }
 
-    /// Why a call that failed was given up, if it was.
+    /// Why a failed call was given up, if it was.
     pub(crate) fn gave_up(&self) -> Option<Abandoned> {
         Some(Abandoned {
             why: self.why()?,
@@ -111,13 +111,13 @@ impl Grant for Here {
     }
 }
 
-/// Ends a wait in the service.
+/// Cancels a wait in the service.
 struct Ring(Canceller);
 
 impl Wake for Ring {
     fn wake(&self) {
         if let Err(code) = service::cancel(&self.0) {
-            tracing::trace!(%code, "a wait was not ended");
+            tracing::trace!(%code, "cancelling a wait failed");
         }
     }
 }

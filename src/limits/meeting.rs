@@ -1,4 +1,4 @@
-//! Where a call and its caller meet again.
+//! The rendezvous of a call and its caller.
 
 use std::sync::PoisonError;
 use std::task::Waker;
@@ -9,7 +9,7 @@ use super::permit::Grant;
 use super::{Abandoned, AbortHandle, GivenUp, Pending};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, now};
 
-/// Where a call and its caller meet again.
+/// The rendezvous of a call and its caller.
 pub(super) struct Meeting<T> {
     pub(super) state: Mutex<MeetingState<T>>,
     changed: Condvar,
@@ -18,20 +18,20 @@ pub(super) struct Meeting<T> {
 pub(super) struct MeetingState<T> {
     /// The caller has left.
     pub(super) left: bool,
-    /// The call may do what cannot be undone.
+    /// The call may do something irreversible.
     permitted: bool,
     pub(super) call: Call<T>,
-    /// The task of a caller that does not wait on its thread.
+    /// The task of a caller that does not block its thread.
     pub(super) waker: Option<Waker>,
     pub(super) pending: Pending,
-    /// The caller has left the call under way, which is counted until it is over.
+    /// The caller has left while the call was under way; it is counted until it returns.
     pub(super) is_pending: bool,
 }
 
 pub(super) enum Call<T> {
     UnderWay,
     Returned(T),
-    /// It ended in a panic.
+    /// It panicked.
     Lost,
 }
 
@@ -50,7 +50,7 @@ impl<T> Meeting<T> {
         }
     }
 
-    /// The call's side: hands over what it has. Gives it back if nobody waits any more.
+    /// The call's side: hands over the value. Returns it if no one waits any more.
     pub(super) fn return_with(&self, value: T) -> Option<T> {
         let mut state = lock(&self.state);
         if state.left {
@@ -61,7 +61,7 @@ impl<T> Meeting<T> {
         None
     }
 
-    /// Makes the caller look, with the state unlocked: what a waker does is not ours.
+    /// Wakes the caller, with the state unlocked, because a waker runs foreign code.
     pub(super) fn notify(&self, mut state: MutexGuard<'_, MeetingState<T>>) {
         let waker = state.waker.take();
         drop(state);
@@ -100,7 +100,7 @@ impl<T> Meeting<T> {
 }
 
 impl<T> MeetingState<T> {
-    /// The caller's look: `None` if there is reason to wait.
+    /// The caller's check: `None` if it has to wait.
     pub(super) fn look(
         &mut self,
         deadline: Option<Instant>,
@@ -111,7 +111,7 @@ impl<T> MeetingState<T> {
             Call::Lost => return Some(Err(self.abandoned(GivenUp::NoThread))),
             Call::UnderWay => {}
         }
-        // Looked at with the state locked: an abort that comes later wakes us.
+        // Checked with the state locked: a later abort wakes this caller.
         let why = if abort.is_some_and(AbortHandle::is_aborted) {
             GivenUp::Aborted
         } else if deadline.is_some_and(|deadline| deadline <= now()) {
@@ -140,8 +140,7 @@ impl<T> MeetingState<T> {
 
 impl<T: Send> Wake for Meeting<T> {
     fn wake(&self) {
-        // With the state locked first, so that a caller between its look and its sleep is not
-        // missed.
+        // Locked first, so that a caller between its check and its sleep is not missed.
         self.notify(lock(&self.state));
     }
 }

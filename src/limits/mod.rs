@@ -1,14 +1,14 @@
-//! Calls that can be given up: they run on a thread of their own, and the caller waits for
-//! them as long as it wants.
+//! Calls that can be given up: they run on their own thread, and the caller waits for them as long
+//! as it wants.
 //!
-//! A PC/SC call that waits cannot be interrupted from outside: releasing its context or
-//! disconnecting its handle from another thread frees memory that it still uses (pcsc-lite).
-//! So the call keeps what it works on, by ownership. When the caller leaves, the call goes
-//! on by itself, and what it worked on is dropped when it returns: that ends a transaction
-//! which was won too late, and disconnects a card which was connected too late.
+//! A waiting PC/SC call cannot be interrupted from outside: in pcsc-lite, releasing its context or
+//! disconnecting its handle from another thread frees memory that the call still uses. So the call
+//! owns what it works on. When the caller gives up, the call continues, and drops what it worked on
+//! when it returns: that ends a transaction begun too late, and disconnects a card connected too
+//! late.
 //!
-//! Over the socket of pcsc-lite's daemon a wait can be interrupted, so that a call ends [`Here`], on
-//! the thread of its caller. Only what has to be cleaned up after it takes a thread.
+//! Over the socket of pcsc-lite's daemon a wait can be interrupted, so a call ends [`Here`], on its
+//! caller's thread. Only cleaning up after it takes a thread.
 
 mod abort;
 #[cfg(feature = "async")]
@@ -40,12 +40,12 @@ pub(crate) enum GivenUp {
     Deadline,
     /// An [`AbortHandle`] was used.
     Aborted,
-    /// The thread could not be started, or ended in a panic.
+    /// The thread could not be started, or panicked.
     NoThread,
 }
 
-/// A call that was given up, whether it had begun, and whether it had been
-/// [permitted](Permit::grant) by then.
+/// A call that was given up: whether it had begun, and whether it had been
+/// [permitted](Permit::grant).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Abandoned {
     pub(crate) why: GivenUp,

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use super::{AbortHandle, Wake};
 use crate::sync::{Condvar, Mutex, lock};
 
-/// Pauses that double from the first to the longest: from 10 ms to a second, unless they are
-/// [brief](Pause::brief).
+/// Pauses that double from 10 ms to a second, unless they are [brief](Pause::brief).
 #[derive(Debug)]
 pub(crate) struct Pause {
     first: Duration,
@@ -22,7 +21,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Pauses that begin after so many others.
+    /// Pauses that continue after a number of earlier ones.
     pub(crate) fn longer(taken: u32) -> Pause {
         Pause {
             first: Duration::from_millis(10),
@@ -31,7 +30,7 @@ impl Pause {
         }
     }
 
-    /// Pauses from 1 ms to 20 ms, between questions that cost nobody anything.
+    /// Pauses from 1 ms to 20 ms, between cheap queries.
     pub(crate) fn brief() -> Pause {
         Pause {
             first: Duration::from_millis(1),
@@ -40,25 +39,25 @@ impl Pause {
         }
     }
 
-    /// The next pause, which is longer.
+    /// Returns the next, longer pause.
     pub(crate) fn next(&mut self) -> Duration {
         let doubled = self.first.saturating_mul(1 << self.taken.min(7));
         self.taken = self.taken.saturating_add(1);
         doubled.min(self.longest)
     }
 
-    /// How many there have been.
+    /// The number of pauses so far.
     #[cfg(test)]
     pub(crate) fn taken(&self) -> u32 {
         self.taken
     }
 
-    /// The pause after so many others.
+    /// The pause after a number of earlier ones.
     pub(crate) fn after(taken: u32) -> Duration {
         Pause::longer(taken).next()
     }
 
-    /// Waits for the next pause, but not past the deadline, and no longer than until an abort.
+    /// Waits for the next pause, at most until the deadline or an abort.
     pub(crate) fn take(&mut self, deadline: Option<Instant>, abort: Option<&AbortHandle>) {
         let mut pause = self.next();
         if let Some(deadline) = deadline {
@@ -66,7 +65,7 @@ impl Pause {
         }
         let bell = Arc::new(Bell::default());
         let _registration = abort.map(|abort| abort.register(Arc::clone(&bell) as Arc<dyn Wake>));
-        // An abort before the registration has rung for nobody.
+        // An abort before the registration woke no one.
         if !abort.is_some_and(AbortHandle::is_aborted) {
             bell.wait(pause);
         }
@@ -121,7 +120,7 @@ mod tests {
         let abort = AbortHandle::new();
         abort.abort();
         pause.take(None, Some(&abort));
-        // Of a second each.
+        // Pauses of a second each.
         let abort = AbortHandle::new();
         let waits = abort.clone();
         let waiting = std::thread::spawn(move || Pause::longer(100).take(None, Some(&waits)));

@@ -1,27 +1,27 @@
-//! How many calls were given up and have not returned.
+//! Counts calls that were given up and have not returned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::service::Process;
 
-/// Counts calls that their callers gave up and that have not returned yet: each of them keeps a
-/// thread and a connection to the service.
+/// The count of calls that were given up and have not returned yet. Each holds a thread and a
+/// connection to the service.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Pending {
     #[default]
     NotCounted,
-    /// Those that establish a context.
+    /// Calls that establish a context.
     OfProcess,
-    /// Those of a context and its cards.
+    /// Calls of a context and its cards.
     OfContext(Arc<AtomicUsize>),
 }
 
 impl Pending {
-    /// How many there may be before another call is refused.
+    /// How many may be pending before another call is refused.
     const LIMIT: usize = 32;
 
-    /// The half of a count that is a number.
+    /// The lower half of a count, which is the number.
     const MASK: usize = (1 << (usize::BITS / 2)) - 1;
 
     pub(crate) fn of_new_context() -> Pending {
@@ -37,8 +37,8 @@ impl Pending {
         }
     }
 
-    /// How many of this process there are, from a count. The upper half says which process it is
-    /// of: those of the process that this one was forked from will not return here.
+    /// Extracts the number of pending calls of this process. The upper half of the count identifies
+    /// its process: calls of the process that this one was forked from will not return here.
     fn of_this_process(count: usize) -> usize {
         match count & !Pending::MASK == Pending::this_process() {
             true => count & Pending::MASK,
@@ -54,7 +54,7 @@ impl Pending {
         usize::try_from(number).unwrap_or_default() << (usize::BITS / 2)
     }
 
-    /// Whether no further call is to be begun.
+    /// Whether no further call may begin.
     pub(crate) fn is_full(&self) -> bool {
         let count = self.counter().map(|count| count.load(Ordering::Relaxed));
         count.is_some_and(|count| Pending::of_this_process(count) >= Pending::LIMIT)
@@ -66,7 +66,7 @@ impl Pending {
         };
         let changed =
             |count| Some(change(Pending::of_this_process(count)) | Pending::this_process());
-        // It always says what the count becomes.
+        // Cannot fail: the closure always returns a new count.
         let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
     }
 
@@ -79,12 +79,12 @@ impl Pending {
     }
 }
 
-/// A call that goes on when nobody waits for it any more.
+/// A call that continues although no one waits for it any more.
 #[derive(Debug)]
 pub(crate) struct Counted(Pending);
 
 impl Pending {
-    /// Counts one until what is returned is dropped.
+    /// Counts a call until the returned value is dropped.
     pub(crate) fn count(&self) -> Counted {
         self.add();
         Counted(self.clone())
@@ -114,7 +114,7 @@ mod tests {
         assert!(!pending.is_full());
         pending.add();
         assert!(pending.is_full());
-        // Another context has its own, and what is not counted has none.
+        // Other contexts have their own count.
         assert!(!Pending::of_new_context().is_full());
         for _ in 0..2 * Pending::LIMIT {
             Pending::NotCounted.add();
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(number(&pending), 1);
     }
 
-    /// Those of the process that this one was forked from never return here.
+    /// Calls of the process that this one was forked from never return here.
     #[test]
     fn those_of_another_process_do_not_count() {
         assert_eq!(Pending::upper_half(3) >> (usize::BITS / 2), 3);

@@ -1,4 +1,4 @@
-//! Whether a call may still do what cannot be undone.
+//! Permission for a call to do something irreversible.
 
 use std::fmt;
 #[cfg(feature = "async")]
@@ -10,21 +10,21 @@ use crate::service::Limit;
 #[cfg(feature = "async")]
 use crate::sync::now;
 
-/// Asks whether the caller still waits, before something is done that cannot be undone.
+/// Asks whether the caller still waits, before doing something irreversible.
 pub(crate) struct Permit<'a>(pub(super) Option<&'a dyn Grant>);
 
 pub(super) trait Grant {
     fn has_left(&self) -> bool;
     fn grant(&self) -> bool;
-    /// Nothing has come of what was granted.
+    /// The granted action was not taken.
     fn withdraw(&self) {}
-    /// The limits, if the call ends by itself when the caller leaves.
+    /// The limits, if the call ends by itself when the caller gives up.
     fn here(&self) -> Option<&Here> {
         None
     }
 }
 
-/// A caller that has gone on already and has set a time.
+/// A caller that no longer waits, but has set a time limit.
 #[cfg(feature = "async")]
 impl Grant for Instant {
     fn has_left(&self) -> bool {
@@ -37,51 +37,51 @@ impl Grant for Instant {
 }
 
 impl Permit<'_> {
-    /// For a call on the caller's own thread.
+    /// The permit of a call on the caller's own thread.
     pub(crate) const GRANTED: Permit<'static> = Permit(None);
 
-    /// For a call that is not waited for, and not to have effects after this time.
+    /// The permit of a call that no one waits for and that must have no effects after this time.
     #[cfg(feature = "async")]
     pub(crate) fn until(end: Option<&Instant>) -> Permit<'_> {
         Permit(end.map(|end| end as &dyn Grant))
     }
 
-    /// Whether the caller can leave at all.
+    /// Whether the caller can give up at all.
     pub(crate) fn is_conditional(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The limits of a call that ends by itself when the caller leaves.
+    /// The limits of a call that ends by itself when the caller gives up.
     pub(crate) fn here(&self) -> Option<&Here> {
         self.0.and_then(Grant::here)
     }
 
-    /// What the service has to know of them.
+    /// The limit to pass to the service.
     pub(crate) fn limit(&self) -> Limit {
         self.here()
             .map(|here| here.limit().clone())
             .unwrap_or_default()
     }
 
-    /// Waits for the next pause, no longer than for the end of a call that ends by itself.
+    /// Waits for the next pause, at most until the limits of a call that ends by itself.
     pub(crate) fn pause(&self, pause: &mut Pause) {
         let here = self.here();
         pause.take(here.and_then(Here::deadline), here.and_then(Here::abort));
     }
 
-    /// Whether the caller has left already, so that all that is done now has to be undone.
+    /// Whether the caller has already left, so that everything done now must be undone.
     pub(crate) fn is_void(&self) -> bool {
         self.0.is_some_and(|caller| caller.has_left())
     }
 
-    /// Whether the caller still waits. If so, and if it gives up later, it will know that
-    /// this was permitted.
+    /// Whether the caller still waits. If so, and it gives up later, it will know that this was
+    /// permitted.
     pub(crate) fn grant(&self) -> bool {
         self.0.is_none_or(|caller| caller.grant())
     }
 
-    /// Nothing was done of what was permitted: a caller that gives up from now on knows that,
-    /// until the next [grant](Permit::grant).
+    /// Records that the permitted action was not taken, for callers that give up before the next
+    /// [grant](Permit::grant).
     pub(crate) fn withdraw(&self) {
         if let Some(caller) = self.0 {
             caller.withdraw();

@@ -1,4 +1,4 @@
-//! Threads that make calls, and callers that wait for them.
+//! Threads that make calls, and how callers wait for them.
 
 #[cfg(all(test, model))]
 #[path = "../../tests/models/worker.rs"]
@@ -15,24 +15,24 @@ use crate::sync::{lock, thread};
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that makes calls, one after the other. It ends when this is dropped and the call
-/// that is under way has returned.
+/// A thread that makes calls, one after the other. It ends when this is dropped and the current
+/// call has returned.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(super) jobs: Jobs,
 }
 
-/// The way to the thread of a worker.
+/// The queue to a worker's thread.
 #[derive(Debug, Clone)]
 pub(super) struct Jobs {
-    /// Always there, until this is dropped.
+    /// Always `Some` until this is dropped.
     sender: Option<Sender<Job>>,
-    /// A forked child does not have the thread.
+    /// The process that has the thread; a forked child does not.
     process: Process,
 }
 
 impl Jobs {
-    /// Says whether the thread is there.
+    /// Returns whether the thread is running.
     pub(super) fn send(&self, job: Job) -> bool {
         if self.is_forked() {
             return false;
@@ -49,7 +49,7 @@ impl Jobs {
 impl Drop for Jobs {
     fn drop(&mut self) {
         if self.is_forked() {
-            // The thread may have been in it at that moment, and have locked it.
+            // The thread may have held its lock at the moment of the fork.
             std::mem::forget(self.sender.take());
         }
     }
@@ -74,13 +74,12 @@ impl Worker {
         }
     }
 
-    /// Does something on the thread, after what is under way there.
+    /// Runs a job on the thread, after the current one.
     pub(crate) fn do_later(&self, job: impl FnOnce() + Send + 'static) {
         self.jobs.send(Box::new(job));
     }
 
-    /// Gives a call to the thread. If that has ended, in a panic, what the call was to work on
-    /// is dropped.
+    /// Sends a call to the thread. If the thread has panicked, the subject of the call is dropped.
     pub(super) fn send<S, T>(
         &self,
         meeting: &Arc<Meeting<(S, T)>>,
@@ -94,7 +93,7 @@ impl Worker {
         let there = Lost(Arc::clone(meeting));
         let job: Job = Box::new(move || {
             let given = call(&mut subject, &Permit(Some(&*there.0)));
-            // If nobody waits: dropped here, on this thread.
+            // If no one waits, dropped on this thread.
             drop(there.0.return_with((subject, given)));
             drop(there);
         });
@@ -104,8 +103,8 @@ impl Worker {
         }
     }
 
-    /// Makes a call and waits for it. What the call works on moves there and back; if the
-    /// caller leaves, it is dropped there when the call returns, with what it gave.
+    /// Makes a call and waits for it. The subject of the call moves to the thread and back; if the
+    /// caller gives up, it is dropped there when the call returns, together with the result.
     pub(crate) fn run<S, T>(
         &self,
         subject: S,
@@ -125,7 +124,7 @@ impl Worker {
     }
 }
 
-/// Ends a call, and tells the caller if it has not returned.
+/// Ends a call, and notifies the caller if it did not return.
 struct Lost<T>(Arc<Meeting<T>>);
 
 impl<T> Drop for Lost<T> {
@@ -141,7 +140,7 @@ impl<T> Drop for Lost<T> {
     }
 }
 
-/// Does something on a thread of its own, because it can take its time. Without a thread, here.
+/// Runs a job that may take a while on a new thread, or on this one if none can be started.
 pub(crate) fn do_elsewhere(job: impl FnOnce() + Send + 'static) {
     match Worker::start() {
         Some(worker) => worker.do_later(job),
@@ -162,7 +161,7 @@ mod tests {
         Some(Instant::now() + Duration::from_millis(20))
     }
 
-    /// Says when it is dropped, and on which thread.
+    /// Reports when and on which thread it is dropped.
     struct Witness(Sender<thread::ThreadId>);
 
     impl Drop for Witness {
@@ -266,7 +265,7 @@ mod tests {
         assert_ne!(cleaner, thread::current().id());
     }
 
-    /// What is left of a call whose caller leaves after it has done this with its permit.
+    /// The result for a caller that gives up after the call has done this with its permit.
     fn left_after(permitted: impl FnOnce(&Permit<'_>) + Send + 'static) -> Abandoned {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
@@ -331,7 +330,7 @@ mod tests {
             panic!("on purpose")
         });
         assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
-        // Sooner or later the thread is gone, and that is told, too.
+        // Eventually the thread is gone, and that is reported, too.
         let (subject, dropped) = witness();
         let lost = worker.run(subject, None, None, &Pending::NotCounted, |_, _| ());
         assert_eq!(lost.err().unwrap().why, GivenUp::NoThread);
