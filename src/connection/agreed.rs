@@ -1,4 +1,4 @@
-//! How a connection uses its reader, and what was agreed on with the card.
+//! The access mode of a connection and the negotiated protocol.
 
 use crate::error::{CardCondition, Error, ErrorKind};
 use crate::values::{Protocol, ShareMode};
@@ -22,26 +22,26 @@ impl Access {
         self == Access::Card(ShareMode::Exclusive)
     }
 
-    /// Whether a connection with this protocol is one that was asked for. pcsc-lite answers with
-    /// success, and another protocol, where the reader does not support an accepted one.
+    /// Whether a connection with this protocol is acceptable. pcsc-lite reports success with
+    /// another protocol if the reader supports none of the accepted ones.
     pub(super) fn accepts(self, protocol: u32, accepted: u32) -> bool {
         self == Access::Direct || (protocol.is_power_of_two() && protocol & accepted != 0)
     }
 }
 
-/// What was agreed on with the card and the service.
+/// The parameters agreed on with the card and the service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Agreed {
-    /// That of the card; without meaning for direct access.
+    /// The share mode of the card; meaningless for direct access.
     pub(crate) share_mode: ShareMode,
-    /// The protocol of the last successful connect or reconnect: what commands are sent with.
+    /// The protocol of the last successful connect or reconnect, used to send commands.
     pub(super) protocol: Protocol,
-    /// Whether it is still the active one as far as can be known.
+    /// Whether it is still the active one, as far as is known.
     pub(super) is_current: bool,
 }
 
 impl Agreed {
-    /// The protocol, if it is known.
+    /// The protocol, if known.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         self.is_current.then_some(self.protocol)
     }
@@ -58,7 +58,7 @@ impl Agreed {
         self.is_current = true;
     }
 
-    /// Takes from an error what it says about the protocol.
+    /// Updates the protocol after an error.
     pub(super) fn note(&mut self, error: &Error) {
         self.is_current &= match error.card_condition() {
             Some(condition) => condition == CardCondition::Unchanged,
@@ -67,7 +67,7 @@ impl Agreed {
     }
 }
 
-/// Whether the protocol is not known any more after this error.
+/// Whether the protocol is unknown after this error.
 fn ends_protocol(error: &Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! A PC/SC context, which ends with its owner.
+//! A PC/SC context that ends with its owner.
 
 use super::numbers;
 use crate::codes::ReturnCode;
@@ -8,10 +8,10 @@ use crate::service::{self, Address, Canceller, ContextHandle, Failure, Limit, Pr
 use crate::sync::Turn;
 use crate::trace;
 
-/// An established context that is released when it is dropped.
+/// An established context that is released on drop.
 ///
-/// It belongs to the process that established it. A forked child shares the connection to
-/// the service with its parent, and would break it for the parent by using it.
+/// It belongs to the process that established it. A forked child shares the connection to the
+/// service with its parent, and using it would break the parent's.
 #[derive(Debug)]
 pub(crate) struct OwnedContext {
     handle: ContextHandle,
@@ -21,7 +21,7 @@ pub(crate) struct OwnedContext {
 
 impl OwnedContext {
     pub(crate) fn establish(address: &Address, limit: Limit) -> Result<OwnedContext> {
-        // First: it has the library know of the end of the process.
+        // First, because it registers for the end of the process.
         let process = Process::current();
         let establish = || {
             let handle = service::establish_context(address, limit)?;
@@ -42,8 +42,8 @@ impl OwnedContext {
         &mut self.handle
     }
 
-    /// Ends the context of a call that was given up, after whatever is still under way in it, and
-    /// does not wait for that.
+    /// Ends the context of a call that was given up, after any call still under way in it, without
+    /// waiting.
     pub(super) fn abandon(mut self, counted: Option<Counted>) {
         do_elsewhere(move || {
             self.handle.settle();
@@ -52,7 +52,7 @@ impl OwnedContext {
         });
     }
 
-    /// What ends a wait in it.
+    /// The canceller of waits in this context.
     pub(crate) fn canceller(&mut self) -> Canceller {
         self.handle.canceller()
     }
@@ -62,13 +62,13 @@ impl OwnedContext {
         self.process.is_forked()
     }
 
-    /// Whether it has ended.
+    /// Whether the context has ended.
     pub(crate) fn is_released(&self) -> bool {
         self.released
     }
 
-    /// Releases the context, unless it is released or another process's. It is over then, also if
-    /// the service says that this failed.
+    /// Releases the context, unless it is already released or belongs to another process. It has
+    /// ended then even if the service reports a failure.
     pub(super) fn end(&mut self) -> Result<(), ReturnCode> {
         if self.released || self.is_forked() {
             return Ok(());
@@ -77,17 +77,17 @@ impl OwnedContext {
         let released = trace::call(Operation::ReleaseContext, None, || {
             service::release_context(&mut self.handle)
         });
-        // It is released also where the service could not be told.
+        // It is released even if the service could not be reached.
         numbers::remove_context(&self.handle);
         released
     }
 
-    /// Releases the context because the answers to later calls could be those to earlier ones.
+    /// Releases the context because later calls could receive the answers to earlier ones.
     pub(super) fn end_out_of_step(&mut self) {
         let released = self.end();
         tracing::debug!(
             ?released,
-            "a context whose answers are out of step has ended"
+            "a context was released because its answers are out of step"
         );
     }
 
@@ -100,13 +100,13 @@ impl OwnedContext {
 impl Drop for OwnedContext {
     fn drop(&mut self) {
         if let Err(code) = self.end() {
-            tracing::debug!(%code, "SCardReleaseContext failed in a drop");
+            tracing::debug!(%code, "SCardReleaseContext failed on drop");
         }
     }
 }
 
-/// A context that several threads use, one after the other. In pcsc-lite the second one would keep
-/// every thread of the process out of the library while it waits.
+/// A context that several threads use, one at a time. In pcsc-lite, a second thread waiting for the
+/// context would keep every thread of the process out of the library.
 #[derive(Debug)]
 pub(crate) struct SharedContext {
     process: Process,
@@ -126,7 +126,7 @@ impl SharedContext {
         self.process.is_forked()
     }
 
-    /// Makes a call when it is the turn of this thread. Not for a child.
+    /// Makes a call when it is this thread's turn. Not for a child.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&mut ContextHandle) -> T) -> T {
         self.turn.lend(|context| call(context.handle()))
     }

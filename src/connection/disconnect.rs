@@ -1,4 +1,4 @@
-//! The end of a connection, and what is done with the card before.
+//! Ending a connection, with a disposition for the card.
 
 use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
@@ -7,8 +7,8 @@ use crate::limits::Permit;
 use crate::service::{self, Process};
 use crate::values::{Disposition, Initialization};
 
-/// Whether a call that failed with this has done nothing, so that a disconnect has failed, too.
-/// What is wrong with the card or the reader does not keep a connection from ending.
+/// Whether a call that failed with this error had no effect, so that the disconnect has failed,
+/// too. Errors of the card or the reader do not prevent a connection from ending.
 fn prevents_disconnect(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -17,15 +17,14 @@ fn prevents_disconnect(error: &Error) -> bool {
 }
 
 impl Connection {
-    /// Disconnects, unless the caller has left by the time that nobody else holds a
-    /// transaction.
+    /// Disconnects, unless the caller has given up by the time no one else holds a transaction.
     pub(crate) fn disconnect_permitted(
         &mut self,
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
         if disposition != Disposition::Leave && permit.is_conditional() {
-            // Ends with the connection.
+            // The transaction ends with the connection.
             let _ = self.wait_for_others();
         }
         if permit.grant() {
@@ -35,17 +34,17 @@ impl Connection {
         }
     }
 
-    /// Ends the connection of an owner who does not want to know how. If the disposition cannot
-    /// be done, the drop that follows leaves the card as it is.
+    /// Ends the connection, ignoring errors. If the disposition fails, the drop that follows leaves
+    /// the card as it is.
     pub(crate) fn end(&mut self, permit: &Permit<'_>, disposition: Disposition) {
         if let Err(error) = self.disconnect_permitted(permit, disposition) {
-            tracing::debug!(%error, "the end of a connection that was dropped");
+            tracing::debug!(%error, "ending a dropped connection failed");
         }
     }
 
-    /// Ends the connection, after it has done with the card what `disposition` says.
+    /// Ends the connection after applying the disposition.
     ///
-    /// On failure the connection is as it was, or over.
+    /// On failure the connection is unchanged, or has ended.
     pub(crate) fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
         let done = match Platform::CURRENT {
             Platform::PcscLite => self.prepare_release(disposition),
@@ -57,19 +56,19 @@ impl Connection {
             self.ready = Process::NONE;
             match (Platform::CURRENT, self.context.end()) {
                 (Platform::PcscLite, ended) => ended,
-                // The connection has ended before.
+                // The connection has already ended.
                 _ => Ok(()),
             }
         });
         ended.map_err(|code| self.error(Operation::Disconnect, code))
     }
 
-    /// What is to be done before the context is released, where that is how a connection ends.
+    /// Prepares for ending the connection by releasing its context.
     ///
-    /// In pcsc-lite's client library before 2.4, `SCardDisconnect` looks through the lists of all
-    /// contexts of the process without their lock, and crashes where another thread makes or
-    /// releases one. Releasing the context ends the connection as well. The service then resets
-    /// the card of a connection that holds a transaction or has exclusive access: both end first.
+    /// In pcsc-lite's client library before 2.4, `SCardDisconnect` walks the lists of all contexts
+    /// of the process without locking them, and crashes if another thread establishes or releases
+    /// one. Releasing the context also ends the connection. The service then resets the card if the
+    /// connection holds a transaction or has exclusive access, so these end first.
     pub(super) fn prepare_release(&mut self, disposition: Disposition) -> Result<(), ReturnCode> {
         let done = match disposition {
             Disposition::Leave => Ok(()),
@@ -90,8 +89,8 @@ impl Connection {
             }
             self.release_exclusive_lock();
         } else if self.in_transaction {
-            // A reset that is not acknowledged yet keeps it from ending. The service does not
-            // reset the card once more then.
+            // An unacknowledged reset keeps it from ending. The service then does not reset the
+            // card again.
             let _ = self.make_end_transaction(Disposition::Leave);
         }
         self.in_transaction = false;
@@ -110,7 +109,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The end of a transaction ejects the card as `SCardDisconnect` does.
+    /// Ending a transaction ejects the card like `SCardDisconnect`.
     pub(super) fn eject(&mut self) -> Result<(), ReturnCode> {
         if !self.in_transaction && !self.access.is_exclusive() {
             self.acknowledging(|it| {
@@ -121,7 +120,7 @@ impl Connection {
         self.acknowledging(|it| it.make_end_transaction(Disposition::Eject))
     }
 
-    /// Makes a call, and once more after a reset that it is refused for.
+    /// Makes a call, and repeats it once if it is refused because of a reset.
     pub(super) fn acknowledging(
         &mut self,
         call: impl Fn(&mut Connection) -> Result<(), ReturnCode>,
@@ -142,7 +141,7 @@ impl Drop for Connection {
             return;
         }
         if let Err(error) = self.disconnect(Disposition::Leave) {
-            tracing::debug!(%error, "the end of a connection that was dropped");
+            tracing::debug!(%error, "ending a dropped connection failed");
         }
     }
 }

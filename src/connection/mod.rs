@@ -1,5 +1,4 @@
-//! What a card and a directly opened reader have in common: a PC/SC context of their own and
-//! a handle in it.
+//! The connection of a card or a directly opened reader: its own PC/SC context with a handle in it.
 
 mod agreed;
 mod context;
@@ -28,18 +27,18 @@ use crate::values::{CardStatus, Protocols, ReaderName, ShareMode, split_multi_st
 pub(crate) use agreed::{Access, Agreed};
 pub(crate) use context::{OwnedContext, SharedContext};
 
-/// Whether the answers of a context can no longer be told apart after this failure.
+/// Whether the answers in a context can no longer be matched to calls after this failure.
 ///
-/// pcsc-lite's client library does not read an answer that claims more than its caller has room
-/// for: the rest of it would be taken for the answer of the next call.
+/// pcsc-lite's client library does not read a response that claims to be longer than the caller's
+/// buffer: the rest would be taken for the response to the next call.
 fn is_out_of_step(operation: Operation, failure: Failure) -> bool {
     Platform::CURRENT == Platform::PcscLite
         && matches!(operation, Operation::Transmit | Operation::Control)
         && failure.needed_len.is_some()
 }
 
-/// The error of a call whose answer has a length, and what it does to the connection. What else
-/// there is of that may be lent to the caller of a command that succeeds.
+/// Creates the error of a call that returns data, and ends the context if necessary. Takes parts of
+/// the connection, because its buffer may be lent to the caller of a command that succeeds.
 #[cold]
 fn failed_call(
     operation: Operation,
@@ -58,8 +57,8 @@ fn failed_call(
     error
 }
 
-/// Room for the longest answer, or nothing. The whole of it is overwritten when it is dropped:
-/// not byte by byte as by `Zeroizing`, which takes long for so many.
+/// Room for the longest response, or empty. All of it is overwritten on drop, but not byte by byte
+/// as `Zeroizing` does, which is slow for this size.
 #[derive(Default)]
 struct ReceiveBuffer(Vec<u8>);
 
@@ -72,40 +71,40 @@ impl ReceiveBuffer {
 impl Drop for ReceiveBuffer {
     fn drop(&mut self) {
         self.0.fill(0);
-        // Without it the compiler could leave that out, as nobody reads it.
+        // Keeps the compiler from omitting the write, as nothing reads the buffer.
         zeroize::optimization_barrier(self.0.as_slice());
     }
 }
 
 /// A connected handle in a context of its own.
 ///
-/// Dropping it ends the connection and leaves the card as it is: what is dropped without its
-/// owner, after a call that was given up, must have no effect on the card.
+/// Dropping it ends the connection and leaves the card as it is: a connection dropped after a call
+/// was given up must have no effect on the card.
 pub(crate) struct Connection {
     handle: CardHandle,
     context: OwnedContext,
     reader: ReaderName,
     agreed: Agreed,
     access: Access,
-    /// The protocol that commands are sent with.
+    /// The protocol used to send commands.
     protocol: u32,
     in_transaction: bool,
-    /// A reset was acknowledged, and no caller knows of it yet.
+    /// A reset was acknowledged that has not been reported to the caller yet.
     unreported_reset: bool,
-    /// A reset that had to be acknowledged to the service before the caller learned of it.
-    /// Until the caller reconnects, calls answer with it as the service would.
+    /// A reset that had to be acknowledged to the service before it was reported to the caller.
+    /// Until the caller reconnects, calls fail with it as they would in the service.
     unacknowledged: Option<ReturnCode>,
-    /// Whether questions to the reader wait for the transactions of others.
+    /// Whether calls to the reader wait for others' transactions.
     waits_for_transactions: bool,
-    /// That of the context; none while there is no buffer, and while a reset waits to be
-    /// acknowledged: one look instead of three for each command.
+    /// The process of the context, or none while there is no buffer or a reset is unacknowledged: a
+    /// single check for each command instead of three.
     ready: Process,
-    /// Where answers are received: always the full size, because an answer that does not
-    /// fit is lost although its command ran. Allocated at the first command.
+    /// Buffer for responses, always of the full size, because a response that does not fit is lost
+    /// although its command ran. Allocated at the first command.
     received: ReceiveBuffer,
 }
 
-/// Without the buffer: it has the last answer in it.
+/// Omits the buffer, which contains the last response.
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
@@ -123,12 +122,12 @@ impl Connection {
         self.context.is_forked()
     }
 
-    /// Whether the connection has ended: no call can be made.
+    /// Whether the connection has ended, so that no call can be made.
     pub(crate) fn is_over(&self) -> bool {
         self.context.is_released()
     }
 
-    /// `SCardConnect`, in a new context. It is not begun for a caller that has left.
+    /// `SCardConnect` in a new context. Not begun if the caller has given up.
     pub(crate) fn open(
         permit: &Permit<'_>,
         address: &Address,
@@ -180,7 +179,7 @@ impl Connection {
             ready: Process::NONE,
             received: ReceiveBuffer::default(),
         };
-        // If not, it ends as every connection does.
+        // If not, it is dropped like any connection.
         match access.accepts(connected.protocol, accepted) {
             true => Ok(connection),
             false => Err(error(ReturnCode::E_PROTO_MISMATCH)),
@@ -191,17 +190,17 @@ impl Connection {
         self.agreed
     }
 
-    /// Whether its calls end by themselves.
+    /// Whether the calls end by themselves.
     pub(crate) fn ends_calls(&mut self) -> bool {
         self.context.handle().ends_calls()
     }
 
-    /// What ends them.
+    /// The canceller of the calls.
     pub(crate) fn canceller(&mut self) -> Canceller {
         self.context.canceller()
     }
 
-    /// Makes calls within limits, on this thread.
+    /// Makes calls within limits on this thread.
     pub(crate) fn within<T>(
         &mut self,
         here: &Here,
@@ -213,18 +212,17 @@ impl Connection {
         given
     }
 
-    /// Whether a call was given up that is under way.
+    /// Whether a call that was given up is still under way.
     pub(crate) fn is_under_way(&mut self) -> bool {
         self.context.handle().is_under_way()
     }
 
-    /// Whether it has ended, and nothing is under way on it.
+    /// Whether the connection has ended and no call is under way.
     pub(crate) fn is_settled(&mut self) -> bool {
         self.is_over() && !self.is_under_way()
     }
 
-    /// Ends a connection that was given up, after whatever is under way on it, and does not wait for
-    /// that.
+    /// Ends a connection that was given up, after any call under way on it, without waiting.
     pub(crate) fn abandon(mut self: Box<Self>, counted: Counted) {
         do_elsewhere(move || {
             self.context.handle().settle();
@@ -233,12 +231,12 @@ impl Connection {
         });
     }
 
-    /// Takes from the error of a call what it says about the protocol.
+    /// Updates the protocol after an error.
     pub(crate) fn note(&mut self, error: &Error) {
         self.agreed.note(error);
     }
 
-    /// Makes a call on the handle, unless a reset waits to be acknowledged.
+    /// Makes a call on the handle, unless there is an unacknowledged reset.
     fn call<T, F: Into<Failure> + trace::Code>(
         &mut self,
         operation: Operation,
@@ -253,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// Makes a call on the handle, and tells of it.
+    /// Makes a call on the handle and traces it.
     fn make<T, F: trace::Code>(
         &mut self,
         operation: Operation,
@@ -284,7 +282,7 @@ impl Connection {
         })
     }
 
-    /// Whether [`send`](Connection::send) is all that a command needs.
+    /// Whether a command only needs [`send`](Connection::send).
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
         !self.ready.is_forked()
@@ -292,7 +290,7 @@ impl Connection {
 
     fn get_ready(&mut self) {
         let is_special = self.received.0.is_empty() || self.unacknowledged.is_some();
-        // With a log, every command is told of.
+        // If logging is on, every command must be traced.
         self.ready = match is_special || trace::logs() {
             true => Process::NONE,
             false => self.context.process,
@@ -304,8 +302,8 @@ impl Connection {
         self.get_ready();
     }
 
-    /// Sends a command and gives the answer. For a connection that is ready, if nobody is to
-    /// be told.
+    /// Sends a command and returns the response. Requires a connection that is ready; traces
+    /// nothing.
     #[inline]
     pub(crate) fn send(&mut self, command: &[u8]) -> Result<&[u8]> {
         let (context, received) = (self.context.handle(), self.received.0.as_mut_slice());
@@ -326,7 +324,7 @@ impl Connection {
         }
     }
 
-    /// Sends a command and gives the answer.
+    /// Sends a command and returns the response.
     pub(crate) fn transmit(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         if self.received.0.is_empty() {
             self.received = ReceiveBuffer::new();
@@ -352,19 +350,19 @@ impl Connection {
         failed_call(operation, failure, &self.reader, agreed, ready, context)
     }
 
-    /// The answer to the last command.
+    /// The response to the last command.
     pub(crate) fn received(&self, len: usize) -> &[u8] {
         self.received.0.get(..len).unwrap_or_default()
     }
 
-    /// Sends a command, unless the caller has left by the time that nobody else holds a
-    /// transaction. A command that was given up is never sent late.
+    /// Sends a command, unless the caller has given up by the time no one else holds a transaction.
+    /// A command that was given up is never sent late.
     pub(crate) fn transmit_permitted(
         &mut self,
         permit: &Permit<'_>,
         command: CommandBytes<'_>,
     ) -> Result<usize> {
-        // A command that ends by itself has not been sent as long as it waits.
+        // A command that ends by itself has not been sent while it waits.
         let began = permit.here().is_none() && self.wait_for_others()?;
         let sent = if permit.grant() {
             self.transmit(command).map(<[u8]>::len)
@@ -375,7 +373,7 @@ impl Connection {
         sent
     }
 
-    /// What a call gives that nobody waits for.
+    /// The result of a call that no one waits for.
     #[cold]
     pub(crate) fn left(&self, operation: Operation) -> Error {
         self.error(operation, ReturnCode::E_CANCELLED)

@@ -1,9 +1,9 @@
-//! The numbers that the service has given to the contexts and handles of this process.
+//! The numbers that the service assigned to the contexts and handles of this process.
 //!
-//! pcsc-lite's client library looks a number up in a list and takes the first that is equal. If
-//! the service gave one number twice, calls on the second context or card would go to the first
-//! one, and its memory would be freed while another thread is in a call. So a number that is in
-//! use is not accepted again.
+//! pcsc-lite's client library looks a number up in a list and uses the first match. If the service
+//! assigned a number twice, calls on the second context or card would go to the first one, and its
+//! memory would be freed while another thread is in a call. So a number that is in use is not
+//! accepted again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ static IN_USE: Mutex<Numbers> = Mutex::new(Numbers {
 
 struct Numbers {
     contexts: BTreeSet<u64>,
-    /// Each with its context.
+    /// Each card with its context.
     cards: BTreeMap<u64, u64>,
 }
 
@@ -46,7 +46,7 @@ impl Numbers {
     }
 }
 
-/// A context that was established. One that is refused must not be used, and not be released.
+/// Adds an established context. If refused, it must not be used or released.
 pub(super) fn add_context(context: &ContextHandle) -> Result<(), ReturnCode> {
     match context.looked_up_number() {
         Some(number) => lock(&IN_USE).add_context(number),
@@ -54,14 +54,14 @@ pub(super) fn add_context(context: &ContextHandle) -> Result<(), ReturnCode> {
     }
 }
 
-/// A context that was released, and its handles with it.
+/// Removes a released context and its handles.
 pub(super) fn remove_context(context: &ContextHandle) {
     if let Some(number) = context.looked_up_number() {
         lock(&IN_USE).remove_context(number);
     }
 }
 
-/// A handle of a card or reader. One that is refused must not be used; it ends with its context.
+/// Adds a handle of a card or reader. If refused, it must not be used; it ends with its context.
 pub(super) fn add_card(card: CardHandle, context: &ContextHandle) -> Result<(), ReturnCode> {
     match context.looked_up_number() {
         Some(number) => lock(&IN_USE).add_card(card.number(), number),

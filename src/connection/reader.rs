@@ -1,4 +1,4 @@
-//! What is asked of the reader: control codes and attributes.
+//! Calls to the reader: control codes and attributes.
 
 use super::Connection;
 use crate::codes::{Platform, ReturnCode};
@@ -10,7 +10,7 @@ use crate::values::{Attribute, ControlCode};
 
 impl Connection {
     /// Whether the service refused a call because another connection holds a transaction, which it
-    /// checks before it does anything. (Where another has exclusive access, there is no connection.)
+    /// checks first. (With another's exclusive access, there would be no connection.)
     fn is_refused_for_transaction(&self, error: &Error) -> bool {
         Platform::CURRENT == Platform::PcscLite
             && error.code() == ReturnCode::E_SHARING_VIOLATION
@@ -23,8 +23,8 @@ impl Connection {
     }
 
     /// Makes a call that pcsc-lite refuses at once while another connection holds a transaction,
-    /// again and again until none does or the caller has left. Commands and the status wait in the
-    /// client library in the same way.
+    /// and repeats it until none does or the caller has given up. For commands and the status, the
+    /// client library waits in the same way.
     fn beside_others<T>(
         &mut self,
         permit: &Permit<'_>,
@@ -54,8 +54,7 @@ impl Connection {
     ) -> Result<Vec<u8>> {
         let mut output = vec![0; service::MAX_ANSWER_LEN];
         let len = self.beside_others(permit, Operation::Control, |connection| {
-            // A reset of the card is no matter for the reader: the service does not report it
-            // here.
+            // A reset of the card does not concern the reader: the service does not report it here.
             let made = connection.make(Operation::Control, |context, handle| {
                 service::control(context, handle, code.raw(), input, &mut output)
             });

@@ -1,5 +1,4 @@
-//! Reconnecting: another access, a reset or its acknowledgement, and the lock that comes and goes
-//! with them.
+//! Reconnecting: changing the access, resetting or acknowledging a reset, and the lock involved.
 
 use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
@@ -9,8 +8,8 @@ use crate::service;
 use crate::values::{Disposition, Initialization, Protocol, Protocols, ShareMode};
 
 impl Connection {
-    /// Reconnects, unless the caller has left by the time that nobody else holds a
-    /// transaction. A reset that was given up does not come late.
+    /// Reconnects, unless the caller has given up by the time no one else holds a transaction. A
+    /// reset that was given up is never done late.
     pub(crate) fn reconnect_permitted(
         &mut self,
         permit: &Permit<'_>,
@@ -26,7 +25,7 @@ impl Connection {
         if resets && becomes_exclusive {
             self.wait_for_exclusive_access();
         } else if resets && permit.is_conditional() && permit.here().is_none() {
-            // A reset that waits to be acknowledged is no reason not to reset.
+            // An unacknowledged reset is no reason not to reset.
             began = self.wait_for_others().unwrap_or(false);
         }
         let reconnected = if permit.grant() {
@@ -45,7 +44,7 @@ impl Connection {
         reconnected
     }
 
-    /// `before` is what access there was before the caller asked for another one.
+    /// `before` is the access before the caller requested another one.
     pub(super) fn reconnect(
         &mut self,
         before: Access,
@@ -80,12 +79,13 @@ impl Connection {
         Ok(protocol)
     }
 
-    /// Whether the card answers although a reconnect failed with the code for one that does not:
-    /// pcsc-lite returns it, too, if the negotiation of the protocol's parameters (PPS) fails.
+    /// Whether the card answers although a reconnect failed with the code for a mute card:
+    /// pcsc-lite also returns it if the negotiation of the protocol parameters (PPS) fails.
     ///
     /// Direct access negotiates nothing, and is refused with the same code if the card is mute.
-    /// (`SCardGetStatusChange` would take 0.4 s for a mute card, and `SCardStatus` reports the reset
-    /// alone.) What it acknowledges, the caller still gets to know. The lock of exclusive access stays.
+    /// (`SCardGetStatusChange` would take 0.4 s for a mute card, and `SCardStatus` reports only the
+    /// reset.) A reset that this acknowledges is still reported to the caller. The lock of
+    /// exclusive access stays.
     fn has_refused_parameters(&mut self, before: Access, access: Access, code: ReturnCode) -> bool {
         if Platform::CURRENT != Platform::PcscLite
             || code != ReturnCode::W_UNRESPONSIVE_CARD
@@ -103,10 +103,9 @@ impl Connection {
         true
     }
 
-    /// Goes back to what a service leaves that refuses the protocol, after one that did not: no
-    /// access to the card if there was none before, and no command until the caller has
-    /// reconnected. (Only a card that was reset, by this call or another program, gets another
-    /// protocol.)
+    /// Restores the state of a service that refuses the protocol, after one that did not: no access
+    /// to the card if there was none before, and no commands until the caller has reconnected.
+    /// (Only a card that was reset, by this call or another program, gets another protocol.)
     pub(super) fn refuse_protocol(&mut self, before: Access) {
         self.agreed.forget();
         if before != Access::Direct {
@@ -124,14 +123,14 @@ impl Connection {
         }
     }
 
-    /// pcsc-lite implements exclusive access as a lock, the same one that a transaction
-    /// takes, and does not release it when a reconnect ends the exclusive access: every
-    /// other program would wait for it without end. Ending "the transaction" releases it.
+    /// pcsc-lite implements exclusive access as a lock, the same one that a transaction takes, and
+    /// does not release it when a reconnect ends the exclusive access: every other program would
+    /// wait for it forever. Ending "the transaction" releases it.
     pub(super) fn release_exclusive_lock(&mut self) {
         if Platform::CURRENT != Platform::PcscLite {
             return;
         }
-        // More than one if a transaction could not be ended before.
+        // More than one if ending a transaction failed before.
         for _ in 0..4 {
             if self.make_end_transaction(Disposition::Leave).is_err() {
                 break;
@@ -139,8 +138,8 @@ impl Connection {
         }
     }
 
-    /// Whether the service has unlocked the card, as pcsc-lite does when it is taken out. It keeps
-    /// that to itself at a reconnect.
+    /// Whether the service has unlocked the card, as pcsc-lite does when it is removed. A reconnect
+    /// does not report this.
     pub(super) fn has_lost_lock(&mut self) -> bool {
         let had_lock = self.in_transaction || self.access.is_exclusive();
         Platform::CURRENT == Platform::PcscLite
@@ -150,19 +149,19 @@ impl Connection {
                 .is_err_and(|failure| failure.code == ReturnCode::W_REMOVED_CARD)
     }
 
-    /// Waits until no other connection to the card is left, without doing anything to it.
+    /// Waits until there is no other connection to the card, without affecting the card.
     ///
-    /// pcsc-lite resets the card before it looks whether others are connected, and its client
-    /// library repeats the call ten times a second until nobody is: a reset in the same call
-    /// would be one every tenth of a second.
+    /// pcsc-lite resets the card before it checks whether others are connected, and its client
+    /// library repeats the call ten times a second until no one is: a reset in the same call would
+    /// be repeated every tenth of a second.
     pub(super) fn wait_for_exclusive_access(&mut self) {
         if Platform::CURRENT != Platform::PcscLite {
             return;
         }
         let exclusive = Access::Card(ShareMode::Exclusive);
         let leave = Initialization::Leave;
-        // One of them includes the active protocol. What fails here fails in the call that
-        // follows.
+        // One of them includes the active protocol. A failure here is repeated by the following
+        // call.
         for protocols in [Protocols::ANY, Protocols::RAW] {
             let protocols = Platform::CURRENT.preferred_protocols(protocols);
             match self.make_reconnect(exclusive, protocols, leave) {
@@ -176,7 +175,7 @@ impl Connection {
         }
     }
 
-    /// Goes back to what was before [`Connection::wait_for_exclusive_access`], after the card
+    /// Restores the access from before [`Connection::wait_for_exclusive_access`], after the card
     /// was, or may have been, reset.
     pub(super) fn give_up_exclusive_access(&mut self, before: Access) {
         if !self.access.is_exclusive() {

@@ -1,4 +1,4 @@
-//! Transactions of a connection, also those around a single call.
+//! Transactions of a connection, including those around a single call.
 
 use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
@@ -8,15 +8,16 @@ use crate::limits::pause::Pause;
 use crate::service;
 use crate::values::{Disposition, Initialization, Protocols};
 
-/// How often a protocol has to be refused while the card is reset by others to be believed.
+/// How often the protocol must be refused, while others reset the card, for the refusal to be
+/// believed.
 const BELIEVED: u32 = 4;
 
 impl Connection {
-    /// Begins a transaction. One that was leaked ends first: pcsc-lite counts them.
+    /// Begins a transaction. A leaked one is ended first, because pcsc-lite counts them.
     pub(crate) fn begin_transaction(&mut self) -> Result<()> {
         if std::mem::take(&mut self.in_transaction) {
             if let Err(code) = self.make_end_transaction(Disposition::Leave) {
-                tracing::debug!(%code, reader_name = %self.reader, "a leaked transaction did not end");
+                tracing::debug!(%code, reader_name = %self.reader, "ending a leaked transaction failed");
             }
         }
         self.call(Operation::BeginTransaction, service::begin_transaction)?;
@@ -24,11 +25,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Begins a transaction, acknowledging resets until it has one or nobody waits for it.
-    /// Returns whether there was a reset that was not reported yet.
+    /// Begins a transaction, acknowledging resets until it succeeds or the caller has given up.
+    /// Returns whether there was an unreported reset.
     ///
-    /// pcsc-lite looks for resets before it locks the card: one that comes in between is found by
-    /// a look afterwards. And while a reset is under way, it can refuse every protocol for a moment.
+    /// pcsc-lite checks for resets before it locks the card; one in between is found by checking
+    /// again afterwards. Also, while a reset is under way, pcsc-lite can briefly refuse every
+    /// protocol.
     pub(crate) fn begin_transaction_acknowledging_reset(
         &mut self,
         permit: &Permit<'_>,
@@ -58,7 +60,7 @@ impl Connection {
             }
             self.unreported_reset = true;
             self.note(&error);
-            // Changes nothing at the card, so that it needs no permission.
+            // Does not affect the card, so it needs no permission.
             let leave = Initialization::Leave;
             let reconnected =
                 self.reconnect_permitted(&Permit::GRANTED, self.access, protocols, leave);
@@ -74,7 +76,7 @@ impl Connection {
         Ok(self.unreported_reset)
     }
 
-    /// The caller knows of the resets that were acknowledged.
+    /// Marks the acknowledged resets as reported to the caller.
     pub(crate) fn resets_are_reported(&mut self) {
         self.unreported_reset = false;
     }
@@ -87,12 +89,12 @@ impl Connection {
     pub(super) fn leave_transaction(&mut self) {
         if self.in_transaction {
             if let Err(error) = self.end_transaction(Disposition::Leave) {
-                tracing::debug!(%error, "a transaction that is of no use did not end");
+                tracing::debug!(%error, "ending a useless transaction failed");
             }
         }
     }
 
-    /// Ends the transaction. After anything but [`Disposition::Leave`] the protocol is open.
+    /// Ends the transaction. After anything but [`Disposition::Leave`] the protocol is unknown.
     pub(crate) fn end_transaction(&mut self, disposition: Disposition) -> Result<()> {
         self.in_transaction = false;
         self.agreed.is_current &= disposition == Disposition::Leave;
@@ -103,9 +105,9 @@ impl Connection {
         ended.map_err(|code| self.error(Operation::EndTransaction, code))
     }
 
-    /// pcsc-lite refuses to end a transaction while a reset of the card is not acknowledged,
-    /// and goes on to exclude everybody else. A reconnect with direct access acknowledges
-    /// without negotiating a protocol in the caller's place; the caller still gets to know.
+    /// pcsc-lite refuses to end a transaction while a reset of the card is unacknowledged, and
+    /// keeps everyone else out. A reconnect with direct access acknowledges the reset without
+    /// negotiating a protocol for the caller; the reset is still reported.
     pub(super) fn release_transaction_of_reset_card(&mut self) {
         if Platform::CURRENT != Platform::PcscLite || self.access.is_exclusive() {
             return;
@@ -119,7 +121,7 @@ impl Connection {
         }
     }
 
-    /// Begins a transaction if there is none and others could hold one. Says whether it did.
+    /// Begins a transaction if there is none and others could hold one. Returns whether it did.
     pub(super) fn wait_for_others(&mut self) -> Result<bool> {
         if self.in_transaction || self.access.is_exclusive() {
             return Ok(false);
@@ -133,7 +135,7 @@ impl Connection {
             return;
         }
         if let Err(error) = self.end_transaction(Disposition::Leave) {
-            tracing::debug!(%error, "the transaction around a call");
+            tracing::debug!(%error, "ending the transaction around a call failed");
         }
     }
 
