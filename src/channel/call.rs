@@ -1,4 +1,4 @@
-//! What is asked of a connection: each call, whichever thread makes it.
+//! The calls on a connection, independent of the thread that makes them.
 
 use zeroize::Zeroizing;
 
@@ -11,7 +11,7 @@ use crate::values::{
     ReaderName,
 };
 
-/// What a call does.
+/// The work of a call.
 pub(crate) trait Job<T>:
     FnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static
 {
@@ -19,11 +19,11 @@ pub(crate) trait Job<T>:
 
 impl<T, F> Job<T> for F where F: FnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static {}
 
-/// What the errors of a call tell of it.
+/// The properties of a call that its errors report.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct About {
     pub(crate) operation: Operation,
-    /// Of a reconnect.
+    /// Set for a reconnect.
     initialization: Option<Initialization>,
 }
 
@@ -37,7 +37,7 @@ impl About {
         }
     }
 
-    /// Whether others would go on waiting if it was not made.
+    /// Whether others would keep waiting if the call were not made.
     pub(crate) fn ends_something(self) -> bool {
         matches!(
             self.operation,
@@ -58,10 +58,10 @@ impl About {
     }
 }
 
-/// A call that was not made yet.
+/// A call that has not been made yet.
 pub(crate) struct Call<J> {
     pub(crate) about: About,
-    /// Why it is not made, if it is not.
+    /// Why the call is refused, if it is.
     refusal: Option<Refusal>,
     job: J,
 }
@@ -78,7 +78,7 @@ impl<J> Call<J> {
         }
     }
 
-    /// Fails if it is not to be made.
+    /// Fails if the call is refused.
     pub(crate) fn check(&self, reader: &ReaderName) -> Result<()> {
         match self.refusal {
             Some(refusal) => Err(self.about.refuse(reader, refusal)),
@@ -90,7 +90,7 @@ impl<J> Call<J> {
     where
         J: Job<T>,
     {
-        // What ends something is done in any case.
+        // Calls that end something are always made.
         let given = match permit.is_void() && !self.about.ends_something() {
             true => Err(connection.left(self.about.operation)),
             false => (self.job)(connection, permit),
@@ -129,7 +129,7 @@ impl Call<()> {
         })
     }
 
-    /// Says whether a reset was acknowledged.
+    /// Returns whether a reset was acknowledged.
     pub(crate) fn begin_transaction_acknowledging_reset(
         protocols: Protocols,
     ) -> Call<impl Job<bool>> {
@@ -144,7 +144,7 @@ impl Call<()> {
 
     pub(crate) fn end_transaction(disposition: Disposition) -> Call<impl Job<()>> {
         Call::new(Operation::EndTransaction, move |connection, permit| {
-            // What was given up leaves the card as it is.
+            // A call that was given up leaves the card as it is.
             let disposition = match permit.grant() {
                 true => disposition,
                 false => Disposition::Leave,
@@ -157,8 +157,8 @@ impl Call<()> {
         Call::new(Operation::Status, |connection, _| connection.status())
     }
 
-    /// Gives the length of the answer, which the connection has.
-    /// The call keeps a copy of the command, and overwrites it.
+    /// Returns the length of the response, which stays in the connection. The call keeps a copy of
+    /// the command, and zeroizes it.
     pub(crate) fn transmit(command: CommandBytes<'_>) -> Call<impl Job<usize> + use<>> {
         let refusal = Refusal::of_command(&command);
         let marked = command.is_marked();
@@ -194,7 +194,7 @@ impl Call<()> {
         })
     }
 
-    /// On failure the connection is as it was, unless it was given up.
+    /// On failure the connection is unchanged, unless the call was given up.
     pub(crate) fn disconnect(disposition: Disposition) -> Call<impl Job<()>> {
         Call::new(Operation::Disconnect, move |connection, permit| {
             connection.disconnect_permitted(permit, disposition)

@@ -1,5 +1,4 @@
-//! Channels whose owner does not wait on its thread: the calls are futures, and what ends
-//! with a drop ends on the worker.
+//! Channels that never block their owner's thread: calls are futures, and drops run on the worker.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,11 +16,11 @@ use crate::limits::{
 use crate::trace;
 use crate::values::Disposition;
 
-/// What a channel has that never keeps the thread of its owner waiting.
+/// The state of a channel that never blocks its owner's thread.
 #[derive(Debug, Default)]
 pub(super) struct Detached {
-    /// A call that was not waited for: the end of a transaction that was dropped. The
-    /// connection comes back with it.
+    /// The end of a dropped transaction, which was not waited for. The connection comes back with
+    /// it.
     on_its_way_back: Option<Box<WayBack>>,
 }
 
@@ -51,12 +50,12 @@ impl Opening {
 }
 
 impl Channel {
-    /// From now on, its calls are futures.
+    /// Makes the calls futures from now on.
     pub(crate) fn detach(&mut self) {
         self.detached.get_or_insert_default();
     }
 
-    /// Waits for what is on its way back; after that, calls are made on the caller's thread.
+    /// Waits for a connection that is on its way back; then calls are made on the caller's thread.
     pub(crate) async fn attach(&mut self) -> Result<()> {
         let about = About::new(Operation::EndTransaction);
         if self.is_on_its_way_back() {
@@ -64,7 +63,7 @@ impl Channel {
             self.come_back(about, &limits, limits.deadline()).await?;
         }
         self.detached = None;
-        // The first call with a limit starts another.
+        // The first call with a limit starts a new one.
         self.worker = None;
         Ok(())
     }
@@ -111,7 +110,7 @@ impl Channel {
         self.received(len)
     }
 
-    /// Waits for the end of a transaction that was dropped.
+    /// Waits for the end of a dropped transaction.
     async fn come_back(
         &mut self,
         about: About,
@@ -125,7 +124,7 @@ impl Channel {
             return Err(self.refuse(about, Refusal::FORKED));
         }
         let came = match under_way.set_limits(deadline, limits.abort.as_ref()) {
-            // Stays where it is if this future is dropped: nothing of its own has begun.
+            // Stays in place if this future is dropped, which has not begun a call of its own.
             Ok(()) => under_way.await,
             Err(abandoned) => Err(abandoned),
         };
@@ -135,7 +134,7 @@ impl Channel {
         match came {
             Ok((connection, ended)) => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "a transaction was dropped");
+                    tracing::debug!(%error, "ending a dropped transaction failed");
                 }
                 self.connection = Some(connection);
                 Ok(())
@@ -148,7 +147,7 @@ impl Channel {
         self.detached.as_mut()?.on_its_way_back.as_deref_mut()
     }
 
-    /// Has the transaction ended, if there is one, without waiting for it.
+    /// Starts ending the transaction, if there is one, without waiting.
     pub(crate) fn end_transaction_later(&mut self) {
         let Some(connection) = self
             .connection
@@ -166,17 +165,17 @@ impl Channel {
                 let detached = self.detached.get_or_insert_default();
                 detached.on_its_way_back = Some(Box::new(under_way));
             }
-            // The transaction has ended with the connection.
+            // The transaction ended with the connection.
             Err(_) => self.lose_connection(),
         }
     }
 
-    /// Has the connection ended, without waiting for it.
+    /// Starts ending the connection, without waiting.
     pub(super) fn end_later(&mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        // A forked child has no worker; the connection knows what to do.
+        // A forked child has no worker; the drop of the connection handles that.
         if connection.is_forked() || connection.is_over() {
             return;
         }
@@ -190,7 +189,7 @@ impl Channel {
     }
 }
 
-/// A call for as long as its future is there. The connection comes back with it, if it can.
+/// A call while its future exists. The connection comes back with it if possible.
 struct Away<'a, T: Send + 'static> {
     channel: &'a mut Channel,
     about: About,
@@ -223,7 +222,7 @@ impl<T: Send + 'static> Drop for Away<'_, T> {
             return;
         }
         match self.under_way.leave() {
-            // It had returned, and only its answer is lost.
+            // The call had returned; only its result is lost.
             Some((connection, given)) => {
                 self.channel.connection = Some(connection);
                 if self.about.operation == Operation::BeginTransaction && given.is_ok() {
@@ -239,7 +238,7 @@ impl<T: Send + 'static> Drop for Away<'_, T> {
     }
 }
 
-/// Begins a call on the worker, which is started if there is none.
+/// Begins a call on the worker, starting one if necessary.
 pub(crate) fn begin<S: Send + 'static, T: Send + 'static>(
     worker: &mut Option<Worker>,
     subject: S,
@@ -262,7 +261,7 @@ fn begin_until<S: Send + 'static, T: Send + 'static>(
     started(worker)?.begin(subject, deadline, abort, pending, call)
 }
 
-/// The worker, which is started if there is none.
+/// Returns the worker, starting one if necessary.
 pub(crate) fn started(worker: &mut Option<Worker>) -> Result<&Worker, Abandoned> {
     if worker.as_ref().is_none_or(Worker::is_forked) {
         *worker = Worker::start();

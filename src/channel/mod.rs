@@ -1,5 +1,4 @@
-//! A connection as its owner uses it: calls within limits of time, on this thread or on one
-//! of their own.
+//! A connection with time limits for its calls, which run on this thread or on a worker.
 
 pub(crate) mod call;
 #[cfg(feature = "async")]
@@ -25,24 +24,24 @@ use crate::sync::{Mutex, lock, now};
 use crate::trace;
 use crate::values::{Disposition, Protocols, ReaderName};
 
-/// How long the end of a transaction or connection is waited for when there is no time left.
+/// How long to wait for the end of a transaction or connection when no time is left.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// How long at most a drop that does nothing to the card waits until the connection has ended.
-/// The service can need the driver for that, which may be busy with the card in another slot.
+/// How long a drop that does not affect the card waits for the connection to end. The service can
+/// need the driver for that, which may be busy with the card in another slot.
 const DROP: Duration = Duration::from_millis(100);
 
-/// How long calls may take.
+/// The time limits of calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limits {
-    /// Each call.
+    /// For each call.
     timeout: Option<Duration>,
-    /// All calls together.
+    /// For all calls together.
     until: Option<Instant>,
     abort: Option<AbortHandle>,
-    /// Whether there is any of these: every command wants to know.
+    /// Whether there are any of these limits, which is checked for every command.
     are_any: bool,
-    /// Where a call is counted that goes on past them.
+    /// Counts calls that continue past their limits.
     pending: Pending,
 }
 
@@ -56,17 +55,17 @@ impl Limits {
         limits
     }
 
-    /// For the end of something that nobody wants to wait for.
+    /// For ending something without much waiting.
     pub(crate) fn of_a_moment() -> Limits {
         Limits::new(Some(GRACE), None)
     }
 
-    /// Counted together with those.
+    /// Counts calls together with those of other limits.
     pub(crate) fn counted_with(self, others: &Limits) -> Limits {
         self.counted_by(&others.pending)
     }
 
-    /// Counted there.
+    /// Counts calls there.
     pub(crate) fn counted_by(self, pending: &Pending) -> Limits {
         Limits {
             pending: pending.clone(),
@@ -85,8 +84,7 @@ impl Limits {
         !self.are_any
     }
 
-    /// When a call that begins now has to be over. A time-out that goes past the end of the
-    /// clock is none.
+    /// The deadline of a call that begins now. A timeout beyond the range of the clock is no limit.
     fn deadline(&self) -> Option<Instant> {
         let of_call = self.timeout.and_then(|timeout| now().checked_add(timeout));
         match (of_call, self.until) {
@@ -95,8 +93,8 @@ impl Limits {
         }
     }
 
-    /// Those of something that has to be done in any case, or others would go on waiting: when
-    /// there is no time left, there is a moment.
+    /// The limits of something that must be done, because others would keep waiting otherwise: if
+    /// no time is left, a moment is allowed.
     fn of_clean_up(&self) -> Limits {
         match self.are_exceeded() {
             None => self.clone(),
@@ -108,13 +106,13 @@ impl Limits {
         &self.pending
     }
 
-    /// Whether no call is begun any more because too many were given up.
+    /// Refuses further calls if too many were given up.
     pub(crate) fn refuse_more(&self) -> Option<Refusal> {
         let refused = self.are_any && self.pending.is_full();
         refused.then_some(Refusal::TOO_MANY_PENDING)
     }
 
-    /// Whether there is no time left to begin a call.
+    /// Whether no time is left to begin a call.
     fn are_exceeded(&self) -> Option<GivenUp> {
         if self.abort.as_ref().is_some_and(AbortHandle::is_aborted) {
             return Some(GivenUp::Aborted);
@@ -125,24 +123,24 @@ impl Limits {
     }
 }
 
-/// What has prevented a connect last, if it waits for that to end.
+/// The last obstacle of a connect that waits for access.
 #[derive(Debug, Clone)]
 struct Prevented(Option<Arc<Mutex<Option<Error>>>>);
 
-/// A connect that was not made yet.
+/// A connect that has not been made yet.
 pub(crate) struct Opening {
     pub(crate) address: Address,
     pub(crate) reader: ReaderName,
     pub(crate) access: Access,
     pub(crate) protocols: Protocols,
     pub(crate) disposition_on_drop: Disposition,
-    /// Whether to wait while another connection prevents this one.
+    /// Whether to wait while another connection excludes this one.
     pub(crate) waits_for_access: bool,
     pub(crate) limits: Limits,
 }
 
 impl Opening {
-    /// Why it is not made, if it is not.
+    /// Why the connect is refused, if it is.
     fn refusal(&self) -> Option<Refusal> {
         if self.access != Access::Direct && self.protocols.is_empty() {
             return Some(Refusal::NO_PROTOCOL);
@@ -156,7 +154,7 @@ impl Opening {
         Error::refused(Operation::Connect, &self.reader, refusal)
     }
 
-    /// `SCardConnect`, in a new context.
+    /// `SCardConnect` in a new context.
     fn job(
         &self,
         prevented: &Prevented,
@@ -181,7 +179,7 @@ impl Opening {
         }
     }
 
-    /// A connect that waits for access and is given up has failed with what it waited for.
+    /// If a connect that waits for access is given up, it fails with the obstacle it waited for.
     fn given_up(&self, abandoned: Abandoned, prevented: &Prevented) -> Error {
         let last = match (&prevented.0, abandoned.why) {
             (Some(last), GivenUp::Deadline) => lock(last).take(),
@@ -208,7 +206,7 @@ impl Opening {
         }
     }
 
-    /// Connects, within the limits.
+    /// Connects within the limits.
     pub(crate) fn open(self) -> Result<Channel> {
         if let Some(refusal) = self.refusal() {
             return Err(self.refuse(refusal));
@@ -239,12 +237,12 @@ impl Opening {
     }
 }
 
-/// A connection, or what is left when a call on it was given up: nothing.
+/// A connection, or nothing after a call on it was given up.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    /// Moves to the worker for the time of a call and stays there if the call is given up.
+    /// Moves to the worker during a call, and stays there if the call is given up.
     connection: Option<Box<Connection>>,
-    /// What the connection said when it was last here.
+    /// The agreement as of the last time the connection was here.
     agreed: Agreed,
     reader: ReaderName,
     limits: Limits,
@@ -252,7 +250,7 @@ pub(crate) struct Channel {
     waits_for_transactions: bool,
     /// Started by the first call with a limit.
     worker: Option<Worker>,
-    /// Of a channel that never keeps the thread of its owner waiting.
+    /// Set for a channel that never blocks its owner's thread.
     #[cfg(feature = "async")]
     detached: Option<detached::Detached>,
 }
@@ -269,7 +267,7 @@ impl Channel {
         }
     }
 
-    /// Whether the connection has ended, because a call was given up or has failed.
+    /// Whether the connection has ended because a call was given up or failed.
     pub(crate) fn is_abandoned(&self) -> bool {
         #[cfg(feature = "async")]
         if self.is_on_its_way_back() {
@@ -285,7 +283,7 @@ impl Channel {
             .is_some_and(|it| it.in_transaction())
     }
 
-    /// The caller knows of the resets that were acknowledged.
+    /// Marks the acknowledged resets as reported to the caller.
     pub(crate) fn resets_are_reported(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.resets_are_reported();
@@ -296,30 +294,30 @@ impl Channel {
         self.limits.change(|limits| limits.timeout = timeout);
     }
 
-    /// Whether questions to the reader wait for the transactions of others.
+    /// Sets whether calls to the reader wait for others' transactions.
     pub(crate) fn set_wait_for_transactions(&mut self, wait: bool) {
         self.waits_for_transactions = wait;
     }
 
-    /// From now on, its end is waited for a moment only.
+    /// Limits the wait for the end of the connection to a moment.
     pub(crate) fn hurry(&mut self) {
         self.limits = Limits::of_a_moment().counted_with(&self.limits);
     }
 
-    /// The handle that stops this connection's calls; from the first one on, they can be.
+    /// Returns the handle that stops this connection's calls, creating it if there is none.
     pub(crate) fn abort_handle(&mut self) -> AbortHandle {
         self.limits
             .change(|limits| limits.abort.get_or_insert_with(AbortHandle::new).clone())
     }
 
-    /// Sets what stops its calls.
+    /// Sets the handle that stops the calls.
     #[cfg(feature = "async")]
     pub(crate) fn set_abort(&mut self, abort: Option<AbortHandle>) {
         self.limits.change(|limits| limits.abort = abort);
     }
 
-    /// Sets the end of all calls together, if it is sooner than the one that there is, which
-    /// is given back for [`Channel::set_end`].
+    /// Sets a deadline for all calls together, unless an earlier one is set. Returns the previous
+    /// deadline, for [`Channel::set_end`].
     pub(crate) fn end_within(&mut self, limit: Duration) -> Option<Instant> {
         let before = self.limits.until;
         let end = now().checked_add(limit);
@@ -338,7 +336,7 @@ impl Channel {
         about.refuse(&self.reader, refusal)
     }
 
-    /// The connection, if it was not given up and is this process's own.
+    /// The connection, if it was not given up and belongs to this process.
     fn usable(&mut self, about: About) -> Result<&mut Connection> {
         let refusal = match &mut self.connection {
             Some(connection) if connection.is_forked() => Refusal::FORKED,
@@ -352,7 +350,7 @@ impl Channel {
         Err(about.refuse(&self.reader, refusal))
     }
 
-    /// The connection, for the time of a call.
+    /// Takes the connection for a call.
     fn take(&mut self, about: About) -> Result<Box<Connection>> {
         self.usable(about)?;
         match self.connection.take() {
@@ -364,22 +362,22 @@ impl Channel {
         }
     }
 
-    /// The limits of a call that begins now. If there is no time left, it is refused.
+    /// The limits of a call that begins now, which is refused if no time is left.
     fn limits_of(&self, about: About) -> Result<Limits> {
         match self.limits.are_exceeded() {
             None => Ok(self.limits.clone()),
             Some(_) if about.ends_something() => Ok(self.limits.of_clean_up()),
             Some(why) => {
-                // Nothing was begun, so nothing is abandoned.
+                // Nothing was begun, so the connection stays usable.
                 let abandoned = Abandoned::before_it_began(why);
                 Err(self.refuse(about, Refusal::given_up(abandoned)))
             }
         }
     }
 
-    /// The connection has stayed with a call that was given up.
+    /// Records that the connection stayed with a call that was given up.
     fn lose_connection(&mut self) {
-        // It ends when the call returns.
+        // The thread ends when the call returns.
         self.worker = None;
         self.agreed.forget();
     }
@@ -391,7 +389,7 @@ impl Channel {
         self.refuse(about, Refusal::given_up(abandoned))
     }
 
-    /// Makes a call, within the limits.
+    /// Makes a call within the limits.
     pub(crate) fn call<T: Send + 'static>(&mut self, call: Call<impl Job<T>>) -> Result<T> {
         let about = call.about;
         call.check(&self.reader)?;
@@ -417,7 +415,7 @@ impl Channel {
         }
     }
 
-    /// Makes a call that ends by itself, on this thread.
+    /// Makes a call that ends by itself on this thread.
     fn call_here<T>(
         &mut self,
         about: About,
@@ -434,7 +432,7 @@ impl Channel {
         let (Err(_), Some(mut abandoned)) = (&given, here.gave_up()) else {
             return given;
         };
-        // What was refused as long as there was time has done nothing.
+        // A call that was refused until time ran out had no effect.
         abandoned.permitted &= is_under_way;
         if let Some(connection) = self.connection.take() {
             self.agreed = connection.agreed();
@@ -443,14 +441,14 @@ impl Channel {
         Err(self.give_up(about, abandoned))
     }
 
-    /// Sends a command and gives the answer in the connection's own buffer.
-    // Always, because the compiler counts what is rare, too: few instructions are made of it.
+    /// Sends a command and returns the response in the connection's own buffer.
+    // Always: the compiler's estimate includes the rare paths, but the code is short.
     #[inline(always)]
     pub(crate) fn transmit(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         if !self.limits.are_none() {
             return self.transmit_within_limits(command);
         }
-        // Not by a call: that would own the command.
+        // Not through a `Call`, which would own the command.
         if Refusal::of_command(&command).is_some() {
             return self.refuse_command(&command);
         }
@@ -473,7 +471,7 @@ impl Channel {
         self.received(len)
     }
 
-    /// Without a copy of the command.
+    /// Sends a command without copying it.
     fn transmit_here(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         if Refusal::of_command(&command).is_some() {
             return self.refuse_command(&command);
@@ -492,13 +490,13 @@ impl Channel {
         Err(self.refuse(About::TRANSMIT, refusal))
     }
 
-    /// Whatever is more than to send and receive.
+    /// Everything beyond plain sending and receiving.
     #[cold]
     fn transmit_with_care(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.usable(About::TRANSMIT)?.transmit(command)
     }
 
-    /// The answer to the last command.
+    /// The response to the last command.
     fn received(&self, len: usize) -> Result<&[u8]> {
         match &self.connection {
             Some(connection) => Ok(connection.received(len)),
@@ -508,8 +506,8 @@ impl Channel {
 }
 
 impl Drop for Channel {
-    /// The end of the connection has the limits of its calls, and a shorter one if nothing is to
-    /// be done to the card.
+    /// Ends the connection within the limits of its calls, or a shorter one if the card is to be
+    /// left as it is.
     fn drop(&mut self) {
         #[cfg(feature = "async")]
         if self.detached.is_some() {
@@ -518,7 +516,7 @@ impl Drop for Channel {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        // A forked child has no worker; the connection knows what to do.
+        // A forked child has no worker; the drop of the connection handles that.
         if connection.is_forked() || connection.is_over() {
             return;
         }
@@ -546,12 +544,12 @@ impl Drop for Channel {
             }
             return;
         }
-        // If it takes too long, it goes on by itself.
+        // If this takes too long, it continues in the background.
         let _ = run(&mut self.worker, connection, &limits, end);
     }
 }
 
-/// Makes a call on the worker, which is started if there is none.
+/// Makes a call on the worker, starting one if necessary.
 pub(crate) fn run<S: Send + 'static, T: Send + 'static>(
     worker: &mut Option<Worker>,
     subject: S,
