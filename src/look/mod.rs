@@ -1,16 +1,16 @@
-//! Looking: which readers there are, and what is in them.
+//! Querying the readers and their states.
 //!
 //! Since 2.5.0, pcsc-lite's client library registers for events in `SCardGetStatusChange` and
-//! asks for the size and the contents of its table of readers in two further messages. An event
+//! requests the size and the contents of its table of readers in two further messages. An event
 //! that arrives in between is read as an answer. The call then fails with `0x8010001F`, or all
-//! names are shifted and readers that exist are reported as unknown, also to other threads that
-//! use the shared table at that moment.
+//! names are shifted and existing readers are reported as unknown, also to other threads using the
+//! shared table at that moment.
 //!
-//! So no reader is gone, or new, unless a context that has never registered for events lists it
-//! so, and a context that may have been misread is not used again.
+//! So a reader counts as gone or new only if a context that has never registered for events lists
+//! it so, and a context that may have misread an answer is not used again.
 //!
-//! The service of pcsc-lite changes its table while it sends it: a card can have its count and
-//! the ATR of the card before it, or none, or not be counted yet. So what has changed is believed
+//! The service of pcsc-lite changes its table while sending it: a card can appear with its own
+//! count but the previous card's ATR, or none, or not be counted yet. So a change is believed only
 //! if two looks in a row agree.
 
 mod snapshot;
@@ -27,16 +27,17 @@ use crate::values::{ReaderFlags, ReaderName, split_multi_string};
 
 pub(crate) use snapshot::{may_be_too_many, none_without_service, reader_states, reader_states_of};
 
-/// The name under which PC/SC reports that readers come and go; macOS does not know it.
+/// The name under which PC/SC reports readers being attached and detached; not known to macOS.
 pub(crate) const PLUG_AND_PLAY: &CStr = c"\\\\?PnP?\\Notification";
 
-/// How often one look is repeated at most. At worst, every fifth look was seen to be misread.
+/// The maximum number of attempts at one look. At worst, every fifth look was observed to be
+/// misread.
 const MAX_LOOKS: usize = 16;
 
-/// How many looks follow one that has found a change, at most, until two in a row agree.
+/// The maximum number of looks after one that found a change, until two in a row agree.
 const MAX_AGREEING: usize = 4;
 
-/// The longest limit that is one, in milliseconds.
+/// The longest finite limit, in milliseconds.
 const LONGEST: u32 = u32::MAX - 1;
 
 /// Where contexts come from.
@@ -46,13 +47,12 @@ pub(crate) trait Source {
     fn establish(&self) -> Result<Self::Service>;
 }
 
-/// The calls of a context that look.
+/// The calls needed to look at the readers.
 pub(crate) trait Service {
     /// `SCardListReaders`.
     fn list_readers(&mut self) -> Result<Vec<ReaderName>>;
 
-    /// `SCardGetStatusChange`, with or without a limit. Returns whether something changed
-    /// within it.
+    /// `SCardGetStatusChange`, with or without a time limit. Returns whether there was a change.
     fn status_change(
         &mut self,
         limit: Option<Duration>,
@@ -101,7 +101,7 @@ pub(crate) fn readers_of(listed: Result<Vec<u8>>) -> Result<Vec<ReaderName>> {
     }
 }
 
-/// Looks at the readers, in a new context after each answer that may have been misread.
+/// Looks at the readers, with a new context after each answer that may have been misread.
 pub(crate) struct Lookout<'a, S: Source> {
     source: &'a S,
     service: S::Service,
@@ -126,7 +126,7 @@ impl<'a, S: Source> Lookout<'a, S> {
         Ok(())
     }
 
-    /// The readers. A list that is not expected is confirmed by a new context.
+    /// Lists the readers. An unexpected list is confirmed by a new context.
     pub(crate) fn list(
         &mut self,
         is_expected: impl FnOnce(&[ReaderName]) -> bool,
@@ -142,7 +142,7 @@ impl<'a, S: Source> Lookout<'a, S> {
         self.service.list_readers()
     }
 
-    /// Waits until a reader differs from what is known of it, with or without a limit. Returns
+    /// Waits until a reader differs from its known state, with or without a time limit. Returns
     /// whether one did. If one of the readers does not exist, the error is
     /// `SCARD_E_UNKNOWN_READER`.
     pub(crate) fn look(
@@ -169,7 +169,7 @@ impl<'a, S: Source> Lookout<'a, S> {
             let unaware = left.iter().map(|it| ReaderQuery::unaware(it.name));
             let mut again: Vec<ReaderQuery<'_>> = unaware.collect();
             if !self.look_once(Some(Duration::ZERO), &mut again)? {
-                // It has to answer, because nothing is known of these readers.
+                // There must be an answer, because no state is known for these readers.
                 break;
             }
             let changed = ReaderFlags::CHANGED.bits();
@@ -186,7 +186,7 @@ impl<'a, S: Source> Lookout<'a, S> {
         Ok(())
     }
 
-    /// Looks in another context after each answer that may have been misread.
+    /// Looks once, repeating it in a new context after each answer that may have been misread.
     fn look_once(
         &mut self,
         limit: Option<Duration>,
@@ -211,24 +211,24 @@ impl<'a, S: Source> Lookout<'a, S> {
             if looks == MAX_LOOKS {
                 return Err(answer.err().unwrap_or_else(unknown));
             }
-            tracing::debug!("the readers are looked at in another context");
+            tracing::debug!("querying the readers in another context");
         }
     }
 }
 
-/// Whether this is a mute card. To look at one again takes pcsc-lite 0.4 seconds.
+/// Whether this is a mute card. Looking at one again takes pcsc-lite 0.4 seconds.
 fn is_mute(seen: &ReaderQuery<'_>) -> bool {
     seen.event_state & ReaderFlags::MUTE.bits() != 0
 }
 
-/// Whether this may be an event that was read as an answer.
+/// Whether the answer may be a misread event.
 fn is_doubtful(answer: &Result<bool>, readers: &[ReaderQuery<'_>]) -> bool {
     let unknown = ReaderFlags::UNKNOWN.bits();
     match answer {
         Ok(in_time) => *in_time && readers.iter().any(|it| it.event_state & unknown != 0),
         Err(error) => match error.code() {
             ReturnCode::E_UNEXPECTED | ReturnCode::E_UNKNOWN_READER => true,
-            // A part of a reader's state that was read as the code.
+            // Part of a reader's state, read as the code.
             code => code.raw() >> 16 != ReturnCode::E_UNEXPECTED.raw() >> 16,
         },
     }

@@ -1,4 +1,4 @@
-//! The readers and what is in them at one moment.
+//! Snapshots of the readers and their states.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
 use crate::service::{Address, ReaderQuery};
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
-/// How often the readers may have changed between the list and the look.
+/// The maximum number of attempts when readers change between the list and the look.
 pub(super) const MAX_SNAPSHOTS: usize = 16;
 
-/// After how many answers that a reader is unknown each is asked for on its own.
+/// After how many answers that a reader is unknown the readers are queried one by one.
 const SOME_REFUSALS: usize = 8;
 
-/// How often a reader that is listed may be unknown until that is believed.
+/// How often a listed reader must be reported as unknown for that to be believed.
 const MAX_UNKNOWN: usize = 4;
 
-/// Whether this can say that there were too many readers in one call of
-/// `SCardGetStatusChange`. pcsc-lite before 2.5 takes 16, Windows 10. It says so with codes of
-/// PC/SC's or of its own, and over a remote desktop with any of the remote procedure call.
+/// Whether the code can mean that there were too many readers in one call of
+/// `SCardGetStatusChange`. pcsc-lite before 2.5 accepts 16, Windows 10. Windows reports it with
+/// codes of PC/SC or its own, and over a remote desktop with any code of the remote procedure call.
 pub(crate) fn may_be_too_many(code: ReturnCode) -> bool {
     match code.kind() {
         ErrorKind::InvalidArgument | ErrorKind::BufferTooSmall => true,
@@ -28,13 +28,13 @@ pub(crate) fn may_be_too_many(code: ReturnCode) -> bool {
     }
 }
 
-/// The readers, and what is in them, asked for in new contexts.
+/// Queries all readers in new contexts.
 pub(crate) fn reader_states(address: &Address) -> Result<Vec<ReaderState>> {
     reader_states_of(address, |_| true)
 }
 
-/// Those of the readers of whose name this is true. The others are not asked for: with pcsc-lite
-/// each mute card takes 0.4 seconds.
+/// Queries the readers whose names match. The others are skipped, because with pcsc-lite each mute
+/// card takes 0.4 seconds.
 pub(crate) fn reader_states_of(
     address: &Address,
     is_about: impl Fn(&ReaderName) -> bool,
@@ -42,7 +42,7 @@ pub(crate) fn reader_states_of(
     none_without_service(snapshot(address, Platform::CURRENT, is_about))
 }
 
-/// Without a reader there may be no service, which is not an error.
+/// Without a reader there may be no service, which is not an error here.
 pub(crate) fn none_without_service<T>(asked: Result<Vec<T>>) -> Result<Vec<T>> {
     match asked {
         Err(error) if error.means_no_reader() => Ok(Vec::new()),
@@ -50,8 +50,8 @@ pub(crate) fn none_without_service<T>(asked: Result<Vec<T>>) -> Result<Vec<T>> {
     }
 }
 
-/// The readers and their states. On Windows the service ends with the last reader, so that it may
-/// be another one that is asked next.
+/// The readers and their states. On Windows the service stops with the last reader, so the next
+/// query may go to a new one.
 pub(super) fn snapshot(
     source: &impl Source,
     platform: Platform,
@@ -87,7 +87,7 @@ fn snapshot_once(
             Err(refused) => refused,
         };
         match error.code() {
-            // A reader was unplugged since they were listed, or the last one.
+            // A reader was unplugged since the list, possibly the last one.
             ReturnCode::E_UNKNOWN_READER | ReturnCode::E_NO_READERS_AVAILABLE => {
                 failed = Some(error);
                 tries += 1;
@@ -100,8 +100,8 @@ fn snapshot_once(
     Err(failed.unwrap_or_else(gone))
 }
 
-/// Looks at the readers, no more than so many in a call. If one fails: why, and how many it was
-/// about.
+/// Looks at the readers, at most this many per call. On failure, returns the error and the number
+/// of readers in the failed call.
 fn look_at_all(
     lookout: &mut Lookout<'_, impl Source>,
     readers: &[ReaderName],
@@ -112,7 +112,7 @@ fn look_at_all(
     for part in watched.chunks_mut(capacity) {
         match lookout.look(Some(Duration::ZERO), part) {
             Ok(true) => {}
-            // Nothing is known of these readers, so that each of them is a change.
+            // No state is known for these readers, so each of them is a change.
             Ok(false) => {
                 let code = ReturnCode::E_TIMEOUT;
                 return Err((Error::new(Operation::GetStatusChange, code), part.len()));
@@ -130,8 +130,8 @@ fn look_at_all(
         .collect())
 }
 
-/// Looks at one reader after the other, because the service lists one that it does not know, as
-/// Windows does with those of other sessions. That one is reported as unknown.
+/// Looks at the readers one by one, because the service lists one that it does not know, as Windows
+/// does with readers of other sessions. That one is reported as unknown.
 fn look_at_each(
     lookout: &mut Lookout<'_, impl Source>,
     readers: Vec<ReaderName>,
@@ -143,7 +143,7 @@ fn look_at_each(
     Ok(states)
 }
 
-/// Looks at one reader. One that is not listed any more is gone, and not unknown.
+/// Looks at one reader. One that is no longer listed is gone, not unknown.
 fn look_at_one(
     lookout: &mut Lookout<'_, impl Source>,
     reader: ReaderName,

@@ -1,4 +1,4 @@
-//! The defence against misread answers, against services that misread on purpose.
+//! Tests the defence against misread answers with services that misread on purpose.
 
 use std::cell::{Cell, RefCell};
 
@@ -16,7 +16,7 @@ fn names(count: usize) -> Vec<ReaderName> {
 type List<'a> = dyn Fn(usize) -> Result<Vec<ReaderName>> + 'a;
 type Look<'a> = dyn FnMut(usize, &mut [ReaderQuery<'_>]) -> Result<bool> + 'a;
 
-/// A service whose contexts have numbers, from 1.
+/// A service whose contexts are numbered from 1.
 struct Fake<'a> {
     contexts: Cell<usize>,
     list: Box<List<'a>>,
@@ -37,7 +37,7 @@ impl<'a> Fake<'a> {
         }
     }
 
-    /// One that knows its readers, unless what it does first says something else.
+    /// A service that knows its readers, unless its initial answers say otherwise.
     fn with_readers(
         count: usize,
         mut look: impl FnMut(usize) -> Option<Result<u32, Code>> + 'a,
@@ -80,11 +80,11 @@ impl Service for Numbered<'_, '_> {
 const MISREAD: Code = Code::E_UNEXPECTED;
 /// `SCARD_STATE_UNKNOWN`, `SCARD_STATE_UNAVAILABLE` and `SCARD_STATE_CHANGED`.
 const UNKNOWN: u32 = 0xE;
-/// The same as a state.
+/// The same code read as a state.
 const UNKNOWN_READER: u32 = 0xC;
 
-/// Looks at two readers after these answers have been given, one in each context. Says what
-/// the state is, and how many contexts that took.
+/// Looks at two readers when these answers are given first, one in each context. Returns the state
+/// and the number of contexts used.
 fn look_after(misread: &[Result<u32, Code>]) -> (Result<u32, Code>, usize) {
     let fake = Fake::with_readers(2, |context| misread.get(context - 1).copied());
     let source = &fake;
@@ -120,7 +120,7 @@ fn what_is_misread_for_ever_ends() {
         let (state, contexts) = look_after(&[misread; 1000]);
         let expected = match misread {
             Err(MISREAD) => Err(MISREAD),
-            // Listed by the service, which does not know them.
+            // Listed by the service although it does not know them.
             _ => Ok(UNKNOWN_READER),
         };
         assert_eq!(state, expected);
@@ -128,7 +128,7 @@ fn what_is_misread_for_ever_ends() {
     }
 }
 
-/// A library that refuses every list says so in the first context that has not looked yet.
+/// A library that refuses every list does so in the first context that has not looked yet.
 #[test]
 fn a_refused_list_is_told_at_once() {
     let refused = || Error::new(Operation::ListReaders, MISREAD);
@@ -170,8 +170,7 @@ fn a_reader_is_gone_if_another_context_does_not_list_it() {
     }
 }
 
-/// The last byte of the ATR, and how often it was asked. A card has 0x22 and an ATR of one byte,
-/// or none.
+/// The state, the ATR and the number of queries. A card has 0x22 and an ATR of one byte, or none.
 fn card_after(platform: Platform, seen: &[(u32, &[u8])]) -> (u32, Vec<u8>, usize) {
     let calls = Cell::new(0);
     let fake = Fake::new(
@@ -209,23 +208,23 @@ fn what_has_changed_is_believed_if_two_looks_agree() {
     assert_eq!(after(&[a, b]), (b.0, vec![2], 3));
     assert_eq!(after(&[card(3, none), b]), (b.0, vec![2], 3));
     assert_eq!(after(&[card(1, &[2]), card(2, &[2]), b]), (b.0, vec![2], 4));
-    // It left meanwhile, and that is not counted yet.
+    // It was removed meanwhile, and that is not counted yet.
     let counted = 0x0004_0012;
     assert_eq!(
         after(&[a, (EMPTY, none), (counted, none)]),
         (counted, vec![], 4)
     );
-    // A mute card is believed at once; the other reader is asked again.
+    // A mute card is believed at once; the other reader is queried again.
     let mute = (0x0003_0222, none);
     assert_eq!(after(&[mute]), (mute.0, vec![], 2));
     assert_eq!(after(&[a, mute]), (mute.0, vec![], 2));
     assert_eq!(card_after(Windows, &[a, b]), (a.0, vec![1], 1));
-    // It never stays the same.
+    // The state keeps changing.
     let restless: Vec<_> = [a, b].into_iter().cycle().take(1000).collect();
     assert_eq!(after(&restless).2, 1 + MAX_AGREEING);
 }
 
-/// After a look, the context may be misread.
+/// After a look, answers in the context may be misread.
 #[test]
 fn a_list_that_differs_is_asked_for_in_another_context() {
     let misread = Cell::new(Ok(5));
@@ -322,7 +321,7 @@ fn a_reader_that_is_listed_and_not_known_hides_no_other() {
         let states: Vec<_> = states.iter().map(|it| it.event_state).collect();
         assert_eq!(states, [0x22, UNKNOWN_READER, 0x22]);
         assert!(calls.get() < 2 * MAX_LOOKS * MAX_SNAPSHOTS, "{calls:?}");
-        // And delays nobody who does not mean it.
+        // And it delays no one who does not want it.
         calls.set(0);
         let states = snapshot(&&fake, platform, |name| name == "Reader 2").unwrap();
         assert_eq!((states.len(), states[0].event_state), (1, 0x22));
