@@ -1,4 +1,4 @@
-//! What can go to other threads, and what can be a key.
+//! Checks which types can be sent to other threads, and which can be keys.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn values_and_errors_can_go_to_other_threads() {
     is_shared::<Response>();
     is_shared::<apdu::ExchangeError>();
     is_shared::<Error>();
-    // What `anyhow` asks of an error.
+    // What `anyhow` requires of an error.
     is_shared::<HandleError<Card>>();
     is_shared::<HandleError<Reader>>();
     is_shared::<SessionError>();
@@ -124,7 +124,7 @@ mod futures {
         is_shared::<AsyncContactless<'static, AsyncCard>>();
     }
 
-    /// Compiles if every future can go to other threads.
+    /// Compiles if every future can be sent to other threads.
     #[allow(dead_code, unused_must_use)]
     fn futures_can_go_to_other_threads(
         context: AsyncContext,
@@ -194,7 +194,7 @@ mod futures {
         });
     }
 
-    /// Compiles if that holds for every implementation, too: an `async fn` would not say so.
+    /// Compiles if that holds for every implementation, which an `async fn` would not promise.
     #[allow(clippy::manual_async_fn)]
     fn over_any(card: &mut impl AsyncTransmit) -> impl Future<Output = crate::Result<()>> + Send {
         async {

@@ -1,31 +1,30 @@
-//! What this library tells [`tracing`].
+//! Events and spans for [`tracing`].
 //!
-//! Each call of PC/SC is an event when it has returned, with the operation, the reader, the
-//! code and how long it took; a command also with its header, both lengths and the status
-//! word. Calls that run on a thread of their own tell it in the span of their caller.
+//! Each PC/SC call is an event when it returns, with the operation, the reader, the code and the
+//! duration; for a command, also with its header, both lengths and the status word. Calls on other
+//! threads are recorded in the span of their caller.
 //!
 //! | Target | Level | |
 //! |---|---|---|
-//! | `scard::call` | debug | calls of PC/SC; those of a [`Monitor`](crate::Monitor), and [waits](crate::Context::wait_for_card), at level trace |
-//! | `scard::apdu` | trace | whole commands and answers, if [`show_apdus`] |
-//! | other targets that begin with `scard` | debug | what a drop could not do, what a session recovers from |
+//! | `scard::call` | debug | PC/SC calls; those of a [`Monitor`](crate::Monitor), and [waits](crate::Context::wait_for_card), at level trace |
+//! | `scard::apdu` | trace | whole commands and responses, after [`show_apdus`] |
+//! | other targets that begin with `scard` | debug | failures during drops, and failures that a session recovers from |
 //!
 //! An [exchange](crate::Card::exchange) is a span `exchange` at level debug, with the header of
 //! its command.
 //!
-//! No subscriber, or one that wants none of it, costs a comparison for each call.
+//! Without an interested subscriber, each call costs one comparison.
 //!
-//! With tracing's feature `log`, and no subscriber, all of it is a record of the crate `log`, with
+//! With tracing's feature `log` and no subscriber, everything is a record of the crate `log`, with
 //! the same target and level.
 //!
 //! # Secrets
 //!
-//! The bodies of commands and the data of answers are shown only after [`show_apdus`], and
-//! those of commands that [are secret](crate::apdu::Command::is_secret) never. The header decides
-//! whether a command is; any other is marked: a [`Command`] with
-//! [`sensitive`](crate::apdu::Command::sensitive), and bytes by sending them with
-//! [`transmit_secret`](crate::Transmit::transmit_secret). Input and output of
-//! [`Control::control`](crate::Control::control), and attributes, are never shown.
+//! The bodies of commands and the data of responses are recorded only after [`show_apdus`], and
+//! never for [secret](crate::apdu::Command::is_secret) commands. A command is secret by its header,
+//! or if marked as such: a [`Command`] with [`sensitive`](crate::apdu::Command::sensitive), bytes
+//! by sending them with [`transmit_secret`](crate::Transmit::transmit_secret). The input and output
+//! of [`Control::control`](crate::Control::control), and attributes, are never recorded.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -42,16 +41,17 @@ use crate::values::ReaderName;
 
 static APDUS_ARE_SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Whether commands and answers are shown whole, at level trace under the target
-/// `scard::apdu`, for the whole program. They are not unless this is called.
+/// Sets whether the whole program records complete commands and responses.
 ///
-/// Commands that [are secret](crate::apdu::Command::is_secret), and their answers, are never
-/// shown. Others can be personal: this is for finding faults, not for logs that stay.
+/// They are recorded at level trace under the target `scard::apdu`; by default they are not.
+///
+/// [Secret](crate::apdu::Command::is_secret) commands and their responses are never recorded.
+/// Others can contain personal data: use this for debugging, not for permanent logs.
 pub fn show_apdus(show: bool) {
     APDUS_ARE_SHOWN.store(show, Ordering::Relaxed);
 }
 
-/// What failed calls give.
+/// The error types of calls.
 pub(crate) trait Code {
     fn code(&self) -> ReturnCode;
 }
@@ -75,9 +75,8 @@ fn code_of<T, F: Code>(returned: &Result<T, F>) -> ReturnCode {
     }
 }
 
-/// Whether records may go to the crate `log`: where `tracing` was built for that, they do while
-/// there is no subscriber. The macros of `tracing` see to it, and what is asked before them must not
-/// keep them from it.
+/// Whether records may go to the crate `log`: if `tracing` was built for that, its macros send them
+/// there while there is no subscriber, which earlier checks must not prevent.
 pub(crate) fn logs() -> bool {
     const UNKNOWN: u8 = 0;
     const NO: u8 = 1;
@@ -88,17 +87,17 @@ pub(crate) fn logs() -> bool {
         UNKNOWN => {}
         known => return known == YES,
     }
-    // A subscriber would hear of the span, and is preferred to the log.
+    // A subscriber would receive the span, and takes precedence over the log.
     if tracing::level_enabled!(Level::ERROR) {
         return false;
     }
-    // Without that feature, a span that nobody hears of is none.
+    // Without that feature, a span that no one receives is disabled.
     let logs = !tracing::trace_span!(target: "scard::log", "scard").is_none();
     LOGS.store(if logs { YES } else { NO }, Ordering::Relaxed);
     logs
 }
 
-/// Makes a call and tells of it.
+/// Makes a call and records it.
 #[inline]
 pub(crate) fn call<T, F: Code>(
     operation: Operation,
@@ -126,7 +125,7 @@ pub(crate) fn exchange(reader_name: &ReaderName, command: &Command) -> tracing::
     tracing::debug_span!(target: "scard::call", "exchange", ?reader_name, %command)
 }
 
-/// Has a call that is made on another thread tell of itself in the span of this one.
+/// Makes a call on another thread record itself in this thread's span.
 pub(crate) fn in_span<S, T>(
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static {
@@ -134,7 +133,7 @@ pub(crate) fn in_span<S, T>(
     move |subject, permit| span.in_scope(|| call(subject, permit))
 }
 
-/// Makes a call that goes on all the time, and tells of it.
+/// Makes a call of a continuous watch, and records it.
 pub(crate) fn watch<T, F: Code>(
     operation: Operation,
     call: impl FnOnce() -> Result<T, F>,
@@ -149,14 +148,14 @@ pub(crate) fn watch<T, F: Code>(
     returned
 }
 
-/// Whether somebody may want to be told of a command: the least that can be asked.
+/// Whether a command may have to be recorded: the cheapest possible check.
 #[inline]
 pub(crate) fn may_tell() -> bool {
-    // Calls are at this level, and whole commands need a finer one.
+    // Calls are at this level, and whole commands at a finer one.
     tracing::level_enabled!(Level::DEBUG)
 }
 
-/// Sends a command and tells of it. The answer is at the beginning of `received`.
+/// Sends a command and records it. The response is at the beginning of `received`.
 pub(crate) fn transmit<F: Code>(
     reader_name: &ReaderName,
     command: CommandBytes<'_>,
@@ -210,7 +209,7 @@ fn tell_transmit(
     );
 }
 
-/// Bytes, or that they are secret.
+/// Bytes, or a note that they are secret.
 struct Shown<'a> {
     bytes: &'a [u8],
     is_secret: bool,

@@ -1,4 +1,4 @@
-//! Locks with which a forked child can go on; see [`crate::sync`]. They are used as those of the
+//! Locks that a forked child can continue to use; see [`crate::sync`]. They work like those of the
 //! standard library, and are never poisoned.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::lock;
 use crate::service::{Inside, Process};
 
-/// A mutex that no other thread is inside of when the process forks.
+/// A mutex that no other thread holds when the process forks.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
@@ -39,7 +39,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// What it guards is not shown: the one who writes it down is not ours, and would be inside.
+/// Omits the value: the formatter is foreign code, and would run with the lock held.
 impl<T> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mutex").finish_non_exhaustive()
@@ -60,16 +60,16 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// A condition variable whose waiting threads are inside of no lock: that of the standard
-/// library locks the mutex when it wakes up, and does not ask whether the process forks.
+/// A condition variable whose waiting threads hold no lock: the one of the standard library locks
+/// the mutex when it wakes up, even while the process forks.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
-    /// `None` until somebody waits.
+    /// `None` until a thread waits.
     signals: Mutex<Option<Signals>>,
 }
 
-/// What the threads of one process sleep on. In a child it can be locked, by a thread that is
-/// not there: it gets another.
+/// What the threads of one process sleep on. In a child it can be locked by a thread that does not
+/// exist there, so the child gets a new one.
 struct Signals {
     process: Process,
     signal: Arc<Signal>,
@@ -86,7 +86,7 @@ impl Signals {
 
 #[derive(Default)]
 struct Signal {
-    /// How often it was given.
+    /// How often the signal was given.
     count: std::sync::Mutex<u64>,
     given: std::sync::Condvar,
 }
@@ -112,7 +112,7 @@ impl Condvar {
         if let Some(signal) = self.signal() {
             let mut count = signal.count();
             *count += 1;
-            // Before another one can wait for the next time, and be woken instead.
+            // Before another thread can wait for the next signal and be woken instead.
             signal.given.notify_one();
         }
     }
@@ -124,14 +124,14 @@ impl Condvar {
         }
     }
 
-    /// `None` if nobody of this process has waited yet.
+    /// `None` if no thread of this process has waited yet.
     fn signal(&self) -> Option<Arc<Signal>> {
         let signals = lock(&self.signals);
         let own = signals.as_ref().filter(|it| !it.process.is_forked());
         own.map(|it| Arc::clone(&it.signal))
     }
 
-    /// What to wait for, by one who has the mutex locked: what changes later is not missed.
+    /// The next signal to wait for. The caller holds the mutex, so that no later change is missed.
     fn next_signal(&self) -> NextSignal {
         let mut signals = lock(&self.signals);
         let own = signals.take().filter(|it| !it.process.is_forked());
@@ -189,7 +189,7 @@ struct NextSignal {
     before: u64,
 }
 
-/// Both can end early, as all such waits.
+/// Both can wake spuriously, like all such waits.
 impl NextSignal {
     fn wait(self) {
         let count = self.signal.count();
@@ -198,7 +198,7 @@ impl NextSignal {
         }
     }
 
-    /// Whether it did not come in time.
+    /// Returns whether the wait timed out.
     fn wait_timeout(self, limit: Duration) -> bool {
         let count = self.signal.count();
         if *count != self.before {

@@ -1,30 +1,30 @@
-//! Threads, locks and the time, as the concurrent core uses them: those of the standard
-//! library, and in a model those of the model checker.
+//! Threads, locks and time for the concurrent core: those of the standard library or, in a model,
+//! of the model checker.
 //!
-//! What is built on this and on nothing else that waits can be tried in every order that the
-//! threads may run in: the models in `tests/models` do that, and `ci/model` runs them.
+//! Code that waits only through this module can be tested in every possible order of its threads:
+//! the models in `tests/models` do that, and `ci/model` runs them.
 //!
 //! # Forks
 //!
-//! A forked child has a copy of every lock and one thread. A lock that another thread of the
-//! parent held at that moment stays locked for ever, with what it guards half changed. So
-//! [`Mutex`] and [`Condvar`] are not those of the standard library where processes fork: a fork
-//! waits until no thread is inside of a lock, and lets none in until it is made (`service::fork`).
-//! For that, code that holds a lock makes no call of PC/SC, waits for nothing but another of these
-//! locks, and runs no code of the program: no waker, no subscriber, no `Drop` of what it gave us.
+//! A forked child has a copy of every lock, but only one thread. A lock held by another thread of
+//! the parent at that moment stays locked forever, with its data half changed. So, where processes
+//! fork, [`Mutex`] and [`Condvar`] are not those of the standard library: a fork waits until no
+//! thread holds a lock, and lets none lock until it is done (`service::fork`). For that, code that
+//! holds a lock makes no PC/SC call, waits for nothing but another of these locks, and runs no code
+//! of the program: no waker, no subscriber, no `Drop` of the program's values.
 //!
 //! | Lock | In a child |
 //! |---|---|
-//! | every [`Mutex`]: a context's current PC/SC context, an abort handle, the clock of deadlines, the meeting of a call and its caller, a monitor's queue and its waits | safe, as above |
-//! | [`Condvar`]: those who wait are inside of no lock | safe; those of the parent are forgotten |
-//! | [`Turn`], held during a call of PC/SC | a child never takes one of its parent: it belongs to a PC/SC context, and those are not used in a child (`SharedContext::is_forked`) |
-//! | [`mpsc`], the way to a worker | a child never sends on one of its parent, nor drops it (`worker::Jobs`) |
-//! | what a waiting thread sleeps on inside of [`Condvar`] | known to nobody in a child |
-//! | the gates themselves, the registration of the handlers | atomic numbers, see `service::fork` |
-//! | pcsc-lite's, inside of its client library | see `service::library::gate` |
-//! | those of `tracing` and its subscribers | not ours: a subscriber that is to be used in a child has to be safe there |
+//! | every [`Mutex`]: a context's current PC/SC context, an abort handle, the clock of deadlines, the rendezvous of a call and its caller, a monitor's queue and its waits | safe, as above |
+//! | [`Condvar`]: waiting threads hold no lock | safe; the parent's waiting threads are forgotten |
+//! | [`Turn`], held during a PC/SC call | a child never takes one of its parent: it belongs to a PC/SC context, and those are not used in a child (`SharedContext::is_forked`) |
+//! | [`mpsc`], the queue to a worker | a child never sends on one of its parent, nor drops it (`worker::Jobs`) |
+//! | the signal that a waiting thread sleeps on inside [`Condvar`] | not referenced in a child |
+//! | the gates and the registration of the handlers | atomic integers, see `service::fork` |
+//! | pcsc-lite's, in its client library | see `service::library::gate` |
+//! | those of `tracing` and its subscribers | not ours: a subscriber used in a child must be safe there |
 //!
-//! There are no others; a test in this file looks for them.
+//! There are no others; a test in this file checks that.
 
 #[cfg(all(unix, not(all(test, model))))]
 mod locks;
@@ -42,15 +42,15 @@ pub(crate) use standard::{AtomicBool, Condvar, Mutex, MutexGuard, global, mpsc, 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::PoisonError;
 
-/// Locks, also what a panic has left locked.
+/// Locks the mutex, ignoring poisoning.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What one thread at a time has for as long as it wants, also during a call of PC/SC.
+/// A value that one thread at a time has for as long as it wants, including during a PC/SC call.
 #[derive(Debug)]
 pub(crate) struct Turn<T> {
-    /// `None` while a thread has it.
+    /// `None` while a thread has the value.
     value: Mutex<Option<T>>,
     over: Condvar,
 }
@@ -63,7 +63,7 @@ impl<T> Turn<T> {
         }
     }
 
-    /// Lends it to this thread, when no other one has it.
+    /// Lends the value to this thread, waiting until no other has it.
     pub(crate) fn lend<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
         let mut value = self.take();
         let returned = catch_unwind(AssertUnwindSafe(|| use_it(&mut value)));
@@ -95,7 +95,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// What waits for other threads, and is not this file's.
+    /// Types that wait for other threads and are not from this module.
     const OTHERS: [&str; 7] = [
         "Mutex", "Condvar", "RwLock", "Once", "LazyLock", "Barrier", "mpsc",
     ];
@@ -113,7 +113,7 @@ mod tests {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap();
             match path.is_dir() {
-                // Of a test, and where the locks are made.
+                // Tests, and the files that define the locks.
                 _ if ["tests", "model", "sync"].contains(&name) => {}
                 true => each_file(&path, see),
                 false => see(&path),
@@ -128,14 +128,14 @@ mod tests {
         each_file(&source, &mut |file| {
             files += 1;
             let code = code(file);
-            // Up to the end of the path, or of the list of names behind it.
+            // Up to the end of the path, or of the list of names after it.
             let used = code.split("std::sync::").skip(1);
             let used = used.map(|rest| match rest.strip_prefix('{') {
                 Some(list) => list.split('}').next().unwrap(),
                 None => rest.split([';', '(', '<', '>', ' ']).next().unwrap(),
             });
             for names in used {
-                // `LISTS` of the gate: held by those whom a fork waits for there.
+                // `LISTS` of the gate: held by threads that a fork waits for there.
                 let is_known = file.ends_with("service/library/gate.rs");
                 if !is_known && OTHERS.iter().any(|other| names.contains(other)) {
                     found.push(format!("{}: {names}", file.display()));

@@ -1,4 +1,4 @@
-//! The standard library's, but for the locks where processes fork.
+//! The standard library's types, except for the locks where processes fork.
 
 pub(crate) use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::mpsc;
@@ -14,7 +14,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// A variable of the whole program; in a model, of one run of it.
+/// A global variable; in a model, one for each run.
 macro_rules! global {
     ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
         $(#[$meta])*
