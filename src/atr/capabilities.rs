@@ -3,12 +3,12 @@
 use std::fmt;
 
 bitflags::bitflags! {
-    /// How directories (DF) can be selected.
+    /// The ways to select directories (DF).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct SelectionMethods: u8 {
         /// By the full DF name, such as an application identifier.
         const FULL_NAME = 0x80;
-        /// By the beginning of the DF name.
+        /// By the first bytes of the DF name.
         const PARTIAL_NAME = 0x40;
         /// By path.
         const PATH = 0x20;
@@ -33,7 +33,7 @@ impl fmt::Display for SelectionMethods {
 }
 
 bitflags::bitflags! {
-    /// How files (EF) and records can be referred to.
+    /// The ways to refer to files (EF) and records.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct FileReferences: u8 {
         /// By short EF identifier.
@@ -56,7 +56,7 @@ impl fmt::Display for FileReferences {
     }
 }
 
-/// The names of what is there, or `none`.
+/// Prints the names of those present, or `none`.
 fn list<const N: usize>(f: &mut fmt::Formatter<'_>, names: [(bool, &str); N]) -> fmt::Result {
     let there = names.into_iter().filter(|(is_there, _)| *is_there);
     let there: Vec<&str> = there.map(|(_, name)| name).collect();
@@ -66,7 +66,7 @@ fn list<const N: usize>(f: &mut fmt::Formatter<'_>, names: [(bool, &str); N]) ->
     }
 }
 
-/// What a card says it can do: one to three bytes ("software function tables").
+/// The capabilities declared by a card: one to three bytes ("software function tables").
 ///
 /// # Examples
 ///
@@ -103,39 +103,41 @@ impl CardCapabilities {
         })
     }
 
-    /// How directories can be selected.
+    /// Returns the ways to select directories.
     pub fn selection_methods(&self) -> SelectionMethods {
         SelectionMethods::from_bits_truncate(self.first)
     }
 
-    /// How files and records can be referred to.
+    /// Returns the ways to refer to files and records.
     pub fn file_references(&self) -> FileReferences {
         FileReferences::from_bits_truncate(self.first)
     }
 
-    /// The data coding byte, if the card gives it.
+    /// Returns the data coding byte, if present.
     pub fn data_coding(&self) -> Option<DataCoding> {
         self.second.map(DataCoding)
     }
 
-    /// Whether the card takes commands in several parts (command chaining). `false` also
-    /// where the card does not say: it gives one or two bytes only.
+    /// Returns whether the card supports command chaining.
+    ///
+    /// Also `false` if unknown, because there are only one or two bytes.
     pub fn command_chaining(&self) -> bool {
         self.third.is_some_and(|byte| byte & 0x80 != 0)
     }
 
-    /// Whether the card takes lengths Lc and Le of more than one byte. `false` also where
-    /// the card does not say: it gives one or two bytes only.
+    /// Returns whether the card supports extended length fields Lc and Le.
+    ///
+    /// Also `false` if unknown, because there are only one or two bytes.
     pub fn extended_length(&self) -> bool {
         self.third.is_some_and(|byte| byte & 0x40 != 0)
     }
 
-    /// Whether the file EF.ATR/INFO tells how long commands and answers may be.
+    /// Returns whether the file EF.ATR/INFO contains the maximum lengths of commands and responses.
     pub fn extended_length_in_file(&self) -> bool {
         self.third.is_some_and(|byte| byte & 0x20 != 0)
     }
 
-    /// The logical channels, if the card speaks of them.
+    /// Returns the logical channels, if declared.
     pub fn logical_channels(&self) -> Option<LogicalChannels> {
         self.third.map(LogicalChannels)
     }
@@ -146,17 +148,17 @@ impl CardCapabilities {
 pub struct DataCoding(u8);
 
 impl DataCoding {
-    /// The byte.
+    /// Returns the byte.
     pub const fn raw(self) -> u8 {
         self.0
     }
 
-    /// Whether there are files (EF) with a TLV structure.
+    /// Returns whether there are files (EF) with a TLV structure.
     pub const fn has_tlv_files(self) -> bool {
         self.0 & 0x80 != 0
     }
 
-    /// What the commands WRITE do.
+    /// Returns what the WRITE commands do.
     pub const fn write_behavior(self) -> WriteBehavior {
         match self.0 >> 5 & 3 {
             0 => WriteBehavior::Once,
@@ -166,12 +168,12 @@ impl DataCoding {
         }
     }
 
-    /// Whether FF can be the first byte of a BER-TLV tag. Otherwise it is padding.
+    /// Returns whether FF can be the first byte of a BER-TLV tag. Otherwise it is padding.
     pub const fn is_ff_a_tag(self) -> bool {
         self.0 & 0x10 != 0
     }
 
-    /// The size of a data unit in quartets (half bytes): a power of 2 up to 32,768.
+    /// Returns the size of a data unit in quartets (half bytes): a power of 2 up to 32,768.
     pub const fn unit_quartets(self) -> u16 {
         1 << (self.0 & 0x0F)
     }
@@ -195,12 +197,12 @@ impl fmt::Display for DataCoding {
     }
 }
 
-/// What the commands WRITE do.
+/// Returns what the WRITE commands do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteBehavior {
-    /// They write what was not yet written.
+    /// They write only what has not been written yet.
     Once,
-    /// Something of the card's own.
+    /// Proprietary behaviour.
     Proprietary,
     /// They set bits: logical or.
     Or,
@@ -224,23 +226,24 @@ impl fmt::Display for WriteBehavior {
 pub struct LogicalChannels(u8);
 
 impl LogicalChannels {
-    /// How many there are at most, with the basic channel: 1 to 8. 8 stands for eight or
-    /// more.
+    /// Returns the maximum number of channels, including the basic channel: 1 to 8.
+    ///
+    /// 8 means eight or more.
     pub const fn maximum(self) -> u8 {
         (self.0 & 0x07) + 1
     }
 
-    /// Whether the card assigns the number of a new channel.
+    /// Returns whether the card assigns the number of a new channel.
     pub const fn assigned_by_card(self) -> bool {
         self.0 & 0x10 != 0
     }
 
-    /// Whether the program assigns the number of a new channel.
+    /// Returns whether the program assigns the number of a new channel.
     pub const fn assigned_by_program(self) -> bool {
         self.0 & 0x08 != 0
     }
 
-    /// Whether there are any beside the basic channel: somebody assigns them.
+    /// Returns whether there are channels besides the basic one.
     pub const fn are_supported(self) -> bool {
         self.0 & 0x18 != 0
     }

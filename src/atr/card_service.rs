@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What services a card offers to programs that do not know it.
+/// The services that a card offers to programs that do not know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CardServiceData(u8);
 
@@ -11,32 +11,32 @@ impl CardServiceData {
         CardServiceData(byte)
     }
 
-    /// The byte.
+    /// Returns the byte.
     pub const fn raw(self) -> u8 {
         self.0
     }
 
-    /// Whether applications can be selected by their full name.
+    /// Returns whether applications can be selected by their full name.
     pub const fn selects_full_name(self) -> bool {
         self.0 & 0x80 != 0
     }
 
-    /// Whether applications can be selected by the beginning of their name.
+    /// Returns whether applications can be selected by the first bytes of their name.
     pub const fn selects_partial_name(self) -> bool {
         self.0 & 0x40 != 0
     }
 
-    /// Whether the file EF.DIR has data objects.
+    /// Returns whether the file EF.DIR has data objects.
     pub const fn has_dir_file(self) -> bool {
         self.0 & 0x20 != 0
     }
 
-    /// Whether the file EF.ATR/INFO has data objects.
+    /// Returns whether the file EF.ATR/INFO has data objects.
     pub const fn has_atr_file(self) -> bool {
         self.0 & 0x10 != 0
     }
 
-    /// How these two files are read.
+    /// Returns how these two files are read.
     pub const fn file_access(self) -> FileAccess {
         match self.0 >> 1 & 7 {
             0 => FileAccess::ReadRecord,
@@ -46,7 +46,7 @@ impl CardServiceData {
         }
     }
 
-    /// Whether there is a master file.
+    /// Returns whether there is a master file.
     pub const fn has_master_file(self) -> bool {
         self.0 & 0x01 == 0
     }

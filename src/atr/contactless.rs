@@ -1,4 +1,4 @@
-//! The ATRs that readers make up for contactless cards: PC/SC Part 3.
+//! ATRs that readers compose for contactless cards (PC/SC Part 3).
 
 use std::fmt;
 
@@ -7,17 +7,18 @@ use super::historical::HistoricalBytes;
 /// The registered identifier of the PC/SC workgroup, under which storage cards are named.
 const PCSC_RID: [u8; 5] = [0xA0, 0x00, 0x00, 0x03, 0x06];
 
-/// An ATR that a reader makes up for a card that has none, after PC/SC Part 3.
+/// An ATR that a reader composes for a card without one, according to PC/SC Part 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ContactlessAtr {
     /// A storage card, with its kind.
     Storage(StorageCard),
-    /// `3B 8n 80 01`, historical bytes, TCK: the form for cards that take commands
-    /// (ISO 14443-4). For type A the historical bytes are those of the card (ATS); for
-    /// type B, see [`TypeB`]. Few cards with contacts have this form, too.
+    /// `3B 8n 80 01`, historical bytes, TCK: the form for cards that accept commands (ISO 14443-4).
+    ///
+    /// For type A the historical bytes are those of the card (ATS); for type B, see [`TypeB`]. A
+    /// few contact cards also have ATRs of this form.
     Iso14443_4 {
-        /// What the historical bytes say if the card is of type B, and if they can.
+        /// The historical bytes interpreted as those of a type B card, if possible.
         type_b: Option<TypeB>,
     },
 }
@@ -45,8 +46,9 @@ impl fmt::Display for ContactlessAtr {
     }
 }
 
-/// The eight historical bytes for a card of ISO 14443 type B, from its ATQB and the answer to
-/// ATTRIB. The bytes of a card of type A can look the same.
+/// The eight historical bytes for an ISO 14443 type B card, from its ATQB and answer to ATTRIB.
+///
+/// The bytes of a type A card can look the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TypeB {
     /// The application data.
@@ -58,7 +60,7 @@ pub struct TypeB {
 }
 
 impl TypeB {
-    /// Takes what has the protocol type of ISO 14443-4, and zeros where they must be.
+    /// Accepts bytes with the protocol type of ISO 14443-4 and zeros where required.
     fn recognize(historical: &[u8]) -> Option<TypeB> {
         let &[a, b, c, d, rates, frame, options, length] = historical else {
             return None;
@@ -71,7 +73,7 @@ impl TypeB {
     }
 }
 
-/// A contactless (or ISO 7816-10) storage card: what its standard and its name are.
+/// A contactless (or ISO 7816-10) storage card: its standard and name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StorageCard {
     standard: StorageStandard,
@@ -90,12 +92,12 @@ impl StorageCard {
         }
     }
 
-    /// The standard, the byte SS.
+    /// Returns the standard, the byte SS.
     pub fn standard(&self) -> StorageStandard {
         self.standard
     }
 
-    /// The name, the bytes NN.
+    /// Returns the name, the bytes NN.
     pub fn name(&self) -> StorageName {
         self.name
     }
@@ -107,7 +109,7 @@ impl fmt::Display for StorageCard {
     }
 }
 
-/// Defines a number with names: one constant for each row.
+/// Defines a number with names, with one constant for each row.
 macro_rules! named_number {
     (
         $(#[$meta:meta])*
@@ -124,17 +126,17 @@ macro_rules! named_number {
                 pub const $konst: $Type = $Type($value);
             )+
 
-            /// The value with this number, with a name or without.
+            /// Creates a value from its number, named or not.
             pub const fn from_raw(raw: $int) -> $Type {
                 $Type(raw)
             }
 
-            /// The number.
+            /// Returns the number.
             pub const fn raw(self) -> $int {
                 self.0
             }
 
-            /// The name of the number, if it has one.
+            /// Returns the name of the number, if it has one.
             pub const fn text(self) -> Option<&'static str> {
                 match self.0 {
                     $($value => Some($name),)+
@@ -155,8 +157,9 @@ macro_rules! named_number {
 }
 
 named_number! {
-    /// The standard that a storage card follows, after the supplement to PC/SC Part 3. Any
-    /// number is a value, with a name or without.
+    /// The standard of a storage card, according to the supplement to PC/SC Part 3.
+    ///
+    /// Any number is a valid value, named or not.
     pub struct StorageStandard(u8), unnamed unknown_standard;
     NOT_GIVEN = 0x00, "no standard given";
     ISO_14443_A_1 = 0x01, "ISO 14443 A, part 1";
@@ -178,10 +181,11 @@ named_number! {
 }
 
 named_number! {
-    /// The name of a storage card, after the supplement to PC/SC Part 3. Any number is a
-    /// value, with a name or without.
+    /// The name of a storage card, according to the supplement to PC/SC Part 3.
     ///
-    /// Readers of ACS name cards that they do not know by [their SAK](StorageName::acs_sak).
+    /// Any number is a valid value, named or not.
+    ///
+    /// ACS readers name cards unknown to them by [their SAK](StorageName::acs_sak).
     pub struct StorageName(u16), unnamed unknown_card;
     NOT_GIVEN = 0x0000, "no name given";
     MIFARE_CLASSIC_1K = 0x0001, "MIFARE Classic 1K";
@@ -251,8 +255,9 @@ named_number! {
 }
 
 impl StorageName {
-    /// The SAK of the card, which readers of ACS give in place of a name for cards of ISO 14443 A
-    /// that have none: FF and the SAK. NXP's AN10833 tells cards by it.
+    /// Returns the SAK of the card, which ACS readers use for ISO 14443 A cards without a name.
+    ///
+    /// The name is then FF and the SAK. NXP's AN10833 explains how to identify cards by it.
     ///
     /// ```
     /// use scard::atr::StorageName;

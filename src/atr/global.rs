@@ -1,28 +1,28 @@
-//! What the interface bytes say for all protocols: bit rate, guard time, mode, clock, classes.
+//! The interface bytes for all protocols: bit rate, guard time, mode, clock, classes.
 
 use std::fmt;
 
-/// The factors Fi and Di (TA1): how fast the card can be talked to.
+/// The factors Fi and Di (TA1), which determine the possible bit rate.
 ///
-/// Reader and card start with 372 clocks for a bit (elementary time unit, etu); after that,
-/// Fi/Di are possible.
+/// The reader and the card start with 372 clock cycles per bit (elementary time unit, etu); after
+/// that, Fi/Di cycles are possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BitRate(u8);
 
 impl BitRate {
-    /// What holds without TA1: Fi = 372, Di = 1.
+    /// The default without TA1: Fi = 372, Di = 1.
     pub const DEFAULT: BitRate = BitRate(0x11);
 
     pub(super) const fn from_raw(ta1: u8) -> BitRate {
         BitRate(ta1)
     }
 
-    /// The byte TA1.
+    /// Returns the byte TA1.
     pub const fn raw(self) -> u8 {
         self.0
     }
 
-    /// The clock rate conversion integer. `None`: reserved.
+    /// Returns the clock rate conversion integer; `None` if reserved.
     pub const fn fi(self) -> Option<u16> {
         Some(match self.0 >> 4 {
             0 | 1 => 372,
@@ -40,7 +40,7 @@ impl BitRate {
         })
     }
 
-    /// The bit rate adjustment integer. `None`: reserved.
+    /// Returns the bit rate adjustment integer; `None` if reserved.
     pub const fn di(self) -> Option<u8> {
         Some(match self.0 & 0x0F {
             1 => 1,
@@ -56,7 +56,7 @@ impl BitRate {
         })
     }
 
-    /// The highest clock frequency, in hertz, that goes with Fi. `None`: reserved.
+    /// Returns the maximum clock frequency for Fi, in hertz; `None` if reserved.
     #[doc(alias = "fmax")]
     pub const fn max_frequency(self) -> Option<u32> {
         Some(match self.0 >> 4 {
@@ -74,8 +74,9 @@ impl BitRate {
         })
     }
 
-    /// Bits in a second at a clock frequency in hertz, rounded down. `None` where a factor is
-    /// reserved.
+    /// Returns the bits per second at a clock frequency in hertz, rounded down.
+    ///
+    /// `None` if a factor is reserved.
     pub const fn bits_per_second(self, frequency: u32) -> Option<u64> {
         match (self.fi(), self.di()) {
             (Some(fi), Some(di)) => Some(frequency as u64 * di as u64 / fi as u64),
@@ -111,8 +112,7 @@ impl fmt::Display for BitRate {
     }
 }
 
-/// The programming voltage and current (TB1) of cards that needed them. Deprecated: readers
-/// ignore it.
+/// The programming voltage and current (TB1). Deprecated: readers ignore it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Programming(u8);
 
@@ -121,12 +121,12 @@ impl Programming {
         Programming(tb1)
     }
 
-    /// The byte TB1.
+    /// Returns the byte TB1.
     pub const fn raw(self) -> u8 {
         self.0
     }
 
-    /// PI1 in volts. `None`: the contact VPP is not connected, or the value is reserved.
+    /// Returns PI1, in volts; `None` if the contact VPP is not connected, or the value is reserved.
     #[doc(alias = "PI1")]
     pub const fn volts(self) -> Option<u8> {
         match self.0 & 0x1F {
@@ -135,7 +135,7 @@ impl Programming {
         }
     }
 
-    /// II, the highest current in milliamperes. `None`: reserved.
+    /// Returns II, the maximum current in milliamperes; `None` if reserved.
     #[doc(alias = "II")]
     pub const fn milliamperes(self) -> Option<u8> {
         match self.0 >> 5 & 3 {
@@ -146,7 +146,7 @@ impl Programming {
         }
     }
 
-    /// Whether the contact VPP is connected in the card.
+    /// Returns whether the contact VPP is connected in the card.
     pub const fn is_connected(self) -> bool {
         self.0 & 0x1F != 0
     }
@@ -168,7 +168,7 @@ impl fmt::Display for Programming {
     }
 }
 
-/// The extra guard time N (TC1): the pause the card asks for between characters.
+/// The extra guard time N (TC1): the pause that the card requires between characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ExtraGuardTime(u8);
 
@@ -177,12 +177,12 @@ impl ExtraGuardTime {
         ExtraGuardTime(tc1)
     }
 
-    /// The number N: 0 without TC1.
+    /// Returns N; 0 without TC1.
     pub const fn n(self) -> u8 {
         self.0
     }
 
-    /// Whether N is 255: no extra time with T=0, and one etu less than usual with T=1.
+    /// Returns whether N is 255: no extra time with T=0, and one etu less than usual with T=1.
     pub const fn is_minimum(self) -> bool {
         self.0 == 255
     }
@@ -192,18 +192,18 @@ impl fmt::Display for ExtraGuardTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => f.write_str("no extra guard time"),
-            255 => f.write_str("N = 255: 12 etu a character with T=0, 11 with T=1"),
+            255 => f.write_str("N = 255: 12 etu per character with T=0, 11 with T=1"),
             n => write!(f, "N = {n}: extra guard time"),
         }
     }
 }
 
-/// Whether protocol and bit rate can be negotiated after the reset.
+/// Whether the protocol and the bit rate can be negotiated after the reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// They can: TA2 is absent.
+    /// Negotiable, because TA2 is absent.
     Negotiable,
-    /// They cannot: TA2 says what they are.
+    /// Not negotiable: TA2 specifies them.
     Specific(SpecificMode),
 }
 
@@ -216,22 +216,22 @@ impl SpecificMode {
         SpecificMode(ta2)
     }
 
-    /// The byte TA2.
+    /// Returns the byte TA2.
     pub const fn raw(self) -> u8 {
         self.0
     }
 
-    /// The number T of the protocol to use.
+    /// Returns the number T of the protocol to use.
     pub const fn protocol(self) -> u8 {
         self.0 & 0x0F
     }
 
-    /// Whether the card can change to the negotiable mode with a warm reset.
+    /// Returns whether the card can change to negotiable mode with a warm reset.
     pub const fn is_changeable(self) -> bool {
         self.0 & 0x80 == 0
     }
 
-    /// Whether the bit rate is known in other ways, and TA1 does not say it.
+    /// Returns whether the bit rate is defined implicitly, and not by TA1.
     pub const fn is_implicit(self) -> bool {
         self.0 & 0x10 != 0
     }
@@ -256,14 +256,14 @@ impl fmt::Display for SpecificMode {
 /// Whether the reader may stop the clock, and how (XI in the first TA for T=15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ClockStop {
-    /// It may not. Also what holds when the ATR does not say.
+    /// Not allowed. Also the default.
     #[default]
     NotSupported,
-    /// It may, in the state low.
+    /// Allowed in the low state.
     Low,
-    /// It may, in the state high.
+    /// Allowed in the high state.
     High,
-    /// It may, in either state.
+    /// Allowed in either state.
     NoPreference,
 }
 
@@ -290,8 +290,9 @@ impl fmt::Display for ClockStop {
 }
 
 bitflags::bitflags! {
-    /// The classes of operating conditions (UI in the first TA for T=15): the supply
-    /// voltages. Bits without a name are reserved and kept.
+    /// The classes of operating conditions, or supply voltages (UI in the first TA for T=15).
+    ///
+    /// Unnamed bits are reserved, and kept.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct OperatingClasses: u8 {
         /// 5 V.
@@ -308,14 +309,14 @@ impl OperatingClasses {
         OperatingClasses::from_bits_retain(byte & 0x3F)
     }
 
-    /// Whether ISO 7816-3 reserves the combination. A and C without B is one of these.
+    /// Returns whether ISO 7816-3 reserves the combination, such as A and C without B.
     pub const fn is_reserved(self) -> bool {
         !matches!(self.bits(), 1 | 2 | 3 | 4 | 6 | 7)
     }
 }
 
 impl Default for OperatingClasses {
-    /// What holds when the ATR does not say: class A.
+    /// The default of ISO 7816-3, class A.
     fn default() -> OperatingClasses {
         OperatingClasses::A
     }
@@ -346,12 +347,12 @@ impl fmt::Display for OperatingClasses {
 /// The use of the contact C6, SPU (the first TB for T=15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ContactC6 {
-    /// The card does not use it. Also what holds when the ATR does not say.
+    /// Not used by the card. Also the default.
     #[default]
     NotUsed,
-    /// Standard use, with the seven bits that say which.
+    /// Standard use, with the seven bits that specify it.
     Standard(u8),
-    /// Proprietary use, with the seven bits that say which.
+    /// Proprietary use, with the seven bits that specify it.
     Proprietary(u8),
 }
 

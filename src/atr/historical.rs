@@ -1,4 +1,4 @@
-//! The historical bytes: what the card says of itself.
+//! The historical bytes: the card's description of itself.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::problem::AtrProblem;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HistoricalBytes<'a> {
     bytes: &'a [u8],
-    /// Whether none is missing at the end.
+    /// Whether no bytes are missing at the end.
     is_complete: bool,
 }
 
@@ -20,22 +20,22 @@ impl<'a> HistoricalBytes<'a> {
         HistoricalBytes { bytes, is_complete }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// How the bytes are coded: what the first one says. `None` where there are no bytes.
+    /// Returns how the bytes are coded (the first byte); `None` if there are no bytes.
     pub fn category(&self) -> Option<Category> {
         self.bytes.first().copied().map(Category::from_raw)
     }
 
-    /// The data objects in the bytes, for the categories 00 and 80. Elsewhere none.
+    /// Returns the data objects of the categories 00 and 80; empty for others.
     pub fn objects(&self) -> impl Iterator<Item = DataObject<'a>> + use<'a> {
         self.parts().map(|part| part.object)
     }
 
-    /// The card service data, if the card gives them.
+    /// Returns the card service data, if present.
     pub fn card_service_data(&self) -> Option<CardServiceData> {
         self.objects().find_map(|object| match object {
             DataObject::CardService(data) => Some(data),
@@ -43,7 +43,7 @@ impl<'a> HistoricalBytes<'a> {
         })
     }
 
-    /// The card capabilities, if the card gives them.
+    /// Returns the card capabilities, if present.
     pub fn capabilities(&self) -> Option<CardCapabilities> {
         self.objects().find_map(|object| match object {
             DataObject::Capabilities(capabilities) => Some(capabilities),
@@ -51,7 +51,7 @@ impl<'a> HistoricalBytes<'a> {
         })
     }
 
-    /// The status after the reset, if the card gives it.
+    /// Returns the status after the reset, if present.
     pub fn status(&self) -> Option<StatusInformation> {
         self.objects().find_map(|object| match object {
             DataObject::Status(status) => Some(status),
@@ -59,7 +59,7 @@ impl<'a> HistoricalBytes<'a> {
         })
     }
 
-    /// An application identifier, if the card names one.
+    /// Returns the application identifier, if present.
     #[doc(alias = "AID")]
     pub fn application_identifier(&self) -> Option<&'a [u8]> {
         self.objects().find_map(|object| match object {
@@ -68,7 +68,7 @@ impl<'a> HistoricalBytes<'a> {
         })
     }
 
-    /// The DIR data reference, for the category 10.
+    /// Returns the DIR data reference, for category 10.
     pub fn dir_reference(&self) -> Option<u8> {
         match *self.bytes {
             [0x10, reference, ..] => Some(reference),
@@ -76,7 +76,7 @@ impl<'a> HistoricalBytes<'a> {
         }
     }
 
-    /// The objects with the bytes that they are made of.
+    /// The objects, each with its bytes.
     pub(super) fn parts(&self) -> Parts<'a> {
         let (rest, status) = match (self.category(), self.bytes) {
             (Some(Category::StatusAtEnd), [_, rest @ ..]) if self.is_complete => {
@@ -97,7 +97,7 @@ impl<'a> HistoricalBytes<'a> {
         Parts { rest, status }
     }
 
-    /// What is wrong with the bytes. Where some are missing, the rest is not judged.
+    /// Checks for problems. If bytes are missing, the rest is not checked.
     pub(super) fn check(&self, problems: &mut Vec<AtrProblem>) {
         if !self.is_complete {
             return;
@@ -114,19 +114,19 @@ impl<'a> HistoricalBytes<'a> {
     }
 }
 
-/// How the historical bytes are coded: the category indicator, their first byte.
+/// The coding of the historical bytes: the category indicator, their first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Category {
-    /// 00: data objects (COMPACT-TLV), then a status of three bytes.
+    /// 00: data objects (COMPACT-TLV), then a three-byte status.
     StatusAtEnd,
     /// 10: a DIR data reference.
     DirReference,
-    /// 80: data objects (COMPACT-TLV), the status among them if there is one.
+    /// 80: data objects (COMPACT-TLV), including the status, if any.
     DataObjects,
     /// 81 to 8F: reserved.
     Reserved(u8),
-    /// Anything else: the bytes have a meaning of the card's own, and this is the first.
+    /// Any other first byte: the bytes are proprietary.
     Proprietary(u8),
 }
 
@@ -154,7 +154,7 @@ impl fmt::Display for Category {
     }
 }
 
-/// A data object in the historical bytes. The tags are those of ISO 7816-4, COMPACT-TLV.
+/// A data object in the historical bytes, with the COMPACT-TLV tags of ISO 7816-4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DataObject<'a> {
@@ -164,11 +164,11 @@ pub enum DataObject<'a> {
     IssuerIdentification(&'a [u8]),
     /// Tag 3: card service data.
     CardService(CardServiceData),
-    /// Tag 4: initial access data, which stand for a first command.
+    /// Tag 4: initial access data, which describe a first command.
     InitialAccess(&'a [u8]),
-    /// Tag 5: what the issuer of the card likes.
+    /// Tag 5: data of the card issuer's choice.
     IssuerData(&'a [u8]),
-    /// Tag 6: what was written before the card was issued: maker, chip, operating system.
+    /// Tag 6: pre-issuing data, such as manufacturer, chip and operating system.
     PreIssuing(&'a [u8]),
     /// Tag 7: card capabilities.
     Capabilities(CardCapabilities),
@@ -176,20 +176,21 @@ pub enum DataObject<'a> {
     Status(StatusInformation),
     /// Tag D: an extended header list.
     ExtendedHeaderList(&'a [u8]),
-    /// Tag F: an application identifier. Also the bytes `4F`, length, identifier, as readers
-    /// have them for contactless storage cards.
+    /// Tag F: an application identifier.
+    ///
+    /// Also the bytes `4F`, length, identifier, as used by readers for contactless storage cards.
     ApplicationIdentifier(&'a [u8]),
     /// Anything else.
     Other {
         /// The tag, 0 to 15.
         tag: u8,
-        /// The value, as far as it is there.
+        /// The value, as far as it is present.
         value: &'a [u8],
     },
 }
 
 impl<'a> DataObject<'a> {
-    /// `None`: the length is wrong for the tag.
+    /// `None` if the length is wrong for the tag.
     fn read(tag: u8, value: &'a [u8]) -> Option<DataObject<'a>> {
         Some(match (tag, value) {
             (1, _) => DataObject::Country(value),
@@ -207,7 +208,7 @@ impl<'a> DataObject<'a> {
         })
     }
 
-    /// What the tag is called.
+    /// Returns the name of the tag.
     pub fn name(&self) -> &'static str {
         match self {
             DataObject::Country(_) => "country",
@@ -225,7 +226,7 @@ impl<'a> DataObject<'a> {
     }
 }
 
-/// A data object and its bytes, header and all.
+/// A data object with its bytes, including the header.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) bytes: &'a [u8],
@@ -236,7 +237,7 @@ pub(super) struct Part<'a> {
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     rest: &'a [u8],
-    /// Comes after all others; empty where there is none.
+    /// Follows all other objects; empty if there is none.
     status: &'a [u8],
 }
 
@@ -254,7 +255,7 @@ impl<'a> Iterator for Parts<'a> {
                 problem: None,
             });
         };
-        // Fifteen bytes of initial access data never fit; this is the BER-TLV tag 4F.
+        // Fifteen bytes of initial access data cannot fit, so this is the BER-TLV tag 4F.
         if let (0x4F, [length, after @ ..]) = (header, rest) {
             if let Some((aid, rest)) = after.split_at_checked(usize::from(*length)) {
                 self.rest = rest;

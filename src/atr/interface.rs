@@ -1,4 +1,4 @@
-//! The interface bytes TA1, TB1, TC1, TD1, TA2 and so on: which there are, and what each means.
+//! The interface bytes TA1, TB1, TC1, TD1, TA2 and so on, with their meanings.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::global::{
 use super::problem::AtrProblem;
 use super::protocol::{ErrorDetection, T1Parameters};
 
-/// The number T that is no protocol: what follows it holds for all of them.
+/// The number T that is not a protocol: the bytes after it apply to all protocols.
 pub(super) const GLOBAL: u8 = 15;
 
 /// The name of an interface byte, such as `TA1`.
@@ -23,12 +23,12 @@ impl InterfaceName {
         InterfaceName { index, letter }
     }
 
-    /// `A`, `B`, `C` or `D`.
+    /// Returns `A`, `B`, `C` or `D`.
     pub const fn letter(self) -> char {
         self.letter
     }
 
-    /// The number, from 1.
+    /// Returns the index, from 1.
     pub const fn index(self) -> u8 {
         self.index
     }
@@ -49,23 +49,23 @@ pub struct InterfaceByte {
 }
 
 impl InterfaceByte {
-    /// Its name.
+    /// Returns the name.
     pub const fn name(&self) -> InterfaceName {
         self.name
     }
 
-    /// Its value.
+    /// Returns the value.
     pub const fn value(&self) -> u8 {
         self.value
     }
 
-    /// What it means.
+    /// Returns the meaning.
     pub const fn meaning(&self) -> InterfaceMeaning {
         self.meaning
     }
 }
 
-/// What an interface byte means. [`Display`](fmt::Display) says it in words.
+/// The meaning of an interface byte. [`Display`](fmt::Display) prints it in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InterfaceMeaning {
@@ -75,11 +75,11 @@ pub enum InterfaceMeaning {
     Programming(Programming),
     /// TC1: extra guard time.
     ExtraGuardTime(ExtraGuardTime),
-    /// A TD: the number T, and which bytes follow.
+    /// A TD: the number T, and the bytes that follow.
     Next {
         /// The protocol offered, or 15 for global bytes.
         t: u8,
-        /// Which bytes follow: bits 0 to 3 are TA, TB, TC and TD of the next index.
+        /// The bytes that follow: bits 0 to 3 are TA, TB, TC and TD of the next index.
         follows: u8,
         /// The index of this TD.
         index: u8,
@@ -90,7 +90,7 @@ pub enum InterfaceMeaning {
     ProgrammingVoltage(u8),
     /// TC2: the waiting time integer WI of T=0.
     WaitingTime(u8),
-    /// The first TA for T=1: IFSC, the longest block the card takes.
+    /// The first TA for T=1: IFSC, the maximum block size that the card accepts.
     InformationFieldSize(u8),
     /// The first TB for T=1.
     WaitingTimes {
@@ -105,9 +105,9 @@ pub enum InterfaceMeaning {
     ClockStopAndClasses(ClockStop, OperatingClasses),
     /// The first TB for T=15: the use of the contact C6.
     ContactC6(ContactC6),
-    /// Bytes that ISO 7816-3 gives no meaning, for this T.
+    /// A byte without a meaning in ISO 7816-3 for this T.
     Unassigned {
-        /// The number T in the TD before.
+        /// The number T in the preceding TD.
         t: u8,
     },
 }
@@ -142,7 +142,7 @@ impl InterfaceMeaning {
         }
     }
 
-    /// Whether ISO 7816-3 reserves the value. The deprecated bytes are not judged: readers
+    /// Whether ISO 7816-3 reserves the value. Deprecated bytes are not checked, because readers
     /// ignore them.
     fn is_reserved(self) -> bool {
         match self {
@@ -184,7 +184,7 @@ impl fmt::Display for InterfaceMeaning {
                     _ => write!(f, "T={t}")?,
                 }
                 match names_of_next(follows, index.saturating_add(1)) {
-                    Some(names) => write!(f, ", {names} to come"),
+                    Some(names) => write!(f, ", next: {names}"),
                     None => f.write_str(", the last"),
                 }
             }
@@ -208,7 +208,7 @@ impl fmt::Display for InterfaceMeaning {
             InterfaceMeaning::InformationFieldSize(ifsc) => {
                 write!(
                     f,
-                    "T=1: IFSC = {ifsc}, the most bytes the card takes in a block"
+                    "T=1: IFSC = {ifsc}, the maximum number of bytes per block"
                 )
             }
             InterfaceMeaning::WaitingTimes { bwi, cwi } => {
@@ -233,7 +233,7 @@ impl fmt::Display for InterfaceMeaning {
     }
 }
 
-/// The letters that the bits stand for.
+/// The letters for the bits that are set.
 fn present(bits: u8) -> impl Iterator<Item = char> {
     ['A', 'B', 'C', 'D']
         .into_iter()
@@ -242,14 +242,14 @@ fn present(bits: u8) -> impl Iterator<Item = char> {
         .map(|(_, letter)| letter)
 }
 
-/// All interface bytes of an ATR, and what follows from them alone.
+/// All interface bytes of an ATR, and the properties derived from them.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
     pub(super) bytes: Vec<InterfaceByte>,
-    /// The protocols, in the order offered, each once.
+    /// The offered protocols, in order, each once.
     pub(super) offered: Vec<u8>,
     pub(super) needs_tck: bool,
-    /// Whether none is missing.
+    /// Whether no byte is missing.
     pub(super) is_complete: bool,
 }
 
@@ -259,7 +259,7 @@ impl Chain {
         let mut chain = Chain::default();
         let mut rest = rest.iter().copied();
         let (mut follows, mut t, mut before) = (t0 >> 4, 0, None);
-        // Bit 4 × T + letter: the first byte of a kind has a meaning, others have none.
+        // Bit 4 × T + letter: only the first byte of each kind has a meaning.
         let mut seen = 0u64;
         for index in 1..=u8::MAX {
             let mut next = None;
@@ -292,14 +292,14 @@ impl Chain {
             before = Some(t);
         }
         if chain.offered.is_empty() {
-            // Without a TD1 it is T=0; and who names T=15 alone has named no other.
+            // T=0 is offered if there is no TD1, or if T=15 is the only number T.
             chain.offered.push(0);
         }
         chain.is_complete = true;
         chain
     }
 
-    /// Notes what a TD says.
+    /// Records the number T of a TD.
     fn offer(&mut self, t: u8, before: Option<u8>, problems: &mut Vec<AtrProblem>) {
         self.needs_tck |= t != 0;
         match before {

@@ -24,12 +24,14 @@ impl StatusInformation {
         })
     }
 
-    /// The life cycle status.
+    /// Returns the life cycle status.
     pub fn life_cycle(&self) -> Option<LifeCycle> {
         self.life_cycle
     }
 
-    /// The status word SW1 SW2, such as 0x9000. 0 is no status: the card does not report it.
+    /// Returns the status word SW1 SW2, such as 0x9000.
+    ///
+    /// 0 means that the card does not report it.
     #[doc(alias = "SW1")]
     pub fn status_word(&self) -> Option<u16> {
         self.status_word
@@ -50,11 +52,11 @@ impl fmt::Display for StatusInformation {
     }
 }
 
-/// Where in its life a card is (life cycle status byte of ISO 7816-4).
+/// The life cycle status of a card (ISO 7816-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LifeCycle {
-    /// 00: the card does not say.
+    /// 00: not reported by the card.
     NotReported,
     /// 01.
     Creation,
@@ -66,7 +68,7 @@ pub enum LifeCycle {
     Deactivated,
     /// 0C to 0F.
     Terminated,
-    /// 10 and above: has a meaning of the card's own.
+    /// 10 and above: proprietary.
     Proprietary(u8),
     /// A reserved value: 02 or 08 to 0B.
     Reserved(u8),

@@ -1,4 +1,4 @@
-//! The reading as lines for people: a byte or a few, their name, their meaning.
+//! An annotated ATR for people: lines of bytes with their name and meaning.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use super::historical::{Category, DataObject};
 use super::interface::names_of_next;
 use super::reading::{AtrReading, Tck};
 
-/// A line of an annotated ATR: see [`AtrReading::lines`].
+/// A line of an annotated ATR, from [`AtrReading::lines`].
 ///
-/// [`Display`](fmt::Display) puts bytes, name and meaning into columns.
+/// [`Display`](fmt::Display) prints the name, the bytes and the meaning in columns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AtrLine {
     bytes: Vec<u8>,
@@ -27,19 +27,21 @@ impl AtrLine {
         }
     }
 
-    /// The bytes, in order over all lines. Empty where the line says more of the bytes
-    /// before.
+    /// Returns the bytes, in order over all lines.
+    ///
+    /// Empty if the line continues the previous one.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What the bytes are called, such as `TA1`. Empty where the line says more of the bytes
-    /// before.
+    /// Returns the name of the bytes, such as `TA1`.
+    ///
+    /// Empty if the line continues the previous one.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What they mean.
+    /// Returns the meaning of the bytes.
     pub fn meaning(&self) -> &str {
         &self.meaning
     }
@@ -54,7 +56,7 @@ impl fmt::Display for AtrLine {
 }
 
 impl AtrReading {
-    /// The ATR in lines for people: every byte in order, with its name and its meaning.
+    /// Returns the annotated ATR: every byte in order, with its name and meaning.
     pub fn lines(&self) -> impl Iterator<Item = AtrLine> + use<> {
         let mut lines = Vec::new();
         let atr = self.atr();
@@ -64,7 +66,7 @@ impl AtrReading {
         }
         if let Some(t0) = bytes.get(1) {
             let next = match names_of_next(t0 >> 4, 1) {
-                Some(names) => format!("{names} to come"),
+                Some(names) => format!("next: {names}"),
                 None => "no interface bytes".to_owned(),
             };
             let meaning = format!("{next}; historical bytes: {}", t0 & 0x0F);
@@ -78,7 +80,7 @@ impl AtrReading {
         let told = 2 + self.interface_bytes().len() + self.historical().as_bytes().len();
         let mut end = bytes.get(told..).unwrap_or_default();
         let tck = match self.tck() {
-            Tck::Right => Some("check byte, right".to_owned()),
+            Tck::Right => Some("check byte, correct".to_owned()),
             Tck::Wrong { expected } => Some(format!("check byte, should be {expected:02X}")),
             Tck::NotNeeded | Tck::Missing => None,
         };
@@ -87,7 +89,7 @@ impl AtrReading {
             end = left;
         }
         if !end.is_empty() {
-            lines.push(AtrLine::new(end, "", "left at the end"));
+            lines.push(AtrLine::new(end, "", "extra bytes"));
         }
         lines.into_iter()
     }
@@ -99,7 +101,7 @@ impl AtrReading {
         else {
             return;
         };
-        // Where the first byte is no category, it may well be the beginning of a text.
+        // A first byte that is not a category may be the beginning of text.
         let told = match category {
             Category::Proprietary(_) => bytes,
             _ => &[*first],
@@ -149,7 +151,7 @@ fn text(bytes: &[u8]) -> String {
     format!("\"{}\"", bytes.escape_ascii())
 }
 
-/// What follows the name of the object.
+/// The text after the name of the object.
 fn content(object: &DataObject<'_>) -> String {
     match object {
         DataObject::CardService(data) => format!(": {data}"),
@@ -195,10 +197,10 @@ fn detail(capabilities: &CardCapabilities, lines: &mut Vec<AtrLine>) {
 }
 
 impl fmt::Display for AtrReading {
-    /// A line for each of [`AtrReading::lines`], then one for each problem.
+    /// Prints [`AtrReading::lines`], then a line for each problem.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.lines().map(|line| line.to_string());
-        let problems = self.problems().iter().map(|it| format!("wrong: {it}"));
+        let problems = self.problems().iter().map(|it| format!("problem: {it}"));
         let all: Vec<String> = lines.chain(problems).collect();
         f.write_str(&all.join("\n"))
     }

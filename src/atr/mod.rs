@@ -1,8 +1,8 @@
-//! The answer to reset: its bytes, and what they say.
+//! The answer to reset and its interpretation.
 //!
-//! [`Atr`] holds the bytes; [`Atr::parse`] reads them after ISO 7816-3 (how to talk to the
-//! card) and ISO 7816-4 (what the card says of itself in its historical bytes), and after
-//! PC/SC Part 3 for the answers that readers make up for contactless cards.
+//! [`Atr`] holds the bytes; [`Atr::parse`] interprets them according to ISO 7816-3 (communication
+//! parameters), ISO 7816-4 (the card's description of itself in the historical bytes) and PC/SC
+//! Part 3 (ATRs that readers compose for contactless cards).
 //!
 //! # Examples
 //!
@@ -18,7 +18,7 @@
 //! assert!(capabilities.extended_length());
 //! assert!(capabilities.command_chaining());
 //!
-//! println!("{reading}"); // every byte, with its name and its meaning
+//! println!("{reading}"); // every byte, with its name and meaning
 //! # Ok::<(), scard::InvalidAtr>(())
 //! ```
 
@@ -56,8 +56,10 @@ pub use reading::{AtrReading, Convention, Tck};
 pub use crate::values::{Atr, InvalidAtr, ParseAtrError};
 
 impl Atr {
-    /// What the bytes say. Of malformed bytes, what can be read of them, with
-    /// [what is wrong](AtrReading::problems).
+    /// Interprets the bytes.
+    ///
+    /// A malformed ATR is read as far as possible; [`problems`](AtrReading::problems) lists its
+    /// faults.
     pub fn parse(&self) -> AtrReading {
         AtrReading::new(*self)
     }

@@ -1,23 +1,23 @@
-//! What can be wrong with an ATR.
+//! Problems of ATRs.
 
 use std::fmt;
 
 use super::interface::InterfaceName;
 use crate::values::Atr;
 
-/// Something that is wrong with an ATR. [`Display`](fmt::Display) says it in a sentence.
+/// A problem of an ATR. [`Display`](fmt::Display) describes it in a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AtrProblem {
     /// There are no bytes.
     Empty,
-    /// There are more bytes than the 33 an ATR can have: this many.
+    /// There are this many bytes, more than the 33 an ATR can have.
     TooLong(u8),
     /// TS is neither 3B nor 3F.
     UnknownConvention(u8),
     /// There is nothing after TS.
     FormatByteMissing,
-    /// The ATR ends before an interface byte that was announced.
+    /// The ATR ends before an announced interface byte.
     InterfaceByteMissing(InterfaceName),
     /// The value of an interface byte is reserved for future use.
     #[non_exhaustive]
@@ -27,55 +27,55 @@ pub enum AtrProblem {
         /// Its value.
         value: u8,
     },
-    /// TD1 has T=15, which is no protocol.
+    /// TD1 has T=15, which is not a protocol.
     GlobalFirst,
-    /// The numbers T do not ascend.
+    /// The numbers T are not in ascending order.
     #[non_exhaustive]
     ProtocolOrder {
         /// The number T of a TD.
         before: u8,
-        /// The lower one of the next TD.
+        /// The lower number T of the next TD.
         after: u8,
     },
     /// The ATR ends before the last historical byte.
     #[non_exhaustive]
     HistoricalBytesMissing {
-        /// How many T0 announces.
+        /// The number that T0 announces.
         announced: u8,
-        /// How many there are.
+        /// The number present.
         present: u8,
     },
-    /// The protocols ask for a check byte, and there is none.
+    /// The protocols require a check byte, but there is none.
     TckMissing,
     /// The check byte is not the exclusive or of the bytes before it.
     #[non_exhaustive]
     TckWrong {
         /// The check byte.
         sent: u8,
-        /// What it should be.
+        /// The correct value.
         expected: u8,
     },
-    /// There is a right check byte, which an ATR with T=0 alone must not have.
+    /// There is a correct check byte, which is not allowed with T=0 alone.
     TckNotAllowed,
-    /// Bytes are left at the end.
+    /// There are this many extra bytes at the end.
     BytesLeft(u8),
     /// The category indicator is one of the reserved 81 to 8F.
     ReservedCategory(u8),
-    /// The category indicator is 00, and there is no status of three bytes at the end.
+    /// The category indicator is 00, but there is no three-byte status at the end.
     StatusMissing,
-    /// The category indicator is 10, and there is no DIR data reference after it.
+    /// The category indicator is 10, but no DIR data reference follows.
     DirReferenceMissing,
-    /// A data object is longer than what is left of the historical bytes.
+    /// A data object is longer than the rest of the historical bytes.
     #[non_exhaustive]
     ObjectTooLong {
         /// Its tag, 0 to 15.
         tag: u8,
         /// Its length.
         announced: u8,
-        /// How many bytes there are.
+        /// The number of bytes present.
         present: u8,
     },
-    /// A data object has a length that its kind cannot have.
+    /// A data object has an invalid length for its tag.
     #[non_exhaustive]
     ObjectLength {
         /// Its tag, 0 to 15.
@@ -92,7 +92,7 @@ impl fmt::Display for AtrProblem {
             AtrProblem::TooLong(len) => {
                 write!(
                     f,
-                    "there are {len} bytes, and at most {} are allowed",
+                    "there are {len} bytes, but at most {} are allowed",
                     Atr::MAX_LEN
                 )
             }
@@ -106,7 +106,7 @@ impl fmt::Display for AtrProblem {
             AtrProblem::ReservedValue { name, value } => {
                 write!(f, "the value {value:02X} of {name} is reserved")
             }
-            AtrProblem::GlobalFirst => f.write_str("TD1 has T=15, which is no protocol"),
+            AtrProblem::GlobalFirst => f.write_str("TD1 has T=15, which is not a protocol"),
             AtrProblem::ProtocolOrder { before, after } => {
                 write!(f, "T={after} comes after T={before}, out of order")
             }
@@ -118,14 +118,14 @@ impl fmt::Display for AtrProblem {
             AtrProblem::TckWrong { sent, expected } => {
                 write!(
                     f,
-                    "the check byte TCK is {sent:02X} and should be {expected:02X}"
+                    "the check byte TCK is {sent:02X} but should be {expected:02X}"
                 )
             }
             AtrProblem::TckNotAllowed => {
-                f.write_str("there is a check byte TCK, and with T=0 alone there must be none")
+                f.write_str("there is a check byte TCK, which is not allowed with T=0 alone")
             }
-            AtrProblem::BytesLeft(1) => f.write_str("a byte is left at the end"),
-            AtrProblem::BytesLeft(count) => write!(f, "{count} bytes are left at the end"),
+            AtrProblem::BytesLeft(1) => f.write_str("there is an extra byte at the end"),
+            AtrProblem::BytesLeft(count) => write!(f, "there are {count} extra bytes at the end"),
             AtrProblem::ReservedCategory(category) => {
                 write!(
                     f,
@@ -133,10 +133,10 @@ impl fmt::Display for AtrProblem {
                 )
             }
             AtrProblem::StatusMissing => f.write_str(
-                "the historical bytes have category 00 and no status of three bytes at the end",
+                "the historical bytes have category 00 but no three-byte status at the end",
             ),
             AtrProblem::DirReferenceMissing => {
-                f.write_str("the historical bytes have category 10 and no DIR data reference")
+                f.write_str("the historical bytes have category 10 but no DIR data reference")
             }
             AtrProblem::ObjectTooLong {
                 tag,

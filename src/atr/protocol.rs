@@ -1,4 +1,4 @@
-//! What the interface bytes say for T=0 and for T=1.
+//! The interface bytes for T=0 and T=1.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct T0Parameters {
 }
 
 impl T0Parameters {
-    /// What holds without interface bytes: WI = 10.
+    /// The default without interface bytes: WI = 10.
     pub const DEFAULT: T0Parameters = T0Parameters { wi: 10 };
 
     pub(super) fn of(bytes: &[InterfaceByte]) -> T0Parameters {
@@ -24,8 +24,9 @@ impl T0Parameters {
             .unwrap_or(T0Parameters::DEFAULT)
     }
 
-    /// The waiting time integer: the card may take WI × 960 × Fi/f for a character. 0 is
-    /// reserved.
+    /// Returns the waiting time integer WI.
+    ///
+    /// The card may take WI × 960 × Fi/f for a character. 0 is reserved.
     #[doc(alias = "WI")]
     pub const fn waiting_time_integer(self) -> u8 {
         self.wi
@@ -42,7 +43,7 @@ pub struct T1Parameters {
 }
 
 impl T1Parameters {
-    /// What holds without interface bytes: IFSC = 32, CWI = 13, BWI = 4, LRC.
+    /// The defaults without interface bytes: IFSC = 32, CWI = 13, BWI = 4, LRC.
     pub const DEFAULT: T1Parameters = T1Parameters {
         ifsc: 32,
         cwi: 13,
@@ -68,20 +69,21 @@ impl T1Parameters {
         parameters
     }
 
-    /// IFSC: the longest information field, in bytes, that the card takes. 0 and 255 are
-    /// reserved.
+    /// Returns IFSC, the maximum length of an information field sent to the card, in bytes.
+    ///
+    /// 0 and 255 are reserved.
     #[doc(alias = "IFSC")]
     pub const fn information_field_size(self) -> u8 {
         self.ifsc
     }
 
-    /// CWI: within a block, characters are at most 11 + 2^CWI etu apart.
+    /// Returns CWI: within a block, characters are at most 11 + 2^CWI etu apart.
     #[doc(alias = "CWI")]
     pub const fn character_waiting_integer(self) -> u8 {
         self.cwi
     }
 
-    /// CWT, in etu.
+    /// Returns CWT, in etu.
     #[doc(alias = "CWT")]
     pub const fn character_waiting_time(self) -> u32 {
         T1Parameters::character_etu(self.cwi)
@@ -91,28 +93,29 @@ impl T1Parameters {
         11 + (1 << (cwi & 0x0F))
     }
 
-    /// BWI: the card answers a block within 11 etu + 2^BWI × 960 × 372/f. Above 9 it is
-    /// reserved.
+    /// Returns BWI: the card answers a block within 11 etu + 2^BWI × 960 × 372/f.
+    ///
+    /// Values above 9 are reserved.
     #[doc(alias = "BWI")]
     pub const fn block_waiting_integer(self) -> u8 {
         self.bwi
     }
 
-    /// How errors are detected.
+    /// Returns how errors are detected.
     #[doc(alias = "EDC")]
     pub const fn error_detection(self) -> ErrorDetection {
         self.error_detection
     }
 }
 
-/// How T=1 detects errors.
+/// The error detection of T=1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorDetection {
-    /// One byte: the exclusive or of all others.
+    /// One byte: the exclusive or of all other bytes.
     Lrc,
     /// Two bytes: a cyclic redundancy code.
     Crc,
-    /// A byte that has reserved bits set.
+    /// A byte with reserved bits set.
     Reserved(u8),
 }
 

@@ -1,4 +1,4 @@
-//! The whole reading of an ATR.
+//! The interpretation of a whole ATR.
 
 use std::fmt;
 
@@ -12,25 +12,25 @@ use super::problem::AtrProblem;
 use super::protocol::{T0Parameters, T1Parameters};
 use crate::values::{Atr, Protocols};
 
-/// What the bytes of an ATR say: see [`Atr::parse`].
+/// An interpreted ATR, from [`Atr::parse`].
 ///
-/// Where an ATR leaves something out, the methods give what ISO 7816-3 lays down for that;
-/// [`interface_bytes`](AtrReading::interface_bytes) has only what is there.
-/// [`Display`](fmt::Display) prints a line for each byte, and what is wrong.
+/// For bytes that are absent, the methods return the defaults of ISO 7816-3;
+/// [`interface_bytes`](AtrReading::interface_bytes) contains only those present.
+/// [`Display`](fmt::Display) prints a line for each byte, and the problems.
 ///
 /// # Examples
 ///
 /// ```
 /// use scard::Atr;
 ///
-/// // MIFARE Classic 1K, as readers present it.
+/// // A MIFARE Classic 1K card, as presented by readers.
 /// let atr = Atr::new(
 ///     b"\x3B\x8F\x80\x01\x80\x4F\x0C\xA0\0\0\x03\x06\x03\0\x01\0\0\0\0\x6A",
 /// )?;
 /// let card = atr.parse().storage_card().expect("a storage card");
 /// assert_eq!(card.to_string(), "MIFARE Classic 1K, ISO 14443 A, part 3");
 ///
-/// // Cut off: the last byte is missing.
+/// // Truncated: the last byte is missing.
 /// let atr = Atr::new(b"\x3B\x80\x01")?;
 /// let problems: Vec<String> = atr.parse().problems().iter().map(|it| it.to_string()).collect();
 /// assert_eq!(problems, ["the check byte TCK is missing"]);
@@ -41,7 +41,7 @@ pub struct AtrReading {
     atr: Atr,
     interface: Vec<InterfaceByte>,
     offered: Vec<u8>,
-    /// How many bytes T0 announces.
+    /// The number of historical bytes that T0 announces.
     announced: usize,
     tck: Tck,
     problems: Vec<AtrProblem>,
@@ -107,7 +107,7 @@ impl AtrReading {
                 return;
             }
         };
-        // The exclusive or of everything before the end of the ATR, but for TS.
+        // The exclusive or of everything before the end of the ATR, except TS.
         let covered = after_ts.len().saturating_sub(end.len());
         let expected = after_ts
             .iter()
@@ -146,40 +146,43 @@ impl AtrReading {
         self.problems.append(&mut wrong);
     }
 
-    /// The bytes that were read.
+    /// Returns the bytes.
     pub fn atr(&self) -> Atr {
         self.atr
     }
 
-    /// What is wrong with the ATR; empty for a right one. Cards with wrong ATRs exist and
-    /// work: this is no reason to refuse one.
+    /// Returns the problems of the ATR; empty if it is valid.
+    ///
+    /// Cards with invalid ATRs exist and work: do not reject a card because of this.
     pub fn problems(&self) -> &[AtrProblem] {
         &self.problems
     }
 
-    /// How bits are sent: TS, the first byte. `None` where there are no bytes.
+    /// Returns how bits are sent (TS, the first byte); `None` if there are no bytes.
     pub fn convention(&self) -> Option<Convention> {
         self.atr.as_bytes().first().copied().map(Convention::of)
     }
 
-    /// The interface bytes, in order.
+    /// Returns the interface bytes, in order.
     pub fn interface_bytes(&self) -> &[InterfaceByte] {
         &self.interface
     }
 
-    /// The numbers T of the protocols that the card offers, in order; the first is its
-    /// choice. Empty only where the ATR ends too soon to tell.
+    /// Returns the numbers T of the offered protocols, in order; the card prefers the first.
+    ///
+    /// Empty only if the ATR ends too soon to tell.
     pub fn offered(&self) -> &[u8] {
         &self.offered
     }
 
-    /// The number T of the protocol that the card offers first.
+    /// Returns the number T of the protocol that the card offers first.
     pub fn first_offered(&self) -> Option<u8> {
         self.offered.first().copied()
     }
 
-    /// The offered protocols that PC/SC knows: T=0, T=1, both or none. What readers make up
-    /// for contactless cards offers both, whatever the card is.
+    /// Returns the offered protocols that PC/SC knows: T=0, T=1, both or none.
+    ///
+    /// ATRs that readers compose for contactless cards always offer both.
     pub fn protocols(&self) -> Protocols {
         self.offered
             .iter()
@@ -190,7 +193,7 @@ impl AtrReading {
             })
     }
 
-    /// Whether protocol and bit rate can be negotiated.
+    /// Returns whether the protocol and the bit rate can be negotiated.
     pub fn mode(&self) -> Mode {
         self.find(|meaning| match meaning {
             InterfaceMeaning::SpecificMode(mode) => Some(mode),
@@ -199,7 +202,7 @@ impl AtrReading {
         .map_or(Mode::Negotiable, |mode: SpecificMode| Mode::Specific(mode))
     }
 
-    /// Fi and Di (TA1).
+    /// Returns Fi and Di (TA1).
     #[doc(alias = "TA1")]
     pub fn bit_rate(&self) -> BitRate {
         self.find(|meaning| match meaning {
@@ -209,7 +212,7 @@ impl AtrReading {
         .unwrap_or_default()
     }
 
-    /// The programming voltage and current (TB1), if the card has this deprecated byte.
+    /// Returns the programming voltage and current (TB1), if this deprecated byte is present.
     #[doc(alias = "TB1")]
     pub fn programming(&self) -> Option<Programming> {
         self.find(|meaning| match meaning {
@@ -218,7 +221,7 @@ impl AtrReading {
         })
     }
 
-    /// The extra guard time N (TC1).
+    /// Returns the extra guard time N (TC1).
     #[doc(alias = "TC1")]
     pub fn extra_guard_time(&self) -> ExtraGuardTime {
         self.find(|meaning| match meaning {
@@ -228,12 +231,12 @@ impl AtrReading {
         .unwrap_or_default()
     }
 
-    /// Whether the clock may stop (XI).
+    /// Returns whether the clock may be stopped (XI).
     pub fn clock_stop(&self) -> ClockStop {
         self.clock_and_classes().0
     }
 
-    /// The supply voltages (UI).
+    /// Returns the supply voltages (UI).
     pub fn operating_classes(&self) -> OperatingClasses {
         self.clock_and_classes().1
     }
@@ -246,7 +249,7 @@ impl AtrReading {
         .unwrap_or_default()
     }
 
-    /// The use of the contact C6 (SPU).
+    /// Returns the use of the contact C6 (SPU).
     #[doc(alias = "SPU")]
     pub fn contact_c6(&self) -> ContactC6 {
         self.find(|meaning| match meaning {
@@ -256,13 +259,13 @@ impl AtrReading {
         .unwrap_or_default()
     }
 
-    /// The parameters of T=0, if the card offers it.
+    /// Returns the parameters of T=0, if the card offers it.
     pub fn t0(&self) -> Option<T0Parameters> {
         let offers = self.offered.contains(&0);
         offers.then(|| T0Parameters::of(&self.interface))
     }
 
-    /// The parameters of T=1, if the card offers it.
+    /// Returns the parameters of T=1, if the card offers it.
     pub fn t1(&self) -> Option<T1Parameters> {
         let offers = self.offered.contains(&1);
         offers.then(|| T1Parameters::of(&self.interface))
@@ -272,7 +275,7 @@ impl AtrReading {
         self.interface.iter().find_map(|byte| what(byte.meaning()))
     }
 
-    /// The historical bytes, as far as they are there.
+    /// Returns the historical bytes, as far as they are present.
     pub fn historical(&self) -> HistoricalBytes<'_> {
         let from_there = self.atr.as_bytes().get(2 + self.interface.len()..);
         let rest = from_there.unwrap_or_default();
@@ -282,22 +285,22 @@ impl AtrReading {
         }
     }
 
-    /// What the card says it can do, if it does.
+    /// Returns the card capabilities, if present.
     pub fn capabilities(&self) -> Option<CardCapabilities> {
         self.historical().capabilities()
     }
 
-    /// The check byte.
+    /// Returns the state of the check byte.
     pub fn tck(&self) -> Tck {
         self.tck
     }
 
-    /// Whether a reader made the ATR up for a contactless card, and what it says then.
+    /// Interprets an ATR that a reader composed for a contactless card; `None` for others.
     pub fn contactless(&self) -> Option<ContactlessAtr> {
         ContactlessAtr::recognize(self.atr.as_bytes(), self.historical())
     }
 
-    /// The kind of a storage card, such as MIFARE Classic.
+    /// Returns the kind of a storage card, such as MIFARE Classic.
     pub fn storage_card(&self) -> Option<StorageCard> {
         match self.contactless() {
             Some(ContactlessAtr::Storage(card)) => Some(card),
@@ -310,14 +313,14 @@ fn count(bytes: &[u8]) -> u8 {
     u8::try_from(bytes.len()).unwrap_or(u8::MAX)
 }
 
-/// How bits are sent (TS). The bytes that PC/SC gives are decoded already.
+/// The convention by which bits are sent (TS). Bytes from PC/SC are already decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Convention {
-    /// 3B: high is one, the lowest bit comes first.
+    /// 3B: high means one, least significant bit first.
     Direct,
-    /// 3F: low is one, the highest bit comes first.
+    /// 3F: low means one, most significant bit first.
     Inverse,
-    /// Another byte, which is no TS.
+    /// Any other byte, which is not a valid TS.
     Unknown(u8),
 }
 
@@ -341,18 +344,18 @@ impl fmt::Display for Convention {
     }
 }
 
-/// The check byte TCK at the end: the exclusive or of all bytes but TS.
+/// The check byte TCK at the end: the exclusive or of all bytes except TS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tck {
-    /// None is needed: T=0 is the only number T.
+    /// Not needed, because T=0 is the only number T.
     NotNeeded,
-    /// It is needed, there, and right.
+    /// Needed, present and correct.
     Right,
-    /// It is needed, there, and wrong.
+    /// Needed, present and wrong.
     Wrong {
-        /// What it should be.
+        /// The correct value.
         expected: u8,
     },
-    /// It is needed and not there.
+    /// Needed but missing.
     Missing,
 }

@@ -154,11 +154,11 @@ fn atr_explains_hex_and_the_cards_in_the_readers() {
             assert_eq!(lines[0], yubikey);
             assert_eq!(lines[1], "  TS    3B            direct convention");
             assert!(printed.contains("extended length: yes"), "{printed}");
-            assert!(printed.ends_with("TCK   40            check byte, right\n"));
+            assert!(printed.ends_with("TCK   40            check byte, correct\n"));
         }
 
         let printed = stdout(&run(&sandbox, "atr", &["3B80", "0182"]));
-        let wrong = "wrong: the check byte TCK is 82 and should be 81";
+        let wrong = "problem: the check byte TCK is 82 but should be 81";
         assert_eq!(printed.lines().last().map(str::trim), Some(wrong));
 
         let printed = stdout(&run(&sandbox, "atr", &[]));

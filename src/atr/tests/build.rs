@@ -1,11 +1,11 @@
-//! ATRs composed from values, which must be read back.
+//! ATRs composed from values that must be read back.
 
 use crate::Atr;
 use crate::atr::{
     ClockStop, ContactC6, ErrorDetection, InterfaceMeaning, InterfaceName, Mode, Tck,
 };
 
-/// A generator of numbers with a seed: SplitMix64.
+/// A seeded random number generator: SplitMix64.
 pub(super) struct Random(u64);
 
 impl Random {
@@ -29,7 +29,7 @@ impl Random {
         self.next() % limit
     }
 
-    /// Mostly there, mostly not.
+    /// Mostly present or mostly absent.
     fn maybe(&mut self, byte: u8) -> Option<u8> {
         (self.below(2) == 0).then_some(byte)
     }
@@ -39,14 +39,14 @@ impl Random {
     }
 }
 
-/// A group TAi, TBi, TCi, and T of the TD that comes before it.
+/// A group TAi, TBi, TCi, and T of the preceding TD.
 #[derive(Debug, Clone, Default)]
 struct Group {
     t: u8,
     bytes: [Option<u8>; 3],
 }
 
-/// Composes an ATR; knows nothing of what the values mean.
+/// Composes an ATR without interpreting the values.
 fn build(groups: &[Group], historical: &[u8]) -> Vec<u8> {
     let y = |at: usize| {
         let group = &groups[at];
@@ -87,7 +87,7 @@ fn what_was_composed_is_read_back() {
             t: 0,
             bytes: [random.maybe(fi_di), random.maybe(tb1), random.maybe(tc1)],
         }];
-        // T=0 first where it is offered, T=1, and the global bytes last.
+        // T=0 first if offered, then T=1, and the global bytes last.
         let (t0, t1, global) = match random.below(5) {
             0 => (true, false, false),
             1 => (true, true, false),
@@ -192,7 +192,7 @@ fn what_was_composed_is_read_back() {
         };
         assert_eq!(reading.contact_c6(), expected, "{context}");
     }
-    // The loop has seen all kinds.
+    // The loop has covered all kinds.
     assert!(compared > 10_000 && with_t1 > 1000 && with_global > 1000 && plain > 1000);
 }
 

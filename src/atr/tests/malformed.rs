@@ -1,16 +1,16 @@
-//! Whatever the bytes are, the reading is made, adds up, and can be printed.
+//! Any bytes can be read, consistently, and printed.
 
 use super::build::Random;
 use super::{atr, samples};
 use crate::atr::{AtrProblem, InterfaceName, Tck};
 use crate::{Atr, AtrReading};
 
-/// Asks for everything, and compares what must agree whatever the bytes are.
+/// Calls everything, and checks what must hold for any bytes.
 fn exercise(bytes: &[u8]) -> AtrReading {
     let reading = Atr::received(bytes).unwrap().parse();
     let bytes = reading.atr();
     let bytes = bytes.as_bytes();
-    // Every byte is in the lines, once and in order.
+    // The lines contain every byte, once and in order.
     let told: Vec<u8> = reading.lines().flat_map(|it| it.bytes().to_vec()).collect();
     assert_eq!(told, bytes, "{reading}");
     for line in reading.lines() {
@@ -21,11 +21,11 @@ fn exercise(bytes: &[u8]) -> AtrReading {
     assert_eq!(
         printed
             .lines()
-            .filter(|it| it.starts_with("wrong: "))
+            .filter(|it| it.starts_with("problem: "))
             .count(),
         problems.len()
     );
-    // Nothing is said to be missing that is there, and the other way round.
+    // What is reported as missing is missing, and vice versa.
     let missing = problems.iter().any(|problem| {
         matches!(
             problem,
@@ -76,7 +76,7 @@ fn random_bytes() {
     for round in 0..40_000u32 {
         let len = random.below(40);
         let mut bytes: Vec<u8> = (0..len).map(|_| random.byte()).collect();
-        // Every other one begins as an ATR does.
+        // Every second one begins like an ATR.
         if let (Some(first), 0) = (bytes.first_mut(), round % 2) {
             *first = 0x3B;
         }
@@ -99,7 +99,7 @@ fn cards_with_a_byte_changed_or_cut_off() {
             let mut bytes = bytes.clone();
             bytes[at] ^= random.byte().max(1);
             let reading = exercise(&bytes);
-            // The check byte, where there is one, notices every single change.
+            // The check byte, if any, detects every single change.
             if at > 1 && whole.tck() == Tck::Right {
                 assert!(!reading.problems().is_empty(), "{reading}");
             }
@@ -115,7 +115,7 @@ fn cards_with_a_byte_changed_or_cut_off() {
 
 #[test]
 fn more_bytes_than_an_atr_can_have() {
-    // As 15 historical bytes after more interface bytes than there is room for.
+    // As if 15 historical bytes followed more interface bytes than there is room for.
     let mut bytes = vec![0x3B, 0xFF];
     bytes.extend([0x11, 0x00, 0x00, 0xF1].repeat(4));
     bytes.extend([0x11, 0x00, 0x00, 0x01]);
@@ -123,10 +123,10 @@ fn more_bytes_than_an_atr_can_have() {
     assert_eq!(bytes.len(), 36);
     let problems = exercise(&bytes).problems().to_vec();
     assert_eq!(problems[0], AtrProblem::TooLong(36));
-    let sentence = "there are 36 bytes, and at most 33 are allowed";
+    let sentence = "there are 36 bytes, but at most 33 are allowed";
     assert_eq!(problems[0].to_string(), sentence);
 
-    // An ATR with bytes behind it.
+    // An ATR followed by extra bytes.
     let mut bytes = vec![0x3B, 0x00];
     bytes.resize(34, 0xFF);
     let problems = [AtrProblem::TooLong(34), AtrProblem::BytesLeft(32)];
@@ -168,27 +168,27 @@ fn what_is_wrong_is_said() {
                 sent: 0x82,
                 expected: 0x81,
             }],
-            "the check byte TCK is 82 and should be 81",
+            "the check byte TCK is 82 but should be 81",
         ),
         (
             "3B 01 55 54",
             &[AtrProblem::TckNotAllowed],
-            "there is a check byte TCK, and with T=0 alone there must be none",
+            "there is a check byte TCK, which is not allowed with T=0 alone",
         ),
         (
             "3B 00 01",
             &[AtrProblem::BytesLeft(1)],
-            "a byte is left at the end",
+            "there is an extra byte at the end",
         ),
         (
             "3B 80 01 81 00 00",
             &[AtrProblem::BytesLeft(2)],
-            "2 bytes are left at the end",
+            "there are 2 extra bytes at the end",
         ),
         (
             "3B 80 0F 8F",
             &[AtrProblem::GlobalFirst],
-            "TD1 has T=15, which is no protocol",
+            "TD1 has T=15, which is not a protocol",
         ),
         (
             "3B 80 81 00 01",
@@ -222,12 +222,12 @@ fn what_is_wrong_is_said() {
         (
             "3B 03 00 90 00",
             &[AtrProblem::StatusMissing],
-            "the historical bytes have category 00 and no status of three bytes at the end",
+            "the historical bytes have category 00 but no three-byte status at the end",
         ),
         (
             "3B 01 10",
             &[AtrProblem::DirReferenceMissing],
-            "the historical bytes have category 10 and no DIR data reference",
+            "the historical bytes have category 10 but no DIR data reference",
         ),
         (
             "3B 03 80 65 01",
@@ -246,7 +246,7 @@ fn what_is_wrong_is_said() {
     ];
     for (bytes, problems, sentence) in cases {
         let reading = atr(bytes).parse();
-        // Category 00 with "90 00" has an object that is too long, besides.
+        // Category 00 with "90 00" also has an object that is too long.
         let found: Vec<AtrProblem> = reading
             .problems()
             .iter()

@@ -1,4 +1,4 @@
-//! Tests of the reading: real cards, composed ATRs, and everything that is no ATR.
+//! Tests of reading ATRs: real cards, composed ATRs and invalid bytes.
 
 mod build;
 mod malformed;

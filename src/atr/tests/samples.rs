@@ -1,5 +1,5 @@
-//! ATRs of well-known cards, as vendors' manuals, specifications and public lists have them.
-//! What is expected of each was worked out by hand from the standards.
+//! ATRs of well-known cards from vendors' manuals, specifications and public lists. The
+//! expectations were worked out by hand from the standards.
 
 use super::atr;
 use crate::atr::{
@@ -7,7 +7,7 @@ use crate::atr::{
     ErrorDetection, InterfaceName, LifeCycle, Mode, Tck,
 };
 
-/// Something an ATR says.
+/// A fact stated by an ATR.
 #[derive(Debug, Clone, Copy)]
 enum Is {
     Inverse,
@@ -30,7 +30,7 @@ enum Is {
     Service(u8),
     /// Command chaining, extended length, and the maximum number of logical channels.
     Can(bool, bool, u8),
-    /// Capabilities of less than three bytes.
+    /// Capabilities of fewer than three bytes.
     CanFirst,
     Life(LifeCycle),
     Sw(u16),
@@ -39,7 +39,7 @@ enum Is {
     IssuerData(&'static [u8]),
     PreIssuing(&'static [u8]),
     Aid(&'static [u8]),
-    /// SS and NN of a storage card, and what they are called.
+    /// SS and NN of a storage card, and their names.
     Storage(u8, u16, &'static str),
     /// The contactless form, and whether it looks like type B.
     Contactless(bool),
@@ -51,7 +51,7 @@ const A: u8 = 1;
 const AB: u8 = 3;
 const ABC: u8 = 7;
 
-/// Family; bytes; protocols; Fi and Di (0: reserved); check byte; what else.
+/// Family; bytes; protocols; Fi and Di (0: reserved); check byte; further facts.
 type Row = (
     &'static str,
     &'static str,
@@ -339,7 +339,7 @@ fn cards_are_read_as_they_are() {
             })
             .collect();
         assert_eq!(reading.problems(), wrong, "{family}");
-        // What is not said to be so is not so.
+        // Facts that are not listed must not hold.
         let says = |what: fn(&Is) -> bool| facts.iter().any(what);
         let contactless = reading.contactless().is_some();
         let expected = says(|fact| matches!(fact, Storage(..) | Contactless(_)));

@@ -1,16 +1,16 @@
-//! What a reading prints, and what is wrong, for every kind of byte and the values at which its
-//! meaning changes: compared with `texts.txt`. On a failure, put what is printed into it. Lines
-//! that all values have are left out.
+//! The printed lines and problems for every kind of byte and the values at which its meaning
+//! changes, compared with `texts.txt`. If this fails, copy the printed text into that file. Lines
+//! common to all values are omitted.
 
 use crate::values::Atr;
 
-/// The ends of all fields that there are in a byte.
+/// The boundaries of all fields in a byte.
 const VALUES: [u8; 24] = [
     0x00, 0x01, 0x02, 0x03, 0x04, 0x07, 0x08, 0x0A, 0x0F, 0x10, 0x18, 0x1F, 0x20, 0x3F, 0x40, 0x60,
     0x7F, 0x80, 0x94, 0x97, 0xA0, 0xC0, 0xFE, 0xFF,
 ];
 
-/// ATRs around one byte: what comes before it and after it.
+/// ATRs around one byte: the bytes before and after it.
 const KINDS: [(&str, &[u8], &[u8]); 17] = [
     ("TS", &[], &[0x00]),
     ("TA1", &[0x3B, 0x10], &[]),
@@ -55,7 +55,7 @@ fn written() -> String {
             text.push_str(&format!("{value:02X}: {}\n", lines.join(" | ")));
         }
     }
-    // Several protocols, each with bytes of its own.
+    // Several protocols, each with its own bytes.
     for bytes in [
         &b"\x3B\xF0\x11\x00\x00\xB1\x40\x71\xFE\x45\x01\x00"[..],
         b"\x3B\xC0\x00\x80\x91\x40\x1F\x07\x00",

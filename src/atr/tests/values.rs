@@ -1,4 +1,4 @@
-//! The tables of values, row by row.
+//! The value tables, row by row.
 
 use super::{Atr, atr};
 use crate::atr::{
@@ -6,7 +6,7 @@ use crate::atr::{
     LifeCycle, SelectionMethods, StorageName, StorageStandard, TypeB, WriteBehavior,
 };
 
-/// An ATR with these historical bytes and nothing else.
+/// An ATR with only these historical bytes.
 fn with_historical(historical: &[u8]) -> Atr {
     let mut bytes = vec![0x3B, historical.len() as u8];
     bytes.extend(historical);
@@ -85,14 +85,14 @@ fn every_tag() {
             13 => DataObject::ExtendedHeaderList(value),
             15 => DataObject::ApplicationIdentifier(value),
             7 | 8 => continue,
-            // Card service data have one byte.
+            // Card service data are one byte.
             _ => other(tag),
         };
         objects(&[0x80, tag << 4 | 2, 0xAA, 0xBB], &|read| {
             assert_eq!(read, [expected], "{tag}");
         });
     }
-    // Several, and the status at the end without a header.
+    // Several objects, and the status at the end without a header.
     objects(
         &[0x00, 0x11, 0xCC, 0x62, 0xAA, 0xBB, 0x05, 0x90, 0x00],
         &|read| {
@@ -246,7 +246,7 @@ fn storage_cards_keep_their_numbers() {
         StorageName::from_raw(0xFF08).to_string(),
         "card with SAK 0x08 (readers of ACS)"
     );
-    // The identifier of another organisation is no storage card.
+    // The identifier of another organisation is not a storage card.
     let other = atr("3B 8B 80 01 80 4F 08 A0 00 00 03 08 03 00 01 00");
     assert_eq!(other.parse().storage_card(), None);
 }
@@ -268,7 +268,7 @@ fn type_b_is_taken_apart() {
     );
 }
 
-/// Each condition by itself.
+/// Each condition on its own.
 #[test]
 fn what_is_not_type_b_is_not_taken_apart() {
     for historical in [
@@ -321,7 +321,7 @@ fn waiting_times_of_t1() {
     }
 }
 
-/// A byte has the meaning of the first of its letter and protocol, and those before TD2 are of no
+/// Only the first byte of a letter and protocol has a meaning, and bytes before TD2 belong to no
 /// protocol.
 #[test]
 fn bytes_of_other_letters_and_protocols_do_not_come_first() {
@@ -414,13 +414,13 @@ fn a_reading_prints_every_byte() {
     let reading = atr("3B FD 13 00 00 81 31 FE 15 80 73 C0 21 C0 57 59 75 62 69 4B 65 79 40");
     let expected = "\
 TS    3B            direct convention
-T0    FD            TA1, TB1, TC1 and TD1 to come; historical bytes: 13
+T0    FD            next: TA1, TB1, TC1 and TD1; historical bytes: 13
 TA1   13            Fi = 372, Di = 4, at most 5 MHz: 53763 bit/s
 TB1   00            VPP is not connected (deprecated)
 TC1   00            no extra guard time
-TD1   81            T=1, TD2 to come
-TD2   31            T=1, TA3 and TB3 to come
-TA3   FE            T=1: IFSC = 254, the most bytes the card takes in a block
+TD1   81            T=1, next: TD2
+TD2   31            T=1, next: TA3 and TB3
+TA3   FE            T=1: IFSC = 254, the maximum number of bytes per block
 TB3   15            T=1: BWI = 1, CWI = 5: 43 etu between characters
 hist  80            historical bytes: data objects
       73 C0 21 C0   card capabilities:
@@ -431,6 +431,6 @@ hist  80            historical bytes: data objects
                       command chaining: yes
                       no logical channels
       57 59 75 62 69 4B 65 79  card issuer's data: \"YubiKey\"
-TCK   40            check byte, right";
+TCK   40            check byte, correct";
     assert_eq!(reading.parse().to_string(), expected);
 }
