@@ -1,10 +1,10 @@
-//! Bytes as values. `None` for what is no such value.
+//! Decodes values from bytes; `None` if they are not a valid value.
 
 use super::value::{CardPresence, ChannelId, IfdVersion};
 use crate::codes::Platform;
 use crate::values::{Atr, Protocol};
 
-/// A `DWORD`: of 32 bits, or of the 64 that it has with pcsc-lite.
+/// A `DWORD`: 32 bits, or 64 with pcsc-lite.
 pub(super) fn number(bytes: &[u8]) -> Option<u32> {
     if let Ok(bytes) = bytes.try_into() {
         return Some(u32::from_ne_bytes(bytes));
@@ -12,7 +12,7 @@ pub(super) fn number(bytes: &[u8]) -> Option<u32> {
     u32::try_from(u64::from_ne_bytes(bytes.try_into().ok()?)).ok()
 }
 
-/// A byte; there are drivers that make a `DWORD` of it.
+/// A byte; some drivers return a `DWORD`.
 pub(super) fn byte(bytes: &[u8]) -> Option<u8> {
     match bytes {
         [byte] => Some(*byte),
@@ -27,8 +27,8 @@ pub(super) fn bool(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// A text up to the first NUL; there may be none, one or several. What is not UTF-8 is
-/// replaced: Windows has texts in its code page.
+/// Text up to the first NUL; there may be none, one or several. Bytes that are not UTF-8 are
+/// replaced: on Windows, text is in the code page.
 pub(super) fn text(bytes: &[u8]) -> Option<String> {
     let text = bytes.split(|&byte| byte == 0).next()?;
     Some(String::from_utf8_lossy(text).into_owned())
@@ -46,12 +46,12 @@ pub(super) fn presence(bytes: &[u8]) -> Option<CardPresence> {
     byte(bytes).map(CardPresence::from_raw)
 }
 
-/// In the numbers of this platform.
+/// In this platform's numbering.
 pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     number(bytes).map(|value| Platform::CURRENT.protocol(value))
 }
 
-/// Also one that is too long, as far as there is room for it.
+/// Even if it is too long, up to the capacity.
 pub(super) fn atr(bytes: &[u8]) -> Option<Atr> {
     Atr::received(bytes)
 }

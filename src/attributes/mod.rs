@@ -1,9 +1,9 @@
-//! Attributes with the types of their values.
+//! Typed attributes.
 //!
-//! [`Control::attribute`](crate::Control::attribute) gives the bytes of any attribute. The ones here
-//! have a type besides their number:
-//! [`Control::attribute_value`](crate::Control::attribute_value), which every handle has, returns
-//! a value of it.
+//! [`Control::attribute`](crate::Control::attribute) returns the bytes of any attribute. The
+//! attributes here have a type as well as a number:
+//! [`Control::attribute_value`](crate::Control::attribute_value), available on every handle,
+//! returns a value of that type.
 //!
 //! ```no_run
 //! # fn demo(mut reader: scard::Reader) -> Result<(), Box<dyn std::error::Error>> {
@@ -16,22 +16,22 @@
 //! # }
 //! ```
 //!
-//! An attribute that is not here gets a type by [`TypedAttribute::new`].
+//! Define further typed attributes with [`TypedAttribute::new`].
 //!
 //! # Platform notes
 //!
-//! No attribute is available everywhere: reading one that is missing fails with
-//! [`ErrorKind::Unsupported`]. To be expected are
+//! No attribute is available everywhere: reading a missing one fails with
+//! [`ErrorKind::Unsupported`]. These are usually available:
 //!
 //! | | |
 //! |---|---|
 //! | everywhere | [`ATR_STRING`]; with most readers [`VENDOR_NAME`] and [`VENDOR_IFD_VERSION`] |
-//! | pcsc-lite and macOS, with the driver for CCID readers | besides: [`VENDOR_IFD_SERIAL_NO`] if the reader has one, [`CHANNEL_ID`], [`MAXINPUT`], [`ICC_PRESENCE`], [`ICC_INTERFACE_STATUS`] |
-//! | pcsc-lite | besides: [`DEVICE_FRIENDLY_NAME`] and [`DEVICE_SYSTEM_NAME`], which the service answers |
-//! | Windows | besides: most of those whose names begin with `CURRENT`, `DEFAULT` and `MAX`, [`VENDOR_IFD_TYPE`], [`CHANNEL_ID`], [`DEVICE_UNIT`], [`DEVICE_FRIENDLY_NAME`], [`DEVICE_SYSTEM_NAME`] |
+//! | pcsc-lite and macOS, with the driver for CCID readers | also: [`VENDOR_IFD_SERIAL_NO`] if the reader has one, [`CHANNEL_ID`], [`MAXINPUT`], [`ICC_PRESENCE`], [`ICC_INTERFACE_STATUS`] |
+//! | pcsc-lite | also: [`DEVICE_FRIENDLY_NAME`] and [`DEVICE_SYSTEM_NAME`], which the service itself provides |
+//! | Windows | also: most of those whose names begin with `CURRENT`, `DEFAULT` and `MAX`, [`VENDOR_IFD_TYPE`], [`CHANNEL_ID`], [`DEVICE_UNIT`], [`DEVICE_FRIENDLY_NAME`], [`DEVICE_SYSTEM_NAME`] |
 //!
-//! Numbers are in the byte order of the machine. pcsc-lite has drivers that give a number as
-//! the 64-bit `DWORD` of that platform, which is taken for what it says if it fits.
+//! Numbers are in native byte order. Some drivers for pcsc-lite return numbers as that platform's
+//! 64-bit `DWORD`, which is accepted if the value fits.
 
 mod decode;
 mod value;
@@ -44,7 +44,7 @@ use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, Recovery, write_layer};
 use crate::values::{Atr, Attribute, Protocol};
 
-/// An attribute and what its value is read as.
+/// An attribute with the type of its value.
 #[derive(Clone, Copy)]
 pub struct TypedAttribute<T> {
     attribute: Attribute,
@@ -52,8 +52,7 @@ pub struct TypedAttribute<T> {
 }
 
 impl<T> TypedAttribute<T> {
-    /// An attribute whose bytes are read by a function, which gives `None` for what is no such
-    /// value.
+    /// Creates an attribute with a decoding function, which returns `None` for invalid values.
     ///
     /// ```
     /// use scard::Attribute;
@@ -71,16 +70,17 @@ impl<T> TypedAttribute<T> {
         TypedAttribute { attribute, decode }
     }
 
-    /// The attribute.
+    /// Returns the attribute.
     pub const fn attribute(&self) -> Attribute {
         self.attribute
     }
 
-    /// The value that these bytes are.
+    /// Decodes a value.
     ///
     /// # Errors
     ///
-    /// They are no value of this attribute, for instance because there are too few.
+    /// [`InvalidAttributeValue`] if the bytes are not a value of this attribute, for instance
+    /// because there are too few.
     pub fn read(&self, bytes: &[u8]) -> Result<T, InvalidAttributeValue> {
         (self.decode)(bytes).ok_or_else(|| InvalidAttributeValue {
             attribute: self.attribute,
@@ -88,7 +88,7 @@ impl<T> TypedAttribute<T> {
         })
     }
 
-    /// The value of what the call answered.
+    /// Decodes the result of the call.
     pub(crate) fn of_answer(&self, answer: Result<Vec<u8>, Error>) -> Result<T, AttributeError> {
         match answer {
             Ok(bytes) => Ok(self.read(&bytes)?),
@@ -105,7 +105,7 @@ impl<T> fmt::Debug for TypedAttribute<T> {
     }
 }
 
-/// The driver returned bytes that are not a value of the attribute.
+/// The error for bytes from a driver that are not a value of the attribute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the driver returned no value of {}: {}", Named(*.attribute), Shown(.bytes))]
 pub struct InvalidAttributeValue {
@@ -114,12 +114,12 @@ pub struct InvalidAttributeValue {
 }
 
 impl InvalidAttributeValue {
-    /// The attribute.
+    /// Returns the attribute.
     pub fn attribute(&self) -> Attribute {
         self.attribute
     }
 
-    /// The bytes, as they came.
+    /// Returns the bytes, unchanged.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -140,7 +140,7 @@ struct Shown<'a>(&'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A driver that is wrong can be wrong at length.
+        // The bytes of a faulty driver can be many.
         match self.0.get(..16) {
             Some(first) if self.0.len() > 16 => {
                 write!(f, "{first:02X?} and more, {} bytes", self.0.len())
@@ -150,7 +150,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Why there is no value of an attribute.
+/// The error of reading a typed attribute.
 ///
 /// See [how to print it](Error#errors-around-this-one).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
@@ -160,13 +160,13 @@ pub enum AttributeError {
     #[error(fmt = call_failed)]
     #[non_exhaustive]
     Call {
-        /// What was to be read.
+        /// The attribute that was to be read.
         attribute: Attribute,
-        /// Why it was not.
+        /// The error of the call.
         #[source]
         error: Error,
     },
-    /// It returned something that is not a value of the attribute.
+    /// The call returned something that is not a value of the attribute.
     #[error(transparent)]
     Value(#[from] InvalidAttributeValue),
 }
@@ -177,13 +177,14 @@ fn call_failed(attribute: &Attribute, error: &Error, f: &mut fmt::Formatter<'_>)
 }
 
 impl AttributeError {
-    /// The call failed: for implementations of [`Control`](crate::Control) and its asynchronous
-    /// twin.
+    /// Creates the error of a failed call.
+    ///
+    /// For implementations of [`Control`](crate::Control) and its asynchronous twin.
     pub fn of_call(attribute: Attribute, error: Error) -> AttributeError {
         AttributeError::Call { attribute, error }
     }
 
-    /// The attribute that was to be read.
+    /// Returns the attribute that was to be read.
     pub fn attribute(&self) -> Attribute {
         match self {
             AttributeError::Call { attribute, .. } => *attribute,
@@ -191,7 +192,7 @@ impl AttributeError {
         }
     }
 
-    /// The PC/SC call that failed, if that is what happened.
+    /// Returns the error of the failed PC/SC call, if a call failed.
     pub fn error(&self) -> Option<&Error> {
         match self {
             AttributeError::Call { error, .. } => Some(error),
@@ -199,17 +200,17 @@ impl AttributeError {
         }
     }
 
-    /// [`Error::code`], if a call failed.
+    /// Returns the [`Error::code`], if a call failed.
     pub fn code(&self) -> Option<ReturnCode> {
         self.error().map(Error::code)
     }
 
-    /// [`Error::kind`], if a call failed.
+    /// Returns the [`Error::kind`], if a call failed.
     pub fn kind(&self) -> Option<ErrorKind> {
         self.error().map(Error::kind)
     }
 
-    /// What helps; [`Recovery::None`] against a driver that returns something else.
+    /// Returns the recovery; [`Recovery::None`] if the driver returned an invalid value.
     pub fn recovery(&self) -> Recovery {
         self.error().map_or(Recovery::None, Error::recovery)
     }
@@ -231,8 +232,8 @@ macro_rules! typed {
 }
 
 typed! {
-    VENDOR_NAME: String = text, "the name of the reader's maker";
-    VENDOR_IFD_TYPE: String = text, "the maker's name of the model";
+    VENDOR_NAME: String = text, "the name of the reader's manufacturer";
+    VENDOR_IFD_TYPE: String = text, "the manufacturer's name for the model";
     VENDOR_IFD_VERSION: IfdVersion = version, "the version of the reader, or of its driver";
     VENDOR_IFD_SERIAL_NO: String = text, "the serial number";
     CHANNEL_ID: ChannelId = channel, "how the reader is attached";
@@ -241,7 +242,7 @@ typed! {
     DEFAULT_DATA_RATE: u32 = number, "the default data rate, in bit/s";
     MAX_DATA_RATE: u32 = number, "the highest data rate, in bit/s";
     MAX_IFSD: u32 = number, "the largest information field that the reader takes, in bytes";
-    CHARACTERISTICS: u32 = number, "the mechanical abilities of the reader, a bit for each";
+    CHARACTERISTICS: u32 = number, "the mechanical characteristics of the reader, a bit for each";
     CURRENT_PROTOCOL_TYPE: Protocol = protocol, "the protocol that is active";
     CURRENT_CLK: u32 = number, "the clock that is active, in kHz";
     CURRENT_F: u32 = number, "the clock conversion factor";
@@ -253,11 +254,11 @@ typed! {
     CURRENT_BWT: u32 = number, "the block waiting time";
     CURRENT_CWT: u32 = number, "the character waiting time";
     ICC_PRESENCE: CardPresence = presence, "whether there is a card";
-    ICC_INTERFACE_STATUS: bool = bool, "whether the contact to the card is active";
+    ICC_INTERFACE_STATUS: bool = bool, "whether the card's contacts are active";
     ATR_STRING: Atr = atr, "the card's answer to reset";
     ICC_TYPE_PER_ATR: CardType = |bytes| byte(bytes).map(CardType::from_raw), "the type of the card";
     MAXINPUT: u32 = number, "the longest command that the reader takes, in bytes";
-    DEVICE_UNIT: u32 = number, "the number of this reader among those of the same name";
+    DEVICE_UNIT: u32 = number, "the number of this reader among readers of the same name";
     DEVICE_FRIENDLY_NAME: String = text, "the name that is shown to users";
     DEVICE_SYSTEM_NAME: String = text, "the name that the system uses";
     SUPRESS_T1_IFS_REQUEST: bool = bool, "whether the driver leaves out the T=1 IFS request";

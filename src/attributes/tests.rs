@@ -74,7 +74,7 @@ fn wrong_values_are_errors_that_name_the_attribute() {
     assert!(long.ends_with("and more, 300 bytes"), "{long}");
     assert!(long.len() < 200, "{long}");
     assert!(ATR_STRING.read(&[0x3B; 40]).is_err());
-    // As long as the buffers of winscard, and longer than an ATR.
+    // As long as winscard's buffers, and longer than an ATR.
     assert_eq!(ATR_STRING.read(&[0x3B; 36]).unwrap().len(), 36);
     let own = TypedAttribute::<()>::new(Attribute::from_raw(0x7_A0FF), |_| None);
     let text = own.read(&[]).unwrap_err().to_string();

@@ -1,8 +1,8 @@
-//! The values that are neither numbers nor texts.
+//! Values that are neither numbers nor text.
 
 use std::fmt;
 
-/// The version of a reader: `0xMMmmbbbb`.
+/// The version of a reader or its driver: `0xMMmmbbbb`.
 ///
 /// ```
 /// use scard::attributes::IfdVersion;
@@ -15,27 +15,27 @@ use std::fmt;
 pub struct IfdVersion(u32);
 
 impl IfdVersion {
-    /// The version in this number.
+    /// Creates a version from its number.
     pub const fn from_raw(raw: u32) -> IfdVersion {
         IfdVersion(raw)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u32 {
         self.0
     }
 
-    /// The first part.
+    /// Returns the major version.
     pub const fn major(self) -> u8 {
         (self.0 >> 24) as u8
     }
 
-    /// The second part.
+    /// Returns the minor version.
     pub const fn minor(self) -> u8 {
         (self.0 >> 16) as u8
     }
 
-    /// The third part.
+    /// Returns the build number.
     pub const fn build(self) -> u16 {
         self.0 as u16
     }
@@ -47,7 +47,7 @@ impl fmt::Display for IfdVersion {
     }
 }
 
-/// How a reader is attached: `0xDDDDCCCC`, the type of the channel and its number.
+/// The channel that a reader is attached to: `0xDDDDCCCC`, the type and the number.
 ///
 /// ```
 /// use scard::attributes::{Channel, ChannelId};
@@ -59,68 +59,70 @@ impl fmt::Display for IfdVersion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(u32);
 
-/// The channel that a reader is attached to.
+/// The decoded channel that a reader is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Channel {
     /// A serial port.
     Serial {
-        /// Its number.
+        /// The port number.
         port: u16,
     },
     /// A parallel port.
     Parallel {
-        /// Its number.
+        /// The port number.
         port: u16,
     },
-    /// A keyboard with PS/2.
+    /// A PS/2 keyboard.
     Keyboard,
     /// SCSI.
     Scsi {
-        /// The number of the device.
+        /// The device number.
         id: u16,
     },
     /// IDE.
     Ide {
-        /// The number of the device.
+        /// The device number.
         device: u16,
     },
-    /// USB. Part 3 has a device number of 16 bits; the driver for CCID readers, which
-    /// pcsc-lite and macOS have, puts the bus into its high byte.
+    /// USB.
+    ///
+    /// PC/SC Part 3 specifies a 16-bit device number; the driver for CCID readers of pcsc-lite and
+    /// macOS puts the bus into its high byte.
     Usb {
-        /// The high byte: 0 where only devices are counted.
+        /// The high byte: 0 if only devices are counted.
         bus: u8,
         /// The low byte.
         device: u8,
     },
-    /// A type that the maker has defined: 0xF0 to 0xFF.
+    /// A vendor-defined type: 0xF0 to 0xFF.
     Vendor {
         /// The type.
         kind: u8,
-        /// The number.
+        /// The channel number.
         number: u16,
     },
     /// Any other type.
     Other {
         /// The type.
         kind: u16,
-        /// The number.
+        /// The channel number.
         number: u16,
     },
 }
 
 impl ChannelId {
-    /// The channel in this number.
+    /// Creates an identifier from its number.
     pub const fn from_raw(raw: u32) -> ChannelId {
         ChannelId(raw)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u32 {
         self.0
     }
 
-    /// What it means.
+    /// Decodes the channel.
     pub const fn channel(self) -> Channel {
         let (kind, number) = ((self.0 >> 16) as u16, self.0 as u16);
         match kind {
@@ -158,24 +160,24 @@ impl fmt::Display for Channel {
             Channel::Ide { device } => write!(f, "IDE device {device}"),
             Channel::Usb { bus, device } => write!(f, "USB bus {bus} device {device}"),
             Channel::Vendor { kind, number } => {
-                write!(f, "channel {number} of the maker's type {kind:#04X}")
+                write!(f, "channel {number} of vendor type {kind:#04X}")
             }
             Channel::Other { kind, number } => write!(f, "channel {number} of type {kind:#06X}"),
         }
     }
 }
 
-/// Whether there is a card, as the driver says.
+/// Whether there is a card, as reported by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CardPresence {
     /// 0: no card.
     Absent,
-    /// 1: a card that is not in position; only readers that draw cards in tell.
+    /// 1: a card that is not in position; reported only by readers that draw cards in.
     NotInPosition,
     /// 2: a card.
     Present,
-    /// 4: a card that the reader has kept.
+    /// 4: a card that the reader has confiscated.
     Confiscated,
     /// Any other value.
     Other(u8),
@@ -206,11 +208,11 @@ impl fmt::Display for CardPresence {
     }
 }
 
-/// The type of the card, as the driver takes it from the ATR.
+/// The type of the card, as derived from the ATR by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CardType {
-    /// 0: not known.
+    /// 0: unknown.
     Unknown,
     /// 1: asynchronous, as in ISO 7816-3.
     Asynchronous,
