@@ -1,20 +1,20 @@
-//! What is done at a fork, on the thread that forks: a child is to miss nobody who is inside of a
-//! lock, be it one of this library or of pcsc-lite's.
+//! Handlers that run on the forking thread, so that no other thread holds a lock of this library or
+//! of pcsc-lite's when the child is made.
 //!
-//! Two gates are held, first that of pcsc-lite's library, if it is used, then that of the locks:
+//! Two gates are held: first that of pcsc-lite's library, if it is used, then that of the locks.
 //!
-//! - Those who are in pcsc-lite's library take no lock of ours there, and those who are inside of
-//!   a lock of ours make no call. So both come out whatever the other gate does, and the order
-//!   does not matter for that. The locks are last because everybody needs them, and they are free
+//! - Threads in pcsc-lite's library take no lock of ours there, and threads that hold a lock of
+//!   ours make no call. So both leave whatever the state of the other gate, and their order does
+//!   not matter for that. The locks are last because every thread needs them, and they are free
 //!   within microseconds.
-//! - Those who wait at a gate are not inside, so that no fork waits for them, nor do forks wait
-//!   for each other.
+//! - Threads waiting at a gate are not inside, so no fork waits for them, nor do forks wait for
+//!   each other.
 //! - Other handlers of the program may run between ours and the fork, and wait for a lock of the
-//!   program whose owner waits here. Then it is let in after a second, and the child is told by
-//!   the count whether it misses anybody.
+//!   program whose owner waits at a gate. The owner is let in after a second, and the count tells
+//!   the child whether a thread was inside.
 //!
-//! The handlers are registered without a lock, because a fork can come in between, so that they
-//! may be registered, and run, more than once. Then the first and the last count.
+//! The handlers are registered without a lock, because a fork can happen meanwhile; so they may be
+//! registered, and run, more than once. Then only the first and the last run count.
 #![cfg_attr(not(unix), allow(dead_code))]
 
 use std::cell::Cell;
@@ -24,17 +24,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::library::gate;
 use super::locks;
 
-/// A fork that this thread is about to make.
+/// The fork that this thread is about to make.
 #[derive(Clone, Copy)]
 struct Forking {
-    /// How many of the handlers have run.
+    /// How many handlers have run.
     handlers: u32,
     #[cfg(feature = "library")]
     library_is_empty: bool,
     locks_are_free: bool,
 }
 
-/// Set in a child that cannot go on.
+/// Set in a child in which no call can be made.
 static IS_OF_NO_USE: AtomicBool = AtomicBool::new(false);
 
 /// Whether this process is a child in which no call can be made.
@@ -70,7 +70,7 @@ pub(super) fn before() {
     FORKING.set(fork);
 }
 
-/// The fork, if this is the last handler of it.
+/// The fork, if this is its last handler.
 fn end() -> Option<Forking> {
     let mut fork = FORKING.get();
     fork.handlers = fork.handlers.checked_sub(1)?;
@@ -93,7 +93,7 @@ pub(super) fn after_in_child() {
     #[cfg(feature = "library")]
     gate::begin_anew(fork.library_is_empty);
     if !(locks::begin_anew() && fork.locks_are_free) {
-        // Which lock, is not known. Calls are refused rather than made on what it guards.
+        // It is not known which lock was held. Refuse calls rather than use what it guards.
         IS_OF_NO_USE.store(true, Ordering::Relaxed);
         #[cfg(feature = "library")]
         gate::give_up();

@@ -1,4 +1,4 @@
-//! A gate: it counts those who are inside, lets nobody in while the process forks, and can be closed
+//! A gate that counts the threads inside, lets none in while the process forks, and can be closed
 //! for good.
 #![cfg_attr(not(feature = "library"), allow(dead_code))]
 #![cfg_attr(not(unix), allow(dead_code))]
@@ -11,30 +11,30 @@ use std::time::{Duration, Instant};
 use super::fork::is_forking;
 use crate::codes::ReturnCode;
 
-/// What takes no time while the service runs, and no longer than a moment on a busy machine:
-/// this is for a service that hangs.
+/// The limit for brief waits in case the service hangs. Otherwise they take no time, or a moment on
+/// a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const STEP: Duration = Duration::from_micros(100);
 
-/// What a call does with the library's locks.
+/// How a call uses the library's locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Takes one at its beginning, to look a handle up. Then it may wait for a long time, and
-    /// where that is for another program, look it up again from time to time.
+    /// Takes a lock at its beginning to look a handle up. Then it may wait for a long time; if it
+    /// waits for another program, it looks the handle up again from time to time.
     LooksUp,
-    /// Can hold one at any time, and returns at once while the service runs.
+    /// Can hold a lock at any time, and returns at once while the service runs.
     IsBrief,
 }
 
-/// What those who are inside for a moment only count; those who may wait count 1.
+/// The weight of a brief call; calls that may wait count 1.
 const BRIEF: usize = 1 << (usize::BITS / 2 - 2);
-/// What a fork counts that is about to be made. Meanwhile nobody is let in.
+/// The weight of a pending fork. Meanwhile no thread is let in.
 const FORK: usize = 1 << (usize::BITS - 8);
-/// Some fork takes so long that nobody waits for it any more.
+/// Set when a fork takes so long that threads no longer wait for it.
 const OVERDUE: usize = 1 << (usize::BITS - 3);
-/// Set in a child that has to [try](Gate::must_be_tried) first.
+/// Set in a child in which the gate [must be tried](Gate::must_be_tried) first.
 const UNTRIED: usize = 1 << (usize::BITS - 2);
-/// Set when the gate is closed, for good.
+/// Set when the gate is closed for good.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
 const INSIDE: usize = FORK - 1;
@@ -49,10 +49,10 @@ impl Use {
     }
 }
 
-/// Counts those who are inside, by weight, and the forks.
+/// Counts the threads inside, by weight, and the forks.
 pub(super) struct Gate {
     state: AtomicUsize,
-    /// What finds out whether a child can use what is behind it.
+    /// Finds out whether a child can use what the gate protects.
     trial: fn() -> Result<(), ReturnCode>,
 }
 
@@ -64,7 +64,7 @@ impl Gate {
         }
     }
 
-    /// Each success is paired with one [`leave`](Gate::leave).
+    /// Each success must be paired with one [`leave`](Gate::leave).
     #[inline]
     pub(super) fn enter(&self, by: Use) -> Result<(), ReturnCode> {
         match self.state.fetch_add(by.weight(), Ordering::Acquire) & !INSIDE {
@@ -78,7 +78,8 @@ impl Gate {
         let mut is_tried = false;
         loop {
             let state = self.state.load(Ordering::Acquire);
-            // The thread that ends the process may have more to do before the library goes.
+            // The thread that ends the process may still make calls before the library is
+            // destroyed.
             if state & CLOSED != 0 && LAST_THREAD.load(Ordering::Relaxed) != this_thread() {
                 self.leave(by);
                 return Err(ReturnCode::E_SYSTEM_CANCELLED);
@@ -103,7 +104,7 @@ impl Gate {
         self.state.fetch_sub(by.weight(), Ordering::Release);
     }
 
-    /// Has nobody let in until [`release`](Gate::release).
+    /// Lets no thread in until [`release`](Gate::release).
     pub(super) fn hold(&self) {
         while self
             .change(|state| (state & FORKS != FORKS).then_some(state + FORK))
@@ -126,7 +127,8 @@ impl Gate {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)
     }
 
-    /// A handler of the program that runs between ours and the fork can wait for this thread.
+    /// Waits for forks, for a limited time: a handler of the program that runs between ours and the
+    /// fork may be waiting for this thread.
     fn wait_for_forks(&self) {
         let begun = Instant::now();
         while is_held(self.state.load(Ordering::Acquire)) {
@@ -137,9 +139,9 @@ impl Gate {
         }
     }
 
-    /// Waits for those who are inside, but for those who may be so for long no longer than this.
-    /// Says whether all but `own` have left. (Of those who come now and are not let in, the count
-    /// knows for a moment: what it says later is not to be asked.)
+    /// Waits for the threads inside, at most `may_wait` for calls that may wait and `brief` for
+    /// brief ones. Returns whether all but `own` have left. (Threads that arrive now and are not
+    /// let in are counted for a moment, so the count must not be checked later.)
     pub(super) fn wait(&self, own: usize, may_wait: Duration, brief: Duration) -> bool {
         let begun = Instant::now();
         loop {
@@ -156,8 +158,8 @@ impl Gate {
         self.state.load(Ordering::Acquire) & INSIDE
     }
 
-    /// In a child: nobody is inside but what `own` counts, and there is no fork. Says whether
-    /// nobody else was let in since the fork's [`hold`](Gate::hold).
+    /// In a child: resets the count to `own`, without forks. Returns whether no other thread was
+    /// let in since the fork's [`hold`](Gate::hold).
     pub(super) fn begin_anew(&self, own: usize) -> bool {
         let state = self.state.load(Ordering::Acquire);
         self.state
@@ -165,13 +167,14 @@ impl Gate {
         state & OVERDUE == 0 || state & INSIDE == own
     }
 
-    /// In a child: whoever comes has to find out first whether what is behind it can be used.
+    /// In a child: requires the first thread to find out whether what the gate protects can be
+    /// used.
     #[cfg(feature = "library")]
     pub(super) fn must_be_tried(&self) {
         self.state.fetch_or(UNTRIED, Ordering::Relaxed);
     }
 
-    /// Tries what is behind it, which says whether it can be used.
+    /// Runs the trial, which returns whether what the gate protects can be used.
     #[cfg(feature = "library")]
     pub(super) fn try_it(&self, works: impl FnOnce() -> bool) {
         let weight = Use::LooksUp.weight();
@@ -182,20 +185,21 @@ impl Gate {
         self.leave(Use::LooksUp);
     }
 
-    /// The process ends, on this thread, which is still let in. Says whether it was open.
+    /// Closes the gate at the end of the process, except for this thread. Returns whether it was
+    /// open.
     #[cfg(feature = "library")]
     pub(super) fn close_but_for_this_thread(&self) -> bool {
         LAST_THREAD.store(this_thread(), Ordering::Relaxed);
         self.close()
     }
 
-    /// Whether it is closed, or has to be tried first.
+    /// Whether the gate is closed, or must be tried first.
     #[cfg(feature = "library")]
     pub(super) fn keeps_out(&self) -> bool {
         self.state.load(Ordering::Relaxed) & (CLOSED | UNTRIED) != 0
     }
 
-    /// Says whether it was open.
+    /// Closes the gate. Returns whether it was open.
     pub(super) fn close(&self) -> bool {
         self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
     }
@@ -205,10 +209,10 @@ fn is_held(state: usize) -> bool {
     state & FORKS != 0 && state & OVERDUE == 0
 }
 
-/// The thread that ends the process; zero as long as none does.
+/// The thread that ends the process; zero while none does.
 static LAST_THREAD: AtomicUsize = AtomicUsize::new(0);
 
-/// A number that no other thread has. Works at any time, also while a thread ends.
+/// A number that identifies this thread. Works at any time, even while a thread ends.
 fn this_thread() -> usize {
     thread_local! {
         static HERE: u8 = const { 0 };
@@ -240,7 +244,7 @@ mod tests {
         assert_eq!(gate.inside(), 0, "who is refused does not count");
     }
 
-    /// Starts a thread that enters, and waits until it is at the gate.
+    /// Starts a thread that enters, and waits until it has reached the gate.
     fn comes_late<'scope>(
         gate: &'scope Gate,
         scope: &'scope thread::Scope<'scope, '_>,

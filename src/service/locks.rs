@@ -1,4 +1,4 @@
-//! Who is inside of a lock of this library, so that a fork can wait until nobody is.
+//! Counts the threads that hold a lock of this library, so that a fork can wait until none does.
 #![cfg_attr(not(unix), allow(dead_code))]
 
 use std::cell::Cell;
@@ -11,25 +11,25 @@ use super::process;
 static LOCKS: Gate = Gate::new(|| Ok(()));
 
 thread_local! {
-    /// How many locks this thread is inside of. Works at any time, also while a thread ends.
+    /// How many locks this thread holds. Works at any time, even while a thread ends.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// For as long as there is one, its thread is inside of a lock, or about to be.
+/// While this exists, its thread holds a lock, or is about to.
 pub(crate) struct Inside {
-    /// It belongs to its thread.
+    /// Bound to its thread.
     _here: PhantomData<*const ()>,
 }
 
 impl Inside {
-    /// Waits while another thread forks; not if this thread is inside already, or the fork would
+    /// Waits while another thread forks, unless this thread already holds a lock: the fork would
     /// wait for it in vain.
     #[inline]
     pub(crate) fn enter() -> Inside {
         let depth = DEPTH.get();
         if depth == 0 {
             process::watch();
-            // It is never closed.
+            // This gate is never closed.
             let _ = LOCKS.enter(Use::IsBrief);
         }
         DEPTH.set(depth + 1);
@@ -48,7 +48,7 @@ impl Drop for Inside {
     }
 }
 
-/// What this thread counts: in a child, it is there as it was.
+/// The weight of this thread, which a child keeps.
 fn own() -> usize {
     match DEPTH.get() {
         0 => 0,
@@ -56,7 +56,7 @@ fn own() -> usize {
     }
 }
 
-/// Lets nobody in while the process forks. Says whether no other thread is inside.
+/// Lets no thread in while the process forks. Returns whether no other thread is inside.
 pub(super) fn hold() -> bool {
     LOCKS.hold();
     LOCKS.wait(own(), Duration::ZERO, PATIENCE)
@@ -66,8 +66,8 @@ pub(super) fn release() {
     LOCKS.release();
 }
 
-/// In a child: the other threads are not here. Says whether they were not inside, as far as that
-/// was not known before.
+/// In a child, where the other threads do not exist. Returns whether none of them was let in after
+/// [`hold`].
 pub(super) fn begin_anew() -> bool {
     LOCKS.begin_anew(own())
 }

@@ -1,12 +1,12 @@
-//! The calls of PC/SC, one function each, and what has to be known of the process.
+//! The PC/SC calls, one function each, and the state of the process.
 //!
-//! What goes in and comes out is numbers and bytes: handles that only this module makes, `u32`,
-//! [`ReturnCode`]. Who may call what, and when, is decided above. Behind it stands what makes the
-//! calls, chosen for each context: `library`, the system's PC/SC library, or `socket`, which speaks to
-//! pcsc-lite's daemon itself.
+//! Arguments and results are numbers and bytes: handles that only this module creates, `u32`,
+//! [`ReturnCode`]. Higher layers decide which calls are allowed when. The calls are made by one of
+//! two implementations, chosen for each context: `library`, the system's PC/SC library, or
+//! `socket`, which speaks to pcsc-lite's daemon directly.
 //!
-//! All of the unsafe code of `scard` is here: the calls of C's functions, and the handlers of forks
-//! in [`process`].
+//! All unsafe code of `scard` is here: the calls of C functions, and the fork handlers in
+//! [`process`].
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -36,13 +36,13 @@ pub(crate) use locks::Inside;
 pub(crate) use process::Process;
 pub(crate) use started::StartedEvent;
 
-/// The largest command or answer that can pass: an extended APDU with its length fields and
-/// status word.
+/// The largest possible command or response: an extended APDU with its length fields and status
+/// word.
 pub(crate) const MAX_APDU_LEN: usize = 65_548;
 
-/// How much room there is for an answer. Drivers on Windows look at the low 16 bits of the length
-/// only, as of a built-in NFC reader, or refuse a length that the header of CCID makes too long,
-/// which was seen of 65,548 bytes for `SCardControl`.
+/// The size of response buffers. Some drivers on Windows use only the low 16 bits of the length,
+/// such as that of a built-in NFC reader, or refuse a length that becomes too long with the CCID
+/// header, which was seen with 65,548 bytes for `SCardControl`.
 pub(crate) const MAX_ANSWER_LEN: usize = match Platform::CURRENT {
     Platform::Windows => 65_535,
     _ => MAX_APDU_LEN,
@@ -55,18 +55,18 @@ pub(crate) struct Address {
     pub(crate) way: Way,
 }
 
-/// Which implementation it is.
+/// The implementation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
     #[cfg(feature = "library")]
     Library,
-    /// At this path, or where the environment or the system says.
+    /// The socket at this path, or at the path from the environment or the system's default.
     #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
     Socket(Option<Arc<Path>>),
 }
 
 impl Way {
-    /// Whether calls that wait end by themselves when that takes too long: see [`Limit`].
+    /// Whether waiting calls end by themselves when their [`Limit`] is reached.
     pub(crate) fn ends_calls(&self) -> bool {
         match self {
             #[cfg(feature = "library")]
@@ -96,7 +96,7 @@ pub(crate) enum ContextHandle {
 }
 
 impl ContextHandle {
-    /// The number that the service gave it, if it is what the context is found by.
+    /// The number that the service assigned, if the context is looked up by it.
     pub(crate) fn looked_up_number(&self) -> Option<u64> {
         match self {
             #[cfg(feature = "library")]
@@ -116,7 +116,7 @@ impl ContextHandle {
         }
     }
 
-    /// How long calls may take from now on, where they end by themselves.
+    /// Sets the limit of calls from now on, if they end by themselves.
     #[cfg_attr(
         not(all(feature = "socket", unix, not(target_vendor = "apple"))),
         allow(unused_variables)
@@ -130,7 +130,7 @@ impl ContextHandle {
         }
     }
 
-    /// Whether a call was given up that is still under way. No other one is made before
+    /// Whether a call that was given up is still under way. No other call is made before
     /// [`settle`](ContextHandle::settle).
     pub(crate) fn is_under_way(&self) -> bool {
         match self {
@@ -141,7 +141,7 @@ impl ContextHandle {
         }
     }
 
-    /// Waits for the call that was given up, however long that takes, and undoes what comes of it.
+    /// Waits for the call that was given up, without a time limit, and undoes its effects.
     pub(crate) fn settle(&mut self) {
         match self {
             #[cfg(feature = "library")]
@@ -151,7 +151,7 @@ impl ContextHandle {
         }
     }
 
-    /// What ends a wait in this context.
+    /// The canceller of waits in this context.
     pub(crate) fn canceller(&mut self) -> Canceller {
         match self {
             #[cfg(feature = "library")]
@@ -162,18 +162,18 @@ impl ContextHandle {
     }
 }
 
-/// What ends a wait for a change, from another thread. To be used as long as its context is there.
+/// Ends a wait for a change from another thread. Must not be used after its context has ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Canceller {
     #[cfg(feature = "library")]
     Library(library::Context),
-    /// `None` if there is no descriptor for it.
+    /// `None` if no descriptor could be created.
     #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
     Socket(Option<Arc<socket::Bell>>),
 }
 
 impl Canceller {
-    /// One of a context that is still to be established, where calls end by themselves.
+    /// A canceller for a context that is yet to be established, if calls end by themselves.
     pub(crate) fn ahead(way: &Way) -> Option<Canceller> {
         match way {
             #[cfg(feature = "library")]
@@ -184,14 +184,14 @@ impl Canceller {
     }
 }
 
-/// How long calls may take that end by themselves.
+/// The limit of calls that end by themselves.
 #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 pub(crate) use socket::Limit;
 
 #[cfg(all(fuzzing, feature = "socket", unix, not(target_vendor = "apple")))]
 pub use socket::read_answers;
 
-/// There are no calls that end by themselves.
+/// Without the socket, no calls end by themselves.
 #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limit(());
@@ -217,7 +217,7 @@ impl Limit {
 pub(crate) struct CardHandle(u64);
 
 impl CardHandle {
-    /// The number that the service gave it.
+    /// The number that the service assigned.
     pub(crate) fn number(self) -> u64 {
         self.0
     }
@@ -239,14 +239,15 @@ pub(crate) struct Status {
     pub(crate) atr: Atr,
 }
 
-/// A call that failed, and how long the answer is where it did not fit its buffer.
+/// A failed call, with the length of an answer that did not fit into its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
-    /// Whether the service answered, but no answer could be believed. The code is ours then.
+    /// Whether the service answered, but no answer could be believed. The code is then this
+    /// library's.
     pub(crate) is_contradictory: bool,
-    /// The version of the protocol that a daemon speaks, if it is none that is known.
+    /// The protocol version of a daemon, if it is not a supported one.
     pub(crate) spoken: Option<ProtocolVersion>,
 }
 
@@ -258,8 +259,7 @@ pub(crate) struct ProtocolVersion {
 }
 
 impl ProtocolVersion {
-    /// The versions that are known: 4:4 of pcsc-lite 1.8.24 to 2.2.3, 4:5 of 2.3 and 2.4, 4:6 of
-    /// 2.5.
+    /// The supported versions: 4:4 of pcsc-lite 1.8.24 to 2.2.3, 4:5 of 2.3 and 2.4, 4:6 of 2.5.
     pub(crate) const OLDEST: ProtocolVersion = ProtocolVersion { major: 4, minor: 4 };
     pub(crate) const NEWEST: ProtocolVersion = ProtocolVersion { major: 4, minor: 6 };
 }
@@ -291,7 +291,8 @@ impl From<ReturnCode> for Failure {
     }
 }
 
-/// One reader in a call of `SCardGetStatusChange`: what the caller knows, then what is.
+/// One reader in a call of `SCardGetStatusChange`: the state known to the caller, then the actual
+/// one.
 #[derive(Debug)]
 pub(crate) struct ReaderQuery<'a> {
     pub(crate) name: &'a CStr,
@@ -301,12 +302,12 @@ pub(crate) struct ReaderQuery<'a> {
 }
 
 impl<'a> ReaderQuery<'a> {
-    /// A reader of which the caller knows nothing.
+    /// A reader whose state is unknown to the caller.
     pub(crate) fn unaware(name: &'a CStr) -> ReaderQuery<'a> {
         ReaderQuery::knowing(name, 0)
     }
 
-    /// A reader of which the caller knows this.
+    /// A reader with the state known to the caller.
     pub(crate) fn knowing(name: &'a CStr, current_state: u32) -> ReaderQuery<'a> {
         ReaderQuery {
             name,
@@ -317,7 +318,7 @@ impl<'a> ReaderQuery<'a> {
     }
 }
 
-/// Makes a call where its context is.
+/// Dispatches a call to the implementation of its context.
 macro_rules! in_context {
     ($context:ident, $call:ident($($argument:expr),*)) => {
         match $context {
@@ -329,7 +330,7 @@ macro_rules! in_context {
     };
 }
 
-/// Makes a call on a card where its context is.
+/// Dispatches a call on a card to the implementation of its context.
 macro_rules! on_card {
     ($context:ident, $call:ident($card:ident $(, $argument:expr)*)) => {
         match $context {
@@ -341,9 +342,9 @@ macro_rules! on_card {
     };
 }
 
-/// Whether calls are refused: the process ends, or it is a child in which none can be made, or
-/// that has not seen yet whether it can use the library. pcsc-lite itself never answers with the
-/// code of that.
+/// Whether calls are refused, because the process is ending, or because it is a child in which none
+/// can be made or that has not tried the library yet. pcsc-lite itself never returns the code for
+/// that.
 pub(crate) fn keeps_out() -> bool {
     #[cfg(feature = "library")]
     if library::gate::keeps_out() {
@@ -352,7 +353,7 @@ pub(crate) fn keeps_out() -> bool {
     fork::is_of_no_use()
 }
 
-/// Over the socket, the limit stays that of the context.
+/// Over the socket, the limit becomes that of the context.
 #[cfg_attr(
     not(all(feature = "socket", unix, not(target_vendor = "apple"))),
     allow(unused_variables)
@@ -378,8 +379,8 @@ pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), Return
     in_context!(context, is_valid_context())
 }
 
-/// The multi-string of the names of all readers, or of those in a group. Only Windows has
-/// groups: the other services list all readers in any case.
+/// The multi-string of the names of all readers, or of those in a group. Only Windows has groups;
+/// the other services always list all readers.
 pub(crate) fn list_readers(
     context: &mut ContextHandle,
     group: Option<&CStr>,
@@ -392,8 +393,8 @@ pub(crate) fn list_reader_groups(context: &mut ContextHandle) -> Result<Vec<u8>,
     in_context!(context, list_reader_groups())
 }
 
-/// Waits until a reader differs from what the caller knows. `timeout_ms` of `u32::MAX`
-/// waits without limit. What is there is given also with `SCARD_E_TIMEOUT`.
+/// Waits until a reader differs from the state known to the caller. A `timeout_ms` of `u32::MAX`
+/// means no limit. The states are returned even with `SCARD_E_TIMEOUT`.
 pub(crate) fn get_status_change(
     context: &mut ContextHandle,
     timeout_ms: u32,
@@ -402,7 +403,7 @@ pub(crate) fn get_status_change(
     in_context!(context, get_status_change(timeout_ms, readers))
 }
 
-/// Ends a wait for a change in a context; one that has not begun yet is not ended.
+/// Ends a wait for a change in a context, but not one that has not begun yet.
 pub(crate) fn cancel(wait: &Canceller) -> Result<(), ReturnCode> {
     match wait {
         #[cfg(feature = "library")]
@@ -425,7 +426,7 @@ pub(crate) fn connect(
     in_context!(context, connect(reader, share_mode, protocols))
 }
 
-/// Gives the protocol that is active afterwards.
+/// Returns the protocol that is active afterwards.
 pub(crate) fn reconnect(
     context: &mut ContextHandle,
     card: CardHandle,
@@ -467,7 +468,7 @@ pub(crate) fn status(context: &mut ContextHandle, card: CardHandle) -> Result<St
     on_card!(context, status(card))
 }
 
-/// Gives the length of the answer in `answer`.
+/// Returns the length of the response in `answer`.
 #[inline]
 pub(crate) fn transmit(
     context: &mut ContextHandle,
@@ -479,7 +480,7 @@ pub(crate) fn transmit(
     on_card!(context, transmit(card, protocol, command, answer))
 }
 
-/// Gives the length of the output in `output`.
+/// Returns the length of the output in `output`.
 pub(crate) fn control(
     context: &mut ContextHandle,
     card: CardHandle,

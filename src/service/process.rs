@@ -1,39 +1,38 @@
-//! The process: whether it is a forked child, and what is done when it forks or ends.
+//! Detects forked children, and handles forks and the end of the process.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How many forks there were between the process that used this library first and this one.
+/// The number of forks between the process that first used this library and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// A process. It costs a look at a number to tell it from its children, which are the
-/// processes that C's `fork` makes.
+/// A process. Comparing a number tells it from its children, made by C's `fork`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u32);
 
 impl Process {
-    /// None that there is.
+    /// No existing process.
     pub(crate) const NONE: Process = Process(u32::MAX);
 
-    /// This one.
+    /// The current process.
     pub(crate) fn current() -> Process {
         watch();
         Process(FORKS.load(Ordering::Relaxed))
     }
 
-    /// The number of forks before it.
+    /// The number of forks that led to it.
     pub(crate) fn number(self) -> u32 {
         self.0
     }
 
-    /// Whether this is another process than that.
+    /// Whether the current process is a child of this one.
     #[inline]
     pub(crate) fn is_forked(self) -> bool {
         self.0 != FORKS.load(Ordering::Relaxed)
     }
 }
 
-/// Has forks and the end of the process known, from the first call on. Where they cannot be, the
-/// process ends and forks as it would without.
+/// Registers for forks and the end of the process, at the first call. Where that is not possible,
+/// the process forks and ends as it would without this library.
 #[inline]
 pub(super) fn watch() {
     #[cfg(unix)]
@@ -82,8 +81,8 @@ mod hooks {
 
     #[inline]
     pub(super) fn set() {
-        /// Not a `Once`: where another thread forked the process while this one was in it, it
-        /// would be waited for without end in the child.
+        /// Not a `Once`: if another thread forked the process while this one was in it, the child
+        /// would wait for it forever.
         static ARE_SET: AtomicBool = AtomicBool::new(false);
         if !ARE_SET.load(Ordering::Acquire) {
             register();
@@ -91,7 +90,7 @@ mod hooks {
         }
     }
 
-    /// More than one thread may come here: the handlers know that they may run twice.
+    /// Several threads may get here; the handlers allow for running twice.
     #[cold]
     fn register() {
         #[cfg(feature = "library")]
@@ -99,7 +98,8 @@ mod hooks {
         unsafe {
             atexit(at_exit)
         };
-        // SAFETY: the handlers are functions of this program and do not unwind; what the handlers do, a child may do.
+        // SAFETY: the handlers are functions of this program and do not unwind; they do only what a
+        // child may do.
         unsafe { pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
     }
 }

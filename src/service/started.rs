@@ -1,11 +1,12 @@
-//! Waiting for the service to start. Windows starts it with the first reader and ends it some time
-//! after the last one, and has an event for that; elsewhere there is nothing to wait for.
+//! Waiting for the service to start. Windows starts it with the first reader, stops it some time
+//! after the last one is unplugged, and has an event for that. Elsewhere there is nothing to wait
+//! for.
 
 use std::time::Duration;
 
-/// Whether the service runs, as Windows says.
+/// Windows' event that tells whether the service is running.
 ///
-/// winscard counts those who use its event.
+/// winscard counts its users.
 #[cfg(any(windows, stand_in = "windows"))]
 #[derive(Debug)]
 pub(crate) struct StartedEvent(std::ptr::NonNull<std::ffi::c_void>);
@@ -29,18 +30,18 @@ unsafe extern "system" {
 
 #[cfg(any(windows, stand_in = "windows"))]
 impl StartedEvent {
-    /// `None` if there is none.
+    /// `None` if the event is not available.
     pub(crate) fn access() -> Option<StartedEvent> {
         // SAFETY: it has no arguments, and returns a handle or null.
         let handle = unsafe { SCardAccessStartedEvent() };
         std::ptr::NonNull::new(handle).map(StartedEvent)
     }
 
-    /// Waits until the service runs, no longer than this. Says whether it does.
+    /// Waits until the service is running, at most `limit`. Returns whether it is.
     pub(crate) fn wait(&self, limit: Duration) -> bool {
-        /// `WAIT_OBJECT_0`: not that the limit has passed, and not that the wait has failed.
+        /// `WAIT_OBJECT_0`: neither a timeout nor a failed wait.
         const IS_SET: u32 = 0;
-        // Never `INFINITE`, which is the largest number.
+        // Must not be `INFINITE`, which is `u32::MAX`.
         let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX - 1);
         // SAFETY: the handle is that of an event, and valid until it is released in `drop`.
         let waited = unsafe { WaitForSingleObject(self.0.as_ptr(), limit.min(u32::MAX - 1)) };
@@ -56,7 +57,7 @@ impl Drop for StartedEvent {
     }
 }
 
-/// There is none.
+/// There is no such event.
 #[cfg(not(any(windows, stand_in = "windows")))]
 #[derive(Debug)]
 pub(crate) enum StartedEvent {}
@@ -76,7 +77,7 @@ impl StartedEvent {
 mod tests {
     use super::*;
 
-    /// Wine says always that the service runs.
+    /// Wine always reports that the service is running.
     #[test]
     fn there_is_an_event_that_can_be_waited_for() {
         for _ in 0..3 {

@@ -1,13 +1,13 @@
-//! Names of readers that the daemon of pcsc-lite is still writing.
+//! Reader names that pcsc-lite's daemon has not finished writing.
 
 use std::time::Duration;
 
-/// How long a name may be unfinished, and how often that is looked at. The service of pcsc-lite
-/// writes the name of a new reader while it sends it: first the name, then its numbers.
+/// The interval and the maximum number of retries for an unfinished name. pcsc-lite's service
+/// writes the name of a new reader while sending it: first the name, then its numbers.
 pub(super) const UNFINISHED: Duration = Duration::from_millis(1);
 pub(super) const MAX_UNFINISHED: u32 = 10;
 
-/// Whether all names end with the numbers that pcsc-lite gives to reader and slot, as in `00 01`.
+/// Whether all names end with pcsc-lite's numbers for reader and slot, as in `00 01`.
 pub(super) fn are_finished(list: &[u8]) -> bool {
     let has_numbers = |name: &[u8]| {
         matches!(

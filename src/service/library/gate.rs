@@ -1,26 +1,26 @@
-//! Who may be in pcsc-lite's client library, and when: what it does not guard itself.
+//! Guards pcsc-lite's client library where it does not guard itself.
 //!
-//! Seen in 1.9.9, 2.3.3 and 2.5.1, in `winscard_clnt.c`:
+//! As seen in `winscard_clnt.c` of 1.9.9, 2.3.3 and 2.5.1:
 //!
-//! - `SCardDisconnect` looks for the handle that it has ended in the lists of *all* contexts of
-//!   the process, without the lock that guards them (`SCardRemoveHandle`; 2.4 has it). Where
-//!   another thread frees its context at this moment, the process crashes; the soak test saw it.
-//!   So it is never called: the handle ends with its context.
-//! - When the process ends, the library destroys the list of contexts in which every call looks
-//!   its handle up, and does not ask whether another thread is in a call (`destructor`). A
-//!   worker that cleans up while `main` returns then crashes a process whose work was done. So
-//!   the gate is closed before that, as C's `atexit` allows: calls that are looking up, or that
-//!   change the list, are waited for a moment, and others are refused.
-//! - A forked child has a copy of the library's locks, and nobody to unlock one that another
-//!   thread held: while contexts come and go, while readers are listed (`readerStatesMutex` of
-//!   2.x), and for a moment in every call. (A call that waits for another one on the same context
-//!   holds one, too, and so there are none: a context is used by one thread at a time.) So a fork
-//!   lets nobody in and waits for those who are inside. A call that waits for a card or an event
-//!   stays inside for longer than a fork may take. It hardly ever holds a lock, but that cannot
-//!   be seen from outside: a child of such a fork [tries them](try_library) first, on a thread
-//!   that it can leave behind.
+//! - `SCardDisconnect` looks for the handle that it has ended in the lists of *all* contexts of the
+//!   process, without the lock that guards them (`SCardRemoveHandle`; 2.4 takes it). If another
+//!   thread frees its context at this moment, the process crashes, as happened in the soak test. So
+//!   it is never called: the handle ends with its context.
+//! - When the process ends, the library destroys the list of contexts in which every call looks its
+//!   handle up, even if another thread is in a call (`destructor`). A worker that cleans up while
+//!   `main` returns would then crash a process that has done its work. So C's `atexit` is used to
+//!   close the gate before that: calls that look up a handle or change the list are given a moment
+//!   to finish, and others are refused.
+//! - A forked child has a copy of the library's locks, but no thread to unlock those that other
+//!   threads held: while contexts are established or released, while readers are listed
+//!   (`readerStatesMutex` of 2.x), and briefly in every call. (A call waiting for another one on
+//!   the same context would hold one, too; this never happens, because a context is used by one
+//!   thread at a time.) So a fork lets no thread in and waits for those inside. A call that waits
+//!   for a card or an event stays inside for longer than a fork may take. It hardly ever holds a
+//!   lock, but that cannot be seen from outside: a child of such a fork [tries the
+//!   locks](try_library) first, on a thread that it can leave behind.
 //!
-//! On other platforms everybody may be in at any time.
+//! On other platforms, any thread may be inside at any time.
 #![cfg_attr(not(unix), allow(dead_code))]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,21 +32,20 @@ use pcsc::ffi::LONG;
 use crate::codes::{Platform, ReturnCode};
 use crate::service::gate::{Gate, PATIENCE, STEP, Use};
 
-/// How long the end of the process waits for calls that may wait. Looking up takes less than a
-/// microsecond; this is for a thread that is not running just then. Those that wait in a call,
-/// for a card or an event, look the same, so that a process in which one does ends this much
-/// later.
+/// How long the end of the process waits for calls that may wait. Looking a handle up takes less
+/// than a microsecond; this allows for a thread that is not scheduled just then. Threads that wait
+/// for a card or an event look the same, so a process with such a thread ends this much later.
 const AT_THE_END: Duration = Duration::from_millis(20);
-/// As [`AT_THE_END`], and nothing breaks if it is too short.
+/// The same at a fork. Harmless if too short.
 const AT_A_FORK: Duration = Duration::from_millis(2);
-/// The same at a fork, which keeps all others waiting, too: for a connection, say, whose end waits
-/// for the driver.
+/// The limit for brief calls at a fork, which keeps all other threads waiting. For instance, the
+/// end of a connection can wait for the driver.
 const PATIENCE_AT_A_FORK: Duration = Duration::from_millis(250);
 
 static LIBRARY: Gate = Gate::new(try_library);
 
-/// Makes a call in the library, which does not unwind. While the process ends it is not made,
-/// and answered with the code for that.
+/// Makes a call in the library, which does not unwind. While the process ends, the call is refused
+/// with the code for that.
 #[inline]
 pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnCode> {
     if Platform::CURRENT != Platform::PcscLite {
@@ -58,21 +57,21 @@ pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnC
     Ok(returned)
 }
 
-/// Whether calls are refused: the process ends, or it is a child that has not seen yet whether it
-/// can use the library.
+/// Whether calls are refused, because the process is ending, or because it is a child that has not
+/// tried the library yet.
 pub(in crate::service) fn keeps_out() -> bool {
     Platform::CURRENT == Platform::PcscLite && LIBRARY.keeps_out()
 }
 
-/// The process ends: lets nobody in any more but this thread, and waits a moment for those who
-/// are in.
+/// At the end of the process: lets only this thread in from now on, and waits a moment for those
+/// inside.
 pub(in crate::service) fn close_for_good() {
     if LIBRARY.close_but_for_this_thread() {
         LIBRARY.wait(0, AT_THE_END, PATIENCE);
     }
 }
 
-/// Lets nobody in while the process forks. Says whether nobody is inside.
+/// Lets no thread in while the process forks. Returns whether none is inside.
 pub(in crate::service) fn hold() -> bool {
     LIBRARY.hold();
     LIBRARY.wait(0, AT_A_FORK, PATIENCE_AT_A_FORK)
@@ -82,7 +81,7 @@ pub(in crate::service) fn release() {
     LIBRARY.release();
 }
 
-/// In a child: of those who were inside, none is here.
+/// In a child, where the threads that were inside do not exist.
 pub(in crate::service) fn begin_anew(was_empty: bool) {
     IS_BEING_TRIED.store(false, Ordering::Relaxed);
     if !(LIBRARY.begin_anew(0) && was_empty) {
@@ -90,15 +89,15 @@ pub(in crate::service) fn begin_anew(was_empty: bool) {
     }
 }
 
-/// In a child that cannot go on.
+/// In a child in which no call can be made.
 pub(in crate::service) fn give_up() {
     LIBRARY.close();
 }
 
 static IS_BEING_TRIED: AtomicBool = AtomicBool::new(false);
 
-/// Has a thread take the library's locks. If it does not come back, a thread of the parent held
-/// one of them, or the service hangs, and this one is refused instead of joining it.
+/// Makes a thread take the library's locks. If it does not return, a thread of the parent held one
+/// of them, or the service hangs; then this thread is refused instead of joining it.
 fn try_library() -> Result<(), ReturnCode> {
     let begun = Instant::now();
     if !IS_BEING_TRIED.swap(true, Ordering::AcqRel) {

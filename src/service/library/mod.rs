@@ -1,7 +1,7 @@
-//! The system's PC/SC library: winscard, PCSC.framework, pcsc-lite's client library. Its calls, one
-//! function each.
+//! The calls of the system's PC/SC library (winscard, PCSC.framework or pcsc-lite's client
+//! library), one function each.
 //!
-//! `DWORD` (64 bits wide on 64-bit Unix) and `LONG` end here.
+//! `DWORD` and `LONG`, which are 64 bits wide on 64-bit Unix, do not leave this module.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -36,7 +36,7 @@ const _: () = assert!(MAX_APDU_LEN == ffi::MAX_BUFFER_SIZE_EXTENDED);
 pub(crate) struct Context(ffi::SCARDCONTEXT);
 
 impl Context {
-    /// The number that the service gave it, which pcsc-lite's library looks it up by.
+    /// The number that the service assigned, by which pcsc-lite's library looks the context up.
     #[allow(clippy::unnecessary_cast)]
     pub(super) fn looked_up_number(self) -> Option<u64> {
         (Platform::CURRENT == Platform::PcscLite).then_some(self.0 as u64)
@@ -55,7 +55,7 @@ impl CardHandle {
     }
 }
 
-/// The failure of a call that gave `needed_len` as the length of its answer.
+/// The failure of a call that returned `needed_len` as the length of its answer.
 #[cold]
 fn failure_of_answer(code: ReturnCode, needed_len: DWORD, capacity: usize) -> Failure {
     let needed_len = usize::try_from(needed_len).unwrap_or(usize::MAX);
@@ -66,10 +66,10 @@ fn failure_of_answer(code: ReturnCode, needed_len: DWORD, capacity: usize) -> Fa
     }
 }
 
-/// The one place where a return value becomes a result.
+/// Turns a return value into a result; nothing else does.
 ///
-/// `LONG` is 64 bits wide on 64-bit Unix. The codes are 32-bit values, sign-extended or not;
-/// a value whose low half alone is zero is no success.
+/// `LONG` is 64 bits wide on 64-bit Unix. The codes are 32-bit values, sign-extended or not; a
+/// value of which only the low half is zero is not success.
 fn check(returned: LONG) -> Result<(), ReturnCode> {
     if returned == 0 {
         return Ok(());
@@ -81,31 +81,31 @@ fn check(returned: LONG) -> Result<(), ReturnCode> {
     }
 }
 
-/// Makes a call. Every call of PC/SC is made here.
+/// Makes a call. Every PC/SC call is made here.
 #[inline]
 fn call(by: Use, made: impl FnOnce() -> LONG) -> Result<(), ReturnCode> {
     check(gate::pass(by, made)?)
 }
 
-/// A number that PC/SC gave, as 32 bits. Wider values than that mean nothing in PC/SC.
+/// Converts a number from PC/SC to 32 bits. Wider values have no meaning in PC/SC.
 #[allow(clippy::unnecessary_cast)]
 fn narrow(value: DWORD) -> u32 {
     value as u32
 }
 
-/// A number for PC/SC.
+/// Converts a number for PC/SC.
 #[allow(clippy::unnecessary_cast)]
 fn widen(value: u32) -> DWORD {
     value as DWORD
 }
 
-/// A length for PC/SC. One that `DWORD` cannot hold becomes the largest that it can, which
-/// no service accepts.
+/// Converts a length for PC/SC. One too large for a `DWORD` becomes the largest possible value,
+/// which no service accepts.
 fn length(len: usize) -> DWORD {
     DWORD::try_from(len).unwrap_or(DWORD::MAX)
 }
 
-/// A length that PC/SC gave. One that does not fit the buffer is a fault of the service.
+/// Converts a length from PC/SC. One beyond the buffer is a fault of the service.
 fn length_within(len: DWORD, capacity: usize) -> Result<usize, ReturnCode> {
     match usize::try_from(len) {
         Ok(len) if len <= capacity => Ok(len),
@@ -123,7 +123,7 @@ pub(super) fn establish_context(scope: u32) -> Result<Context, ReturnCode> {
 }
 
 pub(super) fn release_context(context: Context) -> Result<(), ReturnCode> {
-    // It is brief unless a connection ends with it, and the driver takes its time.
+    // Brief, unless a connection ends with it and the driver is slow.
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe {
         ffi::SCardReleaseContext(context.0)
@@ -137,8 +137,8 @@ pub(super) fn is_valid_context(context: Context) -> Result<(), ReturnCode> {
     })
 }
 
-/// Takes each lock that pcsc-lite's library has for all of its threads, and says whether it did:
-/// without the service, only one of them. See [`gate`].
+/// Takes each lock of pcsc-lite's library that all threads share, and returns whether it did:
+/// without the service, it takes only one of them. See [`gate`].
 fn take_locks_of_library() -> bool {
     let (mut context, mut len) = (0, 0);
     let scope = ffi::SCARD_SCOPE_SYSTEM;
@@ -179,7 +179,7 @@ pub(super) fn connect(
     })
 }
 
-/// Gives the protocol that is active afterwards.
+/// Returns the protocol that is active afterwards.
 pub(super) fn reconnect(
     card: CardHandle,
     share_mode: u32,
@@ -229,7 +229,7 @@ pub(super) fn status(card: CardHandle) -> Result<Status, Failure> {
 fn status_now(card: CardHandle) -> Result<Status, Failure> {
     let mut state = 0;
     let mut protocol = 0;
-    // One more than an ATR has: pcsc-lite's length of one that was not looked at yet.
+    // One byte more than an ATR: pcsc-lite's length for a card that it has not looked at yet.
     let mut atr = [0u8; ffi::ATR_BUFFER_SIZE + 1];
     let mut atr_len = 0;
     let names = sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<names::Unit>, len| {
@@ -257,11 +257,11 @@ fn status_now(card: CardHandle) -> Result<Status, Failure> {
     })
 }
 
-/// No buffer is longer than what an [`Atr`] has room for.
+/// No buffer is longer than the capacity of an [`Atr`].
 const _: () = assert!(ffi::ATR_BUFFER_SIZE < Atr::CAPACITY);
 
-/// The ATR in a buffer, with all of its bytes. pcsc-lite states one byte more than there can be for a card that it has
-/// not looked at yet.
+/// The ATR in a buffer, with all of its bytes. For a card that it has not looked at yet, pcsc-lite
+/// returns a length one byte too long.
 fn atr_of(buffer: &[u8], len: usize) -> Atr {
     match len == ffi::ATR_BUFFER_SIZE + 1 && Platform::CURRENT == Platform::PcscLite {
         true => Atr::default(),
@@ -269,7 +269,7 @@ fn atr_of(buffer: &[u8], len: usize) -> Atr {
     }
 }
 
-/// Gives the length of the answer in `answer`.
+/// Returns the length of the response in `answer`.
 #[inline]
 pub(super) fn transmit(
     card: CardHandle,
@@ -282,8 +282,8 @@ pub(super) fn transmit(
         dwProtocol: widen(protocol),
         cbPciLength: length(size_of::<ffi::SCARD_IO_REQUEST>()),
     };
-    // SAFETY: `command` and `answer` are as long as the call is told, the receiving PCI may
-    // be null, and everything outlives the call.
+    // SAFETY: the lengths passed are those of `command` and `answer`, the receiving PCI may be
+    // null, and everything outlives the call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardTransmit(
             card.in_library(),
@@ -299,7 +299,7 @@ pub(super) fn transmit(
     Ok(length_within(answer_len, answer.len())?)
 }
 
-/// Gives the length of the output in `output`.
+/// Returns the length of the output in `output`.
 pub(super) fn control(
     card: CardHandle,
     code: u32,
@@ -307,8 +307,8 @@ pub(super) fn control(
     output: &mut [u8],
 ) -> Result<usize, Failure> {
     let mut output_len = 0;
-    // SAFETY: `input` and `output` are as long as the call is told, and everything outlives
-    // the call.
+    // SAFETY: the lengths passed are those of `input` and `output`, and everything outlives the
+    // call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardControl(
             card.in_library(),
@@ -334,7 +334,7 @@ pub(super) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failur
 }
 
 pub(super) fn set_attribute(card: CardHandle, id: u32, value: &[u8]) -> Result<(), ReturnCode> {
-    // SAFETY: `value` is as long as the call is told and outlives it.
+    // SAFETY: the length passed is that of `value`, which outlives the call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardSetAttrib(
             card.in_library(),
@@ -365,11 +365,11 @@ mod tests {
         for len in 0..=ffi::ATR_BUFFER_SIZE {
             assert_eq!(atr_of(&buffer, len).len(), len);
         }
-        // A length past the buffer says nothing of the bytes in it.
+        // A length beyond the buffer tells nothing about the bytes in it.
         assert_eq!(atr_of(&buffer, usize::MAX), buffer);
         let not_looked_at = atr_of(&buffer, buffer.len()).is_empty();
         assert_eq!(not_looked_at, Platform::CURRENT == Platform::PcscLite);
-        // As winscard could, whose buffer is longer than an ATR.
+        // As winscard could return, whose buffer is longer than an ATR.
         assert_eq!(atr_of(&[0x3B; 36], 36).len(), 36);
     }
 

@@ -1,4 +1,4 @@
-//! Calls whose answer has a length that only the service knows.
+//! Calls whose answers have a length known only to the service.
 
 use pcsc::ffi::DWORD;
 
@@ -6,27 +6,27 @@ use super::{failure_of_answer, length, length_within};
 use crate::codes::{Platform, ReturnCode};
 use crate::service::Failure;
 
-/// Fits most answers at the first call. pcsc-lite refuses larger buffers for attributes.
+/// Fits most answers on the first call. pcsc-lite refuses larger buffers for attributes.
 pub(super) const FIRST_LEN: usize = 264;
 
-/// The same for a list of readers: all that pcsc-lite before 2.5 can have.
+/// The same for a list of readers: fits all that pcsc-lite before 2.5 can have.
 pub(super) const LIST_LEN: usize = 4096;
 
-/// How far pcsc-lite may write past the buffer of a list. Before 2.0.1 it measures the list,
-/// then copies it, and another thread can make it longer in between: at most to 16 names of 128
-/// bytes each or, if a service leaves out the NULs, of the 2,944 bytes of the table.
+/// How far pcsc-lite may write past the buffer of a list. Before 2.0.1 it measures the list, then
+/// copies it, and another thread can lengthen it in between: at most to 16 names of 128 bytes each
+/// or, if a service omits the NULs, of the 2,944 bytes of the table.
 pub(super) const LIST_OVERRUN: usize = match Platform::CURRENT {
     Platform::PcscLite => 1 << 16,
     _ => 0,
 };
 
-/// More than any list of readers or attribute has; a service that asks for more is broken.
+/// More than any list of readers or attribute needs; a service that requests more is broken.
 const MAX_LEN: usize = 1 << 20;
 
-/// How often an answer may have grown since the call before.
+/// The maximum number of calls for an answer that keeps growing.
 const MAX_CALLS: usize = 16;
 
-/// Whether this says that the answer does not fit its buffer.
+/// Whether the code means that the answer does not fit into its buffer.
 pub(super) fn is_too_small(code: ReturnCode) -> bool {
     matches!(
         code,
@@ -34,11 +34,11 @@ pub(super) fn is_too_small(code: ReturnCode) -> bool {
     )
 }
 
-/// Calls with a buffer, and again with a larger one as long as the answer does not fit. The
-/// vector that is the buffer has room for `overrun` more units. Lengths count units: bytes, or the
-/// 16-bit ones of names on Windows.
+/// Calls with a buffer, and again with a larger one while the answer does not fit. The buffer's
+/// vector has room for `overrun` more units. Lengths are in units: bytes, or 16-bit units for names
+/// on Windows.
 ///
-/// The answer can grow in between: a reader may be plugged in between two calls.
+/// The answer can grow between two calls, when a reader is plugged in.
 pub(super) fn sized_answer<U: Copy + Default>(
     first_len: usize,
     overrun: usize,
@@ -56,7 +56,7 @@ pub(super) fn sized_answer<U: Copy + Default>(
             }
             Err(code) if is_too_small(code) => {
                 failure = failure_of_answer(code, len, buffer.len());
-                // A service that does not say how much it needs gets twice as much.
+                // If the service does not report the needed length, double the buffer.
                 let needed = usize::try_from(len).unwrap_or(usize::MAX);
                 let needed = needed.max(buffer.len().saturating_mul(2));
                 if needed > MAX_LEN {
@@ -76,7 +76,7 @@ pub(super) fn sized_answer<U: Copy + Default>(
 mod tests {
     use super::*;
 
-    /// A service whose answer has these lengths, call by call.
+    /// A service whose answers have these lengths, call by call.
     fn service(lens: &[usize]) -> (Result<Vec<u8>, Failure>, usize) {
         let mut calls = 0;
         let answer = sized_answer(FIRST_LEN, 0, |buffer: &mut Vec<u8>, len| {

@@ -1,5 +1,5 @@
-//! The calls with names, which consist of bytes with pcsc-lite and on macOS. `wide.rs` exports the
-//! same for Windows.
+//! The calls that take names, which are bytes in pcsc-lite and on macOS. `wide.rs` exports the same
+//! for Windows.
 
 use std::ffi::{CStr, c_char};
 
@@ -17,10 +17,10 @@ unsafe extern "C" {
     ) -> LONG;
 }
 
-/// What lengths count.
+/// The unit of lengths.
 pub(super) type Unit = u8;
 
-/// A name as the calls take it.
+/// A name in the form the calls take.
 pub(super) struct Name<'a>(&'a CStr);
 
 impl<'a> Name<'a> {
@@ -28,13 +28,13 @@ impl<'a> Name<'a> {
         Name(name)
     }
 
-    /// With NUL at its end, and valid as long as the name.
+    /// NUL-terminated, and valid as long as the name.
     pub(super) fn as_ptr(&self) -> *const c_char {
         self.0.as_ptr()
     }
 }
 
-/// Names that a call has written.
+/// Converts names written by a call.
 pub(super) fn to_bytes(names: Vec<Unit>) -> Vec<u8> {
     names
 }

@@ -1,4 +1,4 @@
-//! The calls about readers: which there are, and what they are doing.
+//! The calls that list readers and query their states.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -56,8 +56,8 @@ pub(in crate::service) fn list_reader_groups(context: Context) -> Result<Vec<u8>
     listed.map(names::to_bytes)
 }
 
-/// Waits until a reader differs from what the caller knows. `timeout_ms` of `u32::MAX`
-/// waits without limit. What is there is given also with `SCARD_E_TIMEOUT`.
+/// Waits until a reader differs from the state known to the caller. A `timeout_ms` of `u32::MAX`
+/// means no limit. The states are returned even with `SCARD_E_TIMEOUT`.
 pub(in crate::service) fn get_status_change(
     context: Context,
     timeout_ms: u32,
@@ -66,7 +66,7 @@ pub(in crate::service) fn get_status_change(
     let mut limit = timeout_ms;
     let look = || {
         let looked = Looked::now(context, limit, readers);
-        // A second look is for what the first one has found.
+        // A second look only confirms what the first one found.
         limit = 0;
         looked
     };
@@ -105,8 +105,8 @@ impl Looked {
                 rgbAtr: [0; ffi::ATR_BUFFER_SIZE],
             })
             .collect();
-        // SAFETY: `states` holds as many entries as the call is told, each with a name that
-        // `names` keeps alive, and outlives the call.
+        // SAFETY: the count passed is that of the entries in `states`, each with a name that
+        // `names` keeps alive; `states` outlives the call.
         let answer = call(Use::LooksUp, || unsafe {
             names::SCardGetStatusChange(
                 context.0,
@@ -123,7 +123,7 @@ impl Looked {
         Ok(Looked { states, in_time })
     }
 
-    /// Without a change nothing is claimed: the next look compares again.
+    /// An answer without a change claims nothing: the next look compares again.
     fn worth(&self) -> Worth {
         match self.in_time {
             true => Worth::Doubtful,
@@ -140,13 +140,13 @@ impl PartialEq for Looked {
 }
 
 fn read_state(state: &SCARD_READERSTATE) -> (u32, Atr) {
-    // Copies: the structure is packed on macOS.
+    // Copied, because the structure is packed on macOS.
     let (event_state, atr_len, atr) = (state.dwEventState, state.cbAtr, state.rgbAtr);
     let atr_len = usize::try_from(atr_len).unwrap_or(usize::MAX);
     (narrow(event_state), atr_of(&atr, atr_len))
 }
 
-/// Ends a wait for a change on this context; one that has not begun yet is not ended.
+/// Ends a wait for a change on this context, but not one that has not begun yet.
 pub(in crate::service) fn cancel(context: Context) -> Result<(), ReturnCode> {
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe { ffi::SCardCancel(context.0) })

@@ -1,14 +1,14 @@
 //! The table of readers in pcsc-lite's client library, which all threads of a process share.
 //!
 //! `SCardListReaders`, `SCardStatus` and `SCardGetStatusChange` receive it from the service and
-//! take their answers out of it. Before 2.0.1 no lock protects it: another thread's call can
-//! replace the table while an answer is put together. Names are then cut or missing, a list is
-//! longer or shorter than its stated length, and a state can be that of another reader.
+//! read their answers from it. Before 2.0.1 no lock protects it: another thread's call can replace
+//! the table while an answer is assembled. Names are then cut or missing, a list is longer or
+//! shorter than its stated length, and a state can belong to another reader.
 //!
-//! So the calls that use the table are counted. An answer is believed if no other call
-//! overlapped with its own, or if an earlier answer was the same; a list must be whole as well.
-//! A program with one thread pays for two atomic operations. Calls that bypass this library are
-//! not seen.
+//! So the calls that use the table are counted. An answer is believed if no other call overlapped
+//! with its own, or if an earlier answer was the same; a list must also be well-formed. A
+//! single-threaded program pays for two atomic operations. Calls that bypass this library are not
+//! noticed.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,32 +16,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::codes::{Platform, ReturnCode};
 use crate::service::Failure;
 
-/// The one of this process.
+/// The table of this process.
 pub(in crate::service) static READERS: Table = Table::new();
 
-/// How often one question is asked at most. Two answers nearly always agree, and two of three if
+/// The maximum number of calls for one answer. Two answers nearly always agree, and two of three if
 /// readers come and go in step with the calls.
 const MAX_CALLS: usize = 64;
 
 /// pcsc-lite has 128 bytes for a name and its NUL.
 const MAX_NAME_LEN: usize = 127;
 
-/// The upper half of the count is how many calls have begun, the lower half how many are
-/// under way.
+/// The upper half of the count is the number of calls begun, the lower half of those under way.
 const EPOCH: usize = 1 << (usize::BITS / 2);
 
 /// Counts the calls that use the table.
 #[derive(Debug)]
 pub(in crate::service) struct Table(AtomicUsize);
 
-/// How far an answer can be believed.
+/// How trustworthy an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Worth {
     /// It does not come from the table, or claims nothing.
     Sure,
     /// It may be mixed up if another call overlapped.
     Doubtful,
-    /// It cannot be true in any case.
+    /// It cannot be true.
     Torn,
 }
 
@@ -50,23 +49,24 @@ impl Table {
         Table(AtomicUsize::new(0))
     }
 
-    /// Makes a call, and says whether no other one overlapped with it.
+    /// Makes a call, and returns whether no other one overlapped with it.
     fn visit<T>(&self, call: impl FnOnce() -> T) -> (T, bool) {
         let before = self.0.fetch_add(EPOCH + 1, Ordering::AcqRel);
         let answer = call();
         let after = self.0.fetch_sub(1, Ordering::AcqRel);
-        // Of 16 bits on 32-bit systems: a call would have to overlap with exactly 65,536 others.
+        // The halves have 16 bits on 32-bit systems: to be missed, exactly 65,536 calls would have
+        // to overlap with this one.
         let alone = before % EPOCH == 0 && after == before.wrapping_add(EPOCH + 1);
         (answer, alone)
     }
 
-    /// In a forked child: none of the others is here.
+    /// In a forked child, where the other threads do not exist.
     #[cfg_attr(not(unix), allow(dead_code))]
     pub(in crate::service) fn forget_others(&self) {
         self.0.store(0, Ordering::Release);
     }
 
-    /// Asks until the answer can be believed.
+    /// Repeats the call until the answer can be believed.
     pub(super) fn ask<T: PartialEq>(
         &self,
         mut call: impl FnMut() -> Result<T, Failure>,
@@ -93,7 +93,7 @@ impl Table {
     }
 }
 
-/// The table may lack a reader, or all of them, for a moment.
+/// The table may briefly lack a reader, or all of them.
 fn worth_of(code: ReturnCode) -> Worth {
     match code {
         ReturnCode::E_NO_READERS_AVAILABLE
@@ -103,8 +103,8 @@ fn worth_of(code: ReturnCode) -> Worth {
     }
 }
 
-/// A whole list has names that are neither empty, too long nor repeated, each with its NUL, and
-/// one more NUL at its end.
+/// In a well-formed list, names are not empty, too long or repeated, each ends with a NUL, and
+/// another NUL ends the list.
 pub(super) fn worth_of_list(list: &[u8]) -> Worth {
     let mut seen = BTreeSet::new();
     let mut is_new = |name| seen.insert(name);
@@ -123,7 +123,7 @@ pub(super) fn worth_of_list(list: &[u8]) -> Worth {
 mod tests {
     use super::*;
 
-    /// What is answered call by call, each while another thread is in a call or not.
+    /// Gives these answers, call by call, each with or without another thread in a call.
     fn ask(answers: &[(Result<&'static [u8], ReturnCode>, bool)]) -> Result<Vec<u8>, Failure> {
         let table = Table::new();
         let mut answers = answers.iter();
@@ -190,7 +190,7 @@ mod tests {
         assert!(table.visit(|| ()).1);
         let ((_, inner), outer) = table.visit(|| table.visit(|| ()));
         assert!(!inner && !outer);
-        // One that had begun before, and one that goes on.
+        // A call that had begun before, and one that continues.
         table.0.fetch_add(EPOCH + 1, Ordering::AcqRel);
         assert!(!table.visit(|| table.0.fetch_sub(1, Ordering::AcqRel)).1);
         assert!(table.visit(|| ()).1);

@@ -1,10 +1,9 @@
-//! Names in 16-bit units, and as bytes: in UTF-8. A unit that is half of a pair of surrogates, and
-//! so no character, becomes the three bytes that UTF-8 would have for it (WTF-8), so that every
-//! name of the service leads back to its reader.
+//! Converts names between 16-bit units and UTF-8. An unpaired surrogate becomes the three bytes
+//! that UTF-8 would have for it (WTF-8), so that every name from the service finds its reader.
 
 use std::char::decode_utf16;
 
-/// Stands for bytes that are no text.
+/// Replaces bytes that are not text.
 const REPLACEMENT: u16 = 0xFFFD;
 
 pub(super) fn to_bytes(units: Vec<u16>) -> Vec<u8> {
@@ -21,7 +20,7 @@ pub(super) fn to_bytes(units: Vec<u16>) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that are no text can be no name on Windows, and become one that no reader has.
+/// Bytes that are not text cannot be a name on Windows; they become one that no reader has.
 pub(super) fn from_bytes(bytes: &[u8]) -> Vec<u16> {
     let mut units = Vec::with_capacity(bytes.len() + 1);
     let mut rest = bytes;
@@ -83,7 +82,7 @@ mod tests {
     #[test]
     fn what_is_no_text_is_no_name() {
         assert_eq!(from_bytes(b"R \xE4 0"), units("R \u{FFFD} 0"));
-        // Cut in the middle of a character, of a surrogate, and of nothing.
+        // Cut in the middle of a character and of a surrogate, and an invalid byte.
         for cut in [&b"R\xE8\xAA"[..], b"R\xED", b"R\xED\xA0", b"R\xFF"] {
             let name = from_bytes(cut);
             assert_eq!(name.first(), Some(&0x52));

@@ -1,6 +1,6 @@
-//! The calls with names, which consist of 16-bit units on Windows: other characters than those of
-//! its code page are question marks in the calls that take bytes. `narrow.rs` exports the same for
-//! the other platforms.
+//! The calls that take names, as 16-bit units on Windows: in the calls that take bytes, characters
+//! outside the code page become question marks. `narrow.rs` exports the same for the other
+//! platforms.
 #![allow(non_snake_case)]
 
 use std::ffi::{CStr, c_void};
@@ -10,7 +10,7 @@ use pcsc::ffi::{ATR_BUFFER_SIZE, DWORD, LONG, SCARDCONTEXT, SCARDHANDLE};
 
 use super::utf16;
 
-// Not in the bindings, which have the calls that take bytes.
+// Not in the bindings, which have only the calls that take bytes.
 #[cfg_attr(windows, link(name = "winscard"))]
 unsafe extern "system" {
     #[link_name = "SCardListReadersW"]
@@ -66,10 +66,10 @@ pub(super) struct SCARD_READERSTATE {
     pub(super) rgbAtr: [u8; ATR_BUFFER_SIZE],
 }
 
-/// What lengths count.
+/// The unit of lengths.
 pub(super) type Unit = u16;
 
-/// A name as the calls take it.
+/// A name in the form the calls take.
 pub(super) struct Name<'a>(Vec<u16>, PhantomData<&'a CStr>);
 
 impl<'a> Name<'a> {
@@ -79,13 +79,13 @@ impl<'a> Name<'a> {
         Name(units, PhantomData)
     }
 
-    /// With two NULs at its end, so that it is also a list, and valid as long as the name.
+    /// Terminated by two NULs, so that it is also a list, and valid as long as the name.
     pub(super) fn as_ptr(&self) -> *const u16 {
         self.0.as_ptr()
     }
 }
 
-/// Names that a call has written.
+/// Converts names written by a call.
 pub(super) fn to_bytes(names: Vec<Unit>) -> Vec<u8> {
     utf16::to_bytes(names)
 }
