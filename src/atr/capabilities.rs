@@ -200,7 +200,7 @@ impl fmt::Display for DataCoding {
 /// Returns what the WRITE commands do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteBehavior {
-    /// They can write each place once.
+    /// They write only what has not been written yet.
     Once,
     /// Proprietary behaviour.
     Proprietary,

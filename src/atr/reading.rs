@@ -168,7 +168,7 @@ impl AtrReading {
         &self.interface
     }
 
-    /// Returns the numbers T of the protocols that the card offers, in order of preference.
+    /// Returns the numbers T of the offered protocols, in order; the card prefers the first.
     ///
     /// Empty only if the ATR ends too soon to tell.
     pub fn offered(&self) -> &[u8] {

@@ -38,7 +38,7 @@ impl Found {
 ///
 /// It recognizes names from the C headers, hexadecimal numbers in upper or lower case with or
 /// without `0x`, and decimal numbers, including negative ones; both may be sign-extended to 64
-/// bits. A number next to its name, in either order, is one code. Times, sizes, addresses and
+/// bits. A number and its name, in either order, are one code. Times, sizes, addresses and
 /// identifiers are ignored: a number counts if its upper half is that of an error, or if it follows
 /// a word such as `error`, `rv` or `returned`. A status word is recognized by its position (after
 /// `SW`, in brackets, or at the end of a hexadecimal response) or by its form, such as `6A82`.

@@ -37,7 +37,7 @@ const RESET: &str = "  SCARD_W_RESET_CARD: the card was reset
     number:   0x80100068 (-2146434968)
     family:   PC/SC
     severity: warning
-    to do:    Reconnect, leaving the card as it is, and set up its state anew: select the \
+    to do:    Reconnect without resetting the card, and set up its state again: select the \
 application, verify the PIN.
 ";
 
