@@ -128,7 +128,7 @@ pub enum TestkitError {
     )]
     NoLoopback(#[source] io::Error),
 
-    /// The TCP ports asked for a reader are not free.
+    /// The TCP ports requested for a reader are not free.
     #[error(
         "TCP ports {first} and {second}, which a reader was to have, are not free: choose others, \
          or let the kit choose",

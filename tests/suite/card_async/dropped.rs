@@ -257,7 +257,7 @@ fn loops_that_select_keep_the_call() {
             assert_eq!(answer.unwrap(), OK);
             assert!(ticks > 0);
             assert_eq!(fixture.card.log().len(), 1);
-            // And a transaction that does not last.
+            // And a `select!` that does not keep the call.
             tokio::select! {
                 _ = card.transmit(COMMAND) => panic!("the card is slow"),
                 () = sleep(LIMIT / 10) => {}
