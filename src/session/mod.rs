@@ -285,6 +285,8 @@ impl Session {
     /// | [`Card`](SessionError::Card) | no recovery is possible; no command of the work has run |
     /// | [`WrongCard`](SessionError::WrongCard) | the card is not the one that the session began with |
     /// | [`Hook`](SessionError::Hook) | a hook failed for a reason of its own |
+    /// | [`Login`](SessionError::Login), [`LoginWithheld`](SessionError::LoginWithheld) | the [login](SessionBuilder::login) failed, or could waste a try |
+    /// | [`Unresponsive`](SessionError::Unresponsive) | the card does not answer |
     ///
     /// # Platform notes
     ///
