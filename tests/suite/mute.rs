@@ -8,7 +8,7 @@ use scard::{
     CardFilter, ConnectOptions, Context, Error, ErrorKind, Event, Monitor, MonitorOptions,
     ReaderName, ReaderState, Recovery, Result, Seen, Session, SessionError, ShareMode,
 };
-use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, isolated};
+use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, VirtualReader, isolated};
 
 use crate::support::events::*;
 use crate::support::usage::{wait_for_workers, workers};
@@ -32,7 +32,7 @@ impl Readers {
     }
 
     fn name(&self, reader: usize) -> ReaderName {
-        ReaderName::new(self.sandbox.reader(reader).name()).unwrap()
+        name(&self.sandbox.reader(reader))
     }
 
     fn state(&self, reader: usize) -> ReaderState {
@@ -45,10 +45,7 @@ impl Readers {
     /// Inserts a card that does not come up at so many attempts.
     fn insert_mute(&self, reader: usize, failures: usize) {
         let it = self.sandbox.reader(reader);
-        for _ in 0..failures {
-            it.fail_next(IfdCall::PowerOn, IfdError::POWER_ACTION)
-                .unwrap();
-        }
+        fail_power_ups(&it, failures);
         it.insert_now(plain_card()).unwrap();
         wait_until("the card is mute", || self.state(reader).is_mute());
     }
@@ -64,6 +61,23 @@ impl Readers {
 
     fn wait(&self, filter: &CardFilter, limit: Duration) -> Result<ReaderState> {
         self.context.wait_for_card(filter, Some(limit))
+    }
+
+    /// How many times a card was powered up in vain.
+    fn failed_power_ups(&self) -> usize {
+        let log = self.sandbox.daemon_log();
+        log.matches("Error powering up card").count()
+    }
+}
+
+fn name(reader: &VirtualReader) -> ReaderName {
+    ReaderName::new(reader.name()).unwrap()
+}
+
+fn fail_power_ups(reader: &VirtualReader, times: usize) {
+    for _ in 0..times {
+        let failing = reader.fail_next(IfdCall::PowerOn, IfdError::POWER_ACTION);
+        failing.unwrap();
     }
 }
 
@@ -113,6 +127,11 @@ fn a_card_that_never_answers_is_tried_a_few_times_and_told() {
         let limit = Duration::from_secs(2);
         let error = it.wait(&CardFilter::new(), limit).unwrap_err();
         assert!(begun.elapsed() >= limit);
+        assert_eq!(
+            it.failed_power_ups(),
+            1 + 3,
+            "at its insertion, and for the wait"
+        );
         assert_eq!(seen(&error), ["mute", "empty"]);
         assert_eq!(error.recovery(), Recovery::InsertCard);
         let text = error.to_string();
