@@ -72,13 +72,9 @@ impl Wake for Shared {
 }
 
 impl Shared {
-    /// Starts the thread without waiting for it. Returns `None` if it cannot be started.
-    pub(super) fn start(
-        address: Address,
-        use_changes: bool,
-        readers: CardFilter,
-    ) -> Option<Arc<Shared>> {
-        let shared = Arc::new(Shared {
+    /// The state of a monitor whose thread was not started.
+    pub(super) fn new(address: Address, readers: CardFilter) -> Arc<Shared> {
+        Arc::new(Shared {
             address,
             readers,
             process: Process::current(),
@@ -88,7 +84,16 @@ impl Shared {
             mute_cards: MuteCards::default(),
             ended: Mutex::default(),
             end: Condvar::default(),
-        });
+        })
+    }
+
+    /// Starts the thread without waiting for it. Returns `None` if it cannot be started.
+    pub(super) fn start(
+        address: Address,
+        use_changes: bool,
+        readers: CardFilter,
+    ) -> Option<Arc<Shared>> {
+        let shared = Shared::new(address, readers);
         let ended = Ended::later(&shared);
         let watch = move || {
             let ended = Closed(ended);

@@ -208,6 +208,52 @@ fn power_ups_do_not_pile_up() {
     });
 }
 
+/// A reader that is plugged in again counts its cards anew.
+#[test]
+fn a_mute_card_in_a_reader_that_comes_back_is_another_one() {
+    const MODEL: &str = "ACS ACR122U";
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).hot_plug(MODEL);
+        let sandbox = sandbox.start().unwrap();
+        let context = Context::establish().unwrap();
+        let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
+        let any = CardFilter::new();
+        let plug = |failures| {
+            let reader = sandbox.plug(MODEL).unwrap();
+            fail_power_ups(&reader, failures);
+            reader.insert_now(plain_card()).unwrap();
+            reader
+        };
+        let reader = plug(4);
+        let limit = Duration::from_secs(3);
+        let error = monitor.wait_for_card(&any, Some(limit)).unwrap_err();
+        assert_eq!(seen(&error), ["mute"]);
+        let before = name(&reader);
+        reader.unplug().unwrap();
+        assert!(monitor.any(|event| event == detached(&before)));
+        let reader = plug(1);
+        assert_eq!(name(&reader), before);
+        let found = monitor.wait_for_card(&any, Some(SOON)).unwrap();
+        assert!(!found.is_mute());
+    });
+}
+
+#[test]
+fn a_mute_card_is_powered_up_again_after_a_restart_of_the_service() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute(0, 4);
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        let mut wait = |limit| monitor.wait_for_card(&CardFilter::new(), Some(limit));
+        let error = wait(Duration::from_secs(2)).unwrap_err();
+        assert_eq!(seen(&error), ["mute"]);
+        fail_power_ups(&it.sandbox.reader(0), 1);
+        it.sandbox.restart().unwrap();
+        wait_until("the card is mute again", || it.state(0).is_mute());
+        assert!(!wait(SOON).unwrap().is_mute());
+    });
+}
+
 #[test]
 fn a_mute_card_that_is_not_meant_is_left_alone() {
     isolated(|| {
