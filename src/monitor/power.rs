@@ -39,6 +39,18 @@ struct PowerUp {
     monitors: Vec<Arc<Shared>>,
 }
 
+impl PowerUp {
+    /// Adds a monitor, and returns those that were closed meanwhile.
+    fn join(&mut self, shared: &Arc<Shared>) -> Vec<Arc<Shared>> {
+        let stays = |it: &Arc<Shared>| !it.mailbox.is_closed() && !Arc::ptr_eq(it, shared);
+        let monitors = std::mem::take(&mut self.monitors).into_iter();
+        let (open, others) = monitors.partition(stays);
+        self.monitors = open;
+        self.monitors.push(Arc::clone(shared));
+        others
+    }
+}
+
 /// How a monitor handles mute cards, in all of its waits.
 #[derive(Debug, Default)]
 pub(super) struct MuteCards(Mutex<State>);
@@ -160,7 +172,10 @@ impl UnderWay {
         }
         match under_way.get_mut(&place) {
             Some(it) if !it.process.is_forked() => {
-                it.monitors.push(Arc::clone(shared));
+                let closed = it.join(shared);
+                drop(under_way);
+                // With it goes a filter of the program.
+                drop(closed);
                 None
             }
             _ => {
@@ -288,5 +303,20 @@ mod tests {
         drop(old);
         assert!(new.goes_on());
         assert!(begin(&monitor, "ended").is_none());
+    }
+
+    /// It may hang for long, while waits come and go.
+    #[test]
+    fn a_power_up_lets_go_of_closed_monitors() {
+        let (first, second, third) = (monitor(), monitor(), monitor());
+        let under_way = begin(&first, "closed");
+        assert!(begin(&second, "closed").is_none());
+        first.stop();
+        second.stop();
+        assert!(begin(&third, "closed").is_none());
+        assert!(begin(&third, "closed").is_none());
+        let held = [&first, &second, &third].map(Arc::strong_count);
+        assert_eq!(held, [1, 1, 2]);
+        drop(under_way);
     }
 }

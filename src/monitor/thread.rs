@@ -162,6 +162,9 @@ impl Shared {
 
     /// The card in this reader changed in a way that the service does not report.
     pub(super) fn has_changed(&self, reader: &ReaderName) {
+        if self.mailbox.is_closed() {
+            return;
+        }
         match self.aside.wait_for(reader) {
             // Its thread looks again and reports.
             Some(waiting) => waiting.interrupt(),
@@ -398,5 +401,19 @@ impl Service for StoppableContext {
         let answer = self.context.status_change(limit, readers);
         self.waiting.leave();
         answer
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use super::*;
+
+    /// Each look would need a context.
+    #[test]
+    fn a_closed_monitor_looks_at_nothing() {
+        let shared = Shared::new(Address::default(), CardFilter::new());
+        shared.stop();
+        shared.has_changed(&ReaderName::new("R").unwrap());
+        assert!(shared.aside.take_seen().is_empty());
     }
 }
