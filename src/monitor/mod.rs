@@ -25,6 +25,7 @@ use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Registration, Wake};
 use crate::service::Address;
 
+pub(crate) use aside::quick_states_of;
 pub use event::{Event, Usage};
 pub use filter::CardFilter;
 use mailbox::Closed;

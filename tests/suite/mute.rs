@@ -351,6 +351,44 @@ fn a_mute_card_that_is_known_delays_nobody() {
     });
 }
 
+/// Runs a session that may use any reader.
+fn run_anywhere(it: &Readers, limit: Duration) {
+    let session = Session::builder(&it.context).timeout(Some(limit));
+    let answer = session.build().run(|card| card.transmit(COMMAND));
+    assert_eq!(answer.unwrap(), OK);
+}
+
+#[test]
+fn a_mute_card_that_a_monitor_knows_delays_no_session() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute_for_ever(0);
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        pending(&mut monitor);
+        // It would hold the lock.
+        assert!(monitor.close(Some(SOON)));
+        run_anywhere(&it, LIMIT);
+    });
+}
+
+/// The first session has to find out, and asks again if there is no other card.
+#[test]
+fn a_mute_card_that_a_session_knows_delays_no_other() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute_for_ever(0);
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        run_anywhere(&it, SOON);
+        for _ in 0..3 {
+            run_anywhere(&it, LIMIT);
+        }
+        it.sandbox.reader(1).remove().unwrap();
+        it.sandbox.reader(0).clear_faults().unwrap();
+        run_anywhere(&it, SOON);
+    });
+}
+
 /// All that is there is known when the monitor begins, and when a removal is told.
 #[test]
 fn a_card_that_was_mute_is_not_taken_for_none() {
