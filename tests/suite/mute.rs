@@ -454,7 +454,7 @@ fn a_wait_says_what_was_missing() {
     });
 }
 
-/// How late a wait ends, at best: how late one of them is depends on how busy the machine is.
+/// How late a wait ends, more than once: how late one of them is depends on how busy the machine is.
 #[track_caller]
 fn assert_on_time(mut wait: impl FnMut() -> ErrorKind) {
     let late = (0..6).map(|_| {
@@ -462,8 +462,9 @@ fn assert_on_time(mut wait: impl FnMut() -> ErrorKind) {
         assert_eq!(wait(), ErrorKind::DeadlineExceeded);
         begun.elapsed().checked_sub(LIMIT).expect("too early")
     });
-    let late = late.min().unwrap();
-    assert!(late < Duration::from_millis(20), "{late:?} late");
+    let mut late: Vec<Duration> = late.collect();
+    late.sort();
+    assert!(late[1] < Duration::from_millis(20), "{late:?} late");
 }
 
 /// Whatever is in the readers, and also where the service is not there.
