@@ -3,13 +3,15 @@
 //! pcsc-lite's library sleeps 0.4 seconds for each mute card that it is asked about, in each wait
 //! and after each event. Other waits therefore do not ask about mute cards.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::thread::{Ended, Shared, Stoppable, WaitControl};
 use super::watcher::ROUND;
 use crate::codes::{Platform, ReturnCode};
+use crate::error::Result;
 use crate::look::{Lookout, Source, reader_states_of};
 use crate::service::{Address, ReaderQuery};
 use crate::sync::{Mutex, global, lock, thread};
@@ -23,8 +25,8 @@ const LONGEST: Duration = Duration::from_secs(16);
 const MAX_REMEMBERED: usize = 64;
 
 global! {
-    /// Readers that had a mute card when any monitor of the process last asked. They do not delay
-    /// the first look of the next monitor.
+    /// Readers that had a mute card when anything in the process last asked. They do not delay the
+    /// first look of the next monitor or session.
     static MUTE: Mutex<VecDeque<ReaderName>> = Mutex::new(VecDeque::new());
 }
 
@@ -71,8 +73,8 @@ impl Aside {
 
     /// Looks at this reader, which had a mute card. Returns whether it no longer has one.
     pub(super) fn look_at(&self, address: &Address, reader: &ReaderName) -> bool {
-        let states = reader_states_of(address, |name| name == reader);
-        let state = states.ok().and_then(|mut states| states.pop());
+        let states = quick_states_of(address, |name| name == reader, |_| false);
+        let state = states.ok().and_then(|(mut states, _)| states.pop());
         if state.as_ref().is_some_and(ReaderState::is_mute) {
             return false;
         }
@@ -105,6 +107,27 @@ impl Aside {
 /// Returns whether the reader had a mute card when last asked.
 pub(super) fn was_mute(reader: &ReaderName) -> bool {
     lock(&MUTE).contains(reader)
+}
+
+/// Queries these readers, except those that had a mute card when last asked and may be skipped.
+/// Returns also the names of the latter.
+pub(crate) fn quick_states_of(
+    address: &Address,
+    is_about: impl Fn(&ReaderName) -> bool,
+    may_skip: impl Fn(&ReaderName) -> bool,
+) -> Result<(Vec<ReaderState>, BTreeSet<ReaderName>)> {
+    let skipped = RefCell::new(BTreeSet::new());
+    let states = reader_states_of(address, |name| {
+        let is_skipped = is_about(name) && may_skip(name) && was_mute(name);
+        if is_skipped {
+            skipped.borrow_mut().insert(name.clone());
+        }
+        is_about(name) && !is_skipped
+    })?;
+    for state in &states {
+        remember(state.reader_name(), state.is_mute());
+    }
+    Ok((states, skipped.into_inner()))
 }
 
 /// Waits on another thread until a reader differs from this state, then ends the monitor's own
@@ -186,7 +209,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::error::{Error, Operation, Result};
+    use crate::error::{Error, Operation};
     use crate::look::Service;
 
     const MUTE: u32 = 0x220;

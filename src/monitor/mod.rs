@@ -25,6 +25,7 @@ use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Pending, Registration, Wake};
 use crate::service::Address;
 
+pub(crate) use aside::quick_states_of;
 pub use event::{Event, Usage};
 pub use filter::CardFilter;
 use mailbox::Closed;
@@ -101,15 +102,17 @@ impl MonitorOptions {
 /// When the service ends, every reader is reported detached, and attached again when the service
 /// returns; the monitor continues by itself.
 ///
-/// A monitor has its own thread and PC/SC context. It disturbs no cards, except that
-/// [`wait_for_card`](Monitor::wait_for_card) powers up mute cards, which do not answer.
+/// A monitor has its own thread and PC/SC context; with pcsc-lite, which supports 200 contexts at a
+/// time for all programs, one more of each for every mute card. It disturbs no cards, except that
+/// [`wait_for_card`](Monitor::wait_for_card) powers up those that do not answer: with another
+/// thread and context while it lasts, one for each card in the process.
 ///
 /// # Stopping
 ///
 /// When the [abort handle](Monitor::abort_handle) is used, from any thread, before, during or after
 /// a wait, the iterator ends and [`next_timeout`](Monitor::next_timeout) returns `None`. Pending
-/// events are dropped. Dropping the monitor stops it, too, but does not wait until its thread has
-/// ended and its PC/SC context is released; [`close`](Monitor::close) does.
+/// events are dropped. Dropping the monitor stops it, too, but does not wait until its threads have
+/// ended and its PC/SC contexts are released; [`close`](Monitor::close) does.
 ///
 /// In a forked child the monitor is stopped. Stopping it there does not affect the parent's.
 ///
@@ -226,8 +229,8 @@ impl Monitor {
         self.given_up = true;
     }
 
-    /// Stops the monitor like a drop, and waits at most this long until its thread has ended and
-    /// its PC/SC context is released. Returns whether the thread has ended.
+    /// Stops the monitor like a drop, and waits at most this long until its threads have ended and
+    /// its PC/SC contexts are released. Returns whether the threads have ended.
     ///
     /// With pcsc-lite this can take 0.4 seconds because of a mute card, and as long as the service
     /// hangs.

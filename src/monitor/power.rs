@@ -15,7 +15,7 @@ use crate::values::{Protocols, ReaderName, ShareMode};
 
 use super::filter::CardFilter;
 use super::thread::Shared;
-use super::view::View;
+use super::view::{Insertion, View};
 
 /// The number of attempts to power up a card for one monitor.
 const ATTEMPTS: u32 = 3;
@@ -39,6 +39,18 @@ struct PowerUp {
     monitors: Vec<Arc<Shared>>,
 }
 
+impl PowerUp {
+    /// Adds a monitor, and returns those that were closed meanwhile.
+    fn join(&mut self, shared: &Arc<Shared>) -> Vec<Arc<Shared>> {
+        let stays = |it: &Arc<Shared>| !it.mailbox.is_closed() && !Arc::ptr_eq(it, shared);
+        let monitors = std::mem::take(&mut self.monitors).into_iter();
+        let (open, others) = monitors.partition(stays);
+        self.monitors = open;
+        self.monitors.push(Arc::clone(shared));
+        others
+    }
+}
+
 /// How a monitor handles mute cards, in all of its waits.
 #[derive(Debug, Default)]
 pub(super) struct MuteCards(Mutex<State>);
@@ -53,9 +65,8 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Tried {
-    number: u64,
+    card: Option<Insertion>,
     attempts: u32,
-    is_under_way: bool,
 }
 
 impl MuteCards {
@@ -64,17 +75,17 @@ impl MuteCards {
         state.waits = change(state.waits);
     }
 
-    /// Returns whether to begin with this card.
-    fn begin(&self, reader: &ReaderName, number: u64) -> bool {
+    /// Returns whether attempts are left for this card.
+    fn has_attempts_for(&self, reader: &ReaderName, card: Insertion) -> bool {
         let mut state = lock(&self.0);
         let tried = state.tried.entry(reader.clone()).or_default();
-        if tried.number != number {
-            tried.number = number;
-            tried.attempts = 0;
+        if tried.card != Some(card) {
+            *tried = Tried {
+                card: Some(card),
+                attempts: 0,
+            };
         }
-        let begins = tried.attempts < ATTEMPTS && !tried.is_under_way;
-        tried.is_under_way |= begins;
-        begins
+        tried.attempts < ATTEMPTS
     }
 
     /// Returns whether a further attempt is wanted.
@@ -87,12 +98,6 @@ impl MuteCards {
     fn count_attempt(&self, reader: &ReaderName) {
         if let Some(tried) = lock(&self.0).tried.get_mut(reader) {
             tried.attempts += 1;
-        }
-    }
-
-    fn end(&self, reader: &ReaderName) {
-        if let Some(tried) = lock(&self.0).tried.get_mut(reader) {
-            tried.is_under_way = false;
         }
     }
 }
@@ -117,15 +122,12 @@ impl PowerUps {
         let meant = view
             .mute_cards()
             .filter(|(state, _)| filter.can_mean_mute(state));
-        for (state, number) in meant {
+        for (state, card) in meant {
             let reader = state.reader_name();
             if self.pending.is_full() {
                 return;
             }
-            if !self.shared.mute_cards.begin(reader, number) {
-                continue;
-            }
-            let Some(under_way) = UnderWay::join(&self.shared, reader) else {
+            let Some(under_way) = UnderWay::begin(&self.shared, reader, card) else {
                 continue;
             };
             let counted = self.pending.count();
@@ -149,19 +151,31 @@ impl Drop for PowerUps {
 }
 
 /// The state of the thread that powers up a card.
-struct UnderWay {
+pub(super) struct UnderWay {
     place: Place,
     has_ended: bool,
 }
 
 impl UnderWay {
-    /// Begins, or joins a power-up in progress.
-    fn join(shared: &Arc<Shared>, reader: &ReaderName) -> Option<UnderWay> {
+    /// Begins, or joins a power-up in progress, if attempts are left.
+    ///
+    /// Both are decided while no power-up can end: one that has just ended serves nobody.
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        reader: &ReaderName,
+        card: Insertion,
+    ) -> Option<UnderWay> {
         let place = (shared.address().clone(), reader.clone());
         let mut under_way = lock(&UNDER_WAY);
+        if !shared.mute_cards.has_attempts_for(reader, card) {
+            return None;
+        }
         match under_way.get_mut(&place) {
             Some(it) if !it.process.is_forked() => {
-                it.monitors.push(Arc::clone(shared));
+                let closed = it.join(shared);
+                drop(under_way);
+                // With it goes a filter of the program.
+                drop(closed);
                 None
             }
             _ => {
@@ -185,17 +199,19 @@ impl UnderWay {
 
     /// Returns whether a further attempt is wanted. If not, this has ended, and the next wait
     /// begins anew.
-    fn goes_on(&mut self) -> bool {
+    pub(super) fn goes_on(&mut self) -> bool {
+        if self.has_ended {
+            // The place may be another's by now.
+            return false;
+        }
         let mut under_way = lock(&UNDER_WAY);
         let monitors = under_way.get(&self.place).map(|it| it.monitors.as_slice());
         let mut monitors = monitors.unwrap_or_default().iter();
         let goes_on = monitors.any(|it| it.mute_cards.want_attempt(self.reader()));
         let ended = (!goes_on).then(|| under_way.remove(&self.place)).flatten();
         drop(under_way);
-        if !goes_on {
-            self.has_ended = true;
-            self.end_for(ended);
-        }
+        drop(ended);
+        self.has_ended = !goes_on;
         goes_on
     }
 
@@ -212,15 +228,7 @@ impl UnderWay {
             return Vec::new();
         }
         let ended = lock(&UNDER_WAY).remove(&self.place);
-        self.end_for(ended)
-    }
-
-    fn end_for(&self, ended: Option<PowerUp>) -> Vec<Arc<Shared>> {
-        let monitors = ended.map(|it| it.monitors).unwrap_or_default();
-        for shared in &monitors {
-            shared.mute_cards.end(self.reader());
-        }
-        monitors
+        ended.map(|it| it.monitors).unwrap_or_default()
     }
 
     /// Ends after a change of the card.
@@ -260,5 +268,55 @@ fn power_up(mut under_way: UnderWay) {
         if under_way.goes_on() {
             pause.take(None, None);
         }
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use super::*;
+    use crate::codes::Platform;
+    use crate::monitor::tracker::Tracker;
+    use crate::values::Atr;
+
+    fn monitor() -> Arc<Shared> {
+        Shared::new(Address::default(), CardFilter::new())
+    }
+
+    /// Begins to power up a card in this reader.
+    fn begin(shared: &Arc<Shared>, reader: &str) -> Option<UnderWay> {
+        let reader = ReaderName::new(reader).unwrap();
+        let mut tracker = Tracker::new(Platform::PcscLite, false);
+        tracker.list(vec![reader.clone()]);
+        tracker.see(&reader, 0x0001_0220, Atr::default());
+        let (_, card) = tracker.view().mute_cards().next().unwrap();
+        UnderWay::begin(shared, &reader, card)
+    }
+
+    #[test]
+    fn a_power_up_that_has_ended_stays_out_of_the_next() {
+        let monitor = monitor();
+        let mut old = begin(&monitor, "ended").unwrap();
+        assert!(!old.goes_on(), "nobody waits");
+        let _wait = PowerUps::new(&monitor, &Pending::NotCounted);
+        let mut new = begin(&monitor, "ended").unwrap();
+        assert!(!old.goes_on());
+        drop(old);
+        assert!(new.goes_on());
+        assert!(begin(&monitor, "ended").is_none());
+    }
+
+    /// It may hang for long, while waits come and go.
+    #[test]
+    fn a_power_up_lets_go_of_closed_monitors() {
+        let (first, second, third) = (monitor(), monitor(), monitor());
+        let under_way = begin(&first, "closed");
+        assert!(begin(&second, "closed").is_none());
+        first.stop();
+        second.stop();
+        assert!(begin(&third, "closed").is_none());
+        assert!(begin(&third, "closed").is_none());
+        let held = [&first, &second, &third].map(Arc::strong_count);
+        assert_eq!(held, [1, 1, 2]);
+        drop(under_way);
     }
 }

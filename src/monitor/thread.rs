@@ -72,13 +72,9 @@ impl Wake for Shared {
 }
 
 impl Shared {
-    /// Starts the thread without waiting for it. Returns `None` if it cannot be started.
-    pub(super) fn start(
-        address: Address,
-        use_changes: bool,
-        readers: CardFilter,
-    ) -> Option<Arc<Shared>> {
-        let shared = Arc::new(Shared {
+    /// The state of a monitor whose thread was not started.
+    pub(super) fn new(address: Address, readers: CardFilter) -> Arc<Shared> {
+        Arc::new(Shared {
             address,
             readers,
             process: Process::current(),
@@ -88,7 +84,16 @@ impl Shared {
             mute_cards: MuteCards::default(),
             ended: Mutex::default(),
             end: Condvar::default(),
-        });
+        })
+    }
+
+    /// Starts the thread without waiting for it. Returns `None` if it cannot be started.
+    pub(super) fn start(
+        address: Address,
+        use_changes: bool,
+        readers: CardFilter,
+    ) -> Option<Arc<Shared>> {
+        let shared = Shared::new(address, readers);
         let ended = Ended::later(&shared);
         let watch = move || {
             let ended = Closed(ended);
@@ -157,6 +162,9 @@ impl Shared {
 
     /// The card in this reader changed in a way that the service does not report.
     pub(super) fn has_changed(&self, reader: &ReaderName) {
+        if self.mailbox.is_closed() {
+            return;
+        }
         match self.aside.wait_for(reader) {
             // Its thread looks again and reports.
             Some(waiting) => waiting.interrupt(),
@@ -393,5 +401,19 @@ impl Service for StoppableContext {
         let answer = self.context.status_change(limit, readers);
         self.waiting.leave();
         answer
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use super::*;
+
+    /// Each look would need a context.
+    #[test]
+    fn a_closed_monitor_looks_at_nothing() {
+        let shared = Shared::new(Address::default(), CardFilter::new());
+        shared.stop();
+        shared.has_changed(&ReaderName::new("R").unwrap());
+        assert!(shared.aside.take_seen().is_empty());
     }
 }

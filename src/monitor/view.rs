@@ -57,6 +57,14 @@ pub(super) struct CardView {
     pub(super) mute: bool,
 }
 
+/// Tells the cards of a reader apart. The number alone does not: it counts from one again for each
+/// attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Insertion {
+    attachment: u64,
+    number: u64,
+}
+
 impl View {
     /// Returns the states of all readers.
     pub(super) fn states(&self) -> Vec<ReaderState> {
@@ -72,11 +80,15 @@ impl View {
             .map(|reader| &reader.state)
     }
 
-    /// Returns the mute cards, each with its number.
-    pub(super) fn mute_cards(&self) -> impl Iterator<Item = (&ReaderState, u64)> {
+    /// Returns the mute cards.
+    pub(super) fn mute_cards(&self) -> impl Iterator<Item = (&ReaderState, Insertion)> {
         self.readers.values().filter_map(|reader| {
             let card = reader.card.filter(|card| card.mute)?;
-            Some((&reader.state, card.number))
+            let insertion = Insertion {
+                attachment: reader.attachment,
+                number: card.number,
+            };
+            Some((&reader.state, insertion))
         })
     }
 

@@ -1,6 +1,5 @@
 //! Finds a session's card, waits for it, connects and begins a transaction.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::State;
@@ -15,8 +14,7 @@ use crate::card::{Card, Reader};
 use crate::channel::Limits;
 use crate::context::within;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result, Seen, SeenReader};
-use crate::look::reader_states_of;
-use crate::monitor::{Monitor, MonitorOptions};
+use crate::monitor::{Monitor, MonitorOptions, quick_states_of};
 use crate::values::{Initialization, Protocols, ReaderName};
 
 /// A transaction that begins within this time did not wait for another program.
@@ -44,9 +42,33 @@ impl Found {
 
 /// Looks for the card without waiting. If the readers can no longer be listed, the card may be in
 /// the reader that was chosen or used before.
+///
+/// With pcsc-lite each mute card takes 0.4 seconds. Other readers that had one are therefore asked
+/// only if no card answers without them.
 pub(super) fn look(config: &Config, state: &mut State, trial: &Trial) -> Result<Found> {
+    let used = [
+        config.wanted.only_reader(),
+        state.reader.as_ref(),
+        state.candidate.as_ref().map(|it| &it.reader_name),
+    ];
+    let used: Vec<ReaderName> = used.into_iter().flatten().cloned().collect();
+    let (found, skipped) = look_at(config, state, trial, move |name| !used.contains(name))?;
+    match &found.candidate {
+        Some(card) if !card.is_mute => Ok(found),
+        _ if !skipped => Ok(found),
+        _ => look_at(config, state, trial, |_| false).map(|(found, _)| found),
+    }
+}
+
+/// Looks once. Returns whether readers were skipped that had a mute card.
+fn look_at(
+    config: &Config,
+    state: &mut State,
+    trial: &Trial,
+    may_skip: impl Fn(&ReaderName) -> bool + Send + 'static,
+) -> Result<(Found, bool)> {
     let (address, wanted) = (config.context.address().clone(), config.wanted.clone());
-    let states = move || reader_states_of(&address, |name| wanted.is_about(name));
+    let states = move || quick_states_of(&address, |name| wanted.is_about(name), may_skip);
     match limited(config, trial, states) {
         Err(error) if error.kind() == ErrorKind::StaleProcess => {
             let known = config.wanted.only_reader().or(state.reader.as_ref());
@@ -54,14 +76,16 @@ pub(super) fn look(config: &Config, state: &mut State, trial: &Trial) -> Result<
                 config.wanted.takes_any_card_in(name) && !state.turned_away.concerns(name)
             });
             let known = known.cloned().ok_or(error)?;
-            Ok(Found {
+            let found = Found {
                 candidate: Some(Candidate::in_reader(known)),
                 seen: Vec::new(),
-            })
+            };
+            Ok((found, false))
         }
         states => {
-            let (states, unanswered) = (&states?, &BTreeSet::new());
-            Ok(Found::new(Look { states, unanswered }, config, state))
+            let (states, unanswered) = &states?;
+            let found = Found::new(Look { states, unanswered }, config, state);
+            Ok((found, !unanswered.is_empty()))
         }
     }
 }

@@ -73,8 +73,8 @@ fn check_commands(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
     println!("{commands} numbered commands arrived, {acknowledged} were acknowledged");
 }
 
-/// No try was used twice: credentials that were refused are not presented again, those whose
-/// outcome is not known are not presented again in the same run, and no card gets those of another.
+/// No try was used twice: credentials that were refused or whose outcome is not known are not
+/// presented again, and no card gets those of another.
 fn check_logins(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
     let mut arrived: BTreeMap<(u8, u32), (u8, Presented)> = BTreeMap::new();
     for (serial, _, pin) in world.cards() {
@@ -90,8 +90,8 @@ fn check_logins(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
     }
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for (application, report) in reports.iter().enumerate() {
-        // What became of these credentials, and in which run.
-        let mut last: BTreeMap<u32, (u32, Answer, Option<u8>)> = BTreeMap::new();
+        // What became of these credentials, and on which card.
+        let mut last: BTreeMap<u32, (Answer, Option<u8>)> = BTreeMap::new();
         for (number, attempt) in report.attempts.iter().enumerate() {
             let got_to = arrived.get(&(application as u8, number as u32));
             let name = match (attempt.answer, got_to) {
@@ -113,21 +113,16 @@ fn check_logins(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
                 }
             }
             let before = last.get(&attempt.credentials).copied();
-            let is_repetition = match before {
-                Some((_, Answer::Refused, _)) => true,
-                Some((run, Answer::Unknown, _)) => run == attempt.run,
-                _ => false,
-            };
-            if is_repetition {
+            if let Some((Answer::Refused | Answer::Unknown, _)) = before {
                 wrong.push(format!(
                     "login {number} of {application} came after {before:?}: {attempt:?}"
                 ));
             }
-            let elsewhere = before.and_then(|(_, _, serial)| serial);
+            let elsewhere = before.and_then(|(_, serial)| serial);
             if serial.is_some() && elsewhere.is_some() && elsewhere != serial {
                 wrong.push(format!("login {number} of {application} got to two cards"));
             }
-            let known = (attempt.run, attempt.answer, serial.or(elsewhere));
+            let known = (attempt.answer, serial.or(elsewhere));
             last.insert(attempt.credentials, known);
         }
         if !ROLES[application].logs_in && !report.attempts.is_empty() {

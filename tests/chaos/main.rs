@@ -52,10 +52,13 @@ struct Role {
     logs_in: bool,
     /// Whether it lets go of the card when it is idle.
     lets_go: bool,
+    /// Whether it works through guards, keeps the card alive between them, changes its time-out and
+    /// forgets its identity.
+    has_guards: bool,
 }
 
 /// Where cards are swapped, sessions know theirs.
-const ROLES: [Role; 9] = [
+const ROLES: [Role; 10] = [
     Role::of(Some(0)),
     Role::of(Some(0)).logging_in(),
     Role::of(Some(1)),
@@ -65,9 +68,10 @@ const ROLES: [Role; 9] = [
     Role::of(Some(3)).identifying().logging_in().letting_go(),
     Role::of(None).identifying().logging_in(),
     Role::of(None).letting_go(),
+    Role::of(Some(3)).identifying().logging_in().with_guards(),
 ];
 
-/// How long each run may take.
+/// How long each run may take, unless the session changes it.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// How much longer it may take on a busy machine.
@@ -91,6 +95,7 @@ impl Role {
             has_identity: false,
             logs_in: false,
             lets_go: false,
+            has_guards: false,
         }
     }
 
@@ -106,6 +111,11 @@ impl Role {
 
     const fn letting_go(mut self) -> Role {
         self.lets_go = true;
+        self
+    }
+
+    const fn with_guards(mut self) -> Role {
+        self.has_guards = true;
         self
     }
 }

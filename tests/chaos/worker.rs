@@ -64,6 +64,12 @@ pub(crate) struct Attempt {
     pub(crate) answer: Answer,
 }
 
+impl Attempt {
+    fn was_not_sent(&self) -> bool {
+        matches!(self.answer, Answer::NotSent)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Answer {
     Accepted,
@@ -89,8 +95,12 @@ pub(crate) struct Worker<'a> {
     role: &'static Role,
     random: Random,
     next: u32,
+    /// How long a run may take.
+    limit: Duration,
     /// Whether the credentials were refused and are still the same.
     is_refused: bool,
+    /// Whether the identity was forgotten since there are these credentials.
+    has_forgotten: bool,
     logins: Arc<Mutex<Logins>>,
     recoveries: Arc<Mutex<usize>>,
     report: Report,
@@ -110,7 +120,9 @@ impl<'a> Worker<'a> {
             role: &ROLES[usize::from(application)],
             random,
             next: 0,
+            limit: DEADLINE,
             is_refused: false,
+            has_forgotten: false,
             logins: Arc::default(),
             recoveries: Arc::default(),
             report: Report::default(),
@@ -125,6 +137,9 @@ impl<'a> Worker<'a> {
             };
             while !self.world.stopped() && !self.random.one_in(500) {
                 self.one_run(&mut session);
+                if self.role.has_guards {
+                    self.between_runs(&mut session);
+                }
                 let pause = match self.role.lets_go && self.random.one_in(4) {
                     true => 30_000,
                     false => 2_000,
@@ -148,6 +163,7 @@ impl<'a> Worker<'a> {
         let mut builder = Session::builder(self.context)
             .setup_when(SetUpWhen::OnLoss)
             .timeout(Some(DEADLINE))
+            .keep_alive(Duration::from_secs(1))
             .on_event(move |event| {
                 if let SessionEvent::Recovering { .. } = event {
                     *recoveries.lock().unwrap() += 1;
@@ -169,7 +185,9 @@ impl<'a> Worker<'a> {
         if self.role.has_identity {
             builder = builder.identity(|card| Ok::<_, BoxError>(vec![serial(card)?]));
         }
+        self.limit = DEADLINE;
         self.is_refused = false;
+        self.has_forgotten = false;
         let (session, card) = match (self.role.reader, self.role.has_identity) {
             // The first run does it all.
             (Some(reader), false) if self.role.logs_in => {
@@ -237,11 +255,11 @@ impl<'a> Worker<'a> {
         let commands = 1 + self.random.below(3) as u32;
         self.next += commands;
         self.logins.lock().unwrap().run += 1;
-        let restartable = self.random.one_in(8);
+        let restartable = !self.role.has_guards && self.random.one_in(8);
         let mark = if restartable { RESTARTABLE } else { 0 };
         let mut acknowledged = Vec::new();
         let mut refused = None;
-        let work = |card: &mut SessionCard<'_>| {
+        let mut work = |card: &mut SessionCard<'_>| {
             for number in first..first + commands {
                 let answer = card.transmit(&numbered(application, number | mark))?;
                 acknowledged.push(number | mark);
@@ -252,20 +270,22 @@ impl<'a> Worker<'a> {
             Ok::<_, scard::Error>(())
         };
         let begun = Instant::now();
-        let outcome = if restartable {
-            session.run_restartable(work)
+        let outcome = if self.role.has_guards {
+            session.begin().map(|mut card| {
+                let worked = work(&mut card);
+                worked.and(card.end())
+            })
+        } else if restartable {
+            session.run_restartable(work).map(Ok)
         } else {
-            session.run(work)
+            session.run(work).map(Ok)
         };
-        let took = begun.elapsed();
-        self.report.slowest = self.report.slowest.max(took);
-        if took > DEADLINE + TOLERANCE {
-            let late = format!("a run took {took:?}");
-            self.report.violations.push(late);
-        }
+        self.was_in_time("a run", begun);
         self.report.violations.extend(refused);
+        self.note_card(session);
         let outcome = match outcome {
-            Ok(()) => "done",
+            Ok(Ok(())) => "done",
+            Ok(Err(_)) => "failed in the guard",
             Err(SessionError::Interrupted { completed, .. }) => {
                 let is_of_work = !self.was_refused_in_this_run();
                 if is_of_work && !restartable && completed != acknowledged.len() {
@@ -282,6 +302,67 @@ impl<'a> Worker<'a> {
         };
         *self.report.outcomes.entry(outcome).or_default() += 1;
         self.report.acknowledged.append(&mut acknowledged);
+    }
+
+    /// What else a session does. None of it sends a command of the work, nor logs in.
+    fn between_runs(&mut self, session: &mut Session) {
+        let logins = self.logins.lock().unwrap().attempts.len();
+        let begun = Instant::now();
+        let outcome = match self.random.below(4) {
+            0 => match session.keep_alive() {
+                Ok(()) => "kept alive",
+                Err(_) => "not kept alive",
+            },
+            1 => {
+                let mut looks = true;
+                session.wait_for(|_| (!std::mem::take(&mut looks)).then_some(()));
+                "waited"
+            }
+            2 => {
+                self.limit = DEADLINE / (1 + self.random.below(2) as u32);
+                session.set_timeout(Some(self.limit));
+                "another time-out"
+            }
+            _ if self.random.one_in(10) && self.was_presented() => {
+                session.forget_identity();
+                self.has_forgotten = true;
+                self.report.cards.push((self.next, None));
+                "identity forgotten"
+            }
+            _ => return,
+        };
+        self.was_in_time(outcome, begun);
+        self.note_card(session);
+        if self.logins.lock().unwrap().attempts.len() != logins {
+            let wrong = format!("{outcome}, and logged in");
+            self.report.violations.push(wrong);
+        }
+        *self.report.outcomes.entry(outcome).or_default() += 1;
+    }
+
+    /// Whether a card may have had the present credentials. Others would be presented to the card
+    /// that is identified next.
+    fn was_presented(&self) -> bool {
+        let logins = self.logins.lock().unwrap();
+        let mut attempts = logins.attempts.iter();
+        attempts.any(|it| it.credentials == logins.credentials && !it.was_not_sent())
+    }
+
+    fn was_in_time(&mut self, what: &str, begun: Instant) {
+        let took = begun.elapsed();
+        self.report.slowest = self.report.slowest.max(took);
+        if took > self.limit + TOLERANCE {
+            let late = format!("{what} took {took:?} of {:?}", self.limit);
+            self.report.violations.push(late);
+        }
+    }
+
+    /// After the identity was forgotten: which card the session has found.
+    fn note_card(&mut self, session: &Session) {
+        let found = session.identity().and_then(|it| it.first().copied());
+        if let (Some((_, None)), Some(_)) = (self.report.cards.last(), found) {
+            self.report.cards.push((self.next, found));
+        }
     }
 
     /// Whether the login has ended the run, whatever came after the refusal.
@@ -306,7 +387,7 @@ impl<'a> Worker<'a> {
                 "login withheld"
             }
             SessionError::LoginWithheld(LoginWithheld::CardNotIdentified)
-                if !self.role.has_identity =>
+                if !self.role.has_identity || self.has_forgotten =>
             {
                 "card not identified"
             }
@@ -323,6 +404,7 @@ impl<'a> Worker<'a> {
     fn renew_login(&mut self, session: &mut Session) {
         if let (true, Some((_, Some(card)))) = (self.role.logs_in, self.report.cards.last()) {
             self.is_refused = false;
+            self.has_forgotten = false;
             session.set_login(self.login(*card));
         }
     }
@@ -342,6 +424,7 @@ impl<'a> Worker<'a> {
                     return;
                 }
                 Err(error @ (SessionError::Login(_) | SessionError::LoginWithheld(_))) => {
+                    self.note_card(session);
                     self.failed(session, error);
                 }
                 // The world is being restored.

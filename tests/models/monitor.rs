@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::mailbox::{CAPACITY, Mailbox};
+use super::power::{PowerUps, UnderWay};
 use super::tracker::Tracker;
 use super::view::View;
 use super::*;
@@ -95,6 +96,32 @@ fn the_end_of_a_mailbox_is_final_and_wakes_everybody() {
         closer.join().unwrap();
         assert_eq!(mailbox.next(None), Err(Closed));
         assert_eq!(mailbox.news(None, None), Err(Closed));
+    });
+}
+
+/// Someone begins to wait at the moment when the power-up gives up because nobody does: there is
+/// one power-up afterwards, the old one or a new one.
+#[test]
+fn a_wait_during_the_end_of_a_power_up_has_one() {
+    check(|| {
+        let name = ReaderName::new("R").unwrap();
+        let mut tracker = Tracker::new(Platform::PcscLite, false);
+        tracker.list(vec![name.clone()]);
+        tracker.see(&name, 0x0001_0220, Atr::default());
+        let (_, card) = tracker.view().mute_cards().next().unwrap();
+        let shared = Shared::new(Address::default(), CardFilter::new());
+
+        let mut old = UnderWay::begin(&shared, &name, card).unwrap();
+        let ends = thread::spawn(move || {
+            // Before the pause and after it.
+            old.goes_on();
+            old.goes_on().then_some(old)
+        });
+        let wait = PowerUps::new(&shared, &Pending::NotCounted);
+        let new = UnderWay::begin(&shared, &name, card);
+        let old = ends.join().unwrap();
+        assert_ne!(old.is_some(), new.is_some());
+        drop(wait);
     });
 }
 

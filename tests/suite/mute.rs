@@ -8,7 +8,7 @@ use scard::{
     CardFilter, ConnectOptions, Context, Error, ErrorKind, Event, Monitor, MonitorOptions,
     ReaderName, ReaderState, Recovery, Result, Seen, Session, SessionError, ShareMode,
 };
-use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, isolated};
+use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, VirtualReader, isolated};
 
 use crate::support::events::*;
 use crate::support::usage::{wait_for_workers, workers};
@@ -32,7 +32,7 @@ impl Readers {
     }
 
     fn name(&self, reader: usize) -> ReaderName {
-        ReaderName::new(self.sandbox.reader(reader).name()).unwrap()
+        name(&self.sandbox.reader(reader))
     }
 
     fn state(&self, reader: usize) -> ReaderState {
@@ -45,10 +45,7 @@ impl Readers {
     /// Inserts a card that does not come up at this many attempts.
     fn insert_mute(&self, reader: usize, failures: usize) {
         let it = self.sandbox.reader(reader);
-        for _ in 0..failures {
-            it.fail_next(IfdCall::PowerOn, IfdError::POWER_ACTION)
-                .unwrap();
-        }
+        fail_power_ups(&it, failures);
         it.insert_now(plain_card()).unwrap();
         wait_until("the card is mute", || self.state(reader).is_mute());
     }
@@ -64,6 +61,23 @@ impl Readers {
 
     fn wait(&self, filter: &CardFilter, limit: Duration) -> Result<ReaderState> {
         self.context.wait_for_card(filter, Some(limit))
+    }
+
+    /// How many times a card was powered up in vain.
+    fn failed_power_ups(&self) -> usize {
+        let log = self.sandbox.daemon_log();
+        log.matches("Error powering up card").count()
+    }
+}
+
+fn name(reader: &VirtualReader) -> ReaderName {
+    ReaderName::new(reader.name()).unwrap()
+}
+
+fn fail_power_ups(reader: &VirtualReader, times: usize) {
+    for _ in 0..times {
+        let failing = reader.fail_next(IfdCall::PowerOn, IfdError::POWER_ACTION);
+        failing.unwrap();
     }
 }
 
@@ -113,6 +127,11 @@ fn a_card_that_never_answers_is_tried_a_few_times_and_told() {
         let limit = Duration::from_secs(2);
         let error = it.wait(&CardFilter::new(), limit).unwrap_err();
         assert!(begun.elapsed() >= limit);
+        assert_eq!(
+            it.failed_power_ups(),
+            1 + 3,
+            "at its insertion, and for the wait"
+        );
         assert_eq!(seen(&error), ["mute", "empty"]);
         assert_eq!(error.recovery(), Recovery::InsertCard);
         let text = error.to_string();
@@ -186,6 +205,52 @@ fn power_ups_do_not_pile_up() {
             assert!(!monitor.wait_for_card(&any, Some(SOON)).unwrap().is_mute());
         }
         wait_for_workers(0);
+    });
+}
+
+/// A reader that is plugged in again counts its cards anew.
+#[test]
+fn a_mute_card_in_a_reader_that_comes_back_is_another_one() {
+    const MODEL: &str = "ACS ACR122U";
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).hot_plug(MODEL);
+        let sandbox = sandbox.start().unwrap();
+        let context = Context::establish().unwrap();
+        let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
+        let any = CardFilter::new();
+        let plug = |failures| {
+            let reader = sandbox.plug(MODEL).unwrap();
+            fail_power_ups(&reader, failures);
+            reader.insert_now(plain_card()).unwrap();
+            reader
+        };
+        let reader = plug(4);
+        let limit = Duration::from_secs(3);
+        let error = monitor.wait_for_card(&any, Some(limit)).unwrap_err();
+        assert_eq!(seen(&error), ["mute"]);
+        let before = name(&reader);
+        reader.unplug().unwrap();
+        assert!(monitor.any(|event| event == detached(&before)));
+        let reader = plug(1);
+        assert_eq!(name(&reader), before);
+        let found = monitor.wait_for_card(&any, Some(SOON)).unwrap();
+        assert!(!found.is_mute());
+    });
+}
+
+#[test]
+fn a_mute_card_is_powered_up_again_after_a_restart_of_the_service() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute(0, 4);
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        let mut wait = |limit| monitor.wait_for_card(&CardFilter::new(), Some(limit));
+        let error = wait(Duration::from_secs(2)).unwrap_err();
+        assert_eq!(seen(&error), ["mute"]);
+        fail_power_ups(&it.sandbox.reader(0), 1);
+        it.sandbox.restart().unwrap();
+        wait_until("the card is mute again", || it.state(0).is_mute());
+        assert!(!wait(SOON).unwrap().is_mute());
     });
 }
 
@@ -286,6 +351,44 @@ fn a_mute_card_that_is_known_delays_nobody() {
     });
 }
 
+/// Runs a session that may use any reader.
+fn run_anywhere(it: &Readers, limit: Duration) {
+    let session = Session::builder(&it.context).timeout(Some(limit));
+    let answer = session.build().run(|card| card.transmit(COMMAND));
+    assert_eq!(answer.unwrap(), OK);
+}
+
+#[test]
+fn a_mute_card_that_a_monitor_knows_delays_no_session() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute_for_ever(0);
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        pending(&mut monitor);
+        // It would hold the lock.
+        assert!(monitor.close(Some(SOON)));
+        run_anywhere(&it, LIMIT);
+    });
+}
+
+/// The first session has to find out, and asks again if there is no other card.
+#[test]
+fn a_mute_card_that_a_session_knows_delays_no_other() {
+    isolated(|| {
+        let it = Readers::start(2);
+        it.insert_mute_for_ever(0);
+        it.sandbox.reader(1).insert(plain_card()).unwrap();
+        run_anywhere(&it, SOON);
+        for _ in 0..3 {
+            run_anywhere(&it, LIMIT);
+        }
+        it.sandbox.reader(1).remove().unwrap();
+        it.sandbox.reader(0).clear_faults().unwrap();
+        run_anywhere(&it, SOON);
+    });
+}
+
 /// The whole state is known when the monitor begins, and when a removal is reported.
 #[test]
 fn a_card_that_was_mute_is_not_taken_for_none() {
@@ -351,7 +454,7 @@ fn a_wait_says_what_was_missing() {
     });
 }
 
-/// How late a wait ends, at best: a single one depends on how busy the machine is.
+/// How late a wait ends, at second best: single ones depend on how busy the machine is.
 #[track_caller]
 fn assert_on_time(mut wait: impl FnMut() -> ErrorKind) {
     let late = (0..6).map(|_| {
@@ -359,8 +462,9 @@ fn assert_on_time(mut wait: impl FnMut() -> ErrorKind) {
         assert_eq!(wait(), ErrorKind::DeadlineExceeded);
         begun.elapsed().checked_sub(LIMIT).expect("too early")
     });
-    let late = late.min().unwrap();
-    assert!(late < Duration::from_millis(20), "{late:?} late");
+    let mut late: Vec<Duration> = late.collect();
+    late.sort();
+    assert!(late[1] < Duration::from_millis(20), "{late:?} late");
 }
 
 /// Whatever is in the readers, and even without the service.
