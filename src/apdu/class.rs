@@ -1,4 +1,4 @@
-//! The class byte: chaining, logical channels, and who fetches the rest of an answer.
+//! The class byte: chaining, logical channels, and GET RESPONSE.
 //!
 //! | Class | |
 //! |---|---|
@@ -13,20 +13,20 @@ pub(super) const PSEUDO: u8 = 0xFF;
 
 const CHAINING: u8 = 0x10;
 
-/// The class of a command of a chain that is not its last one; `None` where the class has no
-/// room for it.
+/// Returns the class of a command of a chain other than the last; `None` if the class does not
+/// support chaining.
 pub(super) fn chained(class: u8, any_class: bool) -> Option<u8> {
     let interindustry = matches!(class, 0x00..=0x1F | 0x40..=0x7F);
     let possible = interindustry || any_class && matches!(class, 0x80..=0xFE);
     let chained = class | CHAINING;
-    // EF would become no class.
+    // EF would become FF, which is not a class.
     (possible && chained != class && chained != PSEUDO).then_some(chained)
 }
 
-/// The class of the GET RESPONSE that fetches the rest of an answer: the same channel,
-/// without chaining, and without secure messaging, because the answer is protected as a whole
-/// and GET RESPONSE, which carries a piece of it, is not. Proprietary classes keep what may
-/// have another meaning.
+/// Returns the class of the GET RESPONSE that fetches the rest of an answer: the same channel,
+/// without chaining and without secure messaging, because the answer as a whole is protected, not
+/// the pieces that GET RESPONSE fetches. In proprietary classes, bits that may have another meaning
+/// are kept.
 pub(super) fn of_get_response(class: u8) -> u8 {
     match class {
         0x00..=0x1F => class & 0x03,
@@ -39,7 +39,8 @@ pub(super) fn of_get_response(class: u8) -> u8 {
     }
 }
 
-/// The interindustry class of the same logical channel, without chaining and secure messaging.
+/// Returns the interindustry class of the same logical channel, without chaining and secure
+/// messaging.
 pub(super) fn interindustry(class: u8) -> u8 {
     match class {
         0x00..=0x1F | 0x80..=0x8F => class & 0x03,
@@ -48,7 +49,7 @@ pub(super) fn interindustry(class: u8) -> u8 {
     }
 }
 
-/// The logical channel that a class says, where it says one.
+/// Returns the logical channel in a class, if there is one.
 pub(super) fn channel(class: u8) -> Option<u8> {
     match class {
         0x00..=0x1F | 0x80..=0x8F => Some(class & 0x03),
@@ -57,9 +58,9 @@ pub(super) fn channel(class: u8) -> Option<u8> {
     }
 }
 
-/// The class on another logical channel. Only what can be said there: the further classes
-/// have one bit for secure messaging, which means that of ISO 7816-4 without authenticated
-/// header.
+/// Returns the class on another logical channel, if it can be expressed: further interindustry
+/// classes have only one bit for secure messaging, which means that of ISO 7816-4 without
+/// authenticated header.
 pub(super) fn on_channel(class: u8, channel: u8) -> Option<u8> {
     let (proprietary, chaining, secure) = match class {
         0x00..=0x1F => (false, class & CHAINING, class & 0x0C),

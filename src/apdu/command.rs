@@ -13,19 +13,19 @@ use super::error::InvalidCommand;
 use super::header::Header;
 use crate::values::{InvalidHex, hex};
 
-/// How much of an answer a command asks for: Le.
+/// The length of the answer that a command asks for: Le.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Expected {
     /// No data.
     None,
-    /// As many bytes, 1 to 65,536.
+    /// This number of bytes, 1 to 65,536.
     Exactly(u32),
-    /// All there is: 00 in a short command, 0000 in an extended one.
+    /// All available data: 00 in a short command, 0000 in an extended one.
     All,
 }
 
 impl Expected {
-    /// What is asked for in a short or an extended command.
+    /// Returns the length requested by a short or an extended command.
     pub(super) fn number(self, extended: bool) -> Option<u32> {
         let most = if extended {
             EXTENDED_EXPECTED
@@ -40,20 +40,20 @@ impl Expected {
     }
 }
 
-/// How the lengths of a command are written.
+/// The encoding of the lengths of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// Short if the lengths allow it, otherwise extended. What becomes of a command that is
-    /// too long for short lengths when it is [exchanged](crate::Card::exchange) depends on
-    /// the card: [`ExchangeOptions`](super::ExchangeOptions).
+    /// Short if the lengths allow it, otherwise extended. How a command that is too long for short
+    /// lengths is [exchanged](crate::Card::exchange) depends on the card; see
+    /// [`ExchangeOptions`](super::ExchangeOptions).
     Auto,
-    /// With lengths of one byte: up to 255 bytes of data, up to 256 expected.
+    /// One-byte lengths: up to 255 bytes of data, up to 256 bytes expected.
     Short,
-    /// With lengths of two bytes: up to 65,535 bytes of data, up to 65,536 expected.
+    /// Two-byte lengths: up to 65,535 bytes of data, up to 65,536 bytes expected.
     Extended,
 }
 
-/// A command APDU of ISO 7816-4 that can be sent as it is: there are no invalid ones.
+/// A command APDU of ISO 7816-4, which is always valid.
 ///
 /// ```
 /// use scard::apdu::Command;
@@ -71,9 +71,9 @@ pub enum Form {
 /// # Secrets
 ///
 /// The body is overwritten when a command is dropped. [`Debug`](fmt::Debug) and
-/// [`Display`](fmt::Display) show header and lengths; the alternate `{:#?}` shows the body,
-/// too, unless the command [is secret](Command::is_secret). The same holds for the
-/// [trace](crate::trace). The data of an answer are the caller's to overwrite.
+/// [`Display`](fmt::Display) show header and lengths; the alternate `{:#?}` shows the body, too,
+/// unless the command [is secret](Command::is_secret). The same applies to the
+/// [trace](crate::trace). The caller has to overwrite the data of answers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     header: Header,
@@ -84,15 +84,15 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command without data that expects none.
+    /// Returns a command without data that expects none.
     ///
-    /// Any instruction is fine, 6X and 9X, too; over T=0, most cards could not tell those from
-    /// procedure bytes, so that an [exchange](crate::Card::exchange)
-    /// [refuses](super::ExchangeOptions::any_instruction) them there.
+    /// Any instruction is accepted, even 6X and 9X. Over T=0, most cards could not distinguish
+    /// these from procedure bytes, so an [exchange](crate::Card::exchange)
+    /// [refuses](super::ExchangeOptions::any_instruction) them.
     ///
     /// # Errors
     ///
-    /// Class FF is not a valid class.
+    /// [`InvalidCommand::Class`] for class FF, which is not a valid class.
     pub fn new(class: u8, instruction: u8, p1: u8, p2: u8) -> Result<Command, InvalidCommand> {
         match class {
             class::PSEUDO => Err(InvalidCommand::Class),
@@ -100,8 +100,8 @@ impl Command {
         }
     }
 
-    /// A command of class FF, which PC/SC Part 3 and readers' vendors have for the reader, not
-    /// for the card.
+    /// Returns a command of class FF, which PC/SC Part 3 and reader vendors use for commands to the
+    /// reader instead of the card.
     ///
     /// ```
     /// use scard::apdu::Command;
@@ -128,31 +128,32 @@ impl Command {
         }
     }
 
-    /// SELECT of an application by its identifier: `00 A4 04 00`, with all of the answer.
+    /// Returns the SELECT command for an application identifier: `00 A4 04 00`, expecting all of
+    /// the answer.
     ///
     /// # Errors
     ///
-    /// An identifier of more than 65,535 bytes; it has up to 16.
+    /// If the identifier is longer than 65,535 bytes; valid identifiers have up to 16.
     pub fn select(application: &[u8]) -> Result<Command, InvalidCommand> {
         let select = Command::new(0x00, 0xA4, 0x04, 0x00)?;
         Ok(select.with_data(application)?.expecting_all())
     }
 
-    /// With a body. An empty one is none.
+    /// Sets the body. An empty body is no body.
     ///
     /// # Errors
     ///
-    /// More than 65,535 bytes; more than 255 if the command is to be [short](Form::Short).
+    /// If there are more than 65,535 bytes, or more than 255 for a [short](Form::Short) command.
     pub fn with_data(mut self, data: impl Into<Vec<u8>>) -> Result<Command, InvalidCommand> {
         self.data = Zeroizing::new(data.into());
         self.checked()
     }
 
-    /// Expecting an answer of as many bytes; zero is [none](Expected::None).
+    /// Sets the expected length of the answer; zero means [none](Expected::None).
     ///
     /// # Errors
     ///
-    /// More than 65,536 bytes; more than 256 if the command is to be [short](Form::Short).
+    /// If there are more than 65,536 bytes, or more than 256 for a [short](Form::Short) command.
     pub fn expecting(mut self, len: u32) -> Result<Command, InvalidCommand> {
         self.expected = match len {
             0 => Expected::None,
@@ -161,36 +162,36 @@ impl Command {
         self.checked()
     }
 
-    /// Expecting [all](Expected::All) of the answer.
+    /// Expects [all](Expected::All) of the answer.
     pub fn expecting_all(mut self) -> Command {
         self.expected = Expected::All;
         self
     }
 
-    /// With short or extended lengths. [`Form::Auto`] unless set.
+    /// Sets the encoding of the lengths. The default is [`Form::Auto`].
     ///
     /// # Errors
     ///
-    /// [`Form::Short`] for a command that is too long for it.
+    /// If a command is too long for [`Form::Short`].
     pub fn in_form(mut self, form: Form) -> Result<Command, InvalidCommand> {
         self.form = form;
         self.checked()
     }
 
-    /// Marks the command as [secret](Command::is_secret), answer included.
+    /// Marks the command and its answer as [secret](Command::is_secret).
     pub fn sensitive(mut self) -> Command {
         self.sensitive = true;
         self
     }
 
-    /// The same command on another logical channel, 0 to 19.
+    /// Moves the command to another logical channel, 0 to 19.
     ///
-    /// Channels are part of the interindustry classes. Of the proprietary ones, 8X has them as
-    /// GlobalPlatform and ETSI TS 102 221 do.
+    /// Interindustry classes contain a channel. Of the proprietary classes, 8X is treated as in
+    /// GlobalPlatform and ETSI TS 102 221.
     ///
     /// # Errors
     ///
-    /// Other classes, and other numbers. From channel 4 on, a class can say only one kind of
+    /// For other classes and other numbers. From channel 4 on, a class can express only one kind of
     /// secure messaging: that of ISO 7816-4 without authenticated header.
     pub fn on_channel(mut self, channel: u8) -> Result<Command, InvalidCommand> {
         let moved = class::on_channel(self.header.class, channel);
@@ -219,20 +220,20 @@ impl Command {
         Ok(self)
     }
 
-    /// Whether short lengths cannot say what the command has and expects.
+    /// Returns whether the command does not fit short lengths.
     pub(super) fn needs_extended(&self) -> bool {
         let long = matches!(self.expected, Expected::Exactly(number) if number > SHORT_EXPECTED);
         self.data.len() > SHORT_DATA || long
     }
 
-    /// Reads a command.
+    /// Parses a command.
     ///
     /// Le 00 and 0000 are [`Expected::All`]. A command with extended lengths keeps them:
-    /// [`to_bytes`](Command::to_bytes) gives the same bytes again.
+    /// [`to_bytes`](Command::to_bytes) returns the same bytes again.
     ///
     /// # Errors
     ///
-    /// What is wrong with it. Class FF is refused: [`Command::parse_pseudo`].
+    /// [`InvalidCommand`], also for class FF, which only [`Command::parse_pseudo`] accepts.
     pub fn parse(bytes: &[u8]) -> Result<Command, InvalidCommand> {
         match bytes {
             [class::PSEUDO, _, _, _, ..] => Err(InvalidCommand::Class),
@@ -240,11 +241,11 @@ impl Command {
         }
     }
 
-    /// Reads a command, which may be one of [class FF](Command::pseudo).
+    /// Parses a command, which may have [class FF](Command::pseudo).
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// [`InvalidCommand`] if the bytes are not a command.
     pub fn parse_pseudo(bytes: &[u8]) -> Result<Command, InvalidCommand> {
         let decoded = decode(bytes)?;
         let command = Command {
@@ -264,62 +265,62 @@ impl Command {
         command.checked()
     }
 
-    /// The command in bytes, which are overwritten when they are dropped.
+    /// Returns the bytes of the command, which are overwritten when dropped.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::default();
         self.encode_into(&mut bytes);
         bytes
     }
 
-    /// Appends the command in bytes.
+    /// Appends the bytes of the command.
     pub fn encode_into(&self, bytes: &mut Vec<u8>) {
         let extended = self.is_extended();
         let expected = self.expected.number(extended);
         encode(self.header, &self.data, expected, extended, bytes);
     }
 
-    /// Whether the lengths are written with two bytes.
+    /// Returns whether the lengths are encoded with two bytes.
     pub fn is_extended(&self) -> bool {
         self.form == Form::Extended || self.needs_extended()
     }
 
-    /// Class, instruction and parameters.
+    /// Returns class, instruction and parameters.
     pub fn header(&self) -> Header {
         self.header
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// How much of the answer it asks for.
+    /// Returns the expected length of the answer.
     pub fn expected(&self) -> Expected {
         self.expected
     }
 
-    /// How its lengths are to be written.
+    /// Returns the encoding of the lengths.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// The logical channel that the class says; `None` for classes that say none.
+    /// Returns the logical channel in the class; `None` for classes without one.
     pub fn channel(&self) -> Option<u8> {
         class::channel(self.header.class)
     }
 
-    /// Whether the body is shown nowhere: because the command was marked
-    /// [`sensitive`](Command::sensitive), or because it is one of VERIFY, CHANGE REFERENCE
-    /// DATA, RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT (20, 21, 24 to
-    /// 29, 2C, 2D), ENVELOPE (C2, C3), which can carry one of them, and the PC/SC commands LOAD
-    /// KEYS (FF 82) and UPDATE BINARY (FF D6), which can write keys. Others that carry keys,
-    /// such as PUT KEY and commands of a maker, are for the program to mark.
+    /// Returns whether the body is never shown: because the command was marked
+    /// [`sensitive`](Command::sensitive), or because it is one of VERIFY, CHANGE REFERENCE DATA,
+    /// RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT (20, 21, 24 to 29, 2C, 2D),
+    /// ENVELOPE (C2, C3), which can carry one of them, and the PC/SC commands LOAD KEYS (FF 82) and
+    /// UPDATE BINARY (FF D6), which can write keys. The program has to mark other commands that
+    /// carry keys, such as PUT KEY and vendor commands.
     pub fn is_secret(&self) -> bool {
         self.sensitive || self.header.is_secret()
     }
 
-    /// MANAGE CHANNEL that opens a logical channel and lets the card choose its number, which
-    /// is the answer's one byte. See [`LogicalChannel`](crate::LogicalChannel).
+    /// Returns the MANAGE CHANNEL command that opens a logical channel. The card chooses its number
+    /// and returns it as one byte. See [`LogicalChannel`](crate::LogicalChannel).
     pub fn open_channel() -> Command {
         Command {
             expected: Expected::Exactly(1),
@@ -327,7 +328,8 @@ impl Command {
         }
     }
 
-    /// MANAGE CHANNEL that closes a logical channel, sent on the basic one.
+    /// Returns the MANAGE CHANNEL command that closes a logical channel, to be sent on the basic
+    /// one.
     pub fn close_channel(channel: u8) -> Command {
         Command::with_header(0x00, 0x70, 0x80, channel)
     }
@@ -342,9 +344,9 @@ impl TryFrom<&[u8]> for Command {
     }
 }
 
-/// Reads the hex of a whole command, with or without spaces or colons between bytes, as
-/// [`Command::parse`] reads its bytes: class FF is refused. [`Display`](fmt::Display) prints
-/// something else, because it does not show the body. The text is the caller's to overwrite.
+/// Parses the hex of a whole command, with or without spaces or colons between bytes, like
+/// [`Command::parse`]: class FF is refused. [`Display`](fmt::Display) is not the inverse, because
+/// it does not show the body. The caller has to overwrite the text.
 impl FromStr for Command {
     type Err = ParseCommandError;
 
@@ -359,7 +361,7 @@ impl FromStr for Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseCommandError {
-    /// It is not hexadecimal.
+    /// The text is not hexadecimal.
     #[error(transparent)]
     Hex(#[from] InvalidHex),
     /// The bytes are not a command.
@@ -367,7 +369,7 @@ pub enum ParseCommandError {
     Command(#[from] InvalidCommand),
 }
 
-/// `00 A4 04 00, 5 bytes, expecting all`
+/// Prints header and lengths: `00 A4 04 00, 5 bytes, expecting all`.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.header.fmt(f)?;

@@ -1,4 +1,4 @@
-//! Commands as they are sent.
+//! Commands as bytes to send.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::class;
 use super::header::Header;
 
-/// A command in bytes, and whether it is secret: what
-/// [`Transmit::send`](crate::Transmit::send) takes.
+/// The bytes of a command, and whether it is secret: the argument of
+/// [`Transmit::send`](crate::Transmit::send).
 ///
 /// ```
 /// use scard::apdu::CommandBytes;
@@ -31,7 +31,7 @@ pub struct CommandBytes<'a> {
 }
 
 impl<'a> CommandBytes<'a> {
-    /// A command that is secret if its header says so.
+    /// Returns a command that is secret if its header says so.
     #[inline]
     pub const fn new(bytes: &'a [u8]) -> CommandBytes<'a> {
         CommandBytes::marked(bytes, false)
@@ -42,19 +42,19 @@ impl<'a> CommandBytes<'a> {
         CommandBytes { bytes, sensitive }
     }
 
-    /// Marks the command as secret, answer included.
+    /// Marks the command and its answer as secret.
     pub const fn sensitive(mut self) -> CommandBytes<'a> {
         self.sensitive = true;
         self
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[inline]
     pub const fn as_bytes(self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Whether neither the body nor the answer may be shown: the command was marked
+    /// Returns whether neither the body nor the answer may be shown: the command was marked
     /// [`sensitive`](CommandBytes::sensitive), its header is one of those listed at
     /// [`Command::is_secret`](super::Command::is_secret), or it has no header.
     pub fn is_secret(self) -> bool {
@@ -66,7 +66,8 @@ impl<'a> CommandBytes<'a> {
         self.sensitive
     }
 
-    /// The bytes with another logical channel in the class; `None` if it cannot carry that.
+    /// Returns the bytes with another logical channel in the class; `None` if the class cannot
+    /// carry it.
     pub(crate) fn on_channel(self, channel: u8) -> Option<Zeroizing<Vec<u8>>> {
         let mut moved = Zeroizing::new(self.bytes.to_vec());
         if let Some(class) = moved.first_mut() {
@@ -75,7 +76,7 @@ impl<'a> CommandBytes<'a> {
         Some(moved)
     }
 
-    /// The first four bytes; `None` if there are fewer.
+    /// Returns the first four bytes; `None` if there are fewer.
     pub fn header(self) -> Option<Header> {
         Header::split(self.bytes).map(|(header, _)| header)
     }
@@ -96,7 +97,7 @@ impl<'a> From<&'a [u8]> for CommandBytes<'a> {
     }
 }
 
-/// `00 20 00 81, 13 bytes`
+/// Prints header and length: `00 20 00 81, 13 bytes`.
 impl fmt::Display for CommandBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(header) = self.header() {

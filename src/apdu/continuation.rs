@@ -1,4 +1,4 @@
-//! How an answer goes on: what announces the rest of it, and which command fetches that.
+//! How the rest of an answer is announced and fetched.
 
 use super::class;
 use super::encoding::SHORT_EXPECTED;
@@ -7,30 +7,30 @@ use super::status_word::StatusWord;
 
 const GET_RESPONSE: u8 = 0xC0;
 
-/// How a card announces the rest of an answer, and which command fetches it: on this, real cards
-/// disagree.
+/// How a card announces the rest of an answer, and which command fetches it; real cards differ in
+/// this.
 ///
 /// Chosen by [`ExchangeOptions::continuation`](super::ExchangeOptions::continuation). GET RESPONSE
 /// is `<class> C0 00 00 Le`, with the announced length as Le.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Continuation {
-    /// What fits the class of the command and the protocol. 61XX is followed by GET RESPONSE:
+    /// Depends on the class of the command and the protocol. 61XX is followed by GET RESPONSE:
     ///
-    /// | Class of the command | Class of GET RESPONSE | The other |
+    /// | Class of the command | Class of GET RESPONSE | Second choice |
     /// |---|---|---|
-    /// | interindustry (`00` to `7F`) | the same, without chaining and secure messaging | the very same |
-    /// | `8X`, `CX`, `EX` over T=0, as EMV and ETSI TS 102 221 want it | the interindustry one of the same logical channel | the same, without secure messaging |
-    /// | `8X`, `CX`, `EX` otherwise, as CTAP wants it | the same, without secure messaging | the interindustry one |
+    /// | interindustry (`00` to `7F`) | the same, without chaining and secure messaging | the unchanged class |
+    /// | `8X`, `CX`, `EX` over T=0, as EMV and ETSI TS 102 221 require | the interindustry class of the same logical channel | the same, without secure messaging |
+    /// | `8X`, `CX`, `EX` otherwise, as CTAP requires | the same, without secure messaging | the interindustry class |
     /// | `FF`, answered by the reader | `FF` | none |
-    /// | other proprietary ones | the same | `00` |
+    /// | other proprietary classes | the same | `00` |
     ///
-    /// A card that refuses the class of the first GET RESPONSE (6DXX, 6EXX, 68XX) is asked once
-    /// more, with the other class. That repeats no command.
+    /// If the card refuses the class of the first GET RESPONSE (6DXX, 6EXX, 68XX), it is sent once
+    /// more with the second choice. This repeats no command.
     ///
-    /// After a command of class `A0`, 9FXX announces as [`Gsm`](Continuation::Gsm) has it; after
-    /// one of class `90`, 91AF as [`Desfire`](Continuation::Desfire) has it. Long bodies are not
-    /// sent in frames: other cards of that class would take the first for the whole.
+    /// After a command of class `A0`, 9FXX is handled as by [`Gsm`](Continuation::Gsm); after one
+    /// of class `90`, 91AF is handled as by [`Desfire`](Continuation::Desfire). Long bodies are not
+    /// sent in frames: other cards of that class would take the first frame for the whole command.
     #[default]
     Auto,
     /// 61XX, and GET RESPONSE with the class of the command, without chaining and secure
@@ -46,19 +46,19 @@ pub enum Continuation {
     /// 91AF, and `90 AF 00 00 00`: DESFire and NTAG 424 in ISO wrapping. 61XX as with
     /// [`SameClass`](Continuation::SameClass).
     ///
-    /// A body that does not fit [one command](super::ExchangeOptions::max_command_data) goes on
-    /// the same way: after 91AF the next part follows in `90 AF`.
+    /// A body that does not fit [one command](super::ExchangeOptions::max_command_data) is
+    /// continued the same way: after 91AF the next part follows in `90 AF`.
     ///
-    /// 91AF without data after all that was to be written wants more of it, and ends the exchange:
-    /// programs split what they write themselves, too.
+    /// 91AF without data after the last part asks for more data than the command has, and ends the
+    /// exchange: some programs split data themselves.
     ///
-    /// The authentication commands (`0A`, `1A`, `AA`, `71`, `77`) are left out: their 91AF wants
+    /// The authentication commands (`0A`, `1A`, `AA`, `71`, `77`) are excluded: their 91AF asks for
     /// an answer that only the program can compute.
     Desfire,
     /// 61XX, and this command with the parameters `00 00` and the announced length.
     Command {
-        /// Its class. The logical channel in it is that of the command, where both classes have
-        /// room for one.
+        /// Its class. The logical channel is taken from the command, if both classes support
+        /// channels.
         class: u8,
         /// Its instruction.
         instruction: u8,
@@ -67,17 +67,17 @@ pub enum Continuation {
     Never,
 }
 
-/// What is fetched how, in one exchange.
+/// What is fetched, and how, in one exchange.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
     iso: bool,
     gsm: bool,
     frames: bool,
-    /// A long body may go in frames.
+    /// Whether a long body may be sent in frames.
     splits: bool,
     class: u8,
     instruction: u8,
-    /// Ask for all, whatever is announced.
+    /// Whether to ask for everything, whatever is announced.
     all: bool,
     /// The class of the second attempt.
     other: Option<u8>,
@@ -147,10 +147,10 @@ impl Rule {
         }
     }
 
-    /// The command that fetches what this answer announces, and its Le.
+    /// Returns the command that fetches what this answer announces, and its Le.
     pub(super) fn announced(&self, data: &[u8], status: StatusWord) -> Option<(Header, u32)> {
         match status.sw1() {
-            // Without data, the card waits for those of the program.
+            // Without data, the card waits for data of the program.
             0x91 if self.frames && !data.is_empty() && status == StatusWord::DESFIRE_MORE => {
                 Some((next_frame(), SHORT_EXPECTED))
             }
@@ -168,7 +168,7 @@ impl Rule {
         }
     }
 
-    /// GET RESPONSE, or what the card has instead.
+    /// Returns GET RESPONSE, or the card's equivalent.
     pub(super) fn get_response(&self) -> Header {
         Header {
             class: self.class,
@@ -178,17 +178,17 @@ impl Rule {
         }
     }
 
-    /// Whether anything is fetched.
+    /// Returns whether anything is fetched.
     pub(super) fn fetches(&self) -> bool {
         self.iso
     }
 
-    /// Whether a long body goes in frames of DESFire.
+    /// Returns whether a long body is sent in DESFire frames.
     pub(super) fn splits(&self) -> bool {
         self.splits
     }
 
-    /// GET RESPONSE with the other class, if the status word refuses that of the first.
+    /// Returns GET RESPONSE with the second class, if the status word refuses the first.
     pub(super) fn second(&mut self, status: StatusWord) -> Option<Header> {
         if !matches!(status.sw1(), 0x68 | 0x6D | 0x6E) {
             return None;
@@ -197,16 +197,16 @@ impl Rule {
         Some(self.get_response())
     }
 
-    /// The card has taken the class.
+    /// Notes that the card accepted the class.
     pub(super) fn settled(&mut self) {
         self.other = None;
     }
 }
 
-/// The class of DESFire's commands in ISO wrapping.
+/// The class of DESFire commands in ISO wrapping.
 pub(super) const DESFIRE: u8 = 0x90;
 
-/// The command for the next frame of a command or an answer.
+/// Returns the command for the next frame of a command or an answer.
 pub(super) fn next_frame() -> Header {
     Header {
         class: DESFIRE,
@@ -216,7 +216,7 @@ pub(super) fn next_frame() -> Header {
     }
 }
 
-/// Whether 91AF asks the program for something.
+/// Returns whether 91AF asks the program for data.
 fn authenticates(command: Header) -> bool {
     matches!(command.instruction, 0x0A | 0x1A | 0xAA | 0x71 | 0x77)
 }
@@ -272,7 +272,7 @@ mod tests {
         let mut settled = rule(Continuation::Auto, 0x80, true);
         settled.settled();
         assert_eq!(settled.second(StatusWord(0x6E00)), None);
-        // What the caller has chosen is tried alone.
+        // A class chosen by the caller has no second choice.
         for chosen in [Continuation::SameClass, Continuation::Interindustry] {
             assert_eq!(rule(chosen, 0x80, true).second(StatusWord(0x6E00)), None);
         }
@@ -305,7 +305,7 @@ mod tests {
             instruction: 0x12,
         };
         assert_eq!(fetched(own, 0x00, 0x6110), Some(([0xD0, 0x12, 0, 0], 16)));
-        // On the logical channel of the command, where there is room for one.
+        // On the logical channel of the command, if the class supports one.
         assert_eq!(fetched(own, 0x02, 0x6110), Some(([0xD0, 0x12, 0, 0], 16)));
         for (own, class, fetching) in [
             (0x80, 0x00, 0x80),
@@ -338,7 +338,7 @@ mod tests {
                 let found = Rule::of(continuation, header, false);
                 let goes_on = found.announced(&[1], StatusWord(0x91AF)).is_some();
                 assert_eq!(goes_on, instruction == 0x60, "{instruction:02X}");
-                // The card waits for data, instead of having some.
+                // The card waits for data instead of having some.
                 assert_eq!(found.announced(&[], StatusWord(0x91AF)), None);
             }
         }

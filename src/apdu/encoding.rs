@@ -1,20 +1,20 @@
-//! How a command is written in bytes: the four cases of ISO 7816-4, short and extended.
+//! The encoding of commands: the four cases of ISO 7816-4, short and extended.
 
 use zeroize::Zeroizing;
 
 use super::error::InvalidCommand;
 use super::header::Header;
 
-/// The longest body of a short command.
+/// The maximum body length of a short command.
 pub(super) const SHORT_DATA: usize = 255;
-/// The most that a short command can ask for.
+/// The maximum length that a short command can ask for.
 pub(super) const SHORT_EXPECTED: u32 = 256;
-/// The longest body of any command.
+/// The maximum body length of any command.
 pub(super) const EXTENDED_DATA: usize = 65_535;
-/// The most that any command can ask for.
+/// The maximum length that any command can ask for.
 pub(super) const EXTENDED_EXPECTED: u32 = 65_536;
 
-/// Writes a command. More than a length can say is written as the most that it can.
+/// Encodes a command. A length that is too large is encoded as the maximum.
 pub(super) fn encode(
     header: Header,
     data: &[u8],
@@ -22,7 +22,7 @@ pub(super) fn encode(
     extended: bool,
     to: &mut Vec<u8>,
 ) {
-    // Growing would leave a copy behind that nobody overwrites.
+    // Growing would leave a copy behind that is never overwritten.
     to.reserve_exact(header.bytes().len() + data.len() + 5);
     to.extend_from_slice(&header.bytes());
     let lc = u16::try_from(data.len()).unwrap_or(u16::MAX);
@@ -55,12 +55,12 @@ pub(super) fn encode(
 pub(super) struct Decoded {
     pub(super) header: Header,
     pub(super) data: Zeroizing<Vec<u8>>,
-    /// Zero is all there is.
+    /// Zero means all available data.
     pub(super) le: Option<u16>,
     pub(super) extended: bool,
 }
 
-/// Reads a command.
+/// Decodes a command.
 pub(super) fn decode(command: &[u8]) -> Result<Decoded, InvalidCommand> {
     let too_short = InvalidCommand::NoHeader { len: command.len() };
     let (header, body) = Header::split(command).ok_or(too_short)?;

@@ -1,4 +1,4 @@
-//! What can be wrong with a command, an answer, and the way between.
+//! Errors of commands, answers and exchanges.
 
 use std::fmt;
 
@@ -8,56 +8,57 @@ use super::status_word::StatusWord;
 use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, HandleError, Recovery, chain, write_layer};
 
-/// Why bytes or values are no command.
+/// The reason why bytes or values are not a valid command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidCommand {
     /// Fewer than four bytes.
-    #[error("a command has at least four bytes, this one {len}")]
+    #[error("a command has at least four bytes, this one has {len}")]
     NoHeader {
-        /// How many it has.
+        /// The number of bytes.
         len: usize,
     },
     /// Class FF.
-    #[error("class FF is invalid for a card; PC/SC's commands for the reader are made as such")]
+    #[error("class FF is invalid for a card; use Command::pseudo for commands to the reader")]
     Class,
-    /// More data than an extended length can say.
-    #[error("{len} bytes of data are too many, 65535 is the most")]
+    /// More data than an extended length can express.
+    #[error("{len} bytes of data are too many; the maximum is 65535")]
     DataTooLong {
-        /// How many there are.
+        /// The number of bytes.
         len: usize,
     },
     /// More than an extended length can ask for.
-    #[error("an answer of {len} bytes cannot be asked for, 65536 is the most")]
+    #[error("a command cannot ask for {len} bytes; the maximum is 65536")]
     ExpectedTooLong {
-        /// How many were asked for.
+        /// The requested number of bytes.
         len: u32,
     },
-    /// Too long for short lengths, which were asked for.
+    /// Too long for short lengths, which were requested.
     #[error(
-        "{len} bytes of data and {expected} expected do not fit a short command: 255 and 256 do"
+        "{len} bytes of data and {expected} expected do not fit a short command; \
+         the limits are 255 and 256"
     )]
     NotShort {
-        /// How many bytes of data there are.
+        /// The number of bytes of data.
         len: usize,
-        /// How many are expected.
+        /// The expected number of bytes.
         expected: u32,
     },
     /// Six bytes with 00 as the fifth: an extended length has two more.
-    #[error("the extended length is cut off after its first byte")]
+    #[error("the extended length is truncated after its first byte")]
     HalfALength,
-    /// An extended length of zero with something after it.
-    #[error("the extended length says that there are no data, but more follows")]
+    /// An extended length of zero, followed by more bytes.
+    #[error("the extended length is zero, but data follows")]
     NoData,
     /// The bytes after the length are neither the data nor the data and Le.
-    #[error("the length says {declared} bytes of data, and {present} bytes follow")]
+    #[error("the length field says {declared} bytes of data, but {present} bytes follow")]
     WrongLength {
-        /// What Lc says.
+        /// The value of Lc.
         declared: usize,
-        /// What comes after it.
+        /// The number of bytes after it.
         present: usize,
     },
-    /// A logical channel that the class cannot say.
+    /// A logical channel that the class cannot express.
     #[error("class {class:02X} cannot be moved to logical channel {channel}")]
     Channel {
         /// The class.
@@ -67,22 +68,22 @@ pub enum InvalidCommand {
     },
 }
 
-/// Where in an [exchange](crate::Card::exchange) something happened.
+/// A step of an [exchange](crate::Card::exchange).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
     /// The command as a whole.
     Command,
-    /// A part of a command that was chained.
+    /// A part of a chained command.
     Part {
-        /// Which one, from 1.
+        /// Its number, from 1.
         number: u32,
-        /// How many there are.
+        /// The number of parts.
         of: u32,
     },
-    /// A GET RESPONSE, or what the [`Continuation`](super::Continuation) has instead.
+    /// A GET RESPONSE, or the equivalent of the [`Continuation`](super::Continuation).
     GetResponse {
-        /// Which one, from 1.
+        /// Its number, from 1.
         number: u32,
     },
 }
@@ -97,7 +98,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The command, and the step if it is not the command as a whole.
+/// Prints the command, and the step unless it is the command as a whole.
 struct Where(Option<Header>, Step);
 
 impl fmt::Display for Where {
@@ -127,13 +128,14 @@ pub struct StatusError {
 }
 
 impl StatusError {
-    /// Whose meaning the status word has, as far as the command's class tells: what `Display` goes
-    /// by.
+    /// Returns the family that defines the status word, according to the command's class. `Display`
+    /// uses it.
     pub fn family(&self) -> StatusFamily {
         StatusFamily::of(self.command)
     }
 
-    /// What became of the command: it can be refused although the status word is a success.
+    /// Returns what happened to the command, which can be refused although the status word is a
+    /// success.
     fn what(&self) -> &'static str {
         if !self
             .status
@@ -144,18 +146,18 @@ impl StatusError {
         }
         match self.step {
             Step::Part { number, of } if number < of => " ended the command early",
-            _ => " gave an answer that was not accepted",
+            _ => " returned an answer that was not accepted",
         }
     }
 
-    /// The command; `None` if the response was not got by an
+    /// Returns the command; `None` if the response does not come from an
     /// [exchange](crate::Card::exchange).
     pub fn command(&self) -> Option<Header> {
         self.command
     }
 
-    /// Which step of the exchange the status word came from. If it is not the last one, the
-    /// card ended the exchange early.
+    /// Returns the step of the exchange that the status word came from. If it is not the last step,
+    /// the card ended the exchange early.
     pub fn step(&self) -> Step {
         self.step
     }
@@ -167,8 +169,9 @@ impl StatusError {
 }
 
 impl StatusWord {
-    /// The status word behind any error: the first [`StatusError`] or [`ExchangeError`] in its
-    /// chain of causes that was made of one. [`Error::find`] does the same for failed calls.
+    /// Returns the status word behind any error: that of the first [`StatusError`] or
+    /// [`ExchangeError`] with a status word in its chain of sources. [`Error::find`] does the same
+    /// for failed calls.
     ///
     /// ```
     /// use scard::StatusWord;
@@ -187,45 +190,45 @@ impl StatusWord {
     }
 }
 
-/// What is wrong with an answer.
+/// The problem with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerProblem {
-    /// It has fewer than two bytes.
+    /// The answer has fewer than two bytes.
     #[error("the answer has {len} bytes and no status word")]
     NoStatusWord {
-        /// How many it has.
+        /// The number of bytes.
         len: usize,
     },
-    /// The card wants to be asked again and again.
-    #[error("the card wanted more than {max} further commands")]
+    /// The card keeps asking for further commands.
+    #[error("the card asked for more than {max} further commands")]
     TooManyRounds {
         /// [`ExchangeOptions::max_rounds`](super::ExchangeOptions::max_rounds).
         max: u32,
     },
-    /// The card gives more and more.
+    /// The card keeps returning more data.
     #[error("the answer is longer than {max} bytes")]
     TooMuchData {
         /// [`ExchangeOptions::max_size`](super::ExchangeOptions::max_size).
         max: usize,
     },
-    /// The card announced the rest of an answer, and refuses to give it: the data are lost. The
-    /// status word is that of GET RESPONSE or its like, not the command's own, which has run.
-    /// [`ExchangeOptions::continuation`](super::ExchangeOptions::continuation) knows other ways to
+    /// The card announced the rest of an answer but refused to return it: the data is lost. The
+    /// status word is that of GET RESPONSE or its equivalent, not of the command, which has run.
+    /// [`ExchangeOptions::continuation`](super::ExchangeOptions::continuation) sets other ways to
     /// ask.
     #[error(
         "the card announced the rest of the answer ({announced:04X}) and refused it: {refused}"
     )]
     RestRefused {
-        /// The status word that announced it.
+        /// The status word that announced the rest.
         announced: StatusWord,
         /// The status word that refused it.
         refused: StatusWord,
     },
-    /// The command expects more than could be asked for, and the card gave as much as it was asked
-    /// for: there may be more. [`ExchangeOptions::extended_length`] asks for all of it, a greater
-    /// [`ExchangeOptions::max_answer_data`] for more, and [`ExchangeOptions::allow_less`] returns
-    /// what there is.
+    /// The command expects more than could be requested, and the card returned as much as was
+    /// requested: there may be more. [`ExchangeOptions::extended_length`] requests all of it, a
+    /// larger [`ExchangeOptions::max_answer_data`] requests more, and
+    /// [`ExchangeOptions::allow_less`] accepts the incomplete answer.
     ///
     /// [`ExchangeOptions::extended_length`]: super::ExchangeOptions::extended_length
     /// [`ExchangeOptions::max_answer_data`]: super::ExchangeOptions::max_answer_data
@@ -235,33 +238,33 @@ pub enum AnswerProblem {
          see ExchangeOptions::extended_length, max_answer_data and allow_less"
     )]
     AskedForLess {
-        /// How much was asked for in all.
+        /// The total number of bytes requested.
         asked: u32,
-        /// How much the command expects.
+        /// The number of bytes that the command expects.
         expected: u32,
     },
-    /// The card opened a logical channel and did not say which.
-    #[error("the answer does not say a logical channel from 1 to 19")]
+    /// The card opened a logical channel but did not return its number.
+    #[error("the answer is not a logical channel from 1 to 19")]
     NoChannel,
 }
 
-/// Why a command is too long for the way to the card.
+/// Why a command is too long to be sent to the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TooLong {
-    /// Extended length and chaining were ruled out, or are not known to be possible.
+    /// Extended length and chaining were ruled out or are not known to be possible.
     #[error(
         "neither extended length nor chaining is known to be possible; \
          ExchangeOptions::extended_length and chaining say that it is"
     )]
     NoWay,
-    /// The same over T=0, which has no extended length of its own.
+    /// The same over T=0, which itself has no extended length.
     #[error(
         "chaining is not known to be possible, and T=0 has no extended length; \
          ExchangeOptions::chaining and envelope say that the card takes it"
     )]
     NoWayOverT0,
-    /// Chaining would be possible, but not with this class.
+    /// Chaining is possible, but not with this class.
     #[error(
         "extended length is not known to be possible, and the class has no chaining; \
          ExchangeOptions::extended_length says that it is"
@@ -269,8 +272,8 @@ pub enum TooLong {
     NoChaining,
 }
 
-/// Why an [exchange](crate::Card::exchange) failed, and everything else that can go wrong with
-/// a command, so that one function can use `?` on all of it.
+/// An error of an [exchange](crate::Card::exchange), or anything else that can go wrong with a
+/// command, so that one function can use `?` throughout.
 ///
 /// ```no_run
 /// use scard::Card;
@@ -285,16 +288,16 @@ pub enum TooLong {
 /// }
 /// ```
 ///
-/// See [how to print it](Error#errors-around-this-one): a call that failed is its source, and
-/// everything else is in its `Display`.
+/// See [how to print it](Error#errors-around-this-one): the source is a failed call; everything
+/// else is in `Display`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {
-    /// There is no such command. Nothing was sent.
+    /// The command is invalid. Nothing was sent.
     #[error(transparent)]
     Invalid(#[from] InvalidCommand),
-    /// The command does not get to this card through this reader as far as is known. Nothing
-    /// was sent. [`ExchangeOptions`](super::ExchangeOptions) can say more.
+    /// The command is too long for this card and reader, as far as known. Nothing was sent.
+    /// [`ExchangeOptions`](super::ExchangeOptions) can provide more information.
     #[error("command {command} with {len} bytes of data: {why}")]
     #[non_exhaustive]
     TooLong {
@@ -305,8 +308,8 @@ pub enum ExchangeError {
         /// Why.
         why: TooLong,
     },
-    /// An instruction that a card could not tell from a procedure byte of T=0. Nothing was sent.
-    /// [`ExchangeOptions::any_instruction`](super::ExchangeOptions::any_instruction) sends it.
+    /// A card could not distinguish the instruction from a T=0 procedure byte. Nothing was sent.
+    /// [`ExchangeOptions::any_instruction`](super::ExchangeOptions::any_instruction) allows it.
     #[error(
         "command {command}: over T=0, instructions 6X and 9X are taken for procedure bytes; \
          ExchangeOptions::any_instruction sends them anyway"
@@ -320,21 +323,21 @@ pub enum ExchangeError {
     #[error(fmt = call_failed)]
     #[non_exhaustive]
     Card {
-        /// How.
+        /// The failure.
         #[source]
         error: Error,
         /// The command; `None` outside of an exchange.
         command: Option<Header>,
         /// The step that failed.
         step: Step,
-        /// How many commands of the exchange had been answered before.
+        /// The number of commands of the exchange that were answered before.
         answered: u32,
     },
     /// The card's answer is not a valid response.
     #[error("{} failed: {problem}", Where(Some(*.command), *.step))]
     #[non_exhaustive]
     Answer {
-        /// What is wrong with it.
+        /// The problem.
         problem: AnswerProblem,
         /// The command.
         command: Header,
@@ -368,7 +371,7 @@ fn call_failed(
 }
 
 impl ExchangeError {
-    /// The PC/SC call that failed, if that is what happened.
+    /// Returns the error of the failed PC/SC call, if there is one.
     pub fn error(&self) -> Option<&Error> {
         match self {
             ExchangeError::Card { error, .. } => Some(error),
@@ -376,18 +379,18 @@ impl ExchangeError {
         }
     }
 
-    /// [`Error::code`], if a call failed.
+    /// Returns [`Error::code`] if a call failed.
     pub fn code(&self) -> Option<ReturnCode> {
         self.error().map(Error::code)
     }
 
-    /// [`Error::kind`], if a call failed.
+    /// Returns [`Error::kind`] if a call failed.
     pub fn kind(&self) -> Option<ErrorKind> {
         self.error().map(Error::kind)
     }
 
-    /// What helps. [`Recovery::None`] after an answer of the card: what to do about a
-    /// [status word](ExchangeError::status), the application knows.
+    /// Returns the remedy. [`Recovery::None`] after an answer of the card: only the application
+    /// knows what to do about a [status word](ExchangeError::status).
     pub fn recovery(&self) -> Recovery {
         match self {
             ExchangeError::Card { error, .. } => error.recovery(),
@@ -398,7 +401,7 @@ impl ExchangeError {
         }
     }
 
-    /// The status word, if it is what was not accepted.
+    /// Returns the status word, if that was not accepted.
     pub fn status(&self) -> Option<StatusWord> {
         match self {
             ExchangeError::Status(error) => Some(error.status),
@@ -406,10 +409,10 @@ impl ExchangeError {
         }
     }
 
-    /// Whether the command, or a part of it, may have reached the card. `false` is certain;
-    /// then it can be sent again.
+    /// Returns whether the command, or a part of it, may have reached the card. `false` is certain:
+    /// the command can be sent again.
     ///
-    /// Even if the step that failed did not get there, those before it did.
+    /// Even if the failed step did not reach the card, earlier steps did.
     pub fn command_may_have_run(&self) -> bool {
         match self {
             ExchangeError::Invalid(_)
@@ -424,7 +427,7 @@ impl ExchangeError {
 }
 
 impl From<Error> for ExchangeError {
-    /// Of a call outside of an exchange.
+    /// Converts the error of a call outside an exchange.
     fn from(error: Error) -> ExchangeError {
         ExchangeError::Card {
             error,

@@ -1,4 +1,4 @@
-//! From a command to its whole answer: which commands that takes, without sending any.
+//! Turns a command into the commands to send and their answers into one, without input or output.
 
 use std::fmt;
 
@@ -19,9 +19,10 @@ use super::way::Way;
 use crate::error::Error;
 use crate::values::Protocol;
 
-/// An exchange under way, for programs that reach their cards by other ways than PC/SC:
-/// [`Card::exchange`](crate::Card::exchange) is this and
-/// [`Card::transmit`](crate::Card::transmit). It does no input and output of its own.
+/// An exchange in progress, for programs that reach their cards without PC/SC.
+///
+/// [`Card::exchange`](crate::Card::exchange) combines this with
+/// [`Card::transmit`](crate::Card::transmit). It does no input or output.
 ///
 /// ```
 /// use scard::apdu::{Command, Exchange, ExchangeError, ExchangeOptions, Next, Response};
@@ -53,49 +54,48 @@ pub struct Exchange<'c> {
     way: Way,
     rule: Rule,
     step: Step,
-    /// What the command under way asks for.
+    /// The length that the current command asks for.
     expected: Option<u32>,
-    /// What it would ask for if nothing limited that: what the whole command expects, or what the
-    /// card has announced.
+    /// The length that it would ask for without limits: what the whole command expects, or what the
+    /// card announced.
     wanted: u32,
-    /// The command under way was sent once already, with another Le.
+    /// Whether the current command was already sent once, with another Le.
     corrected: bool,
     /// The command that fetches more, and the status word that announced it.
     fetch: (Header, StatusWord),
-    /// The card may hold back the data that belong to a warning.
+    /// Whether the card may hold back the data of a warning.
     may_hold_back: bool,
-    /// The warning whose data are fetched, and the step that it ended.
+    /// The warning whose data is fetched, and the step that it ended.
     warning: Option<(StatusWord, Step)>,
     rounds: u32,
     answered: u32,
     options: ExchangeOptions,
-    /// The command under way.
+    /// The current command.
     bytes: Zeroizing<Vec<u8>>,
     /// The answer so far.
     data: Zeroizing<Vec<u8>>,
 }
 
-/// What an exchange does next.
+/// The next step of an exchange.
 #[derive(Debug)]
 pub enum Next<'c> {
-    /// It goes on with another [command](Exchange::command).
+    /// The exchange continues with another [command](Exchange::command).
     Send(Exchange<'c>),
-    /// It is over.
+    /// The exchange is over.
     Done(Response),
 }
 
 impl<'c> Exchange<'c> {
-    /// Decides how the command is sent.
+    /// Begins an exchange by deciding how the command is sent.
     ///
-    /// Over T=0 a command with a body goes without Le, and the card says by 61XX that there is
-    /// an answer: that protocol carries data in one direction at a time. PC/SC does not say
-    /// who is to leave Le out; of drivers, some do, and others fail (GemCCID on Windows
-    /// reports a mute card). A command without body and Le stays four bytes. What differs for
-    /// the caller: 61XX has all there is fetched, which can be more than was expected; and a
-    /// card that answers 9000 at once has no answer to give. Commands of class FF, which the
-    /// reader answers, go as they are.
+    /// Over T=0, which carries data in one direction at a time, a command with a body is sent
+    /// without Le, and the card announces its answer with 61XX. PC/SC does not specify who has to
+    /// omit Le: some drivers do, others fail (GemCCID on Windows reports a mute card). A command
+    /// without body and Le stays four bytes long. Differences for the caller: after 61XX everything
+    /// is fetched, which can be more than was expected, and a card that answers 9000 at once has no
+    /// answer. Commands of class FF, which the reader answers, are sent unchanged.
     ///
-    /// The options know nothing of the card's ATR and the reader here:
+    /// Here, the options do not take the card's ATR and the reader into account:
     /// [`extended_length`](ExchangeOptions::extended_length) and
     /// [`chaining`](ExchangeOptions::chaining) are impossible unless set.
     ///
@@ -144,46 +144,46 @@ impl<'c> Exchange<'c> {
         Ok(exchange)
     }
 
-    /// The command to be sent now.
+    /// Returns the command to send now.
     pub fn command(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether it is [secret](Command::is_secret), and so is its answer.
+    /// Returns whether the command and its answer are [secret](Command::is_secret).
     pub fn is_secret(&self) -> bool {
         self.whole.is_secret()
     }
 
-    /// The command to be sent now, marked if the whole one is.
+    /// Returns the command to send now, marked as secret if the whole command is.
     pub(crate) fn to_send(&self) -> CommandBytes<'_> {
         CommandBytes::marked(&self.bytes, self.is_secret())
     }
 
-    /// Where the exchange is.
+    /// Returns the current step of the exchange.
     pub fn step(&self) -> Step {
         self.step
     }
 
-    /// Takes the answer to the command, status word included.
+    /// Takes the answer to the command, including the status word.
     ///
-    /// - 61XX, or what the [`Continuation`](super::Continuation) has instead: the rest is
-    ///   fetched. The status word of the whole is that of the last command; if that is an error,
-    ///   the rest was refused, and the exchange fails with [`AnswerProblem::RestRefused`].
-    /// - 6CXX: the command is sent again with this Le, once, if it had another one. Not the last
-    ///   part of a chain: a card that has dropped the parts before would take it for the whole.
-    ///   [`max_answer_data`](ExchangeOptions::max_answer_data) limits this Le, too; where the
-    ///   command asked for as much already, 6CXX ends the exchange.
-    /// - 62XX and 63XX over T=0 to a command that expects data and could not say so: the data
-    ///   are [fetched](ExchangeOptions::data_of_warnings), and the warning is the status word of
-    ///   the whole, also if there are none.
-    /// - 9000 for a part of a chain, 91AF for one of DESFire's frames: the next part follows.
-    ///   Anything else ends the exchange, and so does 91AF without data for the last part.
+    /// - 61XX, or the equivalent of the [`Continuation`](super::Continuation): the rest is fetched.
+    ///   The final status word is that of the last command; if that is an error, the rest was
+    ///   refused, and the exchange fails with [`AnswerProblem::RestRefused`].
+    /// - 6CXX: the command is sent once more with this Le, if it had another one. This excludes the
+    ///   last part of a chain, because a card that dropped the earlier parts would take it for the
+    ///   whole command. [`max_answer_data`](ExchangeOptions::max_answer_data) limits this Le, too;
+    ///   if the command asked for as much already, 6CXX ends the exchange.
+    /// - 62XX and 63XX over T=0, to a command that expects data but could not say so: the data is
+    ///   [fetched](ExchangeOptions::data_of_warnings), and the warning is the final status word,
+    ///   even if there is no data.
+    /// - 9000 for a part of a chain, 91AF for a DESFire frame: the next part follows. Anything else
+    ///   ends the exchange, and so does 91AF without data for the last part.
     ///
     /// # Errors
     ///
-    /// [`ExchangeError::Answer`] if it has no status word, if the rest of the answer is refused,
-    /// if the card wants to go on past the limits of the options, or if it gives as much as it
-    /// [was asked for](AnswerProblem::AskedForLess), and that was less than the command expects.
+    /// [`ExchangeError::Answer`] if the answer has no status word, if the rest of the answer is
+    /// refused, if the card exceeds the limits of the options, or if it returns as much as [was
+    /// requested](AnswerProblem::AskedForLess) but that was less than the command expects.
     pub fn answered(mut self, answer: &[u8]) -> Result<Next<'c>, ExchangeError> {
         let (data, status) = split(answer).map_err(|problem| self.problem(problem))?;
         self.answered = self.answered.saturating_add(1);
@@ -223,7 +223,7 @@ impl<'c> Exchange<'c> {
         }
     }
 
-    /// The Le with which the command is to be sent again, and what the card has.
+    /// Returns the Le with which to repeat the command, and the length that the card has.
     fn correction(&self, status: StatusWord) -> Option<(u32, u32)> {
         let available = status.correct_le()?;
         let asked = available.min(self.options.max_answer);
@@ -232,12 +232,12 @@ impl<'c> Exchange<'c> {
         (!is_part && !self.corrected && is_other).then_some((asked, available))
     }
 
-    /// What is fetched is here, or was refused.
+    /// Handles fetched data, or a refusal.
     fn fetched(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
         let is_frame = self.fetch.0 != self.rule.get_response();
         let is_refusal = match status.class() {
             StatusClass::ExecutionError | StatusClass::CheckingError => true,
-            // DESFire says in the last frame what became of the command.
+            // DESFire reports the result of the command in the last frame.
             StatusClass::Other => {
                 let family = StatusFamily::of_command(self.whole.header());
                 data.is_empty() && !is_frame && !status.is_success_in(family)
@@ -289,7 +289,7 @@ impl<'c> Exchange<'c> {
         Ok(self.go_on(Step::GetResponse { number }))
     }
 
-    /// Ends the exchange because the command could not be sent, or not be answered.
+    /// Ends the exchange because the command could not be sent or was not answered.
     pub fn failed(self, error: Error) -> ExchangeError {
         ExchangeError::Card {
             error,
@@ -309,7 +309,7 @@ impl<'c> Exchange<'c> {
         let len = |data: &[u8]| u32::try_from(data.len()).unwrap_or(u32::MAX);
         let before = len(&self.data);
         self.take(data)?;
-        // The last command asked for less than there may be, and got that.
+        // The last command asked for less than there may be, and received that.
         let asked_for = self
             .expected
             .filter(|asked| (*asked..self.wanted).contains(&len(data)))
@@ -339,7 +339,7 @@ impl<'c> Exchange<'c> {
             return Err(self.problem(AnswerProblem::TooMuchData { max }));
         }
         if len > self.data.capacity() {
-            // Growing in place would leave a copy behind that nobody overwrites.
+            // Growing in place would leave a copy behind that is never overwritten.
             let capacity = len.max(self.data.capacity().saturating_mul(2));
             let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
             grown.extend_from_slice(&self.data);
@@ -366,7 +366,7 @@ impl<'c> Exchange<'c> {
         }
     }
 
-    /// Writes the command of this step.
+    /// Encodes the command of this step.
     fn write(&mut self) {
         self.bytes.clear();
         match self.step {
@@ -380,7 +380,7 @@ impl<'c> Exchange<'c> {
     }
 }
 
-/// How much of an answer a command is after, with lengths that can say this much.
+/// Returns the length that a command asks for, with lengths that can express `possible`.
 fn wanted(command: &Command, possible: Option<u32>) -> u32 {
     match command.expected() {
         Expected::Exactly(wanted) => wanted,

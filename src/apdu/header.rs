@@ -24,7 +24,7 @@ impl Header {
         [self.class, self.instruction, self.p1, self.p2]
     }
 
-    /// The header of a command in bytes, and the rest of them.
+    /// Splits the bytes of a command into its header and the rest.
     pub(crate) fn split(command: &[u8]) -> Option<(Header, &[u8])> {
         let (&[class, instruction, p1, p2], rest) = command.split_first_chunk()?;
         let header = Header {
@@ -36,15 +36,16 @@ impl Header {
         Some((header, rest))
     }
 
-    /// Whether a card that speaks T=0 could not tell the instruction from a procedure byte.
+    /// Returns whether a T=0 card could not distinguish the instruction from a procedure byte.
     pub(super) const fn is_procedure_byte(self) -> bool {
         matches!(self.instruction >> 4, 0x6 | 0x9)
     }
 
-    /// Whether commands with this header carry secrets in their body: VERIFY, CHANGE REFERENCE
-    /// DATA, RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT; ENVELOPE, in
-    /// which there can be any of them. In every class, since proprietary ones use the same
-    /// numbers. And PC/SC's LOAD KEYS and UPDATE BINARY: the trailer of a sector is two keys.
+    /// Returns whether commands with this header carry secrets in their body: VERIFY, CHANGE
+    /// REFERENCE DATA, RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT; ENVELOPE,
+    /// which can contain any of them. In every class, because proprietary classes use the same
+    /// numbers. Also PC/SC's LOAD KEYS and UPDATE BINARY, because a sector trailer contains two
+    /// keys.
     pub(crate) fn is_secret(self) -> bool {
         match self.instruction {
             0x20 | 0x21 | 0x24..=0x29 | 0x2C | 0x2D | 0xC2 | 0xC3 => true,

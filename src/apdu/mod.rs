@@ -1,4 +1,4 @@
-//! Commands, answers and status words of ISO 7816-4, and what it takes to exchange them.
+//! Commands, answers and status words of ISO 7816-4, and their exchange.
 //!
 //! ```no_run
 //! # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
@@ -15,16 +15,15 @@
 //! # }
 //! ```
 //!
-//! - [`Command`]: the four cases, short and extended; there are no invalid ones.
-//! - [`Card::exchange`](crate::Card::exchange), and the same on everything that
-//!   [takes commands](crate::Transmit): sends a command and fetches its whole answer, over T=0 as
-//!   over T=1.
-//! - [`ExchangeOptions`]: what cards and readers disagree on. Extended length, chaining, the
-//!   [`Continuation`] of answers, sizes, and where an exchange ends.
-//! - [`Response`] with [`StatusWord`], turned into a result by what the caller accepts.
-//! - [`LogicalChannel`](crate::LogicalChannel): a channel of its own on the card.
+//! - [`Command`]: the four cases, short and extended; always valid.
+//! - [`Card::exchange`](crate::Card::exchange), and the same on everything that [takes
+//!   commands](crate::Transmit): sends a command and returns the complete answer, over T=0 and T=1.
+//! - [`ExchangeOptions`]: settings in which cards and readers differ, such as extended length,
+//!   chaining, the [`Continuation`] of answers, sizes, and limits of an exchange.
+//! - [`Response`] with [`StatusWord`], converted into a result by what the caller accepts.
+//! - [`LogicalChannel`](crate::LogicalChannel): a logical channel of the card.
 //!
-//! [`Card::transmit`](crate::Card::transmit) sends bytes as they are, and nothing else.
+//! [`Card::transmit`](crate::Card::transmit) sends bytes unchanged, and nothing else.
 
 mod class;
 mod command;

@@ -1,4 +1,4 @@
-//! What an exchange may do.
+//! Options of exchanges.
 
 use std::fmt;
 
@@ -7,32 +7,33 @@ use super::continuation::Continuation;
 use super::encoding::{EXTENDED_EXPECTED, SHORT_DATA, SHORT_EXPECTED};
 use crate::values::{Atr, Protocol};
 
-/// What an [exchange](crate::Card::exchange) may do, and where it ends: what ISO 7816 leaves open,
-/// and what real cards and readers do differently.
+/// Options and limits of an [exchange](crate::Card::exchange): what ISO 7816 leaves open, and where
+/// real cards and readers differ.
 ///
-/// For one call with [`exchange_with`](crate::Card::exchange_with), for a card with
+/// They are set for one call with [`exchange_with`](crate::Card::exchange_with), for a card with
 /// [`ConnectOptions::exchange_options`](crate::ConnectOptions::exchange_options) (and so for a
 /// [session](crate::SessionBuilder::connect_options)) or
 /// [`Card::set_exchange_options`](crate::Card::set_exchange_options). The
 /// [cookbook](crate::guide::cookbook#talk-to-cards-and-readers-that-are-different) has an example
 /// of each.
 ///
-/// A command whose body or expected answer does not fit short lengths goes, in this order:
+/// A command whose body or expected answer does not fit short lengths is sent, in this order of
+/// preference:
 ///
 /// 1. with extended length, if that is [possible](Self::extended_length) and
 ///    [ENVELOPE](Self::envelope)s were not chosen for T=0;
-/// 2. if only the expected answer is too long for a short command: asking for as much as one
-///    can, 256 bytes. More is fetched if the card tells by 61XX that there is more. A card that
-///    gives the 256 bytes and says nothing may have more: that is
-///    [an error](super::AnswerProblem::AskedForLess) unless [allowed](Self::allow_less);
-/// 3. in [frames](Continuation::Desfire) of DESFire, if that was chosen;
+/// 2. if only the expected answer is too long for a short command: asking for the maximum, 256
+///    bytes. More is fetched if the card announces it with 61XX. A card that returns 256 bytes
+///    without an announcement may have more: that is [an error](super::AnswerProblem::AskedForLess)
+///    unless [allowed](Self::allow_less);
+/// 3. in DESFire [frames](Continuation::Desfire), if that was chosen;
 /// 4. over T=0: in [ENVELOPE](Self::envelope)s, if that was chosen;
-/// 5. as a [chain](Self::chaining) of short commands, if the card is known to understand one;
+/// 5. as a [chain](Self::chaining) of short commands, if the card is known to support that;
 /// 6. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).
 ///
-/// A command that is [`Form::Extended`] is sent as it is.
+/// A command in [`Form::Extended`] is sent unchanged.
 ///
-/// [`Debug`](fmt::Debug) shows what is not as usual.
+/// [`Debug`](fmt::Debug) shows only what differs from the default.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct ExchangeOptions {
@@ -52,7 +53,7 @@ pub struct ExchangeOptions {
     card: Capabilities,
 }
 
-/// What the card says of itself.
+/// The capabilities that the card reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Capabilities {
     chaining: bool,
@@ -60,7 +61,8 @@ struct Capabilities {
 }
 
 impl ExchangeOptions {
-    /// Nothing that the ATR does not promise, up to 512 rounds and 131,072 bytes of answer.
+    /// Returns the default options: nothing that the ATR does not promise, up to 512 rounds and
+    /// answers up to 131,072 bytes.
     pub const fn new() -> ExchangeOptions {
         ExchangeOptions {
             extended_length: None,
@@ -83,146 +85,148 @@ impl ExchangeOptions {
         }
     }
 
-    /// How the card announces the rest of an answer, and how that is fetched.
-    /// [`Continuation::Auto`] unless set.
+    /// Sets how the card announces the rest of an answer, and how that is fetched. The default is
+    /// [`Continuation::Auto`].
     pub const fn continuation(mut self, continuation: Continuation) -> ExchangeOptions {
         self.continuation = continuation;
         self
     }
 
-    /// Whether card and reader take extended lengths.
+    /// Sets whether card and reader support extended lengths.
     ///
-    /// Unless set, they do if the ATR says so of the card, the reader does not deny it
-    /// ([`reader_max_data`](Self::reader_max_data)), and the protocol is not T=0, which has no
-    /// extended lengths of its own.
+    /// By default, they do if the card's ATR says so, the reader does not deny it
+    /// ([`reader_max_data`](Self::reader_max_data)), and the protocol is not T=0, which itself has
+    /// no extended lengths.
     pub const fn extended_length(mut self, possible: bool) -> ExchangeOptions {
         self.extended_length = Some(possible);
         self
     }
 
-    /// The most data that the reader takes in one command: `dwMaxAPDUDataSize` of PC/SC Part
-    /// 10. Up to 256 is a reader without extended length, and from 1 to 255 one with short
-    /// commands that are shorter still.
+    /// Sets the maximum amount of data that the reader accepts in one command:
+    /// `dwMaxAPDUDataSize` of PC/SC Part 10. Up to 256 means a reader without extended length,
+    /// 1 to 255 one with even shorter commands.
     ///
-    /// Unless set, the [reader is asked](crate::Transmit::reader_max_data) before a long command
-    /// to a card that takes extended lengths. Set it to spare that, for instance with
+    /// By default, the [reader is asked](crate::Transmit::reader_max_data) before a long command to
+    /// a card that supports extended lengths. Set this to avoid the query, for instance with
     /// [`of_reader`](Self::of_reader).
     pub const fn reader_max_data(mut self, max: u32) -> ExchangeOptions {
         self.reader_max_data = Some(max);
         self
     }
 
-    /// The most bytes of data in one command, for readers and cards that take fewer than a
-    /// command could carry: 240, 250 or 252 are known, and 54 for the frames of DESFire, whose
-    /// whole wrapped command has 60 bytes at most. A longer body is sent in parts of this size, as a
-    /// longer one is without it. At least 1; 65,536 unless set, which is no limit.
+    /// Sets the maximum number of bytes of data in one command, for readers and cards that accept
+    /// less than a command could carry. Known values are 240, 250 and 252, and 54 for DESFire
+    /// frames, whose wrapped command has at most 60 bytes. A longer body is sent in parts of this
+    /// size, in the same way as a body that is too long without this limit. At least 1; the default
+    /// is 65,536, which is no limit.
     pub const fn max_command_data(mut self, bytes: u32) -> ExchangeOptions {
         self.max_command = at_least_one(bytes);
         self
     }
 
-    /// The most bytes of data to ask for in one command, for readers that lose longer answers:
-    /// also in GET RESPONSE, and where the card wants another Le by 6CXX. At least 1; 65,536 unless
-    /// set, which is no limit.
+    /// Sets the maximum number of bytes to ask for in one command, for readers that lose longer
+    /// answers. Applies to GET RESPONSE and to commands repeated after 6CXX, too. At least 1; the
+    /// default is 65,536, which is no limit.
     ///
-    /// The card announces the rest by 61XX, or the response says
-    /// [what was asked for](super::Response::asked_for). A card that insists on more than this
-    /// gives nothing: the status word is its 6CXX.
+    /// The card announces the rest with 61XX, or the response contains [the requested
+    /// length](super::Response::asked_for). A card that insists on more than this returns nothing:
+    /// the status word is its 6CXX.
     pub const fn max_answer_data(mut self, bytes: u32) -> ExchangeOptions {
         self.max_answer = at_least_one(bytes);
         self
     }
 
-    /// Whether the card takes a long body as a chain of commands, which have a bit in their
-    /// class for that.
+    /// Sets whether the card accepts a long body as a chain of commands, which is marked by a bit
+    /// in their class.
     ///
-    /// Unless set, it does if the ATR says so and the class is an interindustry one. A card
-    /// that ignores the bit would take a part for the whole, so there is no trying.
+    /// By default, it does if the ATR says so and the class is an interindustry class. A card that
+    /// ignores the bit would take a part for the whole command, so the library does not try.
     pub const fn chaining(mut self, possible: bool) -> ExchangeOptions {
         self.chaining = Some(possible);
         self
     }
 
-    /// Whether a command with a body that is too long for T=0 goes in ENVELOPE commands
-    /// (`00 C2 00 00`), as ISO 7816-3 has it for extended lengths over T=0. Not unless set: few
-    /// cards know it, and none says so. Over T=0 it comes before
+    /// Sets whether a command with a body that is too long for T=0 is sent in ENVELOPE commands
+    /// (`00 C2 00 00`), which ISO 7816-3 specifies for extended lengths over T=0. The default is
+    /// `false`: few cards support this, and none reports it. Over T=0, it takes precedence over
     /// [extended length](Self::extended_length).
     pub const fn envelope(mut self, possible: bool) -> ExchangeOptions {
         self.envelope = possible;
         self
     }
 
-    /// Whether an ENVELOPE without data follows the last one: the "end of data string" that
-    /// ISO 7816-4 has for cards that cannot tell the end otherwise. Not unless set: what is sent is a
-    /// command that says its length.
+    /// Sets whether an ENVELOPE without data follows the last one: the "end of data string" of ISO
+    /// 7816-4, for cards that cannot detect the end otherwise. The default is `false`, because the
+    /// enclosed command contains its length.
     pub const fn envelope_end(mut self, sent: bool) -> ExchangeOptions {
         self.envelope_end = sent;
         self
     }
 
-    /// Whether the data that belong to a warning are fetched over T=0, as EMV and ETSI TS 102 221
-    /// have it: a card that answers 62XX or 63XX to a command with a body holds back the data
-    /// until GET RESPONSE. So unless set.
+    /// Sets whether the data of a warning is fetched over T=0, as EMV and ETSI TS 102 221 specify:
+    /// a card that answers 62XX or 63XX to a command with a body holds back the data until GET
+    /// RESPONSE. The default is `true`.
     ///
-    /// Only for commands that [expect data](Command::expected): a VERIFY that is answered with
-    /// 63CX is not followed by anything.
+    /// Only applies to commands that [expect data](Command::expected): nothing is sent after a
+    /// VERIFY that is answered with 63CX.
     pub const fn data_of_warnings(mut self, fetched: bool) -> ExchangeOptions {
         self.data_of_warnings = fetched;
         self
     }
 
-    /// Whether instructions 6X and 9X are sent over T=0, too, where a card could take them for
-    /// procedure bytes. Not unless set. Over any other protocol they are sent anyway, and so are
-    /// commands of class FF, which the reader answers.
+    /// Sets whether instructions 6X and 9X are sent over T=0, where a card could take them for
+    /// procedure bytes. The default is `false`. Over other protocols they are always sent, and so
+    /// are commands of class FF, which the reader answers.
     ///
-    /// For readers that report T=0 for a card without contacts, and cards that have such
-    /// instructions over T=0 in spite of ISO 7816.
+    /// For readers that report T=0 for a contactless card, and for cards that use such instructions
+    /// over T=0 contrary to ISO 7816.
     pub const fn any_instruction(mut self, sent: bool) -> ExchangeOptions {
         self.any_instruction = sent;
         self
     }
 
-    /// Whether a command may end with less than it expects because less was asked for: one that
-    /// expects 300 bytes, over a way that can ask for 256. The response says
-    /// [what was asked for](super::Response::asked_for). Unless set, that is
+    /// Sets whether a command may end with less data than it expects because less was requested:
+    /// for example, a command that expects 300 bytes but can ask for only 256. The response
+    /// contains [the requested length](super::Response::asked_for). By default, this fails with
     /// [`AnswerProblem::AskedForLess`](super::AnswerProblem::AskedForLess).
     pub const fn allow_less(mut self, allowed: bool) -> ExchangeOptions {
         self.allow_less = allowed;
         self
     }
 
-    /// How many commands the card may ask for beside the one that is exchanged: GET RESPONSE,
-    /// and those that are repeated with another Le. 512 unless set.
+    /// Sets how many further commands the card may ask for: GET RESPONSE, and commands repeated
+    /// with another Le. The default is 512.
     pub const fn max_rounds(mut self, max: u32) -> ExchangeOptions {
         self.max_rounds = max;
         self
     }
 
-    /// How many bytes the answer may have in all. 131,072 unless set.
+    /// Sets the maximum total length of the answer in bytes. The default is 131,072.
     pub const fn max_size(mut self, max: usize) -> ExchangeOptions {
         self.max_size = max;
         self
     }
 
-    /// Whether what to do with the command depends on the card's ATR.
+    /// Returns whether the way to send the command depends on the card's ATR.
     pub(crate) fn depend_on_card(&self, command: &Command) -> bool {
         if command.form() == Form::Extended || !self.is_long(command) {
             return false;
         }
         let extends = self.extended_length.is_none();
-        // Over T=0 a command may go another way yet; then the card is asked in vain.
+        // Over T=0 a command may still be sent another way; then the card is asked in vain.
         let goes_whole = self.extended_length == Some(true) && self.extends(command, false);
         let chains = command.data().len() > self.piece() && self.chaining.is_none() && !goes_whole;
         extends || chains
     }
 
-    /// With what the card says of itself.
+    /// Adds what the card reports.
     pub(crate) fn for_card(mut self, atr: &Atr) -> ExchangeOptions {
         self.card = capabilities(atr);
         self
     }
 
-    /// Whether what to do with a command that depends on the card depends on the reader, too.
+    /// Returns whether the way to send a command that depends on the card also depends on the
+    /// reader.
     pub(crate) fn depend_on_reader(&self, command: &Command, protocol: Option<Protocol>) -> bool {
         self.reader_max_data.is_none()
             && command.form() == Form::Auto
@@ -230,13 +234,13 @@ impl ExchangeOptions {
             && self.extended_length.is_none()
     }
 
-    /// With what the reader says of itself.
+    /// Adds what the reader reports.
     pub(crate) fn for_reader(mut self, max_data: Option<u32>) -> ExchangeOptions {
         self.reader_max_data = self.reader_max_data.or(max_data);
         self
     }
 
-    /// The most bytes of data in a short command.
+    /// Returns the maximum number of bytes of data in a short command.
     pub(super) fn piece(&self) -> usize {
         let reader = match self.reader_max_data {
             None | Some(0) => u32::MAX,
@@ -246,12 +250,12 @@ impl ExchangeOptions {
         piece.min(SHORT_DATA)
     }
 
-    /// Whether a command does not fit short lengths, or those of the reader.
+    /// Returns whether a command does not fit short lengths, or those of the reader.
     fn is_long(&self, command: &Command) -> bool {
         command.data().len() > self.piece() || command.needs_extended()
     }
 
-    /// Whether a command that does not fit short lengths goes with extended ones.
+    /// Returns whether a command that does not fit short lengths is sent with extended ones.
     pub(super) fn extends(&self, command: &Command, is_t0: bool) -> bool {
         let possible = match self.extended_length {
             Some(possible) => possible && !(is_t0 && self.envelope),
@@ -261,7 +265,7 @@ impl ExchangeOptions {
         command.needs_extended() && possible && fits(self.max_command)
     }
 
-    /// Whether the reader does not deny that it takes a command with extended lengths.
+    /// Returns whether the reader does not deny support for a command with extended lengths.
     fn reader_extends(&self, command: &Command) -> bool {
         let expected = match command.expected() {
             Expected::Exactly(expected) => expected,
@@ -273,7 +277,7 @@ impl ExchangeOptions {
         })
     }
 
-    /// Whether chaining is possible, and for proprietary classes, too.
+    /// Returns whether chaining is possible, and whether for proprietary classes, too.
     pub(super) fn chain(&self) -> (bool, bool) {
         match self.chaining {
             Some(possible) => (possible, possible),
@@ -323,7 +327,7 @@ impl fmt::Debug for ExchangeOptions {
     }
 }
 
-/// What the card says of itself in its historical bytes. What it does not say is not possible.
+/// Returns the capabilities in the card's historical bytes. Those not mentioned are unsupported.
 fn capabilities(atr: &Atr) -> Capabilities {
     let told = atr.parse().capabilities();
     told.map_or(Capabilities::default(), |card| Capabilities {
@@ -357,7 +361,7 @@ mod tests {
         assert!(!of(255, usual) && of(256, usual));
         let extends = usual.extended_length(true);
         assert!(!of(400, extends));
-        // Too long for the one command, so that it is to be chained.
+        // Too long for one command, so it is chained.
         assert!(of(400, extends.max_command_data(300)));
         assert!(of(250, extends.max_command_data(240)));
         assert!(!of(400, extends.max_command_data(300).chaining(true)));

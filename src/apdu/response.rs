@@ -9,7 +9,7 @@ use super::status_word::StatusWord;
 
 /// The answer to a command: data and status word.
 ///
-/// What counts as success is the caller's to say:
+/// The caller decides what counts as success:
 ///
 /// ```
 /// use scard::apdu::{Response, StatusWord};
@@ -30,15 +30,15 @@ pub struct Response {
     pub(super) status: StatusWord,
     /// The command that was exchanged.
     pub(super) command: Option<Header>,
-    /// Where the status word came from.
+    /// The step that the status word came from.
     pub(super) step: Step,
-    /// What was asked for, if there may be more.
+    /// The requested length, if there may be more.
     pub(super) asked_for: Option<u32>,
     pub(super) secret: bool,
 }
 
 impl Response {
-    /// Takes an answer apart, as [`Card::transmit`](crate::Card::transmit) gives it.
+    /// Parses an answer, as returned by [`Card::transmit`](crate::Card::transmit).
     ///
     /// # Errors
     ///
@@ -55,44 +55,46 @@ impl Response {
         })
     }
 
-    /// The data, without the status word.
+    /// Returns the data, without the status word.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// The data, without the status word.
+    /// Returns the data, without the status word.
     pub fn into_data(self) -> Vec<u8> {
         self.data
     }
 
-    /// The status word: of several commands in an [exchange](crate::Card::exchange), that of
-    /// the last, or the warning whose data the others fetched. A refusal to give the rest of the
-    /// answer is [an error](AnswerProblem::RestRefused) instead.
+    /// Returns the status word. After an [exchange](crate::Card::exchange) of several commands,
+    /// this is that of the last one, or the warning whose data the others fetched. A refusal to
+    /// return the rest of the answer is [an error](AnswerProblem::RestRefused) instead.
     pub fn status(&self) -> StatusWord {
         self.status
     }
 
-    /// The step of the exchange that the status word is of.
+    /// Returns the step of the exchange that the status word came from.
     pub fn step(&self) -> Step {
         self.step
     }
 
-    /// How many bytes were asked for in all, if that is less than the command expects or the card
-    /// announced, and the card gave them without a word on whether there is more: it may have more.
-    /// See [`ExchangeOptions::allow_less`](super::ExchangeOptions::allow_less) and
+    /// Returns the total number of bytes requested, if that is less than the command expects or the
+    /// card announced, and the card returned them without saying whether there is more: it may have
+    /// more. See [`ExchangeOptions::allow_less`](super::ExchangeOptions::allow_less) and
     /// [`max_answer_data`](super::ExchangeOptions::max_answer_data).
     ///
-    /// `None` does not say that this is all the card has. A command that
-    /// [expects all](super::Command::expecting_all) asks for 256 bytes with short lengths, and a
-    /// card that gives 256 of more without announcing the rest by 61XX has done as it was asked.
+    /// `None` does not guarantee that the card has no more. A command that [expects
+    /// all](super::Command::expecting_all) asks for 256 bytes with short lengths, and a card that
+    /// has more but returns 256 without announcing the rest with 61XX has done what it was asked
+    /// to.
     pub fn asked_for(&self) -> Option<u32> {
         self.asked_for
     }
 
-    /// The data, if the status word is a [success](StatusWord::is_success_in) to the
+    /// Returns the data, if the status word is a [success](StatusWord::is_success_in) in the
     /// [family](StatusFamily::of_command) of the command: 9000; after class 90 (DESFire) also 9100,
-    /// after class A0 (SIM) 91XX and 920X. Not 61XX: then some of the answer was not fetched, which happens without an
-    /// [exchange](crate::Card::exchange), or if [told so](super::Continuation::Never).
+    /// after class A0 (SIM) 91XX and 920X. Not 61XX, after which part of the answer was not
+    /// fetched: this happens without an [exchange](crate::Card::exchange), or with
+    /// [`Continuation::Never`](super::Continuation::Never).
     ///
     /// # Errors
     ///
@@ -103,8 +105,8 @@ impl Response {
         Ok(accepted.data)
     }
 
-    /// Accepts what [`ok`](Response::ok) does, and the warnings 62XX and 63XX. A VERIFY that fails
-    /// answers with 63CX.
+    /// Accepts what [`ok`](Response::ok) accepts, and the warnings 62XX and 63XX. Note that a
+    /// failed VERIFY answers 63CX.
     ///
     /// # Errors
     ///
@@ -114,7 +116,7 @@ impl Response {
         self.accept(|status| status.is_success_in(family) || status.is_warning())
     }
 
-    /// Accepts the status words that `accepts` does.
+    /// Accepts the status words for which `accepts` returns true.
     ///
     /// ```
     /// # use scard::apdu::{Response, StatusWord};
@@ -130,7 +132,7 @@ impl Response {
     ///
     /// Any other status word.
     pub fn accept(self, accepts: impl FnOnce(StatusWord) -> bool) -> Result<Response, StatusError> {
-        // What ended in the middle of a chain did not run, whatever the card says of it.
+        // A command that ended in the middle of a chain did not run, whatever the card says.
         let ended_early = matches!(self.step, Step::Part { number, of } if number < of);
         if !ended_early && accepts(self.status) {
             return Ok(self);
@@ -143,7 +145,7 @@ impl Response {
     }
 }
 
-/// Data and status word.
+/// Splits an answer into data and status word.
 pub(super) fn split(answer: &[u8]) -> Result<(&[u8], StatusWord), AnswerProblem> {
     match answer.split_last_chunk() {
         Some((data, status)) => Ok((data, StatusWord::from(*status))),

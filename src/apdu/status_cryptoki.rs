@@ -1,13 +1,12 @@
-//! Status words in PKCS #11.
+//! PKCS #11 return values for status words.
 
 use super::error::StatusError;
 use super::status_word::{StatusClass, StatusWord};
 use crate::codes::CryptokiRv;
 
 impl StatusWord {
-    /// The return value of PKCS #11 that says the same, for a module whose function came to an end
-    /// because of this status word. [`Error::to_cryptoki`](crate::Error::to_cryptoki) is the same
-    /// for calls that failed.
+    /// Returns the equivalent PKCS #11 return value, for a module whose function ended because of
+    /// this status word. For failed calls, see [`Error::to_cryptoki`](crate::Error::to_cryptoki).
     ///
     /// | Status word | |
     /// |---|---|
@@ -18,12 +17,12 @@ impl StatusWord {
     /// | 6984 | `CKR_USER_PIN_NOT_INITIALIZED` |
     /// | 6A82, 6A83, 6A88 | `CKR_OBJECT_HANDLE_INVALID` |
     /// | 6A84 | `CKR_DEVICE_MEMORY` |
-    /// | other warnings, and what the card refuses without running it (62XX, 63XX, 67XX to 6EXX) | `CKR_FUNCTION_FAILED` |
+    /// | other warnings, and commands that the card refuses without running them (62XX, 63XX, 67XX to 6EXX) | `CKR_FUNCTION_FAILED` |
     /// | all others | `CKR_DEVICE_ERROR` |
     ///
-    /// None becomes a complaint about the arguments: a card that refuses a command says nothing of
-    /// the program that called the module. A warning that is fine where it came from, such as 6282
-    /// at the end of a file, is for the module to accept first.
+    /// None of them becomes an error about the arguments: a card that refuses a command says
+    /// nothing about the program that called the module. The module has to accept harmless
+    /// warnings, such as 6282 at the end of a file, before calling this.
     ///
     /// ```
     /// use scard::StatusWord;
@@ -49,10 +48,9 @@ impl StatusWord {
 }
 
 impl StatusError {
-    /// The return value of PKCS #11 for what the card refused: that of
-    /// [`StatusWord::to_cryptoki`], and never `CKR_OK`. A response can be refused although its
-    /// status word is a success: 61XX if the rest was not fetched, 9000 in the middle of a chain.
-    /// Those are `CKR_FUNCTION_FAILED`.
+    /// Returns the PKCS #11 return value for this error: that of [`StatusWord::to_cryptoki`], but
+    /// never `CKR_OK`. A response can be refused although its status word is a success: 61XX if the
+    /// rest was not fetched, 9000 in the middle of a chain. These are `CKR_FUNCTION_FAILED`.
     pub fn to_cryptoki(&self) -> CryptokiRv {
         match self.status.to_cryptoki() {
             CryptokiRv::OK => CryptokiRv::FUNCTION_FAILED,

@@ -1,4 +1,4 @@
-//! What status words mean outside of ISO 7816-4.
+//! Meanings of status words outside ISO 7816-4.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use super::continuation::DESFIRE;
 use super::header::Header;
 use super::status_word::StatusWord;
 
-/// Whose meaning a status word has: ISO 7816-4 leaves some to others, and others have meanings of
-/// their own for what it defines.
+/// The specification that defines the meaning of a status word: ISO 7816-4 leaves some words to
+/// others, and other specifications redefine some of its words.
 ///
 /// ```
 /// use scard::StatusWord;
@@ -37,9 +37,9 @@ pub enum StatusFamily {
 }
 
 impl StatusFamily {
-    /// The family that the class of a command tells: class 90 is DESFire's, class A0 that of SIMs.
-    /// Everything else is [`Iso7816`](StatusFamily::Iso7816), since GlobalPlatform and EMV share
-    /// their classes with others.
+    /// Returns the family according to the class of a command: class 90 is DESFire, class A0 is
+    /// SIM. Everything else is [`Iso7816`](StatusFamily::Iso7816), because GlobalPlatform and EMV
+    /// share their classes with others.
     pub const fn of_command(command: Header) -> StatusFamily {
         match command.class {
             DESFIRE => StatusFamily::Desfire,
@@ -66,7 +66,7 @@ impl StatusFamily {
     }
 }
 
-/// First and last word, and what they mean.
+/// First and last word, and their meaning.
 type Row = (u16, u16, &'static str);
 
 const GLOBAL_PLATFORM: &[Row] = &[
@@ -85,9 +85,9 @@ const GLOBAL_PLATFORM: &[Row] = &[
     (
         0x6982,
         0x6982,
-        "security status not satisfied: no secure channel of the level that this needs",
+        "security status not satisfied: the secure channel level is too low",
     ),
-    (0x6999, 0x6999, "the applet refused to be selected"),
+    (0x6999, 0x6999, "the applet refused its selection"),
     (0x6A80, 0x6A80, "incorrect values in the data"),
     (
         0x6A81,
@@ -98,32 +98,32 @@ const GLOBAL_PLATFORM: &[Row] = &[
     (0x6A84, 0x6A84, "not enough memory"),
     (0x6A88, 0x6A88, "referenced data not found"),
     (0x9484, 0x9484, "algorithm not supported"),
-    (0x9485, 0x9485, "wrong check value of the key"),
+    (0x9485, 0x9485, "wrong key check value"),
 ];
 
 const EMV: &[Row] = &[
     (0x6283, 0x6283, "the application is blocked"),
-    (0x6300, 0x6300, "the authentication of the issuer failed"),
+    (0x6300, 0x6300, "issuer authentication failed"),
     (
         0x63C0,
         0x63CF,
-        "wrong PIN; the number of tries left is told",
+        "wrong PIN; SW2 contains the number of tries left",
     ),
     (0x6983, 0x6983, "the PIN is blocked"),
     (
         0x6984,
         0x6984,
-        "the reference data are invalidated, or there is no PIN try left",
+        "the reference data is invalidated, or no PIN tries are left",
     ),
     (0x6985, 0x6985, "conditions of use not satisfied"),
     (0x6A81, 0x6A81, "the card is blocked, or has no SELECT"),
     (
         0x6A82,
         0x6A82,
-        "no application of this name, or no further one",
+        "no application with this name, or no further one",
     ),
     (0x6A83, 0x6A83, "record not found: there are no more"),
-    (0x6A88, 0x6A88, "the data object is not there"),
+    (0x6A88, 0x6A88, "data object not found"),
 ];
 
 const GSM: &[Row] = &[
@@ -153,7 +153,7 @@ const GSM: &[Row] = &[
     (
         0x9804,
         0x9804,
-        "the PIN is wrong or was not presented, or the authentication failed",
+        "the PIN is wrong or was not presented, or authentication failed",
     ),
     (0x9808, 0x9808, "in contradiction with the state of the PIN"),
     (0x9810, 0x9810, "in contradiction with an invalidation"),
@@ -175,16 +175,16 @@ const DESFIRE_WORDS: &[Row] = &[
     (0x919E, 0x919E, "wrong parameter"),
     (0x91A0, 0x91A0, "application not found"),
     (0x91A1, 0x91A1, "the application is damaged"),
-    (0x91AE, 0x91AE, "not authenticated as this needs"),
-    (0x91AF, 0x91AF, "another frame is to follow"),
+    (0x91AE, 0x91AE, "the required authentication is missing"),
+    (0x91AF, 0x91AF, "another frame follows"),
     (0x91BE, 0x91BE, "beyond the bounds of the file"),
     (0x91C1, 0x91C1, "the card is damaged"),
-    (0x91CA, 0x91CA, "the command before was not finished"),
+    (0x91CA, 0x91CA, "the previous command was not completed"),
     (0x91CD, 0x91CD, "the card is disabled"),
     (
         0x91CE,
         0x91CE,
-        "there are as many applications as there can be",
+        "the maximum number of applications is reached",
     ),
     (0x91DE, 0x91DE, "the file or application exists already"),
     (0x91EE, 0x91EE, "memory failure"),
@@ -196,17 +196,18 @@ impl StatusWord {
     /// `9100`: with DESFire, success.
     pub const DESFIRE_SUCCESS: StatusWord = StatusWord(0x9100);
 
-    /// `91AF`: with DESFire, another frame of the command or the answer is to follow.
+    /// `91AF`: with DESFire, another frame of the command or the answer follows.
     pub const DESFIRE_MORE: StatusWord = StatusWord(0x91AF);
 
-    /// What it means in a family, or else in ISO 7816-4: a clause without capital and full stop.
+    /// Returns the meaning in a family, or else in ISO 7816-4: a clause without capital and full
+    /// stop.
     pub fn description_in(self, family: StatusFamily) -> &'static str {
         family.meaning(self).unwrap_or_else(|| self.description())
     }
 
-    /// Whether it says that the command was processed, and that no data are left to be fetched:
-    /// 9000; with DESFire also 9100; with SIMs also 91XX (the SIM has a command for the phone) and
-    /// 9200 to 920F (after retries). Not 61XX and 9FXX, which announce data.
+    /// Returns whether the command was processed and no data is left to be fetched: 9000; with
+    /// DESFire also 9100; with SIMs also 91XX (the SIM has a command for the phone) and 9200 to
+    /// 920F (after retries). Not 61XX and 9FXX, which announce data.
     pub const fn is_success_in(self, family: StatusFamily) -> bool {
         match family {
             StatusFamily::Desfire => matches!(self.raw(), 0x9000 | 0x9100),
@@ -271,7 +272,7 @@ mod tests {
                     _ => false,
                 };
                 assert_eq!(status.is_success_in(family), raw == 0x9000 || also);
-                // The tables call the same a success, but for what announces an answer.
+                // The tables call the same words a success, except those that announce an answer.
                 let says = meaning.starts_with("success");
                 let announces = matches!(status.sw1(), 0x61 | 0x9F);
                 assert!(!status.is_success_in(family) || says, "{raw:04X}");

@@ -6,19 +6,19 @@ use std::str::FromStr;
 use crate::codes::stored_as_text;
 use crate::values::{ParseValueError, hex};
 
-/// What kind of outcome a status word tells of.
+/// The kind of outcome that a status word reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum StatusClass {
     /// 9000 and 61XX: the command was processed.
     Success,
-    /// 62XX and 63XX: it was processed, with a remark.
+    /// 62XX and 63XX: the command was processed, with a warning.
     Warning,
-    /// 64XX to 66XX: processing it failed.
+    /// 64XX to 66XX: processing the command failed.
     ExecutionError,
-    /// 67XX to 6FXX: it was refused.
+    /// 67XX to 6FXX: the command was refused.
     CheckingError,
-    /// What ISO 7816-4 leaves to others, such as 91XX, or does not allow.
+    /// Words that ISO 7816-4 leaves to others, such as 91XX, or does not allow.
     Other,
 }
 
@@ -35,10 +35,10 @@ pub enum StatusClass {
 /// assert_eq!(StatusWord(0x63C2).remaining_tries(), Some(2));
 /// ```
 ///
-/// Some words have other meanings outside of ISO 7816-4: [`StatusFamily`](super::StatusFamily).
+/// Some words have other meanings outside ISO 7816-4; see [`StatusFamily`](super::StatusFamily).
 ///
-/// Every number is a value, known or not. [`str::parse`] reads the four digits, alone or as
-/// [`Display`](fmt::Display) prints them:
+/// Every number is a valid status word, known or not. [`str::parse`] accepts the four digits, alone
+/// or as [`Display`](fmt::Display) prints them:
 ///
 /// ```
 /// use scard::StatusWord;
@@ -70,7 +70,7 @@ macro_rules! status_words {
                 pub const $konst: StatusWord = StatusWord($value);
             )+
 
-            /// Of those that fit, the first counts.
+            /// The first matching row counts.
             const TABLE: &[Row] = &[
                 $( Row {
                     first: $value,
@@ -94,7 +94,7 @@ status_words! {
 
     WARNING_UNCHANGED = 0x6200, "warning; nothing was changed on the card";
     DATA_MAY_BE_CORRUPTED = 0x6281, "part of the returned data may be corrupted";
-    END_OF_FILE = 0x6282, "the end of the file or record came first, or the search found nothing";
+    END_OF_FILE = 0x6282, "the end of the file or record was reached, or the search found nothing";
     FILE_DEACTIVATED = 0x6283, "the selected file is deactivated";
     BAD_CONTROL_INFORMATION = 0x6284, "the file control information is not well-formed";
     FILE_TERMINATED = 0x6285, "the selected file is in the termination state";
@@ -117,7 +117,7 @@ status_words! {
 
     WRONG_LENGTH = 0x6700, "wrong length";
     NOT_AN_APDU = 0x6701, "the format of the command is not that of ISO 7816-4";
-    UNEXPECTED_LC = 0x6702, "the length of the data is not the expected one";
+    UNEXPECTED_LC = 0x6702, "unexpected length of the data";
     CLASS_FUNCTION_NOT_SUPPORTED = 0x6800, "function of the class not supported";
     CHANNEL_NOT_SUPPORTED = 0x6881, "logical channel not supported";
     SECURE_MESSAGING_NOT_SUPPORTED = 0x6882, "secure messaging not supported";
@@ -127,7 +127,7 @@ status_words! {
     INCOMPATIBLE_FILE = 0x6981, "the command does not fit the structure of the file";
     SECURITY_STATUS_NOT_SATISFIED = 0x6982, "security status not satisfied";
     AUTHENTICATION_BLOCKED = 0x6983, "the authentication method is blocked";
-    REFERENCE_DATA_UNUSABLE = 0x6984, "the reference data are not usable";
+    REFERENCE_DATA_UNUSABLE = 0x6984, "the reference data is not usable";
     CONDITIONS_NOT_SATISFIED = 0x6985, "conditions of use not satisfied";
     NO_CURRENT_FILE = 0x6986, "command not allowed: no current file";
     SECURE_MESSAGING_MISSING = 0x6987, "expected secure messaging data objects are missing";
@@ -138,13 +138,13 @@ status_words! {
     FILE_NOT_FOUND = 0x6A82, "file or application not found";
     RECORD_NOT_FOUND = 0x6A83, "record not found";
     NOT_ENOUGH_MEMORY = 0x6A84, "not enough memory";
-    LENGTH_NOT_TLV = 0x6A85, "the length of the data does not agree with their TLV structure";
+    LENGTH_NOT_TLV = 0x6A85, "the length of the data does not match its TLV structure";
     INCORRECT_P1_P2 = 0x6A86, "incorrect parameters P1-P2";
-    LENGTH_NOT_P1_P2 = 0x6A87, "the length of the data does not agree with P1-P2";
+    LENGTH_NOT_P1_P2 = 0x6A87, "the length of the data does not match P1-P2";
     REFERENCED_DATA_NOT_FOUND = 0x6A88, "referenced data or reference data not found";
-    FILE_EXISTS = 0x6A89, "the file exists already";
-    NAME_EXISTS = 0x6A8A, "the DF name exists already";
-    OFFSET_OUTSIDE = 0x6B00, "wrong parameters P1-P2, such as an offset outside of the file";
+    FILE_EXISTS = 0x6A89, "the file already exists";
+    NAME_EXISTS = 0x6A8A, "the DF name already exists";
+    OFFSET_OUTSIDE = 0x6B00, "wrong parameters P1-P2, such as an offset outside the file";
     INSTRUCTION_NOT_SUPPORTED = 0x6D00, "instruction not supported";
     CLASS_NOT_SUPPORTED = 0x6E00, "class not supported";
     NO_PRECISE_DIAGNOSIS = 0x6F00, "no precise diagnosis";
@@ -152,11 +152,11 @@ status_words! {
     => ranges
 
     MORE_AVAILABLE = 0x6100 to 0x61FF, "success; more of the answer is available";
-    TRIGGERED_BY_CARD = 0x6202 to 0x6280, "the card wants to be asked for data";
+    TRIGGERED_BY_CARD = 0x6202 to 0x6280, "the card asks to be queried for data";
     WARNING_UNCHANGED = 0x6201 to 0x62FF, "warning; nothing was changed on the card";
-    TRIES_LEFT = 0x63C0 to 0x63CF, "the verification failed, or a counter is given";
+    TRIES_LEFT = 0x63C0 to 0x63CF, "verification failed, or a counter is returned";
     WARNING_CHANGED = 0x6301 to 0x63FF, "warning; something may have been changed on the card";
-    TRIGGERED_BY_CARD = 0x6402 to 0x6480, "execution failed; the card wants to be asked for data";
+    TRIGGERED_BY_CARD = 0x6402 to 0x6480, "execution failed; the card asks to be queried for data";
     EXECUTION_ERROR_UNCHANGED = 0x6403 to 0x64FF, "execution failed; nothing was changed on the card";
     EXECUTION_ERROR_CHANGED = 0x6501 to 0x65FF, "execution failed; something was changed on the card";
     SECURITY_ERROR = 0x6601 to 0x66FF, "security-related error";
@@ -165,29 +165,29 @@ status_words! {
     COMMAND_NOT_ALLOWED = 0x6901 to 0x69FF, "command not allowed";
     WRONG_PARAMETERS = 0x6A01 to 0x6AFF, "wrong parameters P1-P2";
     WRONG_PARAMETERS = 0x6B01 to 0x6BFF, "wrong parameters P1-P2";
-    WRONG_LE = 0x6C00 to 0x6CFF, "wrong expected length; the right one is given";
+    WRONG_LE = 0x6C00 to 0x6CFF, "wrong expected length; the correct one is returned";
     INSTRUCTION_NOT_SUPPORTED = 0x6D01 to 0x6DFF, "instruction not supported";
     CLASS_NOT_SUPPORTED = 0x6E01 to 0x6EFF, "class not supported";
     NO_PRECISE_DIAGNOSIS = 0x6F01 to 0x6FFF, "no precise diagnosis";
 }
 
 impl StatusWord {
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u16 {
         self.0
     }
 
-    /// SW1, the first byte.
+    /// Returns SW1, the first byte.
     pub const fn sw1(self) -> u8 {
         (self.0 >> 8) as u8
     }
 
-    /// SW2, the second byte.
+    /// Returns SW2, the second byte.
     pub const fn sw2(self) -> u8 {
         self.0 as u8
     }
 
-    /// The bytes as the card sends them.
+    /// Returns the bytes as the card sends them.
     pub const fn to_bytes(self) -> [u8; 2] {
         self.0.to_be_bytes()
     }
@@ -197,23 +197,23 @@ impl StatusWord {
         rows.find(|row| (row.first..=row.last).contains(&self.0))
     }
 
-    /// The name of the constant; for the others of the same first byte, and for ranges such as
-    /// `MORE_AVAILABLE`, that of what they have in common. `None` for words that ISO 7816-4
-    /// does not define.
+    /// Returns the name of the constant; for other words with the same first byte, and for ranges
+    /// such as `MORE_AVAILABLE`, their common name. `None` for words that ISO 7816-4 does not
+    /// define.
     pub fn name(self) -> Option<&'static str> {
         Some(self.row()?.name)
     }
 
-    /// What it means: a clause without capital and full stop.
+    /// Returns the meaning: a clause without capital and full stop.
     pub fn description(self) -> &'static str {
         match self.row() {
             Some(row) => row.description,
-            None if self.sw1() & 0xF0 == 0x90 => "a status word of the application's own",
-            None => "no status word of ISO 7816-4",
+            None if self.sw1() & 0xF0 == 0x90 => "an application-specific status word",
+            None => "not a status word of ISO 7816-4",
         }
     }
 
-    /// The kind of outcome.
+    /// Returns the kind of outcome.
     pub const fn class(self) -> StatusClass {
         match self.0 {
             0x9000 | 0x6100..=0x61FF => StatusClass::Success,
@@ -224,29 +224,29 @@ impl StatusWord {
         }
     }
 
-    /// Whether the command was processed: 9000, or 61XX, where
-    /// [more](StatusWord::more_available) is to be fetched.
+    /// Returns whether the command was processed: 9000, or 61XX, after which [more
+    /// data](StatusWord::more_available) has to be fetched.
     pub const fn is_success(self) -> bool {
         matches!(self.class(), StatusClass::Success)
     }
 
-    /// 62XX and 63XX.
+    /// Returns whether this is a warning: 62XX and 63XX.
     pub const fn is_warning(self) -> bool {
         matches!(self.class(), StatusClass::Warning)
     }
 
-    /// 64XX to 66XX.
+    /// Returns whether this is an execution error: 64XX to 66XX.
     pub const fn is_execution_error(self) -> bool {
         matches!(self.class(), StatusClass::ExecutionError)
     }
 
-    /// 67XX to 6FXX.
+    /// Returns whether this is a checking error: 67XX to 6FXX.
     pub const fn is_checking_error(self) -> bool {
         matches!(self.class(), StatusClass::CheckingError)
     }
 
-    /// How many tries are left after a verification that failed: X of 63CX, 0 to 15. Other
-    /// commands use the same words to tell a counter.
+    /// Returns how many tries are left after a failed verification: X of 63CX, 0 to 15. Other
+    /// commands use the same words to return a counter.
     pub const fn remaining_tries(self) -> Option<u8> {
         match self.0 {
             0x63C0..=0x63CF => Some(self.sw2() & 0x0F),
@@ -254,8 +254,8 @@ impl StatusWord {
         }
     }
 
-    /// How many bytes GET RESPONSE is to fetch: XX of 61XX, 1 to 256. 256 also says that there
-    /// are more than that.
+    /// Returns how many bytes GET RESPONSE can fetch: XX of 61XX, 1 to 256. 256 can also mean that
+    /// there are more.
     pub const fn more_available(self) -> Option<u32> {
         match self.sw1() {
             0x61 => Some(self.length()),
@@ -263,7 +263,7 @@ impl StatusWord {
         }
     }
 
-    /// The length that the command should have asked for: XX of 6CXX, 1 to 256.
+    /// Returns the length that the command should have asked for: XX of 6CXX, 1 to 256.
     pub const fn correct_le(self) -> Option<u32> {
         match self.sw1() {
             0x6C => Some(self.length()),
@@ -318,8 +318,8 @@ impl fmt::Debug for StatusWord {
     }
 }
 
-/// Reads four hex digits, also after `0x`, with a space between the bytes, or at the end of what
-/// `Display` and `Debug` print.
+/// Parses four hex digits, optionally after `0x`, with a space between the bytes, or at the end of
+/// `Display` and `Debug` output.
 impl FromStr for StatusWord {
     type Err = ParseValueError;
 
@@ -379,7 +379,7 @@ mod tests {
             ];
             let others = usize::from(class == StatusClass::Other);
             assert_eq!(said.iter().filter(|it| **it).count() + others, 1);
-            // All that ISO 7816-4 defines has a name, and nothing else.
+            // Exactly the words that ISO 7816-4 defines have a name.
             assert_eq!(
                 status.name().is_some(),
                 class != StatusClass::Other,
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(StatusWord(0x6C00).correct_le(), Some(256));
         assert_eq!(
             StatusWord(0x63C2).to_string(),
-            "the verification failed, or a counter is given: 2 left (63C2)"
+            "verification failed, or a counter is returned: 2 left (63C2)"
         );
         assert_eq!(
             format!("{:?}", StatusWord(0x6A82)),
@@ -465,11 +465,11 @@ mod tests {
         );
         assert_eq!(
             StatusWord(0x91AF).to_string(),
-            "a status word of the application's own (91AF)"
+            "an application-specific status word (91AF)"
         );
         assert_eq!(
             StatusWord(0x1234).to_string(),
-            "no status word of ISO 7816-4 (1234)"
+            "not a status word of ISO 7816-4 (1234)"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! In which commands a whole one gets to the card.
+//! How a command is split for sending.
 
 use zeroize::Zeroizing;
 
@@ -13,24 +13,23 @@ use super::status_word::StatusWord;
 
 const ENVELOPE: u8 = 0xC2;
 
-/// In which commands a whole one gets to the card.
+/// The commands in which a whole command is sent to the card.
 pub(super) struct Way {
     kind: Kind,
-    /// The most bytes of data in a part.
+    /// The maximum number of bytes of data in a part.
     piece: usize,
 }
 
 enum Kind {
-    /// As it is, with short lengths.
+    /// Unchanged, with short lengths.
     Short,
-    /// As it is, with extended lengths.
+    /// Unchanged, with extended lengths.
     Extended,
-    /// As a chain of commands, of which all but the last have this class.
+    /// As a chain of commands; all but the last have this class.
     Chain { class: u8 },
-    /// In frames of DESFire.
+    /// In DESFire frames.
     Frames,
-    /// With extended lengths, in ENVELOPEs of this class, and an empty one at the end if one is
-    /// to say so.
+    /// With extended lengths, in ENVELOPEs of this class, optionally with an empty one at the end.
     Envelope {
         class: u8,
         whole: Zeroizing<Vec<u8>>,
@@ -55,7 +54,7 @@ impl Way {
         Ok(Way { kind, piece })
     }
 
-    /// The step that an exchange begins with.
+    /// Returns the first step of an exchange.
     pub(super) fn first_step(&self, command: &Command) -> Step {
         let (len, ends) = match &self.kind {
             Kind::Short | Kind::Extended => return Step::Command,
@@ -68,14 +67,13 @@ impl Way {
         }
     }
 
-    /// Whether the lengths of the whole command are extended ones.
+    /// Returns whether the lengths of the whole command are extended.
     pub(super) fn is_extended(&self) -> bool {
         matches!(self.kind, Kind::Extended | Kind::Envelope { .. })
     }
 
-    /// Whether the last command of it says how much is expected. T=0 carries data in one
-    /// direction at a time, so that a command with a body cannot; what the reader answers is not
-    /// carried by it.
+    /// Returns whether the last command contains Le. T=0 carries data in one direction at a time,
+    /// so a command with a body cannot; commands to the reader do not use it.
     pub(super) fn says_le(&self, command: &Command, is_t0: bool) -> bool {
         match self.kind {
             Kind::Extended => true,
@@ -86,7 +84,7 @@ impl Way {
         }
     }
 
-    /// Whether the card has taken a part that is not the last one.
+    /// Returns whether the card accepted a part other than the last.
     pub(super) fn goes_on_after(&self, status: StatusWord) -> bool {
         match self.kind {
             Kind::Frames => status == StatusWord::DESFIRE_MORE,
@@ -94,7 +92,7 @@ impl Way {
         }
     }
 
-    /// Writes the command of a step that is no GET RESPONSE.
+    /// Encodes the command of a step other than GET RESPONSE.
     pub(super) fn write(
         &self,
         command: &Command,
@@ -134,7 +132,7 @@ impl Way {
     }
 }
 
-/// A body that fits no single command.
+/// Sends a body that does not fit a single command.
 fn in_parts(
     command: &Command,
     rule: &Rule,

@@ -50,7 +50,7 @@ use crate::values::{
 ///   until the service answers, and is then undone: a transaction that begins too late ends, and
 ///   the connection is closed.
 /// - A command that was still waiting for another program's transaction is not sent. A command that
-///   was sent has run or will run; which of these applies is not reported.
+///   was sent has run or will run. Whether it was sent is not reported.
 /// - If the call had returned but the future was not polled again, the card is not abandoned. The
 ///   call took effect and its answer is lost; a transaction that it began ends.
 ///

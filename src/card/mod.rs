@@ -231,7 +231,7 @@ impl Card {
     /// ```
     ///
     /// Every status word that ends the exchange is a [`Response`]; [`Response::ok`] and its
-    /// siblings tell success from failure.
+    /// siblings decide whether it is a success.
     ///
     /// # Errors
     ///

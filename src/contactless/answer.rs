@@ -1,11 +1,11 @@
-//! What the reader answers to commands for contactless cards.
+//! Answers of the reader to commands for contactless cards.
 
 use std::fmt;
 
 use super::error::ContactlessError;
 use crate::apdu::StatusWord;
 
-/// What was asked of the reader: the same status word means something else for each.
+/// The kind of request, on which the meaning of a status word depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Request {
@@ -29,7 +29,7 @@ impl Request {
     }
 }
 
-/// A status word, as the answer to a request.
+/// A status word as the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Status {
     request: Request,
@@ -37,24 +37,23 @@ pub struct Status {
 }
 
 impl Status {
-    /// The status word of an answer to a request.
+    /// Returns the status of a request from its status word.
     pub const fn new(request: Request, word: StatusWord) -> Status {
         Status { request, word }
     }
 
-    /// The data of an answer, if its status word is 9000; that of READ BINARY also if it ends
-    /// early (6282) and there is any.
+    /// Returns the data of an answer whose status word is 9000; for READ BINARY, also the data, if
+    /// any, of an answer that ends early (6282).
     ///
     /// # Errors
     ///
-    /// [`ContactlessError::Status`] with any other status word,
-    /// [`ContactlessError::NoStatusWord`] without one; [`ContactlessError::NoData`] if GET DATA or
-    /// READ BINARY succeed with nothing.
+    /// [`ContactlessError::Status`] with any other status word, [`ContactlessError::NoStatusWord`]
+    /// without one; [`ContactlessError::NoData`] if GET DATA or READ BINARY succeed without data.
     pub fn check(request: Request, answer: &[u8]) -> Result<&[u8], ContactlessError> {
         let (data, word) = answer
             .split_last_chunk()
             .ok_or(ContactlessError::NoStatusWord)?;
-        // INCREMENT and DECREMENT say in a data object, too, what became of them.
+        // INCREMENT and DECREMENT also report their result in a data object.
         let word = match (request, data, word) {
             (Request::ChangeValue, [0xC0, 0x03, _, sw1, sw2, ..], [0x90, 0x00]) => &[*sw1, *sw2],
             _ => word,
@@ -71,17 +70,17 @@ impl Status {
         }
     }
 
-    /// The status word.
+    /// Returns the status word.
     pub const fn word(self) -> StatusWord {
         self.word
     }
 
-    /// What was asked.
+    /// Returns the kind of request.
     pub const fn request(self) -> Request {
         self.request
     }
 
-    /// Whether a card with contacts may have answered this in place of its reader: a refusal of
+    /// Returns whether a contact card may have answered this instead of its reader: a refusal of
     /// the command as such.
     pub(crate) fn may_be_of_contact_card(self) -> bool {
         match self.request {
@@ -90,7 +89,7 @@ impl Status {
         }
     }
 
-    /// What it means.
+    /// Returns the meaning of the status word.
     pub const fn meaning(self) -> StatusMeaning {
         use Request::{Authenticate, LoadKeys, ReadBinary, UpdateBinary};
 
@@ -136,9 +135,9 @@ impl fmt::Display for Status {
 
 macro_rules! meanings {
     ($( $(#[$doc:meta])* $name:ident $(($type:ty))? = $text:literal; )+) => {
-        /// What a status word means as the answer of a reader for contactless cards.
+        /// The meaning of a status word in the answer of a contactless reader.
         ///
-        /// [`Display`](fmt::Display) is a clause for a log.
+        /// [`Display`](fmt::Display) prints a clause for logs.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum StatusMeaning {
@@ -146,7 +145,7 @@ macro_rules! meanings {
         }
 
         impl StatusMeaning {
-            /// A clause for a log.
+            /// Returns a clause for logs.
             pub const fn description(self) -> &'static str {
                 match self {
                     $( StatusMeaning::$name { .. } => $text, )+
@@ -161,10 +160,10 @@ meanings! {
     Success = "success";
     /// 6281: part of the data may be wrong.
     DataCorrupted = "part of the data may be wrong";
-    /// 6282: there are fewer bytes than were asked for.
-    EndReached = "there are fewer bytes than were asked for";
-    /// 6300: it failed, and nothing more is known. With GENERAL AUTHENTICATE a wrong key; often
-    /// a card that has gone.
+    /// 6282: fewer bytes are available than requested.
+    EndReached = "fewer bytes are available than requested";
+    /// 6300: the command failed for an unspecified reason. For GENERAL AUTHENTICATE, a wrong key;
+    /// often, the card was removed.
     Failed = "the command failed";
     /// 6581: the memory of the card does not exist, or could not be written.
     MemoryFailure = "the card has no such memory, or it cannot be written";
@@ -172,29 +171,29 @@ meanings! {
     WrongLength = "the length of the command is wrong";
     /// 6981: the command is not for this kind of card.
     WrongCard = "the command is not for this kind of card";
-    /// 6982: no key was presented that would allow it; with GENERAL AUTHENTICATE the wrong one.
-    NotAuthenticated = "the key that would allow this was not presented";
-    /// 6986: the card does not allow it.
+    /// 6982: the required key was not presented; for GENERAL AUTHENTICATE, a wrong key.
+    NotAuthenticated = "the required key was not presented";
+    /// 6986: the card does not allow this.
     NotAllowed = "the card does not allow this";
-    /// 6982 to LOAD KEYS: the reader does not take keys of cards.
-    CardKeyUnsupported = "the reader does not take keys of cards";
-    /// 6983 to LOAD KEYS: the reader does not take keys of its own.
-    ReaderKeyUnsupported = "the reader does not take keys of its own";
-    /// 6984 to LOAD KEYS: the reader takes encrypted keys only.
-    PlainKeyUnsupported = "the reader takes encrypted keys only";
-    /// 6985 to LOAD KEYS: the reader does not take encrypted keys.
-    EncryptedKeyUnsupported = "the reader does not take encrypted keys";
+    /// 6982 to LOAD KEYS: the reader does not accept card keys.
+    CardKeyUnsupported = "the reader does not accept card keys";
+    /// 6983 to LOAD KEYS: the reader does not accept reader keys.
+    ReaderKeyUnsupported = "the reader does not accept reader keys";
+    /// 6984 to LOAD KEYS: the reader accepts only encrypted keys.
+    PlainKeyUnsupported = "the reader accepts only encrypted keys";
+    /// 6985 to LOAD KEYS: the reader does not accept encrypted keys.
+    EncryptedKeyUnsupported = "the reader does not accept encrypted keys";
     /// 6986 to LOAD KEYS: the reader has no [volatile](super::KeyPlace::Volatile) memory.
     NoVolatileMemory = "the reader has no volatile memory for keys";
     /// 6987 to LOAD KEYS: the reader has no [non-volatile](super::KeyPlace::NonVolatile)
     /// memory.
     NoNonVolatileMemory = "the reader has no non-volatile memory for keys";
-    /// 6988: the reader has no place for keys with this number.
-    NoSuchKeyNumber = "the reader has no key of this number";
+    /// 6988: the reader has no key slot with this number.
+    NoSuchKeyNumber = "the reader has no key slot with this number";
     /// 6989: the length of the key is wrong.
     WrongKeyLength = "the length of the key is wrong";
-    /// 6983 to GENERAL AUTHENTICATE: the card cannot be authenticated to.
-    CannotAuthenticate = "the card cannot be authenticated to";
+    /// 6983 to GENERAL AUTHENTICATE: the card does not support authentication.
+    CannotAuthenticate = "authentication to the card is not possible";
     /// 6984 to GENERAL AUTHENTICATE: the key cannot be used; usually none was loaded.
     KeyUnusable = "the key cannot be used";
     /// 6986 to GENERAL AUTHENTICATE: the reader does not know this kind of key.
@@ -205,10 +204,10 @@ meanings! {
     NotFound = "the card has no such block";
     /// 6B00: P1 or P2 is wrong.
     WrongParameters = "the parameters are wrong";
-    /// 6Cxx: so many bytes are there; 0 is 256.
-    LengthIs(u8) = "the length that was asked for is wrong";
+    /// 6Cxx: this many bytes are available; 0 means 256.
+    LengthIs(u8) = "the requested length is wrong";
     /// Any other status word.
-    Other = "the status word has no meaning that is known";
+    Other = "the status word is unknown";
 }
 
 impl fmt::Display for StatusMeaning {

@@ -1,4 +1,4 @@
-//! The commands, for calls that are not made through [`Contactless`](crate::Contactless).
+//! The commands, for programs that do not use [`Contactless`](crate::Contactless).
 //!
 //! ```
 //! use scard::contactless::command;
@@ -9,8 +9,8 @@
 //!
 //! # Errors
 //!
-//! [`ContactlessError::Length`] from each of them if the command cannot carry what it is given;
-//! those that are given nothing of variable length never fail.
+//! [`ContactlessError::Length`] if an argument does not fit into the command; functions without
+//! arguments of variable length never fail.
 
 use super::error::ContactlessError;
 use super::key::{Key, KeyKind, KeyPlace};
@@ -18,7 +18,7 @@ use crate::apdu::{Command, Form, InvalidCommand};
 
 type Result<T = Command> = std::result::Result<T, ContactlessError>;
 
-/// GET DATA for the UID: `FF CA 00 00 00`.
+/// Returns GET DATA for the UID: `FF CA 00 00 00`.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub fn get_uid() -> Result {
     Ok(command(0xCA, 0x00, 0x00, &[])?.expecting_all())
 }
 
-/// GET DATA for the historical bytes of the ATS of an ISO 14443 A card: `FF CA 01 00 00`.
+/// Returns GET DATA for the historical bytes of the ATS of an ISO 14443 A card: `FF CA 01 00 00`.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub fn get_historical_bytes() -> Result {
     Ok(command(0xCA, 0x01, 0x00, &[])?.expecting_all())
 }
 
-/// LOAD KEYS: `FF 82`, the place, the number of the key there, and the key. The command [is
+/// Returns LOAD KEYS: `FF 82`, the place, the key number, and the key. The command [is
 /// secret](Command::is_secret).
 ///
 /// # Errors
@@ -46,7 +46,7 @@ pub fn load_key(place: KeyPlace, number: u8, key: &Key) -> Result {
     with_data(0x82, place.raw(), number, key.as_bytes())
 }
 
-/// GENERAL AUTHENTICATE: `FF 86 00 00 05 01`, the address, the kind of the key and its number
+/// Returns GENERAL AUTHENTICATE: `FF 86 00 00 05 01`, the address, the kind of key and its number
 /// in the reader.
 ///
 /// # Errors
@@ -57,8 +57,8 @@ pub fn authenticate(address: u16, kind: KeyKind, number: u8) -> Result {
     command(0x86, 0x00, 0x00, &[0x01, high, low, kind.raw(), number])
 }
 
-/// READ BINARY: `FF B0`, the address and the length. 256 bytes, or as many as there are up to
-/// that, is the byte 0.
+/// Returns READ BINARY: `FF B0`, the address and the length. A length byte of 0 means 256 bytes, or
+/// as many as there are.
 ///
 /// # Errors
 ///
@@ -74,8 +74,8 @@ pub fn read_binary(address: u16, len: usize) -> Result {
     }
 }
 
-/// UPDATE BINARY: `FF D6`, the address and the data. MIFARE Classic takes 16 bytes at once,
-/// MIFARE Ultralight 4.
+/// Returns UPDATE BINARY: `FF D6`, the address and the data. MIFARE Classic accepts 16 bytes at a
+/// time, MIFARE Ultralight 4.
 ///
 /// # Errors
 ///
@@ -85,7 +85,8 @@ pub fn update_binary(address: u16, data: &[u8]) -> Result {
     with_data(0xD6, high, low, data)
 }
 
-/// INCREMENT: adds to a value block. `FF C2 00 03` with the data object A0, of amendment 1.
+/// Returns INCREMENT, which adds to a value block: `FF C2 00 03` with the data object A0, of
+/// amendment 1.
 ///
 /// # Errors
 ///
@@ -94,7 +95,7 @@ pub fn increment(block: u8, by: u32) -> Result {
     change_value(0xA0, block, by)
 }
 
-/// DECREMENT: subtracts from a value block. `FF C2 00 03` with the data object A1, of
+/// Returns DECREMENT, which subtracts from a value block: `FF C2 00 03` with the data object A1, of
 /// amendment 1.
 ///
 /// # Errors
@@ -117,7 +118,7 @@ fn with_data(instruction: u8, p1: u8, p2: u8, data: &[u8]) -> Result {
     }
 }
 
-/// Readers take these with lengths of one byte only.
+/// Readers accept only short lengths here.
 fn command(instruction: u8, p1: u8, p2: u8, data: &[u8]) -> Result {
     Command::pseudo(instruction, p1, p2)
         .in_form(Form::Short)

@@ -1,4 +1,4 @@
-//! What can go wrong with contactless cards.
+//! Errors of contactless cards.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::answer::Status;
 use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, Recovery, write_layer};
 
-/// Why a command for a contactless card did not do what it was to do.
+/// An error of a command for a contactless card.
 ///
 /// See [how to print it](Error#errors-around-this-one).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
@@ -15,21 +15,23 @@ pub enum ContactlessError {
     /// The call failed.
     #[error(fmt = call_failed)]
     Call(#[from] Error),
-    /// The reader answered with another status word than 9000.
-    #[error("the reader for contactless cards refused: {0}")]
+    /// The reader answered with a status word other than 9000.
+    #[error("the contactless reader refused: {0}")]
     Status(Status),
-    /// It was the card that refused, with this status word, and not the reader: it is a card with
-    /// contacts, by its ATR, and its reader has passed a command on that is meant for the reader.
-    #[error("the card refused a command for contactless readers; by its ATR it has contacts: {0}")]
+    /// The card refused with this status word, not the reader: according to its ATR it is a contact
+    /// card, and its reader passed on a command that was meant for the reader.
+    #[error(
+        "the card refused a command for contactless readers; its ATR is that of a contact card: {0}"
+    )]
     ContactCard(Status),
-    /// The reader answered 9000 and gave no data, where there have to be some.
-    #[error("the reader answered without the data that were asked for")]
+    /// The reader answered 9000 without the requested data.
+    #[error("the reader answered without the requested data")]
     NoData,
     /// The reader answered with fewer than two bytes.
-    #[error("the answer of the reader has no status word")]
+    #[error("the reader's answer has no status word")]
     NoStatusWord,
-    /// The command cannot carry so much, or so little. Nothing was sent.
-    #[error("the command cannot carry so many bytes")]
+    /// The command cannot carry this number of bytes. Nothing was sent.
+    #[error("the command cannot carry this number of bytes")]
     Length,
 }
 
@@ -39,7 +41,7 @@ fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 impl ContactlessError {
-    /// The PC/SC call that failed, if that is what happened.
+    /// Returns the error of the failed PC/SC call, if there is one.
     pub fn error(&self) -> Option<&Error> {
         match self {
             ContactlessError::Call(error) => Some(error),
@@ -47,17 +49,17 @@ impl ContactlessError {
         }
     }
 
-    /// [`Error::code`], if a call failed.
+    /// Returns [`Error::code`] if a call failed.
     pub fn code(&self) -> Option<ReturnCode> {
         self.error().map(Error::code)
     }
 
-    /// [`Error::kind`], if a call failed.
+    /// Returns [`Error::kind`] if a call failed.
     pub fn kind(&self) -> Option<ErrorKind> {
         self.error().map(Error::kind)
     }
 
-    /// What helps. [`Recovery::None`] after a status word, whose meaning [`Status`] has.
+    /// Returns the remedy. [`Recovery::None`] after a status word; see its meaning in [`Status`].
     pub fn recovery(&self) -> Recovery {
         match self {
             ContactlessError::Call(error) => error.recovery(),
@@ -69,7 +71,7 @@ impl ContactlessError {
         }
     }
 
-    /// The status word with its meaning, if there is one.
+    /// Returns the status word with its meaning, if there is one.
     pub fn status(&self) -> Option<Status> {
         match self {
             ContactlessError::Status(status) | ContactlessError::ContactCard(status) => {

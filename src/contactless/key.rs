@@ -6,9 +6,8 @@ use zeroize::Zeroizing;
 
 /// A key of a contactless storage card, such as the six bytes of MIFARE Classic.
 ///
-/// Its bytes are overwritten when it is dropped, and so are the copies that this library makes
-/// of the command that loads it. What PC/SC and the driver do is their own affair. They are in
-/// no `Debug` output.
+/// Its bytes are overwritten when it is dropped, and so are this library's copies of the command
+/// that loads it; copies in PC/SC and the driver are not. `Debug` does not print the bytes.
 ///
 /// ```
 /// use scard::contactless::Key;
@@ -20,7 +19,7 @@ use zeroize::Zeroizing;
 pub struct Key(Zeroizing<Vec<u8>>);
 
 impl Key {
-    /// A key from its bytes.
+    /// Returns a key from its bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Key {
         Key(Zeroizing::new(bytes.into()))
     }
@@ -36,20 +35,20 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Where the reader keeps a key that is loaded: the key structure of LOAD KEYS.
+/// Where the reader stores a loaded key: the key structure of LOAD KEYS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyPlace {
-    /// A key of the card, in memory that is lost with the power.
+    /// A card key, in volatile memory.
     Volatile,
-    /// A key of the card, in memory that keeps it. There are readers that wear out with this.
+    /// A card key, in non-volatile memory. Some readers wear out from this.
     NonVolatile,
-    /// The byte itself, for keys of the reader and for keys that are sent encrypted.
+    /// The byte itself, for reader keys and for keys that are sent encrypted.
     Other(u8),
 }
 
 impl KeyPlace {
-    /// The byte in the command.
+    /// Returns the byte in the command.
     pub const fn raw(self) -> u8 {
         match self {
             KeyPlace::Volatile => 0x00,
@@ -72,7 +71,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u8 {
         match self {
             KeyKind::A => 0x60,

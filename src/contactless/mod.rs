@@ -1,15 +1,15 @@
 //! Contactless cards: the commands of PC/SC Part 3 that the reader itself answers.
 //!
-//! A contactless storage card such as MIFARE Classic knows no ISO 7816 commands. The reader
-//! takes commands of the class FF instead, and does what they say with the card. The UID can be
-//! asked for with every contactless card.
+//! A contactless storage card such as MIFARE Classic does not support ISO 7816 commands. Instead,
+//! the reader accepts commands of class FF and carries them out on the card. The UID can be
+//! requested for every contactless card.
 //!
 //! ```no_run
 //! # fn demo(mut card: scard::Card) -> Result<(), Box<dyn std::error::Error>> {
 //! use scard::Transmit;
 //! use scard::contactless::{Key, KeyKind, KeyPlace};
 //!
-//! // Several commands belong together here: nobody else gets in between.
+//! // Keeps other programs out between the commands.
 //! let mut transaction = card.transaction()?;
 //! let mut card = transaction.contactless();
 //! println!("{:02X?}", card.uid()?);
@@ -22,25 +22,23 @@
 //! # }
 //! ```
 //!
-//! [`Contactless`](crate::Contactless) is made by [`Transmit::contactless`](crate::Transmit::contactless),
-//! which everything that takes commands has. For other ways to the reader, [`command`] has each
-//! command, and [`Status::check`] reads the answer.
+//! [`Contactless`](crate::Contactless) is created by
+//! [`Transmit::contactless`](crate::Transmit::contactless). For other ways to reach the reader,
+//! [`command`] has the commands, and [`Status::check`] parses the answers.
 //!
-//! # What is there
+//! # Supported commands
 //!
 //! Part 3 revision 2.01.09 with its amendment 1: GET DATA, LOAD KEYS, GENERAL AUTHENTICATE, READ
-//! BINARY, UPDATE BINARY, and INCREMENT and DECREMENT by data objects (`FF C2 00 03`). Restore
-//! and transfer of value blocks are commands of makers (`FF D7` with several readers), as is
-//! the reading of a value (`FF B1`), and they are not here: send them with
-//! [`Card::transmit`](crate::Card::transmit).
+//! BINARY, UPDATE BINARY, and INCREMENT and DECREMENT by data objects (`FF C2 00 03`). Restoring,
+//! transferring (`FF D7` on several readers) and reading (`FF B1`) value blocks are vendor commands
+//! and not included: send them with [`Card::transmit`](crate::Card::transmit).
 //!
 //! # Platform notes
 //!
-//! These commands are answered by the firmware of the reader, or its driver: which of them there
-//! are, and which status word says what, differs from reader to reader. The driver for CCID
-//! readers of pcsc-lite and macOS passes them on. Some readers want to be told to power off the
-//! antenna or to scan again after a failed authentication: the card has to be
-//! [reset](crate::Card::reconnect) then.
+//! These commands are answered by the reader's firmware or driver: which of them are supported, and
+//! the meaning of status words, differ between readers. The CCID driver of pcsc-lite and macOS
+//! passes them on. After a failed authentication, some readers have to power off the antenna or
+//! scan again: [reset](crate::Card::reconnect) the card then.
 
 mod answer;
 pub mod command;

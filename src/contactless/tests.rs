@@ -129,7 +129,7 @@ fn a_failure_can_be_in_a_data_object() {
 fn answers_are_data_or_an_error() {
     let check = |answer| Status::check(Request::ReadBinary, answer);
     assert_eq!(check(&[1, 2, 0x90, 0x00]).unwrap(), [1, 2]);
-    // A success with nothing is one only where nothing is asked for.
+    // A success without data is a success only if no data was requested.
     assert!(matches!(
         check(&[0x90, 0x00]),
         Err(ContactlessError::NoData)
@@ -143,7 +143,7 @@ fn answers_are_data_or_an_error() {
     ] {
         assert!(Status::check(request, &[0x90, 0x00]).is_ok(), "{request:?}");
     }
-    // What there is before the end is not lost.
+    // Data before the end is not lost.
     assert_eq!(check(&[1, 2, 0x62, 0x82]).unwrap(), [1, 2]);
     assert!(check(&[0x62, 0x82]).is_err());
     assert!(Status::check(Request::GetData, &[1, 2, 0x62, 0x82]).is_err());
@@ -159,7 +159,6 @@ fn answers_are_data_or_an_error() {
     );
     assert_eq!(
         error.to_string(),
-        "the reader for contactless cards refused: the key that would allow this was not \
-         presented (6982)"
+        "the contactless reader refused: the required key was not presented (6982)"
     );
 }

@@ -288,8 +288,9 @@ impl Context {
     ///
     /// # Platform notes
     ///
-    /// pcsc-lite's library takes 0.4 seconds for each reader with a mute card, whatever the query.
-    /// [`wait_for_card`](Context::wait_for_card) skips the readers that its filter excludes.
+    /// pcsc-lite's library takes 0.4 seconds for each reader with a [mute](ReaderState::is_mute)
+    /// card, whatever the query. [`wait_for_card`](Context::wait_for_card) skips the readers that
+    /// its filter excludes.
     #[doc(alias = "SCardGetStatusChange")]
     pub fn reader_states(&self) -> Result<Vec<ReaderState>> {
         self.call(Operation::GetStatusChange, Inner::reader_states)
@@ -321,7 +322,7 @@ impl Context {
     /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, as gpg's scdaemon does by default, or exclusive access was requested and another program is connected; [`ConnectOptions::wait_for_access`] waits |
     /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols, or another protocol is active already |
     /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were abandoned](ContextOptions::timeout) and have not returned |
-    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | the card does not answer; with [`ErrorKind::CardUnsupported`] (pcsc-lite) it does, but refused the protocol parameters: a reset or another protocol may help |
+    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | something is inserted that does not answer like a card; with [`ErrorKind::CardUnsupported`] (pcsc-lite) it does, but refused the protocol parameters: a reset or another protocol may help |
     /// | `SCARD_E_NO_SERVICE` | the service is not running |
     /// | `SCARD_E_INVALID_PARAMETER` | the name is [invalid](InvalidReaderName) |
     #[doc(alias = "SCardConnect")]

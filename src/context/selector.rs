@@ -340,7 +340,8 @@ mod tests {
 
     #[test]
     fn what_is_not_found_is_listed() {
-        let list = "; available readers:\n0: ACS ACR122U 00 00\n1: Yubico YubiKey (0001234) 01 00 (card)\
+        let list = "; available readers:\n0: ACS ACR122U 00 00\n\
+                    1: Yubico YubiKey (0001234) 01 00 (card)\
                     \n2: ACS ACR122U";
         for (text, said) in [
             ("3", "there is no reader 3"),

@@ -1,4 +1,4 @@
-//! A card as a contactless one.
+//! Commands for contactless cards.
 
 use std::fmt;
 
@@ -12,35 +12,34 @@ use crate::values::Atr;
 
 type Result<T, E = ContactlessError> = std::result::Result<T, E>;
 
-/// A contactless card: [`contactless`](crate::contactless).
+/// A contactless card; see [`contactless`](crate::contactless).
 ///
-/// Made by [`contactless`](Transmit::contactless), which everything that takes commands has.
+/// Created by [`Transmit::contactless`].
 pub struct Contactless<'a, T: ?Sized> {
     card: &'a mut T,
 }
 
 impl<'a, T: Transmit + ?Sized> Contactless<'a, T> {
-    /// [`Transmit::contactless`], also for a `dyn Transmit`.
+    /// Like [`Transmit::contactless`], but also accepts a `dyn Transmit`.
     pub fn new(card: &'a mut T) -> Contactless<'a, T> {
         Contactless { card }
     }
 
-    /// The UID of the card. 4, 7 or 10 bytes with ISO 14443 A, 4 with B, 8 with ISO 15693 and
+    /// Returns the UID of the card: 4, 7 or 10 bytes for ISO 14443 A, 4 for B, 8 for ISO 15693 and
     /// FeliCa.
     ///
-    /// It is no proof of anything: cards and phones can have any, and some a new one each time.
+    /// A UID proves nothing: cards and phones can have any UID, and some use a new one each time.
     ///
     /// # Errors
     ///
-    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) with a card
-    /// that has none; [`ContactlessError::ContactCard`] with a card with contacts, which gets the
-    /// command if its reader does not know it; [`ContactlessError::NoData`] from a reader that
-    /// answers with nothing.
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) if the card
+    /// has no UID; [`ContactlessError::ContactCard`] if the card has contacts and its reader passed
+    /// on the command; [`ContactlessError::NoData`] if the reader answers without data.
     pub fn uid(&mut self) -> Result<Vec<u8>> {
         self.send(Request::GetData, &command::get_uid()?)
     }
 
-    /// The historical bytes of the ATS, which ISO 14443-4 A cards have.
+    /// Returns the historical bytes of the ATS, which ISO 14443-4 A cards have.
     ///
     /// # Errors
     ///
@@ -49,75 +48,79 @@ impl<'a, T: Transmit + ?Sized> Contactless<'a, T> {
         self.send(Request::GetData, &command::get_historical_bytes()?)
     }
 
-    /// Loads a key into the reader, in a place with a number, for
-    /// [`authenticate`](Contactless::authenticate). The card is not asked.
+    /// Loads a key into the reader under a number, for [`authenticate`](Contactless::authenticate).
+    /// Sends nothing to the card.
     ///
-    /// It stays there for all programs, until it is replaced or, with
-    /// [`KeyPlace::Volatile`], the power is lost.
+    /// All programs can use the key until it is replaced or, with [`KeyPlace::Volatile`], the
+    /// reader loses power.
     ///
     /// # Errors
     ///
     /// [`ContactlessError::Length`] if the key is empty or longer than 255 bytes. Status words
-    /// say what the reader cannot take.
+    /// report what the reader does not support.
     pub fn load_key(&mut self, place: KeyPlace, number: u8, key: &Key) -> Result<()> {
         let command = command::load_key(place, number, key)?;
         self.send(Request::LoadKeys, &command).map(drop)
     }
 
-    /// Authenticates to a block with a key that was loaded under this number. With MIFARE
-    /// Classic that holds for all blocks of its sector, until another is authenticated to.
+    /// Authenticates to a block with the key that was loaded under this number. For MIFARE Classic,
+    /// this covers all blocks of the sector, until the next authentication.
     ///
     /// # Errors
     ///
     /// [`StatusMeaning::Failed`](crate::contactless::StatusMeaning::Failed) or
-    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated) with a wrong key,
-    /// depending on the reader.
+    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated)
+    /// with a wrong key, depending on the reader.
     pub fn authenticate(&mut self, address: u16, kind: KeyKind, number: u8) -> Result<()> {
         let command = command::authenticate(address, kind, number)?;
         self.send(Request::Authenticate, &command).map(drop)
     }
 
-    /// Reads from an address on, which is the number of a block with most cards. The reader may
-    /// give more or fewer bytes than were asked for.
+    /// Reads from an address, which is a block number for most cards. The reader may return more or
+    /// fewer bytes than requested.
     ///
     /// # Errors
     ///
     /// [`ContactlessError::Length`] if the length is 0 or more than 256.
-    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated) without the right key.
+    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated)
+    /// without the right key.
     pub fn read_binary(&mut self, address: u16, len: usize) -> Result<Vec<u8>> {
         let command = command::read_binary(address, len)?;
         self.send(Request::ReadBinary, &command)
     }
 
-    /// Writes to an address, which is the number of a block with most cards.
+    /// Writes to an address, which is a block number for most cards.
     ///
-    /// The last block of a sector of MIFARE Classic has its keys and what they allow: wrong
+    /// The last block of a MIFARE Classic sector contains its keys and access conditions: wrong
     /// bytes there lock the sector for ever.
     ///
     /// # Errors
     ///
     /// [`ContactlessError::Length`] if there is no data or more than 255 bytes.
-    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated) without the right key.
+    /// [`StatusMeaning::NotAuthenticated`](crate::contactless::StatusMeaning::NotAuthenticated)
+    /// without the right key.
     pub fn update_binary(&mut self, address: u16, data: &[u8]) -> Result<()> {
         let command = command::update_binary(address, data)?;
         self.send(Request::UpdateBinary, &command).map(drop)
     }
 
-    /// Adds to a value block. Few readers have this.
+    /// Adds to a value block. Few readers support this.
     ///
     /// # Errors
     ///
-    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) where there is none.
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) if the reader
+    /// does not support it.
     pub fn increment(&mut self, block: u8, by: u32) -> Result<()> {
         let command = command::increment(block, by)?;
         self.send(Request::ChangeValue, &command).map(drop)
     }
 
-    /// Subtracts from a value block. Few readers have this.
+    /// Subtracts from a value block. Few readers support this.
     ///
     /// # Errors
     ///
-    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) where there is none.
+    /// [`StatusMeaning::Unsupported`](crate::contactless::StatusMeaning::Unsupported) if the reader
+    /// does not support it.
     pub fn decrement(&mut self, block: u8, by: u32) -> Result<()> {
         let command = command::decrement(block, by)?;
         self.send(Request::ChangeValue, &command).map(drop)
@@ -142,7 +145,7 @@ impl<T: ?Sized> fmt::Debug for Contactless<'_, T> {
     }
 }
 
-/// Who has refused: a reader, or a card whose ATR is none that readers make up.
+/// Returns who refused: the reader, or a card whose ATR was not made up by a reader.
 fn refused_by(atr: crate::error::Result<Atr>, status: Status) -> ContactlessError {
     match atr {
         Ok(atr) if atr.parse().contactless().is_none() => ContactlessError::ContactCard(status),
@@ -150,10 +153,10 @@ fn refused_by(atr: crate::error::Result<Atr>, status: Status) -> ContactlessErro
     }
 }
 
-/// A [`Contactless`] card whose calls are futures. Needs the feature `async`.
+/// A [`Contactless`] card whose calls are futures. Requires the feature `async`.
 ///
-/// Made by [`contactless`](AsyncTransmit::contactless). Each method does what the one of the same
-/// name of [`Contactless`] does, and fails with the same errors.
+/// Created by [`AsyncTransmit::contactless`]. Each method corresponds to the [`Contactless`] method
+/// of the same name, and fails with the same errors.
 ///
 /// # Cancel safety
 ///

@@ -1,4 +1,4 @@
-//! What a reader can be asked, with or without a card in it.
+//! Calls on readers, with or without a card.
 
 #[cfg(feature = "async")]
 use std::future::Future;
@@ -13,16 +13,16 @@ use crate::features::{
 };
 use crate::values::{Attribute, ControlCode, ReaderName};
 
-/// Control codes and attributes of a reader, and what is built on them: the reader's
+/// Control codes and attributes of a reader, and the calls built on them: the reader's
 /// [features](crate::features), its PIN pad, [typed attributes](crate::attributes).
 ///
-/// [`Card`](crate::Card), [`Transaction`](crate::Transaction),
-/// [`SessionCard`](crate::SessionCard), [`LogicalChannel`](crate::LogicalChannel) and
-/// [`Reader`](crate::Reader) implement it. Programs that only exchange commands with a card need no
-/// import; these methods need `use scard::Control`.
+/// [`Card`](crate::Card), [`Transaction`](crate::Transaction), [`SessionCard`](crate::SessionCard),
+/// [`LogicalChannel`](crate::LogicalChannel) and [`Reader`](crate::Reader) implement this trait.
+/// Its methods need `use scard::Control`; programs that only exchange commands with a card need no
+/// import.
 ///
 /// In a [`Session`](crate::Session), a control code counts as a command, because the driver may
-/// send some to the card.
+/// send commands to the card.
 ///
 /// ```no_run
 /// use scard::features::Feature;
@@ -41,13 +41,12 @@ use crate::values::{Attribute, ControlCode, ReaderName};
 /// # }
 /// ```
 ///
-/// # Implementing it
+/// # Implementing `Control`
 ///
-/// For a mock or a remote reader, [`reader_name`](Control::reader_name) is enough: without the
-/// other methods, the reader has no features and no attributes. [`Transmit`](crate::Transmit)
-/// has an example.
+/// For a mock or a remote reader, [`reader_name`](Control::reader_name) is sufficient: by default,
+/// the reader has no features and no attributes. For an example, see [`Transmit`](crate::Transmit).
 pub trait Control {
-    /// The name of the reader.
+    /// Returns the name of the reader.
     fn reader_name(&self) -> &ReaderName;
 
     /// Sends a control code and input to the reader's driver and returns its output.
@@ -56,27 +55,26 @@ pub trait Control {
     ///
     /// # Errors
     ///
-    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
-    /// (Windows) if the driver does not know the code; `SCARD_E_SHARING_VIOLATION` while another
-    /// program holds a transaction, if it [is not to wait](crate::Card::set_wait_for_transactions)
-    /// (pcsc-lite). Unless implemented, [`ErrorKind::Unsupported`].
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes (Windows) if
+    /// the driver does not know the code; `SCARD_E_SHARING_VIOLATION` while another program holds a
+    /// transaction, if it [does not wait](crate::Card::set_wait_for_transactions) (pcsc-lite). The
+    /// default implementation fails with [`ErrorKind::Unsupported`].
     #[doc(alias = "SCardControl")]
     fn control(&mut self, code: ControlCode, input: &[u8]) -> Result<Vec<u8>> {
         let _ = (code, input);
         Err(unsupported(Operation::Control, self.reader_name()))
     }
 
-    /// An attribute of the reader or the card, as the driver returns it.
+    /// Returns an attribute of the reader or the card, as the driver reports it.
     ///
     /// Corresponds to `SCardGetAttrib`. Waits while another program holds a transaction.
     ///
     /// # Errors
     ///
-    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes
-    /// (Windows) if the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` while
-    /// another program holds a transaction, if it [is not to
-    /// wait](crate::Card::set_wait_for_transactions) (pcsc-lite). Unless implemented,
-    /// [`ErrorKind::Unsupported`].
+    /// 0x8010001F (pcsc-lite, macOS) or `SCARD_E_UNSUPPORTED_FEATURE` and system codes (Windows) if
+    /// the driver does not know the attribute; `SCARD_E_SHARING_VIOLATION` while another program
+    /// holds a transaction, if it [does not wait](crate::Card::set_wait_for_transactions)
+    /// (pcsc-lite). The default implementation fails with [`ErrorKind::Unsupported`].
     #[doc(alias = "SCardGetAttrib")]
     fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
         let _ = attribute;
@@ -96,11 +94,11 @@ pub trait Control {
         Err(unsupported(Operation::SetAttribute, self.reader_name()))
     }
 
-    /// [`control`](Control::control) while no other program can reach the card: PIN entry
-    /// uses it.
+    /// Like [`control`](Control::control), while no other program can use the card. PIN entry uses
+    /// it.
     ///
-    /// A [`Card`](crate::Card) begins a transaction for it. Everything else is in a
-    /// transaction already or cannot have one, and just calls [`control`](Control::control).
+    /// A [`Card`](crate::Card) begins a transaction for this. All other implementors are in a
+    /// transaction already or cannot have one, and simply call [`control`](Control::control).
     ///
     /// # Errors
     ///
@@ -110,14 +108,14 @@ pub trait Control {
         self.control(code, input)
     }
 
-    /// The value of an attribute that has a type: [`attributes`](crate::attributes).
+    /// Returns the value of a typed attribute; see [`attributes`](crate::attributes).
     ///
     /// Corresponds to `SCardGetAttrib`.
     ///
     /// # Errors
     ///
     /// [`AttributeError::Call`] with the errors of [`attribute`](Control::attribute);
-    /// [`AttributeError::Value`] if the driver's bytes are not such a value.
+    /// [`AttributeError::Value`] if the driver's bytes are not a valid value.
     #[doc(alias = "SCardGetAttrib")]
     fn attribute_value<T>(&mut self, attribute: TypedAttribute<T>) -> Result<T, AttributeError>
     where
@@ -126,11 +124,11 @@ pub trait Control {
         attribute.of_answer(self.attribute(attribute.attribute()))
     }
 
-    /// The features of the reader: [`features`](crate::features).
+    /// Returns the features of the reader; see [`features`](crate::features).
     ///
-    /// Corresponds to `SCardControl` with `CM_IOCTL_GET_FEATURE_REQUEST`. A driver that does
-    /// not know this code has no features, whether it says so or answers
-    /// `SCARD_E_NOT_TRANSACTED`, as some drivers do to any unknown code.
+    /// Corresponds to `SCardControl` with `CM_IOCTL_GET_FEATURE_REQUEST`. A driver that does not
+    /// know this code has no features. Some drivers answer unknown codes with
+    /// `SCARD_E_NOT_TRANSACTED`, which is treated the same.
     ///
     /// # Errors
     ///
@@ -141,7 +139,7 @@ pub trait Control {
         features_of(self.control(ControlCode::GET_FEATURE_REQUEST, &[]))
     }
 
-    /// The properties of the reader; empty if it lacks
+    /// Returns the properties of the reader; empty if it lacks
     /// [`FEATURE_GET_TLV_PROPERTIES`](Feature::GET_TLV_PROPERTIES).
     ///
     /// Corresponds to `SCardControl`.
@@ -157,7 +155,7 @@ pub trait Control {
         }
     }
 
-    /// The properties of the PIN pad; `None` if the reader lacks
+    /// Returns the properties of the PIN pad; `None` if the reader lacks
     /// [`FEATURE_IFD_PIN_PROPERTIES`](Feature::IFD_PIN_PROPERTIES) or its answer is too short.
     ///
     /// Corresponds to `SCardControl`.
@@ -176,7 +174,7 @@ pub trait Control {
         }
     }
 
-    /// The size of the reader's display; `None` if the reader lacks
+    /// Returns the size of the reader's display; `None` if the reader lacks
     /// [`FEATURE_IFD_DISPLAY_PROPERTIES`](Feature::IFD_DISPLAY_PROPERTIES) or its answer is too
     /// short.
     ///
@@ -213,25 +211,25 @@ pub trait Control {
         self.control(code, &[]).map(drop)
     }
 
-    /// Has the user enter a PIN at the reader, and the card verify it. The program does not
-    /// see the PIN.
+    /// Lets the user enter a PIN at the reader, and the card verify it. The program does not see
+    /// the PIN.
     ///
     /// Corresponds to `SCardControl` with
-    /// [`FEATURE_VERIFY_PIN_DIRECT`](Feature::VERIFY_PIN_DIRECT). It takes as long as the
-    /// user: [PIN pads and time](crate::features#pin-pads-and-time).
+    /// [`FEATURE_VERIFY_PIN_DIRECT`](Feature::VERIFY_PIN_DIRECT). It takes as long as the user
+    /// does; see [PIN pads and time](crate::features#pin-pads-and-time).
     ///
-    /// Runs [exclusively](Control::control_exclusively): no other program reaches the card in
-    /// the meantime, and the user is not asked for a PIN for a card that was reset or swapped.
+    /// Runs [exclusively](Control::control_exclusively): no other program can use the card
+    /// meanwhile, and the user is not asked for the PIN of a card that was reset or swapped.
     /// Commands that need the PIN belong in the same transaction: begin a
     /// [`Transaction`](crate::Transaction) first and call its `verify_pin`.
     ///
-    /// [Direct access](crate::Reader) to a reader has no transactions, and another connection
-    /// must have powered the card and negotiated its protocol; if not, the answer depends on
-    /// the reader.
+    /// With [direct access](crate::Reader) there are no transactions, and another connection must
+    /// have powered up the card and negotiated its protocol; otherwise, the answer depends on the
+    /// reader.
     ///
     /// # Errors
     ///
-    /// A wrong PIN and a user who presses "cancel" are [not errors](PinPadAnswer::outcome).
+    /// A wrong PIN and a cancelled entry are [not errors](PinPadAnswer::outcome).
     ///
     /// [`ErrorKind::Unsupported`] if the reader lacks the
     /// feature, and [`ErrorKind::InvalidArgument`] if the
@@ -250,12 +248,12 @@ pub trait Control {
         Ok(PinPadAnswer::from_bytes(answer))
     }
 
-    /// Has the user enter PINs at the reader, and the card change its own. The program does
-    /// not see the PINs.
+    /// Lets the user enter PINs at the reader, and the card change its PIN. The program does not
+    /// see the PINs.
     ///
     /// Corresponds to `SCardControl` with
-    /// [`FEATURE_MODIFY_PIN_DIRECT`](Feature::MODIFY_PIN_DIRECT), and runs as
-    /// [`verify_pin`](Control::verify_pin) does.
+    /// [`FEATURE_MODIFY_PIN_DIRECT`](Feature::MODIFY_PIN_DIRECT), and runs like
+    /// [`verify_pin`](Control::verify_pin).
     ///
     /// # Errors
     ///
@@ -273,7 +271,7 @@ pub trait Control {
     }
 }
 
-/// A pointer to a card or a reader is one itself.
+/// Forwards to the card or reader.
 impl<T: Control + ?Sized> Control for &mut T {
     forward_control!(self => (**self));
 }
@@ -282,19 +280,19 @@ impl<T: Control + ?Sized> Control for Box<T> {
     forward_control!(self => (**self));
 }
 
-/// [`Control`] in futures. Needs the feature `async`.
+/// [`Control`] with futures. Requires the feature `async`.
 ///
 /// [`AsyncCard`](crate::AsyncCard), [`AsyncTransaction`](crate::AsyncTransaction),
 /// [`AsyncLogicalChannel`](crate::AsyncLogicalChannel) and [`AsyncReader`](crate::AsyncReader)
-/// implement it. Each method does what the one of the same name in [`Control`] does, and fails
-/// with the same errors.
+/// implement this trait. Each method corresponds to the [`Control`] method of the same name, and
+/// fails with the same errors.
 ///
 /// # Cancel safety
 ///
-/// [Dropping a future](crate::AsyncCard#dropping-a-future) abandons the card, or the reader.
+/// [Dropping a future](crate::AsyncCard#dropping-a-future) abandons the card or reader.
 #[cfg(feature = "async")]
 pub trait AsyncControl: Send {
-    /// The name of the reader.
+    /// Returns the name of the reader.
     fn reader_name(&self) -> &ReaderName;
 
     /// [`Control::control`] as a future.
@@ -451,8 +449,8 @@ fn unsupported(operation: Operation, reader_name: &ReaderName) -> Error {
     Error::refused(operation, reader_name, Refusal::NO_FEATURE)
 }
 
-/// A driver that does not know the question has no features. Not every driver has a code of its own
-/// for that.
+/// A driver that does not know the query has no features. Not every driver has a separate code for
+/// that.
 fn features_of(answer: Result<Vec<u8>>) -> Result<ReaderFeatures> {
     let is_unknown = |error: &Error| match error.kind() {
         ErrorKind::Unsupported => true,

@@ -1,10 +1,10 @@
-//! What is a card or a reader because it has one: pointers, channels and guards hand on all of a
-//! trait, not only what must be implemented, so that nothing is lost that the other overrides.
+//! Forwarding for pointers, channels and guards of a card or reader. They forward all methods of a
+//! trait, not only the required ones, so that overridden methods are not lost.
 //!
-//! `forward_control!(self => self.card)` stands for the methods of an implementation of
-//! [`Control`](super::Control), `forward_control!(async self => self.card)` for those of
-//! [`AsyncControl`](super::AsyncControl), and `forward_transmit!` for those of the other two. Left
-//! out is what cannot be called on a `dyn` of the trait.
+//! `forward_control!(self => self.card)` implements the methods of [`Control`](super::Control),
+//! `forward_control!(async self => self.card)` those of [`AsyncControl`](super::AsyncControl), and
+//! `forward_transmit!` those of the other two. Methods that cannot be called on a `dyn` of the
+//! trait are omitted.
 
 macro_rules! forward_control {
     (async $self:ident => $to:expr) => {

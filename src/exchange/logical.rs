@@ -13,13 +13,11 @@ use crate::apdu::{
 use crate::error::Result;
 use crate::values::{Atr, Protocol, ReaderName};
 
-/// A logical channel of a card, which is borrowed for as long as the channel is used.
+/// A logical channel of a card, which it borrows.
 ///
-/// Each channel has its own selected application. Opened by
-/// [`logical_channel`](Transmit::logical_channel), which everything that takes commands has.
-/// A channel takes commands itself: what is written over [`Transmit`] works on it, but for commands
-/// of class FF, which are the reader's and have no channel
-/// ([`contactless`](Transmit::contactless)).
+/// Each channel has its own selected application. Opened by [`Transmit::logical_channel`]. A
+/// channel implements [`Transmit`], too, but refuses commands of class FF, which are for the reader
+/// and have no channel ([`contactless`](Transmit::contactless)).
 ///
 /// ```no_run
 /// # fn demo(mut card: scard::Card) -> Result<(), scard::apdu::ExchangeError> {
@@ -35,9 +33,9 @@ use crate::values::{Atr, Protocol, ReaderName};
 ///
 /// # Within a session
 ///
-/// The card of a [`Session`](crate::Session) takes channels, too, and so does that of an
-/// `AsyncSession`. A reset closes all channels, so that each run opens its own: the work that is
-/// called again after a recovery does so.
+/// The card of a [`Session`](crate::Session) supports channels, and so does that of an
+/// `AsyncSession`. A reset closes all channels, so each run has to open its own: work that is
+/// repeated after a recovery then opens it again.
 ///
 /// ```no_run
 /// # fn demo(session: &mut scard::Session) -> Result<(), scard::SessionError> {
@@ -55,16 +53,16 @@ use crate::values::{Atr, Protocol, ReaderName};
 /// # }
 /// ```
 ///
-/// Opening one is a command of the work: what fails after it has
-/// [interrupted](crate::SessionError::Interrupted) the work, and the channel stays open on a card
-/// that was not reset. Work that may be repeated is better off in
+/// Opening a channel is a command of the work: a later failure
+/// [interrupts](crate::SessionError::Interrupted) the work, and the channel stays open unless the
+/// card was reset. For work that may be repeated, use
 /// [`run_restartable`](crate::Session::run_restartable).
 ///
 /// # Dropping
 ///
-/// Closing a channel takes a command, which can block: on the card, or on another program's
-/// transaction. So dropping one sends nothing, and the channel stays open until the card is
-/// reset; the [trace](crate::trace) records it. A card has few channels:
+/// Closing a channel requires a command, which can block on the card or on another program's
+/// transaction. Therefore dropping a channel sends nothing, and the channel stays open until the
+/// card is reset; the [trace](crate::trace) records this. Cards have few channels:
 /// [`close`](LogicalChannel::close) them.
 #[must_use = "a channel that is dropped stays open"]
 pub struct LogicalChannel<'a, T: Transmit + ?Sized> {
@@ -73,7 +71,7 @@ pub struct LogicalChannel<'a, T: Transmit + ?Sized> {
 }
 
 impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
-    /// Opens a channel: [`Transmit::logical_channel`], also for a `dyn Transmit`.
+    /// Opens a channel. Like [`Transmit::logical_channel`], but also accepts a `dyn Transmit`.
     ///
     /// # Errors
     ///
@@ -85,13 +83,13 @@ impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
         Ok(LogicalChannel { card, channel })
     }
 
-    /// The number of the channel, 1 to 19.
+    /// Returns the number of the channel, 1 to 19.
     pub fn number(&self) -> u8 {
         self.channel.number
     }
 
-    /// Sends a command on this channel and returns the answer, status word included. The
-    /// class byte gets the number of this channel, whichever it has: [`Command::on_channel`].
+    /// Sends a command on this channel and returns the answer, including the status word. The
+    /// channel number in the class byte is replaced; see [`Command::on_channel`].
     ///
     /// # Errors
     ///
@@ -103,7 +101,7 @@ impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
         Transmit::transmit(self, command)
     }
 
-    /// [`transmit`](LogicalChannel::transmit) that lends the answer until the next call.
+    /// Like [`transmit`](LogicalChannel::transmit), but lends the answer until the next call.
     ///
     /// # Errors
     ///
@@ -113,7 +111,7 @@ impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
         Transmit::transmit_ref(self, command)
     }
 
-    /// Exchanges a command on this channel, whichever its class has:
+    /// Exchanges a command on this channel. The channel number in the class byte is replaced; see
     /// [`Command::on_channel`].
     ///
     /// # Errors
@@ -125,7 +123,7 @@ impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
         Transmit::exchange(self, command)
     }
 
-    /// [`exchange`](LogicalChannel::exchange) with options.
+    /// Like [`exchange`](LogicalChannel::exchange), with options.
     ///
     /// # Errors
     ///
@@ -138,12 +136,12 @@ impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
         self.card.exchange_on(self.number(), command, options)
     }
 
-    /// Closes the channel, by a command on the channel that it was opened from.
+    /// Closes the channel, with a command on the channel from which it was opened.
     ///
     /// # Errors
     ///
-    /// Those of [`Card::exchange`](crate::Card::exchange), and a status word other than 9000.
-    /// The channel may still be open on the card then.
+    /// Those of [`Card::exchange`](crate::Card::exchange), and a status word other than 9000. After
+    /// an error, the channel may still be open on the card.
     pub fn close(mut self) -> Result<(), ExchangeError> {
         let close = self.channel.close();
         self.card.exchange(&close)?.ok()?;
@@ -184,12 +182,12 @@ impl<T: Transmit + ?Sized> Transmit for LogicalChannel<'_, T> {
         self.exchange_with(command, options)
     }
 
-    /// On that channel, not on this one.
+    /// On the given channel, not on this one.
     fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.card.send_on(channel, command)
     }
 
-    /// On that channel, not on this one.
+    /// On the given channel, not on this one.
     fn exchange_on(
         &mut self,
         channel: u8,
@@ -213,10 +211,10 @@ impl<T: Transmit + ?Sized> fmt::Debug for LogicalChannel<'_, T> {
     }
 }
 
-/// A [`LogicalChannel`] whose calls are futures. Needs the feature `async`.
+/// A [`LogicalChannel`] whose calls are futures. Requires the feature `async`.
 ///
 /// Opened by [`logical_channel`](AsyncTransmit::logical_channel). Its methods are those of
-/// [`AsyncTransmit`]; the ones here need no import.
+/// [`AsyncTransmit`]; the ones listed here need no import.
 ///
 /// ```no_run
 /// # async fn demo(mut card: scard::AsyncCard) -> Result<(), scard::apdu::ExchangeError> {
@@ -253,7 +251,7 @@ impl<'a, T: AsyncTransmit> AsyncLogicalChannel<'a, T> {
         Ok(AsyncLogicalChannel { card, channel })
     }
 
-    /// The number of the channel, 1 to 19.
+    /// Returns the number of the channel, 1 to 19.
     pub fn number(&self) -> u8 {
         self.channel.number
     }
@@ -291,7 +289,7 @@ impl<'a, T: AsyncTransmit> AsyncLogicalChannel<'a, T> {
         self.card.exchange_on(number, command, options).await
     }
 
-    /// [`LogicalChannel::close`] as a future. If it is dropped, the channel may stay open.
+    /// [`LogicalChannel::close`] as a future. If the future is dropped, the channel may stay open.
     ///
     /// # Errors
     ///
@@ -338,12 +336,12 @@ impl<T: AsyncTransmit> AsyncTransmit for AsyncLogicalChannel<'_, T> {
         self.exchange_with(command, options).await
     }
 
-    /// On that channel, not on this one.
+    /// On the given channel, not on this one.
     async fn send_on(&mut self, channel: u8, command: CommandBytes<'_>) -> Result<&[u8]> {
         self.card.send_on(channel, command).await
     }
 
-    /// On that channel, not on this one.
+    /// On the given channel, not on this one.
     async fn exchange_on(
         &mut self,
         channel: u8,
@@ -381,14 +379,14 @@ fn debug(
         .finish_non_exhaustive()
 }
 
-/// A channel that the card has opened, whatever it is used over.
+/// An open channel of a card.
 struct OpenChannel {
     number: u8,
     closing: bool,
 }
 
 impl OpenChannel {
-    /// By the answer to the command that opens one.
+    /// Returns the channel opened by this answer.
     fn of(open: &Command, response: Response) -> Result<OpenChannel, ExchangeError> {
         match *response.ok()? {
             [number @ 1..=19] => Ok(OpenChannel {
@@ -403,13 +401,13 @@ impl OpenChannel {
         }
     }
 
-    /// The command that closes it, which is about to be sent.
+    /// Returns the command that closes the channel, to be sent next.
     fn close(&mut self) -> Command {
         self.closing = true;
         Command::close_channel(self.number)
     }
 
-    /// It is no longer used.
+    /// Traces that the channel was dropped.
     fn dropped(&self, reader_name: &ReaderName) {
         if !self.closing {
             tracing::debug!(

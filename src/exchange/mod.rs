@@ -1,5 +1,5 @@
-//! What is done with anything that takes commands or control codes: the traits, and what
-//! is built on them. Each asynchronous twin is in the file of its blocking one.
+//! The traits of everything that takes commands or control codes, and the calls built on them. Each
+//! asynchronous trait or type is in the file of its blocking twin.
 
 mod contactless;
 mod control;

@@ -1,4 +1,4 @@
-//! What takes commands.
+//! The traits of everything that takes commands.
 
 #[cfg(feature = "async")]
 use std::future::Future;
@@ -20,14 +20,15 @@ use crate::error::{Error, Operation, Refusal, Result};
 use crate::trace;
 use crate::values::{Atr, Protocol, ReaderName};
 
-/// A card that takes commands, however it is reached: write code for an application (PIV,
-/// OpenPGP, a badge) over this trait, and it works with every handle and with mocks.
+/// A card that takes commands, over any kind of handle.
 ///
-/// [`Card`](crate::Card), [`Transaction`](crate::Transaction),
-/// [`SessionCard`](crate::SessionCard) and [`LogicalChannel`] implement it. Their everyday
-/// methods ([`transmit`](crate::Card::transmit), [`exchange`](crate::Card::exchange), …) need
-/// no import; [`logical_channel`](Transmit::logical_channel),
-/// [`contactless`](Transmit::contactless) and
+/// Write code for an application (PIV, OpenPGP, a badge) against this trait, and it works with
+/// every handle and with mocks.
+///
+/// [`Card`](crate::Card), [`Transaction`](crate::Transaction), [`SessionCard`](crate::SessionCard)
+/// and [`LogicalChannel`] implement this trait. Their everyday methods
+/// ([`transmit`](crate::Card::transmit), [`exchange`](crate::Card::exchange), …) need no import;
+/// [`logical_channel`](Transmit::logical_channel), [`contactless`](Transmit::contactless) and
 /// [`transmit_secret`](Transmit::transmit_secret) need `use scard::Transmit`.
 ///
 /// ```
@@ -44,12 +45,11 @@ use crate::values::{Atr, Protocol, ReaderName};
 /// # }
 /// ```
 ///
-/// # Implementing it
+/// # Implementing `Transmit`
 ///
 /// A mock, or a card behind something other than PC/SC, needs [`protocol`](Transmit::protocol),
-/// [`atr`](Transmit::atr), [`send`](Transmit::send) and
-/// [`reader_name`](Control::reader_name). [`Error::from_code`](crate::Error::from_code) makes
-/// the errors that it returns.
+/// [`atr`](Transmit::atr), [`send`](Transmit::send) and [`reader_name`](Control::reader_name).
+/// [`Error::from_code`](crate::Error::from_code) creates the errors to return.
 ///
 /// ```
 /// use scard::apdu::CommandBytes;
@@ -87,26 +87,26 @@ use crate::values::{Atr, Protocol, ReaderName};
 ///
 /// # Trait objects
 ///
-/// The trait is object-safe. [`LogicalChannel::open`] and [`Contactless::new`] take a
-/// `&mut dyn Transmit`; functions of your own do if they are generic over
-/// `impl Transmit + ?Sized`. `Box<dyn Transmit>` implements it, too.
+/// The trait is dyn-compatible. [`LogicalChannel::open`] and [`Contactless::new`] accept a
+/// `&mut dyn Transmit`; your own functions do if they take `impl Transmit + ?Sized`.
+/// `Box<dyn Transmit>` implements the trait, too.
 pub trait Transmit: Control {
-    /// The protocol that was negotiated; `None` if it is not known. Over T=0 an exchange sends
+    /// Returns the negotiated protocol; `None` if it is unknown. Over T=0 an exchange sends
     /// commands differently. See [`Card::protocol`](crate::Card::protocol).
     fn protocol(&self) -> Option<Protocol>;
 
-    /// The card's answer to reset. An [exchange](Transmit::exchange) with a long command asks
-    /// for it, to find out what the card can do.
+    /// Returns the card's answer to reset. An [exchange](Transmit::exchange) of a long command uses
+    /// it to find out what the card supports.
     ///
     /// # Errors
     ///
     /// Those of [`Card::status`](crate::Card::status).
     fn atr(&mut self) -> Result<Atr>;
 
-    /// Sends one command and lends the answer, status word included, until the next call.
+    /// Sends one command and lends the answer, including the status word, until the next call.
     ///
-    /// Implementations must show neither the body nor the answer of a command that
-    /// [is secret](CommandBytes::is_secret), in logs or errors.
+    /// For a command that [is secret](CommandBytes::is_secret), implementations must not show its
+    /// body or answer in logs or errors.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ pub trait Transmit: Control {
     #[doc(alias = "SCardTransmit")]
     fn send(&mut self, command: CommandBytes<'_>) -> Result<&[u8]>;
 
-    /// Sends a command and returns the answer, status word included. See
+    /// Sends a command and returns the answer, including the status word. See
     /// [`Card::transmit`](crate::Card::transmit).
     ///
     /// # Errors
@@ -125,7 +125,7 @@ pub trait Transmit: Control {
         self.send(CommandBytes::new(command)).map(<[u8]>::to_vec)
     }
 
-    /// [`transmit`](Transmit::transmit) without allocating: lends the answer until the next
+    /// Like [`transmit`](Transmit::transmit), without allocating: lends the answer until the next
     /// call.
     ///
     /// # Errors
@@ -136,12 +136,12 @@ pub trait Transmit: Control {
         self.send(CommandBytes::new(command))
     }
 
-    /// [`transmit`](Transmit::transmit) for a command that carries a secret which its header
-    /// does not reveal, such as a key: neither the command nor the answer appears in a
+    /// Like [`transmit`](Transmit::transmit), for a command that carries a secret, such as a key,
+    /// but whose header does not show that: neither the command nor the answer appears in a
     /// [trace].
     ///
-    /// The headers that need no mark are listed at [`Command::is_secret`]. Overwriting the
-    /// bytes of `command` and the answer after use is up to the caller.
+    /// [`Command::is_secret`] lists the headers that are recognised as secret. The caller has to
+    /// overwrite the bytes of `command` and the answer after use.
     ///
     /// ```no_run
     /// use scard::Transmit;
@@ -161,24 +161,24 @@ pub trait Transmit: Control {
         self.send(command).map(<[u8]>::to_vec)
     }
 
-    /// The options of every [`exchange`](Transmit::exchange) that is given none:
-    /// [`ExchangeOptions::new`] unless implemented. See
+    /// Returns the options of every [`exchange`](Transmit::exchange) without options; by default
+    /// [`ExchangeOptions::new`]. See
     /// [`Card::set_exchange_options`](crate::Card::set_exchange_options).
     fn exchange_options(&self) -> ExchangeOptions {
         ExchangeOptions::new()
     }
 
-    /// What the reader says of the most data in one command; `None` if it does not say.
-    /// [`ExchangeOptions::reader_max_data`] has more on it. An exchange asks before a long command
-    /// to a card that takes extended lengths.
+    /// Returns the maximum amount of data in one command according to the reader; `None` if it does
+    /// not say. See [`ExchangeOptions::reader_max_data`]. An exchange asks before a long command to
+    /// a card that supports extended lengths.
     ///
-    /// Two calls of [`control`](Control::control).
+    /// Takes two calls of [`control`](Control::control).
     fn reader_max_data(&mut self) -> Option<u32> {
         let features = self.features().ok()?;
         self.reader_properties(&features).ok()?.max_apdu_data_size()
     }
 
-    /// Exchanges a command: sends it and fetches the whole answer. See
+    /// Exchanges a command: sends it and returns the complete answer. See
     /// [`Card::exchange`](crate::Card::exchange).
     ///
     /// # Errors
@@ -189,10 +189,10 @@ pub trait Transmit: Control {
         self.exchange_with(command, &options)
     }
 
-    /// [`exchange`](Transmit::exchange) with options.
+    /// Like [`exchange`](Transmit::exchange), with options.
     ///
-    /// [`send`](Transmit::send)s one command after the other. A [`Card`](crate::Card) begins a
-    /// transaction for them.
+    /// Calls [`send`](Transmit::send) for one command after the other. A [`Card`](crate::Card)
+    /// begins a transaction for them.
     ///
     /// # Errors
     ///
@@ -223,8 +223,8 @@ pub trait Transmit: Control {
         }
     }
 
-    /// [`send`](Transmit::send) on a logical channel: the class byte gets its number, as by
-    /// [`Command::on_channel`]. A [`LogicalChannel`] does this for each command.
+    /// Like [`send`](Transmit::send), on a logical channel: the channel number in the class byte is
+    /// replaced, as by [`Command::on_channel`]. A [`LogicalChannel`] does this for each command.
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ pub trait Transmit: Control {
         self.send(CommandBytes::marked(&moved, command.is_marked()))
     }
 
-    /// [`exchange_with`](Transmit::exchange_with) on a logical channel:
+    /// Like [`exchange_with`](Transmit::exchange_with), on a logical channel; see
     /// [`Command::on_channel`]. A [`LogicalChannel`] does this for each command.
     ///
     /// # Errors
@@ -255,14 +255,14 @@ pub trait Transmit: Control {
 
     /// Opens a logical channel.
     ///
-    /// Any program's reset closes it, and other programs can use the card in between: a
+    /// A reset by any program closes the channel, and other programs can use the card in between: a
     /// [`Transaction`](crate::Transaction) or a [`Session`](crate::Session) keeps them out.
     ///
     /// # Errors
     ///
     /// Those of [`Card::exchange`](crate::Card::exchange);
-    /// [`StatusWord::CHANNEL_NOT_SUPPORTED`](crate::StatusWord::CHANNEL_NOT_SUPPORTED) or
-    /// another status word if the card has no logical channels, or none left.
+    /// [`StatusWord::CHANNEL_NOT_SUPPORTED`](crate::StatusWord::CHANNEL_NOT_SUPPORTED) or another
+    /// status word if the card has no logical channels or none left.
     #[doc(alias = "MANAGE CHANNEL")]
     fn logical_channel(&mut self) -> Result<LogicalChannel<'_, Self>, ExchangeError>
     where
@@ -271,12 +271,12 @@ pub trait Transmit: Control {
         LogicalChannel::open(self)
     }
 
-    /// The card as a contactless one: its UID, and the blocks of storage cards. See
-    /// [`contactless`](crate::contactless).
+    /// Gives access to the card as a contactless card: its UID, and the blocks of storage cards.
+    /// See [`contactless`](crate::contactless).
     ///
-    /// Not for a [`LogicalChannel`]: these commands are the reader's and have none. There each is
-    /// refused with [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and nothing
-    /// is sent.
+    /// These commands are for the reader and have no logical channel. On a [`LogicalChannel`], each
+    /// is refused with [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and
+    /// nothing is sent.
     fn contactless(&mut self) -> Contactless<'_, Self>
     where
         Self: Sized,
@@ -285,7 +285,7 @@ pub trait Transmit: Control {
     }
 }
 
-/// A pointer to a card is one itself.
+/// Forwards to the card.
 impl<T: Transmit + ?Sized> Transmit for &mut T {
     forward_transmit!(self => (**self));
 }
@@ -294,11 +294,11 @@ impl<T: Transmit + ?Sized> Transmit for Box<T> {
     forward_transmit!(self => (**self));
 }
 
-/// [`Transmit`] in futures. Needs the feature `async`.
+/// [`Transmit`] with futures. Requires the feature `async`.
 ///
 /// [`AsyncCard`](crate::AsyncCard), [`AsyncTransaction`](crate::AsyncTransaction) and
-/// [`AsyncLogicalChannel`] implement it. Each method does what the one of the same name in
-/// [`Transmit`] does, and fails with the same errors.
+/// [`AsyncLogicalChannel`] implement this trait. Each method corresponds to the [`Transmit`] method
+/// of the same name, and fails with the same errors.
 ///
 /// ```
 /// use scard::contactless::ContactlessError;
@@ -316,8 +316,8 @@ impl<T: Transmit + ?Sized> Transmit for Box<T> {
 ///
 /// # Cancel safety
 ///
-/// [Dropping a future](crate::AsyncCard#dropping-a-future) abandons the card while a command
-/// is under way. Which commands of an exchange had been sent by then is not known.
+/// [Dropping a future](crate::AsyncCard#dropping-a-future) abandons the card while a command is in
+/// progress. Which commands of an exchange were sent by then is not known.
 #[cfg(feature = "async")]
 pub trait AsyncTransmit: AsyncControl {
     /// See [`Transmit::protocol`].
@@ -434,7 +434,8 @@ pub trait AsyncTransmit: AsyncControl {
         }
     }
 
-    /// [`Transmit::logical_channel`] as a future. If it is dropped, a channel may stay open.
+    /// [`Transmit::logical_channel`] as a future. If the future is dropped, a channel may stay
+    /// open.
     #[doc(alias = "MANAGE CHANNEL")]
     fn logical_channel(
         &mut self,
@@ -459,7 +460,7 @@ impl<T: AsyncTransmit> AsyncTransmit for &mut T {
     forward_transmit!(async self => (**self));
 }
 
-/// A command with another logical channel in its class byte.
+/// Returns the command with another logical channel in its class byte.
 fn moved(
     command: CommandBytes<'_>,
     channel: u8,

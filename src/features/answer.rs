@@ -1,11 +1,11 @@
-//! What becomes of the entry of a PIN.
+//! Results of PIN entries.
 
 use std::fmt;
 
 use crate::apdu::StatusWord;
 
-/// The answer to a request for the entry of a PIN: of the card, if the reader sent the command,
-/// otherwise of the reader.
+/// The answer to a PIN entry request: from the card if the reader sent the command, otherwise from
+/// the reader.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[must_use = "the PIN may be wrong"]
 pub struct PinPadAnswer {
@@ -13,25 +13,25 @@ pub struct PinPadAnswer {
 }
 
 impl PinPadAnswer {
-    /// An answer from its bytes.
+    /// Returns an answer from its bytes.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> PinPadAnswer {
         PinPadAnswer {
             bytes: bytes.into(),
         }
     }
 
-    /// The bytes, as they came.
+    /// Returns the unchanged bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The status word, which is the last two bytes; `None` if there are fewer.
+    /// Returns the status word, which is the last two bytes; `None` if there are fewer.
     pub fn status_word(&self) -> Option<StatusWord> {
         let word = self.bytes.last_chunk()?;
         Some(StatusWord(u16::from_be_bytes(*word)))
     }
 
-    /// What it means.
+    /// Returns the meaning of the answer.
     pub fn outcome(&self) -> PinOutcome {
         match self.status_word() {
             Some(word) => PinOutcome::from_status_word(word),
@@ -40,41 +40,41 @@ impl PinPadAnswer {
     }
 }
 
-/// What became of the entry of a PIN.
+/// The outcome of a PIN entry.
 ///
-/// [`Display`](fmt::Display) is a clause for the user or a log.
+/// [`Display`](fmt::Display) prints a clause for the user or a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PinOutcome {
-    /// 9000: the card has verified or changed the PIN.
+    /// 9000: the card verified or changed the PIN.
     Done,
     /// 6300 and 63Cx: the PIN was wrong.
     Wrong {
-        /// 63Cx: how many tries are left; `None` if the card does not say.
+        /// The number of tries left (63Cx); `None` if the card does not report it.
         tries_left: Option<u8>,
     },
     /// 6983: the PIN is blocked.
     Blocked,
-    /// 6400: the user entered nothing in time, or not all. Of the reader: the card has seen
+    /// 6400, from the reader: the user did not complete the entry in time. The card has seen
     /// nothing.
     TimedOut,
-    /// 6401: the user pressed the key for "cancel". Of the reader.
+    /// 6401, from the reader: the user pressed the cancel key.
     Cancelled,
-    /// 6402: the new PIN and its repetition differ. Of the reader.
+    /// 6402, from the reader: the new PIN and its repetition differ.
     NewPinsDiffer,
-    /// 6403: the PIN has too few or too many digits. Of the reader.
+    /// 6403, from the reader: the PIN has too few or too many digits.
     WrongLength,
-    /// 6B80: the reader does not take a value in the request. Of the reader.
+    /// 6B80, from the reader: a value in the request is invalid.
     InvalidRequest,
     /// Any other status word.
     Other(StatusWord),
-    /// There are fewer than two bytes.
+    /// The answer has fewer than two bytes.
     NoStatusWord,
 }
 
 impl PinOutcome {
-    /// What a status word means as the answer of a PIN pad. For that of a card to a PIN that was
-    /// typed at the computer: [`from_card`](PinOutcome::from_card).
+    /// Returns the meaning of a status word as the answer of a PIN pad. For a card's answer to a
+    /// PIN that was typed at the computer, use [`from_card`](PinOutcome::from_card).
     pub const fn from_status_word(word: StatusWord) -> PinOutcome {
         match word.raw() {
             0x9000 => PinOutcome::Done,
@@ -92,8 +92,9 @@ impl PinOutcome {
         }
     }
 
-    /// What a status word means as the answer of a card, to which no PIN pad has sent the command:
-    /// what Part 10 has for readers is [`Other`](PinOutcome::Other).
+    /// Returns the meaning of a status word as the answer of a card to a command that was not sent
+    /// by a PIN pad: status words that Part 10 defines for readers are
+    /// [`Other`](PinOutcome::Other).
     ///
     /// ```
     /// use scard::StatusWord;
@@ -111,13 +112,14 @@ impl PinOutcome {
         outcome
     }
 
-    /// Whether the PIN is verified or changed.
+    /// Returns whether the PIN was verified or changed.
     pub const fn is_done(self) -> bool {
         matches!(self, PinOutcome::Done)
     }
 
-    /// Whether Part 10 gives the answer to the reader: the card has not seen a PIN, and no try
-    /// is used up. (A card that answers VERIFY with the same words would be taken for it.)
+    /// Returns whether the answer comes from the reader, according to Part 10: the card has not
+    /// seen a PIN, and no try was consumed. (A card that answers VERIFY with the same words is
+    /// indistinguishable.)
     pub const fn is_of_reader(self) -> bool {
         matches!(
             self,
@@ -133,7 +135,7 @@ impl PinOutcome {
 impl fmt::Display for PinOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PinOutcome::Done => f.write_str("the card has accepted the PIN"),
+            PinOutcome::Done => f.write_str("the card accepted the PIN"),
             PinOutcome::Wrong { tries_left: None } => f.write_str("the PIN is wrong"),
             PinOutcome::Wrong {
                 tries_left: Some(1),
@@ -143,10 +145,10 @@ impl fmt::Display for PinOutcome {
             } => write!(f, "the PIN is wrong, {tries} tries are left"),
             PinOutcome::Blocked => f.write_str("the PIN is blocked"),
             PinOutcome::TimedOut => f.write_str("no PIN was entered in time"),
-            PinOutcome::Cancelled => f.write_str("the entry of the PIN was cancelled"),
+            PinOutcome::Cancelled => f.write_str("PIN entry was cancelled"),
             PinOutcome::NewPinsDiffer => f.write_str("the new PIN and its repetition differ"),
             PinOutcome::WrongLength => f.write_str("the PIN has too few or too many digits"),
-            PinOutcome::InvalidRequest => f.write_str("the reader does not take the request"),
+            PinOutcome::InvalidRequest => f.write_str("the reader rejected the request"),
             PinOutcome::Other(word) => write!(f, "the answer to the PIN was: {word}"),
             PinOutcome::NoStatusWord => f.write_str("the answer to the PIN has no status word"),
         }

@@ -1,4 +1,4 @@
-//! What requests for the entry of PINs have in common.
+//! Common parts of PIN entry requests.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,37 +6,37 @@ use std::time::Duration;
 use super::format::PinFormat;
 
 bitflags::bitflags! {
-    /// What ends the entry of a PIN: `bEntryValidationCondition`. Any of them does.
+    /// The conditions that end a PIN entry: `bEntryValidationCondition`. Any one of them suffices.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct EntryValidation: u8 {
-        /// The most digits there can be were entered.
+        /// The maximum number of digits was entered.
         const MAX_DIGITS = 0x01;
-        /// The key for "enter" was pressed.
+        /// The enter key was pressed.
         const KEY = 0x02;
         /// The time is over.
         const TIMEOUT = 0x04;
     }
 }
 
-/// The messages that the reader shows, by their numbers in the reader: `bNumberMessage` and
-/// `bMsgIndex`. Which text has which number is up to the reader; 0 usually asks for the PIN, 1
-/// for a new one, and 2 for the new one again.
+/// The messages that the reader shows, by their index in the reader: `bNumberMessage` and
+/// `bMsgIndex`. The reader defines the texts; usually, 0 asks for the PIN, 1 for a new PIN, and 2
+/// for its repetition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PinMessages {
-    /// None.
+    /// No message.
     None,
-    /// This one.
+    /// One message.
     One(u8),
-    /// These two, one after the other. For changes of a PIN.
+    /// Two messages, one after the other, for PIN changes.
     Two(u8, u8),
-    /// These three, one after the other. For changes of a PIN.
+    /// Three messages, one after the other, for PIN changes.
     Three(u8, u8, u8),
-    /// Those that the reader takes for right (0xFF).
+    /// The reader's default messages (0xFF).
     OfReader,
 }
 
 impl PinMessages {
-    /// The number of messages, and their indexes.
+    /// Returns the number of messages, and their indexes.
     pub(super) const fn parts(self) -> (u8, [u8; 3]) {
         match self {
             PinMessages::None => (0, [0; 3]),
@@ -48,7 +48,7 @@ impl PinMessages {
     }
 }
 
-/// A request for the entry of a PIN that cannot be put into bytes.
+/// A PIN entry request that cannot be encoded.
 ///
 /// The calls that send requests report it as
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and send nothing.
@@ -63,16 +63,16 @@ impl InvalidPinRequest {
         InvalidPinRequest { why }
     }
 
-    /// Why not.
+    /// Returns the reason.
     pub const fn description(&self) -> &'static str {
         self.why
     }
 }
 
-/// How long the user has, unless the request says otherwise.
+/// The default time for the user, in seconds.
 const TIMEOUT: u8 = 30;
 
-/// What verification and modification have in common.
+/// The common part of verification and modification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) timeout: u8,
@@ -103,7 +103,7 @@ impl Entry {
         }
     }
 
-    /// `wPINMaxExtraDigit`: the most, then the fewest.
+    /// `wPINMaxExtraDigit`: maximum, then minimum.
     pub(super) fn digits(&self) -> Result<[u8; 2], InvalidPinRequest> {
         if self.digits.is_empty() {
             return Err(InvalidPinRequest::new(
@@ -119,27 +119,27 @@ impl Entry {
         self.language.to_le_bytes()
     }
 
-    /// `bTeoPrologue`, `ulDataLength` and `abData`. The blocks for PINs begin at these bytes of
-    /// the data.
+    /// `bTeoPrologue`, `ulDataLength` and `abData`. The PIN blocks begin at these bytes of the
+    /// data.
     pub(super) fn push_command(
         &self,
         blocks: &[u8],
         bytes: &mut Vec<u8>,
     ) -> Result<(), InvalidPinRequest> {
         let Some((header, body)) = self.command.split_first_chunk::<4>() else {
-            let why = "the command for a PIN is shorter than four bytes";
+            let why = "the PIN command is shorter than four bytes";
             return Err(InvalidPinRequest::new(why));
         };
         let (lc, data) = match body.split_first() {
             None => (None, &[][..]),
             Some((lc, data)) if usize::from(*lc) == data.len() => (Some(*lc), data),
             Some(_) => {
-                let why = "the length in the command for a PIN is not that of its data";
+                let why = "Lc of the PIN command does not match its data";
                 return Err(InvalidPinRequest::new(why));
             }
         };
         if self.without_lc && !data.is_empty() {
-            let why = "a command with data has a length";
+            let why = "a command with data needs Lc";
             return Err(InvalidPinRequest::new(why));
         }
         for offset in blocks {
@@ -160,7 +160,7 @@ impl Entry {
     }
 }
 
-/// A command with data of up to 255 bytes.
+/// Returns a command with up to 255 bytes of data.
 pub(super) fn command(header: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut command = header.to_vec();
     // At most two blocks of 30 bytes.
@@ -169,65 +169,65 @@ pub(super) fn command(header: [u8; 4], data: &[u8]) -> Vec<u8> {
     command
 }
 
-/// Whole seconds in a byte, not less than there are.
+/// Returns whole seconds as a byte, rounded up.
 pub(super) fn seconds(time: Duration) -> u8 {
     let part = u64::from(time.subsec_nanos() > 0);
     u8::try_from(time.as_secs().saturating_add(part)).unwrap_or(u8::MAX)
 }
 
-/// The settings that both requests have.
+/// The settings of both requests.
 macro_rules! entry_settings {
     () => {
-        /// How long the user has, 30 seconds without this. The reader counts whole seconds, up
-        /// to 255; more is taken for 255, and a part of a second for a whole one. Zero is the
-        /// time that the reader takes for right.
+        /// Sets the time for the user; 30 seconds by default. The reader counts whole seconds up to
+        /// 255: longer times become 255 seconds, and fractions are rounded up. Zero means the
+        /// reader's default.
         ///
-        /// To be shorter than the time that the call has:
-        /// [PIN pads and time](crate::features#pin-pads-and-time).
+        /// Must be shorter than the time limit of the call; see [PIN pads and
+        /// time](crate::features#pin-pads-and-time).
         pub fn timeout(mut self, timeout: Duration) -> Self {
             self.entry.timeout = seconds(timeout);
             self
         }
 
-        /// How long the user has after the first key, for readers that
-        /// [tell these times apart](crate::features::ReaderProperties::has_second_timeout).
-        /// Zero, which it is without this, is what the reader takes for right.
+        /// Sets the time for the user after the first key, for readers that [distinguish these
+        /// times](crate::features::ReaderProperties::has_second_timeout). Zero, the default, means
+        /// the reader's default.
         pub fn timeout_after_first_key(mut self, timeout: Duration) -> Self {
             self.entry.timeout2 = seconds(timeout);
             self
         }
 
-        /// How many digits the PIN can have; 4 to 8 without this. The reader refuses others.
+        /// Sets the valid numbers of digits; 4 to 8 by default. The reader refuses others.
         pub fn digits(mut self, digits: RangeInclusive<u8>) -> Self {
             self.entry.digits = digits;
             self
         }
 
-        /// What ends the entry; the key for "enter" without this.
+        /// Sets what ends the entry; the enter key by default.
         pub fn ends_with(mut self, validation: EntryValidation) -> Self {
             self.entry.validation = validation;
             self
         }
 
-        /// The language of the messages, as Windows numbers languages; 0x0409, American
-        /// English, without this.
+        /// Sets the language of the messages, as a Windows language identifier; 0x0409, American
+        /// English, by default.
         pub fn language(mut self, language: u16) -> Self {
             self.entry.language = language;
             self
         }
 
-        /// Leaves out Lc where the command has no data, so that it has four bytes instead of five.
+        /// Omits Lc if the command has no data, so that it has four bytes instead of five.
         ///
-        /// The reader puts the PIN behind it and sets Lc. Part 10 does not say which of the two it
-        /// is to get, and readers differ: the driver for CCID readers prepares the SPR532 of SCM for
-        /// four bytes, and only for those.
+        /// The reader appends the PIN and sets Lc. Part 10 does not specify which form the reader
+        /// expects, and readers differ: the CCID driver prepares the SCM SPR532 for four bytes, and
+        /// only for those.
         pub fn without_lc(mut self) -> Self {
             self.entry.without_lc = true;
             self
         }
 
-        /// `bTeoPrologue`: what the block of protocol T=1 begins with, for readers that want to
-        /// be told. Zeroes without this.
+        /// Sets `bTeoPrologue`, the beginning of the T=1 block, for readers that need it; zeroes by
+        /// default.
         pub fn t1_prologue(mut self, prologue: [u8; 3]) -> Self {
             self.entry.prologue = prologue;
             self

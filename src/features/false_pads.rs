@@ -1,25 +1,25 @@
-//! Readers that say they have a PIN pad, and should not be believed.
+//! Readers that falsely claim a PIN pad.
 
 use super::properties::ReaderProperties;
 
-/// A reader that claims a PIN pad and should not be used as one.
+/// A reader that claims a PIN pad but must not be used as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct FalsePinPad {
-    /// The USB number of the maker.
+    /// The USB vendor ID.
     pub vendor_id: u16,
-    /// The USB number of the model.
+    /// The USB product ID.
     pub product_id: u16,
-    /// What it is called.
+    /// The name of the reader.
     pub name: &'static str,
-    /// What is wrong: a clause without capital and full stop.
+    /// The problem: a clause without capital and full stop.
     pub why: &'static str,
 }
 
 impl FalsePinPad {
-    /// All that are known, from the lists that the driver for CCID readers of pcsc-lite and OpenSC
-    /// keep. That driver hides the pads of these by itself; older versions of it, and drivers on
-    /// Windows and macOS, do not.
+    /// All known readers, from the lists of pcsc-lite's CCID driver and OpenSC. That driver hides
+    /// the PIN pads of these readers itself; older versions of it, and drivers on Windows and
+    /// macOS, do not.
     pub const KNOWN: &'static [FalsePinPad] = &[
         known(0x03F0, 0x0036, "HP USB CCID Smartcard Keyboard", LEAKS),
         known(0x03F0, 0x1024, "HP USB Smart Card Keyboard", LEAKS),
@@ -40,8 +40,8 @@ impl FalsePinPad {
     ];
 }
 
-const NONE: &str = "it has no PIN pad: newer firmware of some says so";
-const LEAKS: &str = "the digits that are typed reach the computer, too";
+const NONE: &str = "it has no PIN pad, as newer firmware of some models reports";
+const LEAKS: &str = "the typed digits also reach the computer";
 
 const fn known(
     vendor_id: u16,
@@ -58,9 +58,9 @@ const fn known(
 }
 
 impl ReaderProperties {
-    /// Whether the reader is one that is [known](FalsePinPad::KNOWN) to claim a PIN pad that it
-    /// does not have, or that is none. It takes [`vendor_id`](ReaderProperties::vendor_id) and
-    /// [`product_id`](ReaderProperties::product_id); a reader that does not tell them is believed.
+    /// Returns the reader's entry if it is [known](FalsePinPad::KNOWN) to claim a PIN pad that is
+    /// missing or unsafe. Uses [`vendor_id`](ReaderProperties::vendor_id) and
+    /// [`product_id`](ReaderProperties::product_id); a reader that does not report them is trusted.
     ///
     /// ```
     /// use scard::features::ReaderProperties;

@@ -1,18 +1,18 @@
-//! How a PIN gets from the keys into the command.
+//! The format of a PIN in a command.
 
 use super::entry::InvalidPinRequest;
 
-/// A place in the data of a command, from its first byte on.
+/// A position in the data of a command, from its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PinOffset {
-    /// So many bits, 15 at most.
+    /// A number of bits, 15 at most.
     Bits(u8),
-    /// So many bytes, 15 at most.
+    /// A number of bytes, 15 at most.
     Bytes(u8),
 }
 
 impl PinOffset {
-    /// The unit, and the number if the four bits there are take it.
+    /// Returns the unit, and the number if it fits four bits.
     const fn parts(self) -> (bool, Option<u8>) {
         let (bytes, number) = match self {
             PinOffset::Bits(number) => (false, number),
@@ -45,7 +45,7 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// The bits of a character.
+    /// Returns the bits of a character.
     pub(super) const fn width(self) -> usize {
         match self {
             Encoding::Bcd => 4,
@@ -78,7 +78,7 @@ pub struct PinFormat {
     pub(super) length_bits: u8,
     pub(super) length_position: PinOffset,
     pub(super) filler: u8,
-    /// What the data begins with, if the PIN does not stand at the beginning.
+    /// The first byte of the data, if the PIN is not at the beginning.
     pub(super) lead: u8,
 }
 
@@ -96,26 +96,27 @@ impl PinFormat {
         }
     }
 
-    /// A byte for each digit, its ASCII code, at the beginning of the data.
+    /// Returns the format with one byte for each digit, its ASCII code, at the beginning of the
+    /// data.
     pub const fn ascii() -> PinFormat {
         PinFormat::new(Encoding::Ascii)
     }
 
-    /// Half a byte for each digit, at the beginning of the data.
+    /// Returns the format with half a byte for each digit, at the beginning of the data.
     pub const fn bcd() -> PinFormat {
         PinFormat::new(Encoding::Bcd)
     }
 
-    /// A byte for each digit, its value, at the beginning of the data.
+    /// Returns the format with one byte for each digit, its value, at the beginning of the data.
     pub const fn binary() -> PinFormat {
         PinFormat::new(Encoding::Binary)
     }
 
-    /// The PIN block of ISO 9564-1 format 2, which GlobalPlatform uses, too: `2`, the number of
-    /// digits, the digits in BCD, filled with `F` to eight bytes.
+    /// Returns the PIN block format of ISO 9564-1 format 2, which GlobalPlatform uses, too: `2`,
+    /// the number of digits, the digits in BCD, filled with `F` to eight bytes.
     ///
-    /// It is given in the way that most readers know: `89 47 04`, the digits from the second
-    /// byte on in a block of seven, and the length in four bits after the first four.
+    /// It is encoded in the way that most readers support, `89 47 04`: the digits from the second
+    /// byte on, in a block of seven bytes, and the length in four bits after the first four.
     pub const fn iso_9564_format_2() -> PinFormat {
         let block = PinFormat::bcd()
             .position(PinOffset::Bytes(1))
@@ -127,8 +128,8 @@ impl PinFormat {
         }
     }
 
-    /// The size of the PIN after formatting, in bytes, 15 at most: a shorter one is filled. 0,
-    /// which is the value without this, leaves it as long as it is.
+    /// Sets the size of the formatted PIN in bytes, 15 at most: a shorter PIN is filled. 0, the
+    /// default, does not fill the PIN.
     pub const fn block_len(self, bytes: u8) -> PinFormat {
         PinFormat {
             block_len: bytes,
@@ -136,9 +137,8 @@ impl PinFormat {
         }
     }
 
-    /// What the block is filled with where [`PinVerification::iso`] and
-    /// [`PinModification::iso`] make the command; 0xFF without this. The reader leaves it where
-    /// there is no digit.
+    /// Sets the filler of the block in commands created by [`PinVerification::iso`] and
+    /// [`PinModification::iso`]; 0xFF by default. The reader keeps it where there is no digit.
     ///
     /// [`PinVerification::iso`]: super::PinVerification::iso
     /// [`PinModification::iso`]: super::PinModification::iso
@@ -146,7 +146,7 @@ impl PinFormat {
         PinFormat { filler, ..self }
     }
 
-    /// Puts the digits to the right in the block, the filling to the left.
+    /// Places the digits on the right of the block, the filler on the left.
     pub const fn justified_right(self) -> PinFormat {
         PinFormat {
             right: true,
@@ -154,13 +154,13 @@ impl PinFormat {
         }
     }
 
-    /// Where the PIN stands in the data.
+    /// Sets the position of the PIN in the data.
     pub const fn position(self, position: PinOffset) -> PinFormat {
         PinFormat { position, ..self }
     }
 
-    /// Has the reader put the number of digits into the data, in so many bits, 15 at most, at
-    /// this place, which is not one of the digits.
+    /// Lets the reader write the number of digits into the data, in this number of bits, 15 at
+    /// most, at this position, which must not overlap the digits.
     pub const fn length(self, bits: u8, position: PinOffset) -> PinFormat {
         PinFormat {
             length_bits: bits,
@@ -169,25 +169,27 @@ impl PinFormat {
         }
     }
 
-    /// `bmFormatString`, `bmPINBlockString` and `bmPINLengthFormat`.
+    /// Returns `bmFormatString`, `bmPINBlockString` and `bmPINLengthFormat`.
     ///
     /// # Errors
     ///
-    /// A length or place is greater than 15: there are four bits for each.
+    /// If a length or position is greater than 15: there are four bits for each.
     pub const fn to_bytes(self) -> Result<[u8; 3], InvalidPinRequest> {
         let (in_bytes, Some(position)) = self.position.parts() else {
-            return Err(InvalidPinRequest::new("the PIN stands at 15 units at most"));
+            return Err(InvalidPinRequest::new(
+                "the position of the PIN is greater than 15",
+            ));
         };
         let (length_in_bytes, Some(length_position)) = self.length_position.parts() else {
             return Err(InvalidPinRequest::new(
-                "the length of the PIN stands at 15 units at most",
+                "the position of the PIN length is greater than 15",
             ));
         };
         let (Some(block_len), Some(length_bits)) =
             (nibble(self.block_len), nibble(self.length_bits))
         else {
             return Err(InvalidPinRequest::new(
-                "the PIN has 15 bytes and its length 15 bits at most",
+                "the PIN has more than 15 bytes, or its length more than 15 bits",
             ));
         };
         Ok([
@@ -197,7 +199,7 @@ impl PinFormat {
         ])
     }
 
-    /// Whether a PIN of so many digits fits the block, and their number the place for it.
+    /// Checks that a PIN with this number of digits fits the block, and the number fits its field.
     pub(super) fn check_fit(self, digits: usize) -> Result<(), InvalidPinRequest> {
         let room = usize::from(self.block_len) * 8 / self.encoding.width();
         if self.block_len > 0 && digits > room {
@@ -207,7 +209,7 @@ impl PinFormat {
         }
         if self.length_bits > 0 && digits >> self.length_bits.min(15) > 0 {
             return Err(InvalidPinRequest::new(
-                "the number of digits does not fit the bits for it",
+                "the number of digits does not fit its bits",
             ));
         }
         let size = digits * self.encoding.width();
@@ -218,35 +220,33 @@ impl PinFormat {
         let number = self.length_position.bits();
         let ends_before = number + usize::from(self.length_bits) <= first;
         if self.length_bits > 0 && !ends_before && number < first + size {
-            return Err(InvalidPinRequest::new(
-                "the length of the PIN stands where its digits do",
-            ));
+            return Err(InvalidPinRequest::new("the PIN length overlaps the digits"));
         }
         Ok(())
     }
 
-    /// Whether the block has a place in the data of a command, from this byte on. Where there are
-    /// no data, the reader adds them.
+    /// Checks that the block is within the data of a command, from this byte on. If there is no
+    /// data, the reader adds it.
     pub(super) fn check_place(self, data: &[u8], offset: u8) -> Result<(), InvalidPinRequest> {
         let end = usize::from(offset) + usize::from(self.block_len);
         let start = usize::from(offset) + self.position.bits() / 8;
         if !data.is_empty() && self.block_len > 0 && (end > data.len() || start >= data.len()) {
             return Err(InvalidPinRequest::new(
-                "the block for the PIN ends behind the data of the command",
+                "the PIN block ends after the data of the command",
             ));
         }
         let number = self.length_position.bits() + usize::from(self.length_bits);
         let number_end = usize::from(offset) + number.div_ceil(8);
         if !data.is_empty() && self.length_bits > 0 && number_end > data.len() {
             return Err(InvalidPinRequest::new(
-                "the length of the PIN stands behind the data of the command",
+                "the PIN length is after the data of the command",
             ));
         }
         Ok(())
     }
 
-    /// Whether two PINs have places of their own in the data of a command, if they begin at these
-    /// bytes. Where there are neither data nor blocks, the reader puts one after the other.
+    /// Checks that two PINs do not overlap in the data of a command if they begin at these bytes.
+    /// If there are neither data nor blocks, the reader places one after the other.
     pub(super) fn check_apart(
         self,
         data: &[u8],
@@ -255,13 +255,13 @@ impl PinFormat {
         let is_placed = !data.is_empty() || self.block_len > 0;
         if is_placed && one.abs_diff(other) < self.block_len.max(1) {
             return Err(InvalidPinRequest::new(
-                "the new PIN would overwrite the current one: see the offsets",
+                "the new PIN would overwrite the current one: set the offsets",
             ));
         }
         Ok(())
     }
 
-    /// The data that the reader puts a PIN into. Empty for a PIN that is not filled.
+    /// Returns the data into which the reader writes a PIN. Empty for a PIN that is not filled.
     pub(super) fn block(self) -> Vec<u8> {
         if self.block_len == 0 {
             return Vec::new();
@@ -286,10 +286,10 @@ mod tests {
         };
         let length = |bits, place| PinFormat::ascii().block_len(7).length(bits, place);
         let at = PinOffset::Bytes;
-        let said = "the length of the PIN stands behind the data of the command";
+        let said = "the PIN length is after the data of the command";
         assert_eq!(why(request(length(8, at(8)))), said);
         assert!(request(length(8, at(7))).is_ok());
-        let said = "the length of the PIN stands where its digits do";
+        let said = "the PIN length overlaps the digits";
         let over = PinVerification::iso(0x80, length(8, at(0))).digits(4..=7);
         assert_eq!(why(over.to_bytes()), said);
         let right = length(4, at(2)).justified_right();

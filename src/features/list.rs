@@ -1,12 +1,12 @@
-//! The features that a reader has.
+//! The features of a reader.
 
 use super::feature::Feature;
 use crate::values::ControlCode;
 
-/// The features that a reader has, and their control codes.
+/// The features of a reader, and their control codes.
 ///
-/// Returned by [`Control::features`](crate::Control::features). They stay the same for as long as
-/// the reader is plugged in.
+/// Returned by [`Control::features`](crate::Control::features). They do not change while the reader
+/// is plugged in.
 ///
 /// ```
 /// use scard::features::{Feature, ReaderFeatures};
@@ -22,12 +22,11 @@ pub struct ReaderFeatures {
 }
 
 impl ReaderFeatures {
-    /// The features in an answer to `CM_IOCTL_GET_FEATURE_REQUEST`
-    /// ([`ControlCode::GET_FEATURE_REQUEST`]): for each a tag, the length 4 and a control code,
-    /// the highest byte first.
+    /// Parses an answer to `CM_IOCTL_GET_FEATURE_REQUEST` ([`ControlCode::GET_FEATURE_REQUEST`]):
+    /// for each feature a tag, the length 4 and a control code, most significant byte first.
     ///
-    /// What is no such entry is left out: one of another length, one with control code 0, and
-    /// an entry that is cut off at the end.
+    /// Invalid entries are skipped: those with another length or control code 0, and a truncated
+    /// entry at the end.
     pub fn from_bytes(bytes: &[u8]) -> ReaderFeatures {
         let entries = Entries(bytes).filter_map(|(tag, value)| {
             let code = u32::from_be_bytes(value.try_into().ok()?);
@@ -38,31 +37,30 @@ impl ReaderFeatures {
         }
     }
 
-    /// The control code of a feature; `None` if the reader does not have it. Of several the
-    /// first.
+    /// Returns the control code of a feature, the first if there are several; `None` if the reader
+    /// does not have the feature.
     pub fn control_code(&self, feature: Feature) -> Option<ControlCode> {
         let mut found = self.entries.iter().filter(|entry| entry.0 == feature);
         found.next().map(|entry| entry.1)
     }
 
-    /// Whether the reader has a feature.
+    /// Returns whether the reader has a feature.
     pub fn has(&self, feature: Feature) -> bool {
         self.control_code(feature).is_some()
     }
 
-    /// Whether it has none.
+    /// Returns whether the reader has no features.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// All entries, as the reader gave them: unknown ones, and one feature twice, too.
+    /// Returns all entries as reported by the reader, including unknown and repeated features.
     pub fn iter(&self) -> impl Iterator<Item = (Feature, ControlCode)> + '_ {
         self.entries.iter().copied()
     }
 }
 
-/// The entries of a list of tags, lengths of one byte, and values. Ends before one that is cut
-/// off.
+/// Iterates over a list of tags, one-byte lengths, and values. Ends before a truncated entry.
 pub(super) struct Entries<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Entries<'a> {

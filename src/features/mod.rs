@@ -1,8 +1,8 @@
-//! What a reader can do beyond passing commands on: PC/SC Part 10, "IFDs with Secure PIN Entry
+//! Features of readers beyond passing on commands: PC/SC Part 10, "IFDs with Secure PIN Entry
 //! Capabilities".
 //!
-//! A reader is asked once for its [features](ReaderFeatures). They tell what it has and the
-//! control codes for that, which differ from driver to driver and from platform to platform.
+//! Ask a reader once for its [features](ReaderFeatures). They include the control codes, which
+//! differ between drivers and platforms.
 //!
 //! ```no_run
 //! # fn demo(mut card: scard::Card) -> scard::Result<()> {
@@ -18,7 +18,7 @@
 //!     .digits(4..=8)
 //!     .timeout(Duration::from_secs(30));
 //!
-//! // Nobody else gets at the card while the user types.
+//! // No other program can use the card while the user types.
 //! let mut transaction = card.transaction()?;
 //! match transaction.verify_pin(&features, &request)?.outcome() {
 //!     PinOutcome::Done => println!("verified"),
@@ -30,52 +30,52 @@
 //! # }
 //! ```
 //!
-//! The methods are those of [`Control`](crate::Control), which every handle has, and a direct
-//! [`Reader`](crate::Reader). Features without a method there are used by their control code:
+//! The methods are in [`Control`](crate::Control), which every handle implements, including a
+//! direct [`Reader`](crate::Reader). For features without a method, call
 //! [`Control::control`](crate::Control::control) with [`ReaderFeatures::control_code`].
-//! [`PinVerification::to_bytes`] and [`PinModification::to_bytes`] are the input of the `START`
-//! features, too.
+//! [`PinVerification::to_bytes`] and [`PinModification::to_bytes`] are also the input of the
+//! `START` features.
 //!
-//! Other ways to the same:
+//! See also:
 //!
-//! - [`Pin`] and [`Command::verify`](crate::Command::verify): a PIN that is typed at the computer,
+//! - [`Pin`] and [`Command::verify`](crate::Command::verify): PINs that are typed at the computer,
 //!   in the same formats.
 //! - [`ppdu`]: features without control codes.
-//! - [`pace`]: PACE between reader and card, with a password that is entered at the reader.
+//! - [`pace`]: PACE between reader and card, with a password entered at the reader.
 //!
-//! Readers that claim a PIN pad and have none, or pass the digits on to the computer, are known to
-//! [`ReaderProperties::false_pin_pad`].
+//! [`ReaderProperties::false_pin_pad`] identifies readers that claim a PIN pad but have none, or
+//! pass on the digits to the computer.
 //!
 //! # PIN pads and time
 //!
-//! A call to a PIN pad takes as long as its user. Four clocks run meanwhile:
+//! A call to a PIN pad takes as long as the user does. Four limits apply meanwhile:
 //!
-//! - **The reader's**: [`PinVerification::timeout`] says how long it waits for the user. Then
-//!   it answers [`PinOutcome::TimedOut`]; nothing has reached the card.
+//! - **The reader's**: [`PinVerification::timeout`] sets how long the reader waits for the user.
+//!   Then it answers [`PinOutcome::TimedOut`], and nothing has reached the card.
 //! - **The program's**: [`Card::set_timeout`](crate::Card::set_timeout),
-//!   [`Card::within`](crate::Card::within) and an [`AbortHandle`](crate::AbortHandle) end the
-//!   call as they end any other. But a PIN entry cannot be called off that way: the user can go on typing,
-//!   and the PIN can reach the card and use up a try.
-//!   [`Error::command_may_have_run`](crate::Error::command_may_have_run) is `true`, and the
-//!   card is abandoned. So give the reader less time than the call has, and leave the ends of
-//!   the program for readers that do not keep to theirs.
-//! - **The session's**: in a [`Session`](crate::Session) the deadline of the run counts.
-//! - **Other programs'**: the entry waits for their transactions, and is made in one of its own.
-//!   With direct access there is none: others can begin theirs as soon as the entry is over.
+//!   [`Card::within`](crate::Card::within) and an [`AbortHandle`](crate::AbortHandle) end the call
+//!   as they end any other. But this does not cancel the PIN entry: the user can continue typing,
+//!   and the PIN can reach the card and consume a try.
+//!   [`Error::command_may_have_run`](crate::Error::command_may_have_run) is `true`, and the card is
+//!   abandoned. Therefore give the reader less time than the call, and keep the program's limits
+//!   for readers that exceed theirs.
+//! - **The session's**: in a [`Session`](crate::Session) the deadline of the run applies.
+//! - **Other programs'**: the entry waits for their transactions, then runs in a transaction of its
+//!   own. With direct access there is no transaction: other programs can begin theirs as soon as
+//!   the entry is over.
 //!
 //! [`FEATURE_ABORT`](Feature::ABORT) ends an entry that was begun with
-//! [`FEATURE_VERIFY_PIN_START`](Feature::VERIFY_PIN_START). It does not reach a reader that is
-//! in the middle of a [direct](Feature::VERIFY_PIN_DIRECT) entry: the service makes one call
-//! to a reader at a time.
+//! [`FEATURE_VERIFY_PIN_START`](Feature::VERIFY_PIN_START). It does not reach a reader during a
+//! [direct](Feature::VERIFY_PIN_DIRECT) entry, because the service makes one call to a reader at a
+//! time.
 //!
 //! # Platform notes
 //!
 //! Most readers have [`VERIFY_PIN_DIRECT`](Feature::VERIFY_PIN_DIRECT),
 //! [`MODIFY_PIN_DIRECT`](Feature::MODIFY_PIN_DIRECT) and
-//! [`GET_TLV_PROPERTIES`](Feature::GET_TLV_PROPERTIES) at best. The driver of pcsc-lite and
-//! macOS for CCID readers never has the `START` and `FINISH` features; drivers on Windows may.
-//! Those of Windows that come with the system have no PIN pad at all: it takes the maker's
-//! driver.
+//! [`GET_TLV_PROPERTIES`](Feature::GET_TLV_PROPERTIES) at best. The CCID driver of pcsc-lite and
+//! macOS never has the `START` and `FINISH` features; drivers on Windows may. The drivers included
+//! in Windows do not support PIN pads at all: install the vendor's driver.
 
 mod answer;
 mod entry;

@@ -1,4 +1,4 @@
-//! The request for PINs with which the card is to change its own.
+//! The request for a PIN change at the reader.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use super::entry::{
 };
 use super::format::PinFormat;
 
-/// A PIN that is changed at the reader: `PIN_MODIFY_STRUCTURE`. The user enters the current
-/// one, unless the command does not need it, and the new one twice.
+/// A request to change a PIN at the reader: `PIN_MODIFY_STRUCTURE`. The user enters the current
+/// PIN, unless the command does not need it, and the new one twice.
 ///
 /// ```
 /// use scard::features::{PinFormat, PinModification};
@@ -31,9 +31,9 @@ pub struct PinModification {
 }
 
 impl PinModification {
-    /// With a command of the program's own, into whose data the reader puts the PINs. It has no
-    /// PIN in it, but what is to stand around them. [`offsets`](PinModification::offsets) says
-    /// where they begin.
+    /// Returns a request with a custom command, into whose data the reader writes the PINs. The
+    /// command contains only the data around them. [`offsets`](PinModification::offsets) sets where
+    /// they begin.
     pub fn new(command: impl Into<Vec<u8>>, format: PinFormat) -> PinModification {
         PinModification {
             entry: Entry::new(command.into(), format, PinMessages::None),
@@ -45,11 +45,11 @@ impl PinModification {
         }
     }
 
-    /// With the command CHANGE REFERENCE DATA of ISO 7816-4 (`00 24 00`) for the PIN with this
-    /// reference: the current PIN and the new one.
+    /// Returns a request with the ISO 7816-4 command CHANGE REFERENCE DATA (`00 24 00`) for the PIN
+    /// with this reference: the current PIN and the new one.
     ///
-    /// With a [block](PinFormat::block_len) the data is there, two of them, filled; without
-    /// one there is none (Lc is 0, or [left out](PinModification::without_lc)), and the reader adds
+    /// With a [block](PinFormat::block_len), the data consists of two filled blocks. Without one
+    /// there is no data (Lc is 0 or [omitted](PinModification::without_lc)), and the reader adds
     /// the PINs, one after the other, and sets Lc.
     pub fn iso(reference: u8, format: PinFormat) -> PinModification {
         let block = format.block();
@@ -60,8 +60,8 @@ impl PinModification {
         request.offsets(0, second)
     }
 
-    /// With the command CHANGE REFERENCE DATA that has only a new PIN (`00 24 01`), for cards
-    /// that do not want the current one with it.
+    /// Returns a request with the command CHANGE REFERENCE DATA with only a new PIN (`00 24 01`),
+    /// for cards that do not expect the current one with it.
     pub fn iso_new_only(reference: u8, format: PinFormat) -> PinModification {
         let header = [0x00, 0x24, 0x01, reference];
         PinModification::new(command(header, &format.block()), format).asks_current(false)
@@ -69,44 +69,43 @@ impl PinModification {
 
     entry_settings!();
 
-    /// Where the current PIN and the new one begin, in bytes of the data: the place in the
-    /// [format](PinFormat::position) counts from there. Both 0 without this, or what
-    /// [`iso`](PinModification::iso) has set: with a command of the program's own that has both PINs,
-    /// this is needed, and a request whose new PIN would overwrite the current one is refused.
+    /// Sets where the current PIN and the new one begin, in bytes of the data: the position in the
+    /// [format](PinFormat::position) counts from there. The default is 0 for both, or the values
+    /// set by [`iso`](PinModification::iso). A custom command with both PINs needs this: a request
+    /// whose new PIN would overwrite the current one is refused.
     pub fn offsets(mut self, current: u8, new: u8) -> PinModification {
         self.offset_of_current = current;
         self.offset_of_new = new;
         self
     }
 
-    /// Whether the user enters the current PIN; `true` without this.
+    /// Sets whether the user enters the current PIN; `true` by default.
     pub fn asks_current(mut self, asks: bool) -> PinModification {
         self.asks_current = asks;
         self
     }
 
-    /// Whether the user enters the new PIN twice; `true` without this.
+    /// Sets whether the user enters the new PIN twice; `true` by default.
     pub fn confirms(mut self, confirms: bool) -> PinModification {
         self.confirms = confirms;
         self
     }
 
-    /// The messages that the reader shows, one for each entry. Without this those with the
-    /// indexes that readers usually have for them: 0 for the current PIN, 1 for the new one, 2
-    /// for the new one again.
+    /// Sets the messages that the reader shows, one for each entry. The defaults are the indexes
+    /// that readers usually have: 0 for the current PIN, 1 for the new one, 2 for its repetition.
     pub fn messages(mut self, messages: PinMessages) -> PinModification {
         self.messages = Some(messages);
         self
     }
 
-    /// The bytes of `PIN_MODIFY_STRUCTURE`: packed, the lowest byte of each number first, on
-    /// every platform. For [`FEATURE_MODIFY_PIN_DIRECT`](super::Feature::MODIFY_PIN_DIRECT) and
+    /// Returns the bytes of `PIN_MODIFY_STRUCTURE`: packed and little-endian on every platform. For
+    /// [`FEATURE_MODIFY_PIN_DIRECT`](super::Feature::MODIFY_PIN_DIRECT) and
     /// [`FEATURE_MODIFY_PIN_START`](super::Feature::MODIFY_PIN_START).
     ///
     /// # Errors
     ///
-    /// The format, the digits or the command are impossible, or contradict each other, as with
-    /// [`PinVerification::to_bytes`](super::PinVerification::to_bytes); or the two PINs overlap.
+    /// If the format, the digits or the command are invalid or contradict each other, as for
+    /// [`PinVerification::to_bytes`](super::PinVerification::to_bytes), or the two PINs overlap.
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPinRequest> {
         let entry = &self.entry;
         let usual = match (self.asks_current, self.confirms) {
@@ -144,7 +143,7 @@ mod tests {
         let command = [&b"\x00\x24\x00\x80\x10"[..], &[0xFF; 16]].concat();
         let change = |command: &[u8], format| PinModification::new(command, format);
         let error = change(&command, format).to_bytes().unwrap_err();
-        let said = "the new PIN would overwrite the current one: see the offsets";
+        let said = "the new PIN would overwrite the current one: set the offsets";
         assert_eq!(error.to_string(), said);
         for (current, new) in [(0, 8), (8, 0)] {
             assert!(
@@ -160,7 +159,8 @@ mod tests {
         }
         let new_only = change(&command, format).asks_current(false);
         assert!(new_only.to_bytes().is_ok());
-        // Blocks that the reader adds overlap, too; PINs without blocks it puts one after the other.
+        // Blocks that the reader adds overlap, too; PINs without blocks are placed one after the
+        // other.
         let bare = b"\x00\x24\x00\x80\x00";
         assert!(change(bare, format).to_bytes().is_err());
         assert!(change(bare, format).offsets(0, 8).to_bytes().is_ok());

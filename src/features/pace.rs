@@ -2,9 +2,9 @@
 //! [`FEATURE_EXECUTE_PACE`](super::Feature::EXECUTE_PACE), of amendment 1 of PC/SC Part 10 and BSI
 //! TR-03119.
 //!
-//! The reader establishes a channel with the card and keeps it: commands go on as they are, and
-//! the reader protects them. The user enters the password at the reader, unless the request has
-//! it.
+//! The reader establishes and keeps a channel with the card: programs send commands as before, and
+//! the reader protects them. The user enters the password at the reader, unless the request
+//! contains it.
 //!
 //! ```no_run
 //! # fn demo(mut card: scard::Card) -> Result<(), Box<dyn std::error::Error>> {
@@ -40,14 +40,14 @@ pub const CAPABILITIES: &[u8] = &[0x01, 0x00, 0x00];
 pub const DESTROY: &[u8] = &[0x03, 0x00, 0x00];
 
 bitflags::bitflags! {
-    /// What the PACE of a reader can.
+    /// The PACE capabilities of a reader.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct PaceCapabilities: u8 {
         /// Qualified signatures.
         const ESIGN = 0x10;
         /// The German eID, with terminal authentication.
         const EID = 0x20;
-        /// PACE as such.
+        /// PACE itself.
         const PACE = 0x40;
         /// A channel can be [ended](DESTROY).
         const DESTROY = 0x80;
@@ -55,11 +55,11 @@ bitflags::bitflags! {
 }
 
 impl PaceCapabilities {
-    /// The capabilities in an answer to [`CAPABILITIES`].
+    /// Parses an answer to [`CAPABILITIES`].
     ///
     /// # Errors
     ///
-    /// The answer is none, or says that the reader failed.
+    /// If the answer is invalid, or reports a failure of the reader.
     pub fn from_answer(answer: &[u8]) -> Result<PaceCapabilities, InvalidPaceAnswer> {
         match Fields::of_output(answer)? {
             (PaceResult::SUCCESS, Fields(&[.., bits])) => {
@@ -70,7 +70,7 @@ impl PaceCapabilities {
     }
 }
 
-/// Which password is used: its number in TR-03110.
+/// The kind of password: its number in TR-03110.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Password {
@@ -87,7 +87,7 @@ pub enum Password {
 }
 
 impl Password {
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u8 {
         match self {
             Password::Mrz => 0x01,
@@ -119,7 +119,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// With this password, which the user enters at the reader.
+    /// Returns a request with this kind of password, which the user enters at the reader.
     pub fn new(password: Password) -> Pace {
         Pace {
             password,
@@ -129,40 +129,40 @@ impl Pace {
         }
     }
 
-    /// With the password itself, for those that are no secret to the computer, such as the one
-    /// that is printed on the card.
+    /// Sets the password itself, if it is no secret to the computer, such as the one printed on the
+    /// card.
     pub fn secret(mut self, secret: Pin) -> Pace {
         self.secret = Some(secret);
         self
     }
 
-    /// With the rights that the program wants (CHAT), for terminal authentication.
+    /// Sets the requested rights (CHAT), for terminal authentication.
     pub fn chat(mut self, chat: impl Into<Vec<u8>>) -> Pace {
         self.chat = chat.into();
         self
     }
 
-    /// With the description of the certificate, which the reader shows.
+    /// Sets the description of the certificate, which the reader shows.
     pub fn certificate_description(mut self, description: impl Into<Vec<u8>>) -> Pace {
         self.certificate_description = description.into();
         self
     }
 
-    /// The input for the control code. It is overwritten when it is dropped.
+    /// Returns the input for the control code, which is overwritten when dropped.
     ///
     /// # Errors
     ///
-    /// A password or CHAT of more than 255 bytes, or more than 65,535 bytes in all.
+    /// If the password or CHAT is longer than 255 bytes, or the total longer than 65,535 bytes.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, InvalidPinRequest> {
         let secret = self.secret.as_ref().map_or(&[][..], Pin::as_bytes);
-        let too_long = || InvalidPinRequest::new("a part of the request for PACE is too long");
+        let too_long = || InvalidPinRequest::new("a part of the PACE request is too long");
         let short = |part: &[u8]| u8::try_from(part.len()).map_err(|_| too_long());
         let (chat, description) = (&self.chat, &self.certificate_description);
         let len = 5 + chat.len() + secret.len() + description.len();
         let word = |len: usize| u16::try_from(len).map_err(|_| too_long());
         let (chat_len, secret_len) = (short(chat)?, short(secret)?);
         let (len_bytes, description_len) = (word(len)?, word(description.len())?);
-        // Growing would leave a copy behind that nobody overwrites.
+        // Growing would leave a copy behind that is never overwritten.
         let mut bytes = Zeroizing::new(Vec::with_capacity(3 + len));
         bytes.push(0x02);
         bytes.extend_from_slice(&len_bytes.to_le_bytes());
@@ -176,30 +176,30 @@ impl Pace {
     }
 }
 
-/// What became of a request for a channel.
+/// The result of a request for a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PaceResult(u32);
 
 impl PaceResult {
-    /// The channel is there.
+    /// The channel is established.
     pub const SUCCESS: PaceResult = PaceResult(0);
-    /// The user has pressed the key for "cancel".
+    /// The user pressed the cancel key.
     pub const CANCELLED: PaceResult = PaceResult(0xF020_0001);
-    /// The user has entered nothing in time.
+    /// The user entered nothing in time.
     pub const TIMED_OUT: PaceResult = PaceResult(0xF020_0002);
 
-    /// The result with this number.
+    /// Returns the result with this number.
     pub const fn from_raw(raw: u32) -> PaceResult {
         PaceResult(raw)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> u32 {
         self.0
     }
 
-    /// The status word with which the card refused one of the reader's commands, if that is what
-    /// happened. 63CX and 6300 after the last step are a wrong password.
+    /// Returns the status word with which the card refused one of the reader's commands, if it did.
+    /// 63CX and 6300 after the last step mean a wrong password.
     pub const fn status(self) -> Option<StatusWord> {
         match self.0 >> 16 {
             0xF000..=0xF006 => Some(StatusWord(self.0 as u16)),
@@ -207,26 +207,26 @@ impl PaceResult {
         }
     }
 
-    /// What it means: a clause without capital and full stop.
+    /// Returns the meaning: a clause without capital and full stop.
     pub const fn description(self) -> &'static str {
         match self.0 {
             0 => "the channel is established",
             0xD000_0001 => "the lengths in the request contradict each other",
-            0xD000_0002 => "the request has data that were not expected",
-            0xD000_0003 => "the parts of the request do not go together",
-            0xE000_0001 => "the card does not know PACE",
-            0xE000_0002 => "the reader does not know the algorithm",
-            0xE000_0003 => "the reader does not know this password",
+            0xD000_0002 => "the request has unexpected data",
+            0xD000_0003 => "the parts of the request are inconsistent",
+            0xE000_0001 => "the card does not support PACE",
+            0xE000_0002 => "the reader does not support the algorithm",
+            0xE000_0003 => "the reader does not support this password",
             0xF010_0001 => "the card did not answer",
             0xF010_0002 => "there is no card",
             0xF020_0001 => "the entry was cancelled",
             0xF020_0002 => "nothing was entered in time",
             _ => match self.0 >> 16 {
-                0xF000 => "the card refused to select EF.CardAccess",
-                0xF001 => "the card refused to read EF.CardAccess",
+                0xF000 => "the card refused the selection of EF.CardAccess",
+                0xF001 => "the card refused access to EF.CardAccess",
                 0xF002 => "the card refused to set the password (MSE: Set AT)",
                 0xF003..=0xF006 => "the card refused a step of the protocol (GENERAL AUTHENTICATE)",
-                _ => "the reader failed for a reason that is not known",
+                _ => "the reader failed for an unknown reason",
             },
         }
     }
@@ -255,11 +255,11 @@ pub struct PaceAnswer {
 }
 
 impl PaceAnswer {
-    /// Reads an answer. What it does not have is empty.
+    /// Parses an answer. Missing fields are empty.
     ///
     /// # Errors
     ///
-    /// It has fewer than six bytes, or its lengths contradict each other.
+    /// If the answer has fewer than six bytes, or its lengths contradict each other.
     pub fn from_bytes(answer: &[u8]) -> Result<PaceAnswer, InvalidPaceAnswer> {
         let (result, mut fields) = Fields::of_output(answer)?;
         let mut read = PaceAnswer {
@@ -291,48 +291,48 @@ impl PaceAnswer {
         }
     }
 
-    /// What became of the request.
+    /// Returns the result of the request.
     pub fn result(&self) -> PaceResult {
         self.result
     }
 
-    /// The card's status word to MSE: Set AT; 63CX says how many tries are left.
+    /// Returns the card's status word to MSE: Set AT; 63CX contains the number of tries left.
     pub fn status(&self) -> Option<StatusWord> {
         self.status
     }
 
-    /// EF.CardAccess.
+    /// Returns EF.CardAccess.
     pub fn card_access(&self) -> &[u8] {
         &self.card_access
     }
 
-    /// The reference of the current authority for certificates (CARcurr).
+    /// Returns the reference of the current certification authority (CARcurr).
     pub fn current_car(&self) -> &[u8] {
         &self.current_car
     }
 
-    /// The reference of the authority before that one (CARprev).
+    /// Returns the reference of the previous certification authority (CARprev).
     pub fn previous_car(&self) -> &[u8] {
         &self.previous_car
     }
 
-    /// The card's ephemeral public key (IDicc).
+    /// Returns the card's ephemeral public key (IDicc).
     pub fn id_icc(&self) -> &[u8] {
         &self.id_icc
     }
 }
 
-/// Bytes that are no answer to a request for PACE, or that say that the reader failed where only
-/// a success has an answer.
+/// Bytes that are not an answer to a PACE request, or that report a failure of the reader where a
+/// success is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the reader's answer to a request for PACE is not valid")]
+#[error("the reader's answer to a PACE request is invalid")]
 pub struct InvalidPaceAnswer(());
 
-/// What is left of an answer.
+/// The rest of an answer.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The result, and the data behind it.
+    /// Splits off the result.
     fn of_output(answer: &'a [u8]) -> Result<(PaceResult, Fields<'a>), InvalidPaceAnswer> {
         let mut fields = Fields(answer);
         let result = PaceResult(u32::from_le_bytes(*fields.take_chunk()?));
@@ -359,13 +359,13 @@ impl<'a> Fields<'a> {
         Ok(taken.to_vec())
     }
 
-    /// With a length of one byte.
+    /// Takes a field with a one-byte length.
     fn short(&mut self) -> Result<Vec<u8>, InvalidPaceAnswer> {
         let &[len] = self.take_chunk()?;
         self.take(usize::from(len))
     }
 
-    /// With a length of two bytes.
+    /// Takes a field with a two-byte length.
     fn long(&mut self) -> Result<Vec<u8>, InvalidPaceAnswer> {
         let len = u16::from_le_bytes(*self.take_chunk()?);
         self.take(usize::from(len))
@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(answer.current_car(), b"\x41");
         assert_eq!(answer.previous_car(), b"\x42");
         assert_eq!(answer.id_icc(), b"\x01\x02");
-        // Cut off anywhere, also if the length is right for it.
+        // Truncated anywhere, even if the length field matches.
         for len in 0..whole.len() {
             let mut cut = whole[..len].to_vec();
             assert!(PaceAnswer::from_bytes(&cut).is_err(), "{len}");

@@ -1,5 +1,4 @@
-//! The properties of PIN pad and display, in the form that is older than the properties of the
-//! reader.
+//! The properties of PIN pad and display, in the form that predates the reader properties.
 
 use super::entry::EntryValidation;
 
@@ -15,11 +14,11 @@ pub struct PinPadProperties {
 }
 
 impl PinPadProperties {
-    /// The properties in an answer; `None` if it has fewer than four bytes.
+    /// Parses an answer; `None` if it has fewer than four bytes.
     ///
-    /// Eight bytes are the structure of Part 10 before 2.02.06, which older drivers on Windows
-    /// have: it has the size of the display in the middle. In any other answer, bytes after the
-    /// fourth are left out.
+    /// Eight bytes are the structure of Part 10 before 2.02.06, which older Windows drivers return:
+    /// it contains the size of the display in the middle. In any other answer, bytes after the
+    /// fourth are ignored.
     pub fn from_bytes(bytes: &[u8]) -> Option<PinPadProperties> {
         let (display, &[low, high, validation, timeout2]) = match bytes {
             [low, high, size @ .., validation, timeout2] if bytes.len() == 8 => (
@@ -36,24 +35,25 @@ impl PinPadProperties {
         })
     }
 
-    /// `wLcdLayout`: the layout of the display; 0 if there is none. The high byte is the
-    /// number of lines, the low one that of characters in a line.
+    /// Returns `wLcdLayout`, the layout of the display; 0 if there is none. The high byte is the
+    /// number of lines, the low byte the number of characters in a line.
     pub fn lcd_layout(self) -> u16 {
         self.lcd_layout
     }
 
-    /// `wLcdMaxCharacters` and `wLcdMaxLines`: the size of the display, if the answer has it. Newer
-    /// drivers have a [feature of its own](super::Feature::IFD_DISPLAY_PROPERTIES) for it.
+    /// Returns `wLcdMaxCharacters` and `wLcdMaxLines`, the size of the display, if the answer
+    /// contains it. Newer drivers have a [separate feature](super::Feature::IFD_DISPLAY_PROPERTIES)
+    /// for this.
     pub fn display(self) -> Option<DisplayProperties> {
         self.display
     }
 
-    /// `bEntryValidationCondition`: what can end the entry of a PIN.
+    /// Returns `bEntryValidationCondition`, the conditions that can end a PIN entry.
     pub fn entry_validation(self) -> EntryValidation {
         self.entry_validation
     }
 
-    /// `bTimeOut2`: whether the time after the first key is a time of its own.
+    /// Returns `bTimeOut2`, whether the time after the first key is separate.
     pub fn has_second_timeout(self) -> bool {
         self.has_second_timeout
     }
@@ -69,7 +69,7 @@ pub struct DisplayProperties {
 }
 
 impl DisplayProperties {
-    /// The size in an answer; `None` if it has fewer than four bytes.
+    /// Parses an answer; `None` if it has fewer than four bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<DisplayProperties> {
         let &[a, b, c, d] = bytes.first_chunk()?;
         Some(DisplayProperties {
@@ -78,12 +78,12 @@ impl DisplayProperties {
         })
     }
 
-    /// `wLcdMaxCharacters`: how many characters a line has.
+    /// Returns `wLcdMaxCharacters`, the number of characters in a line.
     pub fn max_characters(self) -> u16 {
         self.max_characters
     }
 
-    /// `wLcdMaxLines`: how many lines there are.
+    /// Returns `wLcdMaxLines`, the number of lines.
     pub fn max_lines(self) -> u16 {
         self.max_lines
     }

@@ -1,10 +1,10 @@
-//! Features by pseudo-APDUs (PPDU), for readers whose driver has no control codes: amendment 1 of
-//! PC/SC Part 10.
+//! Features by pseudo-APDUs (PPDU), for drivers without control codes: amendment 1 of PC/SC Part
+//! 10.
 //!
-//! The driver for CCID readers that comes with Windows knows no control code for features. Some
-//! readers, such as the DIGIPASS 870, 875 and 920, answer to commands of class FF instead,
-//! `FF C2 01`, which go where commands for the card go. A reader that does not know them passes
-//! them on to the card, which refuses them.
+//! The CCID driver included in Windows has no control code for features. Some readers, such as the
+//! DIGIPASS 870, 875 and 920, accept commands of class FF instead, `FF C2 01`, which are sent like
+//! commands for the card. A reader that does not know them passes them on to the card, which
+//! refuses them.
 //!
 //! ```no_run
 //! # fn demo(mut card: scard::Card) -> Result<(), Box<dyn std::error::Error>> {
@@ -24,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! Other ways to take pseudo-APDUs are told by
-//! [`ReaderProperties::ppdu_support`](super::ReaderProperties::ppdu_support).
+//! [`ReaderProperties::ppdu_support`](super::ReaderProperties::ppdu_support) reports other ways to
+//! send pseudo-APDUs.
 
 use super::entry::InvalidPinRequest;
 use super::feature::Feature;
@@ -34,8 +34,8 @@ use crate::apdu::{Command, Form, StatusWord};
 /// The command that asks for the features: `FF C2 01 00 00`.
 pub const LIST: &[u8] = &[0xFF, 0xC2, 0x01, 0x00, 0x00];
 
-/// The features in an answer to [`LIST`], status word included: one byte for each. None if the
-/// status word is not 9000, as from a reader that does not know the command.
+/// Parses an answer to [`LIST`], including the status word: one byte for each feature. Returns no
+/// features if the status word is not 9000, as from a reader that does not know the command.
 pub fn features(answer: &[u8]) -> Vec<Feature> {
     match answer.split_last_chunk() {
         Some((tags, word)) if StatusWord::from(*word) == StatusWord::SUCCESS => {
@@ -45,14 +45,14 @@ pub fn features(answer: &[u8]) -> Vec<Feature> {
     }
 }
 
-/// The command that uses a feature: `FF C2 01`, its number, and what is its input with a control
-/// code. The command [is secret](Command::is_secret).
+/// Returns the command that uses a feature: `FF C2 01`, its number, and the input that its control
+/// code would take. The command [is secret](Command::is_secret).
 ///
-/// The answer is that of the control code. For a PIN, it is the card's status word.
+/// The answer is that of the control code. For a PIN, this is the card's status word.
 ///
 /// # Errors
 ///
-/// More than 255 bytes.
+/// If the input is longer than 255 bytes.
 pub fn command(feature: Feature, input: &[u8]) -> Result<Command, InvalidPinRequest> {
     let command = Command::pseudo(0xC2, 0x01, feature.raw()).expecting_all();
     command

@@ -6,7 +6,7 @@ use super::list::Entries;
 use crate::apdu::ExchangeOptions;
 
 bitflags::bitflags! {
-    /// The ways that pseudo-APDUs for the reader itself take: `bPPDUSupport`.
+    /// The ways to send pseudo-APDUs to the reader itself: `bPPDUSupport`.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct PpduSupport: u8 {
         /// By `SCardControl`, with the control code of
@@ -22,7 +22,7 @@ bitflags::bitflags! {
 ///
 /// Returned by [`Control::reader_properties`](crate::Control::reader_properties). A property that
 /// is missing, or whose value is not a number of at most four bytes, is `None`;
-/// [`value`](ReaderProperties::value) has the bytes.
+/// [`value`](ReaderProperties::value) returns the bytes.
 ///
 /// ```
 /// use scard::features::{Property, ReaderProperties};
@@ -37,8 +37,8 @@ pub struct ReaderProperties {
 }
 
 impl ReaderProperties {
-    /// The properties in an answer: for each a tag, a length and a value, the lowest byte
-    /// first. An entry that is cut off at the end is left out.
+    /// Parses an answer: for each property a tag, a length and a little-endian value. A truncated
+    /// entry at the end is ignored.
     pub fn from_bytes(bytes: &[u8]) -> ReaderProperties {
         let entries = Entries(bytes);
         ReaderProperties {
@@ -48,75 +48,75 @@ impl ReaderProperties {
         }
     }
 
-    /// The value of a property, as the reader gave it. Of several the first.
+    /// Returns the value of a property as reported by the reader; of several, the first.
     pub fn value(&self, property: Property) -> Option<&[u8]> {
         let mut found = self.entries.iter().filter(|entry| entry.0 == property);
         found.next().map(|entry| entry.1.as_slice())
     }
 
-    /// All entries, as the reader gave them.
+    /// Returns all entries as reported by the reader.
     pub fn iter(&self) -> impl Iterator<Item = (Property, &[u8])> + '_ {
         let entries = self.entries.iter();
         entries.map(|(property, value)| (*property, value.as_slice()))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no properties.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// `dwMaxAPDUDataSize`: the most bytes of data that a command or an answer can have with
-    /// this reader and its driver. 0: only short commands. From 256 to 65,536: extended
-    /// commands with so much data.
+    /// Returns `dwMaxAPDUDataSize`, the maximum number of bytes of data in a command or answer with
+    /// this reader and its driver. 0 means only short commands; 256 to 65,536 means extended
+    /// commands with this amount of data.
     #[doc(alias = "dwMaxAPDUDataSize")]
     pub fn max_apdu_data_size(&self) -> Option<u32> {
         self.number(Property::MAX_APDU_DATA_SIZE)
     }
 
-    /// `bMinPINSize`: the fewest digits of a PIN that the pad takes.
+    /// Returns `bMinPINSize`, the minimum number of digits that the PIN pad accepts.
     #[doc(alias = "bMinPINSize")]
     pub fn min_pin_size(&self) -> Option<u8> {
         self.number(Property::MIN_PIN_SIZE)
     }
 
-    /// `bMaxPINSize`: the most digits of a PIN that the pad takes.
+    /// Returns `bMaxPINSize`, the maximum number of digits that the PIN pad accepts.
     #[doc(alias = "bMaxPINSize")]
     pub fn max_pin_size(&self) -> Option<u8> {
         self.number(Property::MAX_PIN_SIZE)
     }
 
-    /// `bEntryValidationCondition`: what can end the entry of a PIN.
+    /// Returns `bEntryValidationCondition`, the conditions that can end a PIN entry.
     #[doc(alias = "bEntryValidationCondition")]
     pub fn entry_validation(&self) -> Option<EntryValidation> {
         let bits = self.number(Property::ENTRY_VALIDATION)?;
         Some(EntryValidation::from_bits_retain(bits))
     }
 
-    /// `bTimeOut2`: whether the time after the first key is a time of its own.
+    /// Returns `bTimeOut2`, whether the time after the first key is separate.
     #[doc(alias = "bTimeOut2")]
     pub fn has_second_timeout(&self) -> Option<bool> {
         Some(self.number::<u8>(Property::TIMEOUT2)? != 0)
     }
 
-    /// `wLcdLayout`: the layout of the display; 0 if there is none.
+    /// Returns `wLcdLayout`, the layout of the display; 0 if there is none.
     #[doc(alias = "wLcdLayout")]
     pub fn lcd_layout(&self) -> Option<u16> {
         self.number(Property::LCD_LAYOUT)
     }
 
-    /// `wLcdMaxCharacters`: how many characters a line of the display has.
+    /// Returns `wLcdMaxCharacters`, the number of characters in a line of the display.
     #[doc(alias = "wLcdMaxCharacters")]
     pub fn lcd_max_characters(&self) -> Option<u16> {
         self.number(Property::LCD_MAX_CHARACTERS)
     }
 
-    /// `wLcdMaxLines`: how many lines the display has.
+    /// Returns `wLcdMaxLines`, the number of lines of the display.
     #[doc(alias = "wLcdMaxLines")]
     pub fn lcd_max_lines(&self) -> Option<u16> {
         self.number(Property::LCD_MAX_LINES)
     }
 
-    /// `sFirmwareID`: the version of the firmware, up to the first NUL. What is not UTF-8 is
+    /// Returns `sFirmwareID`, the version of the firmware, up to the first NUL. Invalid UTF-8 is
     /// replaced.
     #[doc(alias = "sFirmwareID")]
     pub fn firmware(&self) -> Option<String> {
@@ -125,26 +125,26 @@ impl ReaderProperties {
         Some(String::from_utf8_lossy(text).into_owned())
     }
 
-    /// `bPPDUSupport`: the ways that pseudo-APDUs for the reader itself take.
+    /// Returns `bPPDUSupport`, the ways to send pseudo-APDUs to the reader itself.
     #[doc(alias = "bPPDUSupport")]
     pub fn ppdu_support(&self) -> Option<PpduSupport> {
         let bits = self.number(Property::PPDU_SUPPORT)?;
         Some(PpduSupport::from_bits_retain(bits))
     }
 
-    /// `wIdVendor`: the USB number of the maker.
+    /// Returns `wIdVendor`, the USB vendor ID.
     #[doc(alias = "wIdVendor")]
     pub fn vendor_id(&self) -> Option<u16> {
         self.number(Property::ID_VENDOR)
     }
 
-    /// `wIdProduct`: the USB number of the model.
+    /// Returns `wIdProduct`, the USB product ID.
     #[doc(alias = "wIdProduct")]
     pub fn product_id(&self) -> Option<u16> {
         self.number(Property::ID_PRODUCT)
     }
 
-    /// A number. Drivers differ in how many bytes they take for one.
+    /// Returns a number. Drivers differ in the number of bytes they use.
     fn number<T: TryFrom<u32>>(&self, property: Property) -> Option<T> {
         let value = self.value(property)?;
         if value.is_empty() || value.len() > 4 {
@@ -159,7 +159,8 @@ impl ReaderProperties {
 }
 
 impl ExchangeOptions {
-    /// [`reader_max_data`](Self::reader_max_data) as the reader tells it, if it does.
+    /// Sets [`reader_max_data`](Self::reader_max_data) to the value that the reader reports, if it
+    /// does.
     ///
     /// ```no_run
     /// # fn demo(mut card: scard::Card) -> scard::Result<()> {

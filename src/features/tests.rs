@@ -5,7 +5,7 @@ use crate::ControlCode;
 use crate::apdu::{ExchangeOptions, StatusWord};
 use crate::codes::Platform;
 
-/// A request for an eight-byte ASCII PIN, as most cards have it.
+/// A request for an eight-byte ASCII PIN, as most cards use it.
 fn verification() -> PinVerification {
     PinVerification::iso(0x80, PinFormat::ascii().block_len(8))
 }
@@ -143,7 +143,7 @@ fn what_does_not_fit_is_an_error_and_nothing_is_cut_off() {
     assert!(verification().digits(8..=8).to_bytes().is_ok());
     let two = verification().messages(PinMessages::Two(0, 1));
     let invalid = two.to_bytes().unwrap_err();
-    let why = "there is one message at most when a PIN is verified";
+    let why = "a PIN verification has at most one message";
     assert_eq!(
         (invalid.description(), invalid.to_string().as_str()),
         (why, why)
@@ -166,7 +166,7 @@ fn requests_that_contradict_themselves_are_refused() {
         b"\x00\x20\x00\x80\x08",
         b"\x00\x20\x00\x80\x00\x00",
     ] {
-        let said = "the length in the command for a PIN is not that of its data";
+        let said = "Lc of the PIN command does not match its data";
         assert_eq!(why(verify(command)), said, "{command:02X?}");
     }
     // A PIN that does not fit its block, in any encoding; one digit fewer does.
@@ -189,14 +189,14 @@ fn requests_that_contradict_themselves_are_refused() {
         assert!(change.clone().digits(4..=most).to_bytes().is_ok());
         assert!(change.digits(4..=most + 1).to_bytes().is_err());
     }
-    // A block without a place in the data.
-    let behind = "the block for the PIN ends behind the data of the command";
+    // A block that is not within the data.
+    let behind = "the PIN block ends after the data of the command";
     assert_eq!(why(verify(b"\x00\x20\x00\x80\x041234")), behind);
     let two = PinModification::new(b"\x00\x24\x00\x80\x0812345678", format);
     assert_eq!(why(two.clone().offsets(0, 8).to_bytes()), behind);
     assert_eq!(why(two.clone().offsets(8, 0).to_bytes()), behind);
     assert!(two.offsets(8, 0).asks_current(false).to_bytes().is_ok());
-    // As middleware asks for the PINs of GlobalPlatform: a block of 8 behind the first 8 bits.
+    // As middleware requests GlobalPlatform PINs: a block of 8 bytes after the first 8 bits.
     let bits = PinFormat::bcd().position(PinOffset::Bits(8)).block_len(8);
     let bits = bits.length(4, PinOffset::Bits(4));
     let command = b"\x00\x20\x00\x01\x08\x20\xFF\xFF\xFF\xFF\xFF\xFF\xFF";
@@ -247,7 +247,7 @@ fn features_have_the_codes_of_their_platform() {
         let found = features.control_code(Feature::VERIFY_PIN_DIRECT);
         assert_eq!(found, Some(ControlCode::from_raw(code)), "{platform}");
     }
-    // As a driver on Windows answers: two features with codes from 0x310000 on.
+    // The answer of a Windows driver: two features with codes from 0x310000 on.
     let windows = b"\x06\x04\x00\x31\x36\xB0\x07\x04\x00\x31\x36\xB4";
     let features = ReaderFeatures::from_bytes(windows);
     let codes: Vec<u32> = features.iter().map(|(_, code)| code.raw()).collect();
@@ -394,7 +394,7 @@ fn every_status_word_has_one_outcome() {
         assert_eq!(answer.outcome(), expected);
         assert_eq!(answer.status_word(), Some(StatusWord(word)));
         assert_eq!(expected.is_done(), word == 0x9000);
-        // Nobody but a reader can say that nothing was entered.
+        // Only a reader can report that nothing was entered.
         let of_card = PinOutcome::from_card(StatusWord(word));
         match matches!(word, 0x6400..=0x6403 | 0x6B80) {
             true => assert_eq!(of_card, PinOutcome::Other(StatusWord(word))),
@@ -451,7 +451,7 @@ fn any_bytes_are_read_without_a_panic() {
     let mut state = 0x5CA2D;
     for _ in 0..20_000 {
         let len = next(&mut state) as usize % 300;
-        // Often small, so that there are tags and lengths that are right.
+        // Often small, so that there are valid tags and lengths.
         let bytes: Vec<u8> = (0..len)
             .map(|_| match next(&mut state) {
                 random if random % 3 == 0 => (random >> 8) as u8,
@@ -500,7 +500,7 @@ fn what_the_reader_reports_is_an_option_of_exchanges() {
     let properties = ReaderProperties::from_bytes(&[0x0A, 4, 0, 0, 1, 0]);
     let options = ExchangeOptions::new().of_reader(&properties);
     assert_eq!(options, ExchangeOptions::new().reader_max_data(0x1_0000));
-    // Nothing reported is nothing new.
+    // A reader that reports nothing changes nothing.
     let silent = ReaderProperties::from_bytes(&[]);
     assert_eq!(options.of_reader(&silent), options);
 }

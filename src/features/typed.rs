@@ -1,4 +1,4 @@
-//! Commands with PINs that were typed at the computer.
+//! Commands with PINs typed at the computer.
 
 use std::fmt;
 
@@ -8,8 +8,10 @@ use super::entry::InvalidPinRequest;
 use super::format::{Encoding, PinFormat};
 use crate::apdu::Command;
 
-/// A PIN that was typed at the computer. Its characters are overwritten when it is dropped, and so
-/// are those in the commands that are made with it; the copy that it is made of is the caller's.
+/// A PIN typed at the computer.
+///
+/// Its characters are overwritten when it is dropped, and so are those in commands created from it;
+/// the caller has to overwrite the copy that it was created from.
 ///
 /// ```
 /// use scard::Command;
@@ -27,8 +29,8 @@ use crate::apdu::Command;
 pub struct Pin(Zeroizing<Vec<u8>>);
 
 impl Pin {
-    /// A PIN from its characters. In a format of [digits](PinFormat::bcd) they are ASCII digits;
-    /// in [ASCII](PinFormat::ascii), any bytes.
+    /// Returns a PIN from its characters: ASCII digits for formats of [digits](PinFormat::bcd), any
+    /// bytes for [ASCII](PinFormat::ascii).
     pub fn new(typed: impl Into<Vec<u8>>) -> Pin {
         Pin(Zeroizing::new(typed.into()))
     }
@@ -38,7 +40,7 @@ impl Pin {
     }
 }
 
-/// Shows nothing of it.
+/// Does not show the PIN.
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pin")
@@ -46,13 +48,15 @@ impl fmt::Debug for Pin {
 }
 
 impl Command {
-    /// VERIFY of ISO 7816-4 (`00 20 00`) for the PIN with this reference, which was typed at the
-    /// computer: the command that a PIN pad makes of
-    /// [`PinVerification::iso`](super::PinVerification::iso). [Secret](Command::is_secret).
+    /// Returns the ISO 7816-4 command VERIFY (`00 20 00`) for the PIN with this reference.
+    ///
+    /// The command is the one that a PIN pad creates from
+    /// [`PinVerification::iso`](super::PinVerification::iso). It [is secret](Command::is_secret).
     ///
     /// # Errors
     ///
-    /// The PIN is empty, does not fit its block, or has characters that the format cannot carry.
+    /// If the PIN is empty, does not fit its block, or has characters that the format does not
+    /// support.
     pub fn verify(
         reference: u8,
         format: PinFormat,
@@ -61,8 +65,10 @@ impl Command {
         command(0x20, 0x00, reference, &[&format.filled(pin)?])
     }
 
-    /// CHANGE REFERENCE DATA (`00 24 00`): the current PIN and the new one, as a PIN pad does it
-    /// with [`PinModification::iso`](super::PinModification::iso). [Secret](Command::is_secret).
+    /// Returns the command CHANGE REFERENCE DATA (`00 24 00`) with the current PIN and the new one.
+    ///
+    /// The command is the one that a PIN pad creates from
+    /// [`PinModification::iso`](super::PinModification::iso). It [is secret](Command::is_secret).
     ///
     /// # Errors
     ///
@@ -77,9 +83,11 @@ impl Command {
         command(0x24, 0x00, reference, &[&current, &new])
     }
 
-    /// CHANGE REFERENCE DATA with the new PIN alone (`00 24 01`), as a PIN pad does it with
-    /// [`PinModification::iso_new_only`](super::PinModification::iso_new_only).
-    /// [Secret](Command::is_secret).
+    /// Returns the command CHANGE REFERENCE DATA with only the new PIN (`00 24 01`).
+    ///
+    /// The command is the one that a PIN pad creates from
+    /// [`PinModification::iso_new_only`](super::PinModification::iso_new_only). It [is
+    /// secret](Command::is_secret).
     ///
     /// # Errors
     ///
@@ -99,7 +107,7 @@ fn command(
     reference: u8,
     blocks: &[&[u8]],
 ) -> Result<Command, InvalidPinRequest> {
-    // Growing would leave a copy behind that nobody overwrites.
+    // Growing would leave a copy behind that is never overwritten.
     let mut data = Vec::with_capacity(blocks.iter().map(|block| block.len()).sum());
     blocks
         .iter()
@@ -110,9 +118,9 @@ fn command(
 }
 
 impl PinFormat {
-    /// The data that a PIN pad makes of a PIN.
+    /// Returns the data that a PIN pad creates from a PIN.
     fn filled(self, pin: &Pin) -> Result<Zeroizing<Vec<u8>>, InvalidPinRequest> {
-        // Places that cannot be said to a pad are none here either.
+        // Positions that a PIN pad does not support are refused here, too.
         self.to_bytes()?;
         let Pin(pin) = pin;
         let digits = self.encoding != Encoding::Ascii;
@@ -120,7 +128,7 @@ impl PinFormat {
             return Err(InvalidPinRequest::new("the PIN is empty"));
         }
         if digits && !pin.iter().all(u8::is_ascii_digit) {
-            let why = "the PIN has a character that is no digit";
+            let why = "the PIN has a character that is not a digit";
             return Err(InvalidPinRequest::new(why));
         }
         self.check_fit(pin.len())?;
@@ -153,12 +161,12 @@ impl PinFormat {
     }
 }
 
-/// Sets bits, the highest first.
+/// Sets bits, most significant first.
 fn set_bits(data: &mut [u8], at: usize, width: usize, value: u16) -> Result<(), InvalidPinRequest> {
     for bit in 0..width {
         let position = at + bit;
         let Some(byte) = data.get_mut(position / 8) else {
-            let why = "the format puts a part of the PIN behind its data";
+            let why = "the format places part of the PIN after the data";
             return Err(InvalidPinRequest::new(why));
         };
         let mask = 0x80 >> (position % 8);
@@ -199,7 +207,7 @@ mod tests {
             (PinFormat::binary().block_len(4), "123", b"\x01\x02\x03\xFF"),
             (PinFormat::bcd(), "123", b"\x12\x3F"),
             (PinFormat::bcd().block_len(4), "12345", b"\x12\x34\x5F\xFF"),
-            // From the middle of a byte on, there is none to spare.
+            // From the middle of a byte on, no half byte is left over.
             (half, "123", b"\x01\x23"),
             (half, "1234", b"\x01\x23\x4F"),
             (half.length(4, PinOffset::Bits(0)), "12345", b"\x51\x23\x45"),

@@ -1,4 +1,4 @@
-//! The request for a PIN that the card is to verify.
+//! The request for a PIN verification at the reader.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::entry::{
 };
 use super::format::PinFormat;
 
-/// A PIN that is entered at the reader, and verified by the card: `PIN_VERIFY_STRUCTURE`.
+/// A request to enter a PIN at the reader and verify it by the card: `PIN_VERIFY_STRUCTURE`.
 ///
 /// ```
 /// use scard::features::{PinFormat, PinVerification};
@@ -29,18 +29,19 @@ pub struct PinVerification {
 }
 
 impl PinVerification {
-    /// With a command of the program's own, into whose data the reader puts the PIN. It has no
-    /// PIN in it, but what is to stand around one.
+    /// Returns a request with a custom command, into whose data the reader writes the PIN. The
+    /// command contains only the data around it.
     pub fn new(command: impl Into<Vec<u8>>, format: PinFormat) -> PinVerification {
         PinVerification {
             entry: Entry::new(command.into(), format, PinMessages::One(0)),
         }
     }
 
-    /// With the command VERIFY of ISO 7816-4 (`00 20 00`) for the PIN with this reference.
+    /// Returns a request with the ISO 7816-4 command VERIFY (`00 20 00`) for the PIN with this
+    /// reference.
     ///
-    /// With a [block](PinFormat::block_len) the data is there, filled; without one there is
-    /// none (Lc is 0, or [left out](PinVerification::without_lc)), and the reader adds the PIN and
+    /// With a [block](PinFormat::block_len), the data is a filled block. Without one there is no
+    /// data (Lc is 0 or [omitted](PinVerification::without_lc)), and the reader adds the PIN and
     /// sets Lc.
     pub fn iso(reference: u8, format: PinFormat) -> PinVerification {
         let header = [0x00, 0x20, 0x00, reference];
@@ -49,28 +50,27 @@ impl PinVerification {
 
     entry_settings!();
 
-    /// The message that the reader shows; the one with the index 0 without this. One at most.
+    /// Sets the message that the reader shows; by default the one with index 0. At most one.
     pub fn messages(mut self, messages: PinMessages) -> PinVerification {
         self.entry.messages = messages;
         self
     }
 
-    /// The bytes of `PIN_VERIFY_STRUCTURE`: packed, the lowest byte of each number first, on
-    /// every platform. For [`FEATURE_VERIFY_PIN_DIRECT`](super::Feature::VERIFY_PIN_DIRECT) and
+    /// Returns the bytes of `PIN_VERIFY_STRUCTURE`: packed and little-endian on every platform. For
+    /// [`FEATURE_VERIFY_PIN_DIRECT`](super::Feature::VERIFY_PIN_DIRECT) and
     /// [`FEATURE_VERIFY_PIN_START`](super::Feature::VERIFY_PIN_START).
     ///
     /// # Errors
     ///
-    /// The format, the digits, the messages or the command are impossible, or contradict each
-    /// other: a PIN of the most digits does not fit its block, the block or the length of the PIN
-    /// does not fit the data, the length stands where the digits do, Lc is not the length of the
-    /// data.
+    /// If the format, the digits, the messages or the command are invalid or contradict each other:
+    /// a PIN of maximum length does not fit its block, the block or the PIN length does not fit the
+    /// data, the PIN length overlaps the digits, or Lc is not the length of the data.
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPinRequest> {
         let entry = &self.entry;
         let (messages, [message, ..]) = entry.messages.parts();
         if !matches!(messages, 0 | 1 | 0xFF) {
             return Err(InvalidPinRequest::new(
-                "there is one message at most when a PIN is verified",
+                "a PIN verification has at most one message",
             ));
         }
         let mut bytes = vec![entry.timeout, entry.timeout2];

@@ -145,8 +145,8 @@ impl CardFilter {
         })
     }
 
-    /// Matches only the card that the reader had in this state, until the card is removed, even if
-    /// it is reinserted.
+    /// Matches only the card that the reader had in this state, and no longer once the card was
+    /// removed, even if it is reinserted.
     ///
     /// # Platform notes
     ///

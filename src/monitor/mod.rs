@@ -102,7 +102,7 @@ impl MonitorOptions {
 /// returns; the monitor continues by itself.
 ///
 /// A monitor has its own thread and PC/SC context. It disturbs no cards, except that
-/// [`wait_for_card`](Monitor::wait_for_card) powers up those that do not answer.
+/// [`wait_for_card`](Monitor::wait_for_card) powers up mute cards, which do not answer.
 ///
 /// # Stopping
 ///

@@ -36,8 +36,8 @@ impl Context {
     /// The wait includes readers that are attached meanwhile, and a service that starts or returns.
     /// To stop it from another thread, use [`Monitor::wait_for_card`].
     ///
-    /// A mute card that may match is powered up by connecting to it, up to three times with pauses.
-    /// This usually helps, and the card is found once it answers.
+    /// A mute card, which does not answer, is powered up by connecting to it if it may match, up to
+    /// three times with pauses. This usually helps, and the card is found once it answers.
     ///
     /// # Errors
     ///

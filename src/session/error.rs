@@ -67,7 +67,7 @@ pub enum SessionError {
     },
     /// The set-up or identity hook failed for a reason of its own.
     Hook(BoxError),
-    /// The [login](crate::SessionBuilder::login) failed for a reason of its own: the credentials
+    /// The [login](crate::SessionBuilder::login) failed although the card answered: the credentials
     /// were refused. They are not presented again.
     Login(BoxError),
     /// The login was withheld because it could waste a try.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Recovery, Seen, SeenReader};
 use crate::values::{Initialization, Protocol, ReaderName};
 
-/// Something that a [`Session`](crate::Session) did by itself:
+/// Something that a [`Session`](crate::Session) did by itself, reported to
 /// [`SessionBuilder::on_event`](crate::SessionBuilder::on_event).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -83,10 +83,10 @@ use recovery::Ladder;
 ///
 /// - The set-up and identity hooks are repeated if the card failed, but not if it answered and the
 ///   hook failed anyway.
-/// - The [login](SessionBuilder::login) is called again only if certainly none of its commands has
-///   run. Refused credentials are not presented again.
-/// - The work of [`run`](Session::run) is called again only if certainly none of its commands has
-///   run.
+/// - The [login](SessionBuilder::login) is called again only if it is certain that none of its
+///   commands has run. Refused credentials are not presented again.
+/// - The work of [`run`](Session::run) is called again only if it is certain that none of its
+///   commands has run.
 /// - The work of [`run_restartable`](Session::run_restartable) is called again from the beginning.
 ///
 /// # Choice of the card
@@ -281,7 +281,7 @@ impl Session {
     /// | [`Deadline`](SessionError::Deadline) | the deadline passed without success; no command of the work has run |
     /// | [`Card`](SessionError::Card) | no recovery is possible; no command of the work has run |
     /// | [`WrongCard`](SessionError::WrongCard) | the card is not the one that the session began with |
-    /// | [`Hook`](SessionError::Hook) | a hook failed although the card answered |
+    /// | [`Hook`](SessionError::Hook) | a hook failed for a reason of its own |
     ///
     /// # Platform notes
     ///

@@ -453,11 +453,11 @@ fn pin_verify_asks_on_the_pad() {
             [
                 "tries left: 3",
                 "enter the PIN on the reader",
-                "the entry of the PIN was cancelled"
+                "PIN entry was cancelled"
             ]
         );
         let printed = stdout(&pin_verify(&sandbox, &["--block", "8"], ""));
-        assert!(printed.ends_with("the card has accepted the PIN\n"));
+        assert!(printed.ends_with("the card accepted the PIN\n"));
         let log = reader.control_log().unwrap();
         let request = hex::encode_upper(&log[3].input);
         let expected = "1E00820800080402010904000000000D0000000020000108FFFFFFFFFFFFFFFF";
@@ -481,7 +481,7 @@ fn pin_verify_asks_at_the_keyboard_and_shows_no_pin() {
 
         let printed = stdout(&pin_verify(&sandbox, &["--keyboard"], "1234\r\n"));
         let lines: Vec<&str> = printed.lines().collect();
-        assert_eq!(lines, ["tries left: 2", "the card has accepted the PIN"]);
+        assert_eq!(lines, ["tries left: 2", "the card accepted the PIN"]);
         let card = sandbox.reader(0).card().unwrap();
         let verify = b"\x00\x20\x00\x01\x041234";
         assert!(card.log().iter().any(|it| it.command == verify));

@@ -35,7 +35,8 @@ fn readers_are_found_by_what_people_know_of_them() {
         assert_eq!(
             both.to_string(),
             format!(
-                "expected one match for a reader with a card, found 2; available readers:\n0: {acs} (card)\n1: {gemalto} (card)"
+                "expected one match for a reader with a card, found 2; available readers:\n\
+                 0: {acs} (card)\n1: {gemalto} (card)"
             )
         );
         let serial = Attribute::VENDOR_IFD_SERIAL_NO.raw();

@@ -113,35 +113,38 @@ fn invalid_commands_cannot_be_made() {
 #[test]
 fn what_is_wrong_with_bytes_is_said() {
     for (bytes, message) in [
-        ("", "a command has at least four bytes, this one 0"),
-        ("00A404", "a command has at least four bytes, this one 3"),
+        ("", "a command has at least four bytes, this one has 0"),
+        (
+            "00A404",
+            "a command has at least four bytes, this one has 3",
+        ),
         (
             "FFCA0000",
-            "class FF is invalid for a card; PC/SC's commands for the reader are made as such",
+            "class FF is invalid for a card; use Command::pseudo for commands to the reader",
         ),
         (
             "00A404000200",
-            "the length says 2 bytes of data, and 1 bytes follow",
+            "the length field says 2 bytes of data, but 1 bytes follow",
         ),
         (
             "00A404000200010203",
-            "the length says 2 bytes of data, and 4 bytes follow",
+            "the length field says 2 bytes of data, but 4 bytes follow",
         ),
         (
             "00A404000000",
-            "the extended length is cut off after its first byte",
+            "the extended length is truncated after its first byte",
         ),
         (
             "00A4040000000000",
-            "the extended length says that there are no data, but more follows",
+            "the extended length is zero, but data follows",
         ),
         (
             "00A404000000020001FF",
-            "the length says 2 bytes of data, and 3 bytes follow",
+            "the length field says 2 bytes of data, but 3 bytes follow",
         ),
         (
             "00A4040000000200",
-            "the length says 2 bytes of data, and 1 bytes follow",
+            "the length field says 2 bytes of data, but 1 bytes follow",
         ),
     ] {
         let error = Command::parse(&hex(bytes)).unwrap_err();

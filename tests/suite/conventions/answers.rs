@@ -184,7 +184,7 @@ fn a_sim_has_successes_of_its_own() {
     let says = response.unwrap().ok().unwrap_err().to_string();
     assert_eq!(
         says,
-        "command A0 A4 00 00 gave an answer that was not accepted: \
+        "command A0 A4 00 00 returned an answer that was not accepted: \
          success; an answer is available (9F02)"
     );
 }
