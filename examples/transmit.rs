@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Value};
 use lexopt::ValueExt;
-use scard::apdu::{Continuation, ExchangeOptions, Form};
+use scard::apdu::{Continuation, ExchangeOptions, Expected, Form};
 use scard::{Command, ConnectOptions, Context, Disposition, Response, StatusWord, Transaction};
 
 use common::{Result, say, wrong};
@@ -37,7 +37,7 @@ Sends commands as they are, and prints the answers.
                          max-answer-data=N, max-command-data=N, reader-max-data=N
                          max-rounds=N, max-size=N
                          allow-less, any-instruction, chaining, data-of-warnings, envelope,
-                         envelope-end, extended-length: yes or no";
+                         envelope-end, extended-length, ignore-t0: yes or no";
 
 /// A command, the expected status word, and where both come from.
 type Line = (Vec<u8>, Option<String>, String);
@@ -79,7 +79,11 @@ fn transmit(
     let mut card = context.connect(&reader, ConnectOptions::new())?;
     let mut transaction = card.transaction()?;
     for (command, expected, place) in lines {
-        say!("> {}", hex::encode_upper(command));
+        // Prints no PIN.
+        match Command::parse_pseudo(command) {
+            Ok(secret) if secret.is_secret() => say!("> {secret}"),
+            _ => say!("> {}", hex::encode_upper(command)),
+        }
         let response = send(&mut transaction, command, exchange)?;
         let status = response.status();
         say!("< {} [{status:04X}]", hex::encode_upper(response.data()));
@@ -104,8 +108,16 @@ fn send(
     match exchange {
         None => Ok(Response::parse(&card.transmit(command)?)?),
         Some(options) => {
-            // The options determine how lengths are encoded, not the hex.
-            let command = Command::parse_pseudo(command)?.in_form(Form::Auto)?;
+            let command = Command::parse_pseudo(command)?;
+            // The options determine how lengths are encoded, not the hex, unless only extended
+            // lengths can ask for as much.
+            let asks_for_more = command.is_extended()
+                && command.expected() == Expected::All
+                && command.data().len() <= 255;
+            let command = match asks_for_more {
+                true => command,
+                false => command.in_form(Form::Auto)?,
+            };
             Ok(card.exchange_with(&command, options)?)
         }
     }
@@ -147,6 +159,7 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
         "envelope" => options.envelope(yes()?),
         "envelope-end" => options.envelope_end(yes()?),
         "extended-length" => options.extended_length(yes()?),
+        "ignore-t0" => options.ignore_t0(yes()?),
         "max-answer-data" => options.max_answer_data(number()?),
         "max-command-data" => options.max_command_data(number()?),
         "max-rounds" => options.max_rounds(number()?),

@@ -33,6 +33,7 @@ fn options([continuation, flags, command, answer]: [u8; 4]) -> ExchangeOptions {
         .envelope_end(flag(64))
         .data_of_warnings(flag(4))
         .any_instruction(flag(8))
+        .ignore_t0(flag(128))
         .allow_less(flag(16))
         .extended_length(flag(32))
         .max_command_data(u32::from(command))
@@ -53,7 +54,8 @@ fuzz_target!(|input: Input| {
     };
     // A long command has as many parts as its bytes need, and none of them is a round.
     let piece = usize::from(choice[2]).clamp(1, 255);
-    let most = ROUNDS as usize + (command.data().len() + 9).div_ceil(piece) + 4;
+    // Each byte of the answer justifies a round at most.
+    let most = ROUNDS as usize + SIZE + (command.data().len() + 9).div_ceil(piece) + 4;
     let mut answers = answers.iter().cycle();
     for _ in 0..most {
         let Some(answer) = answers.next() else { return };

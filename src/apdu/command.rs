@@ -220,6 +220,11 @@ impl Command {
         Ok(self)
     }
 
+    /// Returns whether the card answers the command, not the reader.
+    pub(super) fn is_for_card(&self) -> bool {
+        self.header.class != class::PSEUDO
+    }
+
     /// Returns whether the command does not fit short lengths.
     pub(super) fn needs_extended(&self) -> bool {
         let long = matches!(self.expected, Expected::Exactly(number) if number > SHORT_EXPECTED);

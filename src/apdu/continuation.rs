@@ -3,6 +3,7 @@
 use super::class;
 use super::encoding::SHORT_EXPECTED;
 use super::header::Header;
+use super::status_family::StatusFamily;
 use super::status_word::StatusWord;
 
 const GET_RESPONSE: u8 = 0xC0;
@@ -11,7 +12,8 @@ const GET_RESPONSE: u8 = 0xC0;
 /// this.
 ///
 /// Chosen by [`ExchangeOptions::continuation`](super::ExchangeOptions::continuation). GET RESPONSE
-/// is `<class> C0 00 00 Le`, with the announced length as Le.
+/// is `<class> C0 00 00 Le`, with the announced length as Le. After commands of class FF, which the
+/// reader answers, it has class FF with each of these but [`Never`](Continuation::Never).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Continuation {
@@ -28,7 +30,7 @@ pub enum Continuation {
     /// If the card refuses the class of the first GET RESPONSE (6DXX, 6EXX, 68XX), it is sent once
     /// more with the second choice. This repeats no command.
     ///
-    /// After a command of class `A0`, 9FXX is handled as by [`Gsm`](Continuation::Gsm); after one
+    /// After a command of class `A0`, 9FXX and 9EXX are handled as by [`Gsm`](Continuation::Gsm); after one
     /// of class `90`, 91AF is handled as by [`Desfire`](Continuation::Desfire). Long bodies are not
     /// sent in frames: other cards of that class would take the first frame for the whole command.
     #[default]
@@ -38,13 +40,13 @@ pub enum Continuation {
     SameClass,
     /// 61XX, and GET RESPONSE with the interindustry class of the same logical channel.
     Interindustry,
-    /// 61XX or 9FXX, and GET RESPONSE with the class of the command: SIM cards (GSM 11.11, 3GPP
-    /// TS 51.011).
+    /// 61XX, 9FXX or 9EXX, and GET RESPONSE with the class of the command: SIM cards (GSM 11.11,
+    /// 3GPP TS 51.011). 9EXX, a failed download of data to the SIM, remains the status word.
     Gsm,
     /// 61XX, and SEND REMAINING, `00 A5 00 00 00`: the OATH application of YubiKeys.
     Oath,
-    /// 91AF, and `90 AF 00 00 00`: DESFire and NTAG 424 in ISO wrapping. 61XX as with
-    /// [`SameClass`](Continuation::SameClass).
+    /// 91AF, and `90 AF 00 00 00`: DESFire and NTAG 424 in ISO wrapping, which has class `90`.
+    /// 61XX, and commands of other classes, as with [`SameClass`](Continuation::SameClass).
     ///
     /// A body that does not fit [one command](super::ExchangeOptions::max_command_data) is
     /// continued the same way: after 91AF the next part follows in `90 AF`.
@@ -97,11 +99,18 @@ impl Rule {
             all: false,
             other: None,
         };
-        let frames = !authenticates(command);
+        let is_wrapped = command.class == DESFIRE;
+        // The card's own way is not the reader's.
+        let continuation = match (continuation, command.class) {
+            (Continuation::Never, _) => Continuation::Never,
+            (_, class::PSEUDO) => Continuation::SameClass,
+            (chosen, _) => chosen,
+        };
+        let frames = is_wrapped && !authenticates(command);
         match continuation {
             Continuation::Auto => Rule {
                 gsm: command.class == 0xA0,
-                frames: frames && command.class == DESFIRE,
+                frames,
                 ..rule.by_class(command.class, interindustry, is_t0)
             },
             Continuation::SameClass => rule,
@@ -118,7 +127,7 @@ impl Rule {
             },
             Continuation::Desfire => Rule {
                 frames,
-                splits: true,
+                splits: is_wrapped,
                 ..rule
             },
             Continuation::Command { class, instruction } => Rule {
@@ -155,7 +164,7 @@ impl Rule {
                 Some((next_frame(), SHORT_EXPECTED))
             }
             0x61 if self.iso => Some((self.get_response(), self.len(status))),
-            0x9F if self.gsm => Some((self.get_response(), self.len(status))),
+            0x9E | 0x9F if self.gsm => Some((self.get_response(), self.len(status))),
             _ => None,
         }
     }
@@ -181,6 +190,16 @@ impl Rule {
     /// Returns whether anything is fetched.
     pub(super) fn fetches(&self) -> bool {
         self.iso
+    }
+
+    /// Returns whether an announcement is also the result of the command.
+    pub(super) fn keeps(&self, status: StatusWord) -> bool {
+        self.gsm && status.sw1() == 0x9E
+    }
+
+    /// Returns whether nothing follows in another DESFire frame.
+    pub(super) fn is_last_frame(&self, status: StatusWord) -> bool {
+        self.frames && status.is_success_in(StatusFamily::Desfire)
     }
 
     /// Returns whether a long body is sent in DESFire frames.

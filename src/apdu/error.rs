@@ -201,7 +201,7 @@ pub enum AnswerProblem {
         len: usize,
     },
     /// The card keeps asking for further commands.
-    #[error("the card asked for more than {max} further commands")]
+    #[error("the card asked for more than {max} further commands with too little data")]
     TooManyRounds {
         /// [`ExchangeOptions::max_rounds`](super::ExchangeOptions::max_rounds).
         max: u32,
@@ -217,12 +217,12 @@ pub enum AnswerProblem {
     /// [`ExchangeOptions::continuation`](super::ExchangeOptions::continuation) sets other ways to
     /// ask.
     #[error(
-        "the card announced the rest of the answer ({announced:04X}) and refused it: {refused}"
+        "the card announced the rest of the answer ({announced:04X}) and did not return it: {refused}"
     )]
     RestRefused {
         /// The status word that announced the rest.
         announced: StatusWord,
-        /// The status word that refused it.
+        /// The status word that refused it, or came without data.
         refused: StatusWord,
     },
     /// The command expects more than could be requested, and the card returned as much as was
@@ -264,12 +264,18 @@ pub enum TooLong {
          ExchangeOptions::chaining and envelope say that the card takes it"
     )]
     NoWayOverT0,
-    /// Chaining is possible, but not with this class.
+    /// The class has no chaining, and extended length was ruled out or is not known to be possible.
     #[error(
         "extended length is not known to be possible, and the class has no chaining; \
          ExchangeOptions::extended_length says that it is"
     )]
     NoChaining,
+    /// The same over T=0, which itself has no extended length.
+    #[error(
+        "the class has no chaining, and T=0 has no extended length; \
+         ExchangeOptions::envelope says that the card takes it in ENVELOPEs"
+    )]
+    NoChainingOverT0,
 }
 
 /// An error of an [exchange](crate::Card::exchange), or anything else that can go wrong with a

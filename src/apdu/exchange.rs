@@ -4,7 +4,6 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::class;
 use super::command::{Command, Expected};
 use super::command_bytes::CommandBytes;
 use super::continuation::Rule;
@@ -13,7 +12,6 @@ use super::error::{AnswerProblem, ExchangeError, Step};
 use super::header::Header;
 use super::options::ExchangeOptions;
 use super::response::{Response, split};
-use super::status_family::StatusFamily;
 use super::status_word::{StatusClass, StatusWord};
 use super::way::Way;
 use crate::error::Error;
@@ -65,9 +63,11 @@ pub struct Exchange<'c> {
     fetch: (Header, StatusWord),
     /// Whether the card may hold back the data of a warning.
     may_hold_back: bool,
-    /// The warning whose data is fetched, and the step that it ended.
-    warning: Option<(StatusWord, Step)>,
-    rounds: u32,
+    /// Whether nothing announced the data that is fetched.
+    is_guess: bool,
+    /// The final status word, if not that of the last command, and the step that it ended.
+    kept: Option<(StatusWord, Step)>,
+    rounds: usize,
     answered: u32,
     options: ExchangeOptions,
     /// The current command.
@@ -107,17 +107,16 @@ impl<'c> Exchange<'c> {
         protocol: Option<Protocol>,
         options: &ExchangeOptions,
     ) -> Result<Exchange<'c>, ExchangeError> {
-        let is_t0 = protocol == Some(Protocol::T0);
+        let is_t0 = options.is_t0(protocol);
         let header = command.header();
-        let for_card = header.class != class::PSEUDO;
-        if is_t0 && for_card && header.is_procedure_byte() && !options.any_instruction {
+        if !options.allows_instruction(command, is_t0) {
             return Err(ExchangeError::Instruction { command: header });
         }
         let rule = Rule::of(options.continuation, header, is_t0);
         let way = Way::of(command, &rule, is_t0, options)?;
         let possible = command.expected().number(way.is_extended());
         let says_le = way.says_le(command, is_t0);
-        let asked = possible.map(|possible| possible.min(options.max_answer));
+        let asked = possible.map(|possible| possible.min(options.most_expected(way.is_extended())));
         let mut exchange = Exchange {
             whole: command,
             step: way.first_step(command),
@@ -126,12 +125,13 @@ impl<'c> Exchange<'c> {
             corrected: false,
             fetch: (rule.get_response(), StatusWord::SUCCESS),
             may_hold_back: is_t0
-                && for_card
+                && command.is_for_card()
                 && !says_le
                 && possible.is_some()
                 && options.data_of_warnings
                 && rule.fetches(),
-            warning: None,
+            is_guess: false,
+            kept: None,
             rounds: 0,
             answered: 0,
             options: *options,
@@ -168,14 +168,17 @@ impl<'c> Exchange<'c> {
     ///
     /// - 61XX, or the equivalent of the [`Continuation`](super::Continuation): the rest is fetched.
     ///   The final status word is that of the last command; if that is an error, the rest was
-    ///   refused, and the exchange fails with [`AnswerProblem::RestRefused`].
+    ///   refused, and the exchange fails with [`AnswerProblem::RestRefused`], as it does if no data
+    ///   comes where a length was announced.
     /// - 6CXX: the command is sent once more with this Le, if it had another one. This excludes the
     ///   last part of a chain, because a card that dropped the earlier parts would take it for the
     ///   whole command. [`max_answer_data`](ExchangeOptions::max_answer_data) limits this Le, too;
-    ///   if the command asked for as much already, 6CXX ends the exchange.
+    ///   if the command asked for as much already, 6CXX ends the exchange. A command that presents
+    ///   a PIN (instructions 20, 21, 24 to 29, 2C, 2D) is never repeated: it could use up a try.
     /// - 62XX and 63XX over T=0, to a command that expects data but could not say so: the data is
     ///   [fetched](ExchangeOptions::data_of_warnings), and the warning is the final status word,
-    ///   even if there is no data.
+    ///   even if there is no data. So is 9EXX of [SIMs](super::Continuation::Gsm), which announces
+    ///   data.
     /// - 9000 for a part of a chain, 91AF for a DESFire frame: the next part follows. Anything else
     ///   ends the exchange, and so does 91AF without data for the last part.
     ///
@@ -201,18 +204,32 @@ impl<'c> Exchange<'c> {
             self.expected = Some(asked);
             self.wanted = available;
             self.corrected = true;
+            if std::mem::take(&mut self.is_guess) {
+                self.fetch.1 = status;
+            }
             let step = self.step;
             return Ok(self.go_on(step));
         }
         if let Some((header, le)) = self.rule.announced(data, status) {
             self.take(data)?;
-            return self.fetch(header, status, le);
+            self.is_guess = false;
+            if self.rule.keeps(status) {
+                self.kept.get_or_insert((status, self.step));
+            }
+            // 00 says that there is at least as much.
+            let lacking = match (status.sw2(), self.whole.expected()) {
+                (0, Expected::Exactly(expected)) => expected.saturating_sub(len(&self.data)),
+                _ => 0,
+            };
+            return self.fetch(header, status, le.max(lacking));
         }
         match self.step {
             Step::GetResponse { .. } => self.fetched(data, status),
             Step::Command | Step::Part { .. } => {
-                if self.may_hold_back && data.is_empty() && status.is_warning() {
-                    self.warning = Some((status, self.step));
+                let may_hold_back = self.may_hold_back && self.has_round_left();
+                if may_hold_back && data.is_empty() && status.is_warning() {
+                    self.is_guess = true;
+                    self.kept = Some((status, self.step));
                     let possible = self.whole.expected().number(false);
                     let header = self.rule.get_response();
                     let wanted = wanted(self.whole, possible);
@@ -228,26 +245,29 @@ impl<'c> Exchange<'c> {
         let available = status.correct_le()?;
         let asked = available.min(self.options.max_answer);
         let is_other = self.expected.is_some_and(|refused| refused != asked);
-        let is_part = matches!(self.step, Step::Part { .. });
-        (!is_part && !self.corrected && is_other).then_some((asked, available))
+        let is_repeatable = match self.step {
+            Step::Command => !self.whole.header().presents_pin(),
+            Step::Part { .. } => false,
+            Step::GetResponse { .. } => true,
+        };
+        (is_repeatable && !self.corrected && is_other).then_some((asked, available))
     }
 
     /// Handles fetched data, or a refusal.
     fn fetched(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
-        let is_frame = self.fetch.0 != self.rule.get_response();
+        let is_frame = self.is_frame();
+        // A length was announced, and nothing came.
+        let is_missing = data.is_empty() && !is_frame && !self.is_guess;
         let is_refusal = match status.class() {
             StatusClass::ExecutionError | StatusClass::CheckingError => true,
             // DESFire reports the result of the command in the last frame.
-            StatusClass::Other => {
-                let family = StatusFamily::of_command(self.whole.header());
-                data.is_empty() && !is_frame && !status.is_success_in(family)
-            }
-            StatusClass::Success | StatusClass::Warning => false,
+            StatusClass::Other => data.is_empty() && !is_frame,
+            StatusClass::Success | StatusClass::Warning => is_missing,
         };
         if !is_refusal {
             return self.done(data, status);
         }
-        let second = match is_frame {
+        let second = match is_frame || self.is_guess && !self.has_round_left() {
             true => None,
             false => self.rule.second(status),
         };
@@ -257,14 +277,21 @@ impl<'c> Exchange<'c> {
             let step = self.step;
             return Ok(self.go_on(step));
         }
-        match self.warning {
-            // Nothing was announced, so nothing is missing.
-            Some((warning, _)) if self.data.is_empty() => self.done(&[], warning),
+        match self.kept {
+            // 6CXX says that there is data.
+            Some((warning, _)) if self.is_guess && status.correct_le().is_none() => {
+                self.done(&[], warning)
+            }
             _ => Err(self.problem(AnswerProblem::RestRefused {
                 announced: self.fetch.1,
                 refused: status,
             })),
         }
+    }
+
+    /// Returns whether the current command fetches a DESFire frame.
+    fn is_frame(&self) -> bool {
+        self.fetch.0 != self.rule.get_response()
     }
 
     fn fetch(
@@ -283,7 +310,10 @@ impl<'c> Exchange<'c> {
         };
         self.fetch = (header, announced);
         let possible = wanted.min(SHORT_EXPECTED);
-        self.expected = Some(possible.min(self.options.max_answer));
+        self.expected = Some(match self.is_frame() {
+            true => possible,
+            false => possible.min(self.options.max_answer),
+        });
         self.wanted = wanted;
         self.corrected = false;
         Ok(self.go_on(Step::GetResponse { number }))
@@ -306,13 +336,13 @@ impl<'c> Exchange<'c> {
     }
 
     fn done(mut self, data: &[u8], status: StatusWord) -> Result<Next<'c>, ExchangeError> {
-        let len = |data: &[u8]| u32::try_from(data.len()).unwrap_or(u32::MAX);
         let before = len(&self.data);
         self.take(data)?;
         // The last command asked for less than there may be, and received that.
+        let is_last_frame = self.rule.is_last_frame(status);
         let asked_for = self
             .expected
-            .filter(|asked| (*asked..self.wanted).contains(&len(data)))
+            .filter(|asked| !is_last_frame && (*asked..self.wanted).contains(&len(data)))
             .map(|asked| before.saturating_add(asked));
         if let (Some(asked), Expected::Exactly(expected), false) =
             (asked_for, self.whole.expected(), self.options.allow_less)
@@ -321,7 +351,7 @@ impl<'c> Exchange<'c> {
                 return Err(self.problem(AnswerProblem::AskedForLess { asked, expected }));
             }
         }
-        let (status, step) = self.warning.unwrap_or((status, self.step));
+        let (status, step) = self.kept.unwrap_or((status, self.step));
         Ok(Next::Done(Response {
             data: std::mem::take(&mut *self.data),
             status,
@@ -349,8 +379,12 @@ impl<'c> Exchange<'c> {
         Ok(())
     }
 
+    fn has_round_left(&self) -> bool {
+        self.rounds < self.options.rounds_after(self.data.len())
+    }
+
     fn one_more_round(&mut self) -> Result<(), ExchangeError> {
-        if self.rounds >= self.options.max_rounds {
+        if !self.has_round_left() {
             let max = self.options.max_rounds;
             return Err(self.problem(AnswerProblem::TooManyRounds { max }));
         }
@@ -378,6 +412,10 @@ impl<'c> Exchange<'c> {
                 .write(self.whole, step, self.expected, &mut self.bytes),
         }
     }
+}
+
+fn len(data: &[u8]) -> u32 {
+    u32::try_from(data.len()).unwrap_or(u32::MAX)
 }
 
 /// Returns the length that a command asks for, with lengths that can express `possible`.

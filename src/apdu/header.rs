@@ -48,10 +48,16 @@ impl Header {
     /// keys.
     pub(crate) fn is_secret(self) -> bool {
         match self.instruction {
-            0x20 | 0x21 | 0x24..=0x29 | 0x2C | 0x2D | 0xC2 | 0xC3 => true,
+            0xC2 | 0xC3 => true,
             0x82 | 0xD6 => self.class == class::PSEUDO,
-            _ => false,
+            _ => self.presents_pin(),
         }
+    }
+
+    /// Returns whether commands with this header can present a PIN: VERIFY, CHANGE REFERENCE DATA,
+    /// RESET RETRY COUNTER, ENABLE and DISABLE VERIFICATION REQUIREMENT, in every class.
+    pub(super) fn presents_pin(self) -> bool {
+        matches!(self.instruction, 0x20 | 0x21 | 0x24..=0x29 | 0x2C | 0x2D)
     }
 }
 

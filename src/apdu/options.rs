@@ -26,8 +26,8 @@ use crate::values::{Atr, Protocol};
 ///    bytes. More is fetched if the card announces it with 61XX. A card that returns 256 bytes
 ///    without an announcement may have more: that is [an error](super::AnswerProblem::AskedForLess)
 ///    unless [allowed](Self::allow_less);
-/// 3. in DESFire [frames](Continuation::Desfire), if that was chosen;
-/// 4. over T=0: in [ENVELOPE](Self::envelope)s, if that was chosen;
+/// 3. of class `90`: in DESFire [frames](Continuation::Desfire), if that was chosen;
+/// 4. over T=0, unless it is for the reader (class FF): in [ENVELOPE](Self::envelope)s, if that was chosen;
 /// 5. as a [chain](Self::chaining) of short commands, if the card is known to support that;
 /// 6. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).
 ///
@@ -46,7 +46,8 @@ pub struct ExchangeOptions {
     pub(super) envelope: bool,
     pub(super) envelope_end: bool,
     pub(super) data_of_warnings: bool,
-    pub(super) any_instruction: bool,
+    any_instruction: bool,
+    ignore_t0: bool,
     pub(super) allow_less: bool,
     pub(super) max_rounds: u32,
     pub(super) max_size: usize,
@@ -75,6 +76,7 @@ impl ExchangeOptions {
             envelope_end: false,
             data_of_warnings: true,
             any_instruction: false,
+            ignore_t0: false,
             allow_less: false,
             max_rounds: 512,
             max_size: 131_072,
@@ -104,7 +106,8 @@ impl ExchangeOptions {
 
     /// Sets the maximum amount of data that the reader accepts in one command:
     /// `dwMaxAPDUDataSize` of PC/SC Part 10. Up to 256 means a reader without extended length,
-    /// 1 to 255 one with even shorter commands.
+    /// 1 to 255 one with even shorter commands. A command with extended length asks for no longer
+    /// answer either; the response contains [the requested length](super::Response::asked_for).
     ///
     /// By default, the [reader is asked](crate::Transmit::reader_max_data) before a long command to
     /// a card that supports extended lengths. Set this to avoid the query, for instance with
@@ -130,7 +133,8 @@ impl ExchangeOptions {
     ///
     /// The card announces the rest with 61XX, or the response contains [the requested
     /// length](super::Response::asked_for). A card that insists on more than this returns nothing:
-    /// the status word is its 6CXX.
+    /// the status word is its 6CXX. Further DESFire frames are not limited: the card determines
+    /// their size.
     pub const fn max_answer_data(mut self, bytes: u32) -> ExchangeOptions {
         self.max_answer = at_least_one(bytes);
         self
@@ -165,7 +169,9 @@ impl ExchangeOptions {
 
     /// Sets whether the data of a warning is fetched over T=0, as EMV and ETSI TS 102 221 specify:
     /// a card that answers 62XX or 63XX to a command with a body holds back the data until GET
-    /// RESPONSE. The default is `true`.
+    /// RESPONSE. The default is `true`. A card that refuses this GET RESPONSE has no data, unless it
+    /// announced some in between (61XX, 6CXX): then the exchange fails with
+    /// [`RestRefused`](super::AnswerProblem::RestRefused).
     ///
     /// Only applies to commands that [expect data](Command::expected): nothing is sent after a
     /// VERIFY that is answered with 63CX.
@@ -178,10 +184,19 @@ impl ExchangeOptions {
     /// procedure bytes. The default is `false`. Over other protocols they are always sent, and so
     /// are commands of class FF, which the reader answers.
     ///
-    /// For readers that report T=0 for a contactless card, and for cards that use such instructions
-    /// over T=0 contrary to ISO 7816.
+    /// For cards that use such instructions over T=0 contrary to ISO 7816. For readers that report
+    /// T=0 although it is not the link to the card, see [`ignore_t0`](Self::ignore_t0).
     pub const fn any_instruction(mut self, sent: bool) -> ExchangeOptions {
         self.any_instruction = sent;
+        self
+    }
+
+    /// Sets whether T=0 is ignored where the reader reports it, because it is not the link to the
+    /// card: some readers report T=0 for contactless cards. Commands are then sent as over T=1,
+    /// with Le after a body, with [any instruction](Self::any_instruction), and with extended
+    /// lengths if card and reader support them. The default is `false`.
+    pub const fn ignore_t0(mut self, ignored: bool) -> ExchangeOptions {
+        self.ignore_t0 = ignored;
         self
     }
 
@@ -194,8 +209,9 @@ impl ExchangeOptions {
         self
     }
 
-    /// Sets how many further commands the card may ask for: GET RESPONSE, and commands repeated
-    /// with another Le. The default is 512.
+    /// Sets how many further commands the card may ask for, GET RESPONSE and commands repeated with
+    /// another Le, beyond those that its data justifies: one for every 16 bytes so far, or for every
+    /// half of a smaller [`max_answer_data`](Self::max_answer_data). The default is 512.
     pub const fn max_rounds(mut self, max: u32) -> ExchangeOptions {
         self.max_rounds = max;
         self
@@ -230,7 +246,7 @@ impl ExchangeOptions {
     pub(crate) fn depend_on_reader(&self, command: &Command, protocol: Option<Protocol>) -> bool {
         self.reader_max_data.is_none()
             && command.form() == Form::Auto
-            && self.extends(command, protocol == Some(Protocol::T0))
+            && self.extends(command, self.is_t0(protocol))
             && self.extended_length.is_none()
     }
 
@@ -238,6 +254,33 @@ impl ExchangeOptions {
     pub(crate) fn for_reader(mut self, max_data: Option<u32>) -> ExchangeOptions {
         self.reader_max_data = self.reader_max_data.or(max_data);
         self
+    }
+
+    /// Returns whether the card is reached by T=0.
+    pub(super) fn is_t0(&self, protocol: Option<Protocol>) -> bool {
+        protocol == Some(Protocol::T0) && !self.ignore_t0
+    }
+
+    /// Returns whether the link supports the instruction of a command.
+    pub(super) fn allows_instruction(&self, command: &Command, is_t0: bool) -> bool {
+        let is_safe = !is_t0 || !command.is_for_card() || self.any_instruction;
+        is_safe || !command.header().is_procedure_byte()
+    }
+
+    /// Returns the maximum number of bytes to ask for in one command.
+    pub(super) fn most_expected(&self, extended: bool) -> u32 {
+        let reader = match self.reader_max_data {
+            Some(max) if extended => max.max(SHORT_EXPECTED),
+            _ => EXTENDED_EXPECTED,
+        };
+        self.max_answer.min(reader)
+    }
+
+    /// Returns the maximum number of further commands, after this much data.
+    pub(super) fn rounds_after(&self, len: usize) -> usize {
+        let max = usize::try_from(self.max_rounds).unwrap_or(usize::MAX);
+        let piece = usize::try_from(self.max_answer / 2).unwrap_or(usize::MAX);
+        max.saturating_add(len / piece.clamp(1, 16))
     }
 
     /// Returns the maximum number of bytes of data in a short command.
@@ -258,7 +301,7 @@ impl ExchangeOptions {
     /// Returns whether a command that does not fit short lengths is sent with extended ones.
     pub(super) fn extends(&self, command: &Command, is_t0: bool) -> bool {
         let possible = match self.extended_length {
-            Some(possible) => possible && !(is_t0 && self.envelope),
+            Some(possible) => possible && !(is_t0 && self.envelope && command.is_for_card()),
             None => !is_t0 && self.card.extended_length && self.reader_extends(command),
         };
         let fits = |max: u32| usize::try_from(max).is_ok_and(|max| command.data().len() <= max);
@@ -320,6 +363,7 @@ impl fmt::Debug for ExchangeOptions {
             max_answer,
             data_of_warnings,
             any_instruction,
+            ignore_t0,
             allow_less
         );
         show!(max_rounds, max_size, card);

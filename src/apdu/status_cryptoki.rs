@@ -1,6 +1,7 @@
 //! PKCS #11 return values for status words.
 
 use super::error::StatusError;
+use super::status_family::StatusFamily;
 use super::status_word::{StatusClass, StatusWord};
 use crate::codes::CryptokiRv;
 
@@ -47,12 +48,42 @@ impl StatusWord {
     }
 }
 
+impl StatusWord {
+    /// Returns the PKCS #11 return value for the meaning in a [family](StatusFamily): that of
+    /// [`to_cryptoki`](StatusWord::to_cryptoki), except for these.
+    ///
+    /// | Status word | Family | PKCS #11 return value |
+    /// |---|---|---|
+    /// | each [success](StatusWord::is_success_in) | | `CKR_OK` |
+    /// | 9804 | GSM | `CKR_PIN_INCORRECT` |
+    /// | 9840 | GSM | `CKR_PIN_LOCKED` |
+    /// | 9802 | GSM | `CKR_USER_PIN_NOT_INITIALIZED` |
+    /// | 9404 | GSM | `CKR_OBJECT_HANDLE_INVALID` |
+    /// | 91AE | DESFire | `CKR_USER_NOT_LOGGED_IN` |
+    /// | 91A0, 91F0 | DESFire | `CKR_OBJECT_HANDLE_INVALID` |
+    /// | 910E | DESFire | `CKR_DEVICE_MEMORY` |
+    pub const fn to_cryptoki_in(self, family: StatusFamily) -> CryptokiRv {
+        match (family, self.raw()) {
+            (StatusFamily::Gsm, 0x9804) => CryptokiRv::PIN_INCORRECT,
+            (StatusFamily::Gsm, 0x9840) => CryptokiRv::PIN_LOCKED,
+            (StatusFamily::Gsm, 0x9802) => CryptokiRv::USER_PIN_NOT_INITIALIZED,
+            (StatusFamily::Gsm, 0x9404) => CryptokiRv::OBJECT_HANDLE_INVALID,
+            (StatusFamily::Desfire, 0x91AE) => CryptokiRv::USER_NOT_LOGGED_IN,
+            (StatusFamily::Desfire, 0x91A0 | 0x91F0) => CryptokiRv::OBJECT_HANDLE_INVALID,
+            (StatusFamily::Desfire, 0x910E) => CryptokiRv::DEVICE_MEMORY,
+            _ if self.is_success_in(family) => CryptokiRv::OK,
+            _ => self.to_cryptoki(),
+        }
+    }
+}
+
 impl StatusError {
-    /// Returns the PKCS #11 return value for this error: that of [`StatusWord::to_cryptoki`], but
+    /// Returns the PKCS #11 return value for this error: that of [`StatusWord::to_cryptoki_in`] its
+    /// [family](StatusError::family), but
     /// never `CKR_OK`. A response can be refused although its status word is a success: 61XX if the
     /// rest was not fetched, 9000 in the middle of a chain. These are `CKR_FUNCTION_FAILED`.
     pub fn to_cryptoki(&self) -> CryptokiRv {
-        match self.status.to_cryptoki() {
+        match self.status.to_cryptoki_in(self.family()) {
             CryptokiRv::OK => CryptokiRv::FUNCTION_FAILED,
             refused => refused,
         }
@@ -62,7 +93,7 @@ impl StatusError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apdu::Response;
+    use crate::apdu::{Header, Response, Step};
 
     #[test]
     fn what_was_refused_is_never_ok() {
@@ -74,6 +105,25 @@ mod tests {
                 .to_cryptoki()
         };
         assert_eq!(rv(b"\x69\x82"), CryptokiRv::USER_NOT_LOGGED_IN);
+        let in_family = |class, raw| {
+            let header = Header {
+                class,
+                instruction: 0x20,
+                p1: 0,
+                p2: 1,
+            };
+            let error = StatusError {
+                command: Some(header),
+                step: Step::Command,
+                status: StatusWord(raw),
+            };
+            error.to_cryptoki()
+        };
+        assert_eq!(in_family(0xA0, 0x9804), CryptokiRv::PIN_INCORRECT);
+        assert_eq!(in_family(0xA0, 0x9840), CryptokiRv::PIN_LOCKED);
+        assert_eq!(in_family(0xA0, 0x910B), CryptokiRv::FUNCTION_FAILED);
+        assert_eq!(in_family(0x00, 0x9804), CryptokiRv::DEVICE_ERROR);
+        assert_eq!(in_family(0x90, 0x91AE), CryptokiRv::USER_NOT_LOGGED_IN);
         assert_eq!(rv(b"half a signature\x61\x10"), CryptokiRv::FUNCTION_FAILED);
     }
 

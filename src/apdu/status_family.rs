@@ -159,7 +159,12 @@ const GSM: &[Row] = &[
     (0x9810, 0x9810, "in contradiction with an invalidation"),
     (0x9840, 0x9840, "the PIN is blocked"),
     (0x9850, 0x9850, "the value cannot be increased further"),
-    (0x9E00, 0x9EFF, "the download of data to the SIM failed"),
+    (0x9862, 0x9862, "authentication failed: wrong MAC"),
+    (
+        0x9E00,
+        0x9EFF,
+        "the download of data to the SIM failed; an answer is available",
+    ),
     (0x9F00, 0x9FFF, "success; an answer is available"),
 ];
 
@@ -171,10 +176,16 @@ const DESFIRE_WORDS: &[Row] = &[
     (0x911E, 0x911E, "wrong checksum, MAC or padding"),
     (0x9140, 0x9140, "no such key"),
     (0x917E, 0x917E, "wrong length"),
+    (0x9190, 0x9190, "success, with MIFARE Plus"),
     (0x919D, 0x919D, "not permitted by the configuration"),
     (0x919E, 0x919E, "wrong parameter"),
     (0x91A0, 0x91A0, "application not found"),
     (0x91A1, 0x91A1, "the application is damaged"),
+    (
+        0x91AD,
+        0x91AD,
+        "authentication delay: too many attempts failed",
+    ),
     (0x91AE, 0x91AE, "the required authentication is missing"),
     (0x91AF, 0x91AF, "another frame follows"),
     (0x91BE, 0x91BE, "beyond the bounds of the file"),
@@ -210,7 +221,7 @@ impl StatusWord {
     /// 920F (after retries). Not 61XX and 9FXX, which announce data.
     pub const fn is_success_in(self, family: StatusFamily) -> bool {
         match family {
-            StatusFamily::Desfire => matches!(self.raw(), 0x9000 | 0x9100),
+            StatusFamily::Desfire => matches!(self.raw(), 0x9000 | 0x9100 | 0x9190),
             StatusFamily::Gsm => matches!(self.raw(), 0x9000 | 0x9100..=0x91FF | 0x9200..=0x920F),
             _ => self.raw() == 0x9000,
         }
@@ -267,7 +278,7 @@ mod tests {
                 let shown = status.display_in(family).to_string();
                 assert!(shown.ends_with(&format!(" ({raw:04X})")), "{shown}");
                 let also = match family {
-                    StatusFamily::Desfire => raw == 0x9100,
+                    StatusFamily::Desfire => matches!(raw, 0x9100 | 0x9190),
                     StatusFamily::Gsm => raw >> 8 == 0x91 || raw >> 4 == 0x920,
                     _ => false,
                 };

@@ -79,7 +79,7 @@ impl Way {
             Kind::Extended => true,
             Kind::Envelope { .. } => false,
             Kind::Short | Kind::Chain { .. } | Kind::Frames => {
-                !is_t0 || command.data().is_empty() || command.header().class == class::PSEUDO
+                !is_t0 || command.data().is_empty() || !command.is_for_card()
             }
         }
     }
@@ -143,7 +143,8 @@ fn in_parts(
         return Ok(Kind::Frames);
     }
     let header = command.header();
-    if is_t0 && options.envelope {
+    let for_card = command.is_for_card();
+    if is_t0 && for_card && options.envelope {
         let mut whole = Zeroizing::default();
         let expected = command.expected().number(true);
         encode(header, command.data(), expected, true, &mut whole);
@@ -158,10 +159,11 @@ fn in_parts(
         None => Err(ExchangeError::TooLong {
             command: header,
             len: command.data().len(),
-            why: match (possible, is_t0) {
-                (true, _) => TooLong::NoChaining,
-                (false, true) => TooLong::NoWayOverT0,
-                (false, false) => TooLong::NoWay,
+            why: match (class::chained(header.class, true), is_t0 && for_card) {
+                (Some(_), true) => TooLong::NoWayOverT0,
+                (Some(_), false) => TooLong::NoWay,
+                (None, true) => TooLong::NoChainingOverT0,
+                (None, false) => TooLong::NoChaining,
             },
         }),
     }

@@ -79,7 +79,7 @@ impl<'a, T: Transmit + ?Sized> LogicalChannel<'a, T> {
     pub fn open(card: &'a mut T) -> Result<LogicalChannel<'a, T>, ExchangeError> {
         let open = Command::open_channel();
         let response = card.exchange(&open)?;
-        let channel = OpenChannel::of(&open, response)?;
+        let channel = OpenChannel::of(&open, response, card.reader_name())?;
         Ok(LogicalChannel { card, channel })
     }
 
@@ -247,7 +247,7 @@ impl<'a, T: AsyncTransmit> AsyncLogicalChannel<'a, T> {
     pub(super) async fn open(card: &'a mut T) -> Result<AsyncLogicalChannel<'a, T>, ExchangeError> {
         let open = Command::open_channel();
         let response = card.exchange(&open).await?;
-        let channel = OpenChannel::of(&open, response)?;
+        let channel = OpenChannel::of(&open, response, card.reader_name())?;
         Ok(AsyncLogicalChannel { card, channel })
     }
 
@@ -387,17 +387,28 @@ struct OpenChannel {
 
 impl OpenChannel {
     /// Returns the channel opened by this answer.
-    fn of(open: &Command, response: Response) -> Result<OpenChannel, ExchangeError> {
+    fn of(
+        open: &Command,
+        response: Response,
+        reader_name: &ReaderName,
+    ) -> Result<OpenChannel, ExchangeError> {
         match *response.ok()? {
             [number @ 1..=19] => Ok(OpenChannel {
                 number,
                 closing: false,
             }),
-            _ => Err(ExchangeError::Answer {
-                problem: AnswerProblem::NoChannel,
-                command: open.header(),
-                step: Step::Command,
-            }),
+            ref answer => {
+                tracing::debug!(
+                    ?reader_name,
+                    ?answer,
+                    "a logical channel without a valid number was opened and stays open"
+                );
+                Err(ExchangeError::Answer {
+                    problem: AnswerProblem::NoChannel,
+                    command: open.header(),
+                    step: Step::Command,
+                })
+            }
         }
     }
 

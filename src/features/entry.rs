@@ -142,11 +142,12 @@ impl Entry {
             let why = "a command with data needs Lc";
             return Err(InvalidPinRequest::new(why));
         }
+        let digits = usize::from(*self.digits.end());
         for offset in blocks {
-            self.format.check_place(data, *offset)?;
+            self.format.check_place(data, *offset, digits)?;
         }
         if let [one, other] = *blocks {
-            self.format.check_apart(data, [one, other])?;
+            self.format.check_apart(data, [one, other], digits)?;
         }
         let lc = lc.filter(|_| !self.without_lc);
         // At most 4 + 1 + 255.

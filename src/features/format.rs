@@ -115,6 +115,9 @@ impl PinFormat {
     /// Returns the PIN block format of ISO 9564-1 format 2, which GlobalPlatform uses, too: `2`,
     /// the number of digits, the digits in BCD, filled with `F` to eight bytes.
     ///
+    /// The standard allows 4 to 12 digits; this block has room for 14. What a card accepts is up to
+    /// the card: set [`digits`](super::PinVerification::digits) to its limits.
+    ///
     /// It is encoded in the way that most readers support, `89 47 04`: the digits from the second
     /// byte on, in a block of seven bytes, and the length in four bits after the first four.
     pub const fn iso_9564_format_2() -> PinFormat {
@@ -225,12 +228,25 @@ impl PinFormat {
         Ok(())
     }
 
+    /// Returns the number of bytes up to the last digit of the longest PIN.
+    fn digits_end(self, digits: usize) -> usize {
+        let size = match self.right && self.block_len > 0 {
+            true => usize::from(self.block_len) * 8,
+            false => digits * self.encoding.width(),
+        };
+        (self.position.bits() + size).div_ceil(8)
+    }
+
     /// Checks that the block is within the data of a command, from this byte on. If there is no
     /// data, the reader adds it.
-    pub(super) fn check_place(self, data: &[u8], offset: u8) -> Result<(), InvalidPinRequest> {
-        let end = usize::from(offset) + usize::from(self.block_len);
-        let start = usize::from(offset) + self.position.bits() / 8;
-        if !data.is_empty() && self.block_len > 0 && (end > data.len() || start >= data.len()) {
+    pub(super) fn check_place(
+        self,
+        data: &[u8],
+        offset: u8,
+        digits: usize,
+    ) -> Result<(), InvalidPinRequest> {
+        let end = usize::from(offset) + self.digits_end(digits).max(usize::from(self.block_len));
+        if !data.is_empty() && self.block_len > 0 && end > data.len() {
             return Err(InvalidPinRequest::new(
                 "the PIN block ends after the data of the command",
             ));
@@ -251,9 +267,16 @@ impl PinFormat {
         self,
         data: &[u8],
         [one, other]: [u8; 2],
+        digits: usize,
     ) -> Result<(), InvalidPinRequest> {
         let is_placed = !data.is_empty() || self.block_len > 0;
-        if is_placed && one.abs_diff(other) < self.block_len.max(1) {
+        let number_end = match self.length_bits {
+            0 => 0,
+            bits => (self.length_position.bits() + usize::from(bits)).div_ceil(8),
+        };
+        let block_end = self.position.bytes_rounded_up() + usize::from(self.block_len);
+        let end = self.digits_end(digits).max(block_end).max(number_end);
+        if is_placed && usize::from(one.abs_diff(other)) < end {
             return Err(InvalidPinRequest::new(
                 "the new PIN would overwrite the current one: set the offsets",
             ));
@@ -276,6 +299,23 @@ impl PinFormat {
 mod tests {
     use super::super::PinVerification;
     use super::*;
+
+    #[test]
+    fn a_pin_ends_within_the_data_wherever_it_begins() {
+        let request = |format, digits| {
+            let request = PinVerification::new(b"\x00\x20\x00\x80\x0812345678", format);
+            request.digits(4..=digits).to_bytes()
+        };
+        let ascii = PinFormat::ascii().block_len(8);
+        assert!(request(ascii, 8).is_ok());
+        let shifted = ascii.position(PinOffset::Bytes(1));
+        assert!(request(shifted, 7).is_ok());
+        let error = request(shifted, 8).unwrap_err().to_string();
+        assert_eq!(error, "the PIN block ends after the data of the command");
+        let half = PinFormat::bcd().block_len(8).position(PinOffset::Bits(4));
+        assert!(request(half, 15).is_ok() && request(half, 16).is_err());
+        assert!(request(shifted.justified_right(), 4).is_err());
+    }
 
     #[test]
     fn a_length_has_a_place_in_the_data_that_is_not_of_the_digits() {

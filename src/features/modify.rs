@@ -135,6 +135,7 @@ impl PinModification {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PinOffset;
     use super::*;
 
     #[test]
@@ -156,6 +157,13 @@ mod tests {
         for (current, new) in [(0, 7), (1, 0), (8, 8), (8, 1)] {
             let request = change(&command, format).offsets(current, new);
             assert!(request.to_bytes().is_err(), "{current} {new}");
+        }
+        // What stands before and behind the digits is of the block, too.
+        let shifted = format.block_len(7).position(PinOffset::Bytes(1));
+        let counted = format.block_len(6).length(8, PinOffset::Bytes(7));
+        for format in [shifted, counted] {
+            let at = |new| change(&command, format).digits(4..=6).offsets(0, new);
+            assert!(at(7).to_bytes().is_err() && at(8).to_bytes().is_ok());
         }
         let new_only = change(&command, format).asks_current(false);
         assert!(new_only.to_bytes().is_ok());

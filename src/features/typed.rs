@@ -62,7 +62,7 @@ impl Command {
         format: PinFormat,
         pin: &Pin,
     ) -> Result<Command, InvalidPinRequest> {
-        command(0x20, 0x00, reference, &[&format.filled(pin)?])
+        command(0x20, 0x00, reference, &[&format.fill(pin)?])
     }
 
     /// Returns the command CHANGE REFERENCE DATA (`00 24 00`) with the current PIN and the new one.
@@ -79,7 +79,7 @@ impl Command {
         current: &Pin,
         new: &Pin,
     ) -> Result<Command, InvalidPinRequest> {
-        let (current, new) = (format.filled(current)?, format.filled(new)?);
+        let (current, new) = (format.fill(current)?, format.fill(new)?);
         command(0x24, 0x00, reference, &[&current, &new])
     }
 
@@ -97,7 +97,7 @@ impl Command {
         format: PinFormat,
         new: &Pin,
     ) -> Result<Command, InvalidPinRequest> {
-        command(0x24, 0x01, reference, &[&format.filled(new)?])
+        command(0x24, 0x01, reference, &[&format.fill(new)?])
     }
 }
 
@@ -118,8 +118,31 @@ fn command(
 }
 
 impl PinFormat {
-    /// Returns the data that a PIN pad creates from a PIN.
-    fn filled(self, pin: &Pin) -> Result<Zeroizing<Vec<u8>>, InvalidPinRequest> {
+    /// Returns the data that a PIN pad creates from a PIN, for commands other than
+    /// [`Command::verify`], [`Command::change_pin`] and [`Command::set_pin`]. It is overwritten when
+    /// dropped.
+    ///
+    /// ```
+    /// use scard::Command;
+    /// use scard::features::{Pin, PinFormat};
+    ///
+    /// // VERIFY CHV of a SIM.
+    /// let format = PinFormat::ascii().block_len(8);
+    /// let pin = format.fill(&Pin::new("1234"))?;
+    /// let verify = Command::new(0xA0, 0x20, 0x00, 0x01)?.with_data(&pin[..])?;
+    /// assert_eq!(*verify.to_bytes(), *b"\xA0\x20\x00\x01\x081234\xFF\xFF\xFF\xFF");
+    ///
+    /// // RESET RETRY COUNTER: the resetting code and the new PIN.
+    /// let puk = format.fill(&Pin::new("12345678"))?;
+    /// let reset = Command::new(0x00, 0x2C, 0x00, 0x01)?.with_data([&puk[..], &pin[..]].concat())?;
+    /// assert!(verify.is_secret() && reset.is_secret());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Command::verify`].
+    pub fn fill(self, pin: &Pin) -> Result<Zeroizing<Vec<u8>>, InvalidPinRequest> {
         // Positions that a PIN pad does not support are refused here, too.
         self.to_bytes()?;
         let Pin(pin) = pin;

@@ -410,3 +410,21 @@ fn whole_commands_are_told_when_asked_for() {
         assert!(!told.take().contains("scard::apdu"));
     });
 }
+
+#[test]
+fn a_channel_without_a_valid_number_is_told() {
+    isolated(|| {
+        let told = Told::listen();
+        let answers = [vec![0x01, 0x00, 0x90, 0x00], vec![0x14, 0x90, 0x00]];
+        let mut remaining = answers.into_iter();
+        let channel = VirtualCard::new(move |_| remaining.next().unwrap_or(vec![0x6D, 0x00]));
+        let fixture = fixture_with(channel);
+        let mut card = fixture.connect();
+        for answer in ["answer=[1, 0]", "answer=[20]"] {
+            assert!(card.logical_channel().is_err());
+            let log = told.take();
+            let line = log.lines().find(|it| it.contains("stays open")).unwrap();
+            assert!(line.contains(answer), "{line}");
+        }
+    });
+}

@@ -150,12 +150,26 @@ pub fn conventions() -> Vec<Convention> {
             ],
         },
         Convention {
+            name: "a contactless card in a reader that reports T=0",
+            atr: T0,
+            options: usual().ignore_t0(true),
+            arguments: &["--with", "ignore-t0=yes"],
+            card: contactless_t0,
+            script: vec![
+                line("00A4040002CAFE00", content(20), "9000"),
+                line("9060000000", content(8), "9100"),
+            ],
+        },
+        Convention {
             name: "SIM",
             atr: T0,
             options: usual(),
             arguments: &[],
             card: sim,
-            script: vec![line("A0A40000023F00", content(22), "9000")],
+            script: vec![
+                line("A0A40000023F00", content(22), "9000"),
+                line("A0C2000003D10100", content(5), "9E05"),
+            ],
         },
         Convention {
             name: "a GET RESPONSE of its own",

@@ -32,6 +32,25 @@ fn a_refusal_to_give_the_rest_is_not_the_status_of_the_command() {
         ("A0A40000023F00", &["9F16", "6F00"], 0x9F16, 0x6F00),
         ("A0A40000023F00", &["9F16", "9404"], 0x9F16, 0x9404),
         ("00B0000000", &["6101", "6C02", "6C03"], 0x6101, 0x6C03),
+        // Neither data nor a refusal.
+        ("00B0000000", &["6110", "9000"], 0x6110, 0x9000),
+        ("00B0000000", &["AA6110", "6282"], 0x6110, 0x6282),
+        ("A0A40000023F00", &["9F02", "910B"], 0x9F02, 0x910B),
+        ("A0C2000003D10100", &["9E05", "6F00"], 0x9E05, 0x6F00),
+        // What is asked for without an announcement may be announced then.
+        (
+            "00A4040002CAFE00",
+            &["6283", "6110", "6F00"],
+            0x6110,
+            0x6F00,
+        ),
+        (
+            "00A4040002CAFE00",
+            &["6283", "6C10", "6F00"],
+            0x6C10,
+            0x6F00,
+        ),
+        ("00A4040002CAFE00", &["6283", "6C00"], 0x6283, 0x6C00),
         // Not even after a warning whose data has begun to arrive.
         (
             "00A4040002CAFE00",
@@ -170,7 +189,6 @@ fn a_sim_has_successes_of_its_own() {
         (&["910B"], true),
         (&["9203"], true),
         (&["9F02", "AABB910B"], true),
-        (&["9F02", "910B"], true),
         (&["9240"], false),
         (&["9404"], false),
     ] {
@@ -218,8 +236,12 @@ fn no_card_makes_any_option_go_on_for_ever() {
     let mut random = Random::new(14);
     for round in 0..20_000 {
         let len = [0, 1, 59, 255, 256, 700][random.below(6) as usize];
-        let class = [0x00, 0x80, 0x90, 0xA0, 0xE0][random.below(5) as usize];
-        let new = Command::new(class, random.next() as u8, 0, 0).unwrap();
+        let class = [0x00, 0x80, 0x90, 0xA0, 0xE0, 0xFF][random.below(6) as usize];
+        let instruction = random.next() as u8;
+        let new = match class {
+            0xFF => Command::pseudo(instruction, 0, 0),
+            _ => Command::new(class, instruction, 0, 0).unwrap(),
+        };
         let new = new.with_data(content(len)).unwrap();
         let new = match random.below(3) {
             0 => new.expecting_all(),
@@ -240,6 +262,7 @@ fn no_card_makes_any_option_go_on_for_ever() {
             _ => Continuation::Auto,
         };
         let piece = 1 + random.below(300);
+        let answer = random.below(300) as usize;
         let options = ExchangeOptions::new()
             .continuation(continuation)
             .chaining(random.one_in(2))
@@ -247,10 +270,11 @@ fn no_card_makes_any_option_go_on_for_ever() {
             .envelope_end(random.one_in(2))
             .data_of_warnings(random.one_in(2))
             .any_instruction(random.one_in(2))
+            .ignore_t0(random.one_in(2))
             .allow_less(random.one_in(2))
             .extended_length(random.one_in(3))
             .max_command_data(piece as u32)
-            .max_answer_data(random.below(300) as u32)
+            .max_answer_data(answer as u32)
             .max_rounds(20)
             .max_size(2000);
         let mut card: Answers<'_> = Box::new(|_| {
@@ -270,10 +294,14 @@ fn no_card_makes_any_option_go_on_for_ever() {
         });
         let (result, sent) = exchange(&new, round % 2 == 0, &options, &mut card);
         let parts = 1 + (len + 9).div_ceil(piece.min(255) as usize);
-        assert!(sent.len() <= parts + 20 + 1, "{}", sent.len());
+        let justified = 2000 / (answer / 2).clamp(1, 16);
+        assert!(sent.len() <= parts + 20 + 1 + justified, "{}", sent.len());
         for sent in &sent {
             assert!(Command::parse_pseudo(&hex(sent)).is_ok(), "{sent}");
         }
+        // What is for the reader does not reach the card.
+        let is_for_reader = sent.iter().all(|it| it.starts_with("FF"));
+        assert!(class != 0xFF || is_for_reader, "{new} {sent:?}");
         if let Ok(response) = result {
             assert!(response.data().len() <= 2000);
         }

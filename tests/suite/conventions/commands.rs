@@ -269,8 +269,18 @@ fn nobody_gets_less_by_get_response_without_a_word() {
     let answers = ["6283", &answer(256, "612C"), &answer(44, "9000")];
     let response = run(long, true, usual, &answers).0.unwrap();
     assert_eq!((response.asked_for(), response.data().len()), (None, 300));
-    // A card that announces data reports all of it.
+    // 6100 says that there is at least as much.
     let (result, _) = run(long, true, usual, &["6100", &answer(256, "9000")]);
+    let error = result.unwrap_err();
+    assert!(
+        matches!(error, ExchangeError::Answer { problem, .. } if problem == less(256, 300)),
+        "{error}"
+    );
+    let answers = ["6100", &answer(256, "612C"), &answer(44, "9000")];
+    let response = run(long, true, usual, &answers).0.unwrap();
+    assert_eq!((response.asked_for(), response.data().len()), (None, 300));
+    // With a number, it says what there is.
+    let (result, _) = run(long, true, usual, &["61FF", &answer(255, "9000")]);
     assert_eq!(result.unwrap().asked_for(), None);
 }
 
@@ -357,4 +367,140 @@ fn a_refused_envelope_is_not_the_answer_of_the_command() {
     let error = Exchange::new(&put, Some(Protocol::T0), &ExchangeOptions::new()).unwrap_err();
     let says = error.to_string();
     assert!(says.contains("chaining and envelope"), "{says}");
+}
+
+#[test]
+fn only_wrapped_commands_go_in_frames_and_none_for_the_reader_in_parts() {
+    let options = ExchangeOptions::new()
+        .continuation(Continuation::Desfire)
+        .max_command_data(54);
+    let refused = |command: &Command, is_t0, options: &ExchangeOptions| {
+        let (result, sent) = exchange(command, is_t0, options, &mut script(&[]));
+        assert!(sent.is_empty());
+        match result.unwrap_err() {
+            ExchangeError::TooLong { why, .. } => why,
+            error => panic!("{error}"),
+        }
+    };
+    let update = command("00D6000000").with_data(content(128)).unwrap();
+    assert_eq!(refused(&update, false, &options), TooLong::NoWay);
+    let mut card: Answers<'_> = Box::new(|_| hex("9000"));
+    let (result, sent) = exchange(&update, false, &options.chaining(true), &mut card);
+    assert!(result.unwrap().ok().is_ok());
+    assert!(sent.len() == 3 && sent[0].starts_with("10D6") && sent[2].starts_with("00D6"));
+    let write = command("90D6000000").with_data(content(128)).unwrap();
+    let mut card = script(&["91AF", "91AF", "9100"]);
+    let (result, _) = exchange(&write, false, &options, &mut card);
+    assert!(result.unwrap().ok().is_ok());
+
+    let load = Command::pseudo(0xD6, 0, 0).with_data(content(300)).unwrap();
+    let options = options.chaining(true).envelope(true);
+    for is_t0 in [true, false] {
+        assert_eq!(refused(&load, is_t0, &options), TooLong::NoChaining);
+        let whole = options.max_command_data(300).extended_length(true);
+        let (_, sent) = exchange(&load, is_t0, &whole, &mut script(&["9000"]));
+        assert_eq!(sent.len(), 1);
+    }
+}
+
+#[test]
+fn a_command_that_is_too_long_names_the_options_that_help() {
+    let says = |class, protocol| {
+        let put = Command::new(class, 0xDB, 0, 0).unwrap();
+        let put = put.with_data(content(300)).unwrap();
+        let exchange = Exchange::new(&put, Some(protocol), &ExchangeOptions::new());
+        exchange.unwrap_err().to_string()
+    };
+    for class in [0x00, 0x80, 0xE0] {
+        let over_t1 = says(class, Protocol::T1);
+        assert!(over_t1.contains("ExchangeOptions::extended_length and chaining"));
+        let over_t0 = says(class, Protocol::T0);
+        assert!(over_t0.contains("ExchangeOptions::chaining and envelope"));
+    }
+    assert!(says(0x10, Protocol::T0).contains("ExchangeOptions::envelope says"));
+    assert!(says(0x10, Protocol::T1).contains("ExchangeOptions::extended_length says"));
+}
+
+#[test]
+fn long_answers_in_small_pieces_are_within_the_rounds() {
+    let len = 65_536;
+    let options = ExchangeOptions::new().max_answer_data(100);
+    let mut left = len;
+    let mut card: Answers<'_> = Box::new(|sent| {
+        let piece = left.min(usize::from(*sent.last().unwrap()));
+        left -= piece;
+        let status = [0x61, left.min(255) as u8];
+        let status = if left == 0 { [0x90, 0x00] } else { status };
+        [content(piece), status.to_vec()].concat()
+    });
+    let (result, _) = exchange(&command("00B0000000"), false, &options, &mut card);
+    assert_eq!(result.unwrap().data().len(), len);
+    let mut left = len;
+    let mut card: Answers<'_> = Box::new(|_| {
+        let piece = left.min(59);
+        left -= piece;
+        let status = if left == 0 { "9100" } else { "91AF" };
+        [content(piece), hex(status)].concat()
+    });
+    let read = command("90BD0000070100000000000000");
+    let (result, _) = exchange(&read, false, &ExchangeOptions::new(), &mut card);
+    assert_eq!(result.unwrap().data().len(), len);
+    // Where no round is left, nothing is asked for that was not announced.
+    let none = ExchangeOptions::new().max_rounds(0);
+    let select = command("00A4040001AA00");
+    let (response, sent) = exchange(&select, true, &none, &mut script(&["6283"]));
+    assert_eq!(response.unwrap().status(), StatusWord::FILE_DEACTIVATED);
+    assert_eq!(sent.len(), 1);
+    let one = none.max_rounds(1);
+    let select = command("80A4040001AA00");
+    let (response, _) = exchange(&select, true, &one, &mut script(&["6283", "6E00"]));
+    assert_eq!(response.unwrap().status(), StatusWord::FILE_DEACTIVATED);
+}
+
+#[test]
+fn frames_of_the_limit_are_no_answers_that_were_cut_off() {
+    let options = ExchangeOptions::new().max_answer_data(59);
+    let frame = |status: &str| format!("{}{status}", hex::encode(content(59)));
+    let read = command("90BD0000070100000000000000");
+    let mut card = script(&[&frame("91AF"), &frame("9100")]);
+    let (result, sent) = exchange(&read, false, &options, &mut card);
+    let response = result.unwrap();
+    assert_eq!((response.asked_for(), response.data().len()), (None, 118));
+    assert_eq!(sent[1], "90AF000000");
+    let mut card = script(&[&frame("9100")]);
+    let (result, _) = exchange(&read, false, &options, &mut card);
+    assert_eq!(result.unwrap().asked_for(), None);
+}
+
+#[test]
+fn no_more_is_asked_for_with_extended_length_than_the_reader_takes() {
+    let options = ExchangeOptions::new().reader_max_data(500);
+    let read = command("00B0000000").in_form(Form::Extended).unwrap();
+    let full = format!("{}9000", hex::encode(content(500)));
+    let (result, sent) = exchange(&read, false, &options, &mut script(&[&full]));
+    assert_eq!(sent, ["00B000000001F4"]);
+    assert_eq!(result.unwrap().asked_for(), Some(500));
+    let (_, sent) = exchange(
+        &read,
+        false,
+        &options.reader_max_data(65_536),
+        &mut script(&["9000"]),
+    );
+    assert_eq!(sent, ["00B00000000000"]);
+}
+
+#[test]
+fn no_pin_is_presented_twice() {
+    for instruction in [
+        0x20, 0x21, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2C, 0x2D, 0x22,
+    ] {
+        for class in [0x00, 0x80, 0xA0] {
+            let text = format!("{class:02X}{instruction:02X}0081043132333400");
+            let card = &mut script(&["6C02", "9000"]);
+            let (response, sent) = exchange(&command(&text), false, &ExchangeOptions::new(), card);
+            let is_other = instruction == 0x22;
+            assert_eq!(sent.len(), 1 + usize::from(is_other), "{text}");
+            assert_eq!(response.unwrap().status() == StatusWord::SUCCESS, is_other);
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod example;
 
 use scard::apdu::{
     AnswerProblem, Command, Continuation, Exchange, ExchangeError, ExchangeOptions, Form, Next,
-    Response, StatusWord, Step,
+    Response, StatusWord, Step, TooLong,
 };
 use scard::{ConnectOptions, Protocol, Session};
 use scard_testkit::isolated;

@@ -170,11 +170,24 @@ pub(super) fn own_get_response() -> Answers<'static> {
     })
 }
 
+/// Has an answer only for a command with Le, as over the link that it has in truth.
+pub(super) fn contactless_t0() -> Answers<'static> {
+    Box::new(|command| match command {
+        [0x00, 0xA4, 4, 0, 2, _, _, 0] => [content(20), hex("9000")].concat(),
+        [0x00, 0xA4, 4, 0, 2, _, _] => hex("9000"),
+        [0x90, 0x60, 0, 0, 0] => [content(8), hex("9100")].concat(),
+        _ => hex("6D00"),
+    })
+}
+
 /// A SIM of GSM 11.11.
 pub(super) fn sim() -> Answers<'static> {
     Box::new(|command| match command {
         [0xA0, 0xA4, 0, 0, 2, 0x3F, 0x00] => hex("9F16"),
         [0xA0, 0xC0, 0, 0, 0x16] => [content(22), hex("9000")].concat(),
+        // A download that failed, with the reason.
+        [0xA0, 0xC2, 0, 0, 3, ..] => hex("9E05"),
+        [0xA0, 0xC0, 0, 0, 0x05] => [content(5), hex("9000")].concat(),
         [0xA0, ..] => hex("6D00"),
         _ => hex("6E00"),
     })
