@@ -92,10 +92,24 @@
 //!   and all that comes from it. With `default-features = false` every context uses it: nothing
 //!   of C is linked, and `rustix` is the one dependency that is added.
 //!
-//! Use `socket` for programs that run on any host, that are linked statically, or that use several
-//! daemons at once. It speaks versions 4:4 to 4:6 of the protocol, which are those of pcsc-lite
-//! 1.8.24 and newer. Keep `library` where something replaces pcsc-lite's library, as clients of
-//! remote desktops and spies do, and everywhere else: it is what the distribution maintains.
+//! Use `socket`
+//!
+//! - for programs that are linked statically, that are cross-compiled, or that run in a container or
+//!   a Flatpak, whichever pcsc-lite the host has;
+//! - for several daemons at once, or a reader at another computer;
+//! - where time counts: a card's call with a limit needs no second thread, and a transaction that
+//!   others let go of is taken over within some 20 ms instead of 200. (Futures, and calls of a
+//!   [`Context`] with a limit, take a thread over both.)
+//!
+//! Keep `library` everywhere else: it is what the distribution maintains. It is the only way on
+//! Windows and macOS; for programs that something has to listen to or to answer instead of the daemon
+//! by replacing pcsc-lite's library, as `pcsc-spy` and clients of remote desktops do; and for old
+//! daemons.
+//!
+//! `socket` speaks versions 4:4, 4:5 and 4:6 of the protocol: those of pcsc-lite 1.8.24 (of 2018) and
+//! newer, and of each daemon that accepts one of these. With any other daemon, all calls fail with
+//! [`ErrorKind::Unsupported`], and the error names its version and these. 4:3, of pcsc-lite 1.8.9 to
+//! 1.8.23, is none of them: a wait for events is another one there.
 //!
 //! # Feature `serde`
 //!
