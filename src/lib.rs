@@ -92,10 +92,23 @@
 //!   and everything opened through it. With `default-features = false` every context uses it: no C
 //!   library is linked, and `rustix` is the only added dependency.
 //!
-//! Use `socket` for programs that must run on any host, are linked statically, or use several
-//! daemons at once. It speaks versions 4:4 to 4:6 of the protocol, those of pcsc-lite 1.8.24 and
-//! newer. Keep `library` where something replaces pcsc-lite's library, such as a remote-desktop
-//! client or a spy, and everywhere else: it is what the distribution maintains.
+//! Use `socket`
+//!
+//! - for programs that are linked statically or cross-compiled, or that run in a container or a
+//!   Flatpak, whichever pcsc-lite the host has;
+//! - for several daemons at once, or a reader on another computer;
+//! - where time matters: a card's call with a limit needs no second thread, and a transaction that
+//!   another program ends is taken over within about 20 ms instead of 200. (Futures, and calls of a
+//!   [`Context`] with a limit, use a thread either way.)
+//!
+//! Keep `library` everywhere else: it is what the distribution maintains. It is the only way on
+//! Windows and macOS, with older daemons, and where something replaces pcsc-lite's library, as
+//! `pcsc-spy` and remote-desktop clients do.
+//!
+//! `socket` speaks versions 4:4, 4:5 and 4:6 of the protocol: those of pcsc-lite 1.8.24 (2018) and
+//! newer, and of each daemon that accepts one of these. With any other daemon, all calls fail with
+//! [`ErrorKind::Unsupported`], and the error names its version and these. Version 4:3, of pcsc-lite
+//! 1.8.9 to 1.8.23, is not supported: it waits for events in another way.
 //!
 //! # Feature `serde`
 //!

@@ -12,6 +12,10 @@
 pub mod cookbook {
     #![doc = include_str!("cookbook.md")]
     #![cfg_attr(feature = "async", doc = include_str!("cookbook_async.md"))]
+    #![cfg_attr(
+        all(feature = "socket", unix, not(target_vendor = "apple")),
+        doc = include_str!("cookbook_socket.md")
+    )]
 
     #[cfg(doc)]
     use crate::*;

@@ -4,8 +4,8 @@
 //! other, so no test with a deadline runs beside it.
 //!
 //! The whole API is called at random. `SCARD_HOSTILE_SEED` repeats the choices of a run,
-//! `SCARD_HOSTILE_SECONDS` says how long it takes; one of more than half a minute needs
-//! `SCARD_TESTKIT_TIMEOUT` (in seconds), too:
+//! `SCARD_HOSTILE_SECONDS` says how long it takes, and `SCARD_HOSTILE_FAULTS` how many answers are
+//! wrong at least; one of more than half a minute needs `SCARD_TESTKIT_TIMEOUT` (in seconds), too:
 //!
 //! ```sh
 //! SCARD_TESTKIT_TIMEOUT=180 SCARD_HOSTILE_SECONDS=60 \
@@ -51,6 +51,7 @@ fn the_whole_api_keeps_its_word_whatever_the_service_does() {
             .unwrap_or_else(|| u64::from(std::process::id()) << 20 ^ clock);
         println!("SCARD_HOSTILE_SEED={seed}");
         let seconds = Duration::from_secs(number("SCARD_HOSTILE_SECONDS").unwrap_or(5));
+        let faults = number("SCARD_HOSTILE_FAULTS").unwrap_or_default();
         let mut random = Random::new(seed);
         let moods = Moods::new(random.next());
         let world = World::new(&moods);
@@ -63,7 +64,7 @@ fn the_whole_api_keeps_its_word_whatever_the_service_does() {
                 .map(|(random, world)| scope.spawn(move || calls::work(world, random)))
                 .collect();
             threads.push(scope.spawn(|| listen(&world)));
-            while Instant::now() < end {
+            while Instant::now() < end || moods.faults() < faults {
                 thread::sleep(Duration::from_millis(10 + random.below(90)));
                 service = moods.swing(service, &mut random);
             }
@@ -86,6 +87,7 @@ fn the_whole_api_keeps_its_word_whatever_the_service_does() {
             world.violated(format!("{} threads are left", workers()));
         }
         assert!(!service.panicked());
+        println!("{} answers were wrong", moods.faults());
         world.report();
     });
 }

@@ -39,6 +39,7 @@ pub(crate) fn may_be_shown(shown: &[u8]) -> bool {
 pub(crate) struct Moods {
     seed: u64,
     wrong: Arc<AtomicU64>,
+    faults: Arc<AtomicU64>,
     gate: Gate,
     history: Arc<Mutex<VecDeque<(Request, Answer)>>>,
 }
@@ -71,6 +72,7 @@ impl Moods {
         Moods {
             seed,
             wrong: Arc::new(AtomicU64::new(MOODS[1])),
+            faults: Arc::default(),
             gate: Gate::new(),
             history: Arc::default(),
         }
@@ -101,6 +103,11 @@ impl Moods {
             _ => {}
         }
         service
+    }
+
+    /// How many answers were wrong or late.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.load(Ordering::SeqCst)
     }
 
     fn remember(&self, request: &Request, answer: &Answer) {
@@ -147,6 +154,7 @@ impl Moods {
         if wrong == 0 || !random.one_in(wrong) {
             return answer;
         }
+        self.faults.fetch_add(1, Ordering::SeqCst);
         let bytes = random.below(48) as usize;
         match random.below(16) {
             0..4 => Answer::code(code(&mut random)),

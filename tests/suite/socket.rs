@@ -1,12 +1,18 @@
 //! The daemon's socket, without its client library.
 #![cfg(all(target_os = "linux", feature = "socket"))]
 
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, ConnectOptions, Context, ContextOptions, ErrorKind, Event, Initialization,
-    MonitorOptions, Operation, Protocols, ReturnCode, ShareMode,
+    AbortHandle, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind, Event,
+    Initialization, MonitorOptions, Operation, Protocols, ReturnCode, ShareMode,
 };
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
 use scard_testkit::{Sandbox, isolated};
@@ -196,6 +202,126 @@ fn a_monitor_sleeps() {
         });
         std::thread::sleep(Duration::from_millis(1500));
         assert_eq!(asked(), before, "4:{minor}");
+    }
+}
+
+/// A socket that is forwarded to a daemon, as by ssh.
+struct Line {
+    /// Keeps the path.
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    /// How often something was sent after an answer.
+    round_trips: Arc<AtomicUsize>,
+    connections: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+impl Line {
+    fn to(daemon: &Path) -> Line {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("there.comm");
+        let listener = UnixListener::bind(&path).unwrap();
+        let daemon = daemon.to_owned();
+        let (round_trips, connections) = <(Arc<AtomicUsize>, Arc<Mutex<Vec<_>>>)>::default();
+        // It ends with the process.
+        thread::spawn({
+            let (round_trips, connections) = (round_trips.clone(), connections.clone());
+            move || {
+                for here in listener.incoming() {
+                    let (here, there) = (here?, UnixStream::connect(&daemon)?);
+                    connections.lock().unwrap().push(here.try_clone()?);
+                    let answered = Arc::new(AtomicBool::new(true));
+                    let ways = [
+                        (here.try_clone()?, there.try_clone()?),
+                        (there.try_clone()?, here.try_clone()?),
+                    ];
+                    for (way, (from, to)) in ways.into_iter().enumerate() {
+                        let (answered, round_trips) = (answered.clone(), round_trips.clone());
+                        thread::spawn(move || {
+                            pass_on(from, to, || {
+                                if way == 1 {
+                                    answered.store(true, Ordering::SeqCst);
+                                } else if answered.swap(false, Ordering::SeqCst) {
+                                    round_trips.fetch_add(1, Ordering::SeqCst);
+                                }
+                            })
+                        });
+                    }
+                }
+                io::Result::Ok(())
+            }
+        });
+        Line {
+            _dir: dir,
+            path,
+            round_trips,
+            connections,
+        }
+    }
+
+    /// How many round trips there were meanwhile.
+    fn count<T>(&self, work: impl FnOnce() -> T) -> (usize, T) {
+        let before = self.round_trips.load(Ordering::SeqCst);
+        let done = work();
+        (self.round_trips.load(Ordering::SeqCst) - before, done)
+    }
+
+    fn end(&self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Until one of them ends, and with it the other.
+fn pass_on(mut from: UnixStream, mut to: UnixStream, seen: impl Fn()) {
+    let mut bytes = [0; 4096];
+    while let Ok(len @ 1..) = from.read(&mut bytes) {
+        seen();
+        if to.write_all(&bytes[..len]).is_err() {
+            break;
+        }
+    }
+    for socket in [from, to] {
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// What the cookbook says of a reader at another computer.
+#[test]
+fn over_a_forwarded_socket_a_command_is_one_round_trip() {
+    for (minor, connecting) in [(4, 3), (5, 3), (6, 2)] {
+        let service = daemon_of(4, minor);
+        let line = Line::to(service.socket_path());
+        let context = context_at(&line.path);
+        assert_eq!(context.readers().unwrap(), [NAME]);
+        let (trips, card) = line.count(|| context.connect(NAME, ConnectOptions::new()));
+        let mut card = card.unwrap();
+        assert_eq!(trips, connecting, "4:{minor}");
+        for timeout in [None, Some(SOON)] {
+            card.set_timeout(timeout);
+            let (trips, answer) = line.count(|| card.transmit(COMMAND));
+            assert_eq!((trips, answer.unwrap()), (1, [COMMAND, OK].concat()));
+            let (trips, ended) = line.count(|| {
+                let mut transaction = card.transaction().unwrap();
+                transaction.transmit(COMMAND).unwrap();
+                transaction.end(Disposition::Leave)
+            });
+            ended.unwrap();
+            assert_eq!(trips, 3, "{timeout:?}");
+        }
+        let mut events = context.monitor(MonitorOptions::new()).unwrap();
+        while events.next().unwrap().name() != "card-inserted" {}
+        service.set_readers([Reader::empty(NAME)]);
+        while events.next().unwrap().name() != "card-removed" {}
+
+        line.end();
+        let error = card.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ServiceGone);
+        while events.next().unwrap().name() != "service-lost" {}
+        // It can be dialled again.
+        service.set_readers([Reader::new(NAME)]);
+        let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+        assert_eq!(card.transmit(COMMAND).unwrap(), [COMMAND, OK].concat());
     }
 }
 

@@ -10,21 +10,30 @@ use scard_testkit::Driver;
 use super::measure::{median, ratio, shown};
 use super::{Answer, Effort};
 
-const PACKAGES: [&str; 2] = ["pcsc", "scard"];
+/// What is built, and with which features.
+const BUILDS: [(&str, &str, &[&str]); 3] = [
+    ("`pcsc`", "pcsc", &[]),
+    ("`scard`", "scard", &[]),
+    (
+        "`scard`, the feature `socket` alone",
+        "scard",
+        &["--no-default-features", "--features", "socket"],
+    ),
+];
 
 pub(super) fn run(_: Driver, effort: Effort) -> Answer {
-    let mut times: [Vec<Duration>; 2] = Default::default();
+    let mut times: [Vec<Duration>; 3] = Default::default();
     for _ in 0..effort.rounds(3) {
-        for (package, times) in PACKAGES.iter().zip(&mut times) {
-            times.push(clean_build(package)?);
+        for ((_, package, features), times) in BUILDS.iter().zip(&mut times) {
+            times.push(clean_build(package, features)?);
         }
     }
     let mut base = None;
-    for (package, times) in PACKAGES.iter().zip(&mut times) {
+    for ((name, package, features), times) in BUILDS.iter().zip(&mut times) {
         let time = median(times);
         let base = *base.get_or_insert(time);
-        let (crates, ratio) = (crates(package)?, ratio(time, Some(base)));
-        println!("| `{package}` | {crates} | {} | {ratio} |", shown(time));
+        let (crates, ratio) = (crates(package, features)?, ratio(time, Some(base)));
+        println!("| {name} | {crates} | {} | {ratio} |", shown(time));
     }
     Ok(())
 }
@@ -36,9 +45,10 @@ fn cargo() -> Command {
 }
 
 /// How many crates are built, itself included.
-fn crates(package: &str) -> Answer<usize> {
+fn crates(package: &str, features: &[&str]) -> Answer<usize> {
     let tree = cargo()
         .args(["tree", "--locked", "--package", package])
+        .args(features)
         .args(["--edges", "normal,build", "--prefix", "none"])
         .args(["--format", "{p}"])
         .stderr(Stdio::inherit())
@@ -55,11 +65,12 @@ fn crates(package: &str) -> Answer<usize> {
     Ok(crates.len())
 }
 
-fn clean_build(package: &str) -> Answer<Duration> {
+fn clean_build(package: &str, features: &[&str]) -> Answer<Duration> {
     let target = tempfile::tempdir()?;
     let begun = Instant::now();
     let build = cargo()
         .args(["build", "--locked", "--package", package])
+        .args(features)
         .arg("--target-dir")
         .arg(target.path())
         .stderr(Stdio::null())

@@ -8,7 +8,7 @@ use scard::{ConnectOptions, Context, ReaderName};
 use scard_testkit::{Driver, Sandbox};
 
 use super::measure::{median, ratio};
-use super::stage::{COMMAND, plain_card, start};
+use super::stage::{COMMAND, plain_card, socket_context, start};
 use super::{Answer, Effort, raw};
 
 const COUNTS: [usize; 5] = [1, 2, 4, 8, 16];
@@ -43,20 +43,23 @@ pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
             Ok(())
         }) as Send)
     };
-    let ways: [Connect<'_>; 3] = [
-        Box::new(|name| {
-            let mut card = context.connect(&ReaderName::new(name)?, ConnectOptions::new())?;
-            Ok(Box::new(move || {
-                card.transmit_ref(COMMAND)?;
-                Ok(())
-            }))
-        }),
+    let by_socket = socket_context()?;
+    let ours = |context: &Context, name: &str| {
+        let mut card = context.connect(&ReaderName::new(name)?, ConnectOptions::new())?;
+        Ok(Box::new(move || {
+            card.transmit_ref(COMMAND)?;
+            Ok(())
+        }) as Send)
+    };
+    let ways: [Connect<'_>; 4] = [
+        Box::new(|name| ours(&context, name)),
+        Box::new(|name| ours(&by_socket, name)),
         Box::new(|name| by_pcsc(&pcsc::Context::establish(pcsc::Scope::User)?, name)),
         Box::new(|name| by_pcsc(&shared, name)),
     ];
-    let mut of_one = [None; 3];
+    let mut of_one = [None; 4];
     for count in counts {
-        let mut times: [Vec<Duration>; 3] = Default::default();
+        let mut times: [Vec<Duration>; 4] = Default::default();
         for _ in 0..effort.rounds(3).min(3) {
             for (way, times) in ways.iter().zip(&mut times) {
                 times.push(at_once(way, &names[..*count])?);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use scard::{AsyncCard, Command, Disposition};
+use scard::{AsyncCard, Card, Command, Disposition, Transaction, Transmit};
 use scard_testkit::Driver;
 use smol::future::block_on;
 
@@ -31,6 +31,8 @@ fn alone(stage: &Stage, effort: Effort) -> Answer {
         stage.connect_pcsc()?,
     );
     let (mut card, mut allocating) = (stage.connect()?, stage.connect()?);
+    let (mut by_socket, mut in_time) = (stage.connect_by_socket()?, stage.connect_by_socket()?);
+    in_time.set_timeout(LIMIT);
     let mut buffers = [const { Vec::new() }; 3];
     buffers.fill(vec![0; raw::BUFFER]);
     let [of_first, of_second, of_pcsc] = &mut buffers;
@@ -47,17 +49,16 @@ fn alone(stage: &Stage, effort: Effort) -> Answer {
                 Ok(())
             })
         }),
-        Side::other("`transmit_ref`", || {
-            each(TURN, || {
-                card.transmit_ref(COMMAND)?;
-                Ok(())
-            })
-        }),
+        Side::other("`transmit_ref`", || transmit_ref(&mut card)),
         Side::other("`transmit`", || {
             each(TURN, || {
                 allocating.transmit(COMMAND)?;
                 Ok(())
             })
+        }),
+        Side::other("socket: `transmit_ref`", || transmit_ref(&mut by_socket)),
+        Side::other("socket: `transmit_ref` with a time-out", || {
+            transmit_ref(&mut in_time)
         }),
     ];
     compare(effort, ROUNDS, sides, stage.tidy())?;
@@ -67,13 +68,54 @@ fn alone(stage: &Stage, effort: Effort) -> Answer {
     Ok(())
 }
 
+fn transmit_ref(card: &mut impl Transmit) -> Answer<Duration> {
+    each(TURN, || {
+        card.transmit_ref(COMMAND)?;
+        Ok(())
+    })
+}
+
+fn exchange(card: &mut impl Transmit, command: &Command) -> Answer<Duration> {
+    each(TURN, || {
+        let _ = card.exchange(command)?;
+        Ok(())
+    })
+}
+
 /// In a transaction, whose beginning and end do not count.
 fn in_transaction(stage: &Stage, effort: Effort) -> Answer {
+    fn within(
+        card: &mut Card,
+        work: impl FnOnce(&mut Transaction<'_>) -> Answer<Duration>,
+    ) -> Answer<Duration> {
+        let mut transaction = card.transaction()?;
+        let time = work(&mut transaction);
+        transaction.end(Disposition::Leave)?;
+        time
+    }
+    fn future(card: &mut AsyncCard) -> Answer<Duration> {
+        block_on(async {
+            let mut transaction = card.transaction().await?;
+            let begun = Instant::now();
+            for _ in 0..TURN {
+                transaction.transmit(COMMAND).await?;
+            }
+            let time = begun.elapsed() / TURN;
+            transaction.end(Disposition::Leave).await?;
+            Ok(time)
+        })
+    }
+
     let c = stage.connect_raw()?;
-    let (mut exchanging, mut limited) = (stage.connect()?, stage.connect()?);
-    limited.set_timeout(LIMIT);
-    let mut future = AsyncCard::from(stage.connect()?);
-    let command = Command::parse(COMMAND)?;
+    let mut cards = stage.both_ways()?;
+    let mut limited = stage.both_ways()?;
+    for card in &mut limited {
+        card.set_timeout(LIMIT);
+    }
+    let mut futures = stage.both_ways()?.map(AsyncCard::from);
+    let ([by_library, by_socket], [limited, limited_by_socket]) = (&mut cards, &mut limited);
+    let [future_by_library, future_by_socket] = &mut futures;
+    let command = &Command::parse(COMMAND)?;
     let mut buffer = vec![0; raw::BUFFER];
     let sides = vec![
         Side::c("in a transaction, C: `SCardTransmit`", || {
@@ -83,46 +125,43 @@ fn in_transaction(stage: &Stage, effort: Effort) -> Answer {
             time
         }),
         Side::other("`exchange`", || {
-            let mut transaction = exchanging.transaction()?;
-            let time = each(TURN, || {
-                let _ = transaction.exchange(&command)?;
-                Ok(())
-            });
-            transaction.end(Disposition::Leave)?;
-            time
+            within(by_library, |card| exchange(card, command))
         }),
         Side::other("`transmit_ref` with a time-out", || {
-            let mut transaction = limited.transaction()?;
-            let time = each(TURN, || {
-                transaction.transmit_ref(COMMAND)?;
-                Ok(())
-            });
-            transaction.end(Disposition::Leave)?;
-            time
+            within(limited, |card| transmit_ref(card))
         }),
-        Side::other("future of `transmit`", || {
-            block_on(async {
-                let mut transaction = future.transaction().await?;
-                let begun = Instant::now();
-                for _ in 0..TURN {
-                    transaction.transmit(COMMAND).await?;
-                }
-                let time = begun.elapsed() / TURN;
-                transaction.end(Disposition::Leave).await?;
-                Ok(time)
-            })
+        Side::other("future of `transmit`", || future(future_by_library)),
+        Side::other("socket: `exchange`", || {
+            within(by_socket, |card| exchange(card, command))
         }),
+        Side::other("socket: `transmit_ref` with a time-out", || {
+            within(limited_by_socket, |card| transmit_ref(card))
+        }),
+        Side::other("socket: future of `transmit`", || future(future_by_socket)),
     ];
     compare(effort, ROUNDS, sides, stage.tidy())
 }
 
 /// What holds a transaction for one command.
 fn whole_transactions(stage: &Stage, effort: Effort) -> Answer {
+    fn future(card: &mut AsyncCard) -> Answer<Duration> {
+        block_on(async {
+            let begun = Instant::now();
+            for _ in 0..TURN {
+                card.transmit(COMMAND).await?;
+            }
+            Ok(begun.elapsed() / TURN)
+        })
+    }
+
     let (c, mut pcsc) = (stage.connect_raw()?, stage.connect_pcsc()?);
-    let (mut exchanging, mut limited) = (stage.connect()?, stage.connect()?);
+    let mut cards = stage.both_ways()?;
+    let mut limited = stage.connect()?;
     limited.set_timeout(LIMIT);
-    let mut future = AsyncCard::from(stage.connect()?);
-    let command = Command::parse(COMMAND)?;
+    let mut futures = stage.both_ways()?.map(AsyncCard::from);
+    let [by_library, by_socket] = &mut cards;
+    let [future_by_library, future_by_socket] = &mut futures;
+    let command = &Command::parse(COMMAND)?;
     let (mut buffer, mut of_pcsc) = (vec![0; raw::BUFFER], vec![0; raw::BUFFER]);
     let sides = vec![
         Side::c("with a transaction of its own, C: three calls", || {
@@ -140,27 +179,13 @@ fn whole_transactions(stage: &Stage, effort: Effort) -> Answer {
                 Ok(ended.map_err(|(_, error)| error)?)
             })
         }),
-        Side::other("`Card::exchange`", || {
-            each(TURN, || {
-                let _ = exchanging.exchange(&command)?;
-                Ok(())
-            })
-        }),
+        Side::other("`Card::exchange`", || exchange(by_library, command)),
         Side::other("`transmit_ref` with a time-out", || {
-            each(TURN, || {
-                limited.transmit_ref(COMMAND)?;
-                Ok(())
-            })
+            transmit_ref(&mut limited)
         }),
-        Side::other("future of `transmit`", || {
-            block_on(async {
-                let begun = Instant::now();
-                for _ in 0..TURN {
-                    future.transmit(COMMAND).await?;
-                }
-                Ok(begun.elapsed() / TURN)
-            })
-        }),
+        Side::other("future of `transmit`", || future(future_by_library)),
+        Side::other("socket: `Card::exchange`", || exchange(by_socket, command)),
+        Side::other("socket: future of `transmit`", || future(future_by_socket)),
     ];
     compare(effort, ROUNDS, sides, stage.tidy())?;
     pcsc.disconnect(pcsc::Disposition::LeaveCard)

@@ -13,7 +13,7 @@ use scard_testkit::Driver;
 use smol::future::block_on;
 use tracing::dispatcher::with_default;
 
-use super::stage::{COMMAND, Stage, plain_card};
+use super::stage::{COMMAND, Stage, plain_card, socket_context};
 use super::{Answer, Effort, allocations, raw, subscriber};
 
 struct Side {
@@ -59,7 +59,23 @@ const SIDES: &[Side] = &[
         "`transmit_ref` in a transaction, with a time-out",
         limited_in_time,
     ),
-    side("future of `transmit`, in a transaction", future),
+    side("future of `transmit`, in a transaction", |reader, n| {
+        future(connect(reader)?, n)
+    }),
+    side("socket: `transmit_ref`", |reader, n| {
+        send(connect_by_socket(reader)?, n)
+    }),
+    side("socket: `transmit_ref` in a transaction", |reader, n| {
+        send_in_transaction(connect_by_socket(reader)?, n)
+    }),
+    side(
+        "socket: `transmit_ref` in a transaction, with a time-out",
+        |reader, n| send_in_time(connect_by_socket(reader)?, n),
+    ),
+    side(
+        "socket: future of `transmit`, in a transaction",
+        |reader, n| future(connect_by_socket(reader)?, n),
+    ),
 ];
 
 const MOST_INSTRUCTIONS: i64 = 60;
@@ -190,8 +206,16 @@ fn connect(reader: &str) -> Answer<Card> {
     Ok(Context::establish()?.connect(&reader, ConnectOptions::new())?)
 }
 
+fn connect_by_socket(reader: &str) -> Answer<Card> {
+    let reader = ReaderName::new(reader)?;
+    Ok(socket_context()?.connect(&reader, ConnectOptions::new())?)
+}
+
 fn transmit_ref(reader: &str, commands: u32) -> Answer {
-    let mut card = connect(reader)?;
+    send(connect(reader)?, commands)
+}
+
+fn send(mut card: Card, commands: u32) -> Answer {
     repeat(commands, || {
         card.transmit_ref(COMMAND)?;
         Ok(())
@@ -211,7 +235,10 @@ fn in_transaction(reader: &str, commands: u32) -> Answer {
 }
 
 fn limited_in_time(reader: &str, commands: u32) -> Answer {
-    let mut card = connect(reader)?;
+    send_in_time(connect(reader)?, commands)
+}
+
+fn send_in_time(mut card: Card, commands: u32) -> Answer {
     card.set_timeout(Some(Duration::from_secs(60)));
     send_in_transaction(card, commands)
 }
@@ -234,8 +261,8 @@ fn exchange(reader: &str, commands: u32) -> Answer {
     })
 }
 
-fn future(reader: &str, commands: u32) -> Answer {
-    let mut card = AsyncCard::from(connect(reader)?);
+fn future(card: Card, commands: u32) -> Answer {
+    let mut card = AsyncCard::from(card);
     let mut transaction = block_on(card.transaction())?;
     repeat(commands, || {
         block_on(transaction.transmit(COMMAND))?;

@@ -14,7 +14,7 @@ use scard::{Context, Event, MonitorOptions};
 use scard_testkit::{CardHandle, Driver, Sandbox, VirtualCard};
 
 use super::measure::{median, row, shown};
-use super::stage::start;
+use super::stage::{socket_context, start};
 use super::{Answer, Effort, raw};
 
 const CHANGES: usize = 2_000;
@@ -50,7 +50,12 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
         names.push(CString::new(reader.name())?);
     }
     let last = readers - 1;
-    let mut waiters = [by_c(names.clone())?, by_pcsc(names)?, by_monitor()?];
+    let mut waiters = [
+        by_c(names.clone())?,
+        by_pcsc(names)?,
+        by_monitor("`Monitor`", &Context::establish()?)?,
+        by_monitor("socket: `Monitor`", &socket_context()?)?,
+    ];
     let card = CardHandle::from(VirtualCard::iso());
     let slot = sandbox.reader(last);
     let changes = effort.rounds(CHANGES);
@@ -80,26 +85,27 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
         .zip(&cost)
         .map(|(after, before)| after.since(before))
         .collect();
-    let [c, pcsc, ours] = &mut waiters;
-    let (of_c, of_pcsc) = (median(&mut c.delays), median(&mut pcsc.delays));
-    row(c.name, of_c, Some(of_c), Some(of_pcsc));
-    row(pcsc.name, of_pcsc, Some(of_c), Some(of_pcsc));
-    let of_ours = median(&mut ours.delays);
-    row(ours.name, of_ours, Some(of_c), Some(of_pcsc));
-    let worst = |waiter: &Waiter| waiter.delays.get(waiter.delays.len() * 99 / 100).copied();
-    row(
-        "the slowest of a hundred, `Monitor`",
-        worst(ours).unwrap_or_default(),
-        worst(c),
-        worst(pcsc),
-    );
-    let processor = |at: usize| spent.get(at).map(|cost| cost.processor / each);
-    row(
-        "processor time for an event, `Monitor`",
-        processor(2).unwrap_or_default(),
-        processor(0),
-        processor(1),
-    );
+    let medians: Vec<Duration> = waiters
+        .iter_mut()
+        .map(|waiter| median(&mut waiter.delays))
+        .collect();
+    // The median has put them in order.
+    let worst = waiters.iter().map(|Waiter { delays, .. }| {
+        let worst = delays.get(delays.len() * 99 / 100);
+        worst.copied().unwrap_or_default()
+    });
+    let processor = spent.iter().map(|cost| cost.processor / each);
+    // The first two are what the others are compared with.
+    let rows = |prefix: &str, times: &[Duration], skipped: usize| {
+        let [of_c, of_pcsc] = [0, 1].map(|at| times.get(at).copied());
+        for (waiter, time) in waiters.iter().zip(times).skip(skipped) {
+            row(&format!("{prefix}{}", waiter.name), *time, of_c, of_pcsc);
+        }
+    };
+    rows("", &medians, 0);
+    rows("the slowest of a hundred, ", &worst.collect::<Vec<_>>(), 2);
+    let processor: Vec<_> = processor.collect();
+    rows("processor time for an event, ", &processor, 2);
     if !effort.smoke {
         let before = costs(&waiters)?;
         thread::sleep(IDLE);
@@ -234,10 +240,11 @@ fn by_pcsc(names: Vec<CString>) -> Answer<Waiter> {
     })
 }
 
-fn by_monitor() -> Answer<Waiter> {
-    let mut monitor = Context::establish()?.monitor(MonitorOptions::new())?;
+fn by_monitor(name: &'static str, context: &Context) -> Answer<Waiter> {
+    let others = threads_of_monitors()?;
+    let mut monitor = context.monitor(MonitorOptions::new())?;
     while monitor.next_timeout(Duration::ZERO).is_some() {}
-    let mut waiter = wait("`Monitor`", move |told| {
+    let mut waiter = wait(name, move |told| {
         // It knew when it was made.
         told.send(Instant::now())?;
         for event in monitor {
@@ -250,12 +257,20 @@ fn by_monitor() -> Answer<Waiter> {
         }
         Ok(())
     })?;
+    let threads = threads_of_monitors()?.into_iter();
+    let own = threads.filter(|thread| !others.contains(thread));
+    waiter.threads.extend(own);
+    Ok(waiter)
+}
+
+fn threads_of_monitors() -> Answer<Vec<String>> {
+    let mut threads = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
         let thread = thread?.file_name().to_string_lossy().into_owned();
         let name = fs::read_to_string(format!("/proc/self/task/{thread}/comm"))?;
         if name.trim() == "scard-monitor" {
-            waiter.threads.push(thread);
+            threads.push(thread);
         }
     }
-    Ok(waiter)
+    Ok(threads)
 }

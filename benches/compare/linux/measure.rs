@@ -91,18 +91,36 @@ pub(super) fn compare(
     between: impl FnMut(),
 ) -> Answer {
     alternate(effort, rounds, &mut sides, between)?;
-    let medians: Vec<Duration> = sides
-        .iter_mut()
-        .map(|side| median(&mut side.times))
-        .collect();
-    let median_of = |of| {
-        let at = sides.iter().position(|side| side.of == of)?;
-        medians.get(at).copied()
-    };
-    for (side, median) in sides.iter().zip(&medians) {
-        row(side.name, *median, median_of(Of::C), median_of(Of::Pcsc));
-    }
+    rows(&mut sides, "", median);
     Ok(())
+}
+
+/// The same, and then the slowest of each.
+pub(super) fn compare_with_worst(
+    effort: Effort,
+    rounds: usize,
+    mut sides: Vec<Side<'_>>,
+    between: impl FnMut(),
+) -> Answer {
+    alternate(effort, rounds, &mut sides, between)?;
+    rows(&mut sides, "", median);
+    let worst = |times: &mut [Duration]| times.iter().max().copied().unwrap_or_default();
+    rows(&mut sides, "the slowest, ", worst);
+    Ok(())
+}
+
+/// Prints a row for each side, about the one of its times that is chosen.
+fn rows(sides: &mut [Side<'_>], prefix: &str, choose: impl Fn(&mut [Duration]) -> Duration) {
+    let chosen = sides.iter_mut().map(|side| choose(&mut side.times));
+    let chosen: Vec<Duration> = chosen.collect();
+    let time_of = |of| {
+        let at = sides.iter().position(|side| side.of == of)?;
+        chosen.get(at).copied()
+    };
+    for (side, time) in sides.iter().zip(&chosen) {
+        let name = format!("{prefix}{}", side.name);
+        row(&name, *time, time_of(Of::C), time_of(Of::Pcsc));
+    }
 }
 
 /// Prints a row of [`super::RATIOS`].

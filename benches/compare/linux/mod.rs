@@ -6,6 +6,7 @@ mod cards;
 mod commands;
 mod counting;
 mod events;
+mod hand_over;
 mod kit;
 mod long;
 mod measure;
@@ -100,11 +101,20 @@ const TOPICS: &[Topic] = &[
         run: steps::run,
     },
     Topic {
+        name: "hand-over",
+        title: "A transaction that another one waits for: from its end to the other's beginning",
+        columns: RATIOS,
+        drivers: &[Driver::Kit],
+        on_one_processor: false,
+        run: hand_over::run,
+    },
+    Topic {
         name: "cards",
         title: "Cards on as many threads, 5 commands of 20 ms each: times that of one card",
         columns: &[
             "cards",
             "`scard`",
+            "socket",
             "`pcsc`, a context each",
             "`pcsc`, one context",
         ],
@@ -138,7 +148,7 @@ const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "build",
-        title: "Clean `cargo build` of the library with default features",
+        title: "Clean `cargo build` of the library",
         columns: &["", "crates", "time", "/ `pcsc`"],
         drivers: &[],
         on_one_processor: false,

@@ -127,6 +127,18 @@ impl Card {
         check("SCardBeginTransaction", returned)
     }
 
+    /// As a program that is prepared for others' resets.
+    pub(super) fn begin_acknowledging_reset(&mut self) -> Answer {
+        // SAFETY: takes a handle by value.
+        match unsafe { ffi::SCardBeginTransaction(self.handle) } {
+            ffi::SCARD_W_RESET_CARD => {
+                self.reconnect(ffi::SCARD_LEAVE_CARD)?;
+                self.begin()
+            }
+            returned => check("SCardBeginTransaction", returned),
+        }
+    }
+
     pub(super) fn end(&self) -> Answer {
         // SAFETY: takes a handle by value.
         let returned = unsafe { ffi::SCardEndTransaction(self.handle, ffi::SCARD_LEAVE_CARD) };

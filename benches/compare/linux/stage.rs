@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use scard::{Card, ConnectOptions, Context, ReaderName};
+use scard::{Card, ConnectOptions, Context, ContextOptions, ReaderName};
 use scard_testkit::{CardHandle, Driver, Sandbox, SandboxBuilder, VirtualCard};
 
 use super::{Answer, raw};
@@ -17,6 +17,8 @@ pub(super) struct Stage {
     pub(super) name: CString,
     pub(super) reader: ReaderName,
     pub(super) context: Context,
+    /// Over the daemon's socket.
+    pub(super) socket_context: Context,
     pub(super) raw_context: raw::Context,
     pub(super) pcsc_context: pcsc::Context,
     pub(super) sandbox: Sandbox,
@@ -35,6 +37,11 @@ pub(super) fn start(sandbox: SandboxBuilder, driver: Driver) -> Answer<Sandbox> 
     Ok(sandbox)
 }
 
+/// A context that needs no C library.
+pub(super) fn socket_context() -> Answer<Context> {
+    Ok(ContextOptions::new().socket().establish()?)
+}
+
 impl Stage {
     pub(super) fn new(driver: Driver, card: VirtualCard) -> Answer<Stage> {
         let sandbox = start(Sandbox::builder().card(0, card), driver)?;
@@ -43,6 +50,7 @@ impl Stage {
             name: CString::new(sandbox.reader(0).name())?,
             reader: ReaderName::new(sandbox.reader(0).name())?,
             context: Context::establish()?,
+            socket_context: socket_context()?,
             raw_context: raw::Context::establish()?,
             pcsc_context: pcsc::Context::establish(pcsc::Scope::User)?,
             sandbox,
@@ -51,6 +59,16 @@ impl Stage {
 
     pub(super) fn connect(&self) -> Answer<Card> {
         Ok(self.context.connect(&self.reader, ConnectOptions::new())?)
+    }
+
+    pub(super) fn connect_by_socket(&self) -> Answer<Card> {
+        let options = ConnectOptions::new();
+        Ok(self.socket_context.connect(&self.reader, options)?)
+    }
+
+    /// Through the library, and over the daemon's socket.
+    pub(super) fn both_ways(&self) -> Answer<[Card; 2]> {
+        Ok([self.connect()?, self.connect_by_socket()?])
     }
 
     pub(super) fn connect_raw(&self) -> Answer<raw::Card> {

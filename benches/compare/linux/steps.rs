@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use pcsc::ffi;
-use scard::{Initialization, Protocols, ReturnCode, Session, ShareMode};
+use scard::{Card, Initialization, Protocols, ReturnCode, Session, ShareMode};
 use scard_testkit::Driver;
 
 use super::measure::{Side, compare, each};
@@ -14,7 +14,8 @@ use super::{Answer, Effort, raw};
 pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
     let stage = Stage::new(driver, plain_card())?;
     connections(&stage, effort)?;
-    resets(&stage, effort)
+    resets(&stage, effort)?;
+    resets_in_transactions(&stage, effort)
 }
 
 fn connections(stage: &Stage, effort: Effort) -> Answer {
@@ -48,6 +49,9 @@ fn connections(stage: &Stage, effort: Effort) -> Answer {
         }),
         Side::other("`Context::connect`, and dropping it", || {
             each(1, || stage.connect().map(drop))
+        }),
+        Side::other("socket: `Context::connect`, and dropping it", || {
+            each(1, || stage.connect_by_socket().map(drop))
         }),
     ];
     compare(effort, 1_000, sides, stage.tidy())?;
@@ -85,6 +89,12 @@ fn connections(stage: &Stage, effort: Effort) -> Answer {
                 })
             },
         ),
+        Side::other("socket: the same", || {
+            each(1, || {
+                stage.connect_by_socket()?.transmit_ref(COMMAND)?;
+                Ok(())
+            })
+        }),
     ];
     compare(effort, 1_000, sides, stage.tidy())
 }
@@ -117,9 +127,6 @@ fn resets(stage: &Stage, effort: Effort) -> Answer {
     let mut buffer = vec![0; raw::BUFFER];
     let mut of_again = vec![0; raw::BUFFER];
     let mut of_pcsc = vec![0; raw::BUFFER];
-    let mut session = Session::builder(&stage.context)
-        .reader(&stage.reader)
-        .open()?;
     let sides = vec![
         Side::c("after another's reset, C: fail, reconnect, command", || {
             let mut card = stage.connect_raw()?;
@@ -147,30 +154,59 @@ fn resets(stage: &Stage, effort: Effort) -> Answer {
             time
         }),
         Side::other("`Card`: the same", || {
-            let mut card = stage.connect()?;
-            // A buffer from the start, as the others have it.
-            card.transmit_ref(COMMAND)?;
-            after_reset(&mut other.borrow_mut(), || {
-                match card.transmit_ref(COMMAND) {
-                    Err(error) if error.code() == ReturnCode::W_RESET_CARD => {
-                        let (mode, any) = (ShareMode::Shared, Protocols::ANY);
-                        card.reconnect(mode, any, Initialization::Leave)?;
-                        card.transmit_ref(COMMAND)?;
-                        Ok(())
-                    }
-                    other => Err(format!("no reset seen: {other:?}").into()),
-                }
-            })
+            by_card(stage.connect()?, &mut other.borrow_mut())
         }),
-        Side::other(
-            "`Session::run`, which does it by itself, in a transaction",
+        Side::other("socket: the same", || {
+            by_card(stage.connect_by_socket()?, &mut other.borrow_mut())
+        }),
+    ];
+    compare(effort, 300, sides, stage.tidy())
+}
+
+fn by_card(mut card: Card, other: &mut raw::Card) -> Answer<Duration> {
+    // A buffer from the start, as the others have it.
+    card.transmit_ref(COMMAND)?;
+    after_reset(other, || match card.transmit_ref(COMMAND) {
+        Err(error) if error.code() == ReturnCode::W_RESET_CARD => {
+            let (mode, any) = (ShareMode::Shared, Protocols::ANY);
+            card.reconnect(mode, any, Initialization::Leave)?;
+            card.transmit_ref(COMMAND)?;
+            Ok(())
+        }
+        other => Err(format!("no reset seen: {other:?}").into()),
+    })
+}
+
+/// What a session does by itself.
+fn resets_in_transactions(stage: &Stage, effort: Effort) -> Answer {
+    let of_other = raw::Context::establish()?;
+    let other = RefCell::new(of_other.connect(&stage.name)?);
+    let mut c = stage.connect_raw()?;
+    let open = |context| Session::builder(context).reader(&stage.reader).open();
+    let mut session = open(&stage.context)?;
+    let mut by_socket = open(&stage.socket_context)?;
+    let mut buffer = vec![0; raw::BUFFER];
+    let run = |session: &mut Session| -> Answer<Duration> {
+        after_reset(&mut other.borrow_mut(), || {
+            session.run(|card| card.transmit(COMMAND).map(drop))?;
+            Ok(())
+        })
+    };
+    let sides = vec![
+        Side::c(
+            "after another's reset, C: begin, fail, reconnect, begin, command, end",
             || {
                 after_reset(&mut other.borrow_mut(), || {
-                    session.run(|card| card.transmit(COMMAND).map(drop))?;
-                    Ok(())
+                    c.begin_acknowledging_reset()?;
+                    c.transmit(COMMAND, &mut buffer)?;
+                    c.end()
                 })
             },
         ),
+        Side::other("`Session::run`, which does it by itself", || {
+            run(&mut session)
+        }),
+        Side::other("socket: the same", || run(&mut by_socket)),
     ];
     compare(effort, 300, sides, stage.tidy())
 }

@@ -61,7 +61,6 @@ pub(super) struct Card {
 
 /// An answer that was not waited for, and the request that it is to.
 #[derive(Debug)]
-
 pub(super) struct Owed {
     request: Vec<u8>,
     answer: Answer,
