@@ -4,7 +4,7 @@ use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
-use crate::service::{self, Process};
+use crate::service::{self, Failure, Process};
 use crate::values::{Disposition, Initialization};
 
 /// Whether a call that failed with this has done nothing, so that a disconnect has failed, too.
@@ -61,7 +61,7 @@ impl Connection {
                 _ => Ok(()),
             }
         });
-        ended.map_err(|code| self.error(Operation::Disconnect, code))
+        ended.map_err(|failure| self.error(Operation::Disconnect, failure))
     }
 
     /// What is to be done before the context is released, where that is how a connection ends.
@@ -70,7 +70,7 @@ impl Connection {
     /// contexts of the process without their lock, and crashes where another thread makes or
     /// releases one. Releasing the context ends the connection as well. The service then resets
     /// the card of a connection that holds a transaction or has exclusive access: both end first.
-    pub(super) fn prepare_release(&mut self, disposition: Disposition) -> Result<(), ReturnCode> {
+    pub(super) fn prepare_release(&mut self, disposition: Disposition) -> Result<(), Failure> {
         let done = match disposition {
             Disposition::Leave => Ok(()),
             // Direct access needs no protocol, and not even a card.
@@ -78,9 +78,9 @@ impl Connection {
             Disposition::Unpower => self.reset_directly(Initialization::Unpower),
             Disposition::Eject => self.eject(),
         };
-        if let Err(code) = done {
-            if prevents_disconnect(&self.error(Operation::Disconnect, code)) {
-                return Err(code);
+        if let Err(failure) = done {
+            if prevents_disconnect(&self.error(Operation::Disconnect, failure)) {
+                return Err(failure);
             }
         }
         if self.access.is_exclusive() {
@@ -98,10 +98,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn reset_directly(
-        &mut self,
-        initialization: Initialization,
-    ) -> Result<(), ReturnCode> {
+    pub(super) fn reset_directly(&mut self, initialization: Initialization) -> Result<(), Failure> {
         self.make_reconnect(Access::Direct, 0, initialization)?;
         if self.access.is_exclusive() {
             self.release_exclusive_lock();
@@ -111,7 +108,7 @@ impl Connection {
     }
 
     /// The end of a transaction ejects the card as `SCardDisconnect` does.
-    pub(super) fn eject(&mut self) -> Result<(), ReturnCode> {
+    pub(super) fn eject(&mut self) -> Result<(), Failure> {
         if !self.in_transaction && !self.access.is_exclusive() {
             self.acknowledging(|it| {
                 it.make(Operation::BeginTransaction, service::begin_transaction)
@@ -124,10 +121,10 @@ impl Connection {
     /// Makes a call, and once more after a reset that it is refused for.
     pub(super) fn acknowledging(
         &mut self,
-        call: impl Fn(&mut Connection) -> Result<(), ReturnCode>,
-    ) -> Result<(), ReturnCode> {
+        call: impl Fn(&mut Connection) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         match call(self) {
-            Err(ReturnCode::W_RESET_CARD) => {
+            Err(failure) if failure.code == ReturnCode::W_RESET_CARD => {
                 self.make_reconnect(Access::Direct, 0, Initialization::Leave)?;
                 call(self)
             }

@@ -203,9 +203,11 @@ impl Context {
             });
             match asked {
                 Ok(()) => Ok(true),
-                // The latter is winscard's.
-                Err(ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE) => Ok(false),
-                Err(code) => Err(Error::new(Operation::IsValidContext, code)),
+                Err(failure) => match failure.code {
+                    // The latter is winscard's.
+                    ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE => Ok(false),
+                    _ => Err(Error::new(Operation::IsValidContext, failure)),
+                },
             }
         })
     }

@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 
 use pcsc::ffi::LONG;
 
-use crate::codes::{Platform, ReturnCode};
+use crate::codes::Platform;
+use crate::service::Failure;
 use crate::service::gate::{Gate, PATIENCE, STEP, Use};
 
 /// How long the end of the process waits for calls that may wait. Looking up takes less than a
@@ -45,10 +46,10 @@ const PATIENCE_AT_A_FORK: Duration = Duration::from_millis(250);
 
 static LIBRARY: Gate = Gate::new(try_library);
 
-/// Makes a call in the library, which does not unwind. While the process ends it is not made,
-/// and answered with the code for that.
+/// Makes a call in the library, which does not unwind. While the process ends it is not made:
+/// [`Failure::KEPT_OUT`].
 #[inline]
-pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnCode> {
+pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, Failure> {
     if Platform::CURRENT != Platform::PcscLite {
         return Ok(call());
     }
@@ -56,12 +57,6 @@ pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnC
     let returned = call();
     LIBRARY.leave(by);
     Ok(returned)
-}
-
-/// Whether calls are refused: the process ends, or it is a child that has not seen yet whether it
-/// can use the library.
-pub(in crate::service) fn keeps_out() -> bool {
-    Platform::CURRENT == Platform::PcscLite && LIBRARY.keeps_out()
 }
 
 /// The process ends: lets nobody in any more but this thread, and waits a moment for those who
@@ -99,7 +94,7 @@ static IS_BEING_TRIED: AtomicBool = AtomicBool::new(false);
 
 /// Has a thread take the library's locks. If it does not come back, a thread of the parent held
 /// one of them, or the service hangs, and this one is refused instead of joining it.
-fn try_library() -> Result<(), ReturnCode> {
+fn try_library() -> Result<(), Failure> {
     let begun = Instant::now();
     if !IS_BEING_TRIED.swap(true, Ordering::AcqRel) {
         let thread = thread::Builder::new().name("scard-trial".to_owned());
@@ -109,12 +104,12 @@ fn try_library() -> Result<(), ReturnCode> {
         });
         if tried.is_err() {
             IS_BEING_TRIED.store(false, Ordering::Release);
-            return Err(ReturnCode::E_SYSTEM_CANCELLED);
+            return Err(Failure::KEPT_OUT);
         }
     }
     while IS_BEING_TRIED.load(Ordering::Acquire) {
         if begun.elapsed() >= PATIENCE {
-            return Err(ReturnCode::E_SYSTEM_CANCELLED);
+            return Err(Failure::KEPT_OUT);
         }
         thread::sleep(STEP);
     }
