@@ -225,7 +225,8 @@ pub enum AnswerProblem {
     /// The command expects more than could be asked for, and the card gave as much as it was asked
     /// for: there may be more. [`ExchangeOptions::extended_length`] asks for all of it, a greater
     /// [`ExchangeOptions::max_answer_data`] for more, and [`ExchangeOptions::allow_less`] returns
-    /// what there is.
+    /// what there is. On Windows there is [room](crate::Card::MAX_ANSWER_LEN) for 65,533 bytes: read
+    /// what is longer in parts.
     ///
     /// [`ExchangeOptions::extended_length`]: super::ExchangeOptions::extended_length
     /// [`ExchangeOptions::max_answer_data`]: super::ExchangeOptions::max_answer_data

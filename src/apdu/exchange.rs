@@ -8,7 +8,7 @@ use super::class;
 use super::command::{Command, Expected};
 use super::command_bytes::CommandBytes;
 use super::continuation::Rule;
-use super::encoding::{SHORT_EXPECTED, encode};
+use super::encoding::{EXTENDED_EXPECTED, SHORT_EXPECTED, encode};
 use super::error::{AnswerProblem, ExchangeError, Step};
 use super::header::Header;
 use super::options::ExchangeOptions;
@@ -17,6 +17,7 @@ use super::status_family::StatusFamily;
 use super::status_word::{StatusClass, StatusWord};
 use super::way::Way;
 use crate::error::Error;
+use crate::service::MAX_ANSWER_LEN;
 use crate::values::Protocol;
 
 /// An exchange under way, for programs that reach their cards by other ways than PC/SC:
@@ -117,7 +118,7 @@ impl<'c> Exchange<'c> {
         let way = Way::of(command, &rule, is_t0, options)?;
         let possible = command.expected().number(way.is_extended());
         let says_le = way.says_le(command, is_t0);
-        let asked = possible.map(|possible| possible.min(options.max_answer));
+        let asked = asked(command.expected(), possible).map(|asked| asked.min(options.max_answer));
         let mut exchange = Exchange {
             whole: command,
             step: way.first_step(command),
@@ -377,6 +378,24 @@ impl<'c> Exchange<'c> {
                 .way
                 .write(self.whole, step, self.expected, &mut self.bytes),
         }
+    }
+}
+
+/// The most data of an answer that there is room for, with the status word.
+const MAX_RECEIVED: u32 = match MAX_ANSWER_LEN - size_of::<StatusWord>() {
+    room if room < EXTENDED_EXPECTED as usize => room as u32,
+    _ => EXTENDED_EXPECTED,
+};
+
+/// How much is asked for: no more than there is room for, because an answer that does not fit is
+/// lost although its command has run.
+///
+/// But all remains all. Its Le is no number: READ BINARY with one answers at the end of a file with a
+/// warning (6282), and without one does not.
+fn asked(expected: Expected, possible: Option<u32>) -> Option<u32> {
+    match expected {
+        Expected::Exactly(_) => possible.map(|possible| possible.min(MAX_RECEIVED)),
+        Expected::None | Expected::All => possible,
     }
 }
 

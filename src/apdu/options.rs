@@ -125,6 +125,11 @@ impl ExchangeOptions {
     /// also in GET RESPONSE, and where the card wants another Le by 6CXX. At least 1; 65,536 unless
     /// set, which is no limit.
     ///
+    /// A command that expects a [number](super::Expected::Exactly) of bytes never asks for more than
+    /// [there is room for](crate::Card::MAX_ANSWER_LEN): 65,533 on Windows. One that expects
+    /// [all](super::Expected::All) does, because a card may treat a number that exceeds what it has
+    /// differently (READ BINARY: 6282). For a card that has as much, set 65,533 here.
+    ///
     /// The card announces the rest by 61XX, or the response says
     /// [what was asked for](super::Response::asked_for). A card that insists on more than this
     /// gives nothing: the status word is its 6CXX.

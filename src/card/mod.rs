@@ -99,9 +99,13 @@ impl Card {
     ///
     /// No answer is cut: a longer one is [`ErrorKind::BufferTooSmall`](crate::ErrorKind::BufferTooSmall)
     /// with [`needed_len`](crate::Error::needed_len), and its command
-    /// [may have run](crate::Error::command_may_have_run). On Windows only the last three bytes of
-    /// an answer with 65,536 bytes of data are too many. Who may get one asks for 65,533 bytes at
-    /// a time ([`Command::expecting`](crate::apdu::Command::expecting)).
+    /// [may have run](crate::Error::command_may_have_run). On Windows that happens to answers of more
+    /// than 65,533 bytes of data. An [exchange](Card::exchange) of a command that
+    /// [expects](crate::apdu::Command::expecting) more than that asks for 65,533, and if the card has
+    /// them, [says so](crate::apdu::AnswerProblem::AskedForLess). One that expects
+    /// [all](crate::apdu::Command::expecting_all) asks for all unless
+    /// [limited](crate::apdu::ExchangeOptions::max_answer_data), and bytes that are
+    /// [transmitted](Card::transmit) are sent as they are.
     pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
 
     pub(crate) fn opening(
