@@ -109,8 +109,9 @@ pub(crate) fn within<T: Send + 'static>(
 ///
 /// Windows also has a database of kinds of cards (`SCardListCards`, `SCardLocateCards`,
 /// `SCardGetCardTypeProviderName`) and a cache for the drivers of cards (`SCardReadCache`,
-/// `SCardWriteCache`). They are not here: they serve Windows' own drivers, no other platform has
-/// them, and no test of this library could make them answer. The crate `windows-sys` has the
+/// `SCardWriteCache`). They are not here: they serve Windows' own drivers of cards, no other platform
+/// has them, and Wine, in which this library's calls of winscard are tested, does not implement them.
+/// So nothing would show that they do what is claimed. The crate `windows-sys` has the
 /// functions, which work beside this library with a PC/SC context that the program establishes for
 /// them. A card of a certain kind is found without the database: [`CardFilter::atr_masked`].
 ///
@@ -218,12 +219,15 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`].
+    /// [`ErrorKind::ServiceGone`], for instance `SCARD_E_NO_SERVICE`, if the service does not run,
+    /// but not on Windows; and [`ErrorKind::StaleProcess`].
     ///
     /// # Platform notes
     ///
-    /// On Windows the service does not run while there is no reader: the list is empty.
+    /// On Windows the service runs only while there is a reader: that it does not run
+    /// (`SCARD_E_NO_SERVICE`, `SCARD_E_SERVICE_STOPPED`) is an empty list, also where an administrator
+    /// has disabled it. Errors are those of a service that fails in another way, for instance while
+    /// it starts or ends.
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
         self.call(Operation::ListReaders, |inner, permit| {
@@ -260,12 +264,12 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run.
+    /// Those of [`Context::readers`].
     ///
     /// # Platform notes
     ///
-    /// Groups are an idea of Windows. pcsc-lite always has the one group
-    /// `SCard$DefaultReaders`.
+    /// On Windows, those of [`Context::readers`]. Groups are an idea of Windows; pcsc-lite always has
+    /// the one group `SCard$DefaultReaders`.
     #[doc(alias = "SCardListReaderGroups")]
     pub fn reader_groups(&self) -> Result<Vec<String>> {
         self.call(Operation::ListReaderGroups, Inner::reader_groups)
@@ -287,10 +291,11 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service does not run, and
-    /// [`ErrorKind::StaleProcess`].
+    /// Those of [`Context::readers`].
     ///
     /// # Platform notes
+    ///
+    /// On Windows, those of [`Context::readers`].
     ///
     /// pcsc-lite's library takes 0.4 seconds for each reader that has a card that does not answer,
     /// whatever is asked about it. [`wait_for_card`](Context::wait_for_card) leaves out the readers
