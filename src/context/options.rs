@@ -64,7 +64,8 @@ impl ContextOptions {
         self
     }
 
-    /// The same with another socket, so that one program can use several services.
+    /// The same with another socket, so that one program can use several services. Tests can, too:
+    /// with the sandboxes of `scard-testkit`, and without its `isolated`.
     ///
     /// ```no_run
     /// use scard::ContextOptions;

@@ -143,10 +143,14 @@ impl VirtualCard {
         }
     }
 
-    /// A card whose program has a thread of its own, for an [`Applet`] that cannot
-    /// be sent to another thread, or that borrows what its thread has: make it in
-    /// the closure, and [serve](Requests::serve) the requests there. The thread ends
-    /// with the card.
+    /// A card whose program has a thread of its own, for an [`Applet`] that is not
+    /// `Send` or not `'static`: one with an `Rc`, or that borrows the flash memory
+    /// that it works on. [`with_applet`](Self::with_applet) is for all others.
+    ///
+    /// The closure is run on a new thread, now. Make the applet in it, and
+    /// [serve](Requests::serve) the requests with it: commands, power and resets, one
+    /// after the other. `serve` returns when the card is dropped, and then the
+    /// thread ends.
     ///
     /// ```
     /// use std::rc::Rc;
