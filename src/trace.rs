@@ -51,27 +51,10 @@ pub fn show_apdus(show: bool) {
     APDUS_ARE_SHOWN.store(show, Ordering::Relaxed);
 }
 
-/// The error types of calls.
-pub(crate) trait Code {
-    fn code(&self) -> ReturnCode;
-}
-
-impl Code for ReturnCode {
-    fn code(&self) -> ReturnCode {
-        *self
-    }
-}
-
-impl Code for Failure {
-    fn code(&self) -> ReturnCode {
-        self.code
-    }
-}
-
-fn code_of<T, F: Code>(returned: &Result<T, F>) -> ReturnCode {
+fn code_of<T>(returned: &Result<T, Failure>) -> ReturnCode {
     match returned {
         Ok(_) => ReturnCode::S_SUCCESS,
-        Err(failure) => failure.code(),
+        Err(failure) => failure.code,
     }
 }
 
@@ -99,11 +82,11 @@ pub(crate) fn logs() -> bool {
 
 /// Makes a call and records it.
 #[inline]
-pub(crate) fn call<T, F: Code>(
+pub(crate) fn call<T>(
     operation: Operation,
     reader_name: Option<&ReaderName>,
-    call: impl FnOnce() -> Result<T, F>,
-) -> Result<T, F> {
+    call: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if !tracing::enabled!(target: "scard::call", Level::DEBUG) && !logs() {
         return call();
     }
@@ -134,10 +117,10 @@ pub(crate) fn in_span<S, T>(
 }
 
 /// Makes a call of a continuous watch, and records it.
-pub(crate) fn watch<T, F: Code>(
+pub(crate) fn watch<T>(
     operation: Operation,
-    call: impl FnOnce() -> Result<T, F>,
-) -> Result<T, F> {
+    call: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if !tracing::enabled!(target: "scard::call", Level::TRACE) && !logs() {
         return call();
     }
@@ -156,12 +139,12 @@ pub(crate) fn may_tell() -> bool {
 }
 
 /// Sends a command and records it. The response is at the beginning of `received`.
-pub(crate) fn transmit<F: Code>(
+pub(crate) fn transmit(
     reader_name: &ReaderName,
     command: CommandBytes<'_>,
     received: &mut [u8],
-    transmit: impl FnOnce(&mut [u8]) -> Result<usize, F>,
-) -> Result<usize, F> {
+    transmit: impl FnOnce(&mut [u8]) -> Result<usize, Failure>,
+) -> Result<usize, Failure> {
     let calls = tracing::enabled!(target: "scard::call", Level::DEBUG);
     let apdus = tracing::enabled!(target: "scard::apdu", Level::TRACE);
     if !calls && !apdus && !logs() {

@@ -88,7 +88,8 @@ impl From<ScardBackend> for Box<dyn CardBackend + Send + Sync> {
 
 impl CardBackend for ScardBackend {
     fn limit_card_caps(&self, card_caps: CardCaps) -> CardCaps {
-        self.reader.limit(card_caps)
+        let card = self.card.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reader.limit(card_caps, card.protocol())
     }
 
     fn transaction(

@@ -15,7 +15,6 @@ const CAUTIOUS_MAX: u8 = 8;
 pub(crate) struct Reader {
     features: ReaderFeatures,
     properties: ReaderProperties,
-    protocol: Option<Protocol>,
 }
 
 impl Reader {
@@ -24,14 +23,14 @@ impl Reader {
         let features = card.features().unwrap_or_default();
         Reader {
             properties: card.reader_properties(&features).unwrap_or_default(),
-            protocol: card.protocol(),
             features,
         }
     }
 
-    pub(crate) fn limit(&self, caps: CardCaps) -> CardCaps {
+    /// What both can do: this reader, and a card that speaks this protocol.
+    pub(crate) fn limit(&self, caps: CardCaps, protocol: Option<Protocol>) -> CardCaps {
         let longest = self.properties.max_apdu_data_size();
-        let short = longest == Some(0) || self.protocol == Some(Protocol::T0);
+        let short = longest == Some(0) || protocol == Some(Protocol::T0);
         let limit = longest.filter(|limit| *limit > 0);
         let limited = |bytes: u16| {
             limit.map_or(bytes, |limit| {
@@ -114,11 +113,10 @@ fn changed(pin: PinType) -> u8 {
 mod tests {
     use super::*;
 
-    fn reader(properties: &[u8], protocol: Protocol) -> Reader {
+    fn reader(properties: &[u8]) -> Reader {
         Reader {
             features: ReaderFeatures::default(),
             properties: ReaderProperties::from_bytes(properties),
-            protocol: Some(protocol),
         }
     }
 
@@ -139,7 +137,7 @@ mod tests {
             (&limited, Protocol::T1, true, 1024, 1024),
             (&longest, Protocol::T1, true, 2048, 4096),
         ] {
-            let caps = reader(properties, protocol).limit(caps());
+            let caps = reader(properties).limit(caps(), Some(protocol));
             assert_eq!(caps.ext_support(), extended, "{properties:?}");
             assert_eq!(caps.max_cmd_bytes(), command, "{properties:?}");
             assert_eq!(caps.max_rsp_bytes(), answer, "{properties:?}");
@@ -157,14 +155,10 @@ mod tests {
             (&[0x06, 1, 7, 0x07, 1, 12], PinType::User, 7..=12),
             (&[0x07, 1, 200], PinType::User, 6..=127),
         ] {
-            let found = reader(properties, Protocol::T1).digits(pin, &Some(caps()));
+            let found = reader(properties).digits(pin, &Some(caps()));
             assert_eq!(found.unwrap(), digits, "{properties:?}");
         }
-        assert!(
-            reader(&[], Protocol::T1)
-                .digits(PinType::User, &None)
-                .is_err()
-        );
+        assert!(reader(&[]).digits(PinType::User, &None).is_err());
     }
 
     #[test]

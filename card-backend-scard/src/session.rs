@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use card_backend::{CardBackend, CardCaps, CardTransaction, SmartcardError};
-use scard::{BoxError, NotThisCard, ReaderName, Session, SessionBuilder};
+use scard::{BoxError, NotThisCard, Protocol, ReaderName, Session, SessionBuilder, Transmit as _};
 
 use crate::card::select;
 use crate::error::{not_selected, of_session};
@@ -40,6 +40,7 @@ pub struct SessionBackend {
 struct Seen {
     reader_name: Option<ReaderName>,
     reader: Reader,
+    protocol: Option<Protocol>,
     /// How often the card was set up after it had been reset or connected.
     resets: u64,
 }
@@ -64,7 +65,11 @@ impl SessionBackend {
                 notes.reader = reader;
                 notes.reader_name = Some(reader_name);
             }
-            lock(&notes).resets += 1;
+            // The next card in the same reader may speak another one.
+            let protocol = card.protocol();
+            let mut notes = lock(&notes);
+            notes.protocol = protocol;
+            notes.resets += 1;
             Ok(())
         });
         SessionBackend {
@@ -90,7 +95,8 @@ impl From<SessionBackend> for Box<dyn CardBackend + Send + Sync> {
 
 impl CardBackend for SessionBackend {
     fn limit_card_caps(&self, card_caps: CardCaps) -> CardCaps {
-        lock(&self.seen).reader.limit(card_caps)
+        let seen = lock(&self.seen);
+        seen.reader.limit(card_caps, seen.protocol)
     }
 
     /// Fails if it is to be another application than that of the session.

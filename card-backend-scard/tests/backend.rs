@@ -10,7 +10,7 @@ use scard::{
     Card, ConnectOptions, Context, Disposition, Initialization, Protocols, Session, SetUpWhen,
     ShareMode,
 };
-use scard_testkit::{Driver, Sandbox, VirtualCard, isolated};
+use scard_testkit::{Driver, Sandbox, VirtualCard, atr, isolated};
 
 const OPENPGP: &[u8] = &[0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
 const COUNTER: &[u8] = &[0x00, 0xCA, 0x00, 0x93, 0x00];
@@ -134,7 +134,7 @@ fn an_application_is_selected_over_t0() {
             [0x00, 0xA4, ..] => vec![0x67, 0x00],
             _ => vec![0x90, 0x00],
         });
-        let card = card.atr(scard_testkit::atr::T0);
+        let card = card.atr(atr::T0);
         let _sandbox = Sandbox::builder().card(0, card).start().unwrap();
         let context = Context::establish().unwrap();
         for mut backend in backends(&context) {
@@ -172,6 +172,35 @@ fn a_session_survives_that_its_card_is_torn_out() {
             Err(SmartcardError::CardNotFound(name)) => assert_eq!(name, reader.name()),
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("the old connection works"),
+        }
+    });
+}
+
+#[test]
+fn sizes_are_those_of_the_card_that_is_there() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().start().unwrap();
+        let context = Context::establish().unwrap();
+        let builder = Session::builder(&context).timeout(Some(Duration::from_secs(30)));
+        let mut backend = SessionBackend::new(builder, OPENPGP);
+        let of_card = CardCaps::new(true, true, 2048, 2048, 127, 127);
+        for (atr, extended) in [(atr::T1, true), (atr::T0, false), (atr::T1, true)] {
+            let card = VirtualCard::new(|_: &[u8]| [0x90, 0x00]).atr(atr);
+            sandbox.reader(0).insert(card).unwrap();
+            drop(backend.transaction(Some(OPENPGP)).unwrap());
+            let caps = backend.limit_card_caps(of_card);
+            assert_eq!(caps.ext_support(), extended, "{atr:X?}");
+            sandbox.reader(0).remove().unwrap();
+
+            sandbox
+                .reader(1)
+                .insert(VirtualCard::new(|_: &[u8]| [0x90, 0x00]).atr(atr))
+                .unwrap();
+            let name = sandbox.reader(1).name();
+            let card = context.connect(name, ConnectOptions::new()).unwrap();
+            let caps = ScardBackend::new(card).limit_card_caps(of_card);
+            assert_eq!(caps.ext_support(), extended, "{atr:X?}");
+            sandbox.reader(1).remove().unwrap();
         }
     });
 }

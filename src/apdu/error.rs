@@ -228,7 +228,8 @@ pub enum AnswerProblem {
     /// The command expects more than could be requested, and the card returned as much as was
     /// requested: there may be more. [`ExchangeOptions::extended_length`] requests all of it, a
     /// larger [`ExchangeOptions::max_answer_data`] requests more, and
-    /// [`ExchangeOptions::allow_less`] accepts the incomplete answer.
+    /// [`ExchangeOptions::allow_less`] accepts the incomplete answer. Windows has
+    /// [room](crate::Card::MAX_ANSWER_LEN) for 65,533 bytes: read more in parts.
     ///
     /// [`ExchangeOptions::extended_length`]: super::ExchangeOptions::extended_length
     /// [`ExchangeOptions::max_answer_data`]: super::ExchangeOptions::max_answer_data

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::command::{Command, Expected};
 use super::command_bytes::CommandBytes;
 use super::continuation::Rule;
-use super::encoding::{SHORT_EXPECTED, encode};
+use super::encoding::{EXTENDED_EXPECTED, SHORT_EXPECTED, encode};
 use super::error::{AnswerProblem, ExchangeError, Step};
 use super::header::Header;
 use super::options::ExchangeOptions;
@@ -15,6 +15,7 @@ use super::response::{Response, split};
 use super::status_word::{StatusClass, StatusWord};
 use super::way::Way;
 use crate::error::Error;
+use crate::service::MAX_ANSWER_LEN;
 use crate::values::Protocol;
 
 /// An exchange in progress, for programs that reach their cards without PC/SC.
@@ -116,7 +117,8 @@ impl<'c> Exchange<'c> {
         let way = Way::of(command, &rule, is_t0, options)?;
         let possible = command.expected().number(way.is_extended());
         let says_le = way.says_le(command, is_t0);
-        let asked = possible.map(|possible| possible.min(options.most_expected(way.is_extended())));
+        let most = options.most_expected(way.is_extended());
+        let asked = asked(command.expected(), possible).map(|asked| asked.min(most));
         let mut exchange = Exchange {
             whole: command,
             step: way.first_step(command),
@@ -416,6 +418,24 @@ impl<'c> Exchange<'c> {
 
 fn len(data: &[u8]) -> u32 {
     u32::try_from(data.len()).unwrap_or(u32::MAX)
+}
+
+/// The maximum length of response data that fits the buffer together with the status word.
+const MAX_RECEIVED: u32 = match MAX_ANSWER_LEN - size_of::<StatusWord>() {
+    room if room < EXTENDED_EXPECTED as usize => room as u32,
+    _ => EXTENDED_EXPECTED,
+};
+
+/// Returns how much to ask for: no more than there is room for, because an answer that does not fit
+/// is lost although its command has run.
+///
+/// But all remains all, which is not a number: at the end of a file, READ BINARY with a number
+/// answers with a warning (6282), and without one does not.
+fn asked(expected: Expected, possible: Option<u32>) -> Option<u32> {
+    match expected {
+        Expected::Exactly(_) => possible.map(|possible| possible.min(MAX_RECEIVED)),
+        Expected::None | Expected::All => possible,
+    }
 }
 
 /// Returns the length that a command asks for, with lengths that can express `possible`.

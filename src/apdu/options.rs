@@ -131,6 +131,11 @@ impl ExchangeOptions {
     /// answers. Applies to GET RESPONSE and to commands repeated after 6CXX, too. At least 1; the
     /// default is 65,536, which is no limit.
     ///
+    /// A command that expects a [number](super::Expected::Exactly) of bytes never asks for more than
+    /// [there is room for](crate::Card::MAX_ANSWER_LEN): 65,533 on Windows. One that expects
+    /// [all](super::Expected::All) does, because cards treat a number that exceeds what they have
+    /// differently (READ BINARY: 6282). For a card that has as much, set 65,533 here.
+    ///
     /// The card announces the rest with 61XX, or the response contains [the requested
     /// length](super::Response::asked_for). A card that insists on more than this returns nothing:
     /// the status word is its 6CXX. Further DESFire frames are not limited: the card determines

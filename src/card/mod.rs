@@ -98,9 +98,13 @@ impl Card {
     /// Answers are never truncated: a longer one is
     /// [`ErrorKind::BufferTooSmall`](crate::ErrorKind::BufferTooSmall) with
     /// [`needed_len`](crate::Error::needed_len), and its command [may have
-    /// run](crate::Error::command_may_have_run). On Windows this affects only answers with 65,536
-    /// bytes of data, which are three bytes too long. To avoid them, ask for 65,533 bytes at a time
-    /// ([`Command::expecting`](crate::apdu::Command::expecting)).
+    /// run](crate::Error::command_may_have_run). On Windows this affects answers of more than 65,533
+    /// bytes of data. An [exchange](Card::exchange) of a command that
+    /// [expects](crate::apdu::Command::expecting) more than that asks for 65,533 and, if the card
+    /// returns as many, [reports it](crate::apdu::AnswerProblem::AskedForLess). One that expects
+    /// [all](crate::apdu::Command::expecting_all) asks for all unless
+    /// [limited](crate::apdu::ExchangeOptions::max_answer_data), and bytes that are
+    /// [transmitted](Card::transmit) are sent as they are.
     pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
 
     pub(crate) fn opening(

@@ -1,7 +1,6 @@
 //! A PC/SC context that ends with its owner.
 
 use super::numbers;
-use crate::codes::ReturnCode;
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Counted, do_elsewhere};
 use crate::service::{self, Address, Canceller, ContextHandle, Failure, Limit, Process};
@@ -69,7 +68,7 @@ impl OwnedContext {
 
     /// Releases the context, unless it is already released or belongs to another process. It has
     /// ended then even if the service reports a failure.
-    pub(super) fn end(&mut self) -> Result<(), ReturnCode> {
+    pub(super) fn end(&mut self) -> Result<(), Failure> {
         if self.released || self.is_forked() {
             return Ok(());
         }
@@ -93,13 +92,13 @@ impl OwnedContext {
 
     pub(crate) fn release(mut self) -> Result<()> {
         self.end()
-            .map_err(|code| Error::new(Operation::ReleaseContext, code))
+            .map_err(|failure| Error::new(Operation::ReleaseContext, failure))
     }
 }
 
 impl Drop for OwnedContext {
     fn drop(&mut self) {
-        if let Err(code) = self.end() {
+        if let Err(Failure { code, .. }) = self.end() {
             tracing::debug!(%code, "SCardReleaseContext failed on drop");
         }
     }

@@ -4,7 +4,7 @@ use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
-use crate::service::{self, Process};
+use crate::service::{self, Failure, Process};
 use crate::values::{Disposition, Initialization};
 
 /// Whether a call that failed with this error had no effect, so that the disconnect has failed,
@@ -60,7 +60,7 @@ impl Connection {
                 _ => Ok(()),
             }
         });
-        ended.map_err(|code| self.error(Operation::Disconnect, code))
+        ended.map_err(|failure| self.error(Operation::Disconnect, failure))
     }
 
     /// Prepares for ending the connection by releasing its context.
@@ -69,7 +69,7 @@ impl Connection {
     /// of the process without locking them, and crashes if another thread establishes or releases
     /// one. Releasing the context also ends the connection. The service then resets the card if the
     /// connection holds a transaction or has exclusive access, so these end first.
-    pub(super) fn prepare_release(&mut self, disposition: Disposition) -> Result<(), ReturnCode> {
+    pub(super) fn prepare_release(&mut self, disposition: Disposition) -> Result<(), Failure> {
         let done = match disposition {
             Disposition::Leave => Ok(()),
             // Direct access needs no protocol, and not even a card.
@@ -77,9 +77,9 @@ impl Connection {
             Disposition::Unpower => self.reset_directly(Initialization::Unpower),
             Disposition::Eject => self.eject(),
         };
-        if let Err(code) = done {
-            if prevents_disconnect(&self.error(Operation::Disconnect, code)) {
-                return Err(code);
+        if let Err(failure) = done {
+            if prevents_disconnect(&self.error(Operation::Disconnect, failure)) {
+                return Err(failure);
             }
         }
         if self.access.is_exclusive() {
@@ -97,10 +97,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn reset_directly(
-        &mut self,
-        initialization: Initialization,
-    ) -> Result<(), ReturnCode> {
+    pub(super) fn reset_directly(&mut self, initialization: Initialization) -> Result<(), Failure> {
         self.make_reconnect(Access::Direct, 0, initialization)?;
         if self.access.is_exclusive() {
             self.release_exclusive_lock();
@@ -110,7 +107,7 @@ impl Connection {
     }
 
     /// Ending a transaction ejects the card like `SCardDisconnect`.
-    pub(super) fn eject(&mut self) -> Result<(), ReturnCode> {
+    pub(super) fn eject(&mut self) -> Result<(), Failure> {
         if !self.in_transaction && !self.access.is_exclusive() {
             self.acknowledging(|it| {
                 it.make(Operation::BeginTransaction, service::begin_transaction)
@@ -123,10 +120,10 @@ impl Connection {
     /// Makes a call, and repeats it once if it is refused because of a reset.
     pub(super) fn acknowledging(
         &mut self,
-        call: impl Fn(&mut Connection) -> Result<(), ReturnCode>,
-    ) -> Result<(), ReturnCode> {
+        call: impl Fn(&mut Connection) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         match call(self) {
-            Err(ReturnCode::W_RESET_CARD) => {
+            Err(failure) if failure.code == ReturnCode::W_RESET_CARD => {
                 self.make_reconnect(Access::Direct, 0, Initialization::Leave)?;
                 call(self)
             }

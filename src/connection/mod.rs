@@ -135,27 +135,27 @@ impl Connection {
         access: Access,
         protocols: Protocols,
     ) -> Result<Connection> {
-        let error = |code| Error::on_reader(Operation::Connect, code, reader);
+        let error = |failure: Failure| Error::on_reader(Operation::Connect, failure, reader);
         if permit.is_void() {
-            return Err(error(ReturnCode::E_CANCELLED));
+            return Err(error(ReturnCode::E_CANCELLED.into()));
         }
         let context = OwnedContext::establish(address, permit.limit());
         let mut context = context.map_err(|error| error.with_reader(reader))?;
         if permit.is_void() {
-            return Err(error(ReturnCode::E_CANCELLED));
+            return Err(error(ReturnCode::E_CANCELLED.into()));
         }
         let accepted = Platform::CURRENT.preferred_protocols(protocols);
         let connected = trace::call(Operation::Connect, Some(reader), || {
             let reader = reader.as_c_str();
             let connected = service::connect(context.handle(), reader, access.raw(), accepted)?;
             numbers::add_card(connected.handle, context.handle())?;
-            Ok::<_, ReturnCode>(connected)
+            Ok::<_, Failure>(connected)
         });
         if context.handle().is_under_way() {
             context.abandon(permit.here().map(Here::count));
             return connected
                 .map_err(error)
-                .and(Err(error(ReturnCode::E_CANCELLED)));
+                .and(Err(error(ReturnCode::E_CANCELLED.into())));
         }
         let connected = connected.map_err(error)?;
         context.handle().set_limit(Limit::default());
@@ -182,7 +182,7 @@ impl Connection {
         // If not, it is dropped like any connection.
         match access.accepts(connected.protocol, accepted) {
             true => Ok(connection),
-            false => Err(error(ReturnCode::E_PROTO_MISMATCH)),
+            false => Err(error(ReturnCode::E_PROTO_MISMATCH.into())),
         }
     }
 
@@ -238,10 +238,10 @@ impl Connection {
     }
 
     /// Makes a call on the handle, unless there is an unacknowledged reset.
-    fn call<T, F: Into<Failure> + trace::Code>(
+    fn call<T>(
         &mut self,
         operation: Operation,
-        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, F>,
+        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
     ) -> Result<T> {
         match self.unacknowledged {
             None => {
@@ -253,11 +253,11 @@ impl Connection {
     }
 
     /// Makes a call on the handle and traces it.
-    fn make<T, F: trace::Code>(
+    fn make<T>(
         &mut self,
         operation: Operation,
-        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, F>,
-    ) -> Result<T, F> {
+        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let (context, handle) = (self.context.handle(), self.handle);
         trace::call(operation, Some(&self.reader), || call(context, handle))
     }

@@ -4,7 +4,7 @@ use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Operation, Result};
 use crate::limits::Permit;
-use crate::service;
+use crate::service::{self, Failure};
 use crate::values::{Disposition, Initialization, Protocol, Protocols, ShareMode};
 
 impl Connection {
@@ -55,9 +55,10 @@ impl Connection {
         let accepted = Platform::CURRENT.preferred_protocols(protocols);
         let protocol = match self.make_reconnect(access, accepted, initialization) {
             Ok(protocol) => protocol,
-            Err(code) => {
-                let error = self.error(Operation::Reconnect, code);
-                return Err(match self.has_refused_parameters(before, access, code) {
+            Err(failure) => {
+                let error = self.error(Operation::Reconnect, failure);
+                let has_refused = self.has_refused_parameters(before, access, failure.code);
+                return Err(match has_refused {
                     true => error.of_refused_parameters(),
                     false => error,
                 });
@@ -169,7 +170,7 @@ impl Connection {
                     self.access = exclusive;
                     return;
                 }
-                Err(ReturnCode::E_PROTO_MISMATCH) => {}
+                Err(failure) if failure.code == ReturnCode::E_PROTO_MISMATCH => {}
                 Err(_) => return,
             }
         }
@@ -196,7 +197,7 @@ impl Connection {
         access: Access,
         protocols: u32,
         initialization: Initialization,
-    ) -> Result<u32, ReturnCode> {
+    ) -> Result<u32, Failure> {
         self.make(Operation::Reconnect, |context, handle| {
             service::reconnect(
                 context,

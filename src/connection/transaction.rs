@@ -5,7 +5,7 @@ use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
 use crate::limits::pause::Pause;
-use crate::service;
+use crate::service::{self, Failure};
 use crate::values::{Disposition, Initialization, Protocols};
 
 /// How often the protocol must be refused, while others reset the card, for the refusal to be
@@ -16,7 +16,7 @@ impl Connection {
     /// Begins a transaction. A leaked one is ended first, because pcsc-lite counts them.
     pub(crate) fn begin_transaction(&mut self) -> Result<()> {
         if std::mem::take(&mut self.in_transaction) {
-            if let Err(code) = self.make_end_transaction(Disposition::Leave) {
+            if let Err(Failure { code, .. }) = self.make_end_transaction(Disposition::Leave) {
                 tracing::debug!(%code, reader_name = %self.reader, "ending a leaked transaction failed");
             }
         }
@@ -99,10 +99,10 @@ impl Connection {
         self.in_transaction = false;
         self.agreed.is_current &= disposition == Disposition::Leave;
         let ended = self.make_end_transaction(disposition);
-        if ended == Err(ReturnCode::W_RESET_CARD) {
+        if ended.is_err_and(|failure| failure.code == ReturnCode::W_RESET_CARD) {
             self.release_transaction_of_reset_card();
         }
-        ended.map_err(|code| self.error(Operation::EndTransaction, code))
+        ended.map_err(|failure| self.error(Operation::EndTransaction, failure))
     }
 
     /// pcsc-lite refuses to end a transaction while a reset of the card is unacknowledged, and
@@ -115,7 +115,7 @@ impl Connection {
         let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
         if acknowledged.is_ok() {
             self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
-            if let Err(code) = self.make_end_transaction(Disposition::Leave) {
+            if let Err(Failure { code, .. }) = self.make_end_transaction(Disposition::Leave) {
                 tracing::debug!(%code, reader_name = %self.reader, "SCardEndTransaction failed again");
             }
         }
@@ -139,10 +139,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn make_end_transaction(
-        &mut self,
-        disposition: Disposition,
-    ) -> Result<(), ReturnCode> {
+    pub(super) fn make_end_transaction(&mut self, disposition: Disposition) -> Result<(), Failure> {
         self.make(Operation::EndTransaction, |context, handle| {
             service::end_transaction(context, handle, disposition.raw())
         })

@@ -108,9 +108,10 @@ pub(crate) fn within<T: Send + 'static>(
 /// Windows also has a database of card types (`SCardListCards`, `SCardLocateCards`,
 /// `SCardGetCardTypeProviderName`) and a cache for the drivers of cards (`SCardReadCache`,
 /// `SCardWriteCache`). This library does not include them: they serve Windows' own drivers, no
-/// other platform has them, and no test of this library could make them answer. Programs can call
-/// these functions through the crate `windows-sys`, with a PC/SC context of their own. To find
-/// cards of a certain type without the database, use [`CardFilter::atr_masked`].
+/// other platform has them, and Wine, in which this library's calls of winscard are tested, does not
+/// implement them, so nothing would show that they work. Programs can call these functions through
+/// the crate `windows-sys`, with a PC/SC context of their own. To find cards of a certain type
+/// without the database, use [`CardFilter::atr_masked`].
 ///
 /// [`CardFilter::atr_masked`]: crate::CardFilter::atr_masked
 #[derive(Debug, Clone)]
@@ -203,9 +204,11 @@ impl Context {
             });
             match asked {
                 Ok(()) => Ok(true),
-                // The latter comes from winscard.
-                Err(ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE) => Ok(false),
-                Err(code) => Err(Error::new(Operation::IsValidContext, code)),
+                Err(failure) => match failure.code {
+                    // The latter comes from winscard.
+                    ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE => Ok(false),
+                    _ => Err(Error::new(Operation::IsValidContext, failure)),
+                },
             }
         })
     }
@@ -217,11 +220,15 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service is not running, and [`ErrorKind::StaleProcess`].
+    /// [`ErrorKind::ServiceGone`], for instance `SCARD_E_NO_SERVICE`, if the service is not running,
+    /// except on Windows; and [`ErrorKind::StaleProcess`].
     ///
     /// # Platform notes
     ///
-    /// On Windows the service does not run without a reader; the list is empty then.
+    /// On Windows the service runs only while there is a reader. If it is not running
+    /// (`SCARD_E_NO_SERVICE`, `SCARD_E_SERVICE_STOPPED`), the list is empty, even if an administrator
+    /// has disabled the service. A service that fails in another way, such as while it starts or
+    /// stops, is an error.
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
         self.call(Operation::ListReaders, |inner, permit| {
@@ -258,11 +265,12 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service is not running.
+    /// Those of [`Context::readers`].
     ///
     /// # Platform notes
     ///
-    /// Groups are a Windows concept. pcsc-lite always reports one group, `SCard$DefaultReaders`.
+    /// On Windows, those of [`Context::readers`]. Groups are a Windows concept; pcsc-lite always
+    /// reports one group, `SCard$DefaultReaders`.
     #[doc(alias = "SCardListReaderGroups")]
     pub fn reader_groups(&self) -> Result<Vec<String>> {
         self.call(Operation::ListReaderGroups, Inner::reader_groups)
@@ -284,9 +292,11 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `SCARD_E_NO_SERVICE` if the service is not running, and [`ErrorKind::StaleProcess`].
+    /// Those of [`Context::readers`].
     ///
     /// # Platform notes
+    ///
+    /// On Windows, those of [`Context::readers`].
     ///
     /// pcsc-lite's library takes 0.4 seconds for each reader with a [mute](ReaderState::is_mute)
     /// card, whatever the query. [`wait_for_card`](Context::wait_for_card) skips the readers that

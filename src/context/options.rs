@@ -65,7 +65,8 @@ impl ContextOptions {
     }
 
     /// Like [`socket`](ContextOptions::socket), with the socket at `path`, so that one program can
-    /// use several services.
+    /// use several services. So can tests: with the sandboxes of `scard-testkit`, and without its
+    /// `isolated`.
     ///
     /// ```no_run
     /// use scard::ContextOptions;

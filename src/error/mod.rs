@@ -20,7 +20,7 @@ mod translate;
 use std::fmt;
 
 use crate::codes::{Platform, ReturnCode};
-use crate::service::{self, Failure, ProtocolVersion};
+use crate::service::{Failure, Ours, ProtocolVersion};
 use crate::values::{Initialization, ReaderName};
 
 pub use chain::BoxError;
@@ -129,18 +129,19 @@ impl Error {
     #[cold]
     pub(crate) fn new(operation: Operation, failure: impl Into<Failure>) -> Error {
         let failure = failure.into();
-        let is_kept_out = failure.code == Refusal::KEPT_OUT.code && service::keeps_out();
+        let (refusal, spoken) = match failure.ours {
+            None => (None, None),
+            Some(Ours::KeptOut) => (Some(Refusal::KEPT_OUT), None),
+            Some(Ours::Contradictory) => (Some(Refusal::CONTRADICTORY), None),
+            Some(Ours::OtherProtocol(spoken)) => (Some(Refusal::OTHER_PROTOCOL), Some(spoken)),
+        };
         Error(Box::new(Inner {
             operation,
             code: failure.code,
             reader: None,
-            refusal: match (failure.is_contradictory, failure.spoken) {
-                (true, _) => Some(Refusal::CONTRADICTORY),
-                (_, Some(_)) => Some(Refusal::OTHER_PROTOCOL),
-                (false, None) => is_kept_out.then_some(Refusal::KEPT_OUT),
-            },
+            refusal,
             needed_len: failure.needed_len,
-            spoken: failure.spoken,
+            spoken,
             meant_as: operation,
             initialization: None,
             seen: Vec::new(),
@@ -460,6 +461,26 @@ mod tests {
         let error = Error::refused(Operation::Transmit, &reader, Refusal::TRANSACTION_LOST);
         assert_eq!(error.kind(), ErrorKind::NotInTransaction);
         assert!(!error.command_may_have_run());
+    }
+
+    /// The call says it that was refused: what the gate is by then does not matter, and the code
+    /// alone says nothing.
+    #[test]
+    fn a_call_that_was_kept_out_is_no_answer_of_the_service() {
+        let kept_out = Failure {
+            ours: Some(Ours::KeptOut),
+            ..ReturnCode::E_SYSTEM_CANCELLED.into()
+        };
+        let error = Error::new(Operation::Transmit, kept_out);
+        assert_eq!(error.origin(), Origin::Library);
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert!(!error.command_may_have_run());
+        let of_service = Error::new(Operation::Transmit, error.code());
+        assert_eq!(of_service.origin(), Origin::Service);
+        assert_eq!(of_service.kind(), ErrorKind::ServiceGone);
+        let reader = ReaderName::new("R").unwrap();
+        let of_other = Error::from_code(Operation::Transmit, error.code(), &reader);
+        assert_eq!(of_other.origin(), Origin::Service);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::pending::Counted;
 use super::permit::Grant;
 use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Wake};
-use crate::service::{self, Canceller, Limit};
+use crate::service::{self, Canceller, Failure, Limit};
 use crate::sync::now;
 
 /// The limits of a call on the caller's thread.
@@ -116,7 +116,7 @@ struct Ring(Canceller);
 
 impl Wake for Ring {
     fn wake(&self) {
-        if let Err(code) = service::cancel(&self.0) {
+        if let Err(Failure { code, .. }) = service::cancel(&self.0) {
             tracing::trace!(%code, "cancelling a wait failed");
         }
     }

@@ -15,7 +15,9 @@ use crate::connection::OwnedContext;
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Counted, Pending, Wake};
 use crate::look::{Service, Source};
-use crate::service::{self, Address, Canceller, Limit, Process, ReaderQuery, StartedEvent};
+use crate::service::{
+    self, Address, Canceller, Failure, Limit, Process, ReaderQuery, StartedEvent,
+};
 use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
 use crate::values::ReaderName;
 
@@ -245,7 +247,7 @@ impl WaitControl {
             wait.cancelling += 1;
             drop(wait);
             // A failure does not matter because the call is repeated.
-            if let Err(code) = service::cancel(&context) {
+            if let Err(Failure { code, .. }) = service::cancel(&context) {
                 tracing::trace!(%code, "SCardCancel");
             }
             wait = lock(&self.wait);

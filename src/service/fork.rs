@@ -37,7 +37,12 @@ struct Forking {
 /// Set in a child in which no call can be made.
 static IS_OF_NO_USE: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process is a child in which no call can be made.
+/// Whether this process is a child in which no call can be made. (The gate of the library keeps them
+/// out there.)
+#[cfg_attr(
+    not(all(feature = "socket", unix, not(target_vendor = "apple"))),
+    allow(dead_code)
+)]
 pub(super) fn is_of_no_use() -> bool {
     IS_OF_NO_USE.load(Ordering::Relaxed)
 }

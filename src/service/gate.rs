@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::Failure;
 use super::fork::is_forking;
-use crate::codes::ReturnCode;
 
 /// The limit for brief waits in case the service hangs. Otherwise they take no time, or a moment on
 /// a busy machine.
@@ -53,11 +53,11 @@ impl Use {
 pub(super) struct Gate {
     state: AtomicUsize,
     /// Finds out whether a child can use what the gate protects.
-    trial: fn() -> Result<(), ReturnCode>,
+    trial: fn() -> Result<(), Failure>,
 }
 
 impl Gate {
-    pub(super) const fn new(trial: fn() -> Result<(), ReturnCode>) -> Gate {
+    pub(super) const fn new(trial: fn() -> Result<(), Failure>) -> Gate {
         Gate {
             state: AtomicUsize::new(0),
             trial,
@@ -66,7 +66,7 @@ impl Gate {
 
     /// Each success must be paired with one [`leave`](Gate::leave).
     #[inline]
-    pub(super) fn enter(&self, by: Use) -> Result<(), ReturnCode> {
+    pub(super) fn enter(&self, by: Use) -> Result<(), Failure> {
         match self.state.fetch_add(by.weight(), Ordering::Acquire) & !INSIDE {
             0 => Ok(()),
             _ => self.enter_with_care(by),
@@ -74,7 +74,7 @@ impl Gate {
     }
 
     #[cold]
-    fn enter_with_care(&self, by: Use) -> Result<(), ReturnCode> {
+    fn enter_with_care(&self, by: Use) -> Result<(), Failure> {
         let mut is_tried = false;
         loop {
             let state = self.state.load(Ordering::Acquire);
@@ -82,7 +82,7 @@ impl Gate {
             // destroyed.
             if state & CLOSED != 0 && LAST_THREAD.load(Ordering::Relaxed) != this_thread() {
                 self.leave(by);
-                return Err(ReturnCode::E_SYSTEM_CANCELLED);
+                return Err(Failure::KEPT_OUT);
             }
             let is_held = is_held(state) && !is_forking();
             if !is_held && (is_tried || state & UNTRIED == 0) {
@@ -193,12 +193,6 @@ impl Gate {
         self.close()
     }
 
-    /// Whether the gate is closed, or must be tried first.
-    #[cfg(feature = "library")]
-    pub(super) fn keeps_out(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & (CLOSED | UNTRIED) != 0
-    }
-
     /// Closes the gate. Returns whether it was open.
     pub(super) fn close(&self) -> bool {
         self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
@@ -239,7 +233,7 @@ mod tests {
         gate.leave(Use::LooksUp);
         assert!(gate.wait(0, Duration::ZERO, PATIENCE));
         for by in [Use::LooksUp, Use::IsBrief] {
-            assert_eq!(gate.enter(by), Err(ReturnCode::E_SYSTEM_CANCELLED));
+            assert_eq!(gate.enter(by), Err(Failure::KEPT_OUT));
         }
         assert_eq!(gate.inside(), 0, "who is refused does not count");
     }
@@ -248,7 +242,7 @@ mod tests {
     fn comes_late<'scope>(
         gate: &'scope Gate,
         scope: &'scope thread::Scope<'scope, '_>,
-    ) -> thread::ScopedJoinHandle<'scope, Result<(), ReturnCode>> {
+    ) -> thread::ScopedJoinHandle<'scope, Result<(), Failure>> {
         let (comes, came) = std::sync::mpsc::channel();
         let late = scope.spawn(move || {
             comes.send(()).unwrap();
@@ -299,6 +293,18 @@ mod tests {
         gate.leave(Use::IsBrief);
         gate.release();
         assert_eq!(gate.state.load(Ordering::Relaxed), 0);
+    }
+
+    /// Also where it can be used by the time that the refusal is reported.
+    #[cfg(feature = "library")]
+    #[test]
+    fn who_is_refused_learns_it_from_the_refusal() {
+        let gate = Gate::new(|| Err(Failure::KEPT_OUT));
+        gate.must_be_tried();
+        let refused = gate.enter(Use::LooksUp);
+        gate.try_it(|| true);
+        assert_eq!(refused, Err(Failure::KEPT_OUT));
+        assert_eq!(gate.enter(Use::LooksUp), Ok(()));
     }
 
     #[test]

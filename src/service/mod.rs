@@ -244,11 +244,24 @@ pub(crate) struct Status {
 pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
-    /// Whether the service answered, but no answer could be believed. The code is then this
-    /// library's.
-    pub(crate) is_contradictory: bool,
-    /// The protocol version of a daemon, if it is not a supported one.
-    pub(crate) spoken: Option<ProtocolVersion>,
+    /// Why, if the code is this library's and not the service's.
+    pub(crate) ours: Option<Ours>,
+}
+
+/// Why a call failed that the service did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ours {
+    /// It was not made: the process is ending, or it is a child in which none can be made, or which
+    /// cannot tell whether it can use the library.
+    KeptOut,
+    /// It was answered, but no answer could be believed.
+    Contradictory,
+    /// The daemon speaks this version of its protocol, which is not a supported one.
+    #[cfg_attr(
+        not(all(feature = "socket", unix, not(target_vendor = "apple"))),
+        allow(dead_code)
+    )]
+    OtherProtocol(ProtocolVersion),
 }
 
 /// A version of the protocol of pcsc-lite's daemon.
@@ -271,12 +284,17 @@ impl fmt::Display for ProtocolVersion {
 }
 
 impl Failure {
+    pub(crate) const KEPT_OUT: Failure = Failure {
+        code: ReturnCode::E_SYSTEM_CANCELLED,
+        needed_len: None,
+        ours: Some(Ours::KeptOut),
+    };
+
     #[cfg_attr(not(feature = "library"), allow(dead_code))]
     pub(crate) const CONTRADICTORY: Failure = Failure {
         code: ReturnCode::F_INTERNAL_ERROR,
         needed_len: None,
-        is_contradictory: true,
-        spoken: None,
+        ours: Some(Ours::Contradictory),
     };
 }
 
@@ -285,8 +303,7 @@ impl From<ReturnCode> for Failure {
         Failure {
             code,
             needed_len: None,
-            is_contradictory: false,
-            spoken: None,
+            ours: None,
         }
     }
 }
@@ -323,9 +340,9 @@ macro_rules! in_context {
     ($context:ident, $call:ident($($argument:expr),*)) => {
         match $context {
             #[cfg(feature = "library")]
-            ContextHandle::Library(context) => library::$call(*context, $($argument),*),
+            ContextHandle::Library(context) => Ok(library::$call(*context, $($argument),*)?),
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-            ContextHandle::Socket(client) => client.$call($($argument),*),
+            ContextHandle::Socket(client) => Ok(client.$call($($argument),*)?),
         }
     };
 }
@@ -335,22 +352,11 @@ macro_rules! on_card {
     ($context:ident, $call:ident($card:ident $(, $argument:expr)*)) => {
         match $context {
             #[cfg(feature = "library")]
-            ContextHandle::Library(_) => library::$call($card, $($argument),*),
+            ContextHandle::Library(_) => Ok(library::$call($card, $($argument),*)?),
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-            ContextHandle::Socket(client) => client.$call($card, $($argument),*),
+            ContextHandle::Socket(client) => Ok(client.$call($card, $($argument),*)?),
         }
     };
-}
-
-/// Whether calls are refused, because the process is ending, or because it is a child in which none
-/// can be made or that has not tried the library yet. pcsc-lite itself never returns the code for
-/// that.
-pub(crate) fn keeps_out() -> bool {
-    #[cfg(feature = "library")]
-    if library::gate::keeps_out() {
-        return true;
-    }
-    fork::is_of_no_use()
 }
 
 /// Over the socket, the limit becomes that of the context.
@@ -371,11 +377,11 @@ pub(crate) fn establish_context(address: &Address, limit: Limit) -> Result<Conte
     }
 }
 
-pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
+pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), Failure> {
     in_context!(context, release_context())
 }
 
-pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
+pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), Failure> {
     in_context!(context, is_valid_context())
 }
 
@@ -404,7 +410,7 @@ pub(crate) fn get_status_change(
 }
 
 /// Ends a wait for a change in a context, but not one that has not begun yet.
-pub(crate) fn cancel(wait: &Canceller) -> Result<(), ReturnCode> {
+pub(crate) fn cancel(wait: &Canceller) -> Result<(), Failure> {
     match wait {
         #[cfg(feature = "library")]
         Canceller::Library(context) => library::cancel(*context),
@@ -422,7 +428,7 @@ pub(crate) fn connect(
     reader: &CStr,
     share_mode: u32,
     protocols: u32,
-) -> Result<Connected, ReturnCode> {
+) -> Result<Connected, Failure> {
     in_context!(context, connect(reader, share_mode, protocols))
 }
 
@@ -433,7 +439,7 @@ pub(crate) fn reconnect(
     share_mode: u32,
     protocols: u32,
     initialization: u32,
-) -> Result<u32, ReturnCode> {
+) -> Result<u32, Failure> {
     on_card!(
         context,
         reconnect(card, share_mode, protocols, initialization)
@@ -445,14 +451,14 @@ pub(crate) fn disconnect(
     context: &mut ContextHandle,
     card: CardHandle,
     disposition: u32,
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     on_card!(context, disconnect(card, disposition))
 }
 
 pub(crate) fn begin_transaction(
     context: &mut ContextHandle,
     card: CardHandle,
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     on_card!(context, begin_transaction(card))
 }
 
@@ -460,7 +466,7 @@ pub(crate) fn end_transaction(
     context: &mut ContextHandle,
     card: CardHandle,
     disposition: u32,
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     on_card!(context, end_transaction(card, disposition))
 }
 
@@ -504,6 +510,6 @@ pub(crate) fn set_attribute(
     card: CardHandle,
     id: u32,
     value: &[u8],
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     on_card!(context, set_attribute(card, id, value))
 }

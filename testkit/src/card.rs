@@ -144,8 +144,13 @@ impl VirtualCard {
     }
 
     /// A card whose program has its own thread, for an [`Applet`] that is not
-    /// `Send`, or that borrows from its thread: create it in the closure, and
-    /// [serve](Requests::serve) the requests there. The thread ends with the card.
+    /// `Send` or not `'static`: one with an `Rc`, or that borrows the flash memory
+    /// that it works on. Use [`with_applet`](Self::with_applet) for all others.
+    ///
+    /// The closure runs on a new thread at once. Create the applet in it, and
+    /// [serve](Requests::serve) the requests with it: commands, power and resets, one
+    /// after the other. `serve` returns when the card is dropped; then the thread
+    /// ends.
     ///
     /// ```
     /// use std::rc::Rc;

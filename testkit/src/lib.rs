@@ -86,6 +86,28 @@
 //! # the_tool_shows_whose_card_it_is();
 //! ```
 //!
+//! # A test without a process of its own
+//!
+//! The PC/SC library of a process talks to one daemon, for which [`isolated`] starts a
+//! process. The crate `scard` with its feature `socket` needs no such library: a
+//! context of it can be that of any sandbox, also in a plain test beside others.
+//!
+//! ```ignore
+//! use scard::{ConnectOptions, ContextOptions};
+//! use scard_testkit::{Sandbox, VirtualCard};
+//!
+//! #[test]
+//! fn the_card_answers() {
+//!     let sandbox = Sandbox::builder().card(0, VirtualCard::iso()).start().unwrap();
+//!     let options = ContextOptions::new().socket_path(sandbox.socket_path());
+//!     let context = options.establish().unwrap();
+//!     let reader = sandbox.reader(0).name();
+//!     let mut card = context.connect(reader, ConnectOptions::new()).unwrap();
+//!     let challenge = card.transmit(&[0x00, 0x84, 0x00, 0x00, 0x08]).unwrap();
+//!     assert!(challenge.ends_with(&[0x90, 0x00]));
+//! }
+//! ```
+//!
 //! # In CI
 //!
 //! A job for GitHub Actions:

@@ -155,6 +155,9 @@ impl Sandbox {
 
     /// The daemon's socket: the value of `PCSCLITE_CSOCK_NAME` for its clients.
     /// It stays the same over restarts.
+    ///
+    /// The crate `scard` takes it for a context:
+    /// [a test without a process of its own](crate#a-test-without-a-process-of-its-own).
     pub fn socket_path(&self) -> &Path {
         &self.socket
     }

@@ -1,8 +1,10 @@
 //! The program `with-virtual-readers`.
 #![cfg(target_os = "linux")]
 
+use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -166,6 +168,76 @@ fn a_signal_that_ends_the_command_ends_the_runner_and_nothing_stays() {
         assert_eq!(child.wait().unwrap().signal(), Some(number), "{signal}");
         assert!(!sandbox(&socket).exists(), "{signal}");
     }
+}
+
+/// A daemon that does this when it is started, by the shell, in this directory.
+fn daemon(dir: &Path, before: &str) -> Command {
+    let daemon = dir.join("daemon");
+    let script = format!(
+        "#!/bin/sh\nPATH=$PATH:/usr/sbin:/usr/local/sbin:/sbin\n\
+         case $1 in --foreground) {before};; esac\nexec $DAEMON \"$@\"\n"
+    );
+    fs::write(&daemon, script).unwrap();
+    fs::set_permissions(&daemon, Permissions::from_mode(0o755)).unwrap();
+    let files = dir.join("files");
+    fs::create_dir(&files).unwrap();
+    let installed = std::env::var_os("SCARD_TESTKIT_PCSCD");
+    let mut command = Command::new("env");
+    command
+        .env("DAEMON", installed.unwrap_or("pcscd".into()))
+        .env("SCARD_TESTKIT_PCSCD", daemon)
+        .env("DIR", dir)
+        .env("TMPDIR", files);
+    command
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir.join("files")).unwrap().next().is_none()
+}
+
+#[test]
+fn a_signal_before_the_command_ends_the_runner_and_nothing_stays() {
+    for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1), ("USR1", 10)] {
+        let dir = tempfile::tempdir().unwrap();
+        let output = daemon(dir.path(), &format!("kill -s {signal} $RUNNER"))
+            .args(["sh", "-c", "export RUNNER=$$; exec \"$0\" echo it-has-run"])
+            .arg(env!("CARGO_BIN_EXE_with-virtual-readers"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.signal(), Some(number), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert!(is_empty(dir.path()), "{signal}");
+    }
+}
+
+/// The terminal sends it to all that are in the foreground: the command is not there yet.
+#[test]
+fn ctrl_c_before_the_command_ends_the_runner_and_nothing_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&keys)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // Also for writing, so that it neither has to be waited for nor ends.
+    let keys = File::options().read(true).write(true).open(&keys).unwrap();
+    // That the terminal shows it says that the signal was sent.
+    let press = "printf '\\003' >$DIR/keys; \
+                 until grep -q '\\^C' $DIR/screen; do sleep 0.01; done";
+    let runner = env!("CARGO_BIN_EXE_with-virtual-readers");
+    let output = daemon(dir.path(), press)
+        .args(["script", "-qefc", &format!("exec {runner} echo it-has-run")])
+        .arg(dir.path().join("screen"))
+        .stdin(keys)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(128 + 2), "{output:?}");
+    let screen = String::from_utf8_lossy(&output.stdout);
+    assert!(!screen.contains("it-has-run"), "{screen}");
+    assert!(is_empty(dir.path()));
 }
 
 #[test]

@@ -160,8 +160,16 @@ impl<'a> ReaderQuery<'a> {
 pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
-    pub(crate) is_contradictory: bool,
-    pub(crate) spoken: Option<ProtocolVersion>,
+    pub(crate) ours: Option<Ours>,
+}
+
+/// It never fails so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)]
+pub(crate) enum Ours {
+    KeptOut,
+    Contradictory,
+    OtherProtocol(ProtocolVersion),
 }
 
 /// There is no other one.
@@ -184,8 +192,7 @@ impl From<ReturnCode> for Failure {
         Failure {
             code,
             needed_len: None,
-            is_contradictory: false,
-            spoken: None,
+            ours: None,
         }
     }
 }
@@ -325,7 +332,7 @@ pub(crate) fn establish_context(
     Ok(ContextHandle(number))
 }
 
-pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
+pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), Failure> {
     let mut service = service();
     let released = service.contexts.remove(&context.0);
     let released = released.expect("a context that was released before");
@@ -338,14 +345,11 @@ pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), ReturnC
     Ok(())
 }
 
-pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), ReturnCode> {
+pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), Failure> {
     let known = service().contexts.contains_key(&context.0);
-    known.then_some(()).ok_or(ReturnCode::E_INVALID_HANDLE)
-}
-
-/// Nobody is.
-pub(crate) fn keeps_out() -> bool {
-    false
+    known
+        .then_some(())
+        .ok_or(ReturnCode::E_INVALID_HANDLE.into())
 }
 
 pub(crate) fn list_readers(
@@ -406,7 +410,7 @@ pub(crate) fn get_status_change(
 }
 
 /// Lost if the wait has not begun.
-pub(crate) fn cancel(context: &Canceller) -> Result<(), ReturnCode> {
+pub(crate) fn cancel(context: &Canceller) -> Result<(), Failure> {
     let mut service = service();
     let context = service.contexts.get_mut(&context.0);
     let context = context.expect("a context that was released");
@@ -420,7 +424,7 @@ pub(crate) fn connect(
     reader: &CStr,
     _share_mode: u32,
     _protocols: u32,
-) -> Result<Connected, ReturnCode> {
+) -> Result<Connected, Failure> {
     assert_eq!(reader.to_bytes(), READER.as_bytes());
     let mut service = service();
     service.enter(context.0);
@@ -443,7 +447,7 @@ pub(crate) fn reconnect(
     _share_mode: u32,
     _protocols: u32,
     _initialization: u32,
-) -> Result<u32, ReturnCode> {
+) -> Result<u32, Failure> {
     on_card(card, |_| Ok(2))
 }
 
@@ -452,14 +456,14 @@ pub(crate) fn disconnect(
     _context: &mut ContextHandle,
     _card: CardHandle,
     _disposition: u32,
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     panic!("connections end with their contexts")
 }
 
 pub(crate) fn begin_transaction(
     _context: &mut ContextHandle,
     card: CardHandle,
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     on_card(card, |service| {
         service.holder = Some(card.0);
         Ok(())
@@ -470,10 +474,10 @@ pub(crate) fn end_transaction(
     _context: &mut ContextHandle,
     card: CardHandle,
     _disposition: u32,
-) -> Result<(), ReturnCode> {
+) -> Result<(), Failure> {
     on_card(card, |service| {
         let held = service.holder.take();
-        held.map(drop).ok_or(ReturnCode::E_NOT_TRANSACTED)
+        held.map(drop).ok_or(ReturnCode::E_NOT_TRANSACTED.into())
     })
 }
 
@@ -525,6 +529,6 @@ pub(crate) fn set_attribute(
     _card: CardHandle,
     _id: u32,
     _value: &[u8],
-) -> Result<(), ReturnCode> {
-    Err(ReturnCode::E_UNEXPECTED)
+) -> Result<(), Failure> {
+    Err(ReturnCode::E_UNEXPECTED.into())
 }

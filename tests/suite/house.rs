@@ -1,5 +1,5 @@
 //! The rooms of `src` and their order: `CONTRIBUTING.md` lists them from the ground up, and each
-//! imports only rooms above it in the list.
+//! imports only rooms above it in the list. Also checks what is written in two places.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -117,4 +117,18 @@ fn rooms_know_only_those_below() {
 fn imports_are_found() {
     let found = imported("use crate::{a, b::{c, d}, e::f};\nlet x = crate::g::h(crate::i);");
     assert_eq!(found.into_iter().collect::<String>(), "abegi");
+}
+
+/// Here and where GitHub runs it.
+#[test]
+fn the_oldest_rust_checks_the_same_packages_everywhere() {
+    let checked = |file: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let checks = text.lines().filter(|line| line.contains(" check "));
+        let packages = checks.filter_map(|line| line.split_once("--locked -p "));
+        packages.map(|(_, package)| package.to_owned()).collect()
+    };
+    let here = checked("ci/targets");
+    assert!(here.len() > 3, "{here:?}");
+    assert_eq!(checked(".github/workflows/ci.yml"), here);
 }

@@ -15,7 +15,7 @@ use scard::{
     Initialization, MonitorOptions, Operation, Protocols, ReturnCode, ShareMode,
 };
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
-use scard_testkit::{Sandbox, isolated};
+use scard_testkit::{Sandbox, VirtualCard, isolated};
 
 use crate::support::*;
 
@@ -57,6 +57,30 @@ fn each_version_that_is_known_is_spoken() {
         service.set_readers([inserted, Reader::new("Another 00 00")]);
         wait_for("reader-attached");
     }
+}
+
+/// As the documentation of the kit has it: no process of its own, and two daemons at a time.
+#[test]
+fn a_test_needs_no_process_of_its_own() {
+    let sandboxes = [1, 2].map(|number| {
+        let card = VirtualCard::new(move |_: &[u8]| [number, 0x90, 0x00]);
+        Sandbox::builder().card(0, card).start().unwrap()
+    });
+    let [first, second] = sandboxes.each_ref().map(|sandbox| {
+        let options = ContextOptions::new().socket_path(sandbox.socket_path());
+        let context = options.establish().unwrap();
+        let reader = sandbox.reader(0).name();
+        context.connect(reader, ConnectOptions::new()).unwrap()
+    });
+    std::thread::scope(|scope| {
+        for (number, mut card) in [(1, first), (2, second)] {
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    assert_eq!(card.transmit(COMMAND).unwrap(), [number, 0x90, 0x00]);
+                }
+            });
+        }
+    });
 }
 
 #[test]

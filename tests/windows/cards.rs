@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use scard::apdu::{AnswerProblem, Command, ExchangeError, ExchangeOptions, Form};
 use scard::{
     Attribute, Card, ConnectOptions, Context, Control as _, ControlCode, Disposition, ErrorKind,
     Initialization, Protocol, Protocols, Recovery, ReturnCode, Session, ShareMode,
@@ -202,6 +203,64 @@ fn answers_are_received_in_buffers_that_every_driver_takes() {
         }
         world().answer = None;
         assert_eq!(card.transmit(COMMAND).unwrap(), [0x90, 0x00]);
+    });
+}
+
+/// A card that has more than fits, and gives as much as it is asked for.
+fn gives_all_it_is_asked_for(command: &[u8]) -> Vec<u8> {
+    let le = match *command {
+        [_, _, _, _, 0, 0, 0] => 65_536,
+        [_, _, _, _, 0, high, low] => usize::from(u16::from_be_bytes([high, low])),
+        _ => panic!("no extended Le: {command:?}"),
+    };
+    let mut answer = vec![0x11; le];
+    answer.extend([0x90, 0x00]);
+    answer
+}
+
+/// A command that expects a number of bytes asks for what there is room for. That there may be more
+/// is said, and nothing is lost.
+#[test]
+fn no_more_is_asked_for_than_there_is_room_for() {
+    isolated(|| {
+        let mut card = card();
+        world().applet = Some(gives_all_it_is_asked_for);
+        let options = ExchangeOptions::new().extended_length(true);
+        let read = Command::new(0x00, 0xB0, 0x00, 0x00).unwrap();
+        for expected in 65_534..=65_536 {
+            let read = read.clone().expecting(expected).unwrap();
+            let error = card.exchange_with(&read, &options).unwrap_err();
+            let asked = 65_533;
+            assert!(
+                matches!(
+                    error,
+                    ExchangeError::Answer { problem, .. }
+                        if problem == AnswerProblem::AskedForLess { asked, expected }
+                ),
+                "{error}"
+            );
+            let response = card
+                .exchange_with(&read, &options.allow_less(true))
+                .unwrap();
+            assert_eq!(response.data().len(), 65_533);
+            assert_eq!(response.asked_for(), Some(asked));
+        }
+        let fits = read.clone().expecting(65_533).unwrap();
+        let response = card.exchange_with(&fits, &options).unwrap();
+        assert_eq!(
+            (response.data().len(), response.asked_for()),
+            (65_533, None)
+        );
+
+        // All is no number, unless one is set.
+        let all = read.expecting_all().in_form(Form::Extended).unwrap();
+        let error = card.exchange_with(&all, &options).unwrap_err();
+        let error = error.error().unwrap();
+        assert_eq!(error.kind(), ErrorKind::BufferTooSmall);
+        assert_eq!(error.needed_len(), Some(65_538));
+        let limited = options.max_answer_data(65_533);
+        let response = card.exchange_with(&all, &limited).unwrap();
+        assert_eq!(response.asked_for(), Some(65_533));
     });
 }
 

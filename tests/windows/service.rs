@@ -5,13 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use scard::{
-    CardFilter, Context, Error, ErrorKind, Event, MonitorOptions, Recovery, ReturnCode, Session,
+    CardFilter, Context, Error, ErrorKind, Event, Monitor, MonitorOptions, Recovery, ReturnCode,
+    Session,
 };
 use scard_on_windows as scard;
 use scard_testkit::isolated;
 
 use crate::world::{
-    NO_SERVICE, SERVICE_STOPPED, other_program_begins, plug, unplug, wait_until, world,
+    NO_READERS_AVAILABLE, NO_SERVICE, SERVICE_STOPPED, other_program_begins, plug, start_service,
+    unplug, unplug_readers, wait_until, world,
 };
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
@@ -102,6 +104,14 @@ fn a_wait_without_readers_says_that_there_was_none() {
     });
 }
 
+/// Of a second in which nothing happens.
+fn is_calm(monitor: &mut Monitor) {
+    let before = world().calls;
+    assert!(monitor.next_timeout(Duration::from_secs(1)).is_none());
+    let calls = world().calls - before;
+    assert!(calls <= 40, "{calls} calls");
+}
+
 /// Nothing is asked again and again while there is nothing.
 #[test]
 fn a_monitor_waits_calmly_for_readers() {
@@ -109,18 +119,130 @@ fn a_monitor_waits_calmly_for_readers() {
         plug(&["R"]);
         let context = Context::establish().unwrap();
         let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
-        let mut next = || monitor.next_timeout(LIMIT.unwrap());
+        let next = |monitor: &mut Monitor| monitor.next_timeout(LIMIT.unwrap());
         for codes in GONE {
-            assert!(matches!(next(), Some(Event::ReaderAttached { .. })));
-            assert!(matches!(next(), Some(Event::CardInserted { .. })));
+            assert!(matches!(
+                next(&mut monitor),
+                Some(Event::ReaderAttached { .. })
+            ));
+            assert!(matches!(
+                next(&mut monitor),
+                Some(Event::CardInserted { .. })
+            ));
             without_service(codes);
             unplug();
-            assert!(matches!(next(), Some(Event::ServiceLost { .. })));
-            assert!(matches!(next(), Some(Event::CardRemoved { .. })));
-            assert!(matches!(next(), Some(Event::ReaderDetached { .. })));
+            assert!(matches!(
+                next(&mut monitor),
+                Some(Event::ServiceLost { .. })
+            ));
+            assert!(matches!(
+                next(&mut monitor),
+                Some(Event::CardRemoved { .. })
+            ));
+            assert!(matches!(
+                next(&mut monitor),
+                Some(Event::ReaderDetached { .. })
+            ));
             wait_until(|world| world.started_events > 0);
+            is_calm(&mut monitor);
             plug(&["R"]);
-            assert!(matches!(next(), Some(Event::ServiceRestored)));
+            assert!(matches!(next(&mut monitor), Some(Event::ServiceRestored)));
+        }
+    });
+}
+
+/// What a wait and a connect are answered while the service runs without readers, which it does for
+/// some time after the last one.
+const NO_READERS: [Option<u32>; 2] = [None, Some(NO_READERS_AVAILABLE)];
+
+#[test]
+fn a_service_without_readers_has_empty_lists() {
+    isolated(|| {
+        start_service();
+        let context = Context::establish().unwrap();
+        for code in NO_READERS {
+            world().without_readers = code;
+            assert_eq!(context.readers().unwrap(), [""; 0]);
+            assert_eq!(context.readers_in("SCard$DefaultReaders").unwrap(), [""; 0]);
+            assert_eq!(context.reader_groups().unwrap(), [""; 0]);
+            assert!(context.reader_states().unwrap().is_empty());
+            let error = context.connect("R", scard::ConnectOptions::new());
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ReaderGone, "{error}");
+            assert_eq!(error.recovery(), Recovery::AttachReader, "{error}");
+        }
+    });
+}
+
+/// Whether it is the first thing that a monitor sees, or comes later.
+#[test]
+fn a_monitor_waits_calmly_while_the_service_has_no_readers() {
+    isolated(|| {
+        start_service();
+        let context = Context::establish().unwrap();
+        for code in NO_READERS {
+            world().without_readers = code;
+            let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
+            let next = |monitor: &mut Monitor| monitor.next_timeout(LIMIT.unwrap());
+            for _ in 0..2 {
+                is_calm(&mut monitor);
+                plug(&["R"]);
+                let attached = next(&mut monitor);
+                assert!(
+                    matches!(attached, Some(Event::ReaderAttached { .. })),
+                    "{attached:?}"
+                );
+                assert!(matches!(
+                    next(&mut monitor),
+                    Some(Event::CardInserted { .. })
+                ));
+                unplug_readers();
+                assert!(matches!(
+                    next(&mut monitor),
+                    Some(Event::CardRemoved { .. })
+                ));
+                assert!(matches!(
+                    next(&mut monitor),
+                    Some(Event::ReaderDetached { .. })
+                ));
+            }
+        }
+    });
+}
+
+#[test]
+fn waits_and_sessions_go_on_when_a_service_without_readers_gets_one() {
+    isolated(|| {
+        start_service();
+        let context = Context::establish().unwrap();
+        for code in NO_READERS {
+            world().without_readers = code;
+            let limit = Some(Duration::from_millis(200));
+            let error = context
+                .wait_for_card(&CardFilter::new(), limit)
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+            assert_eq!(error.recovery(), Recovery::AttachReader, "{error}");
+
+            let waits = world().waits;
+            let waiting = context.clone();
+            let waiting = thread::spawn(move || waiting.wait_for_card(&CardFilter::new(), LIMIT));
+            wait_until(|world| world.waits > waits + 1);
+            plug(&["R"]);
+            assert_eq!(waiting.join().unwrap().unwrap().reader_name(), "R");
+
+            let mut session = Session::builder(&context).timeout(LIMIT).open().unwrap();
+            let send = |card: &mut scard::SessionCard<'_>| card.transmit(&[0, 0, 0, 0]);
+            assert_eq!(session.run(send).unwrap(), [0x90, 0x00]);
+            unplug_readers();
+            let commands = world().commands;
+            let waits = world().waits;
+            let waiting = thread::spawn(move || session.run(send));
+            wait_until(|world| world.waits > waits + 1);
+            assert_eq!(world().commands, commands);
+            plug(&["R"]);
+            assert_eq!(waiting.join().unwrap().unwrap(), [0x90, 0x00]);
+            unplug_readers();
         }
     });
 }

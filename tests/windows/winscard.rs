@@ -90,6 +90,7 @@ macro_rules! functions {
     ($(fn $name:ident($($argument:ident: $type:ty),*) $body:block)+) => { $(
         #[unsafe(no_mangle)]
         pub unsafe extern "system" fn $name($($argument: $type),*) -> LONG {
+            world().calls += 1;
             let body = || -> Result<(), u32> { $body };
             body().err().map_or(0, |code| code as i32 as LONG)
         }
@@ -224,7 +225,7 @@ functions! {
         unsafe { give(ATR, atr, atr_len, INSUFFICIENT_BUFFER) }
     }
     fn SCardTransmit(
-        card: SCARDHANDLE, send: *const SCARD_IO_REQUEST, _command: *const u8, _len: DWORD,
+        card: SCARDHANDLE, send: *const SCARD_IO_REQUEST, command: *const u8, command_len: DWORD,
         _receive: *mut SCARD_IO_REQUEST, answer: *mut u8, len: *mut DWORD
     ) {
         wait_for_transaction(card)?;
@@ -237,7 +238,12 @@ functions! {
             return Err(code);
         }
         world.commands += 1;
-        let bytes = world.answer.clone().unwrap_or_else(|| vec![0x90, 0x00]);
+        let command = unsafe { std::slice::from_raw_parts(command, command_len as usize) };
+        let bytes = match (world.applet, &world.answer) {
+            (Some(applet), _) => applet(command),
+            (None, Some(answer)) => answer.clone(),
+            (None, None) => vec![0x90, 0x00],
+        };
         // As some drivers do, which look at the low half of the length.
         unsafe { *len &= 0xFFFF };
         unsafe { give(&bytes, answer, len, INSUFFICIENT_BUFFER) }

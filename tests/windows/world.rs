@@ -1,5 +1,5 @@
 //! The computer behind the functions in `winscard.rs`: the service, which runs as long as there
-//! are readers, their cards, and what other programs do to them.
+//! are readers and for some time after that, their cards, and what other programs do to them.
 #![allow(unreachable_pub)]
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ pub const PROTO_MISMATCH: u32 = 0x8010_000F;
 pub const SYSTEM_CANCELLED: u32 = 0x8010_0012;
 pub const NOT_TRANSACTED: u32 = 0x8010_0016;
 pub const NO_SERVICE: u32 = 0x8010_001D;
+pub const READER_UNAVAILABLE: u32 = 0x8010_0017;
 pub const SERVICE_STOPPED: u32 = 0x8010_001E;
 pub const NO_READERS_AVAILABLE: u32 = 0x8010_002E;
 pub const RESET_CARD: u32 = 0x8010_0068;
@@ -46,6 +47,9 @@ pub struct Reader {
     /// The protocol that is active, and shared by all.
     protocol: u32,
 }
+
+/// A card's program, from command to answer.
+pub type Applet = fn(&[u8]) -> Vec<u8>;
 
 /// Who has a transaction that is none of this program's.
 const OTHER_PROGRAM: i64 = -1;
@@ -84,6 +88,9 @@ pub struct World {
     /// What a context answers without the service, and what `SCardEstablishContext` does.
     pub stopped: u32,
     pub no_service: u32,
+    /// What is answered to a wait and a connect while the service runs without readers. Without it,
+    /// the wait waits, and there is no such reader.
+    pub without_readers: Option<u32>,
     /// What a wait for more than ten readers answers.
     pub too_many: u32,
     /// What a buffer that is too small for an attribute answers.
@@ -92,12 +99,15 @@ pub struct World {
     pub fails_with: Option<u32>,
     /// What every command answers, if it is not SW 9000 alone.
     pub answer: Option<Vec<u8>>,
+    /// What answers commands, if it is more than that.
+    pub applet: Option<Applet>,
     /// Answers to `SCardControl`, by code.
     pub controls: BTreeMap<u32, Vec<u8>>,
 
     /// How many calls wait for another program's transaction.
     pub blocked: usize,
-    /// What was called, and with which lengths.
+    /// What was called, and with which lengths. All are the calls that a service would be asked in.
+    pub calls: usize,
     pub waits: usize,
     pub commands: usize,
     pub resets: usize,
@@ -118,12 +128,15 @@ impl Default for World {
             connections: BTreeMap::new(),
             stopped: SERVICE_STOPPED,
             no_service: NO_SERVICE,
+            without_readers: None,
             too_many: 0x8010_0004,
             too_small: INSUFFICIENT_BUFFER,
             fails_with: None,
             answer: None,
+            applet: None,
             controls: BTreeMap::new(),
             blocked: 0,
+            calls: 0,
             waits: 0,
             commands: 0,
             resets: 0,
@@ -172,20 +185,31 @@ pub fn plug(names: &[&str]) {
 }
 
 pub fn plug_in(readers: impl IntoIterator<Item = Reader>) {
+    start_service();
+    world().readers.extend(readers);
+    CHANGED.notify_all();
+}
+
+/// Starts the service, unless it runs.
+pub fn start_service() {
     let mut world = world();
     if !world.running {
         world.start += 1;
         world.running = true;
     }
-    world.readers.extend(readers);
+    CHANGED.notify_all();
+}
+
+/// Unplugs all readers; the service goes on.
+pub fn unplug_readers() {
+    world().readers.clear();
     CHANGED.notify_all();
 }
 
 /// Unplugs all readers; the service ends, and with it every wait.
 pub fn unplug() {
-    let mut world = world();
-    world.running = false;
-    world.readers.clear();
+    unplug_readers();
+    world().running = false;
     CHANGED.notify_all();
 }
 
@@ -308,6 +332,13 @@ impl World {
         }
         match self.contexts.get(&context) {
             Some((_, true)) => Err(CANCELLED),
+            _ => self.has_readers(),
+        }
+    }
+
+    fn has_readers(&self) -> Result<(), u32> {
+        match self.without_readers {
+            Some(code) if self.readers.is_empty() => Err(code),
             _ => Ok(()),
         }
     }
@@ -366,6 +397,7 @@ impl World {
         accepted: u32,
     ) -> Result<(i64, u32), u32> {
         self.context(context)?;
+        self.has_readers()?;
         let number = self.number_of(&reader)?;
         let mut others = self.connections.values().filter(|it| it.reader == reader);
         if others.any(|it| it.mode == EXCLUSIVE || mode == EXCLUSIVE) {
@@ -394,7 +426,8 @@ impl World {
         let connection = self.connections.get(&card);
         self.of_this_start(connection.map(|it| it.start))?;
         let connection = connection.ok_or(INVALID_HANDLE)?;
-        Ok((connection, self.number_of(&connection.reader)?))
+        let number = self.number_of(&connection.reader);
+        Ok((connection, number.map_err(|_| READER_UNAVAILABLE)?))
     }
 
     /// A connection that can be used: the number of its reader, whose card it is for now.
@@ -455,12 +488,17 @@ impl World {
     }
 
     pub fn disconnect(&mut self, card: i64, disposition: u32) -> Result<(), u32> {
-        let (_, number) = self.connection(card)?;
-        if self.readers[number].transaction == Some(card) {
-            self.readers[number].transaction = None;
-        }
-        if disposition != 0 {
-            self.reset(number, Some(card));
+        match self.connection(card) {
+            Ok((_, number)) => {
+                if self.readers[number].transaction == Some(card) {
+                    self.readers[number].transaction = None;
+                }
+                if disposition != 0 {
+                    self.reset(number, Some(card));
+                }
+            }
+            Err(READER_UNAVAILABLE) => {}
+            Err(code) => return Err(code),
         }
         self.connections.remove(&card);
         CHANGED.notify_all();

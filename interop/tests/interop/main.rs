@@ -2,7 +2,7 @@
 //! others have written: `openpgp-card` over `card-backend-scard`, GnuPG, OpenSC and pcsc-tools.
 //!
 //! Each test runs over the driver that `SCARD_TESTKIT_DRIVER` names; `ci/interop` runs them over
-//! both.
+//! both, and by each of the two ways to the daemon.
 #![cfg(target_os = "linux")]
 
 mod applets;

@@ -174,6 +174,11 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
         let in_time = match self.ask(lookout, limit, waiting, plug_and_play) {
             Ok(in_time) => in_time,
+            // A service that does not wait for the first reader: the list tells of it.
+            Err(error) if waiting.is_empty() && is_without_readers(&error) => {
+                self.host.pause(limit.unwrap_or(ROUND));
+                false
+            }
             Err(error) => return self.go_on(error, waiting.len(), plug_and_play),
         };
         if self.unknown == 1 {
@@ -315,6 +320,10 @@ impl<'a, H: Host> Watcher<'a, H> {
             self.host.pause(pause);
         }
     }
+}
+
+fn is_without_readers(error: &Error) -> bool {
+    error.code() == ReturnCode::E_NO_READERS_AVAILABLE
 }
 
 /// Lets a burst of rounds pass, then slows them down.

@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 
 use pcsc::ffi::LONG;
 
-use crate::codes::{Platform, ReturnCode};
+use crate::codes::Platform;
+use crate::service::Failure;
 use crate::service::gate::{Gate, PATIENCE, STEP, Use};
 
 /// How long the end of the process waits for calls that may wait. Looking a handle up takes less
@@ -44,10 +45,10 @@ const PATIENCE_AT_A_FORK: Duration = Duration::from_millis(250);
 
 static LIBRARY: Gate = Gate::new(try_library);
 
-/// Makes a call in the library, which does not unwind. While the process ends, the call is refused
-/// with the code for that.
+/// Makes a call in the library, which does not unwind. While the process ends, the call is refused:
+/// [`Failure::KEPT_OUT`].
 #[inline]
-pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnCode> {
+pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, Failure> {
     if Platform::CURRENT != Platform::PcscLite {
         return Ok(call());
     }
@@ -55,12 +56,6 @@ pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, ReturnC
     let returned = call();
     LIBRARY.leave(by);
     Ok(returned)
-}
-
-/// Whether calls are refused, because the process is ending, or because it is a child that has not
-/// tried the library yet.
-pub(in crate::service) fn keeps_out() -> bool {
-    Platform::CURRENT == Platform::PcscLite && LIBRARY.keeps_out()
 }
 
 /// At the end of the process: lets only this thread in from now on, and waits a moment for those
@@ -98,7 +93,7 @@ static IS_BEING_TRIED: AtomicBool = AtomicBool::new(false);
 
 /// Makes a thread take the library's locks. If it does not return, a thread of the parent held one
 /// of them, or the service hangs; then this thread is refused instead of joining it.
-fn try_library() -> Result<(), ReturnCode> {
+fn try_library() -> Result<(), Failure> {
     let begun = Instant::now();
     if !IS_BEING_TRIED.swap(true, Ordering::AcqRel) {
         let thread = thread::Builder::new().name("scard-trial".to_owned());
@@ -108,12 +103,12 @@ fn try_library() -> Result<(), ReturnCode> {
         });
         if tried.is_err() {
             IS_BEING_TRIED.store(false, Ordering::Release);
-            return Err(ReturnCode::E_SYSTEM_CANCELLED);
+            return Err(Failure::KEPT_OUT);
         }
     }
     while IS_BEING_TRIED.load(Ordering::Acquire) {
         if begun.elapsed() >= PATIENCE {
-            return Err(ReturnCode::E_SYSTEM_CANCELLED);
+            return Err(Failure::KEPT_OUT);
         }
         thread::sleep(STEP);
     }

@@ -57,12 +57,12 @@ impl CardHandle {
 
 /// The failure of a call that returned `needed_len` as the length of its answer.
 #[cold]
-fn failure_of_answer(code: ReturnCode, needed_len: DWORD, capacity: usize) -> Failure {
+fn failure_of_answer(failure: Failure, needed_len: DWORD, capacity: usize) -> Failure {
     let needed_len = usize::try_from(needed_len).unwrap_or(usize::MAX);
-    let too_small = is_too_small(code) && needed_len > capacity;
+    let too_small = is_too_small(failure.code) && needed_len > capacity;
     Failure {
         needed_len: too_small.then_some(needed_len),
-        ..code.into()
+        ..failure
     }
 }
 
@@ -83,8 +83,8 @@ fn check(returned: LONG) -> Result<(), ReturnCode> {
 
 /// Makes a call. Every PC/SC call is made here.
 #[inline]
-fn call(by: Use, made: impl FnOnce() -> LONG) -> Result<(), ReturnCode> {
-    check(gate::pass(by, made)?)
+fn call(by: Use, made: impl FnOnce() -> LONG) -> Result<(), Failure> {
+    Ok(check(gate::pass(by, made)?)?)
 }
 
 /// Converts a number from PC/SC to 32 bits. Wider values have no meaning in PC/SC.
@@ -113,7 +113,7 @@ fn length_within(len: DWORD, capacity: usize) -> Result<usize, ReturnCode> {
     }
 }
 
-pub(super) fn establish_context(scope: u32) -> Result<Context, ReturnCode> {
+pub(super) fn establish_context(scope: u32) -> Result<Context, Failure> {
     let mut handle = 0;
     // SAFETY: the reserved pointers may be null, and `handle` outlives the call.
     call(Use::IsBrief, || unsafe {
@@ -122,7 +122,7 @@ pub(super) fn establish_context(scope: u32) -> Result<Context, ReturnCode> {
     Ok(Context(handle))
 }
 
-pub(super) fn release_context(context: Context) -> Result<(), ReturnCode> {
+pub(super) fn release_context(context: Context) -> Result<(), Failure> {
     // Brief, unless a connection ends with it and the driver is slow.
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe {
@@ -130,7 +130,7 @@ pub(super) fn release_context(context: Context) -> Result<(), ReturnCode> {
     })
 }
 
-pub(super) fn is_valid_context(context: Context) -> Result<(), ReturnCode> {
+pub(super) fn is_valid_context(context: Context) -> Result<(), Failure> {
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe {
         ffi::SCardIsValidContext(context.0)
@@ -158,7 +158,7 @@ pub(super) fn connect(
     reader: &CStr,
     share_mode: u32,
     protocols: u32,
-) -> Result<Connected, ReturnCode> {
+) -> Result<Connected, Failure> {
     let reader = Name::new(reader);
     let mut handle = 0;
     let mut protocol = 0;
@@ -185,7 +185,7 @@ pub(super) fn reconnect(
     share_mode: u32,
     protocols: u32,
     initialization: u32,
-) -> Result<u32, ReturnCode> {
+) -> Result<u32, Failure> {
     let mut protocol = 0;
     // SAFETY: the output outlives the call.
     call(Use::LooksUp, || unsafe {
@@ -201,21 +201,21 @@ pub(super) fn reconnect(
 }
 
 /// Not for pcsc-lite: see [`gate`].
-pub(super) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
+pub(super) fn disconnect(card: CardHandle, disposition: u32) -> Result<(), Failure> {
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe {
         ffi::SCardDisconnect(card.in_library(), widen(disposition))
     })
 }
 
-pub(super) fn begin_transaction(card: CardHandle) -> Result<(), ReturnCode> {
+pub(super) fn begin_transaction(card: CardHandle) -> Result<(), Failure> {
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::LooksUp, || unsafe {
         ffi::SCardBeginTransaction(card.in_library())
     })
 }
 
-pub(super) fn end_transaction(card: CardHandle, disposition: u32) -> Result<(), ReturnCode> {
+pub(super) fn end_transaction(card: CardHandle, disposition: u32) -> Result<(), Failure> {
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::LooksUp, || unsafe {
         ffi::SCardEndTransaction(card.in_library(), widen(disposition))
@@ -295,7 +295,7 @@ pub(super) fn transmit(
             &mut answer_len,
         )
     })
-    .map_err(|code| failure_of_answer(code, answer_len, answer.len()))?;
+    .map_err(|failure| failure_of_answer(failure, answer_len, answer.len()))?;
     Ok(length_within(answer_len, answer.len())?)
 }
 
@@ -320,7 +320,7 @@ pub(super) fn control(
             &mut output_len,
         )
     })
-    .map_err(|code| failure_of_answer(code, output_len, output.len()))?;
+    .map_err(|failure| failure_of_answer(failure, output_len, output.len()))?;
     Ok(length_within(output_len, output.len())?)
 }
 
@@ -333,7 +333,7 @@ pub(super) fn get_attribute(card: CardHandle, id: u32) -> Result<Vec<u8>, Failur
     })
 }
 
-pub(super) fn set_attribute(card: CardHandle, id: u32, value: &[u8]) -> Result<(), ReturnCode> {
+pub(super) fn set_attribute(card: CardHandle, id: u32, value: &[u8]) -> Result<(), Failure> {
     // SAFETY: the length passed is that of `value`, which outlives the call.
     call(Use::LooksUp, || unsafe {
         ffi::SCardSetAttrib(

@@ -42,7 +42,7 @@ pub(super) fn is_too_small(code: ReturnCode) -> bool {
 pub(super) fn sized_answer<U: Copy + Default>(
     first_len: usize,
     overrun: usize,
-    mut call: impl FnMut(&mut Vec<U>, &mut DWORD) -> Result<(), ReturnCode>,
+    mut call: impl FnMut(&mut Vec<U>, &mut DWORD) -> Result<(), Failure>,
 ) -> Result<Vec<U>, Failure> {
     let mut buffer = Vec::with_capacity(first_len + overrun);
     buffer.resize(first_len, U::default());
@@ -54,8 +54,8 @@ pub(super) fn sized_answer<U: Copy + Default>(
                 buffer.truncate(length_within(len, buffer.len())?);
                 return Ok(buffer);
             }
-            Err(code) if is_too_small(code) => {
-                failure = failure_of_answer(code, len, buffer.len());
+            Err(refused) if is_too_small(refused.code) => {
+                failure = failure_of_answer(refused, len, buffer.len());
                 // If the service does not report the needed length, double the buffer.
                 let needed = usize::try_from(len).unwrap_or(usize::MAX);
                 let needed = needed.max(buffer.len().saturating_mul(2));
@@ -66,7 +66,7 @@ pub(super) fn sized_answer<U: Copy + Default>(
                 buffer.reserve(needed + overrun);
                 buffer.resize(needed, U::default());
             }
-            Err(code) => return Err(code.into()),
+            Err(failure) => return Err(failure),
         }
     }
     Err(failure)
@@ -88,7 +88,7 @@ mod tests {
                     part.fill(0xAA);
                     Ok(())
                 }
-                None => Err(ReturnCode::E_INSUFFICIENT_BUFFER),
+                None => Err(ReturnCode::E_INSUFFICIENT_BUFFER.into()),
             }
         });
         (answer, calls)
@@ -118,13 +118,13 @@ mod tests {
                 assert!(buffer.capacity() >= buffer.len() + 1000);
                 *len = length(2000);
                 if buffer.len() < 2000 {
-                    Err(code)
+                    Err(code.into())
                 } else {
                     Ok(())
                 }
             });
             assert_eq!((answer.map(|it| it.len()), calls), (Ok(2000), 2), "{code}");
-            let failure = failure_of_answer(code, length(9), 8);
+            let failure = failure_of_answer(code.into(), length(9), 8);
             assert_eq!(failure.needed_len, Some(9));
         }
     }
@@ -141,7 +141,7 @@ mod tests {
         let answer = sized_answer(FIRST_LEN, 0, |_: &mut Vec<u8>, len| {
             calls += 1;
             *len = 0;
-            Err(ReturnCode::E_INSUFFICIENT_BUFFER)
+            Err(ReturnCode::E_INSUFFICIENT_BUFFER.into())
         });
         assert_eq!(answer, Err(ReturnCode::E_INSUFFICIENT_BUFFER.into()));
         assert!(calls <= MAX_CALLS);

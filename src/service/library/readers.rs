@@ -117,8 +117,8 @@ impl Looked {
         });
         let in_time = match answer {
             Ok(()) => true,
-            Err(ReturnCode::E_TIMEOUT) => false,
-            Err(code) => return Err(code.into()),
+            Err(failure) if failure.code == ReturnCode::E_TIMEOUT => false,
+            Err(failure) => return Err(failure),
         };
         Ok(Looked { states, in_time })
     }
@@ -147,7 +147,7 @@ fn read_state(state: &SCARD_READERSTATE) -> (u32, Atr) {
 }
 
 /// Ends a wait for a change on this context, but not one that has not begun yet.
-pub(in crate::service) fn cancel(context: Context) -> Result<(), ReturnCode> {
+pub(in crate::service) fn cancel(context: Context) -> Result<(), Failure> {
     // SAFETY: takes a handle by value; the service checks it.
     call(Use::IsBrief, || unsafe { ffi::SCardCancel(context.0) })
 }

@@ -85,7 +85,7 @@ impl Client {
         limit: Limit,
     ) -> Result<Client, Failure> {
         if fork::is_of_no_use() {
-            return Err(ReturnCode::E_SYSTEM_CANCELLED.into());
+            return Err(Failure::KEPT_OUT);
         }
         let path = path.map_or_else(default_path, Arc::clone);
         let mut client = Client::connect_to(path, limit)?;

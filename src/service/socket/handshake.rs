@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::wire::{Answer, Command, Requests, words};
 use crate::codes::ReturnCode;
-use crate::service::{Failure, ProtocolVersion};
+use crate::service::{Failure, Ours, ProtocolVersion};
 
 const MAJOR: u32 = ProtocolVersion::NEWEST.major;
 const OLDEST: u32 = ProtocolVersion::OLDEST.minor;
@@ -50,7 +50,7 @@ impl Client {
     fn refuse(&mut self, theirs: ProtocolVersion) -> Failure {
         tracing::debug!(?theirs, "the daemon speaks another protocol");
         Failure {
-            spoken: Some(theirs),
+            ours: Some(Ours::OtherProtocol(theirs)),
             ..ReturnCode::E_SERVICE_STOPPED.into()
         }
     }

@@ -56,7 +56,8 @@ PINs 123456 and 12345678 (openpgp, for administrators).
 
 The exit status is the command's, 125 if the readers could not be created, 126
 or 127 if the command could not be run. A signal that ends the command also ends
-this program (a shell shows 128 + N). Signals to this program are passed on.
+this program (a shell shows 128 + N). Signals to this program are passed on; one
+that comes before the command was started ends this program.
 
   with-virtual-readers --readers 2 -- pcsc_scan -r
   with-virtual-readers --card openpgp -- gpg --card-status
@@ -280,7 +281,13 @@ this program (a shell shows 128 + N). Signals to this program are passed on.
             SignalsInfo::<WithOrigin>::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])
                 .map_err(|e| (format!("signal handlers: {e}"), 125))?;
         let terminal = Terminal::new();
-        let sandbox = builder.start().map_err(|e| (format!("{e:?}"), 125))?;
+        let started = builder.start();
+        // Before there is a command, a signal is for this program alone.
+        if let Some(origin) = signals.pending().next() {
+            drop((started, cards));
+            return Ok(end_by(origin.signal));
+        }
+        let sandbox = started.map_err(|e| (format!("{e:?}"), 125))?;
         if options.verbose {
             for reader in sandbox.readers() {
                 let card = if reader.card().is_some() {
@@ -318,16 +325,21 @@ this program (a shell shows 128 + N). Signals to this program are passed on.
                 (format!("{}: {e}", Path::new(program).display()), code)
             })?;
         let pid = Pid::from_child(&child);
+        let pass_on = move |signal| {
+            if let Some(signal) = Signal::from_named_raw(signal) {
+                let _ = kill_process(pid, signal);
+            }
+        };
+        // One that has come since may have come before the command. If it has not, and is of
+        // the terminal, the command gets it twice.
+        signals.pending().for_each(|origin| pass_on(origin.signal));
         let handle = signals.handle();
         let forwarding = thread::spawn(move || {
             for origin in &mut signals {
                 // Keys such as Ctrl-C, and the end of the terminal, reach the command
                 // anyway: it is in the same process group.
-                if matches!(origin.cause, Cause::Kernel) {
-                    continue;
-                }
-                if let Some(signal) = Signal::from_named_raw(origin.signal) {
-                    let _ = kill_process(pid, signal);
+                if !matches!(origin.cause, Cause::Kernel) {
+                    pass_on(origin.signal);
                 }
             }
         });
@@ -357,12 +369,17 @@ this program (a shell shows 128 + N). Signals to this program are passed on.
     /// another caller expects.
     fn end_as(status: ExitStatus) -> ExitCode {
         if let Some(signal) = status.signal() {
-            let _ = emulate_default_handler(signal);
-            // Not a signal that ends programs here.
-            return ExitCode::from(u8::try_from(128 + signal).unwrap_or(125));
+            return end_by(signal);
         }
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         ExitCode::from(code.unwrap_or(125))
+    }
+
+    /// Ends this program by a signal.
+    fn end_by(signal: i32) -> ExitCode {
+        let _ = emulate_default_handler(signal);
+        // Not a signal that ends programs here.
+        ExitCode::from(u8::try_from(128 + signal).unwrap_or(125))
     }
 
     /// The settings of the terminal, if this process is in its foreground: only then
