@@ -32,7 +32,7 @@ impl Readers {
     }
 
     fn name(&self, reader: usize) -> ReaderName {
-        name(&self.sandbox.reader(reader))
+        name(self.sandbox.reader(reader))
     }
 
     fn state(&self, reader: usize) -> ReaderState {
@@ -45,7 +45,7 @@ impl Readers {
     /// Inserts a card that does not come up at this many attempts.
     fn insert_mute(&self, reader: usize, failures: usize) {
         let it = self.sandbox.reader(reader);
-        fail_power_ups(&it, failures);
+        fail_power_ups(it, failures);
         it.insert_now(plain_card()).unwrap();
         wait_until("the card is mute", || self.state(reader).is_mute());
     }
@@ -247,7 +247,7 @@ fn a_mute_card_is_powered_up_again_after_a_restart_of_the_service() {
         let mut wait = |limit| monitor.wait_for_card(&CardFilter::new(), Some(limit));
         let error = wait(Duration::from_secs(2)).unwrap_err();
         assert_eq!(seen(&error), ["mute"]);
-        fail_power_ups(&it.sandbox.reader(0), 1);
+        fail_power_ups(it.sandbox.reader(0), 1);
         it.sandbox.restart().unwrap();
         wait_until("the card is mute again", || it.state(0).is_mute());
         assert!(!wait(SOON).unwrap().is_mute());
