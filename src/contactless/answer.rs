@@ -192,7 +192,7 @@ meanings! {
     NoSuchKeyNumber = "the reader has no key slot with this number";
     /// 6989: the length of the key is wrong.
     WrongKeyLength = "the length of the key is wrong";
-    /// 6983 to GENERAL AUTHENTICATE: the card does not support authentication.
+    /// 6983 to GENERAL AUTHENTICATE: authentication to the card is not possible.
     CannotAuthenticate = "authentication to the card is not possible";
     /// 6984 to GENERAL AUTHENTICATE: the key cannot be used; usually none was loaded.
     KeyUnusable = "the key cannot be used";

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 /// A key of a contactless storage card, such as the six bytes of MIFARE Classic.
 ///
 /// Its bytes are overwritten when it is dropped, and so are this library's copies of the command
-/// that loads it; copies in PC/SC and the driver are not. `Debug` does not print the bytes.
+/// that loads it; copies in PC/SC and the driver may not be. `Debug` does not print the bytes.
 ///
 /// ```
 /// use scard::contactless::Key;
