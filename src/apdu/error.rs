@@ -316,7 +316,8 @@ pub enum ExchangeError {
         why: TooLong,
     },
     /// A card could not distinguish the instruction from a T=0 procedure byte. Nothing was sent.
-    /// [`ExchangeOptions::any_instruction`](super::ExchangeOptions::any_instruction) allows it.
+    /// [`ExchangeOptions::any_instruction`](super::ExchangeOptions::any_instruction) allows it,
+    /// and so does [`ignore_t0`](super::ExchangeOptions::ignore_t0) if T=0 is not the link to the card.
     #[error(
         "command {command}: over T=0, instructions 6X and 9X are taken for procedure bytes; \
          ExchangeOptions::any_instruction sends them anyway"

@@ -211,7 +211,7 @@ impl Card {
     /// Exchanges a command: sends it and returns the complete answer.
     ///
     /// Fetches the rest of the answer if the card has more (61XX), and repeats the command once
-    /// with the right Le if the card asks for that (6CXX).
+    /// with the right Le if the card asks for that (6CXX), unless it presents a PIN.
     ///
     /// Works the same over T=0 and T=1. A body of more than 255 bytes is sent with extended length
     /// or as a chain, if that is known to be possible: see [`ExchangeOptions`], which
