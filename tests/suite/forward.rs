@@ -249,8 +249,9 @@ fn pointers_and_channels_hand_on_what_a_card_has_for_itself() {
     call_transmit(&mut channel);
     drop(channel);
     let called = boxed.called();
-    assert_eq!(called[0], "exchange");
-    assert_eq!(called[1..=control.len()], control);
+    let opening = ["exchange", "reader_name"];
+    assert_eq!(called[..2], opening);
+    assert_eq!(called[2..2 + control.len()], control);
     assert!(called.contains(&"send_on") && !called.contains(&"send"));
 }
 
@@ -309,8 +310,9 @@ mod futures {
             call_transmit(&mut channel).await;
             drop(channel);
             let called = own.called();
-            assert_eq!(called[0], "exchange");
-            assert_eq!(called[1..=control.len()], control);
+            let opening = ["exchange", "reader_name"];
+            assert_eq!(called[..2], opening);
+            assert_eq!(called[2..2 + control.len()], control);
             assert!(called.contains(&"send_on") && !called.contains(&"send"));
         });
     }

@@ -289,7 +289,10 @@ fn a_card_without_an_answer_is_mute_and_a_reader_without_one_unavailable() {
         let context = Context::establish().unwrap();
         let mut monitor = context.monitor(MonitorOptions::new()).unwrap();
         let mut next = || monitor.next_timeout(SOON).map(|event| event.to_string());
-        let mut expect = |expected: &str| assert_eq!(next().as_deref(), Some(expected));
+        let mut expect = |expected: &str| {
+            let expected = format!("{}: {expected}", slot.name());
+            assert_eq!(next(), Some(expected));
+        };
         expect("reader attached");
         slot.fail_every(IfdCall::PowerOn, IfdError::COMMUNICATION_ERROR)
             .unwrap();
