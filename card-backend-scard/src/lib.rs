@@ -1,8 +1,8 @@
 //! The traits of [`card_backend`] over [`scard`]: for `openpgp-card` and other crates that
 //! reach their cards through these traits, in place of `card-backend-pcsc`.
 //!
-//! - [`ScardBackend`] is a connected [`Card`](scard::Card). Another program's reset is acknowledged when a
-//!   transaction begins; nothing else is repaired.
+//! - [`ScardBackend`] is a connected [`Card`](scard::Card). Another program's reset is acknowledged
+//!   when a transaction begins; nothing else is repaired.
 //! - [`SessionBackend`] is a [`Session`](scard::Session): it also waits for cards, connects again
 //!   to cards that were torn out, and survives a restart of the service.
 //!

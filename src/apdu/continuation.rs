@@ -30,9 +30,10 @@ pub enum Continuation {
     /// If the card refuses the class of the first GET RESPONSE (6DXX, 6EXX, 68XX), it is sent once
     /// more with the second choice. This repeats no command.
     ///
-    /// After a command of class `A0`, 9FXX and 9EXX are handled as by [`Gsm`](Continuation::Gsm); after one
-    /// of class `90`, 91AF is handled as by [`Desfire`](Continuation::Desfire). Long bodies are not
-    /// sent in frames: other cards of that class would take the first frame for the whole command.
+    /// After a command of class `A0`, 9FXX and 9EXX are handled as by [`Gsm`](Continuation::Gsm);
+    /// after one of class `90`, 91AF is handled as by [`Desfire`](Continuation::Desfire). Long
+    /// bodies are not sent in frames: other cards of that class would take the first frame for the
+    /// whole command.
     #[default]
     Auto,
     /// 61XX, and GET RESPONSE with the class of the command, without chaining and secure
@@ -144,7 +145,6 @@ impl Rule {
     fn by_class(self, class: u8, interindustry: u8, is_t0: bool) -> Rule {
         let same = self.class;
         let (first, second) = match class {
-            class::PSEUDO => (same, same),
             0x00..=0x7F => (same, class),
             0x80..=0x8F | 0xC0..=0xCF | 0xE0..=0xEF if is_t0 => (interindustry, same),
             _ => (same, interindustry),

@@ -27,7 +27,8 @@ use crate::values::{Atr, Protocol};
 ///    without an announcement may have more: that is [an error](super::AnswerProblem::AskedForLess)
 ///    unless [allowed](Self::allow_less);
 /// 3. of class `90`: in DESFire [frames](Continuation::Desfire), if that was chosen;
-/// 4. over T=0, unless it is for the reader (class FF): in [ENVELOPE](Self::envelope)s, if that was chosen;
+/// 4. over T=0, unless it is for the reader (class FF): in [ENVELOPE](Self::envelope)s, if that was
+///    chosen;
 /// 5. as a [chain](Self::chaining) of short commands, if the card is known to support that;
 /// 6. not at all: [`ExchangeError::TooLong`](super::ExchangeError::TooLong).
 ///

@@ -158,7 +158,7 @@ impl DataCoding {
         self.0 & 0x80 != 0
     }
 
-    /// Returns what the WRITE commands do.
+    /// What the WRITE commands do.
     pub const fn write_behavior(self) -> WriteBehavior {
         match self.0 >> 5 & 3 {
             0 => WriteBehavior::Once,

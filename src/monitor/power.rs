@@ -254,8 +254,10 @@ fn power_up(mut under_way: UnderWay) {
         let (address, reader) = &under_way.place;
         let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
         match Connection::open(&permit, address, reader, access, Protocols::ANY) {
-            Ok(_) => {
+            Ok(connection) => {
                 tracing::debug!(%reader, "a mute card was powered up");
+                // Those who are notified may want the card for themselves.
+                drop(connection);
                 return under_way.end_with_change();
             }
             Err(error) => {

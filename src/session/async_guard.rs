@@ -9,6 +9,7 @@ use super::{AsyncSession, SessionError};
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::error::{Error, Result};
 use crate::exchange::{AsyncControl, AsyncTransmit, Control, Transmit};
+use crate::features::ReaderFeatures;
 use crate::values::{Atr, Attribute, CardStatus, ControlCode, Protocol, ReaderName};
 
 /// The card of an [`AsyncSession`] for a piece of work: a [`SessionGuard`](crate::SessionGuard)
@@ -36,6 +37,7 @@ pub struct AsyncSessionGuard<'a> {
     work: Work<'a>,
     reader_name: ReaderName,
     protocol: Option<Protocol>,
+    exchange_options: ExchangeOptions,
     /// The last answer, which [`AsyncTransmit`] lends.
     answer: Zeroizing<Vec<u8>>,
 }
@@ -58,14 +60,17 @@ impl<'a> AsyncSessionGuard<'a> {
         let begun = work.0.perform(|session| {
             let card = session.begin()?;
             let about = (card.reader_name().clone(), card.protocol());
+            let options = card.exchange_options();
             card.suspend();
-            Ok(about)
+            Ok((about, options))
         });
-        let (reader_name, protocol) = begun.await.map_err(SessionError::Card)??;
+        let ((reader_name, protocol), exchange_options) =
+            begun.await.map_err(SessionError::Card)??;
         Ok(AsyncSessionGuard {
             work,
             reader_name,
             protocol,
+            exchange_options,
             answer: Zeroizing::default(),
         })
     }
@@ -164,6 +169,10 @@ impl AsyncControl for AsyncSessionGuard<'_> {
         self.call(move |card| card.control(code, &input)).await
     }
 
+    async fn features(&mut self) -> Result<ReaderFeatures> {
+        self.call(|card| card.features()).await
+    }
+
     async fn attribute(&mut self, attribute: Attribute) -> Result<Vec<u8>> {
         self.call(move |card| card.attribute(attribute)).await
     }
@@ -192,6 +201,10 @@ impl AsyncTransmit for AsyncSessionGuard<'_> {
         });
         self.answer = sent.await?;
         Ok(&self.answer)
+    }
+
+    fn exchange_options(&self) -> ExchangeOptions {
+        self.exchange_options
     }
 
     /// The whole exchange runs on the session's thread.

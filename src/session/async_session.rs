@@ -62,7 +62,7 @@ pub struct AsyncSession {
     changes: Vec<Change>,
 }
 
-/// Returns the session from a dropped run.
+/// The way of the session back from a dropped run.
 type WayBack = Pin<Box<dyn Future<Output = Result<Box<Session>, Abandoned>> + Send>>;
 
 type Change = Box<dyn FnOnce(&mut Session) + Send>;

@@ -229,10 +229,10 @@ impl SessionBuilder {
     /// Sets the hook that returns the card's identity, for instance a serial number.
     ///
     /// It runs in the transaction, before the set-up, whenever the card may have been replaced:
-    /// after every connect and reconnect. The first answer becomes the session's identity; a
-    /// different one is [`SessionError::WrongCard`], unless the right card is in another reader
-    /// that the session may use. The session continues when the right card is back. Without this
-    /// hook, any card is accepted.
+    /// after every connect and reconnect. That of the first card that the set-up accepts becomes
+    /// the session's identity; a different one is [`SessionError::WrongCard`], unless the right
+    /// card is in another reader that the session may use. The session continues when the right
+    /// card is back. Without this hook, any card is accepted.
     ///
     /// Like the set-up, it may be repeated and can fail with any error.
     pub fn identity<E: Into<BoxError>>(
@@ -259,8 +259,10 @@ impl SessionBuilder {
     ///
     /// The limit holds within calls, too: a call that does not return in time is abandoned, as
     /// [`Card::set_timeout`](crate::Card::set_timeout) describes. Ending a transaction or
-    /// connection may take 50 ms more. With a deadline, dropping the session takes 100 ms at most; what takes longer continues in the background. The deadline cannot interrupt
-    /// the work while that does something other than calling the card.
+    /// connection may take 50 ms more. With a deadline, dropping the session takes 100 ms at most,
+    /// unless it drops the last clone of a context with a time-out of its own; what takes longer
+    /// continues in the background. The deadline cannot interrupt the work while that does
+    /// something other than calling the card.
     pub fn timeout(mut self, timeout: Option<Duration>) -> SessionBuilder {
         self.config.timeout = timeout;
         self
@@ -277,9 +279,9 @@ impl SessionBuilder {
     /// status. By default they do not.
     ///
     /// The session makes no calls in the background, except to [release](Self::release_after) an
-    /// idle card. pcsc-lite keeps a connected card powered, so a
-    /// verified PIN stays verified; Windows requires a call on the card at least every five seconds
-    /// while a transaction is held: two seconds are a good interval.
+    /// idle card. pcsc-lite keeps a connected card powered, so a verified PIN stays verified; Windows
+    /// requires a call on the card at least every five seconds while a transaction is held: two
+    /// seconds are a good interval.
     pub fn keep_alive(mut self, interval: Duration) -> SessionBuilder {
         // An interval of zero would be a busy loop.
         self.config.keep_alive = Some(interval.max(Duration::from_millis(1)));

@@ -89,7 +89,7 @@ pub enum SessionError {
 pub enum LoginWithheld {
     /// The same credentials were refused before.
     Refused,
-    /// The credentials were presented to a card before, and this may be another card.
+    /// The login was called for a card before, and this may be another card.
     CardNotIdentified,
     /// The card failed in the middle of the login. That may have consumed a try, and the card may
     /// have refused the credentials.

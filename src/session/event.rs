@@ -21,8 +21,8 @@ pub enum SessionEvent {
         /// The number of this recovery within the run, from 1.
         attempt: u32,
     },
-    /// No reader that the session may use has a card that was not rejected. The session waits for the card, the reader or
-    /// the service.
+    /// No reader that the session may use has a card that was not rejected. The session waits for
+    /// the card, the reader or the service.
     WaitingForCard,
     /// The card, the reader or the service is gone, and the session does not wait for it. Reported
     /// by [`keep_alive`](crate::Session::keep_alive) and by runs that do [not

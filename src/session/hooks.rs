@@ -28,7 +28,7 @@ pub(super) struct Hooks {
     pub(super) login: Option<Login>,
 }
 
-/// The error with which a hook rejects a card.
+/// The error with which an identity or set-up hook rejects a card.
 ///
 /// The session tries the next card that it may use. If there is none, it waits for one, unless it
 /// is configured [not to wait](crate::SessionBuilder::wait_for_card). The reason is reported in
@@ -199,13 +199,14 @@ impl Login {
         if let Some(reason) = self.withheld.or(unidentified) {
             return Err(Stop::Fail(SessionError::LoginWithheld(reason)));
         }
+        let had_run = self.called_for.is_some_and(|(_, has_run)| has_run);
         // Both remain if the hook panics.
         self.withheld = Some(LoginWithheld::Refused);
         self.called_for = Some((identification, true));
         let answer = (self.hook)(card);
         let progress = card.take_progress();
         ladder.note(&progress);
-        self.called_for = Some((identification, progress.touched));
+        self.called_for = Some((identification, had_run || progress.touched));
         let error = match answer {
             Ok(()) => {
                 self.withheld = None;

@@ -94,8 +94,9 @@ use recovery::Ladder;
 /// A session that may use [several cards](SessionBuilder::cards) takes the card in the reader it
 /// used before, or else the first. It tries the next card if this one is held exclusively by
 /// another program, does not answer, supports none of the accepted protocols, has another
-/// [identity](SessionBuilder::identity), or if a hook returns [`NotThisCard`]. If no card is
-/// suitable, the session waits or fails, and [`Error::seen`] reports what was in each reader.
+/// [identity](SessionBuilder::identity), or if the identity or set-up hook returns [`NotThisCard`].
+/// If no card is suitable, the session waits or fails, and [`Error::seen`] reports what was in each
+/// reader.
 ///
 /// # Recovery
 ///

@@ -45,15 +45,14 @@ pub(super) fn prepare(
     }
     // Remains if a hook panics.
     state.hook_failed = true;
-    let is_first = state.identity.is_none();
-    let set_up = identify(card, hooks, state, events)
-        .and_then(|()| set_up(card, config, hooks, state, events));
-    if is_first && set_up.is_err() {
-        // Another card may be the right one.
-        state.identity = None;
-        state.is_identified = false;
-    }
-    let prepared = set_up.and_then(|()| log_in(card, hooks, state, events, trial));
+    let prepared = identify(card, hooks, state, events).and_then(|identity| {
+        set_up(card, config, hooks, state, events)?;
+        // Not before: another card may be the right one.
+        state.identity = identity;
+        state.is_identified = true;
+        state.reader = Some(card.reader_name().clone());
+        log_in(card, hooks, state, events, trial)
+    });
     state.hook_failed = matches!(
         prepared,
         Err(Stop::Fail(SessionError::Hook(_) | SessionError::Login(_)))
@@ -61,37 +60,29 @@ pub(super) fn prepare(
     prepared
 }
 
+/// Returns the identity of the card, which is the right one.
 fn identify(
     card: &mut SessionCard<'_>,
     hooks: &mut Hooks,
     state: &mut State,
     events: &mut Events,
-) -> Result<(), Stop> {
-    if state.is_identified {
-        return Ok(());
-    }
-    if let Some(identity) = &mut hooks.identity {
-        let found = call_hook(
-            card,
-            identity,
-            SessionHook::Identity,
-            events,
-            &mut state.ladder,
-        )?;
-        match &state.identity {
-            Some(expected) if *expected != found => {
-                return Err(Stop::Fail(SessionError::WrongCard {
-                    expected: expected.clone(),
-                    found,
-                }));
-            }
-            _ => state.identity = Some(found),
+) -> Result<Option<Vec<u8>>, Stop> {
+    let (Some(identity), false) = (&mut hooks.identity, state.is_identified) else {
+        return Ok(state.identity.clone());
+    };
+    let which = SessionHook::Identity;
+    let found = call_hook(card, identity, which, events, &mut state.ladder)?;
+    match &state.identity {
+        Some(expected) if *expected != found => {
+            return Err(Stop::Fail(SessionError::WrongCard {
+                expected: expected.clone(),
+                found,
+            }));
         }
-        events.tell(SessionEvent::Identified);
+        _ => {}
     }
-    state.is_identified = true;
-    state.reader = Some(card.reader_name().clone());
-    Ok(())
+    events.tell(SessionEvent::Identified);
+    Ok(Some(found))
 }
 
 fn set_up(

@@ -10,8 +10,8 @@ use rustix::net::{
 
 /// Two neighbouring ports, reserved as long as this lives.
 ///
-/// Both sockets are bound without `SO_REUSEADDR`, so the kernel assigns the
-/// ports to no other socket. The option is set afterwards, and lets only a
+/// Those of [`reserve`](PortPair::reserve) are bound without `SO_REUSEADDR`, so
+/// the kernel assigns the ports to no other socket. The option is set afterwards, and lets only a
 /// socket that has it, too, bind there: the driver's, which listens on the port.
 /// The reservation outlives any number of daemons. Like the driver's, the
 /// sockets are bound at all addresses: the driver cannot use a port that is in
@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn chosen_ports_can_be_had_again_and_not_while_the_driver_listens() {
-        let first = PortPair::reserve().unwrap().first();
+        let held = PortPair::reserve().unwrap();
+        let first = held.first();
         assert!(PortPair::reserve_at(u16::MAX).is_err());
         for port in [first, first + 1] {
             let ports = PortPair::reserve_at(first).unwrap();

@@ -601,8 +601,9 @@ fn a_session_does_nothing_about_a_driver_that_refuses_the_question() {
             assert!(features.is_empty());
         }
         drop(session);
-        let events: Vec<&str> = events.iter().collect();
-        assert_eq!(events, ["connected", "set-up"]);
+        // The beginning of a transaction takes its time on a busy machine.
+        let events = events.iter().filter(|it| *it != "waited-for-others");
+        assert_eq!(events.collect::<Vec<&str>>(), ["connected", "set-up"]);
     });
 }
 

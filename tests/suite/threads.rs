@@ -21,7 +21,7 @@ fn end() -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-/// With `SCardDisconnect`, the process would crash here sooner or later: see `service::gate`.
+/// With `SCardDisconnect`, the process would crash here sooner or later: see `service::library::gate`.
 #[test]
 fn cards_come_and_go_in_many_threads() {
     isolated(|| {

@@ -182,3 +182,25 @@ fn the_card_with_the_application_is_the_one_that_is_identified() {
         works(&mut session, 2);
     });
 }
+
+#[test]
+fn a_set_up_that_panics_does_not_identify_its_card() {
+    isolated(|| {
+        let (fixture, told) = two_cards(without_application());
+        let identify = |card: &mut SessionCard<'_>| -> Result<Vec<u8>> {
+            Ok(card.reader_name().as_bytes().to_vec())
+        };
+        let mut panics = true;
+        let set_up = move |card: &mut SessionCard<'_>| -> Result<(), BoxError> {
+            assert!(!std::mem::take(&mut panics), "as it is to");
+            find(card)
+        };
+        let builder = any_reader(&fixture, &told).identity(identify);
+        let mut session = builder.setup(set_up).build();
+        let run = || session.run(|card| card.transmit(COMMAND));
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+        assert_eq!((session.identity(), session.reader_name()), (None, None));
+        works(&mut session, 1);
+        assert_eq!(session.reader_name(), Some(&fixture.empty_reader));
+    });
+}

@@ -379,3 +379,33 @@ fn an_idle_session_repeats_no_set_up_that_panicked() {
         assert_eq!(presented(&desk.fixture.card), 1);
     });
 }
+
+/// A call that ended before its first command is none that takes back what was presented before.
+#[test]
+fn credentials_that_were_presented_stay_with_their_card() {
+    isolated(|| {
+        let desk = Desk::new();
+        let mut calls = 0;
+        let mut login = verify(b"1234");
+        let mut session = desk
+            .builder()
+            .login(move |card: &mut SessionCard<'_>| -> Result<(), BoxError> {
+                calls += 1;
+                match calls {
+                    2 => Err("canceled by the user".into()),
+                    _ => login(card),
+                }
+            })
+            .setup_when(SetUpWhen::Always)
+            .build();
+        works(&mut session).unwrap();
+        let error = works(&mut session).unwrap_err();
+        assert!(matches!(error, SessionError::Login(_)), "{error:?}");
+        desk.fixture.reset_by_another();
+        let error = works(&mut session).unwrap_err();
+        let why = LoginWithheld::CardNotIdentified;
+        let withheld = matches!(error, SessionError::LoginWithheld(it) if it == why);
+        assert!(withheld, "{error:?}");
+        assert_eq!(presented(&desk.fixture.card), 1);
+    });
+}

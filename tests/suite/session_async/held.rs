@@ -181,3 +181,23 @@ fn a_guard_keeps_the_time_of_its_session() {
         });
     });
 }
+
+/// A question to a reader that it does not know is no failure, and the options are the session's.
+#[test]
+fn a_guard_asks_and_exchanges_as_the_session_does() {
+    isolated(|| {
+        everywhere(fixture_with(card()), |fixture| async move {
+            let (mut session, told) = open(&fixture).await;
+            let mut card = session.begin().await.unwrap();
+            card.features().await.unwrap();
+            assert_eq!(card.exchange_options(), scard::apdu::ExchangeOptions::new());
+            card.end().await.unwrap();
+            told.take();
+            works(&mut session, 1).await;
+            let told = told.take();
+            let recovers = |it: &SessionEvent| matches!(it, SessionEvent::Recovering { .. });
+            assert!(!told.iter().any(recovers), "{told:?}");
+            fixture.card.clear_log();
+        });
+    });
+}
