@@ -89,8 +89,8 @@
 //!   pcsc-lite's client library. On Linux and BSD the build needs `libpcsclite` and `pkg-config`.
 //! - `socket` speaks the protocol of pcsc-lite's daemon on Linux and BSD, and does nothing
 //!   elsewhere. `ContextOptions::socket` and `ContextOptions::socket_path` choose it for a context
-//!   and everything opened through it. With `default-features = false` every context uses it: no C
-//!   library is linked, and `rustix` is the only added dependency.
+//!   and everything opened through it. With `default-features = false, features = ["socket"]` every
+//!   context uses it: no C library is linked, and `rustix` is the only added dependency.
 //!
 //! Use `socket`
 //!

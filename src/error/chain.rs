@@ -171,7 +171,7 @@ mod tests {
                 interrupted("the program hides it".into()).into(),
             ),
             (
-                "setting up the card failed",
+                "identifying or setting up the card failed",
                 SessionError::Hook(reset().into()).into(),
             ),
             // `io::Error` prints the error inside it.

@@ -166,8 +166,8 @@ impl SessionBuilder {
     ///   canceled, for example, the next run calls it again.
     /// - If the card fails after one of its commands has run or may have run, new credentials are
     ///   needed as well, because that command may have consumed a try. The run fails with
-    ///   [`SessionError::Interrupted`]. Ask the card how many tries are left before presenting the
-    ///   same credentials again.
+    ///   [`SessionError::Interrupted`]. [Set](Session::set_login) a login that first asks how
+    ///   many tries are left (VERIFY without data), and stops if they are too few.
     /// - It is called for the first card, then only for a card that is known to be the same: by its
     ///   [identity](SessionBuilder::identity) or, without that hook, because the connection was not
     ///   lost and the card not reset after a command of it.
@@ -175,8 +175,8 @@ impl SessionBuilder {
     ///
     /// ```no_run
     /// use scard::apdu::ExchangeError;
-    /// use scard::features::{Pin, PinFormat};
-    /// use scard::{BoxError, Command, Context, Session, SessionError};
+    /// use scard::features::{Pin, PinFormat, PinOutcome};
+    /// use scard::{BoxError, Command, Context, Session, SessionError, StatusWord};
     ///
     /// # fn ask_for_pin() -> Pin { unimplemented!() }
     /// /// Presents the PIN. The command is kept out of logs and overwritten.
@@ -191,7 +191,7 @@ impl SessionBuilder {
     /// }
     ///
     /// let context = Context::establish()?;
-    /// let get_serial = Command::new(0x00, 0xCA, 0x00, 0x5A)?.expecting_all();
+    /// let get_serial = Command::new(0x00, 0xCA, 0x01, 0x01)?.expecting_all();
     /// let select = Command::select(b"\xA0\x00\x00\x03\x08")?;
     /// let get_challenge = Command::new(0x00, 0x84, 0x00, 0x00)?.expecting(8)?;
     /// let mut session = Session::builder(&context)
@@ -203,7 +203,11 @@ impl SessionBuilder {
     ///     match session.run(|card| Ok::<_, ExchangeError>(card.exchange(&get_challenge)?.ok()?)) {
     ///         Ok(challenge) => break println!("{challenge:02X?}"),
     ///         Err(SessionError::Login(refused)) => {
-    ///             eprintln!("{refused}");
+    ///             match StatusWord::find(refused.as_ref()).map(PinOutcome::from_card) {
+    ///                 Some(PinOutcome::Blocked) => return Err("the PIN is blocked".into()),
+    ///                 Some(outcome) => eprintln!("{outcome}"),
+    ///                 None => eprintln!("{refused}"),
+    ///             }
     ///             session.set_login(verify(ask_for_pin()));
     ///         }
     ///         Err(error) => return Err(error.into()),

@@ -45,8 +45,9 @@ pub enum SessionError {
         /// The failure that the session was recovering from; `None` if it had just begun.
         cause: Option<Error>,
     },
-    /// The card failed in the middle of the work. The work is not repeated, because commands of it
-    /// have run or may have run.
+    /// The card failed in the middle of the work, or of the
+    /// [login](crate::SessionBuilder::login). Neither is repeated, because commands of it have run
+    /// or may have run.
     #[non_exhaustive]
     Interrupted {
         /// The failure. [`Error::command_may_have_run`] says whether the failed command may have
@@ -54,7 +55,7 @@ pub enum SessionError {
         error: Error,
         /// The number of commands that were answered before.
         completed: usize,
-        /// The error that the work returned.
+        /// The error that the work or the login returned.
         work: BoxError,
     },
     /// No reader has the card that the session began with, but at least one has another card. Of
@@ -194,9 +195,11 @@ impl fmt::Display for SessionError {
             SessionError::WrongCard { .. } => {
                 f.write_str("this is not the card that the session began with")
             }
-            SessionError::Hook(_) => {
-                write_layer(f, format_args!("setting up the card failed"), below)
-            }
+            SessionError::Hook(_) => write_layer(
+                f,
+                format_args!("identifying or setting up the card failed"),
+                below,
+            ),
             SessionError::Login(_) => write_layer(f, format_args!("the login failed"), below),
             SessionError::LoginWithheld(why) => write!(f, "the login is withheld: {why}"),
             SessionError::Unresponsive { .. } => {

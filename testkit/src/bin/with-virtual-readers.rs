@@ -60,7 +60,7 @@ this program (a shell shows 128 + N). Signals to this program are passed on; one
 that comes before the command was started ends this program.
 
   with-virtual-readers --readers 2 -- pcsc_scan -r
-  with-virtual-readers --card openpgp -- gpg --card-status
+  with-virtual-readers --card openpgp -- opensc-tool --name
   with-virtual-readers --external --port 35963 -- my-card-for-vpcd
 ";
 
