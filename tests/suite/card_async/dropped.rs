@@ -222,11 +222,14 @@ fn no_acknowledged_reset_is_lost() {
             let options = ConnectOptions::new();
             context.connect(&fixture.reader, options).await.unwrap()
         });
-        fixture.reset_by_another();
+        let mut other = fixture.connect();
+        reconnect(&mut other, Initialization::Reset).unwrap();
+        let held = other.transaction().unwrap();
         {
             let woken = Woken::new();
             let mut begun = pin!(card.transaction_acknowledging_reset(scard::Protocols::ANY));
             assert!(woken.poll(begun.as_mut()).is_pending());
+            drop(held);
             // The call has returned, and its answer is not taken.
             woken.wait();
         }
