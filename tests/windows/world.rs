@@ -302,6 +302,7 @@ impl World {
         for handle in left {
             self.disconnect(handle, 1).ok();
         }
+        CHANGED.notify_all();
         Ok(())
     }
 
