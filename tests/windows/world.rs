@@ -208,8 +208,9 @@ pub fn unplug_readers() {
 
 /// Unplugs all readers; the service ends, and with it every wait.
 pub fn unplug() {
-    unplug_readers();
-    world().running = false;
+    let mut world = world();
+    world.readers.clear();
+    world.running = false;
     CHANGED.notify_all();
 }
 
