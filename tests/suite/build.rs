@@ -16,6 +16,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
 }
 
 /// The names of all built examples.
+#[cfg(target_os = "linux")]
 pub(crate) fn names() -> Vec<String> {
     let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let files = std::fs::read_dir(sources).unwrap();
