@@ -168,8 +168,7 @@ pub(super) struct Quoted<'a>(pub(super) &'a ReaderName);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = String::from_utf8_lossy(self.0.as_bytes());
-        write!(f, "\"{}\"", name.escape_debug())
+        write!(f, "\"{}\"", self.0.escaped())
     }
 }
 

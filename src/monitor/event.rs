@@ -213,9 +213,7 @@ impl Hash for Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = self.reader_name() {
-            // It comes from a device, and must not break the line.
-            let name = String::from_utf8_lossy(name.as_bytes());
-            write!(f, "{}: ", name.escape_debug())?;
+            write!(f, "{}: ", name.escaped())?;
         }
         What(self).fmt(f)
     }

@@ -151,9 +151,7 @@ impl fmt::Display for SessionEvent {
                 reader_name,
                 protocol,
             } => {
-                // The name comes from a device: it must not break the line or the quotes.
-                let name = String::from_utf8_lossy(reader_name.as_bytes());
-                write!(f, "connected to \"{}\"", name.escape_debug())?;
+                write!(f, "connected to \"{}\"", reader_name.escaped())?;
                 match protocol {
                     Some(protocol) => write!(f, ", {protocol}"),
                     None => Ok(()),

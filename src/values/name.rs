@@ -136,6 +136,14 @@ impl PartialEq<&str> for ReaderName {
     }
 }
 
+impl ReaderName {
+    /// Returns the name for texts: it comes from a device, and must not break the line or quotes.
+    pub(crate) fn escaped(&self) -> String {
+        let name = String::from_utf8_lossy(self.as_bytes());
+        name.escape_debug().to_string()
+    }
+}
+
 impl fmt::Display for ReaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0.to_string_lossy())
