@@ -65,6 +65,22 @@ fn verify(pin: &[u8; 4]) -> impl FnMut(&mut SessionCard<'_>) -> Result<(), BoxEr
     }
 }
 
+/// The same, but this call is canceled by the user before its first command.
+fn canceled_at(
+    call: u32,
+    pin: &[u8; 4],
+) -> impl FnMut(&mut SessionCard<'_>) -> Result<(), BoxError> + Send {
+    let mut login = verify(pin);
+    let mut calls = 0;
+    move |card| {
+        calls += 1;
+        match calls == call {
+            true => Err("canceled by the user".into()),
+            false => login(card),
+        }
+    }
+}
+
 /// How often a PIN was presented.
 fn presented(card: &CardHandle) -> usize {
     let log = card.log();
@@ -345,18 +361,7 @@ fn credentials_are_not_presented_to_a_card_that_came_meanwhile() {
 fn a_login_that_ends_before_its_first_command_is_called_in_the_next_run() {
     isolated(|| {
         let desk = Desk::new();
-        let mut calls = 0;
-        let mut login = verify(b"1234");
-        let mut session = desk
-            .builder()
-            .login(move |card: &mut SessionCard<'_>| -> Result<(), BoxError> {
-                calls += 1;
-                match calls {
-                    1 => Err("canceled by the user".into()),
-                    _ => login(card),
-                }
-            })
-            .build();
+        let mut session = desk.builder().login(canceled_at(1, b"1234")).build();
         let error = works(&mut session).unwrap_err();
         assert!(matches!(error, SessionError::Login(_)), "{error:?}");
         works(&mut session).unwrap();
@@ -385,17 +390,9 @@ fn an_idle_session_repeats_no_set_up_that_panicked() {
 fn credentials_that_were_presented_stay_with_their_card() {
     isolated(|| {
         let desk = Desk::new();
-        let mut calls = 0;
-        let mut login = verify(b"1234");
         let mut session = desk
             .builder()
-            .login(move |card: &mut SessionCard<'_>| -> Result<(), BoxError> {
-                calls += 1;
-                match calls {
-                    2 => Err("canceled by the user".into()),
-                    _ => login(card),
-                }
-            })
+            .login(canceled_at(2, b"1234"))
             .setup_when(SetUpWhen::Always)
             .build();
         works(&mut session).unwrap();

@@ -16,6 +16,14 @@ fn fail_next(fixture: &Fixture, call: IfdCall) {
     fixture.sandbox.reader(0).fail_next(call, error).unwrap();
 }
 
+/// From now on, until the faults are cleared.
+fn never_answer(fixture: &Fixture) {
+    let reader = fixture.sandbox.reader(0);
+    for call in [IfdCall::Transmit, IfdCall::Reset, IfdCall::PowerOn] {
+        reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
+    }
+}
+
 /// Removes the card and inserts it so that it does not come up.
 fn insert_mute(fixture: &Fixture) {
     let reader = fixture.sandbox.reader(0);
@@ -88,9 +96,7 @@ fn a_card_that_never_answers_is_said_not_to() {
         let fixture = kit();
         let (mut session, told) = open(&fixture);
         let reader = fixture.sandbox.reader(0);
-        for call in [IfdCall::Transmit, IfdCall::Reset, IfdCall::PowerOn] {
-            reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
-        }
+        never_answer(&fixture);
         let work = |card: &mut SessionCard<'_>| card.transmit(&numbered(APPLICATION, 1));
         let error = session.run_restartable(work).unwrap_err();
         assert!(
@@ -169,10 +175,7 @@ fn the_answer_of_a_driver_is_none_of_the_card() {
     isolated(|| {
         let fixture = kit();
         let (mut session, told) = open(&fixture);
-        let reader = fixture.sandbox.reader(0);
-        for call in [IfdCall::Transmit, IfdCall::Reset, IfdCall::PowerOn] {
-            reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
-        }
+        never_answer(&fixture);
         let work = |card: &mut SessionCard<'_>| {
             card.features()?;
             card.transmit(COMMAND)
@@ -217,9 +220,7 @@ fn an_idle_session_leaves_a_dead_card_alone_until_the_program_asks() {
         let fixture = kit();
         let (mut session, told) = open(&fixture);
         let reader = fixture.sandbox.reader(0);
-        for call in [IfdCall::Transmit, IfdCall::Reset, IfdCall::PowerOn] {
-            reader.fail_every(call, IfdError::POWER_ACTION).unwrap();
-        }
+        never_answer(&fixture);
         fixture.sandbox.restart().unwrap();
         wait_until("the session to give it up", || {
             told.clear();
