@@ -174,7 +174,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
         let in_time = match self.ask(lookout, limit, waiting, plug_and_play) {
             Ok(in_time) => in_time,
-            // A service that does not wait for the first reader: the list tells of it.
+            // A service that does not wait for the first reader: the list reports it.
             Err(error) if waiting.is_empty() && is_without_readers(&error) => {
                 self.host.pause(limit.unwrap_or(ROUND));
                 false
