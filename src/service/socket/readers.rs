@@ -73,7 +73,7 @@ impl Client {
                 self.limit.pause(UNFINISHED).map_err(given_up)?;
                 continue;
             }
-            self.seen.note(&readers);
+            self.seen.note(&readers, None);
             if list.is_empty() {
                 return Err(ReturnCode::E_NO_READERS_AVAILABLE.into());
             }

@@ -8,6 +8,7 @@
 //! the readers, which is not zero, as a change begins: its answer shows that the registration stands.
 //! The readers are asked for on a second connection.
 
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
@@ -37,19 +38,33 @@ mod flag {
     pub(super) const MUTE: u32 = 0x200;
 }
 
-/// Counts how often readers came or went, for daemons that do not. It begins anew with each client.
+/// The count of the last change of readers that any client of this process has seen.
+static CHANGES: AtomicU16 = AtomicU16::new(0);
+
+/// Counts how often readers were attached or detached.
+///
+/// Only since 4:5 does the daemon count, and it does so after it has reported the reader. No two
+/// clients share a count: a caller may have the count that it passes from another context.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     names: Vec<Vec<u8>>,
+    daemons: u32,
     count: u16,
 }
 
 impl Seen {
-    pub(super) fn note(&mut self, readers: &[Reader]) {
+    /// Takes the readers and, if it is known, the daemon's count.
+    pub(super) fn note(&mut self, readers: &[Reader], daemons: Option<u32>) {
         let names = || readers.iter().map(|reader| &reader.name);
-        if self.count == 0 || !names().eq(&self.names) {
+        let daemons = daemons.unwrap_or(self.daemons);
+        if self.count == 0 || daemons != self.daemons || !names().eq(&self.names) {
             self.names = names().cloned().collect();
-            self.count = self.count.checked_add(1).unwrap_or(1);
+            self.daemons = daemons;
+            self.count = match CHANGES.fetch_add(1, Ordering::Relaxed) {
+                // It has wrapped around, and zero would mean that nothing is known.
+                u16::MAX => CHANGES.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+                before => before + 1,
+            };
         }
     }
 }
@@ -217,13 +232,12 @@ impl Client {
         Ok(self.moment_of(&come, readers))
     }
 
-    /// The count comes before the readers: what changes in between is seen, and counts later.
+    /// The daemon's count comes before the readers: what changes in between is seen, and counts
+    /// later.
     fn moment_of(&mut self, come: &[u8], readers: Vec<Reader>) -> Moment {
-        self.seen.note(&readers);
-        let count = match self.minor >= COUNTED {
-            true => words::<2>(come)[0],
-            false => self.seen.count.into(),
-        };
+        let daemons = (self.minor >= COUNTED).then(|| words::<2>(come)[0]);
+        self.seen.note(&readers, daemons);
+        let count = self.seen.count.into();
         Moment { readers, count }
     }
 
@@ -336,6 +350,8 @@ enum Registration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::flag::*;
     use super::*;
 
@@ -391,16 +407,30 @@ mod tests {
     #[test]
     fn readers_that_come_and_go_are_counted() {
         let both = || vec![reader("A", 2, 0, 0), reader("B", 2, 0, 0)];
-        let mut seen = Seen::default();
-        let mut counts = Vec::new();
-        for readers in [vec![], vec![], both(), both(), vec![reader("B", 4, 0, 0)]] {
-            seen.note(&readers);
-            counts.push(seen.count);
+        let (mut seen, mut other) = (Seen::default(), Seen::default());
+        let mut counts = BTreeSet::new();
+        let mut note = |seen: &mut Seen, readers: &[Reader], daemons, is_new| {
+            let before = seen.count;
+            seen.note(readers, daemons);
+            assert_eq!(seen.count != before, is_new);
+            assert_eq!(counts.insert(seen.count), is_new, "another client's");
+        };
+        for (readers, daemons, is_new) in [
+            (vec![], None, true),
+            (vec![], None, false),
+            (both(), None, true),
+            (both(), Some(1), true),
+            (both(), Some(1), false),
+            (vec![reader("B", 4, 0, 0)], Some(1), true),
+            (vec![reader("B", 2, 0, 0)], None, false),
+        ] {
+            note(&mut seen, &readers, daemons, is_new);
+            note(&mut other, &readers, daemons, is_new);
         }
-        assert_eq!(counts, [1, 1, 2, 2, 3]);
-        seen.count = u16::MAX;
-        seen.note(&both());
-        assert_eq!(seen.count, 1, "none is zero");
+        for turn in 0..=u32::from(u16::MAX) {
+            seen.note(&both(), Some(turn));
+            assert_ne!(seen.count, 0);
+        }
 
         let ask = |known, first, now| {
             let moment = Moment {
