@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::connection::{Access, Connection};
-use crate::error::Seen;
+use crate::error::{Result, Seen};
 use crate::limits::pause::Pause;
 use crate::limits::{Pending, Permit, Worker};
 use crate::service::{Address, Process};
@@ -133,7 +133,7 @@ impl PowerUps {
             let counted = self.pending.count();
             match Worker::start() {
                 Some(worker) => worker.do_later(move || {
-                    power_up(under_way);
+                    power_up(under_way, connect);
                     drop(counted);
                 }),
                 None => tracing::debug!(%reader, "cannot start a thread to power up a mute card"),
@@ -245,27 +245,35 @@ impl Drop for UnderWay {
     }
 }
 
-/// Connects, which powers up the card, and disconnects without a reset. pcsc-lite does not report
-/// the power-up.
-fn power_up(mut under_way: UnderWay) {
+/// Connects, which powers up the card, and disconnects without a reset.
+fn connect((address, reader): &Place) -> Result<()> {
+    let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
+    Connection::open(&permit, address, reader, access, Protocols::ANY).map(drop)
+}
+
+/// Connects until the card answers. pcsc-lite does not report that.
+///
+/// Any other failure may belong to a card that was removed meanwhile, while those who wait for the
+/// next one have joined.
+fn power_up(mut under_way: UnderWay, connect: impl Fn(&Place) -> Result<()>) {
     let mut pause = Pause::longer(SHORT_PAUSES);
     while under_way.goes_on() {
         under_way.count_attempt();
-        let (address, reader) = &under_way.place;
-        let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
-        match Connection::open(&permit, address, reader, access, Protocols::ANY) {
-            Ok(connection) => {
-                tracing::debug!(%reader, "a mute card was powered up");
-                // Those who are notified may want the card for themselves.
-                drop(connection);
-                return under_way.end_with_change();
-            }
+        let connected = connect(&under_way.place);
+        let reader = under_way.reader();
+        let has_answered = match connected {
+            Ok(()) => true,
             Err(error) => {
                 tracing::debug!(%reader, %error, "a mute card was not powered up");
-                if Seen::of_connect(&error) != Seen::Mute {
-                    return under_way.end_with_change();
-                }
+                matches!(
+                    Seen::of_connect(&error),
+                    Seen::ProtocolMismatch | Seen::ParametersRefused
+                )
             }
+        };
+        if has_answered {
+            tracing::debug!(%reader, "a mute card was powered up");
+            return under_way.end_with_change();
         }
         if under_way.goes_on() {
             pause.take(None, None);
@@ -275,8 +283,11 @@ fn power_up(mut under_way: UnderWay) {
 
 #[cfg(all(test, not(model)))]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
-    use crate::codes::Platform;
+    use crate::codes::{Platform, ReturnCode};
+    use crate::error::{Error, Operation};
     use crate::monitor::tracker::Tracker;
     use crate::values::Atr;
 
@@ -305,6 +316,25 @@ mod tests {
         drop(old);
         assert!(new.goes_on());
         assert!(begin(&monitor, "ended").is_none());
+    }
+
+    #[test]
+    fn who_joins_for_the_next_card_gets_its_attempts() {
+        let monitor = monitor();
+        let _wait = PowerUps::new(&monitor, &Pending::NotCounted);
+        let under_way = begin(&monitor, "next").unwrap();
+        let attempts = Cell::new(0);
+        power_up(under_way, |_| {
+            attempts.set(attempts.get() + 1);
+            match attempts.get() {
+                1 => {
+                    assert!(begin(&monitor, "next").is_none());
+                    Err(Error::new(Operation::Connect, ReturnCode::E_NO_SMARTCARD))
+                }
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(attempts.get(), 2);
     }
 
     /// It may hang for long, while waits come and go.
