@@ -52,12 +52,8 @@ pub(crate) trait Service {
     /// `SCardListReaders`.
     fn list_readers(&mut self) -> Result<Vec<ReaderName>>;
 
-    /// `SCardGetStatusChange`, with or without a time limit. Returns whether there was a change.
-    fn status_change(
-        &mut self,
-        limit: Option<Duration>,
-        readers: &mut [ReaderQuery<'_>],
-    ) -> Result<bool>;
+    /// `SCardGetStatusChange`. Returns whether there was a change.
+    fn status_change(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool>;
 }
 
 impl Source for Address {
@@ -75,14 +71,8 @@ impl Service for OwnedContext {
         readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
     }
 
-    fn status_change(
-        &mut self,
-        limit: Option<Duration>,
-        readers: &mut [ReaderQuery<'_>],
-    ) -> Result<bool> {
-        let limit = limit.map_or(u32::MAX, |it| {
-            u32::try_from(it.as_millis()).unwrap_or(LONGEST)
-        });
+    fn status_change(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
+        let limit = u32::try_from(limit.as_millis()).unwrap_or(LONGEST);
         let look = || service::get_status_change(self.handle(), limit, readers);
         match trace::watch(Operation::GetStatusChange, look) {
             Ok(()) => Ok(true),
@@ -142,12 +132,12 @@ impl<'a, S: Source> Lookout<'a, S> {
         self.service.list_readers()
     }
 
-    /// Waits until a reader differs from its known state, with or without a time limit. Returns
-    /// whether one did. If one of the readers does not exist, the error is
+    /// Waits until a reader differs from its known state, or for this long. Returns whether one
+    /// did. If one of the readers does not exist, the error is
     /// `SCARD_E_UNKNOWN_READER`.
     pub(crate) fn look(
         &mut self,
-        limit: Option<Duration>,
+        limit: Duration,
         readers: &mut [ReaderQuery<'_>],
     ) -> Result<bool> {
         let in_time = self.look_once(limit, readers)?;
@@ -168,7 +158,7 @@ impl<'a, S: Source> Lookout<'a, S> {
             looks += 1;
             let unaware = left.iter().map(|it| ReaderQuery::unaware(it.name));
             let mut again: Vec<ReaderQuery<'_>> = unaware.collect();
-            if !self.look_once(Some(Duration::ZERO), &mut again)? {
+            if !self.look_once(Duration::ZERO, &mut again)? {
                 // There must be an answer, because no state is known for these readers.
                 break;
             }
@@ -187,11 +177,7 @@ impl<'a, S: Source> Lookout<'a, S> {
     }
 
     /// Looks once, repeating it in a new context after each answer that may have been misread.
-    fn look_once(
-        &mut self,
-        limit: Option<Duration>,
-        readers: &mut [ReaderQuery<'_>],
-    ) -> Result<bool> {
+    fn look_once(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
         let mut looks = 0;
         loop {
             self.has_looked = true;

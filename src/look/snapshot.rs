@@ -110,7 +110,7 @@ fn look_at_all(
     let unaware = readers.iter().map(|it| ReaderQuery::unaware(it.as_c_str()));
     let mut watched: Vec<ReaderQuery<'_>> = unaware.collect();
     for part in watched.chunks_mut(capacity) {
-        match lookout.look(Some(Duration::ZERO), part) {
+        match lookout.look(Duration::ZERO, part) {
             Ok(true) => {}
             // No state is known for these readers, so each of them is a change.
             Ok(false) => {

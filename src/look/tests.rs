@@ -68,11 +68,7 @@ impl Service for Numbered<'_, '_> {
         (self.1.list)(self.0)
     }
 
-    fn status_change(
-        &mut self,
-        _: Option<Duration>,
-        readers: &mut [ReaderQuery<'_>],
-    ) -> Result<bool> {
+    fn status_change(&mut self, _: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
         (self.1.look.borrow_mut())(self.0, readers)
     }
 }
@@ -164,7 +160,7 @@ fn a_reader_is_gone_if_another_context_does_not_list_it() {
         let mut lookout = Lookout::establish(&source, PcscLite).unwrap();
         let names = names(2);
         let mut both = [0, 1].map(|at| ReaderQuery::unaware(names[at].as_c_str()));
-        let error = lookout.look(None, &mut both).unwrap_err();
+        let error = lookout.look(Duration::MAX, &mut both).unwrap_err();
         assert_eq!(error.code(), Code::E_UNKNOWN_READER);
         assert_eq!(fake.contexts.get(), 2);
     }
@@ -243,7 +239,7 @@ fn a_list_that_differs_is_asked_for_in_another_context() {
         let source = &fake;
         let mut lookout = Lookout::establish(&source, platform).unwrap();
         if looks {
-            assert_eq!(lookout.look(None, &mut []), Ok(false));
+            assert_eq!(lookout.look(Duration::MAX, &mut []), Ok(false));
         }
         let listed = lookout.list(|names| names.len() == 2);
         let listed = listed

@@ -6,20 +6,15 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::thread::{Ended, Shared, Stoppable, WaitControl};
-use super::watcher::ROUND;
+use super::watcher::{ROUND, longer};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::Result;
 use crate::look::{Lookout, Source, reader_states_of};
 use crate::service::{Address, ReaderQuery};
 use crate::sync::{Mutex, global, lock, thread};
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
-
-/// The longest wait. Since pcsc-lite 2.0.1, its library locks out all threads of the process while
-/// it sleeps.
-const LONGEST: Duration = Duration::from_secs(16);
 
 /// The maximum number of readers remembered.
 const MAX_REMEMBERED: usize = 64;
@@ -173,9 +168,9 @@ fn look(
     // card, so waits also end without an answer: sooner if the card became mute recently.
     let mut wait = ROUND;
     loop {
-        wait = match lookout.look(Some(wait), &mut asked) {
+        wait = match lookout.look(wait, &mut asked) {
             Ok(true) => break,
-            Ok(false) => (wait * 2).min(LONGEST),
+            Ok(false) => longer(wait),
             // The card was powered up, or that was attempted.
             Err(error) if error.code() == ReturnCode::E_CANCELLED => {
                 waiting.take_news().then_some(ROUND)?
@@ -207,6 +202,7 @@ fn note(mute: &mut VecDeque<ReaderName>, reader: &ReaderName, is_mute: bool) {
 mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
+    use std::time::Duration;
 
     use super::*;
     use crate::error::{Error, Operation};
@@ -249,16 +245,16 @@ mod tests {
 
         fn status_change(
             &mut self,
-            limit: Option<Duration>,
+            limit: Duration,
             readers: &mut [ReaderQuery<'_>],
         ) -> Result<bool> {
             let code = ReturnCode::E_CANCELLED;
             let cancelled = Err(Error::new(Operation::GetStatusChange, code));
             let wait = match &mut *self.waits.borrow_mut() {
                 // A look that has to agree with the one before.
-                waits if limit.is_none_or(|it| it.is_zero()) => waits[0],
+                waits if limit.is_zero() => waits[0],
                 waits if waits.len() > 1 => {
-                    self.limits.borrow_mut().extend(limit);
+                    self.limits.borrow_mut().push(limit);
                     waits.remove(0)
                 }
                 waits => waits[0],

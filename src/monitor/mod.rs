@@ -141,11 +141,11 @@ impl MonitorOptions {
 /// Windows ends the service some time after the last reader is detached, which is reported as
 /// [`Event::ServiceLost`]; the next reader comes with [`Event::ServiceRestored`].
 ///
-/// Where everything is noticed at once, the monitor does not wake up while nothing happens;
-/// elsewhere it wakes up once a second. It also wakes up once a second for a reader that is
-/// unavailable or whose event counter is zero, as after the start of the service, because the
-/// service does not report card swaps then; and, at intervals of up to 16 seconds, for a mute card
-/// (pcsc-lite).
+/// Where everything is noticed at once, the monitor looks less and less often while nothing happens,
+/// down to every 16 seconds: pcsc-lite's library can miss a reader that is attached just as a wait
+/// begins. Elsewhere it looks once a second. It also does so for a reader that is unavailable or
+/// whose event counter is zero, as after the start of the service, because the service does not
+/// report card swaps then.
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,

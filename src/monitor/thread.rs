@@ -388,12 +388,8 @@ impl Service for StoppableContext {
         self.context.list_readers()
     }
 
-    fn status_change(
-        &mut self,
-        limit: Option<Duration>,
-        readers: &mut [ReaderQuery<'_>],
-    ) -> Result<bool> {
-        if limit.is_some_and(|limit| limit.is_zero()) {
+    fn status_change(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
+        if limit.is_zero() {
             return self.context.status_change(limit, readers);
         }
         if !self.waiting.enter(self.context.canceller()) {

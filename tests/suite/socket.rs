@@ -207,26 +207,32 @@ fn a_change_in_the_middle_of_the_registration_is_not_read_as_an_answer() {
     }
 }
 
-/// No requests are sent while nothing happens.
+/// No requests are sent during a wait, and waits become longer while nothing happens.
 #[test]
 fn a_monitor_sleeps() {
-    for minor in 4..=6 {
+    let sleeps = |minor| {
         let service = daemon_of(4, minor);
         let context = context_at(service.socket_path());
         let _monitor = context.monitor(MonitorOptions::new()).unwrap();
-        service.wait_for(Message::WaitForChange, 1, SOON).unwrap();
+        // The third wait takes four seconds.
+        service.wait_for(Message::WaitForChange, 3, SOON).unwrap();
         let asked = || service.log().len();
-        // The first round is over once no request has come for a while.
+        // It has begun once no request has come for a while.
         let mut before = usize::MAX;
         wait_until("the monitor sleeps", || {
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
             let is_quiet = asked() == before;
             before = asked();
             is_quiet
         });
-        std::thread::sleep(Duration::from_millis(1500));
+        thread::sleep(Duration::from_millis(1500));
         assert_eq!(asked(), before, "4:{minor}");
-    }
+    };
+    thread::scope(|scope| {
+        for minor in 4..=6 {
+            scope.spawn(move || sleeps(minor));
+        }
+    });
 }
 
 /// A socket that is forwarded to a daemon, as by ssh.

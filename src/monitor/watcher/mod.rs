@@ -12,8 +12,18 @@ use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};
 use crate::service::ReaderQuery;
 use crate::values::ReaderName;
 
-/// The longest wait where the service does not report everything.
+/// The longest wait where the service does not report everything, and after news. pcsc-lite misses
+/// readers that are attached while a wait begins.
 pub(super) const ROUND: Duration = Duration::from_secs(1);
+
+/// The longest wait of all. Since pcsc-lite 2.0.1, its library locks out all threads of the process
+/// for 0.4 seconds when a wait for a mute card ends.
+const LONGEST: Duration = Duration::from_secs(16);
+
+/// Returns the limit of the next wait after one without news.
+pub(super) fn longer(wait: Duration) -> Duration {
+    wait.saturating_mul(2).min(LONGEST)
+}
 
 /// How long the service must answer to be considered stable.
 const STEADY: Duration = Duration::from_secs(5);
@@ -73,6 +83,8 @@ pub(super) struct Watcher<'a, H> {
     unknown: u32,
     /// The number of consecutive rounds without a result.
     fruitless: u32,
+    /// The longest wait where the service reports everything.
+    wait: Duration,
     pace: Pace,
 }
 
@@ -87,6 +99,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             capacity: None,
             unknown: 0,
             fruitless: 0,
+            wait: ROUND,
             pace: Pace::new(host.now()),
         }
     }
@@ -140,6 +153,10 @@ impl<'a, H: Host> Watcher<'a, H> {
                     return None;
                 }
             };
+            self.wait = match timed_out {
+                true => longer(self.wait),
+                false => ROUND,
+            };
             self.take_it_slowly(!timed_out && *self.tracker.view() == before);
         }
         None
@@ -157,17 +174,17 @@ impl<'a, H: Host> Watcher<'a, H> {
         let capacity = self.capacity.unwrap_or(usize::MAX).max(1);
         let plug_and_play = self.has_plug_and_play && known.len() < capacity;
         let mut limit = if self.is_first || self.tracker.is_incomplete() {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else if plug_and_play && self.is_told_everything() {
-            None
+            self.wait
         } else {
-            Some(ROUND)
+            ROUND
         };
         // If there are too many for one call, the excess ones are only asked about, not waited for.
         let (waiting, asking) = known.split_at(known.len().min(capacity));
         for part in asking.chunks(capacity) {
-            match self.ask(lookout, Some(Duration::ZERO), part, false) {
-                Ok(true) => limit = Some(Duration::ZERO),
+            match self.ask(lookout, Duration::ZERO, part, false) {
+                Ok(true) => limit = Duration::ZERO,
                 Ok(false) => {}
                 Err(error) => return self.go_on(error, part.len(), false),
             }
@@ -176,7 +193,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             Ok(in_time) => in_time,
             // A service that does not wait for the first reader: the list reports it.
             Err(error) if waiting.is_empty() && is_without_readers(&error) => {
-                self.host.pause(limit.unwrap_or(ROUND));
+                self.host.pause(limit);
                 false
             }
             Err(error) => return self.go_on(error, waiting.len(), plug_and_play),
@@ -191,7 +208,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         // Before the state is posted, so that new waits are not delayed by them.
         self.put_mute_ones_aside();
         self.host.post(self.tracker.view());
-        let timed_out = !in_time && limit != Some(Duration::ZERO);
+        let timed_out = !in_time && !limit.is_zero();
         if timed_out && !self.tracker.is_told_everything() {
             self.tracker.ask_anew();
         }
@@ -222,7 +239,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
     }
 
-    /// Returns whether a wait of any length misses nothing.
+    /// Returns whether the service reports everything, if nothing goes wrong.
     fn is_told_everything(&self) -> bool {
         self.tracker.counts_readers() && self.tracker.is_told_everything() && self.unknown < 2
     }
@@ -237,7 +254,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             let before = listed.len();
             let mut is_known = |name: &std::ffi::CStr| {
                 let asked = &mut [ReaderQuery::unaware(name)];
-                let answer = lookout.look(Some(Duration::ZERO), asked);
+                let answer = lookout.look(Duration::ZERO, asked);
                 !answer.is_err_and(|error| error.code() == ReturnCode::E_UNKNOWN_READER)
             };
             listed.retain(|name| is_known(name.as_c_str()));
@@ -253,7 +270,7 @@ impl<'a, H: Host> Watcher<'a, H> {
     fn ask(
         &mut self,
         lookout: &mut Lookout<'_, H>,
-        limit: Option<Duration>,
+        limit: Duration,
         readers: &[(ReaderName, u32)],
         plug_and_play: bool,
     ) -> Result<bool> {
@@ -267,7 +284,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         }
         if watched.is_empty() {
             // There is nothing to wait for.
-            self.host.pause(limit.unwrap_or(ROUND));
+            self.host.pause(limit);
             return Ok(false);
         }
         let in_time = lookout.look(limit, &mut watched)?;
