@@ -128,8 +128,8 @@ impl MonitorOptions {
 ///
 /// | | Noticed at once | Noticed within a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later | everything, except changes of a mute card | on Windows, the first reader; on pcsc-lite, the removal of a mute card |
-/// | pcsc-lite before 2.3 | cards, detached readers, most attached readers | a reader that is attached between two waits |
+/// | Windows, pcsc-lite 2.3 and later, the socket | everything, except changes of a mute card | on Windows, the first reader; on pcsc-lite, the removal of a mute card |
+/// | the library of pcsc-lite before 2.3 | cards, detached readers, most attached readers | a reader that is attached between two waits |
 /// | macOS | cards, detached readers | attached readers; there is no event counter, so an exchange shows only if the ATR differs |
 ///
 /// With pcsc-lite, the power-up of a mute card by another program is noticed after 1 to 16 seconds:
@@ -141,11 +141,11 @@ impl MonitorOptions {
 /// Windows ends the service some time after the last reader is detached, which is reported as
 /// [`Event::ServiceLost`]; the next reader comes with [`Event::ServiceRestored`].
 ///
-/// Where everything is noticed at once, the monitor looks less and less often while nothing happens,
-/// down to every 16 seconds: pcsc-lite's library can miss a reader that is attached just as a wait
-/// begins. Elsewhere it looks once a second. It also does so for a reader that is unavailable or
-/// whose event counter is zero, as after the start of the service, because the service does not
-/// report card swaps then.
+/// While nothing happens, a monitor over the socket does not wake up. Otherwise, where everything
+/// is noticed at once, it looks less and less often, down to every 16 seconds, because the service
+/// can miss a reader that is attached just as a wait begins; elsewhere it looks once a second. All
+/// look once a second for a reader that is unavailable or whose event counter is zero, as after the
+/// start of the service, because the service does not report card swaps then.
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,

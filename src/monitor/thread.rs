@@ -359,6 +359,10 @@ impl Host for Arc<Shared> {
         self.aside.take_seen()
     }
 
+    fn waits_without_gap(&self) -> bool {
+        self.address.way.waits_without_gap()
+    }
+
     fn pause(&self, pause: Duration) {
         self.mailbox.pause(pause);
     }

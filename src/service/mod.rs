@@ -66,14 +66,23 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// Whether waiting calls end by themselves when their [`Limit`] is reached.
-    pub(crate) fn ends_calls(&self) -> bool {
+    fn is_socket(&self) -> bool {
         match self {
             #[cfg(feature = "library")]
             Way::Library => false,
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
             Way::Socket(_) => true,
         }
+    }
+
+    /// Whether waiting calls end by themselves when their [`Limit`] is reached.
+    pub(crate) fn ends_calls(&self) -> bool {
+        self.is_socket()
+    }
+
+    /// Whether `SCardGetStatusChange` also reports readers that are attached as it begins.
+    pub(crate) fn waits_without_gap(&self) -> bool {
+        self.is_socket()
     }
 }
 

@@ -59,6 +59,10 @@ pub(super) trait Host: Source + Sized {
     fn seen_aside(&self) -> Vec<SeenAside> {
         Vec::new()
     }
+    /// Returns whether a wait also reports what happens as it begins.
+    fn waits_without_gap(&self) -> bool {
+        false
+    }
     /// Pauses for this long, or until closed.
     fn pause(&self, pause: Duration);
     /// The same, or until the service starts, if the system reports that.
@@ -83,7 +87,7 @@ pub(super) struct Watcher<'a, H> {
     unknown: u32,
     /// The number of consecutive rounds without a result.
     fruitless: u32,
-    /// The longest wait where the service reports everything.
+    /// The longest wait where the service reports everything, but perhaps not as a wait begins.
     wait: Duration,
     pace: Pace,
 }
@@ -176,7 +180,10 @@ impl<'a, H: Host> Watcher<'a, H> {
         let mut limit = if self.is_first || self.tracker.is_incomplete() {
             Duration::ZERO
         } else if plug_and_play && self.is_told_everything() {
-            self.wait
+            match self.host.waits_without_gap() {
+                true => Duration::MAX,
+                false => self.wait,
+            }
         } else {
             ROUND
         };
@@ -193,7 +200,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             Ok(in_time) => in_time,
             // A service that does not wait for the first reader: the list reports it.
             Err(error) if waiting.is_empty() && is_without_readers(&error) => {
-                self.host.pause(limit);
+                self.host.pause(limit.min(ROUND));
                 false
             }
             Err(error) => return self.go_on(error, waiting.len(), plug_and_play),

@@ -69,6 +69,8 @@ struct World {
     broken: Option<(Code, Lasting)>,
     /// Every wait returns at once.
     never_waits: bool,
+    /// A wait also reports what happens as it begins.
+    waits_without_gap: bool,
     /// The number of looks, of which three in four are misread.
     misread: Option<u32>,
     /// A card comes or goes at every look.
@@ -218,6 +220,7 @@ impl Simulation {
             failing: None,
             broken: None,
             never_waits: false,
+            waits_without_gap: false,
             misread: None,
             restless: false,
             later: VecDeque::new(),
@@ -279,7 +282,7 @@ impl Simulation {
     /// whether something happened.
     fn advance(&self, limit: Duration, stop_early: bool) -> bool {
         let mut world = self.0.borrow_mut();
-        let until = (world.clock + limit).min(world.end);
+        let until = world.clock + limit.min(world.end - world.clock);
         let mut happened = false;
         while let Some((after, ops)) = world.later.front().cloned() {
             let at = world.clock + after;
@@ -339,6 +342,10 @@ impl Host for Simulation {
 
     fn is_closed(&self) -> bool {
         self.0.borrow().closed
+    }
+
+    fn waits_without_gap(&self) -> bool {
+        self.0.borrow().waits_without_gap
     }
 
     fn pause(&self, pause: Duration) {
@@ -407,7 +414,7 @@ impl Service for Simulation {
             }
             world.readers.len()
         };
-        let end = self.now() + limit;
+        let end = self.now() + limit.min(Duration::from_secs(60));
         loop {
             let changed = self.0.borrow().compare(watched, begin);
             if changed || self.0.borrow().never_waits {
@@ -650,9 +657,13 @@ fn the_longer_nothing_happens_the_rarer_are_the_looks_where_the_service_reports_
     let waits = 7 * 2;
     // Establish, list, ask (twice, of pcsc-lite).
     for (kind, calls) in [(Kind::NewLite, 4), (Kind::Windows, 3)] {
-        let simulation = Simulation::new(kind, &["A"]).set(|world| world.readers[0].count = 7);
-        simulation.run();
-        assert_eq!(simulation.calls(), calls + waits, "{kind:?}");
+        for (waits_without_gap, waits) in [(false, waits), (true, 2)] {
+            let simulation = Simulation::new(kind, &["A"])
+                .set(|world| world.readers[0].count = 7)
+                .set(|world| world.waits_without_gap = waits_without_gap);
+            simulation.run();
+            assert_eq!(simulation.calls(), calls + waits, "{kind:?}");
+        }
     }
     // No reader and no count: this does not identify the version.
     let simulation = Simulation::new(Kind::NewLite, &[]);
