@@ -111,7 +111,7 @@ fn number(answer: &[u8]) -> String {
 fn select(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
     let answer = card.exchange(&Command::select(b"\xA0\x00\x00\x03\x08")?)?;
     if answer.status() == StatusWord::FILE_NOT_FOUND {
-        return Err(NotThisCard::because("it does not have the application").into());
+        return Err(NotThisCard::new("it does not have the application").into());
     }
     Ok(answer.ok().map(drop)?)
 }

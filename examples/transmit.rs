@@ -87,8 +87,8 @@ fn transmit(
         let response = send(&mut transaction, command, exchange)?;
         let status = response.status();
         say!("< {} [{status:04X}]", hex::encode_upper(response.data()));
-        if let Some(asked_for) = response.asked_for() {
-            say!("# asked for {asked_for} bytes, there may be more");
+        if let Some(requested_len) = response.requested_len() {
+            say!("# asked for {requested_len} bytes, there may be more");
         }
         if let Some(expected) = expected.as_deref().filter(|it| !fits(status, it)) {
             return Err(format!("{place}: {expected} was expected, not {status}").into());
@@ -116,7 +116,7 @@ fn send(
                 && command.data().len() <= 255;
             let command = match asks_for_more {
                 true => command,
-                false => command.in_form(Form::Auto)?,
+                false => command.with_form(Form::Auto)?,
             };
             Ok(card.exchange_with(&command, options)?)
         }
@@ -152,7 +152,7 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
                 }
             }
         }),
-        "allow-less" => options.allow_less(yes()?),
+        "allow-less" => options.allow_incomplete(yes()?),
         "any-instruction" => options.any_instruction(yes()?),
         "chaining" => options.chaining(yes()?),
         "data-of-warnings" => options.data_of_warnings(yes()?),

@@ -51,7 +51,7 @@
 //! - [`attributes`]: typed attributes of readers and cards.
 //! - [`contactless`]: UIDs, and the keys and blocks of contactless storage cards.
 //! - [`Error`]: which call failed, on which reader, the exact [`ReturnCode`], what it means and
-//!   what helps. [How to print](Error#errors-around-this-one) the errors that contain it, and
+//!   what helps. [How to print](Error#errors-that-wrap-this-one) the errors that contain it, and
 //!   [how to find it](Error::find) behind `anyhow::Error`.
 //! - [`Card::set_timeout`], [`Card::within`], [`ContextOptions::timeout`], [`AbortHandle`]:
 //!   time-outs, and stopping calls from another thread.

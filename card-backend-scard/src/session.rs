@@ -57,7 +57,7 @@ impl SessionBackend {
         let builder = builder.setup(move |card| -> Result<(), BoxError> {
             let status = select(card, &name)?;
             if !status.is_success() {
-                return Err(NotThisCard::because(not_selected(&name, status)).into());
+                return Err(NotThisCard::new(not_selected(&name, status)).into());
             }
             if lock(&notes).reader_name.as_ref() != Some(card.reader_name()) {
                 let (reader, reader_name) = (Reader::of(card), card.reader_name().clone());

@@ -34,7 +34,7 @@ fn options([continuation, flags, command, answer]: [u8; 4]) -> ExchangeOptions {
         .data_of_warnings(flag(4))
         .any_instruction(flag(8))
         .ignore_t0(flag(128))
-        .allow_less(flag(16))
+        .allow_incomplete(flag(16))
         .extended_length(flag(32))
         .max_command_data(u32::from(command))
         .max_answer_data(u32::from(answer))
@@ -47,7 +47,7 @@ fuzz_target!(|input: Input| {
     let Ok(command) = Command::parse_pseudo(&command) else {
         return;
     };
-    let command = command.in_form(Form::Auto).expect("that is always possible");
+    let command = command.with_form(Form::Auto).expect("that is always possible");
     let protocol = Some(if is_t0 { Protocol::T0 } else { Protocol::T1 });
     let Ok(mut exchange) = Exchange::new(&command, protocol, &options(choice)) else {
         return;

@@ -173,7 +173,7 @@ impl Command {
     /// # Errors
     ///
     /// If a command is too long for [`Form::Short`].
-    pub fn in_form(mut self, form: Form) -> Result<Command, InvalidCommand> {
+    pub fn with_form(mut self, form: Form) -> Result<Command, InvalidCommand> {
         self.form = form;
         self.checked()
     }

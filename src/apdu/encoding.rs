@@ -75,7 +75,7 @@ pub(super) fn decode(command: &[u8]) -> Result<Decoded, InvalidCommand> {
     match *body {
         [] => Ok(decoded(&[], None, false)),
         [le] => Ok(decoded(&[], short(le), false)),
-        [0, _] => Err(InvalidCommand::HalfALength),
+        [0, _] => Err(InvalidCommand::TruncatedLength),
         [0, high, low] => Ok(decoded(&[], long(high, low), true)),
         [0, 0, 0, ..] => Err(InvalidCommand::NoData),
         [0, high, low, ref rest @ ..] => {

@@ -46,7 +46,7 @@ pub enum InvalidCommand {
     },
     /// Six bytes with 00 as the fifth: an extended length has two more.
     #[error("the extended length is truncated after its first byte")]
-    HalfALength,
+    TruncatedLength,
     /// An extended length of zero, followed by more bytes.
     #[error("the extended length is zero, but data follows")]
     NoData,
@@ -79,7 +79,7 @@ pub enum Step {
         /// Its number, from 1.
         number: u32,
         /// The number of parts.
-        of: u32,
+        total: u32,
     },
     /// A GET RESPONSE, or the equivalent of the [`Continuation`](super::Continuation).
     GetResponse {
@@ -92,7 +92,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Command => f.write_str("the command"),
-            Step::Part { number, of } => write!(f, "part {number} of {of}"),
+            Step::Part { number, total } => write!(f, "part {number} of {total}"),
             Step::GetResponse { number } => write!(f, "GET RESPONSE {number}"),
         }
     }
@@ -145,7 +145,7 @@ impl StatusError {
             return " failed";
         }
         match self.step {
-            Step::Part { number, of } if number < of => " ended the command early",
+            Step::Part { number, total } if number < total => " ended the command early",
             _ => " returned an answer that was not accepted",
         }
     }
@@ -228,19 +228,19 @@ pub enum AnswerProblem {
     /// The command expects more than could be requested, and the card returned as much as was
     /// requested: there may be more. [`ExchangeOptions::extended_length`] requests all of it, a
     /// larger [`ExchangeOptions::max_answer_data`] requests more, and
-    /// [`ExchangeOptions::allow_less`] accepts the incomplete answer. Windows has
+    /// [`ExchangeOptions::allow_incomplete`] accepts the incomplete answer. Windows has
     /// [room](crate::Card::MAX_ANSWER_LEN) for 65,533 bytes: read more in parts.
     ///
     /// [`ExchangeOptions::extended_length`]: super::ExchangeOptions::extended_length
     /// [`ExchangeOptions::max_answer_data`]: super::ExchangeOptions::max_answer_data
-    /// [`ExchangeOptions::allow_less`]: super::ExchangeOptions::allow_less
+    /// [`ExchangeOptions::allow_incomplete`]: super::ExchangeOptions::allow_incomplete
     #[error(
-        "{expected} bytes were expected, only {asked} could be asked for, and there may be more: \
-         see ExchangeOptions::extended_length, max_answer_data and allow_less"
+        "{expected} bytes were expected, only {requested} could be requested, and there may be more: \
+         see ExchangeOptions::extended_length, max_answer_data and allow_incomplete"
     )]
-    AskedForLess {
+    PossiblyIncomplete {
         /// The total number of bytes requested.
-        asked: u32,
+        requested: u32,
         /// The number of bytes that the command expects.
         expected: u32,
     },
@@ -295,7 +295,7 @@ pub enum TooLong {
 /// }
 /// ```
 ///
-/// See [how to print it](Error#errors-around-this-one): the source is a failed call; everything
+/// See [how to print it](Error#errors-that-wrap-this-one): the source is a failed call; everything
 /// else is in `Display`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -305,7 +305,7 @@ pub enum ExchangeError {
     Invalid(#[from] InvalidCommand),
     /// The command is too long for this card and reader, as far as known. Nothing was sent.
     /// [`ExchangeOptions`](super::ExchangeOptions) can provide more information.
-    #[error("command {command} with {len} bytes of data: {why}")]
+    #[error("command {command} with {len} bytes of data: {reason}")]
     #[non_exhaustive]
     TooLong {
         /// The command.
@@ -313,7 +313,7 @@ pub enum ExchangeError {
         /// The length of its body.
         len: usize,
         /// Why.
-        why: TooLong,
+        reason: TooLong,
     },
     /// A card could not distinguish the instruction from a T=0 procedure byte. Nothing was sent.
     /// [`ExchangeOptions::any_instruction`](super::ExchangeOptions::any_instruction) allows it,

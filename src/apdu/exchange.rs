@@ -188,15 +188,15 @@ impl<'c> Exchange<'c> {
     ///
     /// [`ExchangeError::Answer`] if the answer has no status word, if the rest of the answer is
     /// refused, if the card exceeds the limits of the options, or if it returns as much as [was
-    /// requested](AnswerProblem::AskedForLess) but that was less than the command expects.
+    /// requested](AnswerProblem::PossiblyIncomplete) but that was less than the command expects.
     pub fn answered(mut self, answer: &[u8]) -> Result<Next<'c>, ExchangeError> {
         let (data, status) = split(answer).map_err(|problem| self.problem(problem))?;
         self.answered = self.answered.saturating_add(1);
-        if let Step::Part { number, of } = self.step {
-            if number < of {
+        if let Step::Part { number, total } = self.step {
+            if number < total {
                 let number = number + 1;
                 return match self.way.goes_on_after(status) {
-                    true => Ok(self.go_on(Step::Part { number, of })),
+                    true => Ok(self.go_on(Step::Part { number, total })),
                     false => self.done(data, status),
                 };
             }
@@ -342,15 +342,20 @@ impl<'c> Exchange<'c> {
         self.take(data)?;
         // The last command asked for less than there may be, and received that.
         let is_last_frame = self.rule.is_last_frame(status);
-        let asked_for = self
+        let requested_len = self
             .expected
             .filter(|asked| !is_last_frame && (*asked..self.wanted).contains(&len(data)))
             .map(|asked| before.saturating_add(asked));
-        if let (Some(asked), Expected::Exactly(expected), false) =
-            (asked_for, self.whole.expected(), self.options.allow_less)
-        {
+        if let (Some(requested), Expected::Exactly(expected), false) = (
+            requested_len,
+            self.whole.expected(),
+            self.options.allow_incomplete,
+        ) {
             if len(&self.data) < expected {
-                return Err(self.problem(AnswerProblem::AskedForLess { asked, expected }));
+                return Err(self.problem(AnswerProblem::PossiblyIncomplete {
+                    requested,
+                    expected,
+                }));
             }
         }
         let (status, step) = self.kept.unwrap_or((status, self.step));
@@ -359,7 +364,7 @@ impl<'c> Exchange<'c> {
             status,
             command: Some(self.whole.header()),
             step,
-            asked_for,
+            requested_len,
             secret: self.whole.is_secret(),
         }))
     }

@@ -24,8 +24,8 @@ use crate::values::{Atr, Protocol};
 ///    [ENVELOPE](Self::envelope)s were not chosen for T=0;
 /// 2. if only the expected answer is too long for a short command: asking for the maximum, 256
 ///    bytes. More is fetched if the card announces it with 61XX. A card that returns 256 bytes
-///    without an announcement may have more: that is [an error](super::AnswerProblem::AskedForLess)
-///    unless [allowed](Self::allow_less);
+///    without an announcement may have more: that is [an error](super::AnswerProblem::PossiblyIncomplete)
+///    unless [allowed](Self::allow_incomplete);
 /// 3. of class `90`: in DESFire [frames](Continuation::Desfire), if that was chosen;
 /// 4. over T=0, unless it is for the reader (class FF): in [ENVELOPE](Self::envelope)s, if that was
 ///    chosen;
@@ -49,7 +49,7 @@ pub struct ExchangeOptions {
     pub(super) data_of_warnings: bool,
     any_instruction: bool,
     ignore_t0: bool,
-    pub(super) allow_less: bool,
+    pub(super) allow_incomplete: bool,
     pub(super) max_rounds: u32,
     pub(super) max_size: usize,
     card: Capabilities,
@@ -78,7 +78,7 @@ impl ExchangeOptions {
             data_of_warnings: true,
             any_instruction: false,
             ignore_t0: false,
-            allow_less: false,
+            allow_incomplete: false,
             max_rounds: 512,
             max_size: 131_072,
             card: Capabilities {
@@ -108,11 +108,11 @@ impl ExchangeOptions {
     /// Sets the maximum amount of data that the reader accepts in one command:
     /// `dwMaxAPDUDataSize` of PC/SC Part 10. Up to 256 means a reader without extended length,
     /// 1 to 255 one with even shorter commands. A command with extended length asks for no longer
-    /// answer either; the response contains [the requested length](super::Response::asked_for).
+    /// answer either; the response contains [the requested length](super::Response::requested_len).
     ///
     /// By default, the [reader is asked](crate::Transmit::reader_max_data) before a long command to
     /// a card that supports extended lengths. Set this to avoid the query, for instance with
-    /// [`of_reader`](Self::of_reader).
+    /// [`for_reader`](Self::for_reader).
     pub const fn reader_max_data(mut self, max: u32) -> ExchangeOptions {
         self.reader_max_data = Some(max);
         self
@@ -138,7 +138,7 @@ impl ExchangeOptions {
     /// differently (READ BINARY: 6282). For a card that has as much, set 65,533 here.
     ///
     /// The card announces the rest with 61XX, or the response contains [the requested
-    /// length](super::Response::asked_for). A card that insists on more than this returns nothing:
+    /// length](super::Response::requested_len). A card that insists on more than this returns nothing:
     /// the status word is its 6CXX. Further DESFire frames are not limited: the card determines
     /// their size.
     pub const fn max_answer_data(mut self, bytes: u32) -> ExchangeOptions {
@@ -208,10 +208,10 @@ impl ExchangeOptions {
 
     /// Sets whether a command may end with less data than it expects because less was requested:
     /// for example, a command that expects 300 bytes but can ask for only 256. The response
-    /// contains [the requested length](super::Response::asked_for). By default, this fails with
-    /// [`AnswerProblem::AskedForLess`](super::AnswerProblem::AskedForLess).
-    pub const fn allow_less(mut self, allowed: bool) -> ExchangeOptions {
-        self.allow_less = allowed;
+    /// contains [the requested length](super::Response::requested_len). By default, this fails with
+    /// [`AnswerProblem::PossiblyIncomplete`](super::AnswerProblem::PossiblyIncomplete).
+    pub const fn allow_incomplete(mut self, allowed: bool) -> ExchangeOptions {
+        self.allow_incomplete = allowed;
         self
     }
 
@@ -257,7 +257,7 @@ impl ExchangeOptions {
     }
 
     /// Adds what the reader reports.
-    pub(crate) fn for_reader(mut self, max_data: Option<u32>) -> ExchangeOptions {
+    pub(crate) fn with_reported(mut self, max_data: Option<u32>) -> ExchangeOptions {
         self.reader_max_data = self.reader_max_data.or(max_data);
         self
     }
@@ -370,7 +370,7 @@ impl fmt::Debug for ExchangeOptions {
             data_of_warnings,
             any_instruction,
             ignore_t0,
-            allow_less
+            allow_incomplete
         );
         show!(max_rounds, max_size, card);
         shown.finish_non_exhaustive()

@@ -33,7 +33,7 @@ pub struct Response {
     /// The step that the status word came from.
     pub(super) step: Step,
     /// The requested length, if there may be more.
-    pub(super) asked_for: Option<u32>,
+    pub(super) requested_len: Option<u32>,
     pub(super) secret: bool,
 }
 
@@ -50,7 +50,7 @@ impl Response {
             status,
             command: None,
             step: Step::Command,
-            asked_for: None,
+            requested_len: None,
             secret: false,
         })
     }
@@ -79,15 +79,15 @@ impl Response {
 
     /// Returns the total number of bytes requested, if that is less than the command expects or the
     /// card announced, and the card returned them without saying whether there is more: it may have
-    /// more. See [`ExchangeOptions::allow_less`](super::ExchangeOptions::allow_less) and
+    /// more. See [`ExchangeOptions::allow_incomplete`](super::ExchangeOptions::allow_incomplete) and
     /// [`max_answer_data`](super::ExchangeOptions::max_answer_data).
     ///
     /// `None` does not guarantee that the card has no more. A command that [expects
     /// all](super::Command::expecting_all) asks for 256 bytes with short lengths, and a card that
     /// has more but returns 256 without announcing the rest with 61XX has done what it was asked
     /// to.
-    pub fn asked_for(&self) -> Option<u32> {
-        self.asked_for
+    pub fn requested_len(&self) -> Option<u32> {
+        self.requested_len
     }
 
     /// Returns the data, if the status word is a [success](StatusWord::is_success_in) in the
@@ -133,7 +133,7 @@ impl Response {
     /// Any other status word.
     pub fn accept(self, accepts: impl FnOnce(StatusWord) -> bool) -> Result<Response, StatusError> {
         // A command that ended in the middle of a chain did not run, whatever the card says.
-        let ended_early = matches!(self.step, Step::Part { number, of } if number < of);
+        let ended_early = matches!(self.step, Step::Part { number, total } if number < total);
         if !ended_early && accepts(self.status) {
             return Ok(self);
         }

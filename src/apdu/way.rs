@@ -63,7 +63,7 @@ impl Way {
         };
         Step::Part {
             number: 1,
-            of: u32::try_from(len.div_ceil(self.piece) + ends).unwrap_or(u32::MAX),
+            total: u32::try_from(len.div_ceil(self.piece) + ends).unwrap_or(u32::MAX),
         }
     }
 
@@ -101,11 +101,11 @@ impl Way {
         bytes: &mut Vec<u8>,
     ) {
         let header = command.header();
-        let Step::Part { number, of } = step else {
+        let Step::Part { number, total } = step else {
             let extended = matches!(self.kind, Kind::Extended);
             return encode(header, command.data(), expected, extended, bytes);
         };
-        let is_last = number >= of;
+        let is_last = number >= total;
         let (header, whole, expected) = match &self.kind {
             Kind::Envelope { class, whole, .. } => {
                 let envelope = Header {
@@ -159,7 +159,7 @@ fn in_parts(
         None => Err(ExchangeError::TooLong {
             command: header,
             len: command.data().len(),
-            why: match (class::chained(header.class, true), is_t0 && for_card) {
+            reason: match (class::chained(header.class, true), is_t0 && for_card) {
                 (Some(_), true) => TooLong::NoWayOverT0,
                 (Some(_), false) => TooLong::NoWay,
                 (None, true) => TooLong::NoChainingOverT0,

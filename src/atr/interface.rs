@@ -303,7 +303,7 @@ impl Chain {
     fn offer(&mut self, t: u8, before: Option<u8>, problems: &mut Vec<AtrProblem>) {
         self.needs_tck |= t != 0;
         match before {
-            None if t == GLOBAL => problems.push(AtrProblem::GlobalFirst),
+            None if t == GLOBAL => problems.push(AtrProblem::T15First),
             Some(before) if before > t => {
                 problems.push(AtrProblem::ProtocolOrder { before, after: t });
             }

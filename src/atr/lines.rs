@@ -80,7 +80,7 @@ impl AtrReading {
         let told = 2 + self.interface_bytes().len() + self.historical().as_bytes().len();
         let mut end = bytes.get(told..).unwrap_or_default();
         let tck = match self.tck() {
-            Tck::Right => Some("check byte, correct".to_owned()),
+            Tck::Correct => Some("check byte, correct".to_owned()),
             Tck::Wrong { expected } => Some(format!("check byte, should be {expected:02X}")),
             Tck::NotNeeded | Tck::Missing => None,
         };

@@ -28,7 +28,7 @@ pub enum AtrProblem {
         value: u8,
     },
     /// TD1 has T=15, which is not a protocol.
-    GlobalFirst,
+    T15First,
     /// The numbers T are not in ascending order.
     #[non_exhaustive]
     ProtocolOrder {
@@ -58,7 +58,7 @@ pub enum AtrProblem {
     /// There is a correct check byte, which is not allowed with T=0 alone.
     TckNotAllowed,
     /// There are this many extra bytes at the end.
-    BytesLeft(u8),
+    ExtraBytes(u8),
     /// The category indicator is one of the reserved 81 to 8F.
     ReservedCategory(u8),
     /// The category indicator is 00, but there is no three-byte status at the end.
@@ -106,7 +106,7 @@ impl fmt::Display for AtrProblem {
             AtrProblem::ReservedValue { name, value } => {
                 write!(f, "the value {value:02X} of {name} is reserved")
             }
-            AtrProblem::GlobalFirst => f.write_str("TD1 has T=15, which is not a protocol"),
+            AtrProblem::T15First => f.write_str("TD1 has T=15, which is not a protocol"),
             AtrProblem::ProtocolOrder { before, after } => {
                 write!(f, "T={after} comes after T={before}, out of order")
             }
@@ -124,8 +124,8 @@ impl fmt::Display for AtrProblem {
             AtrProblem::TckNotAllowed => {
                 f.write_str("there is a check byte TCK, which is not allowed with T=0 alone")
             }
-            AtrProblem::BytesLeft(1) => f.write_str("there is an extra byte at the end"),
-            AtrProblem::BytesLeft(count) => write!(f, "there are {count} extra bytes at the end"),
+            AtrProblem::ExtraBytes(1) => f.write_str("there is an extra byte at the end"),
+            AtrProblem::ExtraBytes(count) => write!(f, "there are {count} extra bytes at the end"),
             AtrProblem::ReservedCategory(category) => {
                 write!(
                     f,

@@ -116,7 +116,7 @@ impl AtrReading {
         self.tck = match (chain.needs_tck, end) {
             (false, _) => Tck::NotNeeded,
             (true, []) => Tck::Missing,
-            (true, [tck, ..]) if *tck == expected => Tck::Right,
+            (true, [tck, ..]) if *tck == expected => Tck::Correct,
             (true, [_, ..]) => Tck::Wrong { expected },
         };
         let left = match (self.tck, end) {
@@ -139,7 +139,7 @@ impl AtrReading {
             _ => count(end).saturating_sub(1),
         };
         if left > 0 {
-            problems.push(AtrProblem::BytesLeft(left));
+            problems.push(AtrProblem::ExtraBytes(left));
         }
         let mut wrong = Vec::new();
         self.historical().check(&mut wrong);
@@ -350,7 +350,7 @@ pub enum Tck {
     /// Not needed, because T=0 is the only number T.
     NotNeeded,
     /// Needed, present and correct.
-    Right,
+    Correct,
     /// Needed, present and wrong.
     Wrong {
         /// The correct value.

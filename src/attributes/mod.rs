@@ -152,7 +152,7 @@ impl fmt::Display for Shown<'_> {
 
 /// The error of reading a typed attribute.
 ///
-/// See [how to print it](Error#errors-around-this-one).
+/// See [how to print it](Error#errors-that-wrap-this-one).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttributeError {

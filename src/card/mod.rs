@@ -101,7 +101,7 @@ impl Card {
     /// run](crate::Error::command_may_have_run). On Windows this affects answers of more than 65,533
     /// bytes of data. An [exchange](Card::exchange) of a command that
     /// [expects](crate::apdu::Command::expecting) more than that asks for 65,533 and, if the card
-    /// returns as many, [reports it](crate::apdu::AnswerProblem::AskedForLess). One that expects
+    /// returns as many, [reports it](crate::apdu::AnswerProblem::PossiblyIncomplete). One that expects
     /// [all](crate::apdu::Command::expecting_all) asks for all unless
     /// [limited](crate::apdu::ExchangeOptions::max_answer_data), and bytes that are
     /// [transmitted](Card::transmit) are sent as they are.

@@ -121,7 +121,7 @@ fn with_data(instruction: u8, p1: u8, p2: u8, data: &[u8]) -> Result {
 /// Readers accept only short lengths here.
 fn command(instruction: u8, p1: u8, p2: u8, data: &[u8]) -> Result {
     Command::pseudo(instruction, p1, p2)
-        .in_form(Form::Short)
+        .with_form(Form::Short)
         .and_then(|command| command.with_data(data))
         .map_err(too_long)
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Recovery, write_layer};
 
 /// An error of a command for a contactless card.
 ///
-/// See [how to print it](Error#errors-around-this-one).
+/// See [how to print it](Error#errors-that-wrap-this-one).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContactlessError {

@@ -97,7 +97,7 @@ impl fmt::Display for ReaderSelector {
 
 /// Why no reader was found.
 ///
-/// `Display` lists the available readers. See also [how to print it](Error#errors-around-this-one).
+/// `Display` lists the available readers. See also [how to print it](Error#errors-that-wrap-this-one).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindReaderError {

@@ -213,7 +213,7 @@ mod tests {
             ExchangeError::TooLong {
                 command,
                 len: 300,
-                why: TooLong::NoWay,
+                reason: TooLong::NoWay,
             }
             .into(),
             value.clone().into(),

@@ -10,7 +10,7 @@ use crate::codes::ReturnCode;
 /// In a function that returns [`Error`], `?` converts it and drops the handle. In a function that
 /// returns a boxed error or `anyhow::Error`, `?` boxes it together with the handle, which stays
 /// connected as long as the box lives; use `.map_err(HandleError::into_error)?` to drop the handle.
-/// See also [how to print it](Error#errors-around-this-one).
+/// See also [how to print it](Error#errors-that-wrap-this-one).
 ///
 /// ```no_run
 /// # fn demo(card: scard::Card) -> scard::Result<()> {

@@ -82,7 +82,7 @@ kind::phrases! {
 ///
 /// It is one word in size, `Send`, `Sync` and `'static`.
 ///
-/// # Errors around this one
+/// # Errors that wrap this one
 ///
 /// [`ExchangeError`](crate::apdu::ExchangeError),
 /// [`AttributeError`](crate::attributes::AttributeError),

@@ -31,7 +31,7 @@ pub enum Seen {
     #[non_exhaustive]
     Refused {
         /// The reason given by the program.
-        why: String,
+        reason: String,
     },
     /// The service cannot read the reader's state.
     Unavailable,
@@ -91,7 +91,7 @@ impl fmt::Display for Seen {
             Seen::ParametersRefused => "the card refused the parameters of the reader",
             Seen::NotMatching => "another card",
             // The text comes from the program, possibly from a card.
-            Seen::Refused { why } => return write!(f, "refused: {}", why.escape_debug()),
+            Seen::Refused { reason } => return write!(f, "refused: {}", reason.escape_debug()),
             Seen::Unavailable => "its state cannot be read",
             Seen::Unknown => "unknown to the service",
             Seen::Failed { kind } => return kind.fmt(f),
@@ -201,7 +201,7 @@ mod tests {
     /// One of each.
     fn all() -> [Seen; 11] {
         let kind = ErrorKind::Communication;
-        let why = "no application".to_owned();
+        let reason = "no application".to_owned();
         [
             Seen::Empty,
             Seen::Present,
@@ -210,7 +210,7 @@ mod tests {
             Seen::ProtocolMismatch,
             Seen::ParametersRefused,
             Seen::NotMatching,
-            Seen::Refused { why },
+            Seen::Refused { reason },
             Seen::Unavailable,
             Seen::Unknown,
             Seen::Failed { kind },
@@ -276,12 +276,12 @@ mod tests {
 
     #[test]
     fn an_error_says_what_was_seen_and_cannot_be_forged() {
-        let why = "wrong\nnumber".to_owned();
+        let reason = "wrong\nnumber".to_owned();
         let error = Error::given_up(Operation::GetStatusChange, Refusal::NO_CARD_IN_TIME);
         assert!(error.seen().is_empty());
         let error = error.with_seen(vec![
             SeenReader::new(name("A \"00\""), Seen::Empty),
-            SeenReader::new(name("B"), Seen::Refused { why }),
+            SeenReader::new(name("B"), Seen::Refused { reason }),
         ]);
         assert_eq!(error.seen().len(), 2);
         assert_eq!(

@@ -44,19 +44,19 @@ impl Serialize for SeenReader {
             reader_name: &'a ReaderName,
             seen: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
-            why: Option<&'a str>,
+            reason: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             kind: Option<ErrorKind>,
         }
-        let (why, kind) = match self.seen() {
-            Seen::Refused { why } => (Some(why.as_str()), None),
+        let (reason, kind) = match self.seen() {
+            Seen::Refused { reason } => (Some(reason.as_str()), None),
             Seen::Failed { kind } => (None, Some(*kind)),
             _ => (None, None),
         };
         let stored = Stored {
             reader_name: self.reader_name(),
             seen: self.seen().name(),
-            why,
+            reason,
             kind,
         };
         stored.serialize(serializer)
@@ -121,16 +121,16 @@ mod tests {
     #[test]
     fn what_was_seen_is_stored_with_its_words() {
         let reader = |name| ReaderName::new(name).unwrap();
-        let why = "no application".to_owned();
+        let reason = "no application".to_owned();
         let kind = ErrorKind::Communication;
         let error = Error::new(Operation::GetStatusChange, ReturnCode::E_TIMEOUT).with_seen(vec![
             SeenReader::new(reader("A"), Seen::Empty),
-            SeenReader::new(reader("B"), Seen::Refused { why }),
+            SeenReader::new(reader("B"), Seen::Refused { reason }),
             SeenReader::new(reader("C"), Seen::Failed { kind }),
         ]);
         let stored = json!([
             {"reader_name": "A", "seen": "empty"},
-            {"reader_name": "B", "seen": "refused", "why": "no application"},
+            {"reader_name": "B", "seen": "refused", "reason": "no application"},
             {"reader_name": "C", "seen": "failed", "kind": "communication"},
         ]);
         assert_eq!(serde_json::to_value(&error).unwrap()["seen"], stored);

@@ -207,7 +207,7 @@ pub trait Transmit: Control {
         if options.depend_on_card(command) {
             options = options.for_card(&self.atr()?);
             if options.depend_on_reader(command, self.protocol()) {
-                options = options.for_reader(self.reader_max_data());
+                options = options.with_reported(self.reader_max_data());
             }
         }
         let mut exchange = Exchange::new(command, self.protocol(), &options)?;
@@ -389,7 +389,7 @@ pub trait AsyncTransmit: AsyncControl {
                 if options.depend_on_card(command) {
                     options = options.for_card(&self.atr().await?);
                     if options.depend_on_reader(command, self.protocol()) {
-                        options = options.for_reader(self.reader_max_data().await);
+                        options = options.with_reported(self.reader_max_data().await);
                     }
                 }
                 let mut exchange = Exchange::new(command, self.protocol(), &options)?;

@@ -106,7 +106,7 @@ impl PinOutcome {
     /// ```
     pub const fn from_card(word: StatusWord) -> PinOutcome {
         let outcome = PinOutcome::from_status_word(word);
-        if outcome.is_of_reader() {
+        if outcome.is_from_reader() {
             return PinOutcome::Other(word);
         }
         outcome
@@ -120,7 +120,7 @@ impl PinOutcome {
     /// Returns whether the answer comes from the reader, according to Part 10: the card has not
     /// seen a PIN, and no try was consumed. (A card that answers VERIFY with the same words is
     /// indistinguishable.)
-    pub const fn is_of_reader(self) -> bool {
+    pub const fn is_from_reader(self) -> bool {
         matches!(
             self,
             PinOutcome::TimedOut

@@ -32,7 +32,7 @@ pub enum PinMessages {
     /// Three messages, one after the other, for PIN changes.
     Three(u8, u8, u8),
     /// The reader's default messages (0xFF).
-    OfReader,
+    ReaderDefault,
 }
 
 impl PinMessages {
@@ -43,7 +43,7 @@ impl PinMessages {
             PinMessages::One(a) => (1, [a, 0, 0]),
             PinMessages::Two(a, b) => (2, [a, b, 0]),
             PinMessages::Three(a, b, c) => (3, [a, b, c]),
-            PinMessages::OfReader => (0xFF, [0, 1, 2]),
+            PinMessages::ReaderDefault => (0xFF, [0, 1, 2]),
         }
     }
 }
@@ -53,19 +53,19 @@ impl PinMessages {
 /// The calls that send requests report it as
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and send nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{why}")]
+#[error("{reason}")]
 pub struct InvalidPinRequest {
-    why: &'static str,
+    reason: &'static str,
 }
 
 impl InvalidPinRequest {
-    pub(super) const fn new(why: &'static str) -> InvalidPinRequest {
-        InvalidPinRequest { why }
+    pub(super) const fn new(reason: &'static str) -> InvalidPinRequest {
+        InvalidPinRequest { reason }
     }
 
     /// Returns the reason.
     pub const fn description(&self) -> &'static str {
-        self.why
+        self.reason
     }
 }
 
@@ -127,20 +127,20 @@ impl Entry {
         bytes: &mut Vec<u8>,
     ) -> Result<(), InvalidPinRequest> {
         let Some((header, body)) = self.command.split_first_chunk::<4>() else {
-            let why = "the PIN command is shorter than four bytes";
-            return Err(InvalidPinRequest::new(why));
+            let reason = "the PIN command is shorter than four bytes";
+            return Err(InvalidPinRequest::new(reason));
         };
         let (lc, data) = match body.split_first() {
             None => (None, &[][..]),
             Some((lc, data)) if usize::from(*lc) == data.len() => (Some(*lc), data),
             Some(_) => {
-                let why = "Lc of the PIN command does not match its data";
-                return Err(InvalidPinRequest::new(why));
+                let reason = "Lc of the PIN command does not match its data";
+                return Err(InvalidPinRequest::new(reason));
             }
         };
         if self.without_lc && !data.is_empty() {
-            let why = "a command with data needs Lc";
-            return Err(InvalidPinRequest::new(why));
+            let reason = "a command with data needs Lc";
+            return Err(InvalidPinRequest::new(reason));
         }
         let digits = usize::from(*self.digits.end());
         for offset in blocks {

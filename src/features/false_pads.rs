@@ -13,7 +13,7 @@ pub struct FalsePinPad {
     /// The name of the reader.
     pub name: &'static str,
     /// The problem: a clause without capital and full stop.
-    pub why: &'static str,
+    pub reason: &'static str,
 }
 
 impl FalsePinPad {
@@ -47,13 +47,13 @@ const fn known(
     vendor_id: u16,
     product_id: u16,
     name: &'static str,
-    why: &'static str,
+    reason: &'static str,
 ) -> FalsePinPad {
     FalsePinPad {
         vendor_id,
         product_id,
         name,
-        why,
+        reason,
     }
 }
 

@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_length_has_a_place_in_the_data_that_is_not_of_the_digits() {
-        let why = |request: Result<Vec<u8>, InvalidPinRequest>| request.unwrap_err().to_string();
+        let reason = |request: Result<Vec<u8>, InvalidPinRequest>| request.unwrap_err().to_string();
         let request = |format| {
             let request = PinVerification::new(b"\x00\x20\x00\x80\x0812345678", format);
             request.digits(4..=7).to_bytes()
@@ -327,14 +327,14 @@ mod tests {
         let length = |bits, place| PinFormat::ascii().block_len(7).length(bits, place);
         let at = PinOffset::Bytes;
         let said = "the PIN length is after the data of the command";
-        assert_eq!(why(request(length(8, at(8)))), said);
+        assert_eq!(reason(request(length(8, at(8)))), said);
         assert!(request(length(8, at(7))).is_ok());
         let said = "the PIN length overlaps the digits";
         let over = PinVerification::iso(0x80, length(8, at(0))).digits(4..=7);
-        assert_eq!(why(over.to_bytes()), said);
+        assert_eq!(reason(over.to_bytes()), said);
         let right = length(4, at(2)).justified_right();
         let over = PinVerification::iso(0x80, right).digits(4..=5);
-        assert_eq!(why(over.to_bytes()), said);
+        assert_eq!(reason(over.to_bytes()), said);
         let over = PinVerification::iso(0x80, right).digits(4..=4);
         assert!(over.to_bytes().is_ok());
     }

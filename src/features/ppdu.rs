@@ -56,7 +56,7 @@ pub fn features(answer: &[u8]) -> Vec<Feature> {
 pub fn command(feature: Feature, input: &[u8]) -> Result<Command, InvalidPinRequest> {
     let command = Command::pseudo(0xC2, 0x01, feature.raw()).expecting_all();
     command
-        .in_form(Form::Short)
+        .with_form(Form::Short)
         .and_then(|command| command.with_data(input))
         .map_err(|_| InvalidPinRequest::new("a pseudo-APDU carries up to 255 bytes"))
 }

@@ -169,11 +169,11 @@ impl ExchangeOptions {
     ///
     /// let features = card.features()?;
     /// let properties = card.reader_properties(&features)?;
-    /// let options = ExchangeOptions::new().of_reader(&properties);
+    /// let options = ExchangeOptions::new().for_reader(&properties);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn of_reader(self, properties: &ReaderProperties) -> ExchangeOptions {
+    pub fn for_reader(self, properties: &ReaderProperties) -> ExchangeOptions {
         match properties.max_apdu_data_size() {
             Some(max) => self.reader_max_data(max),
             None => self,

@@ -89,7 +89,7 @@ fn a_change_to_a_new_pin_alone_asks_and_shows_less() {
         "the second block begins after the first"
     );
     let own = both_once
-        .messages(PinMessages::OfReader)
+        .messages(PinMessages::ReaderDefault)
         .to_bytes()
         .unwrap();
     assert_eq!((own[11], &own[14..17]), (0xFF, &[0, 1, 2][..]));
@@ -143,10 +143,10 @@ fn what_does_not_fit_is_an_error_and_nothing_is_cut_off() {
     assert!(verification().digits(8..=8).to_bytes().is_ok());
     let two = verification().messages(PinMessages::Two(0, 1));
     let invalid = two.to_bytes().unwrap_err();
-    let why = "a PIN verification has at most one message";
+    let reason = "a PIN verification has at most one message";
     assert_eq!(
         (invalid.description(), invalid.to_string().as_str()),
-        (why, why)
+        (reason, reason)
     );
     let short = PinVerification::new([0x00, 0x20, 0x00], PinFormat::ascii());
     assert!(short.to_bytes().is_err());
@@ -157,7 +157,7 @@ fn what_does_not_fit_is_an_error_and_nothing_is_cut_off() {
 #[test]
 fn requests_that_contradict_themselves_are_refused() {
     let format = PinFormat::ascii().block_len(8);
-    let why = |request: Result<Vec<u8>, InvalidPinRequest>| request.unwrap_err().to_string();
+    let reason = |request: Result<Vec<u8>, InvalidPinRequest>| request.unwrap_err().to_string();
     let verify = |command: &[u8]| PinVerification::new(command, format).to_bytes();
     assert!(verify(b"\x00\x20\x00\x80\x0812345678").is_ok());
     for command in [
@@ -167,7 +167,7 @@ fn requests_that_contradict_themselves_are_refused() {
         b"\x00\x20\x00\x80\x00\x00",
     ] {
         let said = "Lc of the PIN command does not match its data";
-        assert_eq!(why(verify(command)), said, "{command:02X?}");
+        assert_eq!(reason(verify(command)), said, "{command:02X?}");
     }
     // A PIN that does not fit its block, in any encoding; one digit fewer does.
     let behind_length = PinFormat::ascii().position(PinOffset::Bytes(1));
@@ -191,10 +191,10 @@ fn requests_that_contradict_themselves_are_refused() {
     }
     // A block that is not within the data.
     let behind = "the PIN block ends after the data of the command";
-    assert_eq!(why(verify(b"\x00\x20\x00\x80\x041234")), behind);
+    assert_eq!(reason(verify(b"\x00\x20\x00\x80\x041234")), behind);
     let two = PinModification::new(b"\x00\x24\x00\x80\x0812345678", format);
-    assert_eq!(why(two.clone().offsets(0, 8).to_bytes()), behind);
-    assert_eq!(why(two.clone().offsets(8, 0).to_bytes()), behind);
+    assert_eq!(reason(two.clone().offsets(0, 8).to_bytes()), behind);
+    assert_eq!(reason(two.clone().offsets(8, 0).to_bytes()), behind);
     assert!(two.offsets(8, 0).asks_current(false).to_bytes().is_ok());
     // As middleware requests GlobalPlatform PINs: a block of 8 bytes after the first 8 bits.
     let bits = PinFormat::bcd().position(PinOffset::Bits(8)).block_len(8);
@@ -498,9 +498,9 @@ fn every_list_that_is_well_formed_comes_back() {
 #[test]
 fn what_the_reader_reports_is_an_option_of_exchanges() {
     let properties = ReaderProperties::from_bytes(&[0x0A, 4, 0, 0, 1, 0]);
-    let options = ExchangeOptions::new().of_reader(&properties);
+    let options = ExchangeOptions::new().for_reader(&properties);
     assert_eq!(options, ExchangeOptions::new().reader_max_data(0x1_0000));
     // A reader that reports nothing changes nothing.
     let silent = ReaderProperties::from_bytes(&[]);
-    assert_eq!(options.of_reader(&silent), options);
+    assert_eq!(options.for_reader(&silent), options);
 }

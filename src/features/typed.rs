@@ -151,8 +151,8 @@ impl PinFormat {
             return Err(InvalidPinRequest::new("the PIN is empty"));
         }
         if digits && !pin.iter().all(u8::is_ascii_digit) {
-            let why = "the PIN has a character that is not a digit";
-            return Err(InvalidPinRequest::new(why));
+            let reason = "the PIN has a character that is not a digit";
+            return Err(InvalidPinRequest::new(reason));
         }
         self.check_fit(pin.len())?;
         let width = self.encoding.width();
@@ -189,8 +189,8 @@ fn set_bits(data: &mut [u8], at: usize, width: usize, value: u16) -> Result<(), 
     for bit in 0..width {
         let position = at + bit;
         let Some(byte) = data.get_mut(position / 8) else {
-            let why = "the format places part of the PIN after the data";
-            return Err(InvalidPinRequest::new(why));
+            let reason = "the format places part of the PIN after the data";
+            return Err(InvalidPinRequest::new(reason));
         };
         let mask = 0x80 >> (position % 8);
         match value >> (width - 1 - bit) & 1 {

@@ -225,8 +225,8 @@ mod tests {
     }
 
     fn refused() -> Seen {
-        let why = "no".to_owned();
-        Seen::Refused { why }
+        let reason = "no".to_owned();
+        Seen::Refused { reason }
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Session {
                 Err(Stop::Recover(error)) => failed = Some(error),
                 Err(Stop::Fail(SessionError::WrongCard { .. })) if self.has_other(&trial) => {}
                 Err(Stop::Fail(error)) => break Err(error),
-                Err(Stop::NotThisCard { why }) => self.skip_card(Seen::Refused { why }),
+                Err(Stop::NotThisCard { reason }) => self.skip_card(Seen::Refused { reason }),
             }
         };
         if let Some(card) = &mut self.card {
@@ -372,8 +372,8 @@ impl Session {
                 self.remember(error.clone());
             }
             Some(Stop::Fail(SessionError::WrongCard { .. })) => {
-                let why = "not the card that the session began with".to_owned();
-                self.skip_card(Seen::Refused { why });
+                let reason = "not the card that the session began with".to_owned();
+                self.skip_card(Seen::Refused { reason });
             }
             _ => {
                 if let Err(error) = ended {

@@ -9,7 +9,7 @@ use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 ///
 /// The session stays usable: the next run recovers and sets up the card first.
 ///
-/// See [how to print it](Error#errors-around-this-one). The error of the work or hook is the
+/// See [how to print it](Error#errors-that-wrap-this-one). The error of the work or hook is the
 /// [source](std::error::Error::source), unchanged; [`work`](SessionError::work) returns it with its
 /// type.
 ///

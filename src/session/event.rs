@@ -260,7 +260,7 @@ impl serde::Serialize for SessionEvent {
                 stored.reader_name = Some(reader_name);
                 stored.seen = Some(seen.name());
                 stored.message = match seen {
-                    Seen::Refused { why } => Some(why),
+                    Seen::Refused { reason } => Some(reason),
                     _ => None,
                 };
             }

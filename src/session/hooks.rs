@@ -45,7 +45,7 @@ pub(super) struct Hooks {
 ///         match card.exchange(&piv)? {
 ///             answer if answer.status().is_success() => Ok(()),
 ///             answer if answer.status() == StatusWord::FILE_NOT_FOUND => {
-///                 Err(NotThisCard::because("it has no PIV application").into())
+///                 Err(NotThisCard::new("it has no PIV application").into())
 ///             }
 ///             answer => Err(answer.ok().unwrap_err().into()),
 ///         }
@@ -56,13 +56,15 @@ pub(super) struct Hooks {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NotThisCard {
-    why: String,
+    reason: String,
 }
 
 impl NotThisCard {
     /// Returns the error with a human-readable reason.
-    pub fn because(why: impl Into<String>) -> NotThisCard {
-        NotThisCard { why: why.into() }
+    pub fn new(reason: impl Into<String>) -> NotThisCard {
+        NotThisCard {
+            reason: reason.into(),
+        }
     }
 
     /// Finds it in the causes of an error.
@@ -72,14 +74,14 @@ impl NotThisCard {
     }
 
     /// Returns the reason.
-    pub fn why(&self) -> &str {
-        &self.why
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 }
 
 impl fmt::Display for NotThisCard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not this card: {}", self.why)
+        write!(f, "not this card: {}", self.reason)
     }
 }
 
@@ -116,7 +118,9 @@ pub(super) fn call_hook<T>(
     answer.map_err(|error| match failure_behind(&error, &progress) {
         Some(failure) => Stop::Recover(failure),
         None => match NotThisCard::find(&error) {
-            Some(NotThisCard { why }) => Stop::NotThisCard { why: why.clone() },
+            Some(NotThisCard { reason }) => Stop::NotThisCard {
+                reason: reason.clone(),
+            },
             None => refused(which, error, events),
         },
     })

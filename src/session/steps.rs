@@ -16,7 +16,7 @@ pub(super) enum Stop {
     Fail(SessionError),
     /// A hook rejected the card.
     NotThisCard {
-        why: String,
+        reason: String,
     },
 }
 

@@ -174,7 +174,7 @@ impl<'a> Worker<'a> {
                 .reader(&self.world.names[reader])
                 .setup(move |card| set_up(card, application)),
             None => builder.setup(move |card| match serial(card)? {
-                SPURNED => Err(NotThisCard::because("it is spurned").into()),
+                SPURNED => Err(NotThisCard::new("it is spurned").into()),
                 _ => set_up(card, application),
             }),
         };

@@ -219,12 +219,12 @@ fn questions_in_futures_wait_and_can_be_told_not_to() {
         card.set_wait_for_transactions(true);
         direct.set_wait_for_transactions(true);
         let of_card = in_background(move || smol::block_on(asked(&mut card)));
-        let of_reader = in_background(move || smol::block_on(asked(&mut direct)));
+        let for_reader = in_background(move || smol::block_on(asked(&mut direct)));
         assert_blocked(&of_card);
-        assert_blocked(&of_reader);
+        assert_blocked(&for_reader);
         drop(transaction);
         finish(&of_card).unwrap();
-        finish(&of_reader).unwrap();
+        finish(&for_reader).unwrap();
     });
 }
 

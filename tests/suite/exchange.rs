@@ -92,7 +92,7 @@ fn long_bodies_arrive_whole() {
             assert_eq!(card.exchange(&get).unwrap().ok().unwrap(), data);
             if atr == EXTENDS {
                 fixture.card.clear_log();
-                let all_at_once = get.in_form(Form::Extended).unwrap();
+                let all_at_once = get.with_form(Form::Extended).unwrap();
                 assert_eq!(card.exchange(&all_at_once).unwrap().ok().unwrap(), data);
                 assert_eq!(fixture.card.log().len(), 1);
             }
@@ -118,7 +118,7 @@ fn what_a_card_does_not_promise_is_not_tried() {
                 .exchange_with(&put(&object(300)), &options)
                 .unwrap_err();
             let no_way = TooLong::NoWay;
-            assert!(matches!(error, ExchangeError::TooLong { why, .. } if why == no_way));
+            assert!(matches!(error, ExchangeError::TooLong { reason, .. } if reason == no_way));
             assert!(!error.command_may_have_run());
             assert_eq!(fixture.card.log().len(), 0);
         });
@@ -179,7 +179,13 @@ fn an_exchange_says_which_step_failed_and_whether_anything_ran() {
         let ExchangeError::Card { step, answered, .. } = error else {
             panic!("{error}");
         };
-        assert_eq!(step, Step::Part { number: 2, of: 3 });
+        assert_eq!(
+            step,
+            Step::Part {
+                number: 2,
+                total: 3
+            }
+        );
         assert_eq!(answered, 1);
         assert!(error.command_may_have_run());
         let message = format!("{error:#}");

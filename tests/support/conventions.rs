@@ -258,7 +258,7 @@ pub fn conventions() -> Vec<Convention> {
         Convention {
             name: "a file that is longer than its command can say",
             atr: T1,
-            options: usual().allow_less(true),
+            options: usual().allow_incomplete(true),
             arguments: &["--with", "allow-less=yes"],
             card: long_file,
             script: vec![line("00B0000000012C", content(256), "9000")],

@@ -235,32 +235,32 @@ fn no_more_is_asked_for_than_there_is_room_for() {
                 matches!(
                     error,
                     ExchangeError::Answer { problem, .. }
-                        if problem == AnswerProblem::AskedForLess { asked, expected }
+                        if problem == AnswerProblem::PossiblyIncomplete { requested: asked, expected }
                 ),
                 "{error}"
             );
             let response = card
-                .exchange_with(&read, &options.allow_less(true))
+                .exchange_with(&read, &options.allow_incomplete(true))
                 .unwrap();
             assert_eq!(response.data().len(), 65_533);
-            assert_eq!(response.asked_for(), Some(asked));
+            assert_eq!(response.requested_len(), Some(asked));
         }
         let fits = read.clone().expecting(65_533).unwrap();
         let response = card.exchange_with(&fits, &options).unwrap();
         assert_eq!(
-            (response.data().len(), response.asked_for()),
+            (response.data().len(), response.requested_len()),
             (65_533, None)
         );
 
         // All is no number, unless one is set.
-        let all = read.expecting_all().in_form(Form::Extended).unwrap();
+        let all = read.expecting_all().with_form(Form::Extended).unwrap();
         let error = card.exchange_with(&all, &options).unwrap_err();
         let error = error.error().unwrap();
         assert_eq!(error.kind(), ErrorKind::BufferTooSmall);
         assert_eq!(error.needed_len(), Some(65_538));
         let limited = options.max_answer_data(65_533);
         let response = card.exchange_with(&all, &limited).unwrap();
-        assert_eq!(response.asked_for(), Some(65_533));
+        assert_eq!(response.requested_len(), Some(65_533));
     });
 }
 

@@ -73,7 +73,7 @@ fn at_once(stage: &Stage, effort: Effort) -> Answer {
         (stage.connect_raw()?, stage.connect()?, stage.connect()?);
     let command = Command::new(0x00, 0xB0, 0x00, 0x00)?
         .expecting_all()
-        .in_form(Form::Extended)?;
+        .with_form(Form::Extended)?;
     let mut buffers = [const { Vec::new() }; 4];
     buffers.fill(vec![0; raw::BUFFER]);
     let [of_c, of_again, of_pcsc, of_whole] = &mut buffers;

@@ -136,7 +136,7 @@ fn what_was_composed_is_read_back() {
         };
         assert_eq!(reading.offered(), offered, "{context}");
         let expected = if t1 || global {
-            Tck::Right
+            Tck::Correct
         } else {
             Tck::NotNeeded
         };

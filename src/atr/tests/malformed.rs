@@ -100,7 +100,7 @@ fn cards_with_a_byte_changed_or_cut_off() {
             bytes[at] ^= random.byte().max(1);
             let reading = exercise(&bytes);
             // The check byte, if any, detects every single change.
-            if at > 1 && whole.tck() == Tck::Right {
+            if at > 1 && whole.tck() == Tck::Correct {
                 assert!(!reading.problems().is_empty(), "{reading}");
             }
         }
@@ -129,7 +129,7 @@ fn more_bytes_than_an_atr_can_have() {
     // An ATR followed by extra bytes.
     let mut bytes = vec![0x3B, 0x00];
     bytes.resize(34, 0xFF);
-    let problems = [AtrProblem::TooLong(34), AtrProblem::BytesLeft(32)];
+    let problems = [AtrProblem::TooLong(34), AtrProblem::ExtraBytes(32)];
     assert_eq!(exercise(&bytes).problems(), problems);
 }
 
@@ -177,17 +177,17 @@ fn what_is_wrong_is_said() {
         ),
         (
             "3B 00 01",
-            &[AtrProblem::BytesLeft(1)],
+            &[AtrProblem::ExtraBytes(1)],
             "there is an extra byte at the end",
         ),
         (
             "3B 80 01 81 00 00",
-            &[AtrProblem::BytesLeft(2)],
+            &[AtrProblem::ExtraBytes(2)],
             "there are 2 extra bytes at the end",
         ),
         (
             "3B 80 0F 8F",
-            &[AtrProblem::GlobalFirst],
+            &[AtrProblem::T15First],
             "TD1 has T=15, which is not a protocol",
         ),
         (

@@ -64,7 +64,7 @@ type Row = (
 const T0: &[u8] = &[0];
 const T1_ONLY: &[u8] = &[1];
 const BOTH: &[u8] = &[0, 1];
-const RIGHT: Tck = Tck::Right;
+const RIGHT: Tck = Tck::Correct;
 const NONE: Tck = Tck::NotNeeded;
 
 #[rustfmt::skip]
@@ -293,7 +293,7 @@ const CARDS: &[Row] = &[
           Wrong(AtrProblem::ReservedValue { name: InterfaceName::new('A', 1), value: 0x10 }),
           Wrong(AtrProblem::HistoricalBytesMissing { announced: 3, present: 1 })]),
     ("eToken R2", "3B 81 1F 00 CC 52", T0, (372, 1), RIGHT,
-        &[Specific(0, true), Wrong(AtrProblem::GlobalFirst)]),
+        &[Specific(0, true), Wrong(AtrProblem::T15First)]),
     ("J3R150, shifted", "3B FA 00 00 81 31 FE 45 00 31 C1 73 C8 40 00 00 90 00 7A",
         T1_ONLY, (372, 0), Tck::Wrong { expected: 0x6A },
         &[N(0x81), Specific(14, false), Service(0xC1), Can(false, false, 1),

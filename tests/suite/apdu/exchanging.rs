@@ -108,7 +108,13 @@ fn the_last_part_of_a_chain_is_not_sent_twice() {
     let (response, sent) = exchange(&put, Some(Protocol::T1), &chains, script(&answers));
     let response = response.unwrap();
     assert_eq!(response.status(), StatusWord(0x6C02));
-    assert_eq!(response.step(), Step::Part { number: 3, of: 3 });
+    assert_eq!(
+        response.step(),
+        Step::Part {
+            number: 3,
+            total: 3
+        }
+    );
     assert_eq!(sent.len(), 3);
     assert!(response.accept_warnings().is_err());
     // GET RESPONSE after a chain is a separate command.
@@ -155,7 +161,13 @@ fn long_bodies_are_chained_or_extended_or_refused() {
     let ok = |_: &[u8]| hex("9000");
 
     let (response, sent) = exchange(&put, t1, &chains, ok);
-    assert_eq!(response.unwrap().step(), Step::Part { number: 3, of: 3 });
+    assert_eq!(
+        response.unwrap().step(),
+        Step::Part {
+            number: 3,
+            total: 3
+        }
+    );
     assert_eq!(sent.len(), 3);
     assert_eq!(sent[0][..5], hex("10DB3FFFFF"));
     assert_eq!(sent[1][..5], hex("10DB3FFFFF"));
@@ -169,11 +181,11 @@ fn long_bodies_are_chained_or_extended_or_refused() {
     let (_, sent) = exchange(&put, t1, &extends, ok);
     assert_eq!(sent, [put.to_bytes().to_vec()]);
 
-    let refused = |command: &Command, options: ExchangeOptions, why: TooLong| {
+    let refused = |command: &Command, options: ExchangeOptions, reason: TooLong| {
         let (error, sent) = exchange(command, t1, &options, ok);
         let error = error.unwrap_err();
         assert!(
-            matches!(error, ExchangeError::TooLong { why: it, .. } if it == why),
+            matches!(error, ExchangeError::TooLong { reason: it, .. } if it == reason),
             "{error}"
         );
         assert!(!error.command_may_have_run());
@@ -185,7 +197,7 @@ fn long_bodies_are_chained_or_extended_or_refused() {
     refused(&chained_already, chains, TooLong::NoChaining);
 
     // A command created as extended is sent as such.
-    let forced = put.clone().in_form(Form::Extended).unwrap();
+    let forced = put.clone().with_form(Form::Extended).unwrap();
     let (_, sent) = exchange(&forced, Some(Protocol::T0), &ExchangeOptions::new(), ok);
     assert_eq!(sent, [forced.to_bytes().to_vec()]);
 
@@ -228,7 +240,7 @@ fn a_chain_that_the_card_ends_did_not_succeed() {
         let response = response.unwrap();
         let step = Step::Part {
             number: answers.len() as u32,
-            of: 3,
+            total: 3,
         };
         assert_eq!((response.step(), response.status().raw()), (step, status));
         assert_eq!(sent.len(), answers.len());

@@ -32,7 +32,7 @@ fn the_four_cases_short_and_extended() {
     // Case 1.
     assert_eq!(bytes(&new()), "00CB3FFF");
     assert_eq!(
-        bytes(&new().in_form(Form::Extended).unwrap()),
+        bytes(&new().with_form(Form::Extended).unwrap()),
         "00CB3FFF",
         "no length, no form"
     );
@@ -50,9 +50,9 @@ fn the_four_cases_short_and_extended() {
         assert_eq!(it.is_extended(), expected > 256);
     }
     assert_eq!(bytes(&new().expecting_all()), "00CB3FFF00");
-    let extended = new().expecting_all().in_form(Form::Extended).unwrap();
+    let extended = new().expecting_all().with_form(Form::Extended).unwrap();
     assert_eq!(bytes(&extended), "00CB3FFF000000");
-    let one = new().expecting(1).unwrap().in_form(Form::Extended);
+    let one = new().expecting(1).unwrap().with_form(Form::Extended);
     assert_eq!(bytes(&one.unwrap()), "00CB3FFF000001");
     // Case 3.
     for (len, lc) in [
@@ -66,7 +66,7 @@ fn the_four_cases_short_and_extended() {
         assert_eq!(bytes(&data(len)), expected, "{len}");
         assert_eq!(data(len).is_extended(), len > 255);
     }
-    let extended = data(2).in_form(Form::Extended).unwrap();
+    let extended = data(2).with_form(Form::Extended).unwrap();
     assert_eq!(bytes(&extended), "00CB3FFF0000020001");
     // Case 4: both lengths have the same form.
     assert_eq!(bytes(&data(2).expecting_all()), "00CB3FFF02000100");
@@ -98,12 +98,12 @@ fn invalid_commands_cannot_be_made() {
         InvalidCommand::ExpectedTooLong { len: 65_537 }
     );
     // In any order.
-    let short = || new().in_form(Form::Short).unwrap();
+    let short = || new().with_form(Form::Short).unwrap();
     let long = new().with_data(body(256)).unwrap();
     for result in [
         short().with_data(body(256)),
         short().expecting(257),
-        long.in_form(Form::Short),
+        long.with_form(Form::Short),
     ] {
         assert!(matches!(result, Err(InvalidCommand::NotShort { .. })));
     }
@@ -171,7 +171,7 @@ fn commands_survive_the_way_to_bytes_and_back() {
             _ => made.expecting_all(),
         };
         let made = match random.below(3) {
-            0 => made.in_form(Form::Extended).unwrap(),
+            0 => made.with_form(Form::Extended).unwrap(),
             _ => made,
         };
         let bytes = made.to_bytes();

@@ -271,7 +271,7 @@ fn no_card_makes_any_option_go_on_for_ever() {
             .data_of_warnings(random.one_in(2))
             .any_instruction(random.one_in(2))
             .ignore_t0(random.one_in(2))
-            .allow_less(random.one_in(2))
+            .allow_incomplete(random.one_in(2))
             .extended_length(random.one_in(3))
             .max_command_data(piece as u32)
             .max_answer_data(answer as u32)

@@ -164,8 +164,8 @@ fn nobody_gets_less_than_was_expected_without_a_word() {
     let usual = ExchangeOptions::new();
     let silent = format!("{full}9000");
     let error = run(usual, &[&silent]).unwrap_err();
-    let problem = AnswerProblem::AskedForLess {
-        asked: 256,
+    let problem = AnswerProblem::PossiblyIncomplete {
+        requested: 256,
         expected: 300,
     };
     assert!(
@@ -174,43 +174,49 @@ fn nobody_gets_less_than_was_expected_without_a_word() {
     );
     let says = error.to_string();
     assert!(says.contains("ExchangeOptions::extended_length"), "{says}");
-    let response = run(usual.allow_less(true), &[&silent]).unwrap();
-    assert_eq!(response.asked_for(), Some(256));
+    let response = run(usual.allow_incomplete(true), &[&silent]).unwrap();
+    assert_eq!(response.requested_len(), Some(256));
     assert_eq!(response.data().len(), 256);
     // What the card announces is fetched.
     let announced = format!("{full}612C");
     let rest = format!("{}9000", hex::encode(content(44)));
     let response = run(usual, &[&announced, &rest]).unwrap();
-    assert_eq!((response.asked_for(), response.data().len()), (None, 300));
+    assert_eq!(
+        (response.requested_len(), response.data().len()),
+        (None, 300)
+    );
     // A card that returns less than requested has no more.
     let response = run(usual, &["AA9000"]).unwrap();
-    assert_eq!((response.asked_for(), response.data().len()), (None, 1));
+    assert_eq!((response.requested_len(), response.data().len()), (None, 1));
     let response = run(usual, &["6C02", "AABB9000"]).unwrap();
-    assert_eq!((response.asked_for(), response.data().len()), (None, 2));
+    assert_eq!((response.requested_len(), response.data().len()), (None, 2));
     // A failure is not a truncated answer.
-    assert_eq!(run(usual, &["6A82"]).unwrap().asked_for(), None);
-    let announced = "ExchangeOptions::extended_length, max_answer_data and allow_less";
+    assert_eq!(run(usual, &["6A82"]).unwrap().requested_len(), None);
+    let announced = "ExchangeOptions::extended_length, max_answer_data and allow_incomplete";
     assert!(says.contains(announced), "{says}");
     // `All` means as much as one command can request.
     let read = command("00B0000000");
     let (response, _) = exchange(&read, false, &usual, &mut script(&[&silent]));
-    assert_eq!(response.unwrap().asked_for(), None);
-    let extended = read.clone().in_form(Form::Extended).unwrap();
+    assert_eq!(response.unwrap().requested_len(), None);
+    let extended = read.clone().with_form(Form::Extended).unwrap();
     let fewer = usual.max_answer_data(300);
     let silent = format!("{}9000", hex::encode(content(300)));
     let (response, sent) = exchange(&extended, false, &fewer, &mut script(&[&silent]));
     assert_eq!(sent, ["00B0000000012C"]);
-    assert_eq!(response.unwrap().asked_for(), Some(300));
+    assert_eq!(response.unwrap().requested_len(), Some(300));
     let fewer = usual.max_answer_data(2);
     let (response, _) = exchange(&read, false, &fewer, &mut script(&["AABB9000"]));
-    assert_eq!(response.unwrap().asked_for(), Some(2));
+    assert_eq!(response.unwrap().requested_len(), Some(2));
 }
 
 /// GET RESPONSE does not get around it.
 #[test]
 fn nobody_gets_less_by_get_response_without_a_word() {
     let answer = |len, status: &str| format!("{}{status}", hex::encode(content(len)));
-    let less = |asked, expected| AnswerProblem::AskedForLess { asked, expected };
+    let less = |requested, expected| AnswerProblem::PossiblyIncomplete {
+        requested,
+        expected,
+    };
     let run = |text: &str, is_t0, options: ExchangeOptions, answers: &[&str]| {
         exchange(&command(text), is_t0, &options, &mut script(answers))
     };
@@ -229,23 +235,26 @@ fn nobody_gets_less_by_get_response_without_a_word() {
             matches!(error, ExchangeError::Answer { problem, .. } if problem == less(240, 250)),
             "{error}"
         );
-        let (result, _) = run(text, true, limited.allow_less(true), &[status, &full]);
+        let (result, _) = run(text, true, limited.allow_incomplete(true), &[status, &full]);
         let response = result.unwrap();
         assert_eq!(
-            (response.asked_for(), response.data().len()),
+            (response.requested_len(), response.data().len()),
             (Some(240), 240)
         );
         // The card announces the rest again.
         let (result, sent) = run(text, true, limited, &[status, &answer(240, "610A"), &rest]);
         let response = result.unwrap();
-        assert_eq!((response.asked_for(), response.data().len()), (None, 250));
+        assert_eq!(
+            (response.requested_len(), response.data().len()),
+            (None, 250)
+        );
         assert!(sent[2].ends_with("C000000A"), "{}", sent[2]);
     }
     let (result, _) = run(&select("00"), true, limited, &["61FA", &full]);
-    assert_eq!(result.unwrap().asked_for(), Some(240));
+    assert_eq!(result.unwrap().requested_len(), Some(240));
     // The command got what it expected, although there was more.
     let (result, _) = run(&select("10"), true, limited, &["61FA", &full]);
-    assert_eq!(result.unwrap().asked_for(), Some(240));
+    assert_eq!(result.unwrap().requested_len(), Some(240));
     // Earlier requests count.
     let answers = &[&answer(100, "61FA")[..], &full];
     let (result, _) = run("00B0000000015E", false, limited, answers);
@@ -265,10 +274,13 @@ fn nobody_gets_less_by_get_response_without_a_word() {
         "{error}"
     );
     let (result, _) = run(long, true, usual, &["6283", &answer(255, "9000")]);
-    assert_eq!(result.unwrap().asked_for(), None);
+    assert_eq!(result.unwrap().requested_len(), None);
     let answers = ["6283", &answer(256, "612C"), &answer(44, "9000")];
     let response = run(long, true, usual, &answers).0.unwrap();
-    assert_eq!((response.asked_for(), response.data().len()), (None, 300));
+    assert_eq!(
+        (response.requested_len(), response.data().len()),
+        (None, 300)
+    );
     // 6100 says that there is at least as much.
     let (result, _) = run(long, true, usual, &["6100", &answer(256, "9000")]);
     let error = result.unwrap_err();
@@ -278,10 +290,13 @@ fn nobody_gets_less_by_get_response_without_a_word() {
     );
     let answers = ["6100", &answer(256, "612C"), &answer(44, "9000")];
     let response = run(long, true, usual, &answers).0.unwrap();
-    assert_eq!((response.asked_for(), response.data().len()), (None, 300));
+    assert_eq!(
+        (response.requested_len(), response.data().len()),
+        (None, 300)
+    );
     // With a number, it says what there is.
     let (result, _) = run(long, true, usual, &["61FF", &answer(255, "9000")]);
-    assert_eq!(result.unwrap().asked_for(), None);
+    assert_eq!(result.unwrap().requested_len(), None);
 }
 
 #[test]
@@ -294,7 +309,7 @@ fn another_le_is_limited_as_the_first_is() {
     // The card has less.
     let (result, sent) = run("00B0000000", &["6C80", &answer(128, "9000")]);
     assert_eq!(sent, ["00B00000F0", "00B0000080"]);
-    assert_eq!(result.unwrap().asked_for(), None);
+    assert_eq!(result.unwrap().requested_len(), None);
     // It has more, and insists: no other request is left.
     let (result, sent) = run("00B0000000", &["6CFA"]);
     assert_eq!(sent, ["00B00000F0"]);
@@ -303,10 +318,10 @@ fn another_le_is_limited_as_the_first_is() {
     let full = answer(240, "9000");
     let (result, sent) = run("00B0000010", &["6CFA", &full]);
     assert_eq!(sent, ["00B0000010", "00B00000F0"]);
-    assert_eq!(result.unwrap().asked_for(), Some(240));
+    assert_eq!(result.unwrap().requested_len(), Some(240));
     let (result, sent) = run("00CA000000", &["6110", "6CFA", &full]);
     assert_eq!(sent[1..], ["00C0000010", "00C00000F0"]);
-    assert_eq!(result.unwrap().asked_for(), Some(240));
+    assert_eq!(result.unwrap().requested_len(), Some(240));
     // Nor is a command repeated with the refused Le.
     let (result, sent) = exchange(
         &command("00B0000000"),
@@ -321,7 +336,7 @@ fn another_le_is_limited_as_the_first_is() {
     let mut card = script(&["6CFA", &full]);
     let (result, sent) = exchange(&command("00B0000000"), false, &unlimited, &mut card);
     assert_eq!(sent[1], "00B00000FA");
-    assert_eq!(result.unwrap().asked_for(), None);
+    assert_eq!(result.unwrap().requested_len(), None);
 }
 
 #[test]
@@ -335,7 +350,7 @@ fn envelopes_come_before_extended_lengths_over_t0() {
     assert_eq!(first(Protocol::T0), "00C20000FF00DB");
     assert_eq!(first(Protocol::T1), "00DB3FFF00012C");
     // A command that is already extended is sent as it is.
-    let extended = put.clone().in_form(Form::Extended).unwrap();
+    let extended = put.clone().with_form(Form::Extended).unwrap();
     let exchange = Exchange::new(&extended, Some(Protocol::T0), &options).unwrap();
     assert_eq!(exchange.command()[..4], hex("00DB3FFF"));
     // The end is sent once all data is accepted.
@@ -360,7 +375,13 @@ fn a_refused_envelope_is_not_the_answer_of_the_command() {
     let first = &sent[0];
     assert!(first.starts_with("00C20000FF00DB3FFF000258"), "{first}");
     let response = response.unwrap();
-    assert_eq!(response.step(), Step::Part { number: 1, of: 3 });
+    assert_eq!(
+        response.step(),
+        Step::Part {
+            number: 1,
+            total: 3
+        }
+    );
     assert!(response.accept(|_| true).is_err());
     // Over another protocol it is not needed.
     assert!(Exchange::new(&put, Some(Protocol::T1), &options).is_err());
@@ -378,7 +399,7 @@ fn only_wrapped_commands_go_in_frames_and_none_for_the_reader_in_parts() {
         let (result, sent) = exchange(command, is_t0, options, &mut script(&[]));
         assert!(sent.is_empty());
         match result.unwrap_err() {
-            ExchangeError::TooLong { why, .. } => why,
+            ExchangeError::TooLong { reason, .. } => reason,
             error => panic!("{error}"),
         }
     };
@@ -465,21 +486,24 @@ fn frames_of_the_limit_are_no_answers_that_were_cut_off() {
     let mut card = script(&[&frame("91AF"), &frame("9100")]);
     let (result, sent) = exchange(&read, false, &options, &mut card);
     let response = result.unwrap();
-    assert_eq!((response.asked_for(), response.data().len()), (None, 118));
+    assert_eq!(
+        (response.requested_len(), response.data().len()),
+        (None, 118)
+    );
     assert_eq!(sent[1], "90AF000000");
     let mut card = script(&[&frame("9100")]);
     let (result, _) = exchange(&read, false, &options, &mut card);
-    assert_eq!(result.unwrap().asked_for(), None);
+    assert_eq!(result.unwrap().requested_len(), None);
 }
 
 #[test]
 fn no_more_is_asked_for_with_extended_length_than_the_reader_takes() {
     let options = ExchangeOptions::new().reader_max_data(500);
-    let read = command("00B0000000").in_form(Form::Extended).unwrap();
+    let read = command("00B0000000").with_form(Form::Extended).unwrap();
     let full = format!("{}9000", hex::encode(content(500)));
     let (result, sent) = exchange(&read, false, &options, &mut script(&[&full]));
     assert_eq!(sent, ["00B000000001F4"]);
-    assert_eq!(result.unwrap().asked_for(), Some(500));
+    assert_eq!(result.unwrap().requested_len(), Some(500));
     let (_, sent) = exchange(
         &read,
         false,

@@ -23,7 +23,7 @@ fn hex(text: &str) -> Vec<u8> {
 /// A command whose form of lengths is chosen automatically.
 fn command(text: &str) -> Command {
     let command = Command::parse_pseudo(&hex(text)).unwrap();
-    command.in_form(Form::Auto).unwrap()
+    command.with_form(Form::Auto).unwrap()
 }
 
 /// Exchanges with a card that is a function, and also returns the commands.

@@ -19,7 +19,7 @@ fn without_application() -> VirtualCard {
 fn find(card: &mut SessionCard<'_>) -> Result<(), BoxError> {
     match card.transmit(&select(APPLICATION))?.as_slice() {
         OK => Ok(()),
-        [0x6A, 0x82] => Err(NotThisCard::because("no application 7").into()),
+        [0x6A, 0x82] => Err(NotThisCard::new("no application 7").into()),
         answer => Err(format!("{answer:02X?}").into()),
     }
 }
