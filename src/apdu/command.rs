@@ -11,6 +11,7 @@ use super::encoding::{
 };
 use super::error::InvalidCommand;
 use super::header::Header;
+use crate::codes::debug_as_line;
 use crate::values::{InvalidHex, hex};
 
 /// The length of the answer that a command asks for: Le.
@@ -363,7 +364,7 @@ impl FromStr for Command {
 }
 
 /// Text that is not a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseCommandError {
     /// The text is not hexadecimal.
@@ -373,6 +374,8 @@ pub enum ParseCommandError {
     #[error(transparent)]
     Command(#[from] InvalidCommand),
 }
+
+debug_as_line!(ParseCommandError);
 
 /// Prints header and lengths: `00 A4 04 00, 5 bytes, expecting all`.
 impl fmt::Display for Command {

@@ -5,11 +5,11 @@ use std::fmt;
 use super::header::Header;
 use super::status_family::StatusFamily;
 use super::status_word::StatusWord;
-use crate::codes::ReturnCode;
+use crate::codes::{ReturnCode, debug_as_line};
 use crate::error::{Error, ErrorKind, HandleError, Recovery, chain, write_layer};
 
 /// The reason why bytes or values are not a valid command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidCommand {
     /// Fewer than four bytes.
@@ -68,6 +68,8 @@ pub enum InvalidCommand {
     },
 }
 
+debug_as_line!(InvalidCommand);
+
 /// A step of an [exchange](crate::Card::exchange).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -119,13 +121,15 @@ impl fmt::Display for Where {
 /// ```text
 /// command 00 A4 04 00 failed: file or application not found (6A82)
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{}{}: {}", Where(*.command, *.step), self.what(), self.status.display_in(self.family()))]
 pub struct StatusError {
     pub(super) command: Option<Header>,
     pub(super) step: Step,
     pub(super) status: StatusWord,
 }
+
+debug_as_line!(StatusError);
 
 impl StatusError {
     /// Returns the family that defines the status word, according to the command's class. `Display`
@@ -191,7 +195,7 @@ impl StatusWord {
 }
 
 /// The problem with an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerProblem {
     /// The answer has fewer than two bytes.
@@ -249,8 +253,10 @@ pub enum AnswerProblem {
     NoChannel,
 }
 
+debug_as_line!(AnswerProblem);
+
 /// Why a command is too long to be sent to the card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TooLong {
     /// Extended length and chaining were ruled out or are not known to be possible.
@@ -279,6 +285,8 @@ pub enum TooLong {
     NoChainingOverT0,
 }
 
+debug_as_line!(TooLong);
+
 /// An error of an [exchange](crate::Card::exchange), or anything else that can go wrong with a
 /// command, so that one function can use `?` throughout.
 ///
@@ -297,7 +305,7 @@ pub enum TooLong {
 ///
 /// See [how to print it](Error#errors-that-wrap-this-one): the source is a failed call; everything
 /// else is in `Display`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {
     /// The command is invalid. Nothing was sent.
@@ -356,6 +364,8 @@ pub enum ExchangeError {
     #[error(transparent)]
     Status(#[from] StatusError),
 }
+
+debug_as_line!(ExchangeError);
 
 fn call_failed(
     error: &Error,

@@ -40,7 +40,7 @@ use std::fmt;
 
 use self::decode::{atr, bool, byte, channel, number, presence, protocol, text, version};
 pub use self::value::{CardPresence, CardType, Channel, ChannelId, IfdVersion};
-use crate::codes::ReturnCode;
+use crate::codes::{ReturnCode, debug_as_line};
 use crate::error::{Error, ErrorKind, Recovery, write_layer};
 use crate::values::{Atr, Attribute, Protocol};
 
@@ -106,12 +106,14 @@ impl<T> fmt::Debug for TypedAttribute<T> {
 }
 
 /// The error for bytes from a driver that are not a value of the attribute.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the driver returned no value of {}: {}", Named(*.attribute), Shown(.bytes))]
 pub struct InvalidAttributeValue {
     attribute: Attribute,
     bytes: Vec<u8>,
 }
+
+debug_as_line!(InvalidAttributeValue);
 
 impl InvalidAttributeValue {
     /// Returns the attribute.
@@ -153,7 +155,7 @@ impl fmt::Display for Shown<'_> {
 /// The error of reading a typed attribute.
 ///
 /// See [how to print it](Error#errors-that-wrap-this-one).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttributeError {
     /// The call failed.
@@ -170,6 +172,8 @@ pub enum AttributeError {
     #[error(transparent)]
     Value(#[from] InvalidAttributeValue),
 }
+
+debug_as_line!(AttributeError);
 
 fn call_failed(attribute: &Attribute, error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let name = Named(*attribute);

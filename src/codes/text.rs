@@ -1,15 +1,30 @@
-//! Reading codes as people and logs write them.
+//! Codes as people and logs write them, and errors as lines.
 
 use std::fmt;
 
 use super::table::Table;
 use crate::codes::Platform;
 
+/// Implements `Debug` as the line of `{:#}`, because `main` prints returned errors with `{:?}`.
+macro_rules! debug_as_line {
+    ($error:ident $(<$handle:ident>)?) => {
+        impl$(<$handle>)? std::fmt::Debug for $error$(<$handle>)? {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{self:#}")
+            }
+        }
+    };
+}
+
+pub(crate) use debug_as_line;
+
 /// The error for text that is neither a name of the family nor a 32-bit number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("neither a known name nor a 32-bit number")]
 #[non_exhaustive]
 pub struct ParseCodeError;
+
+debug_as_line!(ParseCodeError);
 
 /// `NAME, 0xNUMBER`, or the number alone.
 pub(crate) struct Identity {

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use super::answer::Status;
-use crate::codes::ReturnCode;
+use crate::codes::{ReturnCode, debug_as_line};
 use crate::error::{Error, ErrorKind, Recovery, write_layer};
 
 /// An error of a command for a contactless card.
 ///
 /// See [how to print it](Error#errors-that-wrap-this-one).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContactlessError {
     /// The call failed.
@@ -34,6 +34,8 @@ pub enum ContactlessError {
     #[error("the command cannot carry this number of bytes")]
     Length,
 }
+
+debug_as_line!(ContactlessError);
 
 fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let adds = format_args!("the command for the contactless card failed");

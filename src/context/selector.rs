@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::Context;
 use crate::card::Reader;
-use crate::codes::ReturnCode;
+use crate::codes::{ReturnCode, debug_as_line};
 use crate::error::{Error, ErrorKind, Recovery, write_layer};
 use crate::exchange::Control;
 use crate::values::{Attribute, ReaderName, ReaderState};
@@ -98,7 +98,7 @@ impl fmt::Display for ReaderSelector {
 /// Why no reader was found.
 ///
 /// `Display` lists the available readers. See also [how to print it](Error#errors-that-wrap-this-one).
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindReaderError {
     /// The readers could not be listed or queried.
@@ -125,6 +125,8 @@ pub enum FindReaderError {
         readers: Vec<ReaderState>,
     },
 }
+
+debug_as_line!(FindReaderError);
 
 fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write_layer(

@@ -95,8 +95,8 @@ mod tests {
     use crate::contactless::ContactlessError;
     use crate::error::{HandleError, Operation, Recovery};
     use crate::features::{PinFormat, PinVerification};
-    use crate::session::SessionError;
-    use crate::values::{Attribute, ReaderName};
+    use crate::session::{NotThisCard, SessionError};
+    use crate::values::{Atr, Attribute, ReaderName, ShareMode};
 
     fn reset() -> Error {
         let reader = ReaderName::new("R").unwrap();
@@ -222,6 +222,10 @@ mod tests {
             ContactlessError::Length.into(),
             request.to_bytes().unwrap_err().into(),
             "no code".parse::<ReturnCode>().unwrap_err().into(),
+            "3B".parse::<Command>().unwrap_err().into(),
+            "no bytes".parse::<Atr>().unwrap_err().into(),
+            "no mode".parse::<ShareMode>().unwrap_err().into(),
+            NotThisCard::new("no application").into(),
             ReaderName::new("\0").unwrap_err().into(),
             SessionError::Deadline { cause: None }.into(),
             SessionError::WrongCard {
@@ -262,6 +266,8 @@ mod tests {
             if of_the_library {
                 assert_eq!(format!("{error:#}"), expected);
                 assert_eq!(error.to_string(), lines(&*error)[0]);
+                let is_io = error.is::<io::Error>();
+                assert!(is_io || format!("{error:?}") == expected, "{error:?}");
             }
         }
     }
@@ -272,6 +278,7 @@ mod tests {
             assert_eq!(Error::find(&*error), None, "{error:?}");
             assert!(error.source().is_none(), "{error:?}");
             assert_eq!(format!("{error:#}"), error.to_string());
+            assert_eq!(format!("{error:?}"), error.to_string());
             assert_said_once(&*error);
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Error, ErrorKind, Recovery, write_layer};
-use crate::codes::ReturnCode;
+use crate::codes::{ReturnCode, debug_as_line};
 
 /// The error of an operation that consumes a handle, with the handle.
 ///
@@ -90,13 +90,7 @@ impl<H> fmt::Display for HandleError<H> {
     }
 }
 
-impl<H> fmt::Debug for HandleError<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandleError")
-            .field("error", &self.error)
-            .finish_non_exhaustive()
-    }
-}
+debug_as_line!(HandleError<H>);
 
 impl<H> std::error::Error for HandleError<H> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

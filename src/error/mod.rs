@@ -95,8 +95,8 @@ kind::phrases! {
 /// | `{error}` | the attempted operation: `command 00 A4 04 00 failed` |
 /// | `{error:#}` | with its causes, in one line: `command 00 A4 04 00 failed: SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)` |
 ///
-/// Print them with `{error:#}`, unless something else walks the chain, as `anyhow`, `eyre` and most
-/// error loggers do. The chain contains no repetitions. Causes other than a failed call, such as a
+/// `{error:?}`, which `main` prints, is the second line, too. Print them with `{error:#}`, unless
+/// something else walks the chain, as `anyhow`, `eyre` and most error loggers do. The chain contains no repetitions. Causes other than a failed call, such as a
 /// rejected status word, are part of `{error}`.
 ///
 /// Each of them has `error()`, `code()`, `kind()` and `recovery()` of the failed call.

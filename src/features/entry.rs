@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::format::PinFormat;
+use crate::codes::debug_as_line;
 
 bitflags::bitflags! {
     /// The conditions that end a PIN entry: `bEntryValidationCondition`. Any one of them suffices.
@@ -52,11 +53,13 @@ impl PinMessages {
 ///
 /// The calls that send requests report it as
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and send nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{reason}")]
 pub struct InvalidPinRequest {
     reason: &'static str,
 }
+
+debug_as_line!(InvalidPinRequest);
 
 impl InvalidPinRequest {
     pub(super) const fn new(reason: &'static str) -> InvalidPinRequest {

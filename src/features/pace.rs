@@ -32,6 +32,7 @@ use zeroize::Zeroizing;
 use super::entry::InvalidPinRequest;
 use super::typed::Pin;
 use crate::apdu::StatusWord;
+use crate::codes::debug_as_line;
 
 /// The input that asks for [`PaceCapabilities`]: function 1.
 pub const CAPABILITIES: &[u8] = &[0x01, 0x00, 0x00];
@@ -324,9 +325,11 @@ impl PaceAnswer {
 
 /// Bytes that are not an answer to a PACE request, or that report a failure of the reader where a
 /// success is required.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the reader's answer to a PACE request is invalid")]
 pub struct InvalidPaceAnswer(());
+
+debug_as_line!(InvalidPaceAnswer);
 
 /// The rest of an answer.
 struct Fields<'a>(&'a [u8]);

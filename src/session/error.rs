@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::codes::ReturnCode;
+use crate::codes::{ReturnCode, debug_as_line};
 use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 
 /// An error of [`Session::run`](crate::Session::run) and its siblings.
@@ -30,7 +30,6 @@ use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 ///     }
 /// }
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionError {
     /// The work failed for a reason of its own, not because of a failure of the card.
@@ -82,6 +81,8 @@ pub enum SessionError {
         error: Error,
     },
 }
+
+debug_as_line!(SessionError);
 
 /// Why a session does not [log in](crate::SessionBuilder::login).
 /// [`Session::set_login`](crate::Session::set_login) resolves each of these.

@@ -8,6 +8,7 @@ use super::error::{LoginWithheld, SessionError};
 use super::event::{SessionEvent, SessionHook};
 use super::recovery::Ladder;
 use super::steps::Stop;
+use crate::codes::debug_as_line;
 use crate::error::{BoxError, Error, chain};
 
 pub(super) type Hook<T> =
@@ -54,10 +55,12 @@ pub(super) struct Hooks {
 /// println!("the card is in {}", session.reader_name().unwrap());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct NotThisCard {
     reason: String,
 }
+
+debug_as_line!(NotThisCard);
 
 impl NotThisCard {
     /// Returns the error with a human-readable reason.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::hex::{self, InvalidHex};
-use crate::codes::stored_as_text;
+use crate::codes::{debug_as_line, stored_as_text};
 
 /// An answer to reset (ISO 7816-3): the up to 33 bytes a card sends after a reset.
 ///
@@ -80,11 +80,13 @@ impl Atr {
 }
 
 /// The error of [`Atr::new`]: more bytes than an ATR can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an ATR has at most {max} bytes, not {len}", max = Atr::MAX_LEN)]
 pub struct InvalidAtr {
     len: usize,
 }
+
+debug_as_line!(InvalidAtr);
 
 impl InvalidAtr {
     /// Returns the number of bytes passed.
@@ -99,7 +101,7 @@ impl InvalidAtr {
 }
 
 /// The error for text that is not an ATR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseAtrError {
     /// The text is not hexadecimal.
@@ -109,6 +111,8 @@ pub enum ParseAtrError {
     #[error(transparent)]
     Length(#[from] InvalidAtr),
 }
+
+debug_as_line!(ParseAtrError);
 
 impl Default for Atr {
     fn default() -> Atr {

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::codes::debug_as_line;
+
 /// The error for text that is not hexadecimal bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHex {
     /// A character that is neither a hex digit nor a separator between bytes.
@@ -21,6 +23,8 @@ pub enum InvalidHex {
         position: usize,
     },
 }
+
+debug_as_line!(InvalidHex);
 
 /// Reads two digits for each byte. White space and colons between bytes are skipped.
 pub(crate) fn parse(text: &str) -> Result<Vec<u8>, InvalidHex> {

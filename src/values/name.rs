@@ -6,6 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::codes::debug_as_line;
+
 /// The name by which PC/SC knows a reader, such as `ACS ACR122U PICC Interface 00 00`.
 ///
 /// Usually obtained from [`Context::readers`](crate::Context::readers); [`ReaderName::new`] creates
@@ -211,12 +213,14 @@ mod stored {
 }
 
 /// The error for a reader name that contains a NUL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("a reader name cannot contain NUL: byte {position} of {name:?}")]
 pub struct InvalidReaderName {
     position: usize,
     name: String,
 }
+
+debug_as_line!(InvalidReaderName);
 
 impl From<Infallible> for InvalidReaderName {
     fn from(never: Infallible) -> InvalidReaderName {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::codes::debug_as_line;
+
 /// The error for text that is not a value of the type it was parsed as.
 ///
 /// ```
@@ -10,12 +12,14 @@ use std::fmt;
 /// let error = "share".parse::<ShareMode>().unwrap_err();
 /// assert_eq!(error.to_string(), r#""share" is not a share mode (shared or exclusive)"#);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {expected}")]
 pub struct ParseValueError {
     text: String,
     expected: &'static str,
 }
+
+debug_as_line!(ParseValueError);
 
 impl ParseValueError {
     pub(crate) fn new(text: &str, expected: &'static str) -> ParseValueError {
