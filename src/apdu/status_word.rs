@@ -44,7 +44,8 @@ pub enum StatusClass {
 /// use scard::StatusWord;
 ///
 /// assert_eq!("63C2".parse(), Ok(StatusWord(0x63C2)));
-/// assert_eq!("file or application not found (6A82)".parse(), Ok(StatusWord::FILE_NOT_FOUND));
+/// let text = "file or application not found (6A82)";
+/// assert_eq!(text.parse(), Ok(StatusWord::FILE_NOT_FOUND));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatusWord(pub u16);

@@ -72,13 +72,12 @@ fn list<const N: usize>(f: &mut fmt::Formatter<'_>, names: [(bool, &str); N]) ->
 ///
 /// ```
 /// // OpenPGP card 3.
-/// let atr = scard::Atr::new(
-///     b"\x3B\xDA\x18\xFF\x81\xB1\xFE\x75\x1F\x03\x00\x31\xF5\x73\xC0\x01\x60\x00\x90\x00\x1C",
-/// )?;
+/// let text = "3B DA 18 FF 81 B1 FE 75 1F 03 00 31 F5 73 C0 01 60 00 90 00 1C";
+/// let atr: scard::Atr = text.parse()?;
 /// let capabilities = atr.parse().capabilities().expect("it has them");
 /// assert!(capabilities.extended_length());
 /// assert!(!capabilities.command_chaining());
-/// # Ok::<(), scard::InvalidAtr>(())
+/// # Ok::<(), scard::ParseAtrError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CardCapabilities {

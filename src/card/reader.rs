@@ -27,7 +27,8 @@ use crate::values::{
 ///
 /// let mut reader = context.open_reader(name)?;
 /// let vendor = reader.attribute(Attribute::VENDOR_NAME)?;
-/// let mut card = reader.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset)?;
+/// let reset = Initialization::Reset;
+/// let mut card = reader.into_card(ShareMode::Shared, Protocols::ANY, reset)?;
 /// # Ok(())
 /// # }
 /// ```

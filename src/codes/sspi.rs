@@ -21,7 +21,8 @@ code_table! {
     /// assert_eq!(SspiStatus::I_CONTINUE_NEEDED.severity(), Some(Severity::Information));
     ///
     /// // Two names for one number.
-    /// assert_eq!(SspiStatus::from_name("SEC_E_NOT_SUPPORTED"), Some(SspiStatus::E_UNSUPPORTED_FUNCTION));
+    /// let unsupported = SspiStatus::from_name("SEC_E_NOT_SUPPORTED");
+    /// assert_eq!(unsupported, Some(SspiStatus::E_UNSUPPORTED_FUNCTION));
     /// ```
     pub struct SspiStatus;
 

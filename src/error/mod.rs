@@ -55,7 +55,7 @@ kind::phrases! {
 /// [`Display`](fmt::Display) prints a complete report in one line:
 ///
 /// ```text
-/// SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)
+/// SCardTransmit on "ACR122U 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)
 /// ```
 ///
 /// Programs branch on [`kind`](Error::kind), which is the same for all codes with the same meaning,
@@ -90,13 +90,13 @@ kind::phrases! {
 /// [`SessionError`](crate::SessionError) cover more than one call. If a failed call is the cause,
 /// it is their [`source`](std::error::Error::source), and they print only what they add to it:
 ///
-/// | | |
-/// |---|---|
-/// | `{error}` | the attempted operation: `command 00 A4 04 00 failed` |
-/// | `{error:#}` | with its causes, in one line: `command 00 A4 04 00 failed: SCardTransmit on "ACS ACR122U 00 00" failed: the card was reset (SCARD_W_RESET_CARD, 0x80100068)` |
+/// - `{error}`: the attempted operation, `command 00 A4 04 00 failed`;
+/// - `{error:#}`, and `{error:?}`, which `main` prints: with its causes, in one line, `command 00 A4
+///   04 00 failed: SCardTransmit on "ACR122U 00" failed: the card was reset (SCARD_W_RESET_CARD,
+///   0x80100068)`.
 ///
-/// `{error:?}`, which `main` prints, is the second line, too. Print them with `{error:#}`, unless
-/// something else walks the chain, as `anyhow`, `eyre` and most error loggers do. The chain contains no repetitions. Causes other than a failed call, such as a
+/// Print them with `{error:#}`, unless something else walks the chain, as `anyhow`, `eyre` and most
+/// error loggers do. The chain contains no repetitions. Causes other than a failed call, such as a
 /// rejected status word, are part of `{error}`.
 ///
 /// Each of them has `error()`, `code()`, `kind()` and `recovery()` of the failed call.

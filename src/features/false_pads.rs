@@ -67,7 +67,7 @@ impl ReaderProperties {
     ///
     /// let properties = ReaderProperties::from_bytes(b"\x0B\x02\x6B\x07\x0C\x02\x31\x30");
     /// let claims = properties.false_pin_pad().expect("an OMNIKEY 3121");
-    /// println!("no PIN pad: {}, {}", claims.name, claims.why);
+    /// println!("no PIN pad: {}, {}", claims.name, claims.reason);
     /// ```
     pub fn false_pin_pad(&self) -> Option<&'static FalsePinPad> {
         let (vendor, product) = (self.vendor_id()?, self.product_id()?);

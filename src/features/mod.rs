@@ -22,7 +22,7 @@
 //! let mut transaction = card.transaction()?;
 //! match transaction.verify_pin(&features, &request)?.outcome() {
 //!     PinOutcome::Done => println!("verified"),
-//!     PinOutcome::Wrong { tries_left: Some(tries) } => println!("wrong, {tries} tries left"),
+//!     PinOutcome::Wrong { tries_left: Some(n) } => println!("wrong, {n} tries left"),
 //!     PinOutcome::Cancelled | PinOutcome::TimedOut => println!("nothing was entered"),
 //!     other => println!("{other}"),
 //! }

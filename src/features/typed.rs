@@ -134,7 +134,8 @@ impl PinFormat {
     ///
     /// // RESET RETRY COUNTER: the resetting code and the new PIN.
     /// let puk = format.fill(&Pin::new("12345678"))?;
-    /// let reset = Command::new(0x00, 0x2C, 0x00, 0x01)?.with_data([&puk[..], &pin[..]].concat())?;
+    /// let codes = [&puk[..], &pin[..]].concat();
+    /// let reset = Command::new(0x00, 0x2C, 0x00, 0x01)?.with_data(codes)?;
     /// assert!(verify.is_secret() && reset.is_secret());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -89,9 +89,8 @@ impl MonitorOptions {
 /// let context = Context::lazy();
 /// for event in context.monitor(MonitorOptions::new())? {
 ///     match event {
-///         Event::CardInserted { reader_name: reader, atr, .. } => println!("{reader}: {atr}"),
-///         Event::CardRemoved { reader_name: reader, .. } => println!("{reader} is empty"),
-///         other => println!("{:?}: {other}", other.reader_name()),
+///         Event::CardInserted { atr, .. } => println!("a card: {atr}"),
+///         other => println!("{other}"),
 ///     }
 /// }
 /// # Ok::<(), scard::Error>(())

@@ -31,8 +31,8 @@ use crate::values::ReaderState;
 /// let mut events = context.monitor(MonitorOptions::new())?;
 /// while let Some(event) = events.next().await {
 ///     match event {
-///         Event::CardInserted { reader_name: reader, atr, .. } => println!("{reader}: {atr}"),
-///         other => println!("{:?}: {other}", other.reader_name()),
+///         Event::CardInserted { atr, .. } => println!("a card: {atr}"),
+///         other => println!("{other}"),
 ///     }
 /// }
 /// # Ok(())

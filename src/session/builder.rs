@@ -200,7 +200,10 @@ impl SessionBuilder {
     ///     .login(verify(ask_for_pin()))
     ///     .build();
     /// loop {
-    ///     match session.run(|card| Ok::<_, ExchangeError>(card.exchange(&get_challenge)?.ok()?)) {
+    ///     let challenge = session.run(|card| -> Result<_, ExchangeError> {
+    ///         Ok(card.exchange(&get_challenge)?.ok()?)
+    ///     });
+    ///     match challenge {
     ///         Ok(challenge) => break println!("{challenge:02X?}"),
     ///         Err(SessionError::Login(refused)) => {
     ///             match StatusWord::find(refused.as_ref()).map(PinOutcome::from_card) {

@@ -17,7 +17,9 @@ use crate::error::{BoxError, Error, ErrorKind, Recovery, write_layer};
 /// use scard::apdu::ExchangeError;
 /// use scard::{Command, Session, SessionError};
 ///
-/// fn read(session: &mut Session, command: &Command) -> Result<Option<Vec<u8>>, SessionError> {
+/// type Data = Option<Vec<u8>>;
+///
+/// fn read(session: &mut Session, command: &Command) -> Result<Data, SessionError> {
 ///     let answer = session.run(|card| -> Result<_, ExchangeError> {
 ///         Ok(card.exchange(command)?.ok()?)
 ///     });

@@ -193,7 +193,8 @@ impl VirtualCard {
     ///
     /// # fn main() -> Result<(), scard_testkit::TestkitError> {
     /// let mut program = Command::new("sh");
-    /// program.args(["-c", "while read line; do case $line in [0-9A-F]*) echo 9000;; esac; done"]);
+    /// let script = "while read line; do case $line in [0-9A-F]*) echo 9000;; esac; done";
+    /// program.args(["-c", script]);
     /// let card = VirtualCard::program(program)?;
     /// # drop(card);
     /// # Ok(()) }

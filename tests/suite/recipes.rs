@@ -6,8 +6,14 @@ use std::path::{Path, PathBuf};
 /// Everything that a reader may copy: doc comments, guides, README and examples.
 fn texts() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.join("src"), root.join("examples")];
-    let mut found = vec![root.join("README.md")];
+    let folders = ["src", "examples", "testkit/src", "card-backend-scard/src"];
+    let mut folders: Vec<PathBuf> = folders.iter().map(|it| root.join(it)).collect();
+    let readmes = [
+        "README.md",
+        "testkit/README.md",
+        "card-backend-scard/README.md",
+    ];
+    let mut found: Vec<PathBuf> = readmes.iter().map(|it| root.join(it)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -36,21 +42,25 @@ fn drops_an_answer(line: &str) -> bool {
             || is_statement && !is_used)
 }
 
+/// The lines of a file that are documentation or, of examples, code.
+fn shown(path: &Path) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(path).unwrap();
+    let all =
+        path.extension().is_some_and(|it| it == "md") || path.iter().any(|it| it == "examples");
+    let line = |(number, line): (usize, &str)| {
+        let documented = line.trim_start().strip_prefix("//");
+        let documented = documented.and_then(|it| it.strip_prefix(['/', '!']));
+        let shown = documented.map(|it| it.strip_prefix(' ').unwrap_or(it));
+        Some((number, shown.or(all.then_some(line))?.to_owned()))
+    };
+    (1..).zip(text.lines()).filter_map(line).collect()
+}
+
 #[test]
 fn no_example_drops_an_answer() {
     let mut wrong = Vec::new();
     for path in texts() {
-        let text = fs::read_to_string(&path).unwrap();
-        let all =
-            path.extension().is_some_and(|it| it == "md") || path.iter().any(|it| it == "examples");
-        for (line, number) in text.lines().zip(1..) {
-            let line = line.trim_start();
-            let documented = line
-                .strip_prefix("///")
-                .or_else(|| line.strip_prefix("//!"));
-            let Some(line) = documented.or(all.then_some(line)) else {
-                continue;
-            };
+        for (number, line) in shown(&path) {
             if drops_an_answer(line.trim()) {
                 wrong.push(format!("{}:{number}: {line}", path.display()));
             }
@@ -76,4 +86,26 @@ fn dropped_answers_are_found() {
     ] {
         assert!(!drops_an_answer(used), "{used}");
     }
+}
+
+/// Longer lines scroll sideways on a page of the documentation that is 1,200 pixels wide.
+#[test]
+fn no_code_is_wider_than_its_page() {
+    const COLUMNS: usize = 90;
+    let mut wrong = Vec::new();
+    for path in texts() {
+        if path.iter().any(|it| it == "examples") {
+            continue;
+        }
+        let mut is_code = false;
+        for (number, line) in shown(&path) {
+            if line.trim_start().starts_with("```") {
+                is_code = !is_code;
+            } else if is_code && !line.starts_with("# ") && line.chars().count() > COLUMNS {
+                wrong.push(format!("{}:{number}: {line}", path.display()));
+            }
+        }
+        assert!(!is_code, "{}", path.display());
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -21,7 +21,9 @@
 //!             let gate = gate.clone();
 //!             move |request| match request.message {
 //!                 // The second command stops after 3 bytes of its answer,
-//!                 Message::Transmit if request.number == 1 => Answer::normal().stall_after(3, &gate),
+//!                 Message::Transmit if request.number == 1 => {
+//!                     Answer::normal().stall_after(3, &gate)
+//!                 }
 //!                 // others that begin with BA claim more than they send,
 //!                 Message::Transmit if request.data.starts_with(&[0xBA]) => {
 //!                     Answer::normal().length(u32::MAX)
