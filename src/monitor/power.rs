@@ -10,7 +10,7 @@ use crate::error::{Result, Seen};
 use crate::limits::pause::Pause;
 use crate::limits::{Pending, Permit, Worker};
 use crate::service::{Address, Process};
-use crate::sync::{Mutex, global, lock};
+use crate::sync::{Mutex, MutexGuard, global, lock};
 use crate::values::{Protocols, ReaderName, ShareMode};
 
 use super::filter::CardFilter;
@@ -204,14 +204,13 @@ impl UnderWay {
             // The place may be another's by now.
             return false;
         }
-        let mut under_way = lock(&UNDER_WAY);
-        let monitors = under_way.get(&self.place).map(|it| it.monitors.as_slice());
-        let mut monitors = monitors.unwrap_or_default().iter();
-        let goes_on = monitors.any(|it| it.mute_cards.want_attempt(self.reader()));
-        let ended = (!goes_on).then(|| under_way.remove(&self.place)).flatten();
-        drop(under_way);
-        drop(ended);
-        self.has_ended = !goes_on;
+        let under_way = lock(&UNDER_WAY);
+        let wants = |it: &Arc<Shared>| it.mute_cards.want_attempt(self.reader());
+        let this = under_way.get(&self.place);
+        let goes_on = this.is_some_and(|this| this.monitors.iter().any(wants));
+        if !goes_on {
+            self.end_in(under_way);
+        }
         goes_on
     }
 
@@ -224,10 +223,20 @@ impl UnderWay {
 
     /// Ends, and returns the participating monitors.
     fn end(&mut self) -> Vec<Arc<Shared>> {
-        if std::mem::replace(&mut self.has_ended, true) {
-            return Vec::new();
+        match self.has_ended {
+            true => Vec::new(),
+            false => self.end_in(lock(&UNDER_WAY)),
         }
-        let ended = lock(&UNDER_WAY).remove(&self.place);
+    }
+
+    /// The same, in this list.
+    fn end_in(
+        &mut self,
+        mut under_way: MutexGuard<'_, BTreeMap<Place, PowerUp>>,
+    ) -> Vec<Arc<Shared>> {
+        self.has_ended = true;
+        let ended = under_way.remove(&self.place);
+        drop(under_way);
         ended.map(|it| it.monitors).unwrap_or_default()
     }
 
