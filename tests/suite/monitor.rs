@@ -452,7 +452,8 @@ fn effort(monitor_threads: &[u32]) -> (u64, u64) {
     (time(12) + time(13), switches.sum())
 }
 
-/// While nothing happens, a monitor looks at most once a second, and uses no processor time.
+/// While nothing happens, a monitor looks at most once a second, over the socket never, and uses no
+/// processor time.
 #[test]
 fn an_idle_monitor_is_idle() {
     isolated(|| {
@@ -475,8 +476,13 @@ fn an_idle_monitor_is_idle() {
         let after = effort(&threads);
         let (ticks, waits) = (after.0 - before.0, after.1 - before.1);
         println!("{ticks} ticks of 10 ms, {waits} waits in {seconds} s");
+        // The last round may not be over at the beginning.
+        let rounds = match cfg!(feature = "library") {
+            true => seconds + 1,
+            false => 1,
+        };
         // A round lists and waits: each exchange with the daemon takes one or two waits.
-        assert!(waits <= 8 * (seconds + 1), "{waits}");
+        assert!(waits <= 8 * rounds, "{waits}");
         assert!(ticks <= 2, "{ticks}");
     });
 }
