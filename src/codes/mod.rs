@@ -38,6 +38,6 @@ pub use scard::ReturnCode;
 pub use severity::Severity;
 pub use sspi::SspiStatus;
 pub(crate) use stored::stored_as_text;
-pub(crate) use text::debug_as_line;
 pub use text::{ParseCodeError, parse_number};
+pub(crate) use text::{debug_as_line, write_line};
 pub use wlan::WlanReason;

@@ -1,6 +1,6 @@
 //! Codes as people and logs write them, and errors as lines.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::table::Table;
 use crate::codes::Platform;
@@ -10,13 +10,23 @@ macro_rules! debug_as_line {
     ($error:ident $(<$handle:ident>)?) => {
         impl$(<$handle>)? std::fmt::Debug for $error$(<$handle>)? {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{self:#}")
+                $crate::codes::write_line(f, &format!("{self:#}"))
             }
         }
     };
 }
 
 pub(crate) use debug_as_line;
+
+/// Writes a text with its line breaks and other control characters escaped: the program's own words
+/// may be in it.
+pub(crate) fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars()
+        .try_for_each(|character| match character.is_control() {
+            true => write!(f, "{}", character.escape_debug()),
+            false => f.write_char(character),
+        })
+}
 
 /// The error for text that is neither a name of the family nor a 32-bit number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

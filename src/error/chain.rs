@@ -291,6 +291,12 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_a_program_break_no_line() {
+        let work = SessionError::Work("no\nmore \x1b[2J".into());
+        assert_eq!(format!("{work:?}"), r"the work failed: no\nmore \u{1b}[2J");
+    }
+
+    #[test]
     fn what_helps_is_that_of_the_call() {
         let reset = reset();
         let (code, kind, recovery) = (reset.code(), reset.kind(), reset.recovery());

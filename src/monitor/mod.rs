@@ -127,9 +127,14 @@ impl MonitorOptions {
 ///
 /// | | Noticed at once | Noticed within a second |
 /// |---|---|---|
-/// | Windows, pcsc-lite 2.3 and later, the socket | everything, except changes of a mute card | on Windows, the first reader; on pcsc-lite, the removal of a mute card |
-/// | the library of pcsc-lite before 2.3 | cards, detached readers, most attached readers | a reader that is attached between two waits |
+/// | the socket | everything, except changes of a mute card | the removal of a mute card |
+/// | Windows, pcsc-lite's library 2.3 and later | everything, except changes of a mute card | on Windows, the first reader; on pcsc-lite, the removal of a mute card |
+/// | pcsc-lite's library before 2.3 | cards, detached readers, most attached readers | a reader that is attached between two waits |
 /// | macOS | cards, detached readers | attached readers; there is no event counter, so an exchange shows only if the ATR differs |
+///
+/// Where readers are noticed at once, the service can miss one that is attached just as a wait
+/// begins; that is noticed within a second after other news, and within 16 seconds at the latest.
+/// Over the socket this does not happen.
 ///
 /// With pcsc-lite, the power-up of a mute card by another program is noticed after 1 to 16 seconds:
 /// the longer the card has been mute, the rarer the looks.
@@ -140,11 +145,11 @@ impl MonitorOptions {
 /// Windows ends the service some time after the last reader is detached, which is reported as
 /// [`Event::ServiceLost`]; the next reader comes with [`Event::ServiceRestored`].
 ///
-/// While nothing happens, a monitor over the socket does not wake up. Otherwise, where everything
-/// is noticed at once, it looks less and less often, down to every 16 seconds, because the service
-/// can miss a reader that is attached just as a wait begins; elsewhere it looks once a second. All
+/// While nothing happens, a monitor over the socket does not wake up. Elsewhere it looks once a
+/// second or, where readers are noticed at once, less and less often, down to every 16 seconds. All
 /// look once a second for a reader that is unavailable or whose event counter is zero, as after the
-/// start of the service, because the service does not report card swaps then.
+/// start of the service, because the service does not report card swaps then; and at intervals of
+/// up to 16 seconds for a mute card (pcsc-lite).
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,

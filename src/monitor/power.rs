@@ -10,7 +10,7 @@ use crate::error::{Result, Seen};
 use crate::limits::pause::Pause;
 use crate::limits::{Pending, Permit, Worker};
 use crate::service::{Address, Process};
-use crate::sync::{Mutex, MutexGuard, global, lock};
+use crate::sync::{Mutex, global, lock};
 use crate::values::{Protocols, ReaderName, ShareMode};
 
 use super::filter::CardFilter;
@@ -63,10 +63,12 @@ struct State {
     tried: BTreeMap<ReaderName, Tried>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tried {
-    card: Option<Insertion>,
+    card: Insertion,
     attempts: u32,
+    /// Whether it is still there, and mute.
+    is_mute: bool,
 }
 
 impl MuteCards {
@@ -75,24 +77,36 @@ impl MuteCards {
         state.waits = change(state.waits);
     }
 
-    /// Returns whether attempts are left for this card.
-    fn has_attempts_for(&self, reader: &ReaderName, card: Insertion) -> bool {
+    /// Notes which of the cards are still there, and mute.
+    fn note(&self, view: &View) {
         let mut state = lock(&self.0);
-        let tried = state.tried.entry(reader.clone()).or_default();
-        if tried.card != Some(card) {
-            *tried = Tried {
-                card: Some(card),
-                attempts: 0,
-            };
+        for (reader, tried) in &mut state.tried {
+            let mut mute = view.mute_cards();
+            tried.is_mute = mute.any(|(it, card)| it.reader_name() == reader && card == tried.card);
         }
+    }
+
+    /// Returns whether attempts are left for this mute card.
+    fn has_attempts_for(&self, reader: &ReaderName, card: Insertion) -> bool {
+        let new = Tried {
+            card,
+            attempts: 0,
+            is_mute: true,
+        };
+        let mut state = lock(&self.0);
+        let tried = state.tried.entry(reader.clone()).or_insert(new);
+        if tried.card != card {
+            (tried.card, tried.attempts) = (card, 0);
+        }
+        tried.is_mute = true;
         tried.attempts < ATTEMPTS
     }
 
     /// Returns whether a further attempt is wanted.
     fn want_attempt(&self, reader: &ReaderName) -> bool {
         let state = lock(&self.0);
-        let tried = state.tried.get(reader);
-        state.waits > 0 && tried.is_some_and(|it| it.attempts < ATTEMPTS)
+        let wanted = |tried: &Tried| tried.is_mute && tried.attempts < ATTEMPTS;
+        state.waits > 0 && state.tried.get(reader).is_some_and(wanted)
     }
 
     fn count_attempt(&self, reader: &ReaderName) {
@@ -119,14 +133,12 @@ impl PowerUps {
 
     /// Begins with each mute card that may match, once.
     pub(super) fn begin(&mut self, view: &View, filter: &CardFilter) {
+        self.shared.mute_cards.note(view);
         let meant = view
             .mute_cards()
             .filter(|(state, _)| filter.can_mean_mute(state));
         for (state, card) in meant {
             let reader = state.reader_name();
-            if self.pending.is_full() {
-                return;
-            }
             let Some(under_way) = UnderWay::begin(&self.shared, reader, card) else {
                 continue;
             };
@@ -204,45 +216,33 @@ impl UnderWay {
             // The place may be another's by now.
             return false;
         }
-        let under_way = lock(&UNDER_WAY);
+        let mut under_way = lock(&UNDER_WAY);
         let wants = |it: &Arc<Shared>| it.mute_cards.want_attempt(self.reader());
         let this = under_way.get(&self.place);
-        let goes_on = this.is_some_and(|this| this.monitors.iter().any(wants));
-        if !goes_on {
-            self.end_in(under_way);
-        }
-        goes_on
+        self.has_ended = !this.is_some_and(|this| this.monitors.iter().any(wants));
+        let ended = self.has_ended.then(|| under_way.remove(&self.place));
+        drop(under_way);
+        // With it go filters of the program.
+        drop(ended);
+        !self.has_ended
+    }
+
+    /// Returns the participating monitors.
+    fn monitors(&self) -> Vec<Arc<Shared>> {
+        let under_way = lock(&UNDER_WAY);
+        let this = under_way.get(&self.place);
+        this.map_or(Vec::new(), |this| this.monitors.clone())
     }
 
     fn count_attempt(&self) {
-        if let Some(it) = lock(&UNDER_WAY).get(&self.place) {
-            let monitors = it.monitors.iter();
-            monitors.for_each(|it| it.mute_cards.count_attempt(self.reader()));
+        for shared in self.monitors() {
+            shared.mute_cards.count_attempt(self.reader());
         }
     }
 
-    /// Ends, and returns the participating monitors.
-    fn end(&mut self) -> Vec<Arc<Shared>> {
-        match self.has_ended {
-            true => Vec::new(),
-            false => self.end_in(lock(&UNDER_WAY)),
-        }
-    }
-
-    /// The same, in this list.
-    fn end_in(
-        &mut self,
-        mut under_way: MutexGuard<'_, BTreeMap<Place, PowerUp>>,
-    ) -> Vec<Arc<Shared>> {
-        self.has_ended = true;
-        let ended = under_way.remove(&self.place);
-        drop(under_way);
-        ended.map(|it| it.monitors).unwrap_or_default()
-    }
-
-    /// Ends after a change of the card.
-    fn end_with_change(mut self) {
-        for shared in self.end() {
+    /// Makes the monitors look at the card.
+    fn report_change(&self) {
+        for shared in self.monitors() {
             shared.has_changed(self.reader());
         }
     }
@@ -250,7 +250,10 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.end();
+        if !self.has_ended {
+            let ended = lock(&UNDER_WAY).remove(&self.place);
+            drop(ended);
+        }
     }
 }
 
@@ -260,29 +263,19 @@ fn connect((address, reader): &Place) -> Result<()> {
     Connection::open(&permit, address, reader, access, Protocols::ANY).map(drop)
 }
 
-/// Connects until the card answers. pcsc-lite does not report that.
-///
-/// Any other failure may belong to a card that was removed meanwhile, while those who wait for the
-/// next one have joined.
+/// Connects until no monitor sees a mute card any more: pcsc-lite does not report the power-up, and
+/// the answer may be that of a card that was removed meanwhile, while waits for the next one joined.
 fn power_up(mut under_way: UnderWay, connect: impl Fn(&Place) -> Result<()>) {
     let mut pause = Pause::longer(SHORT_PAUSES);
     while under_way.goes_on() {
         under_way.count_attempt();
-        let connected = connect(&under_way.place);
-        let reader = under_way.reader();
-        let has_answered = match connected {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%reader, %error, "a mute card was not powered up");
-                matches!(
-                    Seen::of_connect(&error),
-                    Seen::ProtocolMismatch | Seen::ParametersRefused
-                )
-            }
+        let seen = match connect(&under_way.place) {
+            Ok(()) => Seen::Present,
+            Err(error) => Seen::of_connect(&error),
         };
-        if has_answered {
-            tracing::debug!(%reader, "a mute card was powered up");
-            return under_way.end_with_change();
+        tracing::debug!(reader = %under_way.reader(), %seen, "powered up a mute card");
+        if seen != Seen::Mute {
+            under_way.report_change();
         }
         if under_way.goes_on() {
             pause.take(None, None);
@@ -306,10 +299,18 @@ mod tests {
 
     /// Begins to power up a card in this reader.
     fn begin(shared: &Arc<Shared>, reader: &str) -> Option<UnderWay> {
+        begin_with(1, shared, reader)
+    }
+
+    /// The same with the card of this number.
+    fn begin_with(number: u32, shared: &Arc<Shared>, reader: &str) -> Option<UnderWay> {
         let reader = ReaderName::new(reader).unwrap();
         let mut tracker = Tracker::new(Platform::PcscLite, false);
         tracker.list(vec![reader.clone()]);
-        tracker.see(&reader, 0x0001_0220, Atr::default());
+        for count in 1..2 * number {
+            let state = [0x10, 0x220][count as usize % 2];
+            tracker.see(&reader, count << 16 | state, Atr::default());
+        }
         let (_, card) = tracker.view().mute_cards().next().unwrap();
         UnderWay::begin(shared, &reader, card)
     }
@@ -327,23 +328,39 @@ mod tests {
         assert!(begin(&monitor, "ended").is_none());
     }
 
+    /// Whatever came of the attempt for the card before.
     #[test]
-    fn who_joins_for_the_next_card_gets_its_attempts() {
+    fn a_wait_that_joins_for_the_next_card_gets_its_attempts() {
+        let removed = || Error::new(Operation::Connect, ReturnCode::E_NO_SMARTCARD);
+        for first in [Ok(()), Err(removed())] {
+            let monitor = monitor();
+            let _wait = PowerUps::new(&monitor, &Pending::NotCounted);
+            let under_way = begin(&monitor, "next").unwrap();
+            let attempts = Cell::new(0);
+            power_up(under_way, |_| {
+                attempts.set(attempts.get() + 1);
+                match attempts.get() {
+                    1 => {
+                        assert!(begin_with(2, &monitor, "next").is_none());
+                        first.clone()
+                    }
+                    _ => first.clone(),
+                }
+            });
+            // One more than with the same card.
+            assert_eq!(attempts.get(), ATTEMPTS + 1);
+        }
+    }
+
+    /// The next card in the reader may be one that answers.
+    #[test]
+    fn a_card_that_is_gone_gets_no_further_attempt() {
         let monitor = monitor();
         let _wait = PowerUps::new(&monitor, &Pending::NotCounted);
-        let under_way = begin(&monitor, "next").unwrap();
-        let attempts = Cell::new(0);
-        power_up(under_way, |_| {
-            attempts.set(attempts.get() + 1);
-            match attempts.get() {
-                1 => {
-                    assert!(begin(&monitor, "next").is_none());
-                    Err(Error::new(Operation::Connect, ReturnCode::E_NO_SMARTCARD))
-                }
-                _ => Ok(()),
-            }
-        });
-        assert_eq!(attempts.get(), 2);
+        let mut under_way = begin(&monitor, "gone").unwrap();
+        assert!(under_way.goes_on());
+        monitor.mute_cards.note(&View::default());
+        assert!(!under_way.goes_on());
     }
 
     /// It may hang for long, while waits come and go.

@@ -238,6 +238,26 @@ fn a_mute_card_in_a_reader_that_comes_back_is_another_one() {
     });
 }
 
+/// The service does not report that another program has powered it up.
+#[test]
+fn a_card_that_another_program_has_to_itself_is_found() {
+    isolated(|| {
+        let it = Readers::start(1);
+        it.insert_mute(0, 1);
+        let mut monitor = it.context.monitor(MonitorOptions::new()).unwrap();
+        pending(&mut monitor);
+        // From the fourth second on it is looked at after four more.
+        let late = monitor.next_timeout(Duration::from_millis(4500));
+        assert_eq!(late, None);
+        let exclusive = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+        let other = Context::establish().unwrap();
+        let _held = other.connect(it.name(0), exclusive).unwrap();
+        let limit = Duration::from_secs(2);
+        let found = monitor.wait_for_card(&CardFilter::new(), Some(limit));
+        assert!(!found.unwrap().is_mute());
+    });
+}
+
 #[test]
 fn a_mute_card_is_powered_up_again_after_a_restart_of_the_service() {
     isolated(|| {

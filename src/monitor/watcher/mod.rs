@@ -16,8 +16,8 @@ use crate::values::ReaderName;
 /// readers that are attached while a wait begins.
 pub(super) const ROUND: Duration = Duration::from_secs(1);
 
-/// The longest wait of all. Since pcsc-lite 2.0.1, its library locks out all threads of the process
-/// for 0.4 seconds when a wait for a mute card ends.
+/// The longest wait through a library, and for a mute card: since 2.0.1, pcsc-lite's library locks
+/// out all threads of the process for 0.4 seconds when that ends.
 const LONGEST: Duration = Duration::from_secs(16);
 
 /// Returns the limit of the next wait after one without news.
