@@ -2,7 +2,8 @@
 //!
 //! `monitor [--json]`
 //!
-//! Each line has the time (UTC), the reader and the event; with `--json` it is a JSON object.
+//! Each line has the time (UTC), the reader and the event; with `--json` it is a JSON object, whose
+//! `event` and `atr` are as the library's feature `serde` stores them.
 //! Without a reader:
 //!
 //! ```sh
@@ -26,7 +27,8 @@ usage: monitor [--json]
 
 Prints a line for each event at the readers, until Ctrl-C: the time (UTC), the reader, the event.
 
-  --json  print JSON objects";
+  --json  print JSON objects: time (seconds since 1970), event, text, and where the event has them
+          reader_name and atr (\"3B 80 80 01 01\")";
 
 fn main() -> ExitCode {
     common::run(USAGE, |mut arguments| {
@@ -75,7 +77,7 @@ fn as_json(event: &Event, now: Duration) -> String {
         object["reader_name"] = json!(reader.to_string());
     }
     if let Some(atr) = event.atr() {
-        object["atr"] = json!(hex::encode_upper(atr.as_bytes()));
+        object["atr"] = json!(atr.to_string());
     }
     object.to_string()
 }

@@ -80,9 +80,9 @@ fn read_badges(reader: Option<String>, badges: Option<usize>) -> common::Result<
                 seen += 1;
                 say!("badge {seen}: {}", number(&answer));
             }
-            Err(error @ SessionError::Interrupted { .. }) => {
+            Err(SessionError::Interrupted { error, .. }) => {
                 // Removed too soon. The command is not sent again for this badge.
-                say!("please try again: {error:#}");
+                say!("please try again, reading the badge was interrupted: {error}");
                 continue;
             }
             Err(error) => return Err(error.into()),

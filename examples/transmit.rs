@@ -125,14 +125,16 @@ fn send(
 
 /// Adds an option given as `NAME=VALUE`.
 fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
-    let unknown = || wrong(format!("there is no option or value \"{option}\""));
-    let (name, value) = option.split_once('=').ok_or_else(unknown)?;
+    let Some((name, value)) = option.split_once('=') else {
+        return Err(wrong(format!("--with: \"{option}\" is not OPTION=VALUE")));
+    };
+    let not = |expected| wrong(format!("--with {name}: \"{value}\" is not {expected}"));
     let yes = || match value {
         "yes" => Ok(true),
         "no" => Ok(false),
-        _ => Err(unknown()),
+        _ => Err(not("yes or no")),
     };
-    let number = || value.parse().map_err(|_| unknown());
+    let number = || value.parse::<u32>().map_err(|_| not("a number below 2^32"));
     Ok(match name {
         "continuation" => options.continuation(match value {
             "auto" => Continuation::Auto,
@@ -144,6 +146,7 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
             "never" => Continuation::Never,
             // The card's own command: class and instruction.
             own => {
+                let unknown = || not("a way to continue, nor CLA:INS in hex");
                 let (class, instruction) = own.split_once(':').ok_or_else(unknown)?;
                 let byte = |text| u8::from_str_radix(text, 16).map_err(|_| unknown());
                 Continuation::Command {
@@ -163,9 +166,9 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
         "max-answer-data" => options.max_answer_data(number()?),
         "max-command-data" => options.max_command_data(number()?),
         "max-rounds" => options.max_rounds(number()?),
-        "max-size" => options.max_size(value.parse().map_err(|_| unknown())?),
+        "max-size" => options.max_size(number()? as usize),
         "reader-max-data" => options.reader_max_data(number()?),
-        _ => return Err(unknown()),
+        _ => return Err(wrong(format!("--with: there is no option \"{name}\""))),
     })
 }
 

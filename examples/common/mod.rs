@@ -76,6 +76,18 @@ pub(crate) fn reader(context: &Context, wanted: Option<String>) -> Result<Reader
     Ok(found.reader_name().clone())
 }
 
+/// The value of an option; the error names the option and what it expects.
+pub(crate) fn value<T>(
+    arguments: &mut Parser,
+    option: &str,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T> {
+    let value = arguments.value()?;
+    let parsed = value.to_str().and_then(parse);
+    parsed.ok_or_else(|| wrong(format!("{option}: {value:?} is not {expected}")))
+}
+
 /// The error for an argument with an invalid value.
 pub(crate) fn wrong(message: impl fmt::Display) -> Box<dyn std::error::Error> {
     lexopt::Error::Custom(message.to_string().into()).into()

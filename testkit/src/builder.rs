@@ -194,7 +194,7 @@ impl SandboxBuilder {
                 variables.push(("UMOCKDEV_DIR", usb_root.as_os_str()));
                 variables.push(("LD_PRELOAD", umockdev.as_os_str()));
                 let bus = usb_bus(dir.path(), &usb_root, &self.hot_plug)
-                    .map_err(TestkitError::io("making a virtual USB bus"))?;
+                    .map_err(TestkitError::io("creating a virtual USB bus"))?;
                 Some(Arc::new(HotPlug::new(
                     bus,
                     self.hot_plug,
@@ -250,7 +250,7 @@ impl SandboxBuilder {
     fn check_models(&self, driver: Driver) -> Result<(), TestkitError> {
         if driver == Driver::Vpcd && !self.hot_plug.is_empty() {
             return Err(TestkitError::NeedsKitDriver {
-                what: "plugging readers in",
+                what: "plugging in readers",
             });
         }
         for name in &self.hot_plug {
@@ -258,7 +258,7 @@ impl SandboxBuilder {
             if name.contains('<') {
                 return Err(TestkitError::InvalidReaderName {
                     name: name.clone(),
-                    reason: "the name of a USB reader cannot have a '<'",
+                    reason: "the name of a USB reader cannot contain '<'",
                 });
             }
         }
@@ -268,12 +268,12 @@ impl SandboxBuilder {
             if self.models[..at].iter().any(|m| m.full_name() == name) {
                 return Err(TestkitError::InvalidReaderName {
                     name,
-                    reason: "the daemon would give two readers the same names",
+                    reason: "another reader has the same name",
                 });
             }
             if driver == Driver::Vpcd && model.slots.is_some_and(|slots| slots != 2) {
                 return Err(TestkitError::NeedsKitDriver {
-                    what: "a reader with other than two slots",
+                    what: "a reader with a number of slots other than two",
                 });
             }
             if driver == Driver::Kit && model.port.is_some() {
@@ -510,7 +510,7 @@ mod tests {
     fn equal_names_are_refused() {
         let twice = Sandbox::builder().reader("a").reader("a");
         let error = twice.check_models(Driver::Vpcd).unwrap_err();
-        assert!(error.to_string().contains("same names"));
+        assert!(error.to_string().contains("the same name"));
     }
 
     #[test]

@@ -165,10 +165,14 @@ impl CardHandle {
         timeout: Duration,
     ) -> Result<(), TestkitError> {
         self.wait_until(timeout, |stats| stats.commands >= commands)
-            .map_err(|_| TestkitError::Timeout {
-                what: format!("command {commands} at the card"),
-                after: timeout,
-                likely: self.whereabouts(),
+            .map_err(|_| {
+                let stats = self.stats();
+                let whereabouts = self.whereabouts(&stats);
+                TestkitError::Timeout {
+                    what: format!("command {commands} to reach the card"),
+                    after: timeout,
+                    likely: format!("{whereabouts} (commands received: {})", stats.commands),
+                }
             })
     }
 
@@ -197,31 +201,24 @@ impl CardHandle {
             let stats = record.stats;
             record =
                 wait(&self.0.changed, record, deadline).ok_or_else(|| TestkitError::Timeout {
-                    what: "what the test awaits of the card".into(),
+                    what: "the card to meet the test's condition".into(),
                     after: timeout,
-                    likely: format!("{} ({stats:?})", self.whereabouts_with(&stats)),
+                    likely: format!("{} ({stats:?})", self.whereabouts(&stats)),
                 })?;
         }
         Ok(())
     }
 
     /// The known state of a card after an unsuccessful wait.
-    fn whereabouts(&self) -> String {
-        self.whereabouts_with(&self.stats())
-    }
-
-    fn whereabouts_with(&self, stats: &CardStats) -> String {
-        let commands = stats.commands;
+    fn whereabouts(&self, stats: &CardStats) -> &'static str {
         if self.panicked() {
-            format!(
-                "its program has panicked, and it has left its reader after {commands} commands"
-            )
+            "its program panicked, and the card left its reader"
         } else if !self.is_inserted() {
-            format!("it is in no reader, and has had {commands} commands")
+            "it is not in a reader"
         } else if stats.power_ons == 0 {
-            "the daemon has not powered it on yet".into()
+            "pcscd has not powered it on yet"
         } else {
-            format!("it has had {commands}; does the client talk to this sandbox and this reader?")
+            "is the client connected to this reader of this sandbox?"
         }
     }
 
@@ -373,5 +370,27 @@ mod tests {
             let (_, reply) = CardHandle::from(card).process(vec![0; 4], vpcd::MAX_LEN);
             assert_eq!(reply != Reply::Drop, carried, "{length}");
         }
+    }
+
+    #[test]
+    fn a_wait_in_vain_says_where_the_card_is() {
+        let card = CardHandle::from(VirtualCard::new(|command: &[u8]| match command {
+            [0xFF, ..] => panic!("on purpose"),
+            _ => Reply::from([0x90, 0x00]),
+        }));
+        let says = |expected: &str| {
+            let error = card.wait_for_commands(9, Duration::ZERO).unwrap_err();
+            let expected =
+                format!("timed out after 0ns waiting for command 9 to reach the card: {expected}");
+            assert_eq!(error.to_string(), expected);
+        };
+        says("it is not in a reader (commands received: 0)");
+        card.claim().unwrap();
+        says("pcscd has not powered it on yet (commands received: 0)");
+        card.power_on();
+        card.process(vec![0, 0xCA, 0, 0], vpcd::MAX_LEN);
+        says("is the client connected to this reader of this sandbox? (commands received: 1)");
+        card.process(vec![0xFF], vpcd::MAX_LEN);
+        says("its program panicked, and the card left its reader (commands received: 2)");
     }
 }

@@ -316,7 +316,7 @@ impl Daemon {
                 Ok(published) => published,
                 // A daemon that accepts connections but speaks another protocol.
                 Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
-                Err(_) if !self.is_alive() => return Err(failed("it ended at once".into())),
+                Err(_) if !self.is_alive() => return Err(failed("it ended immediately".into())),
                 Err(e) if started.elapsed() > START_TIMEOUT => {
                     return Err(failed(format!("no answer in {START_TIMEOUT:?}: {e}")));
                 }
@@ -331,9 +331,7 @@ impl Daemon {
             return match missing {
                 Some(name) => {
                     let names: Vec<_> = published.iter().map(|p| &p.name).collect();
-                    Err(failed(format!(
-                        "reader {name:?} is missing among {names:?}"
-                    )))
+                    Err(failed(format!("reader {name:?} is not among {names:?}")))
                 }
                 None => Ok(()),
             };
@@ -360,7 +358,7 @@ impl Daemon {
         let pid = self.pid().ok_or(TestkitError::DaemonNotRunning)?;
         // The signal takes effect thread by thread, without notification.
         while fs::read_dir(format!("/proc/{pid}/task"))
-            .map_err(TestkitError::io("looking at the threads of pcscd"))?
+            .map_err(TestkitError::io("reading the threads of pcscd"))?
             .flatten()
             .any(|task| !matches!(state(&task.path().join("stat")), None | Some(b'T')))
         {
@@ -391,8 +389,9 @@ impl Daemon {
             Some(orders) => orders.write_all(format!("{order}\n").as_bytes()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
-        sent.and_then(|()| self.answer())
-            .map_err(TestkitError::io("the shell around pcscd has ended"))
+        sent.and_then(|()| self.answer()).map_err(TestkitError::io(
+            "sending an order to the shell that runs pcscd",
+        ))
     }
 
     fn answer(&mut self) -> io::Result<String> {

@@ -89,7 +89,7 @@ pub(crate) fn temporary() -> Result<TempDir, TestkitError> {
         .prefix("scard-")
         .tempdir_in(base)
         .map_err(TestkitError::io(format!(
-            "making a directory in {}",
+            "creating a directory in {}",
             base.display()
         )))
 }

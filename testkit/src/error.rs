@@ -43,10 +43,10 @@ pub enum TestkitError {
 
     /// The system does not allow this process a mount namespace.
     #[error(
-        "a private mount namespace was refused: {detail}. Run the tests as root, or allow \
-         unprivileged user namespaces: on Ubuntu 23.10 and later \
-         `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on older Debian \
-         `sysctl kernel.unprivileged_userns_clone=1`, in a container \
+        "could not create a private mount namespace: {detail}. Run the tests as root or allow \
+         unprivileged user namespaces: on Ubuntu 23.10 and later with \
+         `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on older Debian releases with \
+         `sysctl kernel.unprivileged_userns_clone=1`, for a container with \
          `--cap-add SYS_ADMIN --security-opt apparmor=unconfined --security-opt seccomp=unconfined`"
     )]
     NamespacesRefused {
@@ -56,7 +56,7 @@ pub enum TestkitError {
 
     /// The library that shows the daemon virtual USB devices is not installed.
     #[error(
-        "libumockdev-preload, by which readers are plugged in, was not found (looked for \
+        "libumockdev-preload, which is needed to plug in readers, was not found (looked for \
          {looked_for}); install it (Debian, Ubuntu: apt-get install umockdev) or set \
          SCARD_TESTKIT_UMOCKDEV to the path of libumockdev-preload.so.0"
     )]
@@ -68,8 +68,8 @@ pub enum TestkitError {
     /// This `pcscd` does not support USB readers, or its directory of drivers for
     /// them is missing.
     #[error(
-        "readers cannot be plugged into this pcscd: it looks for USB drivers in \
-         {directory:?}, which is no directory"
+        "readers cannot be plugged in: this pcscd loads USB drivers from {directory:?}, which is \
+         not a directory"
     )]
     NoUsbDrivers {
         /// Where it looks for drivers; empty if it does not.
@@ -78,8 +78,8 @@ pub enum TestkitError {
 
     /// A reader to be plugged in was not announced before the daemon started.
     #[error(
-        "{name:?} cannot be plugged in: the daemon reads the names of USB readers as it \
-         starts, and was told of {known:?}; add .hot_plug({name:?}) to the builder"
+        "reader {name:?} cannot be plugged in because it was not declared before pcscd started \
+         (declared: {known:?}); add .hot_plug({name:?}) to the builder"
     )]
     UnknownUsbReader {
         /// The requested name.
@@ -96,7 +96,7 @@ pub enum TestkitError {
     },
 
     /// An environment variable of the kit has an invalid value.
-    #[error("{variable} is {value:?}: it can be {known}")]
+    #[error("{variable} must be {known}, not {value:?}")]
     UnknownSetting {
         /// The variable.
         variable: &'static str,
@@ -107,14 +107,14 @@ pub enum TestkitError {
     },
 
     /// Something that `vpcd` cannot do.
-    #[error("{what} needs the kit's own driver: Sandbox::builder().driver(Driver::Kit)")]
+    #[error("{what} requires the kit's own driver: Sandbox::builder().driver(Driver::Kit)")]
     NeedsKitDriver {
         /// The requested operation.
         what: &'static str,
     },
 
     /// Something that only `vpcd` can do.
-    #[error("{what} needs vpcd: Sandbox::builder().driver(Driver::Vpcd)")]
+    #[error("{what} requires vpcd: Sandbox::builder().driver(Driver::Vpcd)")]
     NeedsVpcd {
         /// The requested operation.
         what: &'static str,
@@ -122,16 +122,16 @@ pub enum TestkitError {
 
     /// `vpcd` talks to its cards over TCP, and this system has no loopback network.
     #[error(
-        "127.0.0.1, over which vpcd talks to its cards, cannot be reached; bring the loopback \
-         interface up (`ip link set lo up`), or use the kit's own driver, which needs no network \
-         (SCARD_TESTKIT_DRIVER=kit, or Sandbox::builder().driver(Driver::Kit))"
+        "vpcd reaches its cards over 127.0.0.1, which is not available; bring up the loopback \
+         interface (`ip link set lo up`) or use the kit's own driver, which needs no network \
+         (SCARD_TESTKIT_DRIVER=kit or Sandbox::builder().driver(Driver::Kit))"
     )]
     NoLoopback(#[source] io::Error),
 
     /// The TCP ports requested for a reader are not free.
     #[error(
-        "TCP ports {first} and {second}, which a reader was to have, are not free: choose others, \
-         or let the kit choose",
+        "TCP ports {first} and {second} are not free; choose others, or specify none to let the \
+         kit choose",
         second = first.wrapping_add(1)
     )]
     PortsTaken {
@@ -144,7 +144,8 @@ pub enum TestkitError {
 
     /// More readers than this build of the daemon supports.
     #[error(
-        "{wanted} readers were asked for (with vpcd they come in pairs), but this pcscd can have {limit} at most"
+        "{wanted} readers were requested (vpcd creates them in pairs), but this pcscd supports at \
+         most {limit}"
     )]
     TooManyReaders {
         /// The number of requested readers, with `vpcd` rounded up to whole pairs.
@@ -154,7 +155,7 @@ pub enum TestkitError {
     },
 
     /// The daemon ended or did not accept connections in time.
-    #[error("pcscd did not start: {reason}\n--- end of its log ---\n{log}")]
+    #[error("pcscd did not start: {reason}\n--- last lines of its log ---\n{log}")]
     DaemonDidNotStart {
         /// What happened.
         reason: String,
@@ -167,7 +168,7 @@ pub enum TestkitError {
     DaemonNotRunning,
 
     /// A reader's name that `pcscd` does not accept.
-    #[error("{name:?} cannot be a reader's name: {reason}")]
+    #[error("invalid reader name {name:?}: {reason}")]
     InvalidReaderName {
         /// The name.
         name: String,
@@ -176,7 +177,7 @@ pub enum TestkitError {
     },
 
     /// A reader's index is too high.
-    #[error("there is no reader {index}: the sandbox has {readers}")]
+    #[error("there is no reader {index}: the sandbox has {readers}, numbered from 0")]
     NoSuchReader {
         /// The requested index.
         index: usize,
@@ -185,25 +186,25 @@ pub enum TestkitError {
     },
 
     /// The reader already has a card.
-    #[error("reader {reader:?} has a card already; remove that first")]
+    #[error("reader {reader:?} already has a card; remove it first")]
     ReaderOccupied {
         /// The reader's name.
         reader: String,
     },
 
     /// The daemon knows of no card in the reader.
-    #[error("the daemon knows of no card in reader {reader:?}")]
+    #[error("pcscd sees no card in reader {reader:?}")]
     NoCard {
         /// The reader's name.
         reader: String,
     },
 
     /// The card is already in a reader.
-    #[error("this card is in a reader already; a card can be in one at a time")]
+    #[error("the card is already in a reader; it can be in only one at a time")]
     CardInUse,
 
     /// The card left the reader before its insertion was published.
-    #[error("the card was removed from reader {reader:?} before the daemon had published it")]
+    #[error("the card was removed from reader {reader:?} before pcscd published it")]
     CardGone {
         /// The reader's name.
         reader: String,
@@ -212,8 +213,8 @@ pub enum TestkitError {
     /// The path of the socket is too long: a Unix socket's path has at most 107
     /// bytes.
     #[error(
-        "the socket path {} is longer than the 107 bytes that a Unix socket can have; \
-         set TMPDIR to a short path",
+        "the socket path {} is longer than the 107 bytes that Unix sockets allow; set TMPDIR to \
+         a shorter path",
         path.display()
     )]
     SocketPathTooLong {
@@ -222,7 +223,7 @@ pub enum TestkitError {
     },
 
     /// Something did not happen in time.
-    #[error("waited {after:?} for {what}: {likely}")]
+    #[error("timed out after {after:?} waiting for {what}: {likely}")]
     Timeout {
         /// What was waited for.
         what: String,
@@ -233,7 +234,7 @@ pub enum TestkitError {
     },
 
     /// The system refused an operation.
-    #[error("{what}")]
+    #[error("{what} failed")]
     Io {
         /// The operation.
         what: String,
@@ -276,5 +277,24 @@ mod tests {
         let printed = format!("{down:?}");
         assert!(printed.contains("ip link set lo up"), "{printed}");
         assert!(printed.ends_with(": unreachable"), "{printed}");
+    }
+
+    #[test]
+    fn messages_with_parts_are_sentences() {
+        let io = TestkitError::io("copying a file")(io::Error::other("disk full"));
+        assert_eq!(format!("{io:?}"), "copying a file failed: disk full");
+        let needs = TestkitError::NeedsKitDriver {
+            what: "plugging in readers",
+        };
+        let expected = "plugging in readers requires the kit's own driver: \
+                        Sandbox::builder().driver(Driver::Kit)";
+        assert_eq!(needs.to_string(), expected);
+        let setting = TestkitError::UnknownSetting {
+            variable: "SCARD_TESTKIT_DRIVER",
+            value: "ccid".into(),
+            known: "\"vpcd\" or \"kit\"",
+        };
+        let expected = "SCARD_TESTKIT_DRIVER must be \"vpcd\" or \"kit\", not \"ccid\"";
+        assert_eq!(setting.to_string(), expected);
     }
 }

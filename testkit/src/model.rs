@@ -126,7 +126,7 @@ impl ReaderModel {
         } else if name.len() > MAX_NAME {
             "it is longer than 121 bytes"
         } else if name.contains(|c: char| c == '"' || c.is_control()) {
-            "the daemon's configuration cannot express quotes and control characters"
+            "pcscd's configuration cannot contain quotes or control characters in names"
         } else {
             return Ok(());
         };

@@ -50,7 +50,7 @@ impl VirtualReader {
     /// The slot of the kit's driver.
     pub(crate) fn kit(&self) -> Result<&Arc<IfdSlot>, TestkitError> {
         self.backend.kit().ok_or(TestkitError::NeedsKitDriver {
-            what: "to make a reader fail, or answer itself,",
+            what: "simulating faults or answers of a reader",
         })
     }
 
@@ -114,9 +114,9 @@ impl VirtualReader {
                     after: self.timeout,
                     likely: match self.address() {
                         Ok(address) => {
-                            format!("none has connected to {address}, or it does not answer")
+                            format!("no card has connected to {address}, or it does not answer")
                         }
-                        Err(_) => "none was inserted".into(),
+                        Err(_) => "no card was inserted".into(),
                     },
                 });
             }

@@ -81,10 +81,10 @@ impl Sandbox {
     /// If there is no such reader.
     #[track_caller]
     pub fn reader(&self, index: usize) -> &VirtualReader {
-        let count = self.readers.len();
+        let readers = self.readers.len();
         self.readers
             .get(index)
-            .unwrap_or_else(|| panic!("there is no reader {index}: the sandbox has {count}"))
+            .unwrap_or_else(|| panic!("{}", TestkitError::NoSuchReader { index, readers }))
     }
 
     /// Plugs a reader in, and waits until clients of the daemon can see it with
@@ -145,7 +145,7 @@ impl Sandbox {
                     known: Vec::new(),
                 },
                 None => TestkitError::NeedsKitDriver {
-                    what: "plugging readers in",
+                    what: "plugging in readers",
                 },
             });
         };

@@ -84,15 +84,15 @@ impl State {
         match (&self.link, self.refusal) {
             (_, Some(refusal)) => format!(
                 "vpcd cannot be reached at {address} ({refusal}): is the loopback interface up \
-                 (`ip link set lo up`), and is the daemon running?"
+                 (`ip link set lo up`), and is pcscd running?"
             ),
             (Some(link), None) if !link.used => format!(
-                "vpcd listens at {address} and has not accepted the connection: the daemon is \
-                 paused, or busy with a command of a reader"
+                "vpcd listens at {address} but has not accepted the connection: pcscd is paused, \
+                 or busy with a command to a reader"
             ),
-            (Some(_), None) => "the daemon has looked at the reader and says nothing to its \
-                                clients yet: it is paused, or could not power the card on \
-                                (Sandbox::daemon_log)"
+            (Some(_), None) => "pcscd has queried the reader but not notified its clients: \
+                                it is paused, or could not power on the card (see \
+                                Sandbox::daemon_log)"
                 .into(),
             (None, None) => "nothing is connected to vpcd".into(),
         }
@@ -284,8 +284,8 @@ impl Slot {
             let likely = state.likely(self.address());
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
                 what: match card {
-                    Some(_) => format!("the daemon to publish the card in {:?}", self.name),
-                    None => format!("the daemon to publish {:?} as empty", self.name),
+                    Some(_) => format!("pcscd to publish the card in {:?}", self.name),
+                    None => format!("pcscd to publish {:?} as empty", self.name),
                 },
                 after: timeout,
                 likely,

@@ -117,7 +117,7 @@ impl HotPlug {
             model.interface.as_deref(),
             model.serial.as_deref(),
         )
-        .map_err(TestkitError::io("plugging a virtual USB device in"))?;
+        .map_err(TestkitError::io("plugging in a virtual USB device"))?;
         let slots = reader.device.slots.iter();
         Ok(UsbReader {
             slots: slots
@@ -222,9 +222,9 @@ impl UsbReader {
             }
             if Instant::now() >= deadline {
                 return Err(TestkitError::Timeout {
-                    what: format!("the daemon to take reader {name:?} off its list"),
+                    what: format!("pcscd to remove reader {name:?} from its list"),
                     after: self.hot_plug.timeout,
-                    likely: "it is paused, or stuck in a call to another reader; \
+                    likely: "it is paused, or blocked in a call to another reader; \
                              Sandbox::daemon_log may say more"
                         .into(),
                 });

@@ -204,7 +204,7 @@ fn a_time_out_says_what_it_waited_for_and_what_is_likely_wrong() {
             "it is paused",
         ] {
             assert!(
-                said.replace("daemon is paused", "it is paused")
+                said.replace("pcscd is paused", "it is paused")
                     .contains(part),
                 "{said}"
             );
@@ -222,7 +222,7 @@ fn a_daemon_that_ends_at_once_is_shown_with_its_log() {
     assert!(chmod.unwrap().success());
     start_fails(
         &[("SCARD_TESTKIT_PCSCD", pcscd.to_str().unwrap())],
-        &["it ended at once", "these are my last words"],
+        &["it ended immediately", "these are my last words"],
     );
 }
 
@@ -233,7 +233,7 @@ fn a_driver_that_is_none_is_shown_with_the_log() {
             ("SCARD_TESTKIT_DRIVER", "vpcd"),
             ("SCARD_TESTKIT_VPCD", "/etc/passwd"),
         ],
-        &["pcscd did not start", "is missing", "invalid ELF header"],
+        &["pcscd did not start", "is not among", "invalid ELF header"],
     );
 }
 

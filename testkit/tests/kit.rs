@@ -348,4 +348,6 @@ fn what_needs_the_kits_driver_says_so() {
         matches!(error, TestkitError::NeedsKitDriver { .. }),
         "{error}"
     );
+    let what = "simulating faults or answers of a reader requires the kit's own driver";
+    assert!(error.to_string().starts_with(what), "{error}");
 }

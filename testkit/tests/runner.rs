@@ -89,34 +89,126 @@ fn the_kits_driver_makes_single_readers() {
 fn wrong_arguments_are_explained() {
     let huge = &*usize::MAX.to_string();
     for (arguments, part) in [
-        (&["--readers", "x", "true"][..], "x"),
+        (
+            &["--readers", "x", "true"][..],
+            "--readers: \"x\" is not a number of readers (see --help)",
+        ),
         (&["--readers", "1000", "true"], "1000 readers"),
         (&["--readers", huge, "true"], huge),
         (&["--readers", huge, "--name", "R", "true"], huge),
-        (&["--cards", "3", "true"], "reader 2"),
-        (&["--cards", huge, "true"], "reader 2"),
-        (&["--atr", "3", "true"], "bytes"),
-        (&["--atr", "3G00", "true"], "hexadecimal"),
-        (&["--driver", "ccid", "true"], "vpcd or kit"),
-        (&["--card", "emv", "true"], "iso, openpgp or piv"),
-        (&["--external", "--cards", "1", "true"], "--cards"),
-        (&["--external", "--driver", "kit", "true"], "vpcd"),
+        (&["--readers", huge, "--port", "1", "true"], huge),
+        (
+            &["--cards", "-1", "true"],
+            "--cards: \"-1\" is not a number of cards",
+        ),
+        (
+            &["--cards", "3", "true"],
+            "--cards 3: more cards than readers (2)",
+        ),
+        (&["--cards", huge, "true"], "more cards than readers (2)"),
+        (
+            &["--driver", "kit", "--cards", "2", "true"],
+            "more cards than readers (1)",
+        ),
+        (
+            &["--atr", "3", "true"],
+            "--atr: \"3\" is not an ATR (2 to 33 bytes in hexadecimal)",
+        ),
+        (&["--atr", "3G00", "true"], "--atr: \"3G00\" is not"),
+        (
+            &["--driver", "ccid", "true"],
+            "--driver: \"ccid\" is not vpcd or kit",
+        ),
+        (
+            &["--card", "emv", "true"],
+            "--card: \"emv\" is not iso, openpgp or piv",
+        ),
+        (
+            &["--port", "65536", "true"],
+            "--port: \"65536\" is not a port (1 to 65535)",
+        ),
+        (&["--port", "0", "true"], "--port: \"0\" is not a port"),
+        (
+            &["--port", "65535", "true"],
+            "--port 65535: 2 readers need as many consecutive ports, and 65535 is the last",
+        ),
+        (
+            &["--port", "65533", "--readers", "3", "true"],
+            "--port 65533: 4 readers",
+        ),
         (
             &["--driver", "kit", "--port", "4000", "true"],
-            "Driver::Vpcd",
+            "--port requires --driver vpcd",
         ),
-        (&["--port", "65535", "true"], "65535"),
-        (&["--driver", "kit", "--cards", "2", "true"], "reader 1"),
+        (
+            &["--external", "--driver", "kit", "true"],
+            "--external requires --driver vpcd",
+        ),
+        (
+            &["--external", "--cards", "1", "true"],
+            "--cards cannot be used with --external: the cards of --external are other programs",
+        ),
+        (
+            &["--card", "piv", "--external", "true"],
+            "--card cannot be used with --external",
+        ),
+        (
+            &["--card-program", "cat", "--external", "true"],
+            "--card-program cannot be used with --external",
+        ),
+        (
+            &["--external", "--atr", "3B00", "true"],
+            "--atr cannot be used with --external",
+        ),
         (&["--whatever", "true"], "whatever"),
         (&[], "COMMAND"),
     ] {
         let (status, _, stderr) = runner(arguments);
         assert_eq!(status, Some(125), "{stderr}");
         assert!(stderr.contains(part), "{stderr}");
+        assert!(!stderr.contains("Driver::"), "{stderr}");
     }
     let (status, stdout, _) = runner(&["--help"]);
     assert_eq!(status, Some(0));
     assert!(stdout.contains("Usage"));
+    assert!(stdout.lines().all(|line| line.len() <= 80), "{stdout}");
+}
+
+#[test]
+fn readers_without_a_name_are_called_as_the_help_says() {
+    let help = runner(&["--help"]).1;
+    for (arguments, names) in [
+        (&["--readers", "2"][..], ["A 00 00", "B 00 00"]),
+        (
+            &["--name", "Virtual Reader", "--readers", "2"],
+            ["00 00", "2 00 00"],
+        ),
+    ] {
+        let arguments = [&["--driver", "kit", "-v"], arguments, &["true"]].concat();
+        let (status, _, stderr) = runner(&arguments);
+        assert_eq!(status, Some(0), "{stderr}");
+        for name in names {
+            let name = format!("Virtual Reader {name}");
+            assert!(stderr.contains(&format!("{name:?}: ")), "{stderr}");
+            let stem = name.trim_end_matches(" 00 00");
+            assert!(help.contains(stem), "{stem} in {help}");
+        }
+    }
+}
+
+/// A network of its own has one that is down.
+#[test]
+fn a_loopback_that_is_down_is_explained_by_options() {
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--net", "--"])
+        .arg(env!("CARGO_BIN_EXE_with-virtual-readers"))
+        .args(["--driver", "vpcd", "true"])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("or --driver kit"), "{stderr}");
+    assert!(!stderr.contains("Driver::"), "{stderr}");
 }
 
 /// Starts the runner with a script that prints "ready" when it can be sent signals.

@@ -9,7 +9,7 @@ mod linux {
     use std::process::{Child, Command, ExitCode, ExitStatus};
     use std::thread;
 
-    use lexopt::prelude::{Long, Short, Value, ValueExt};
+    use lexopt::prelude::{Long, Short, Value};
     use rustix::process::{Pid, Signal, getpgrp, kill_process};
     use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
     use scard_testkit::{CardHandle, Driver, ReaderModel, Sandbox, TestkitError, VirtualCard};
@@ -38,11 +38,14 @@ Options:
       --external    no cards: the readers wait for programs that are cards for
                     vpcd. Prints the addresses
       --port N      the TCP port at which vpcd waits for the first card; the
-                    others use the next ports (any; vpcd's own, to which most
-                    such programs connect, is 35963)
+                    other readers of the pair and of further pairs use the next
+                    ports (any; vpcd's own, to which most such programs connect,
+                    is 35963)
       --atr HEX     the cards' ATR (for iso and piv 3B800181, a T=1 card)
-      --name NAME   the readers' name, to which the daemon adds numbers; the
-                    second reader or pair is called NAME 2, and so on
+      --name NAME   the readers' name, to which the daemon adds numbers, as in
+                    \"NAME 00 00\"; the second reader or pair is called NAME 2,
+                    and so on (Virtual Reader A, Virtual Reader B, and so on;
+                    with --port: Virtual Reader, Virtual Reader 2, and so on)
       --driver D    vpcd, which must be installed and has readers in pairs, or
                     kit, which comes with this program and has single readers
                     (vpcd, or the value of SCARD_TESTKIT_DRIVER)
@@ -122,7 +125,7 @@ that comes before the command was started ends this program.
                     _ => format!("{name} {}", index + 1),
                 });
                 match self.port {
-                    // The reservation refuses ports past the last one.
+                    // `check` refuses ports past the last one.
                     Some(port) => model
                         .port(u16::try_from(usize::from(port) + index * unit).unwrap_or(u16::MAX)),
                     None => model,
@@ -145,17 +148,47 @@ that comes before the command was started ends this program.
             verbose: false,
             command: Vec::new(),
         };
+        // An option that is about cards of this program.
+        let mut of_cards = None;
+        let parser = &mut parser;
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("readers") => options.readers = parser.value()?.parse()?,
-                Long("cards") => options.cards = Some(parser.value()?.parse()?),
-                Long("card") => options.kind = parser.value()?.parse_with(parse_kind)?,
-                Long("card-program") => options.kind = Kind::Program(parser.value()?),
+                Long("readers") => {
+                    let count = |text: &str| text.parse().ok();
+                    options.readers = value(parser, "--readers", "a number of readers", count)?;
+                }
+                Long("cards") => {
+                    let count = |text: &str| text.parse().ok();
+                    let cards = value(parser, "--cards", "a number of cards", count)?;
+                    of_cards = of_cards.or((cards > 0).then_some("--cards"));
+                    options.cards = Some(cards);
+                }
+                Long("card") => {
+                    of_cards = Some("--card");
+                    options.kind = value(parser, "--card", "iso, openpgp or piv", kind)?;
+                }
+                Long("card-program") => {
+                    of_cards = Some("--card-program");
+                    options.kind = Kind::Program(parser.value()?);
+                }
                 Long("external") => options.external = true,
-                Long("port") => options.port = Some(parser.value()?.parse()?),
-                Long("atr") => options.atr = Some(parser.value()?.parse_with(parse_atr)?),
-                Long("name") => options.name = Some(parser.value()?.string()?),
-                Long("driver") => options.driver = Some(parser.value()?.parse_with(parse_driver)?),
+                Long("port") => {
+                    let port = |text: &str| text.parse().ok().filter(|port| *port > 0);
+                    let expected = "a port (1 to 65535)";
+                    options.port = Some(value(parser, "--port", expected, port)?);
+                }
+                Long("atr") => {
+                    of_cards = Some("--atr");
+                    let expected = "an ATR (2 to 33 bytes in hexadecimal)";
+                    options.atr = Some(value(parser, "--atr", expected, atr)?);
+                }
+                Long("name") => {
+                    let name = |text: &str| Some(text.to_owned());
+                    options.name = Some(value(parser, "--name", "a name in UTF-8", name)?);
+                }
+                Long("driver") => {
+                    options.driver = Some(value(parser, "--driver", "vpcd or kit", driver)?);
+                }
                 Short('v') | Long("verbose") => options.verbose = true,
                 Short('h') | Long("help") => return Ok(None),
                 Value(program) => {
@@ -169,45 +202,58 @@ that comes before the command was started ends this program.
             return Err("no COMMAND was given".into());
         }
         if options.external {
-            if options.cards.is_some_and(|cards| cards > 0) {
-                return Err("with --external there can be no --cards".into());
+            if let Some(option) = of_cards {
+                let why = "the cards of --external are other programs";
+                return Err(format!("{option} cannot be used with --external: {why}").into());
             }
             options.cards = Some(0);
         }
         if options.external || options.port.is_some() {
-            // The only driver whose cards have ports; an error if another is requested.
-            options.driver.get_or_insert(Driver::Vpcd);
+            // The only driver whose cards have ports.
+            if let Driver::Kit = options.driver.get_or_insert(Driver::Vpcd) {
+                let option = if options.external { "external" } else { "port" };
+                return Err(format!("--{option} requires --driver vpcd").into());
+            }
         }
         Ok(Some(options))
     }
 
-    fn parse_kind(name: &str) -> Result<Kind, &'static str> {
-        match name {
-            "iso" => Ok(Kind::Iso),
-            "openpgp" => Ok(Kind::OpenPgp),
-            "piv" => Ok(Kind::Piv),
-            _ => Err("the card is iso, openpgp or piv"),
-        }
+    /// The value of an option; the error says that it is not the expected.
+    fn value<T>(
+        parser: &mut lexopt::Parser,
+        option: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, lexopt::Error> {
+        let value = parser.value()?;
+        let parsed = value.to_str().and_then(parse);
+        parsed.ok_or_else(|| format!("{option}: {value:?} is not {expected}").into())
     }
 
-    fn parse_driver(name: &str) -> Result<Driver, &'static str> {
-        match name {
-            "vpcd" => Ok(Driver::Vpcd),
-            "kit" => Ok(Driver::Kit),
-            _ => Err("the driver is vpcd or kit"),
-        }
+    fn kind(name: &str) -> Option<Kind> {
+        Some(match name {
+            "iso" => Kind::Iso,
+            "openpgp" => Kind::OpenPgp,
+            "piv" => Kind::Piv,
+            _ => return None,
+        })
     }
 
-    fn parse_atr(text: &str) -> Result<Vec<u8>, &'static str> {
-        let digits: Vec<u8> = text
-            .chars()
-            .filter(|c| !matches!(c, ' ' | ':'))
-            .map(|c| c.to_digit(16).map(|d| d as u8).ok_or("not hexadecimal"))
-            .collect::<Result<_, _>>()?;
-        if digits.len() % 2 != 0 || !(2..=33).contains(&(digits.len() / 2)) {
-            return Err("an ATR has 2 to 33 bytes");
-        }
-        Ok(digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect())
+    fn driver(name: &str) -> Option<Driver> {
+        Some(match name {
+            "vpcd" => Driver::Vpcd,
+            "kit" => Driver::Kit,
+            _ => return None,
+        })
+    }
+
+    fn atr(text: &str) -> Option<Vec<u8>> {
+        let digits = text.chars().filter(|c| !matches!(c, ' ' | ':'));
+        let digits: Vec<u8> = digits
+            .map(|c| Some(c.to_digit(16)? as u8))
+            .collect::<Option<_>>()?;
+        let is_atr = digits.len() % 2 == 0 && (2..=33).contains(&(digits.len() / 2));
+        is_atr.then(|| digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect())
     }
 
     pub(super) fn main() -> ExitCode {
@@ -229,31 +275,41 @@ that comes before the command was started ends this program.
         })
     }
 
-    /// Checks the number of readers and cards before creating any.
-    fn check(options: &Options) -> Result<(), TestkitError> {
-        let limit = Sandbox::max_readers()?;
+    /// An error of the kit, with the options of this program.
+    fn explain(error: TestkitError) -> String {
+        format!("{error:?}").replace("Sandbox::builder().driver(Driver::Kit)", "--driver kit")
+    }
+
+    /// Checks the numbers of readers, cards and ports before creating any.
+    fn check(options: &Options) -> Result<(), String> {
+        let limit = Sandbox::max_readers().map_err(explain)?;
         // A name creates at least one unit.
         let named = options.name.is_some() || options.port.is_some();
         let least = options.unit() * usize::from(named);
         let readers = options.readers.div_ceil(options.unit());
         let readers = readers.saturating_mul(options.unit()).max(least);
         if readers > limit {
-            return Err(TestkitError::TooManyReaders {
+            return Err(explain(TestkitError::TooManyReaders {
                 wanted: readers,
                 limit,
-            });
+            }));
         }
-        match options.cards {
-            Some(cards) if cards > readers => Err(TestkitError::NoSuchReader {
-                index: readers,
-                readers,
-            }),
-            _ => Ok(()),
+        if let Some(cards) = options.cards.filter(|cards| *cards > readers) {
+            return Err(format!(
+                "--cards {cards}: more cards than readers ({readers}); see --readers"
+            ));
         }
+        let last = |first| usize::from(first) + readers - 1;
+        if let Some(port) = options.port.filter(|port| last(*port) > 65_535) {
+            return Err(format!(
+                "--port {port}: {readers} readers need as many consecutive ports, and 65535 is the last"
+            ));
+        }
+        Ok(())
     }
 
     fn run(options: &Options) -> Result<ExitCode, (String, u8)> {
-        check(options).map_err(|e| (format!("{e:?}"), 125))?;
+        check(options).map_err(|message| (message, 125))?;
         let cards: Vec<CardHandle> = (0..options.cards.unwrap_or(options.readers))
             .map(|_| {
                 let card = options.kind.card()?;
@@ -263,7 +319,7 @@ that comes before the command was started ends this program.
                 }))
             })
             .collect::<Result<_, TestkitError>>()
-            .map_err(|e| (format!("{e:?}"), 125))?;
+            .map_err(|e| (explain(e), 125))?;
         let mut builder = Sandbox::builder()
             .readers(options.readers)
             .debug_log(options.verbose);
@@ -287,7 +343,7 @@ that comes before the command was started ends this program.
             drop((started, cards));
             return Ok(end_by(origin.signal));
         }
-        let sandbox = started.map_err(|e| (format!("{e:?}"), 125))?;
+        let sandbox = started.map_err(|e| (explain(e), 125))?;
         if options.verbose {
             for reader in sandbox.readers() {
                 let card = if reader.card().is_some() {
@@ -303,7 +359,7 @@ that comes before the command was started ends this program.
 
         if options.external {
             for reader in sandbox.readers() {
-                let address = reader.address().map_err(|e| (format!("{e:?}"), 125))?;
+                let address = reader.address().map_err(|e| (explain(e), 125))?;
                 eprintln!(
                     "with-virtual-readers: reader {:?} waits for its card at {address}",
                     reader.name()

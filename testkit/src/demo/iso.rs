@@ -1,6 +1,6 @@
 //! The ISO 7816-4 demonstration card.
 
-use super::{Parsed, Pin, challenge, ok, status};
+use super::{Pin, answer, challenge, ok, status};
 use crate::card::{Applet, Reply};
 
 /// A small ISO 7816-4 card, for demonstrations and first tests:
@@ -89,23 +89,14 @@ impl Default for IsoCard {
 
 impl Applet for IsoCard {
     fn process(&mut self, command: &[u8]) -> Reply {
-        let Parsed {
-            instruction,
-            p1_p2,
-            data,
-            le,
-        } = match Parsed::new(command) {
-            Ok(command) => command,
-            Err(refusal) => return refusal,
-        };
-        match instruction {
+        answer(command, |instruction, p1_p2, data, le| match instruction {
             0xA4 => self.select(p1_p2, data),
             0x84 if p1_p2 != [0, 0] => status(0x6A86),
             0x84 => challenge(le),
             0x20 => self.verify(p1_p2, data),
             0xB0 => self.read_binary(p1_p2, le),
             _ => status(0x6D00),
-        }
+        })
     }
 
     fn power_on(&mut self) {

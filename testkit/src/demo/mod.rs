@@ -10,62 +10,48 @@ pub use piv::PivCard;
 
 use crate::card::Reply;
 
-/// A command of class 00 with short or extended lengths.
-struct Parsed<'a> {
-    instruction: u8,
-    p1_p2: [u8; 2],
-    data: &'a [u8],
-    /// The maximum length of the expected answer, if any.
-    le: Option<usize>,
+/// Answers a command of class 00 from its instruction, its P1 and P2, its data and the maximum
+/// length of the expected answer, if any. Refuses other classes and inconsistent lengths.
+fn answer(
+    command: &[u8],
+    answer: impl FnOnce(u8, [u8; 2], &[u8], Option<usize>) -> Reply,
+) -> Reply {
+    let [class, instruction, p1, p2, body @ ..] = command else {
+        return status(0x6700);
+    };
+    match split(body) {
+        None => status(0x6700),
+        Some(_) if *class != 0x00 => status(0x6E00),
+        Some((data, le)) => answer(*instruction, [*p1, *p2], data, le),
+    }
 }
 
-impl<'a> Parsed<'a> {
-    /// Parses a command; the error is the refusal of another class, or of
-    /// inconsistent lengths.
-    fn new(command: &'a [u8]) -> Result<Self, Reply> {
-        let wrong_length = || status(0x6700);
-        let [class, instruction, p1, p2, body @ ..] = command else {
-            return Err(wrong_length());
-        };
-        let (data, le) = Self::body(body).ok_or_else(wrong_length)?;
-        if *class != 0x00 {
-            return Err(status(0x6E00));
-        }
-        Ok(Self {
-            instruction: *instruction,
-            p1_p2: [*p1, *p2],
-            data,
-            le,
-        })
-    }
-
-    /// The data, and the expected length. `None` if the lengths are inconsistent.
-    fn body(body: &'a [u8]) -> Option<(&'a [u8], Option<usize>)> {
-        let short = |le: u8| if le == 0 { 256 } else { usize::from(le) };
-        let long = |le: [u8; 2]| match u16::from_be_bytes(le) {
-            0 => 65_536,
-            le => le.into(),
-        };
-        // Nothing | Le | Lc data | Lc data Le, and the same with lengths of two bytes.
-        Some(match body {
-            [] => (&[][..], None),
-            [le] => (&[][..], Some(short(*le))),
-            [0, high, low] => (&[][..], Some(long([*high, *low]))),
-            [0, high, low, rest @ ..] => {
-                let lc = usize::from(u16::from_be_bytes([*high, *low]));
-                match rest.split_at_checked(lc)? {
-                    (data, []) => (data, None),
-                    (data, [high, low]) => (data, Some(long([*high, *low]))),
-                    _ => return None,
-                }
-            }
-            [lc, rest @ ..] => match rest.split_at_checked(usize::from(*lc))? {
+/// The data, and the expected length. `None` if the lengths are inconsistent.
+fn split(body: &[u8]) -> Option<(&[u8], Option<usize>)> {
+    let short = |le: u8| if le == 0 { 256 } else { usize::from(le) };
+    let long = |le: [u8; 2]| match u16::from_be_bytes(le) {
+        0 => 65_536,
+        le => le.into(),
+    };
+    // Nothing | Le | Lc data | Lc data Le, and the same with lengths of two bytes.
+    Some(match body {
+        [] => (&[][..], None),
+        [le] => (&[][..], Some(short(*le))),
+        [0, high, low] => (&[][..], Some(long([*high, *low]))),
+        [0, high, low, rest @ ..] => {
+            let lc = usize::from(u16::from_be_bytes([*high, *low]));
+            match rest.split_at_checked(lc)? {
                 (data, []) => (data, None),
-                (data, [le]) => (data, Some(short(*le))),
+                (data, [high, low]) => (data, Some(long([*high, *low]))),
                 _ => return None,
-            },
-        })
-    }
+            }
+        }
+        [lc, rest @ ..] => match rest.split_at_checked(usize::from(*lc))? {
+            (data, []) => (data, None),
+            (data, [le]) => (data, Some(short(*le))),
+            _ => return None,
+        },
+    })
 }
 
 /// GET CHALLENGE, with numbers that a test can predict.
@@ -176,27 +162,19 @@ mod tests {
 
     #[test]
     fn commands_are_read_with_lengths_of_both_kinds() {
-        let parts = |command: &[u8]| {
-            let parsed = Parsed::new(command).ok()?;
-            Some((parsed.data.to_vec(), parsed.le))
-        };
-        for (command, expected) in [
-            (&[0, 0xCA, 0, 0][..], (vec![], None)),
-            (&[0, 0xCA, 0, 0, 0], (vec![], Some(256))),
-            (&[0, 0xCA, 0, 0, 1, 7], (vec![7], None)),
-            (&[0, 0xCA, 0, 0, 1, 7, 9], (vec![7], Some(9))),
-            (&[0, 0xCA, 0, 0, 0, 0, 0], (vec![], Some(65_536))),
-            (&[0, 0xCA, 0, 0, 0, 0, 1, 7], (vec![7], None)),
-            (&[0, 0xCA, 0, 0, 0, 0, 1, 7, 1, 0], (vec![7], Some(256))),
+        for (body, expected) in [
+            (&[][..], (&[][..], None)),
+            (&[0], (&[], Some(256))),
+            (&[1, 7], (&[7], None)),
+            (&[1, 7, 9], (&[7], Some(9))),
+            (&[0, 0, 0], (&[], Some(65_536))),
+            (&[0, 0, 1, 7], (&[7], None)),
+            (&[0, 0, 1, 7, 1, 0], (&[7], Some(256))),
         ] {
-            assert_eq!(parts(command), Some(expected), "{command:?}");
+            assert_eq!(split(body), Some(expected), "{body:?}");
         }
-        for wrong in [
-            &[0, 0xCA, 0][..],
-            &[0, 0xCA, 0, 0, 2, 7],
-            &[0, 0xCA, 0, 0, 1, 7, 9, 9],
-        ] {
-            assert_eq!(parts(wrong), None, "{wrong:?}");
+        for wrong in [&[2, 7][..], &[1, 7, 9, 9]] {
+            assert_eq!(split(wrong), None, "{wrong:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The OpenPGP demonstration card.
 
-use super::{Parsed, Pin, Rest, challenge, ok, status, tlv};
+use super::{Pin, Rest, answer, challenge, ok, status, tlv};
 use crate::card::{Applet, Reply};
 
 /// A mock of an OpenPGP card, version 3.4, without any cryptography:
@@ -141,35 +141,28 @@ impl Default for OpenPgpCard {
 
 impl Applet for OpenPgpCard {
     fn process(&mut self, command: &[u8]) -> Reply {
-        let Parsed {
-            instruction,
-            p1_p2,
-            data,
-            le,
-        } = match Parsed::new(command) {
-            Ok(command) => command,
-            Err(refusal) => return refusal,
-        };
-        match (instruction, p1_p2) {
-            (0xA4, [0x04, _]) => {
-                if data.len() < 6 || !Self::AID.starts_with(data) {
-                    return status(0x6A82);
+        answer(command, |instruction, p1_p2, data, le| {
+            match (instruction, p1_p2) {
+                (0xA4, [0x04, _]) => {
+                    if data.len() < 6 || !Self::AID.starts_with(data) {
+                        return status(0x6A82);
+                    }
+                    self.reset();
+                    self.selected = true;
+                    status(0x9000)
                 }
-                self.reset();
-                self.selected = true;
-                status(0x9000)
+                (0xC0, _) => self.rest.more(le),
+                _ if !self.selected => status(0x6985),
+                (0xCA, tag) => match self.data(u16::from_be_bytes(tag)) {
+                    Some(data) => self.rest.answer(data, le),
+                    None => status(0x6A88),
+                },
+                (0x20, reference) => self.verify(reference, data),
+                (0x84, _) => challenge(le),
+                (0x2A, [0x9E, 0x9A]) => self.sign(data),
+                _ => status(0x6D00),
             }
-            (0xC0, _) => self.rest.more(le),
-            _ if !self.selected => status(0x6985),
-            (0xCA, tag) => match self.data(u16::from_be_bytes(tag)) {
-                Some(data) => self.rest.answer(data, le),
-                None => status(0x6A88),
-            },
-            (0x20, reference) => self.verify(reference, data),
-            (0x84, _) => challenge(le),
-            (0x2A, [0x9E, 0x9A]) => self.sign(data),
-            _ => status(0x6D00),
-        }
+        })
     }
 
     fn power_on(&mut self) {

@@ -1,6 +1,6 @@
 //! The PIV demonstration card.
 
-use super::{Parsed, Pin, Rest, status, tlv};
+use super::{Pin, Rest, answer, status, tlv};
 use crate::card::{Applet, Reply};
 
 /// A mock of a PIV card, without keys: [`VirtualCard::piv`](crate::VirtualCard::piv).
@@ -93,27 +93,20 @@ impl Default for PivCard {
 
 impl Applet for PivCard {
     fn process(&mut self, command: &[u8]) -> Reply {
-        let Parsed {
-            instruction,
-            p1_p2,
-            data,
-            le,
-        } = match Parsed::new(command) {
-            Ok(command) => command,
-            Err(refusal) => return refusal,
-        };
-        match (instruction, p1_p2) {
-            (0xA4, [0x04, _]) => self.select(data, le),
-            (0xC0, _) => self.rest.more(le),
-            _ if !self.selected => status(0x6985),
-            (0xCB, [0x3F, 0xFF]) => match Self::object(data) {
-                Some(object) => self.rest.answer(object, le),
-                None => status(0x6A82),
-            },
-            (0x20, [0x00, 0x80]) => self.pin.verify(data),
-            (0x20, _) => status(0x6A88),
-            _ => status(0x6D00),
-        }
+        answer(command, |instruction, p1_p2, data, le| {
+            match (instruction, p1_p2) {
+                (0xA4, [0x04, _]) => self.select(data, le),
+                (0xC0, _) => self.rest.more(le),
+                _ if !self.selected => status(0x6985),
+                (0xCB, [0x3F, 0xFF]) => match Self::object(data) {
+                    Some(object) => self.rest.answer(object, le),
+                    None => status(0x6A82),
+                },
+                (0x20, [0x00, 0x80]) => self.pin.verify(data),
+                (0x20, _) => status(0x6A88),
+                _ => status(0x6D00),
+            }
+        })
     }
 
     fn power_on(&mut self) {

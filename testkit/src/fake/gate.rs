@@ -42,9 +42,9 @@ impl Gate {
             let arrived = state.arrived;
             state =
                 wait(&self.0.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
-                    what: format!("{answers} answers at a gate"),
+                    what: format!("{answers} answers to reach a gate"),
                     after: timeout,
-                    likely: format!("{arrived} came; did the client send the others' requests?"),
+                    likely: format!("{arrived} arrived; did the client send the other requests?"),
                 })?;
         }
         Ok(())

@@ -175,9 +175,9 @@ impl Service {
             let arrived = state.count(message);
             state = wait(&self.shared.changed, state, deadline).ok_or_else(|| {
                 TestkitError::Timeout {
-                    what: format!("{count} messages {message:?}"),
+                    what: format!("{count} {message:?} messages"),
                     after: timeout,
-                    likely: format!("{arrived} came; does the client talk to this service?"),
+                    likely: format!("{arrived} arrived; is the client connected to this service?"),
                 }
             })?;
         }

@@ -193,7 +193,7 @@ impl IfdSlot {
             }
             let link = state.link.is_some();
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
-                what: format!("the daemon to publish reader {:?}", self.name()),
+                what: format!("pcscd to publish reader {:?}", self.name()),
                 after: timeout,
                 likely: state_of_daemon(link),
             })?;
@@ -212,7 +212,7 @@ impl IfdSlot {
         while state.link.is_some() {
             let link = state.link.is_some();
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
-                what: format!("the daemon to close reader {:?}", self.name()),
+                what: format!("pcscd to close reader {:?}", self.name()),
                 after: timeout,
                 likely: state_of_daemon(link),
             })?;
@@ -253,8 +253,8 @@ impl IfdSlot {
             let link = state.link.is_some();
             state = wait(&self.changed, state, deadline).ok_or_else(|| TestkitError::Timeout {
                 what: match card {
-                    Some(_) => format!("the daemon to publish the card in {:?}", self.name()),
-                    None => format!("the daemon to publish {:?} as empty", self.name()),
+                    Some(_) => format!("pcscd to publish the card in {:?}", self.name()),
+                    None => format!("pcscd to publish {:?} as empty", self.name()),
                 },
                 after: timeout,
                 likely: state_of_daemon(link),
@@ -283,7 +283,7 @@ impl IfdSlot {
 /// the slot.
 fn state_of_daemon(opened: bool) -> String {
     match opened {
-        true => "it has opened the reader and does not look: it is paused, or busy with a call",
+        true => "it has opened the reader but does not query it: it is paused, or busy with a call",
         false => "it has not opened the reader; Sandbox::daemon_log may say why",
     }
     .into()

@@ -1,17 +1,19 @@
 //! The examples run against virtual cards and print what they promise.
 #![cfg(target_os = "linux")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use scard_testkit::{Driver, IsoCard, Sandbox, VirtualCard};
+use scard_testkit::{Sandbox, VirtualCard};
 
 use crate::build::example;
 use crate::support::mifare::Mifare;
-use crate::support::terminal::Terminal;
-use crate::support::{SOON, reconnect, wait_until};
+use crate::support::{SOON, reconnect};
+
+mod apdus;
+mod pin_verify;
 
 /// Builds the examples first, which may exceed the time of an isolated test.
 #[track_caller]
@@ -112,35 +114,6 @@ fn list_shows_readers_and_cards() {
 }
 
 #[test]
-fn transmit_sends_hex_and_prints_hex() {
-    isolated(|| {
-        let sandbox = sandbox();
-        let select = "00A4040005A000000308";
-        let unknown = hex::encode_upper(IsoCard::UNKNOWN_AID);
-        let not_found = format!("00 A4 04 00 {:02X} {unknown}", IsoCard::UNKNOWN_AID.len());
-        let printed = stdout(&run(&sandbox, "transmit", &[select, &not_found]));
-        let lines: Vec<&str> = printed.lines().collect();
-        assert_eq!(lines[0], format!("> {select}"));
-        assert!(lines[1].ends_with("[9000]"), "{printed}");
-        assert_eq!(lines[3], "<  [6A82]");
-
-        let name = sandbox.reader(1).name();
-        let output = run(&sandbox, "transmit", &["--reader", name, select]);
-        assert!(!output.status.success());
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert!(message.contains("SCARD_E_NO_SMARTCARD"), "{message}");
-
-        for wrong in [&["0G"][..], &["000"], &[], &["--reader"], &["--with", "x"]] {
-            assert_eq!(
-                run(&sandbox, "transmit", wrong).status.code(),
-                Some(2),
-                "{wrong:?}"
-            );
-        }
-    });
-}
-
-#[test]
 fn atr_explains_hex_and_the_cards_in_the_readers() {
     isolated(|| {
         let sandbox = Sandbox::builder()
@@ -175,60 +148,6 @@ fn atr_explains_hex_and_the_cards_in_the_readers() {
             let code = run(&sandbox, "atr", wrong).status.code();
             assert_eq!(code, Some(2), "{wrong:?}");
         }
-    });
-}
-
-#[test]
-fn transmit_runs_scripts_and_says_what_was_not_expected() {
-    isolated(|| {
-        let sandbox = sandbox();
-        let dir = std::env::temp_dir().join(format!("scard-script-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
-        let run_script = |script: &str| {
-            let file = dir.join("script");
-            std::fs::write(&file, script).unwrap();
-            run(&sandbox, "transmit", &["--script", file.to_str().unwrap()])
-        };
-        let printed = stdout(&run_script(
-            "# The demonstration card\n\n\
-             00A4040005A000000308 => 9000  # select\n\
-             00 20 00 01 => 63Cx\n\
-             00:84:00:00:02 => 9xX0\r\n\
-             00CA0000\n",
-        ));
-        let lines: Vec<&str> = printed.lines().collect();
-        assert_eq!(lines.len(), 8, "{printed}");
-        assert_eq!(lines[3..6], ["<  [63C3]", "> 0084000002", "< 0102 [9000]"]);
-        assert_eq!(lines[7], "<  [6D00]");
-
-        for (script, message) in [
-            (
-                "00840000 => 6700\n00CA0000 => 9000\n00840000",
-                ", line 2: 9000 was expected, not instruction not supported (6D00)",
-            ),
-            (
-                "00840000 => 61xx",
-                ", line 1: 61xx was expected, not wrong length (6700)",
-            ),
-            ("\n00840 => 9000", ", line 2: Odd number of digits"),
-            ("00840000 => 90", ", line 1: \"90\" is not a status word"),
-            (
-                "00840000 => 90g0",
-                ", line 1: \"90g0\" is not a status word",
-            ),
-            ("# nothing", "there is no command\n\nusage: "),
-        ] {
-            let output = run_script(script);
-            assert!(!output.status.success(), "{script}");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(said.contains(message), "{said}");
-            assert!(!output.stdout.ends_with(b"> 00840000\n"), "it went on");
-        }
-        let missing = run(&sandbox, "transmit", &["--script", "/nowhere/to/be/found"]);
-        assert!(!missing.status.success());
-        let said = String::from_utf8_lossy(&missing.stderr);
-        assert!(said.starts_with("/nowhere/to/be/found: "), "{said}");
-        std::fs::remove_dir_all(&dir).unwrap();
     });
 }
 
@@ -333,6 +252,27 @@ fn session_reads_badges_whatever_happens() {
 }
 
 #[test]
+fn session_says_what_was_interrupted() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().readers(1).start().unwrap();
+        let slot = sandbox.reader(0);
+        let tear_out = |command: &[u8]| match command {
+            [0xFF, 0xCA, ..] => scard_testkit::Reply::Drop,
+            _ => scard_testkit::Reply::from([0x90, 0x00]),
+        };
+        slot.insert(VirtualCard::new(tear_out)).unwrap();
+        let (mut program, lines) = start(&sandbox, "session", &["1"]);
+        expect(
+            &lines,
+            "please try again, reading the badge was interrupted: SCardTransmit on ",
+        );
+        slot.insert(VirtualCard::iso()).unwrap();
+        expect(&lines, "badge 1");
+        assert!(program.wait().unwrap().success());
+    });
+}
+
+#[test]
 fn session_leaves_a_card_that_refuses_alone() {
     isolated(|| {
         let sandbox = Sandbox::builder().readers(1).start().unwrap();
@@ -398,8 +338,11 @@ fn monitor_shows_json_to_machines() {
         assert_eq!(attached["event"], "reader-attached");
         assert_eq!(inserted["event"], "card-inserted");
         assert_eq!(inserted["reader_name"], name);
-        let atr = hex::encode_upper(scard_testkit::atr::T1);
-        assert_eq!(inserted["atr"], atr.as_str());
+        // As the feature `serde` stores it.
+        let atr = scard::Atr::new(scard_testkit::atr::T1).unwrap();
+        assert_eq!(inserted["atr"], atr.to_string());
+        #[cfg(feature = "serde")]
+        assert_eq!(inserted["atr"], serde_json::to_value(atr).unwrap());
         assert!(inserted["time"].as_f64().unwrap() >= attached["time"].as_f64().unwrap());
         assert_eq!(other["reader_name"], sandbox.reader(1).name());
         sandbox.kill().unwrap();
@@ -409,107 +352,6 @@ fn monitor_shows_json_to_machines() {
         assert!(lost["text"].as_str().unwrap().contains("SCARD_"), "{lost}");
         interrupt(&program);
         assert!(program.wait().unwrap().success());
-    });
-}
-
-/// Runs `pin_verify` with this input.
-fn pin_verify(sandbox: &Sandbox, arguments: &[&str], typed: &str) -> Output {
-    let mut command = sandbox.command(example("pin_verify"));
-    command.args(["--reference", "01"]).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut program = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = program.stdin.take().unwrap();
-    // It may not read its input.
-    let _ = input.write_all(typed.as_bytes());
-    drop(input);
-    program.wait_with_output().unwrap()
-}
-
-#[test]
-fn pin_verify_asks_on_the_pad() {
-    isolated(|| {
-        let sandbox = Sandbox::builder().driver(Driver::Kit);
-        let sandbox = sandbox.card(0, VirtualCard::iso()).start().unwrap();
-        let reader = sandbox.reader(0);
-        // The user cancels, then enters the PIN.
-        let mut entries = 0;
-        reader
-            .on_control(move |code, _| match code {
-                0x4200_0D48 => Ok(vec![0x06, 0x04, 0x42, 0x33, 0x00, 0x06]),
-                _ => {
-                    entries += 1;
-                    Ok(vec![
-                        0x64 + 0x2C * u8::from(entries > 1),
-                        u8::from(entries == 1),
-                    ])
-                }
-            })
-            .unwrap();
-        let cancelled = pin_verify(&sandbox, &[], "");
-        assert!(!cancelled.status.success());
-        let printed = String::from_utf8_lossy(&cancelled.stdout);
-        assert_eq!(
-            printed.lines().collect::<Vec<_>>(),
-            [
-                "tries left: 3",
-                "enter the PIN on the reader",
-                "PIN entry was cancelled"
-            ]
-        );
-        let printed = stdout(&pin_verify(&sandbox, &["--block", "8"], ""));
-        assert!(printed.ends_with("the card accepted the PIN\n"));
-        let log = reader.control_log().unwrap();
-        let request = hex::encode_upper(&log[3].input);
-        let expected = "1E00820800080402010904000000000D0000000020000108FFFFFFFFFFFFFFFF";
-        assert_eq!(request, expected);
-    });
-}
-
-#[test]
-fn pin_verify_asks_at_the_keyboard_and_shows_no_pin() {
-    isolated(|| {
-        let sandbox = sandbox();
-        let wrong = pin_verify(&sandbox, &[], "9876\n");
-        assert!(!wrong.status.success());
-        let text = String::from_utf8([wrong.stdout, wrong.stderr].concat()).unwrap();
-        assert!(text.contains("tries left: 3\n"), "{text}");
-        assert!(
-            text.contains("the PIN is wrong, 2 tries are left\n"),
-            "{text}"
-        );
-        assert!(!text.contains("9876"), "{text}");
-
-        let printed = stdout(&pin_verify(&sandbox, &["--keyboard"], "1234\r\n"));
-        let lines: Vec<&str> = printed.lines().collect();
-        assert_eq!(lines, ["tries left: 2", "the card accepted the PIN"]);
-        let card = sandbox.reader(0).card().unwrap();
-        let verify = b"\x00\x20\x00\x01\x041234";
-        assert!(card.log().iter().any(|it| it.command == verify));
-
-        let before = card.log().len();
-        for (arguments, typed) in [(&[][..], "\n"), (&["--block", "4"], "12345\n")] {
-            assert!(!pin_verify(&sandbox, arguments, typed).status.success());
-        }
-        // Only the query of the tries left.
-        assert_eq!(card.log().len(), before + 2);
-    });
-}
-
-/// Ctrl-C while the terminal does not echo input.
-#[test]
-fn pin_verify_leaves_the_terminal_as_it_was() {
-    isolated(|| {
-        let sandbox = sandbox();
-        let terminal = Terminal::open();
-        let mut command = sandbox.command(example("pin_verify"));
-        let mut program = terminal.spawn(command.args(["--reference", "01"]));
-        wait_until("the terminal to hide the PIN", || !terminal.shows_input());
-        terminal.type_in(b"12\x03");
-        assert!(!program.wait().unwrap().success());
-        assert!(terminal.shows_input());
-        let card = sandbox.reader(0).card().unwrap();
-        let verify = |it: &scard_testkit::Exchange| it.command.len() > 5 && it.command[1] == 0x20;
-        assert!(!card.log().iter().any(verify));
     });
 }
 
