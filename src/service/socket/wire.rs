@@ -176,9 +176,9 @@ fn payload_len(bytes: &[u8], words_before: usize) -> Result<usize, Garbled> {
 
 /// How much of a sized list of readers has been received.
 enum Sized {
-    /// All: the length of the records, and where the number after them ends.
+    /// The length of the records, and where the number after them ends.
     All { records: usize, end: usize },
-    /// Incomplete: at least the bytes up to here are missing.
+    /// At least the bytes up to here are missing.
     Missing { end: usize },
 }
 
