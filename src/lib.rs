@@ -138,7 +138,7 @@
 //! Cards and readers belong to the process that opened them. In a child created with C's `fork`,
 //! their calls fail with [`ErrorKind::Abandoned`], and dropping them does nothing. A [`Context`]
 //! and a [`Session`] can be used there: they connect anew. A [`Monitor`] is stopped. A separate
-//! page says [what becomes of the card](guide::endings) when one of these processes ends.
+//! page describes [what happens to the card](guide::endings) when one of these processes ends.
 //!
 //! A process may fork and exit at any time, even while other threads are in a call: a child never
 //! waits for a thread that exists only in its parent, and an [`AbortHandle`] used in the child

@@ -79,7 +79,7 @@ fn handles_can_go_to_other_threads() {
 }
 
 #[test]
-fn boxed_cards_are_cards() {
+fn boxed_cards_implement_the_card_traits() {
     fn is_card<T: Transmit>() {}
     is_card::<Box<dyn Transmit>>();
     is_card::<&mut dyn Transmit>();

@@ -1,7 +1,7 @@
-//! A forked child does no harm to its parent's cards.
+//! Forked children do not affect their parent's cards.
 //!
-//! A program of its own because it defines two of the PC/SC functions, in front of the real ones,
-//! and an allocator that stops threads.
+//! A separate program because it replaces two PC/SC functions, and has an allocator that stops
+//! threads.
 #![cfg_attr(not(feature = "library"), allow(unused_imports))]
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
@@ -25,15 +25,15 @@ use scard::{
 use scard_testkit::isolated;
 use support::*;
 
-/// Runs something in a forked child and gives its exit status.
+/// Runs a function in a forked child, and returns the exit status.
 ///
-/// The child has this thread alone, so it must not wait for another one; it ends without
-/// running what is registered for the end. One that hangs is killed.
+/// The child has only this thread, so it must not wait for another one. It ends without running
+/// exit handlers. If it hangs, it is killed.
 fn in_child(f: impl FnOnce() -> bool) -> i32 {
-    // SAFETY: see above; the test has a process of its own.
+    // SAFETY: see above; the test has its own process.
     match unsafe { libc::fork() } {
         0 => {
-            // SAFETY: there is no handler for the signal, so that it ends this process.
+            // SAFETY: the signal has no handler, so it ends this process.
             unsafe { libc::alarm(20) };
             let status = if f() { 0 } else { 1 };
             // SAFETY: ends this process.
@@ -73,15 +73,15 @@ fn a_forked_child_cannot_use_its_parents_card_and_drops_it_without_harm() {
 }
 
 #[test]
-fn a_forked_child_gets_a_context_of_its_own() {
+fn a_forked_child_has_its_own_context() {
     isolated(|| {
         let fixture = fixture();
         assert_eq!(fixture.context.readers().unwrap().len(), 2);
-        // Releasing an inherited one does nothing, as dropping does.
+        // Releasing an inherited context does nothing, like dropping it.
         let mut inherited = Some(Context::establish().unwrap());
         let status = in_child(|| inherited.take().is_some_and(|it| it.release().is_ok()));
         assert_eq!(status, 0);
-        // A context renews itself, so it is its release that shows the parent's is whole.
+        // A context renews itself, so only its release shows that the parent's is intact.
         inherited.unwrap().release().unwrap();
 
         let status = in_child(|| {
@@ -95,7 +95,7 @@ fn a_forked_child_gets_a_context_of_its_own() {
     });
 }
 
-/// Forks again and again while threads are busy with what the child will want.
+/// Forks repeatedly while threads use what the child will need.
 fn forks_while(forks: usize, busy: impl Fn() + Sync, child: impl Fn() -> bool) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -111,11 +111,12 @@ fn forks_while(forks: usize, busy: impl Fn() + Sync, child: impl Fn() -> bool) {
             status => Some((fork, status)),
         });
         stop.store(true, Ordering::Relaxed);
-        assert_eq!(failed, None, "a child hangs (14) or fails");
+        assert_eq!(failed, None, "a child hung (14) or failed");
     });
 }
 
-/// Whether this library refused the call, and says so: on Windows the code is the service's.
+/// Whether this library refused the call. The origin matters, because services can also return the
+/// code.
 fn is_kept_out(error: scard::Error) -> bool {
     let meant = (error.code(), error.kind(), error.origin());
     let refusal = (
@@ -126,8 +127,9 @@ fn is_kept_out(error: scard::Error) -> bool {
     meant == refusal
 }
 
-/// A call in a child of a process whose threads spend their time in locks of pcsc-lite's: one of
-/// them may get no time to leave, and then the child is refused, which is not to hang.
+/// Whether a call in a child returns, if the parent's threads are nearly always in pcsc-lite's
+/// locks. A thread that is not scheduled cannot leave before the fork; then the child is refused,
+/// but must not hang.
 fn comes_back<T>(call: scard::Result<T>) -> bool {
     match call {
         Ok(_) => true,
@@ -136,7 +138,7 @@ fn comes_back<T>(call: scard::Result<T>) -> bool {
 }
 
 #[test]
-fn children_have_the_library_to_themselves() {
+fn children_can_use_the_library_whatever_the_parents_threads_do() {
     isolated(|| {
         let fixture = fixture();
         let child = || fixture.connect().transmit(COMMAND).is_ok();
@@ -213,8 +215,8 @@ fn forks_on_several_threads_do_not_wait_for_each_other() {
     });
 }
 
-/// A lock of the program, which its own handlers guard at a fork. They are registered first, so
-/// that those of the library run before.
+/// A lock of the program, which its own fork handlers take. They are registered first, so the
+/// library's handlers run before them.
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn lock_program() {
@@ -231,7 +233,7 @@ extern "C" fn unlock_program() {
 fn a_fork_waits_for_the_program_that_waits_for_the_library() {
     isolated(|| {
         let (lock, unlock) = (Some(lock_program as _), Some(unlock_program as _));
-        // SAFETY: the handlers change a number.
+        // SAFETY: the handlers only change an atomic.
         unsafe { libc::pthread_atfork(lock, unlock, unlock) };
         let fixture = fixture();
         let call = || {
@@ -244,7 +246,7 @@ fn a_fork_waits_for_the_program_that_waits_for_the_library() {
     });
 }
 
-// The socket has nothing that a child could find locked.
+// Over the socket, there is nothing that a child could find locked.
 #[cfg(feature = "library")]
 #[test]
 fn a_child_is_refused_if_a_thread_of_its_parent_was_stuck() {
@@ -261,12 +263,12 @@ fn a_child_is_refused_if_a_thread_of_its_parent_was_stuck() {
     });
 }
 
-/// A lock of the PC/SC library as the stand-ins see it: one of them keeps it for as long as the
-/// test wants.
+/// A lock of the PC/SC library, simulated by the replaced functions. One of them holds it for as
+/// long as the test requires.
 static KEEPS_IT: AtomicBool = AtomicBool::new(false);
 static IS_LOCKED: AtomicBool = AtomicBool::new(false);
 
-/// The function of the PC/SC library.
+/// The PC/SC library's function.
 fn real(name: &CStr) -> *mut c_void {
     // SAFETY: the name ends with NUL.
     let real = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
@@ -311,8 +313,8 @@ unsafe extern "C" fn SCardGetAttrib(
     unsafe { real(card, id, value, len) }
 }
 
-/// Whoever looks a handle up when the process forks may hold a lock of the library for longer
-/// than a fork waits: if it has no time just then.
+/// A thread that is looking up a handle during a fork can hold a lock of the library for longer
+/// than the fork waits, if it is not scheduled.
 #[cfg(feature = "library")]
 #[test]
 fn a_child_does_not_wait_for_a_lock_of_the_library() {
@@ -337,7 +339,7 @@ fn a_child_does_not_wait_for_a_lock_of_the_library() {
     });
 }
 
-/// Nothing is waited for that only the parent has.
+/// A child must not wait for anything that only exists in the parent.
 #[cfg(feature = "async")]
 #[test]
 fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
@@ -349,7 +351,7 @@ fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
         let context = AsyncContext::from(fixture.context.clone());
         let connect = || block_on(context.connect(&fixture.reader, ConnectOptions::new()));
         let mut card = Some(connect().unwrap());
-        let mut on_its_way = Some(connect().unwrap());
+        let mut second = Some(connect().unwrap());
         let session = AsyncSession::builder(&context).open_async();
         let mut session = Some(block_on(session).unwrap());
         let session_to_drop = AsyncSession::builder(&context).open_async();
@@ -363,9 +365,9 @@ fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
             let error = block_on(card.as_mut().unwrap().transmit(COMMAND)).unwrap_err();
             let refused = forked(error);
             drop(card.take());
-            // The session's thread is not here, either.
+            // The session's thread does not exist here, either.
             drop(session_to_drop.take());
-            // A deadline has a thread, too.
+            // A deadline uses a thread, too.
             let mut own = block_on(
                 context.connect(&fixture.reader, ConnectOptions::new().timeout(Some(SOON))),
             )
@@ -379,15 +381,15 @@ fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
                 && block_on(own.disconnect(Disposition::Leave)).is_ok()
         });
         assert_eq!(status, 0);
-        drop(block_on(on_its_way.as_mut().unwrap().transaction()).unwrap());
+        drop(block_on(second.as_mut().unwrap().transaction()).unwrap());
         let status = in_child(|| {
-            let error = block_on(on_its_way.as_mut().unwrap().status()).unwrap_err();
-            drop(on_its_way.take());
+            let error = block_on(second.as_mut().unwrap().status()).unwrap_err();
+            drop(second.take());
             error.kind() == ErrorKind::Abandoned
         });
         assert_eq!(status, 0);
-        // The parent's are whole.
-        for card in [&mut card, &mut on_its_way] {
+        // The parent's are intact.
+        for card in [&mut card, &mut second] {
             let card = card.as_mut().unwrap();
             assert_eq!(block_on(card.transmit(COMMAND)).unwrap(), OK);
         }
@@ -396,8 +398,8 @@ fn a_forked_child_does_not_wait_for_the_threads_of_its_parent() {
     });
 }
 
-/// Where the thread of a call is when the process forks makes no difference: a lock that it holds
-/// then is never free in the child, be it one of the standard library's.
+/// It does not matter where the thread of a call is when the process forks: a lock that it holds is
+/// never released in the child, even one of the standard library.
 #[cfg(feature = "async")]
 #[test]
 fn a_child_waits_for_no_lock_that_the_thread_of_a_call_holds() {
@@ -425,14 +427,14 @@ fn a_child_waits_for_no_lock_that_the_thread_of_a_call_holds() {
                         Poll::Ready(outcome) => (call, card) = (None, Some(outcome.unwrap())),
                         Poll::Pending => thread::yield_now(),
                     },
-                    // It waits for the next call.
+                    // The thread waits for the next call.
                     None if stop::is_asleep() => break 'all,
                     None => thread::yield_now(),
                 }
             }
             stops += 1;
             let status = in_child(|| {
-                // The child has no thread that would answer.
+                // The child has no thread that could answer.
                 let is_over = call
                     .as_mut()
                     .is_none_or(|call| matches!(poll(call.as_mut()), Poll::Ready(Err(_))));
@@ -448,7 +450,7 @@ fn a_child_waits_for_no_lock_that_the_thread_of_a_call_holds() {
     });
 }
 
-/// The lock of the deadlines, which all futures of the process have in common.
+/// The lock of the deadlines, which all futures of the process share.
 #[cfg(feature = "async")]
 #[test]
 fn the_clock_is_free_in_a_child() {
@@ -459,7 +461,7 @@ fn the_clock_is_free_in_a_child() {
         let fixture = fixture();
         let context = AsyncContext::from(fixture.context.clone());
         let any = CardFilter::new();
-        // The card is there: so this sets the clock and takes it back, and hardly more.
+        // The card is there, so this does little more than set and remove a deadline.
         let look = |own: &mut Option<EventStream>| {
             let begin = || context.monitor(MonitorOptions::new()).unwrap();
             let own = own.get_or_insert_with(begin);
@@ -473,10 +475,10 @@ fn the_clock_is_free_in_a_child() {
     });
 }
 
-/// What a child does with what it shares is nothing to those who wait in the parent.
+/// What a child does with inherited handles does not affect waits in the parent.
 #[cfg(feature = "async")]
 #[test]
-fn a_child_wakes_nobody_of_its_parent() {
+fn a_child_wakes_no_task_of_its_parent() {
     use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
@@ -512,7 +514,7 @@ fn a_child_wakes_nobody_of_its_parent() {
             abort.is_aborted() && woken.0.load(Ordering::SeqCst) == 0
         });
         assert_eq!(status, 0);
-        assert!(!abort.is_aborted(), "that was in the child");
+        assert!(!abort.is_aborted(), "only the child aborted");
         abort.abort();
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
         fixture.sandbox.resume().unwrap();

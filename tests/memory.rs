@@ -1,6 +1,6 @@
-//! What is allocated for a command, and what is left of a secret one in memory.
+//! Allocations for a command, and remains of a secret one in memory.
 //!
-//! A program of its own because it has its own global allocator.
+//! A separate program because it has its own global allocator.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
@@ -20,17 +20,18 @@ use scard_testkit::isolated;
 use support::iso7816::Iso7816;
 use support::*;
 
-/// Longer than what a copy takes at a time: the end of a shorter one can be in a register, and
-/// get from there to wherever the compiler puts what it need not initialize. That is out of
-/// reach (SECURITY.md), and seen in optimized builds.
+/// Longer than a register: in optimized builds, the end of a shorter one can remain in a register,
+/// from where the compiler may write it to memory that need not be initialized. That is out of
+/// reach (SECURITY.md).
 const PIN: &[u8] = b"Pq7Zk9Wv-and-much-more-than-fits-a-register";
 
-/// Counts what each thread allocates, and looks for the PIN in what is given back.
+/// Counts the allocations of each thread, and looks for the PIN in freed memory.
 struct Watching;
 
 thread_local! {
     static ALLOCATED: Cell<u64> = const { Cell::new(0) };
-    /// A thread of the test, not of the virtual card, which may know the PIN.
+    /// Whether this is a thread of the test, and not of the virtual card, which may contain the
+    /// PIN.
     static OURS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -40,12 +41,12 @@ static LEFT: AtomicUsize = AtomicUsize::new(0);
 /// Whether this is the thread of the test, or one that the library makes calls on.
 fn is_ours() -> bool {
     let mut name = [0_u8; 16];
-    // SAFETY: the name takes up to 16 bytes.
+    // SAFETY: the name has at most 16 bytes.
     unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
     name.starts_with(b"scard\0") || OURS.try_with(Cell::get).unwrap_or(false)
 }
 
-// SAFETY: the system's allocator does the work.
+// SAFETY: forwards to the system's allocator.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATED.try_with(|count| count.set(count.get() + 1));
@@ -59,7 +60,7 @@ unsafe impl GlobalAlloc for Watching {
             for offset in 0..layout.size() {
                 // SAFETY: within the block.
                 let at = unsafe { at.add(offset) };
-                // SAFETY: the block is the caller's no more, and not the system's yet.
+                // SAFETY: the caller no longer uses the block, and the system does not yet.
                 let byte = unsafe { at.read_volatile() };
                 seen = if byte == PIN[seen] {
                     seen + 1
@@ -92,14 +93,14 @@ fn a_command_allocates_nothing() {
             assert_eq!(transaction.transmit_ref(COMMAND).unwrap(), OK);
         }
         assert_eq!(ALLOCATED.get(), before);
-        // The answer has no data, and room for none.
+        // The answer has no data, and none is allocated for it.
         let command = Command::parse(COMMAND).unwrap();
         let _ = transaction.exchange(&command).unwrap();
         assert_eq!(ALLOCATED.get() - before, 1, "the bytes of the command");
     });
 }
 
-/// How many blocks with the PIN in them were given back.
+/// The number of blocks that were freed with the PIN in them.
 fn left_by(work: impl FnOnce()) -> usize {
     OURS.set(true);
     LOOKS.store(true, Ordering::SeqCst);
@@ -111,7 +112,11 @@ fn left_by(work: impl FnOnce()) -> usize {
 #[test]
 fn nothing_is_left_of_a_secret_command() {
     isolated(|| {
-        assert_eq!(left_by(|| drop(black_box(PIN.to_vec()))), 1, "it looks");
+        assert_eq!(
+            left_by(|| drop(black_box(PIN.to_vec()))),
+            1,
+            "the allocator finds the PIN"
+        );
         let fixture = fixture_with(Iso7816::card(T1));
         let mut card = fixture.connect();
         let left = left_by(|| {
@@ -128,7 +133,7 @@ fn nothing_is_left_of_a_secret_command() {
             let _ = card.exchange_with(&long, &chains).unwrap();
             let envelope = ExchangeOptions::new().envelope(true);
             drop(Exchange::new(&long, Some(Protocol::T0), &envelope).unwrap());
-            // Made of what was typed.
+            // Commands made from a typed PIN.
             let pin = Pin::new(PIN.to_vec());
             let format = PinFormat::ascii();
             let typed = Command::verify(0x81, format, &pin).unwrap();
@@ -137,7 +142,7 @@ fn nothing_is_left_of_a_secret_command() {
             let pace = Pace::new(Password::Pin).secret(pin);
             drop(pace.to_bytes().unwrap());
             drop(pace.clone());
-            // Where the command is copied for the thread of the call.
+            // With a time-out, the command is copied for the call's thread.
             card.set_timeout(Some(SOON));
             card.transmit(&bytes).unwrap();
             let _ = card.exchange(&verify).unwrap();

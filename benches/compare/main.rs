@@ -1,16 +1,16 @@
-//! What this library costs, beside raw C calls and beside the `pcsc` crate: tables of ratios,
-//! all sides measured in one run.
+//! What this library costs compared with raw C calls and with the `pcsc` crate: tables of ratios,
+//! with all sides measured in one run.
 //!
 //! ```sh
 //! cargo bench --all-features --bench compare                       # everything
-//! cargo bench --all-features --bench compare -- commands events    # these tables alone
+//! cargo bench --all-features --bench compare -- commands events    # only these tables
 //! cargo bench --all-features --bench compare -- instructions --check
 //! ```
 //!
-//! The sides take turns, many times, so that what else the machine does hits all alike; what
-//! is compared are medians. Each table says how far apart the same code measured twice is.
-//! Everything runs against a real `pcscd` with virtual readers: those of `vpcd`, and those of
-//! the test kit's own driver.
+//! The sides take turns many times, so that other work on the machine affects all alike; the tables
+//! compare medians. Each table shows how far apart two measurements of the same code are.
+//! Everything runs against a real `pcscd` with virtual readers: those of `vpcd`, and those of the
+//! test kit's own driver.
 #![allow(unsafe_code)]
 
 #[cfg(target_os = "linux")]

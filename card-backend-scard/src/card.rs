@@ -33,7 +33,7 @@ pub struct ScardBackend {
 }
 
 impl ScardBackend {
-    /// Asks the card's reader what it can do. Sends nothing to the card.
+    /// Wraps a card. Queries the reader's features, and sends nothing to the card.
     pub fn new(mut card: Card) -> ScardBackend {
         ScardBackend {
             reader: Reader::of(&mut card),
@@ -42,8 +42,8 @@ impl ScardBackend {
         }
     }
 
-    /// Connects to each card that is in a reader now. What is there and cannot be connected is an
-    /// error of its own in the iterator.
+    /// Connects to each card that is currently in a reader. For a card that cannot be connected,
+    /// the iterator returns an error.
     ///
     /// # Errors
     ///
@@ -64,15 +64,15 @@ impl ScardBackend {
         }))
     }
 
-    /// When a transaction begins by selecting the application:
-    /// [which application is selected](crate#which-application-is-selected).
+    /// Sets when a transaction begins by selecting the application: [which application is
+    /// selected](crate#which-application-is-selected).
     #[must_use]
     pub fn select_when(mut self, when: SetUpWhen) -> ScardBackend {
         self.select_when = when;
         self
     }
 
-    /// The card again.
+    /// Returns the card.
     pub fn into_card(self) -> Card {
         self.card
             .into_inner()
@@ -97,7 +97,8 @@ impl CardBackend for ScardBackend {
         reselect_application: Option<&[u8]>,
     ) -> Result<Box<dyn CardTransaction + Send + Sync + '_>, SmartcardError> {
         let card = self.card.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // What it has negotiated before: a reset does not change what the caller knows of sizes.
+        // The protocol negotiated before, so that the sizes known to the caller remain valid after
+        // a reset.
         let protocols = card.protocol().map_or(Protocols::ANY, Protocols::from);
         let mut transaction = card
             .transaction_acknowledging_reset(protocols)
@@ -130,8 +131,8 @@ fn select_application(
     }
 }
 
-/// SELECT by name, as the protocol carries it, and the status word of the answer, which is not
-/// fetched.
+/// Sends SELECT by name, in the form that the protocol needs. Returns the status word; does not
+/// fetch the answer's data.
 pub(crate) fn select(
     card: &mut impl Transmit,
     application: &[u8],

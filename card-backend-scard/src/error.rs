@@ -1,4 +1,4 @@
-//! Errors in the words of `card-backend`.
+//! Converts errors to those of `card-backend`.
 
 use card_backend::SmartcardError;
 use scard::apdu::ExchangeError;
@@ -33,12 +33,12 @@ pub(crate) fn of_connect(error: &Error) -> SmartcardError {
     }
 }
 
-/// A session that did not get a card ready.
+/// An error of a session that could not prepare a card.
 pub(crate) fn of_session(error: &SessionError) -> SmartcardError {
     SmartcardError::SmartCardConnectionError(with_causes(error))
 }
 
-/// SELECT was refused.
+/// The message for a refused SELECT.
 pub(crate) fn not_selected(application: &[u8], status: StatusWord) -> String {
     let name: String = application.iter().map(|b| format!("{b:02X}")).collect();
     format!("application {name} was not selected: {status:04X}")

@@ -1,13 +1,13 @@
-//! The traits of [`card_backend`] over [`scard`]: for `openpgp-card` and other crates that
-//! reach their cards through these traits, in place of `card-backend-pcsc`.
+//! Implements the traits of [`card_backend`] with [`scard`], for `openpgp-card` and other crates
+//! that access cards through these traits. It replaces `card-backend-pcsc`.
 //!
-//! - [`ScardBackend`] is a connected [`Card`](scard::Card). Another program's reset is acknowledged
-//!   when a transaction begins; nothing else is repaired.
+//! - [`ScardBackend`] is a connected [`Card`](scard::Card). A reset by another program is
+//!   acknowledged when a transaction begins; it does not recover from anything else.
 //! - [`SessionBackend`] is a [`Session`](scard::Session): it also waits for cards, connects again
-//!   to cards that were torn out, and survives a restart of the service.
+//!   to cards that were removed, and survives a restart of the service.
 //!
-//! With either, what fails in the middle of a transaction fails: no command reaches the card
-//! twice. The next transaction finds the card ready again, or says why not.
+//! With either, a failure in the middle of a transaction is returned, so no command reaches the
+//! card twice. The next transaction prepares the card again, or returns an error.
 //!
 //! ```no_run
 //! use card_backend_scard::ScardBackend;
@@ -25,40 +25,40 @@
 //!
 //! # Which application is selected
 //!
-//! Another program may select another application between two transactions, and commands that are
-//! meant for one application must not reach the other: a PIN could use up a try there. So the
-//! application that the caller of [`transaction`](card_backend::CardBackend::transaction) names is
-//! selected whenever another program may have used the card. With
+//! Another program may select another application between two transactions, and commands meant for
+//! one application must not reach the other: a PIN could use up a try there. So the application
+//! that the caller of [`transaction`](card_backend::CardBackend::transaction) names is selected
+//! whenever another program may have used the card. With
 //! [`ShareMode::Shared`](scard::ShareMode::Shared) that is always, with
 //! [`ShareMode::Exclusive`](scard::ShareMode::Exclusive) after a reset. Most cards forget a
 //! verified PIN when an application is selected: verify it in the transaction that needs it.
-//! [`select_when`](ScardBackend::select_when) says otherwise.
+//! [`select_when`](ScardBackend::select_when) changes this.
 //!
-//! # What is known of resets and sizes
+//! # Resets and sizes
 //!
-//! [`was_reset`](card_backend::CardTransaction::was_reset) is true in a transaction before which the
-//! card was reset or connected anew, and with a [`SessionBackend`] also where the application was
-//! selected again: what was verified is not any more.
+//! [`was_reset`](card_backend::CardTransaction::was_reset) is true in a transaction if the card was
+//! reset or connected again before it, and with a [`SessionBackend`] also if the application was
+//! selected again: verified PINs are no longer verified.
 //!
-//! [`limit_card_caps`](card_backend::CardBackend::limit_card_caps) knows readers that take short
-//! APDUs only or have a longest one (`dwMaxAPDUDataSize` of PC/SC Part 10), and T=0, which has
-//! no extended lengths.
+//! [`limit_card_caps`](card_backend::CardBackend::limit_card_caps) takes into account readers that
+//! accept only short APDUs or have a maximum length (`dwMaxAPDUDataSize` of PC/SC Part 10), and
+//! T=0, which has no extended lengths.
 //!
 //! # PIN pads
 //!
 //! PINs are entered at readers that have `FEATURE_VERIFY_PIN_DIRECT` and
 //! `FEATURE_MODIFY_PIN_DIRECT`, unless they are [known](scard::features::FalsePinPad) to have no
-//! PIN pad. The user has 30 seconds. What the user or the card refuses is a status word, as from
-//! the card: `6401` is "cancelled", `6400` "time-out".
+//! PIN pad. The user has 30 seconds. A refusal by the user or the card is returned as a status
+//! word, as if from the card: `6401` means "cancelled", `6400` "time-out".
 //!
 //! # Traces
 //!
-//! [`show_apdus`](scard::trace::show_apdus) shows the length of what callers send and of its
-//! answers, not the bytes: keys are among them, which callers cannot mark.
+//! With [`show_apdus`](scard::trace::show_apdus), only the lengths of commands and answers are
+//! shown, not the bytes: they can contain keys, which callers cannot mark as secret.
 //!
 //! # Errors
 //!
-//! [`SmartcardError`](card_backend::SmartcardError) has texts only, so they are those of
+//! [`SmartcardError`](card_backend::SmartcardError) only has texts; they are those of
 //! [`scard::Error`] with its causes. `SCARD_E_NOT_TRANSACTED` is
 //! [`NotTransacted`](card_backend::SmartcardError::NotTransacted), as callers expect.
 

@@ -1,4 +1,4 @@
-//! What a reader can do.
+//! The capabilities of a reader.
 
 use card_backend::{CardCaps, PinType, SmartcardError};
 use scard::features::{
@@ -8,7 +8,7 @@ use scard::{Protocol, Transmit};
 
 use crate::error::of_call;
 
-/// The longest PIN of readers that do not tell theirs: what small PIN pads have room for.
+/// The maximum PIN length of readers that do not report theirs: that of small PIN pads.
 const CAUTIOUS_MAX: u8 = 8;
 
 #[derive(Debug, Clone, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Asks the reader that has the card. One that does not answer has no features.
+    /// Queries the card's reader. If it does not answer, it has no features.
     pub(crate) fn of<T: Transmit>(card: &mut T) -> Reader {
         let features = card.features().unwrap_or_default();
         Reader {
@@ -27,7 +27,7 @@ impl Reader {
         }
     }
 
-    /// What both can do: this reader, and a card that speaks this protocol.
+    /// Limits a card's capabilities to those of this reader and protocol.
     pub(crate) fn limit(&self, caps: CardCaps, protocol: Option<Protocol>) -> CardCaps {
         let longest = self.properties.max_apdu_data_size();
         let short = longest == Some(0) || protocol == Some(Protocol::T0);
@@ -79,7 +79,7 @@ impl Reader {
             .map_err(|e| of_call(&e))
     }
 
-    /// How many digits a PIN can have, by the card and by the reader.
+    /// The number of digits a PIN can have, according to the card and the reader.
     fn digits(
         &self,
         pin: PinType,
@@ -101,7 +101,7 @@ impl Reader {
     }
 }
 
-/// The PIN that a change is of: for signatures and for the rest it is the same.
+/// The number of the PIN to change. The user's PIN for signatures and for other uses is the same.
 fn changed(pin: PinType) -> u8 {
     match pin {
         PinType::Sign | PinType::User => PinType::Sign.id(),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_of_one_pin_for_the_user() {
+    fn the_user_has_one_pin_to_change() {
         assert_eq!(changed(PinType::User), 0x81);
         assert_eq!(changed(PinType::Admin), 0x83);
     }

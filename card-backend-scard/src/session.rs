@@ -11,8 +11,8 @@ use crate::reader::Reader;
 use crate::transaction::OpenTransaction;
 
 /// A [`Session`] with an application of a card, which callers of [`card_backend`] use in
-/// transactions. Each one begins with what it takes to get the card ready: waiting for it,
-/// connecting again, resets.
+/// transactions. Each one begins by preparing the card as necessary: it waits for it, connects
+/// again, and acknowledges resets.
 ///
 /// ```no_run
 /// use card_backend_scard::SessionBackend;
@@ -26,8 +26,8 @@ use crate::transaction::OpenTransaction;
 /// # }
 /// ```
 ///
-/// The caller may keep what it knows of the card for as long as it has the backend. So give the
-/// session an [identity](SessionBuilder::identity), where cards could be exchanged.
+/// The caller may cache data of the card for as long as it has the backend. So give the session an
+/// [identity](SessionBuilder::identity) if cards could be exchanged.
 #[derive(Debug)]
 pub struct SessionBackend {
     session: Mutex<Session>,
@@ -35,20 +35,20 @@ pub struct SessionBackend {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What the set-up has found.
+/// What the set-up has found out.
 #[derive(Debug, Default)]
 struct Seen {
     reader_name: Option<ReaderName>,
     reader: Reader,
     protocol: Option<Protocol>,
-    /// How often the card was set up after it had been reset or connected.
+    /// The number of set-ups, after a reset or a connect.
     resets: u64,
 }
 
 impl SessionBackend {
-    /// A session that selects `application`, with cards that do not have it left out, and else
-    /// is as the builder says. This is its [set-up](SessionBuilder::setup), and
-    /// [`setup_when`](SessionBuilder::setup_when) says when; a builder's own is not called.
+    /// Builds a session that selects `application` and ignores cards without it. This replaces the
+    /// builder's [set-up](SessionBuilder::setup); [`setup_when`](SessionBuilder::setup_when) and
+    /// all other settings apply.
     ///
     /// Makes no call: the first transaction connects.
     pub fn new(builder: SessionBuilder, application: &[u8]) -> SessionBackend {
@@ -65,7 +65,7 @@ impl SessionBackend {
                 notes.reader = reader;
                 notes.reader_name = Some(reader_name);
             }
-            // The next card in the same reader may speak another one.
+            // The next card in the same reader may use another protocol.
             let protocol = card.protocol();
             let mut notes = lock(&notes);
             notes.protocol = protocol;
@@ -99,7 +99,7 @@ impl CardBackend for SessionBackend {
         seen.reader.limit(card_caps, seen.protocol)
     }
 
-    /// Fails if it is to be another application than that of the session.
+    /// Fails if the application differs from that of the session.
     fn transaction(
         &mut self,
         reselect_application: Option<&[u8]>,
@@ -119,7 +119,7 @@ impl CardBackend for SessionBackend {
             let seen = lock(&self.seen);
             (seen.reader.clone(), seen.resets)
         };
-        // The first time, nothing is lost.
+        // Nothing was lost by the first set-up.
         let was_reset = before > 0 && now > before;
         Ok(Box::new(OpenTransaction::new(guard, reader, was_reset)))
     }

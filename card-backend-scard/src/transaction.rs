@@ -9,8 +9,8 @@ use scard::features::Feature;
 use crate::error::of_call;
 use crate::reader::Reader;
 
-/// What callers hold. They demand `Sync`, which the card need not be: nothing of it can be reached
-/// without `&mut`.
+/// The transaction held by callers. They require `Sync`, but the card need not be: it can only be
+/// accessed through `&mut`, so the mutex is never locked.
 pub(crate) struct OpenTransaction<T> {
     card: Mutex<T>,
     reader: Reader,
@@ -32,10 +32,10 @@ impl<T: Transmit> OpenTransaction<T> {
 }
 
 impl<T: Transmit + Send> CardTransaction for OpenTransaction<T> {
-    /// The answer has whatever length it has: `buf_size` is not needed.
+    /// The answer can have any length, so `buf_size` is not needed.
     ///
-    /// Secret in traces: only the caller knows what it is sending, such as keys to be imported or
-    /// deciphered, and callers cannot mark it.
+    /// Sent as secret, because callers cannot mark secrets such as keys to be imported or
+    /// deciphered.
     fn transmit(&mut self, cmd: &[u8], _buf_size: usize) -> Result<Vec<u8>, SmartcardError> {
         self.card().transmit_secret(cmd).map_err(|e| of_call(&e))
     }
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes what is marked as secret, and nothing else.
+    /// Accepts only commands that are marked as secret.
     struct Discreet(ReaderName);
 
     impl Control for Discreet {
@@ -108,11 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn what_callers_send_is_secret() {
+    fn all_commands_of_callers_are_secret() {
         let card = Discreet(ReaderName::new("Discreet").unwrap());
         let mut transaction = OpenTransaction::new(card, Reader::default(), false);
         for command in [
-            // A key is imported, also in parts; something is deciphered.
+            // Imports a key, also in parts; deciphers.
             &b"\x00\xDB\x3F\xFF\x02\x4D\x00"[..],
             b"\x10\xDB\x3F\xFF\x02\x4D\x00",
             b"\x00\x2A\x80\x86\x01\x00\x00",

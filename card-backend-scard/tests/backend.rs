@@ -1,5 +1,5 @@
-//! Both backends against a real `pcscd`, with the kit's demonstration card of OpenPGP.
-//! `ci/interop` has more, with published applications and `openpgp-card`.
+//! Tests both backends with a real `pcscd` and the kit's OpenPGP demonstration card. `ci/interop`
+//! has more, with published applications and `openpgp-card`.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn verify_and_sign(transaction: &mut dyn CardTransaction) -> [u8; 2] {
     *answer.last_chunk().unwrap()
 }
 
-/// Another program resets the card.
+/// Resets the card, as another program.
 fn reset_by_another(context: &Context) {
     let mut other = connect(context);
     other
@@ -55,7 +55,7 @@ fn reset_by_another(context: &Context) {
 }
 
 #[test]
-fn a_reset_is_seen_and_the_application_selected_again() {
+fn a_reset_is_reported_and_the_application_selected_again() {
     isolated(|| {
         let _sandbox = sandbox();
         let context = Context::establish().unwrap();
@@ -73,9 +73,9 @@ fn a_reset_is_seen_and_the_application_selected_again() {
 }
 
 #[test]
-fn what_another_program_has_selected_is_not_used() {
+fn an_application_selected_by_another_program_is_not_used() {
     isolated(|| {
-        // Two applications; it says which one has got a command.
+        // Has two applications; the answer tells which one received the command.
         let mut selected = 0;
         let card = VirtualCard::new(move |command: &[u8]| {
             if let [0x00, 0xA4, 0x04, 0x00, _, application, ..] = *command {
@@ -94,7 +94,7 @@ fn what_another_program_has_selected_is_not_used() {
                 assert_eq!(answer, [OPENPGP[0], 0x90, 0x00]);
             }
         }
-        // Unless one is told so.
+        // Unless the caller chooses so.
         let mut backend = ScardBackend::new(connect(&context)).select_when(SetUpWhen::OnReset);
         other.transmit(b"\x00\xA4\x04\x00\x01\x77").unwrap();
         let mut transaction = backend.transaction(Some(OPENPGP)).unwrap();
@@ -104,16 +104,16 @@ fn what_another_program_has_selected_is_not_used() {
 }
 
 #[test]
-fn an_application_that_is_missing_is_named() {
+fn the_error_names_a_missing_application() {
     isolated(|| {
         let _sandbox = sandbox();
         let context = Context::establish().unwrap();
         let mut backend = ScardBackend::new(connect(&context));
         let error = backend.transaction(Some(b"\xA0\x00\x00\x03\x08")).err();
-        let text = error.expect("there is none").to_string();
+        let text = error.expect("the card does not have it").to_string();
         assert!(text.contains("A000000308"), "{text}");
         assert!(text.contains("6A82"), "{text}");
-        // The card is still there for others, and for the right one.
+        // The card can still be used with the right application, and directly.
         drop(backend.transaction(Some(OPENPGP)).unwrap());
         let mut card = backend.into_card();
         card.transmit(COUNTER).unwrap();
@@ -128,7 +128,7 @@ fn an_application_that_is_missing_is_named() {
 #[test]
 fn an_application_is_selected_over_t0() {
     isolated(|| {
-        // Takes data in one direction at a time.
+        // Supports data in one direction at a time.
         let card = VirtualCard::new(|command: &[u8]| match command {
             [0x00, 0xA4, 0x04, 0x00, 6, name @ ..] if name == OPENPGP => vec![0x61, 0x10],
             [0x00, 0xA4, ..] => vec![0x67, 0x00],
@@ -145,7 +145,7 @@ fn an_application_is_selected_over_t0() {
 }
 
 #[test]
-fn a_session_survives_that_its_card_is_torn_out() {
+fn a_session_survives_the_removal_of_its_card() {
     isolated(|| {
         let sandbox = sandbox();
         let reader = sandbox.reader(0);
@@ -163,7 +163,7 @@ fn a_session_survives_that_its_card_is_torn_out() {
         let mut transaction = of_session.transaction(Some(OPENPGP)).unwrap();
         assert!(transaction.was_reset());
         assert_eq!(verify_and_sign(&mut *transaction), [0x90, 0x00]);
-        // It was not sent to the next card.
+        // The command was not sent to the card again.
         let counter = transaction.transmit(COUNTER, 256).unwrap();
         assert_eq!(counter, [0, 0, 1, 0x90, 0x00]);
         drop(transaction);
@@ -177,7 +177,7 @@ fn a_session_survives_that_its_card_is_torn_out() {
 }
 
 #[test]
-fn sizes_are_those_of_the_card_that_is_there() {
+fn sizes_are_those_of_the_current_card() {
     isolated(|| {
         let sandbox = Sandbox::builder().start().unwrap();
         let context = Context::establish().unwrap();
@@ -265,10 +265,10 @@ fn pins_are_entered_at_the_reader() {
             let log = reader.control_log().unwrap();
             let of = |code| log.iter().rfind(|call| call.code == code).unwrap();
             let verify = &of(VERIFY_DIRECT).input;
-            assert_eq!(verify[5..7], [8, 8], "digits, at most and at least");
+            assert_eq!(verify[5..7], [8, 8], "maximum and minimum number of digits");
             assert_eq!(verify[19..], [0x00, 0x20, 0x00, 0x83, 0x00]);
             let modify = &of(MODIFY_DIRECT).input;
-            assert_eq!(modify[7..9], [8, 6], "digits, at most and at least");
+            assert_eq!(modify[7..9], [8, 6], "maximum and minimum number of digits");
             assert_eq!(modify[24..], [0x00, 0x24, 0x00, 0x81, 0x00]);
         }
     });

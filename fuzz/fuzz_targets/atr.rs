@@ -1,4 +1,4 @@
-//! Any bytes are read as an ATR.
+//! Reads arbitrary bytes as an ATR.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert_eq!(atr.to_string().parse(), Ok(atr));
     let reading = atr.parse();
-    // Everything is computed and shown.
+    // Computes and formats everything.
     let _ = (reading.to_string(), format!("{reading:?}"));
     let _ = (reading.storage_card(), reading.contactless());
     for problem in reading.problems() {

@@ -1,4 +1,4 @@
-//! Any bytes are a command or an error, and a command has one encoding.
+//! Parses arbitrary bytes as a command. A command has only one encoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

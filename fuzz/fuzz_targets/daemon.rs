@@ -1,4 +1,4 @@
-//! Any bytes may come from a daemon: an answer ends, or is none.
+//! Reads arbitrary bytes as answers of the daemon.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever a card answers, an exchange ends, within its limits.
+//! An exchange ends within its limits, whatever the card answers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use scard::apdu::{Command, Continuation, Exchange, ExchangeOptions, Form, Next};
 const ROUNDS: u32 = 40;
 const SIZE: usize = 4096;
 
-/// The command, the answers, and what is chosen.
+/// The command, the answers, whether the protocol is T=0, and the options.
 type Input = (Vec<u8>, Vec<Vec<u8>>, bool, [u8; 4]);
 
 fn options([continuation, flags, command, answer]: [u8; 4]) -> ExchangeOptions {
@@ -47,14 +47,16 @@ fuzz_target!(|input: Input| {
     let Ok(command) = Command::parse_pseudo(&command) else {
         return;
     };
-    let command = command.with_form(Form::Auto).expect("that is always possible");
+    let command = command
+        .with_form(Form::Auto)
+        .expect("the automatic form is always possible");
     let protocol = Some(if is_t0 { Protocol::T0 } else { Protocol::T1 });
     let Ok(mut exchange) = Exchange::new(&command, protocol, &options(choice)) else {
         return;
     };
-    // A long command has as many parts as its bytes need, and none of them is a round.
+    // A long command has as many parts as its bytes need; these do not count as rounds.
     let piece = usize::from(choice[2]).clamp(1, 255);
-    // Each byte of the answer justifies a round at most.
+    // Each byte of the answer justifies at most one round.
     let most = ROUNDS as usize + SIZE + (command.data().len() + 9).div_ceil(piece) + 4;
     let mut answers = answers.iter().cycle();
     for _ in 0..most {
@@ -66,5 +68,5 @@ fuzz_target!(|input: Input| {
             Err(error) => return assert!(!error.to_string().is_empty()),
         }
     }
-    panic!("it goes on");
+    panic!("the exchange does not end");
 });

@@ -1,4 +1,4 @@
-//! Any bytes are what a reader tells of its features.
+//! Reads arbitrary bytes as a reader's answers about its features.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

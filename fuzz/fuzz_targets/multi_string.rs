@@ -1,4 +1,4 @@
-//! Any bytes are a list of names.
+//! Reads arbitrary bytes as a list of names.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

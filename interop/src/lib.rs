@@ -1,2 +1,2 @@
-//! Published card applications and clients, tried with `scard`: the tests in `tests/interop`, which
-//! `ci/interop` runs. Nothing is in this library.
+//! Tests of `scard` with published card applications and clients: they are in `tests/interop`, and
+//! `ci/interop` runs them. This library is empty.

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_has_a_class_that_says_it() {
+    fn every_channel_has_a_class_that_states_it() {
         for class in [0x00, 0x10, 0x08, 0x18, 0x45, 0x60, 0x80, 0x84, 0xC2, 0xE2] {
             for number in 0..=19 {
                 let moved = on_channel(class, number).unwrap();

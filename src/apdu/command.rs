@@ -415,7 +415,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_is_read_as_its_bytes_are() {
+    fn hex_is_read_like_its_bytes() {
         for text in [
             "00A40400",
             "00 a4 04 00 02 3f 00",

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refused_class_is_a_reason_to_take_the_other() {
+    fn only_a_refused_class_is_a_reason_to_try_the_other() {
         for raw in 0..=u16::MAX {
             let status = StatusWord(raw);
             let refused = matches!(status.sw1(), 0x68 | 0x6D | 0x6E);

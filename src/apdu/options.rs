@@ -14,7 +14,7 @@ use crate::values::{Atr, Protocol};
 /// [`ConnectOptions::exchange_options`](crate::ConnectOptions::exchange_options) (and so for a
 /// [session](crate::SessionBuilder::connect_options)) or
 /// [`Card::set_exchange_options`](crate::Card::set_exchange_options). The
-/// [cookbook](crate::guide::cookbook#talk-to-cards-and-readers-that-are-different) has an example
+/// [cookbook](crate::guide::cookbook#talk-to-unusual-cards-and-readers) has an example
 /// of each.
 ///
 /// A command whose body or expected answer does not fit short lengths is sent, in this order of
@@ -379,8 +379,8 @@ impl fmt::Debug for ExchangeOptions {
 
 /// Returns the capabilities in the card's historical bytes. Those not mentioned are unsupported.
 fn capabilities(atr: &Atr) -> Capabilities {
-    let told = atr.parse().capabilities();
-    told.map_or(Capabilities::default(), |card| Capabilities {
+    let reported = atr.parse().capabilities();
+    reported.map_or(Capabilities::default(), |card| Capabilities {
         chaining: card.command_chaining(),
         extended_length: card.extended_length(),
     })
@@ -391,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_what_is_not_as_usual() {
+    fn debug_shows_only_changed_options() {
         let usual = ExchangeOptions::new();
         assert_eq!(format!("{usual:?}"), "ExchangeOptions { .. }");
         let oath = usual.continuation(Continuation::Oath).max_rounds(3);
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_card_is_asked_whenever_its_answer_matters() {
+    fn the_atr_is_read_only_if_the_card_decides() {
         let of = |len, options: ExchangeOptions| {
             let command = Command::new(0x00, 0xDB, 0x3F, 0xFF).unwrap();
             options.depend_on_card(&command.with_data(vec![0; len]).unwrap())

@@ -96,7 +96,7 @@ mod tests {
     use crate::apdu::{Header, Response, Step};
 
     #[test]
-    fn what_was_refused_is_never_ok() {
+    fn a_refusal_is_never_ok() {
         let rv = |answer: &[u8]| {
             Response::parse(answer)
                 .unwrap()
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pin_is_refused_for_is_said() {
+    fn the_reason_for_a_refused_pin_is_kept() {
         for (raw, rv) in [
             (0x6300, CryptokiRv::PIN_INCORRECT),
             (0x6310, CryptokiRv::FUNCTION_FAILED),

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_class_tells_the_family_where_it_can() {
+    fn the_class_determines_the_family_where_possible() {
         let of = |class| {
             StatusFamily::of_command(Header {
                 class,

@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_in_order_and_free_of_doubles() {
+    fn the_table_is_sorted_and_without_duplicates() {
         let single = |row: &&Row| row.first == row.last;
         let constants: Vec<&Row> = StatusWord::TABLE.iter().filter(single).collect();
         for row in &constants {
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_read_and_nothing_else() {
+    fn only_digits_are_read() {
         for text in ["6A82", "6a82", "0x6A82", "6A 82", " 6A82\n", "x (6A82)"] {
             assert_eq!(text.parse(), Ok(StatusWord::FILE_NOT_FOUND), "{text:?}");
         }

@@ -77,8 +77,8 @@ impl AtrReading {
         }
         self.historical_lines(&mut lines);
 
-        let told = 2 + self.interface_bytes().len() + self.historical().as_bytes().len();
-        let mut end = bytes.get(told..).unwrap_or_default();
+        let shown = 2 + self.interface_bytes().len() + self.historical().as_bytes().len();
+        let mut end = bytes.get(shown..).unwrap_or_default();
         let tck = match self.tck() {
             Tck::Correct => Some("check byte, correct".to_owned()),
             Tck::Wrong { expected } => Some(format!("check byte, should be {expected:02X}")),
@@ -102,7 +102,7 @@ impl AtrReading {
             return;
         };
         // A first byte that is not a category may be the beginning of text.
-        let told = match category {
+        let shown = match category {
             Category::Proprietary(_) => bytes,
             _ => &[*first],
         };
@@ -111,7 +111,7 @@ impl AtrReading {
             _ => String::new(),
         };
         lines.push(AtrLine::new(
-            told,
+            shown,
             "hist",
             format!("historical bytes: {category}{text}"),
         ));
@@ -125,7 +125,7 @@ impl AtrReading {
                     }
                 }
             }
-            _ if told.len() == 1 && !rest.is_empty() => {
+            _ if shown.len() == 1 && !rest.is_empty() => {
                 lines.push(AtrLine::new(rest, "", text_or_dir(category, rest)));
             }
             _ => {}

@@ -13,7 +13,7 @@ fn numbers_are_a_dword_of_either_width() {
 }
 
 #[test]
-fn bytes_and_truths() {
+fn bytes_and_booleans() {
     assert_eq!(byte(&[2]), Some(2));
     assert_eq!(byte(&2_u32.to_ne_bytes()), Some(2));
     assert_eq!(byte(&256_u32.to_ne_bytes()), None);
@@ -99,7 +99,7 @@ fn errors_of_the_call_and_of_the_value_name_the_attribute() {
 }
 
 #[test]
-fn every_typed_attribute_is_the_one_of_its_name() {
+fn every_typed_attribute_has_the_number_of_its_name() {
     for (konst, attribute) in NAMES {
         let name = format!("SCARD_ATTR_{konst}");
         assert_eq!(attribute.name(), Some(name.as_str()));

@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_that_a_reconnect_has_ended_protects_nothing_until_it_is_begun_again() {
+    fn a_transaction_ended_by_a_reconnect_protects_nothing_until_it_begins_again() {
         let reader = ReaderName::new("Reader").expect("a name");
         let mut hold = Hold::begun(false);
         hold.reconnected(true);

@@ -248,7 +248,7 @@ mod tests {
     use crate::codes::Severity;
 
     #[test]
-    fn severity_is_the_letter_of_the_name() {
+    fn severity_matches_the_letter_in_the_name() {
         assert_eq!(ReturnCode::S_SUCCESS.severity(), Some(Severity::Success));
         assert_eq!(ReturnCode::P_SHUTDOWN.severity(), Some(Severity::Progress));
         assert_eq!(ReturnCode::W_RESET_CARD.severity(), Some(Severity::Warning));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_others_are_said_to_be_those_of_windows() {
+    fn codes_of_other_facilities_are_reported_as_windows_errors() {
         for value in [0x20, 0x8007_0020, 0xC000_0001, u32::MAX] {
             let windows = unnamed(value, Platform::Windows);
             assert_eq!(windows, "a Windows error with no known name");

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_of_32_bits_is_none() {
+    fn text_that_is_not_a_32_bit_number_is_refused() {
         for text in [
             "",
             " ",

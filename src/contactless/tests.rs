@@ -36,7 +36,7 @@ fn commands_are_those_of_part_3() {
 }
 
 #[test]
-fn lengths_are_kept_to() {
+fn length_limits_are_enforced() {
     for (len, le) in [(1, 1), (255, 255), (256, 0)] {
         let read = command::read_binary(0, len).unwrap();
         assert_eq!(*read.to_bytes(), [0xFF, 0xB0, 0, 0, le]);
@@ -54,7 +54,7 @@ fn lengths_are_kept_to() {
 }
 
 #[test]
-fn a_key_is_in_no_output() {
+fn no_output_contains_a_key() {
     let key = Key::new([0xAB; 6]);
     assert_eq!(format!("{key:?} {key:#?}"), "Key(6 bytes) Key(6 bytes)");
     let clone = key.clone();
@@ -62,7 +62,7 @@ fn a_key_is_in_no_output() {
 }
 
 #[test]
-fn status_words_mean_what_the_request_makes_of_them() {
+fn the_meaning_of_a_status_word_depends_on_the_request() {
     let meaning = |request, word| Status::new(request, StatusWord(word)).meaning();
     use Request::*;
     for (request, word, expected) in [

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_are_found_as_people_name_them() {
+    fn readers_are_found_by_the_names_people_use() {
         let yubikey = Ok("Yubico YubiKey (0001234) 01 00".to_owned());
         for text in [
             "",
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_found_is_listed() {
+    fn a_failed_search_lists_the_readers() {
         let list = "; available readers:\n0: ACS ACR122U 00 00\n\
                     1: Yubico YubiKey (0001234) 01 00 (card)\
                     \n2: ACS ACR122U";

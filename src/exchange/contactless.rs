@@ -145,7 +145,7 @@ impl<T: ?Sized> fmt::Debug for Contactless<'_, T> {
     }
 }
 
-/// Returns who refused: the reader, or a card whose ATR was not made up by a reader.
+/// Returns the origin of a refusal: the reader, or a card whose ATR was not made up by a reader.
 fn refused_by(atr: crate::error::Result<Atr>, status: Status) -> ContactlessError {
     match atr {
         Ok(atr) if atr.parse().contactless().is_none() => ContactlessError::ContactCard(status),

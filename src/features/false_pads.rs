@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_in_order_and_readers_are_found_in_it() {
+    fn the_list_is_sorted_and_readers_are_found_in_it() {
         let numbers = |it: &FalsePinPad| (it.vendor_id, it.product_id);
         for pair in FalsePinPad::KNOWN.windows(2) {
             assert!(numbers(&pair[0]) < numbers(&pair[1]), "{}", pair[1].name);

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_has_a_place_in_the_data_that_is_not_of_the_digits() {
+    fn a_length_does_not_overlap_the_digits() {
         let reason = |request: Result<Vec<u8>, InvalidPinRequest>| request.unwrap_err().to_string();
         let request = |format| {
             let request = PinVerification::new(b"\x00\x20\x00\x80\x0812345678", format);

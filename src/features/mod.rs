@@ -75,7 +75,7 @@
 //! [`MODIFY_PIN_DIRECT`](Feature::MODIFY_PIN_DIRECT) and
 //! [`GET_TLV_PROPERTIES`](Feature::GET_TLV_PROPERTIES) at best. The CCID driver of pcsc-lite and
 //! macOS never has the `START` and `FINISH` features; drivers on Windows may. The drivers included
-//! in Windows do not support PIN pads at all: install the vendor's driver.
+//! in Windows do not support PIN pads: install the vendor's driver.
 
 mod answer;
 mod entry;

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_whole_or_not() {
+    fn incomplete_answers_are_refused() {
         let whole = b"\0\0\0\0\x0E\0\x90\x00\x02\x00\x31\x32\x01\x41\x01\x42\x02\x00\x01\x02";
         let answer = PaceAnswer::from_bytes(whole).unwrap();
         assert_eq!(answer.result(), PaceResult::SUCCESS);

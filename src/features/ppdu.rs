@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_is_used_with_its_input_and_in_secret() {
+    fn a_feature_is_used_with_its_input_and_marked_secret() {
         let verify = command(Feature::VERIFY_PIN_DIRECT, b"\x01\x02").unwrap();
         assert_eq!(*verify.to_bytes(), *b"\xFF\xC2\x01\x06\x02\x01\x02\x00");
         assert!(verify.is_secret());

@@ -60,7 +60,7 @@ fn modification_is_packed_and_little_endian() {
 }
 
 #[test]
-fn a_change_to_a_new_pin_alone_asks_and_shows_less() {
+fn a_change_that_asks_only_for_the_new_pin_shows_fewer_messages() {
     let format = PinFormat::iso_9564_format_2();
     let once = PinModification::iso_new_only(0x01, format).confirms(false);
     let bytes = once.to_bytes().unwrap();
@@ -121,7 +121,7 @@ fn formats() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error_and_nothing_is_cut_off() {
+fn values_that_do_not_fit_are_errors_and_not_truncated() {
     for format in [
         PinFormat::ascii().position(PinOffset::Bytes(16)),
         PinFormat::ascii().position(PinOffset::Bits(255)),
@@ -219,7 +219,7 @@ fn a_command_without_data_has_four_or_five_bytes() {
 }
 
 #[test]
-fn times_are_whole_seconds_that_are_not_too_short() {
+fn times_are_rounded_up_to_whole_seconds() {
     let seconds = |time| verification().timeout(time).to_bytes().unwrap()[0];
     assert_eq!(verification().to_bytes().unwrap()[0], 30);
     assert_eq!(seconds(Duration::ZERO), 0);
@@ -231,7 +231,7 @@ fn times_are_whole_seconds_that_are_not_too_short() {
 }
 
 #[test]
-fn a_pin_that_is_not_filled_has_a_command_without_data() {
+fn a_pin_without_padding_has_a_command_without_data() {
     let request = PinVerification::iso(0x82, PinFormat::ascii());
     let bytes = request.to_bytes().unwrap();
     assert_eq!(bytes[15..], [5, 0, 0, 0, 0x00, 0x20, 0x00, 0x82, 0x00]);
@@ -256,7 +256,7 @@ fn features_have_the_codes_of_their_platform() {
 }
 
 #[test]
-fn junk_among_features_is_left_out() {
+fn junk_among_features_is_ignored() {
     let bytes = [
         0x00, 0x00, // nothing
         0x06, 0x02, 0x42, 0x33, // too short
@@ -327,7 +327,7 @@ fn properties_are_little_endian_of_any_width() {
 }
 
 #[test]
-fn properties_of_a_wrong_length_are_none_and_still_there() {
+fn properties_of_a_wrong_length_have_no_value_but_are_kept() {
     let bytes = [
         0x0A, 0x00, // empty
         0x0B, 0x05, 1, 2, 3, 4, 5, // too long
@@ -475,7 +475,7 @@ fn any_bytes_are_read_without_a_panic() {
 }
 
 #[test]
-fn every_list_that_is_well_formed_comes_back() {
+fn every_well_formed_list_is_read_back() {
     let mut state = 7;
     for _ in 0..2_000 {
         let entries: Vec<(u8, u32)> = (0..next(&mut state) % 30)
@@ -496,7 +496,7 @@ fn every_list_that_is_well_formed_comes_back() {
 }
 
 #[test]
-fn what_the_reader_reports_is_an_option_of_exchanges() {
+fn limits_reported_by_a_reader_become_exchange_options() {
     let properties = ReaderProperties::from_bytes(&[0x0A, 4, 0, 0, 1, 0]);
     let options = ExchangeOptions::new().for_reader(&properties);
     assert_eq!(options, ExchangeOptions::new().reader_max_data(0x1_0000));

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_have_one_block_after_the_other() {
+    fn changes_have_both_blocks_in_order() {
         let format = PinFormat::ascii().block_len(6);
         let (old, new) = (Pin::new("1234"), Pin::new("567890"));
         let change = Command::change_pin(0x81, format, &old, &new).unwrap();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_pin_in_this_format_is_refused() {
+    fn pins_that_do_not_fit_the_format_are_refused() {
         for (format, pin) in [
             (PinFormat::ascii(), ""),
             (PinFormat::ascii().block_len(4), "12345"),

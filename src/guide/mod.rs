@@ -1,9 +1,9 @@
-//! PC/SC and this library, explained. Nothing but documentation.
+//! PC/SC and this library, explained. This module contains only documentation.
 //!
-//! - [`pcsc`]: PC/SC in ten minutes, for those who are new to it.
-//! - [`reconnect`]: the states of a connection, and how to get from one to the other.
-//! - [`endings`]: what ends a transaction or a connection, and what becomes of the card.
-//! - [`cookbook`]: short programs for what is needed often.
+//! - [`pcsc`]: PC/SC in ten minutes, for newcomers.
+//! - [`reconnect`]: the states of a connection, and how reconnecting changes them.
+//! - [`endings`]: what ends a transaction or a connection, and what happens to the card.
+//! - [`cookbook`]: short programs for common tasks.
 //! - [`deployment`]: permissions, containers, limits, and other programs that use the cards.
 //! - [`from_pcsc_crate`]: from the `pcsc` crate, item by item.
 //! - [`from_pyscard`]: from Python's pyscard, call by call.

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_abort_wakes_those_who_wait_and_not_those_who_have_left() {
+    fn an_abort_wakes_waiting_callers_but_not_those_that_left() {
         struct Woken(AtomicBool);
 
         impl Wake for Woken {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn handles_are_equal_if_they_stop_the_same() {
+    fn handles_are_equal_if_they_stop_the_same_calls() {
         let abort = AbortHandle::new();
         assert_eq!(abort, abort.clone());
         assert_ne!(abort, AbortHandle::new());

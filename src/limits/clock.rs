@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_woken_in_time_and_nobody_who_has_left() {
+    fn all_callers_are_woken_in_time_but_not_those_that_left() {
         let now = Instant::now();
         let in_ms = |ms| now + Duration::from_millis(ms);
         let mut set = Vec::new();
@@ -164,7 +164,7 @@ mod tests {
             assert!(at >= in_ms(ms), "{ms} ms: woken too early");
             drop(alarm);
         }
-        assert!(woken.recv().is_err(), "the one who left was woken");
+        assert!(woken.recv().is_err(), "a caller that left was woken");
         drop(broken);
     }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_sleeps_is_told_of_a_nearer_deadline() {
+    fn a_sleeping_thread_is_notified_of_an_earlier_deadline() {
         const LONG: Duration = Duration::from_secs(60);
         let near = || ring_at(Instant::now() + Duration::from_millis(10));
         // Here it mostly just waits to be notified.

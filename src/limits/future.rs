@@ -277,7 +277,7 @@ mod tests {
 
     /// Dropped before, while and after the call returns: it is dropped on its thread each time.
     #[test]
-    fn what_a_dropped_future_leaves_ends_on_the_thread_of_the_call() {
+    fn the_subject_of_a_dropped_future_is_dropped_on_the_thread_of_the_call() {
         let worker = Worker::start().unwrap();
         let (waker, _) = waker();
         for number in 0..10_000_u32 {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_future_permits_nothing_any_more() {
+    fn a_dropped_future_no_longer_grants_permits() {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
         let (late_permit, asked) = channel();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_had_returned_can_still_be_taken() {
+    fn a_returned_result_can_still_be_taken() {
         let worker = Worker::start().unwrap();
         let (waker, unpark) = waker();
         let mut call = worker

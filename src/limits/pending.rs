@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_may_be_pending_and_no_more() {
+    fn the_number_of_pending_calls_is_limited() {
         let pending = Pending::of_new_context();
         let same = pending.clone();
         for _ in 0..Pending::LIMIT {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_returns_too_often_is_counted_as_none() {
+    fn the_count_does_not_go_below_zero() {
         let pending = Pending::of_new_context();
         pending.remove();
         assert!(!pending.is_full());
@@ -133,7 +133,7 @@ mod tests {
 
     /// Calls of the process that this one was forked from never return here.
     #[test]
-    fn those_of_another_process_do_not_count() {
+    fn calls_of_another_process_do_not_count() {
         assert_eq!(Pending::upper_half(3) >> (usize::BITS / 2), 3);
         for other in [1, 2, 0xFFFF] {
             let count = Pending::upper_half(other) | (Pending::LIMIT + 1);

@@ -176,29 +176,29 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_says_whether_its_caller_can_leave_and_has() {
-        let told = |permit: &Permit<'_>| {
+    fn a_permit_tells_whether_its_caller_can_leave_and_has_left() {
+        let states = |permit: &Permit<'_>| {
             let (can_leave, has_left) = (permit.is_conditional(), permit.is_void());
             (can_leave, has_left, permit.grant())
         };
-        assert_eq!(told(&Permit::GRANTED), (false, false, true));
+        assert_eq!(states(&Permit::GRANTED), (false, false, true));
         #[cfg(feature = "async")]
         {
             let now = Instant::now();
-            assert_eq!(told(&Permit::until(None)), (false, false, true));
-            assert_eq!(told(&Permit::until(Some(&now))), (true, true, false));
+            assert_eq!(states(&Permit::until(None)), (false, false, true));
+            assert_eq!(states(&Permit::until(Some(&now))), (true, true, false));
             let later = now + LONG;
-            assert_eq!(told(&Permit::until(Some(&later))), (true, false, true));
+            assert_eq!(states(&Permit::until(Some(&later))), (true, false, true));
         }
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
-        let (tell, asked) = channel();
+        let (sender, receiver) = channel();
         let abort = AbortHandle::new();
         let other = abort.clone();
         let leaver = thread::spawn(move || {
-            let before = asked.recv_timeout(LONG).unwrap();
+            let before = receiver.recv_timeout(LONG).unwrap();
             other.abort();
-            (before, asked)
+            (before, receiver)
         });
         let left = worker.run(
             (),
@@ -206,20 +206,20 @@ mod tests {
             Some(&abort),
             &Pending::NotCounted,
             move |_, permit| {
-                let _ = tell.send((permit.is_conditional(), permit.is_void()));
+                let _ = sender.send((permit.is_conditional(), permit.is_void()));
                 let _ = wait.recv();
-                let _ = tell.send((permit.is_conditional(), permit.is_void()));
+                let _ = sender.send((permit.is_conditional(), permit.is_void()));
             },
         );
         assert!(left.is_err());
-        let (before, asked) = leaver.join().unwrap();
+        let (before, receiver) = leaver.join().unwrap();
         drop(go_on);
-        let after = asked.recv_timeout(LONG).unwrap();
+        let after = receiver.recv_timeout(LONG).unwrap();
         assert_eq!((before, after), ((true, false), (true, true)));
     }
 
     #[test]
-    fn a_call_brings_its_subject_back() {
+    fn a_call_returns_its_subject() {
         let worker = Worker::start().unwrap();
         for deadline in [None, Some(Instant::now() + LONG)] {
             let (subject, given) = worker
@@ -240,11 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_takes_too_long_is_left_and_cleaned_up_there() {
+    fn a_call_that_takes_too_long_is_given_up_and_cleaned_up_on_its_thread() {
         let worker = Worker::start().unwrap();
         let (subject, dropped) = witness();
         let (go_on, wait) = channel::<()>();
-        let (late_permit, asked) = channel();
+        let (late_permit, receiver) = channel();
         let left = worker.run(
             subject,
             in_a_moment(),
@@ -260,7 +260,7 @@ mod tests {
         assert!(!abandoned.permitted);
         assert!(dropped.try_recv().is_err(), "it is still in use");
         go_on.send(()).unwrap();
-        assert!(!asked.recv_timeout(LONG).unwrap(), "too late to do more");
+        assert!(!receiver.recv_timeout(LONG).unwrap(), "too late to do more");
         let cleaner = dropped.recv_timeout(LONG).unwrap();
         assert_ne!(cleaner, thread::current().id());
     }
@@ -269,10 +269,10 @@ mod tests {
     fn left_after(permitted: impl FnOnce(&Permit<'_>) + Send + 'static) -> Abandoned {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let abort = AbortHandle::new();
         let aborted = abort.clone();
-        thread::spawn(move || told.recv_timeout(LONG).map(|()| aborted.abort()));
+        thread::spawn(move || receiver.recv_timeout(LONG).map(|()| aborted.abort()));
         let left = worker.run(
             (),
             None,
@@ -280,7 +280,7 @@ mod tests {
             &Pending::NotCounted,
             move |_, permit| {
                 permitted(permit);
-                let _ = tell.send(());
+                let _ = sender.send(());
                 let _ = wait.recv();
             },
         );
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_knows_that_nothing_came_of_what_it_permitted() {
+    fn a_caller_knows_that_a_permitted_action_was_not_taken() {
         let left = left_after(|permit| {
             assert!(permit.grant());
             permit.withdraw();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_a_call_is_told_and_not_waited_for() {
+    fn a_panic_in_a_call_is_reported_at_once() {
         let worker = Worker::start().unwrap();
         let lost = worker.run((), None, None, &Pending::NotCounted, |_, _| {
             panic!("on purpose")

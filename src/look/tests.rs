@@ -79,8 +79,8 @@ const UNKNOWN: u32 = 0xE;
 /// The same code read as a state.
 const UNKNOWN_READER: u32 = 0xC;
 
-/// Looks at two readers when these answers are given first, one in each context. Returns the state
-/// and the number of contexts used.
+/// Looks at two readers with these initial answers, one per context. Returns the state and the
+/// number of contexts used.
 fn look_after(misread: &[Result<u32, Code>]) -> (Result<u32, Code>, usize) {
     let fake = Fake::with_readers(2, |context| misread.get(context - 1).copied());
     let source = &fake;
@@ -111,7 +111,7 @@ fn a_misread_look_is_repeated_in_another_context() {
 }
 
 #[test]
-fn what_is_misread_for_ever_ends() {
+fn a_look_that_is_always_misread_ends() {
     for misread in [Err(MISREAD), Err(Code::E_UNKNOWN_READER), Ok(UNKNOWN)] {
         let (state, contexts) = look_after(&[misread; 1000]);
         let expected = match misread {
@@ -124,9 +124,9 @@ fn what_is_misread_for_ever_ends() {
     }
 }
 
-/// A library that refuses every list does so in the first context that has not looked yet.
+/// A refusal of every list is final in the first context that has not looked yet.
 #[test]
-fn a_refused_list_is_told_at_once() {
+fn a_refused_list_is_reported_at_once() {
     let refused = || Error::new(Operation::ListReaders, MISREAD);
     let fake = Fake::new(|_| Err(refused()), |_, _| unreachable!());
     assert_eq!(snapshot(&&fake, PcscLite, |_| true), Err(refused()));
@@ -195,7 +195,7 @@ const EMPTY: u32 = 0x12;
 
 /// pcsc-lite sends a card with the ATR of the card before it, or with none.
 #[test]
-fn what_has_changed_is_believed_if_two_looks_agree() {
+fn a_change_is_accepted_if_two_looks_agree() {
     let card = |count: u32, atr| (count << 16 | 0x22, atr);
     let none: &[u8] = &[];
     let (a, b) = (card(3, &[1][..]), card(3, &[2][..]));
@@ -222,7 +222,7 @@ fn what_has_changed_is_believed_if_two_looks_agree() {
 
 /// After a look, answers in the context may be misread.
 #[test]
-fn a_list_that_differs_is_asked_for_in_another_context() {
+fn a_list_that_differs_is_queried_in_another_context() {
     let misread = Cell::new(Ok(5));
     let fake = Fake::new(
         |context| match context {
@@ -259,7 +259,7 @@ fn a_list_that_differs_is_asked_for_in_another_context() {
 }
 
 #[test]
-fn readers_are_asked_in_as_many_calls_as_the_service_wants() {
+fn readers_are_queried_in_as_many_calls_as_the_service_requires() {
     for platform in [PcscLite, Windows] {
         for (count, taken) in [(0, 1), (1, 1), (10, 10), (25, 10), (25, 1), (16, 16)] {
             let calls = Cell::new(0);
@@ -285,7 +285,7 @@ fn readers_are_asked_in_as_many_calls_as_the_service_wants() {
 }
 
 #[test]
-fn a_refusal_that_fewer_readers_do_not_cure_is_told() {
+fn a_refusal_not_due_to_the_number_of_readers_is_reported() {
     let code = Code::E_INVALID_PARAMETER;
     let fake = Fake::with_readers(5, |_| Some(Err(code)));
     assert_eq!(
@@ -296,7 +296,7 @@ fn a_refusal_that_fewer_readers_do_not_cure_is_told() {
 
 /// Windows lists readers of other sessions.
 #[test]
-fn a_reader_that_is_listed_and_not_known_hides_no_other() {
+fn a_reader_that_is_listed_but_unknown_does_not_hide_others() {
     for platform in [PcscLite, Windows] {
         let calls = Cell::new(0);
         let fake = Fake::new(
@@ -317,7 +317,7 @@ fn a_reader_that_is_listed_and_not_known_hides_no_other() {
         let states: Vec<_> = states.iter().map(|it| it.event_state).collect();
         assert_eq!(states, [0x22, UNKNOWN_READER, 0x22]);
         assert!(calls.get() < 2 * MAX_LOOKS * MAX_SNAPSHOTS, "{calls:?}");
-        // And it delays no one who does not want it.
+        // It does not delay a look that excludes this reader.
         calls.set(0);
         let states = snapshot(&&fake, platform, |name| name == "Reader 2").unwrap();
         assert_eq!((states.len(), states[0].event_state), (1, 0x22));
@@ -326,7 +326,7 @@ fn a_reader_that_is_listed_and_not_known_hides_no_other() {
 }
 
 #[test]
-fn readers_that_go_meanwhile_are_not_waited_for_for_ever() {
+fn a_look_ends_even_if_readers_keep_disappearing() {
     let calls = Cell::new(0);
     let fake = Fake::with_readers(5, |_| {
         calls.set(calls.get() + 1);

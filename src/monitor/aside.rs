@@ -1,4 +1,4 @@
-//! Watches mute cards aside: with a thread and a PC/SC context of their own.
+//! Watches mute cards separately, with their own threads and PC/SC contexts.
 //!
 //! pcsc-lite's library sleeps 0.4 seconds for each mute card that it is asked about, in each wait
 //! and after each event. Other waits therefore do not ask about mute cards.
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readers_that_were_mute_last_are_remembered() {
+    fn the_readers_that_most_recently_had_a_mute_card_are_remembered() {
         let mut mute = VecDeque::new();
         for number in 0..2 * MAX_REMEMBERED {
             note(&mut mute, &name(&format!("R{number}")), true);
@@ -308,7 +308,7 @@ mod tests {
 
     /// The thread must not end before it has something to report, or another one would begin.
     #[test]
-    fn a_reader_is_looked_at_again_after_a_power_up_and_watched_on() {
+    fn a_reader_is_queried_again_after_a_power_up_and_still_watched() {
         use Wait::{IsCancelled, IsInterrupted, Passes, Sees};
         let (answers, s) = (0x0002_0020, ROUND);
         let waits = [Passes, Passes, IsInterrupted, Passes, Sees(answers)];

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_names_the_reader_in_one_line() {
+    fn an_event_is_printed_in_one_line_with_its_reader() {
         let reader_name = ReaderName::new("Reader\nB 00 00").unwrap();
         let removed = Event::CardRemoved { reader_name };
         assert_eq!(removed.to_string(), r"Reader\nB 00 00: card removed");
@@ -389,7 +389,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn events_are_stored_with_what_they_have() {
+    fn events_are_serialized_with_their_fields() {
         use serde_json::json;
 
         let stored: Vec<_> = all().iter().map(|it| json!(it)).collect();

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_atr_is_compared_where_the_mask_says() {
+    fn an_atr_is_compared_only_where_the_mask_has_ones() {
         let card = state("A", 0x20, 1, &[0x3B, 0x12, 0x34]);
         let matches = |atr: &[u8], mask: &[u8]| {
             let filter = CardFilter::new().atr_masked(atr, mask);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_card_that_answers_is_chosen_but_for_a_preferred_one() {
+    fn a_preferred_card_or_else_the_first_that_answers_is_chosen() {
         let mute = state("A", 0x220, 1, &[]);
         let states = [mute, state("B", 0x20, 1, &[]), state("C", 0x20, 1, &[])];
         let chosen = |preferred: &str| {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_known_by_what_is_in_its_name() {
+    fn a_reader_is_matched_by_the_parts_of_its_name() {
         let card = state("Yubico YubiKey (00AB34) 01 00", 0x20, 1, &[0x3B]);
         let serial = |serial| CardFilter::new().serial(serial).matches(&card);
         assert!(serial("00AB34") && serial("00ab34"));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mute_card_is_meant_if_what_can_be_said_of_it_fits() {
+    fn a_mute_card_may_match_if_its_reader_does() {
         let mute = state("A", 0x220, 1, &[]);
         let means = |filter: CardFilter| filter.can_mean_mute(&mute);
         let then = state("A", 0x20, 1, &[0x3B]);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_card_is_one_that_stayed() {
+    fn the_same_card_is_one_that_was_not_removed() {
         let then = state("A", 0x20, 1, &[0x3B]);
         let same = CardFilter::new().same_card(&then);
         assert!(same.matches(&then));

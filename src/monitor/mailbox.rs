@@ -26,7 +26,7 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct State {
     /// The state after the events created so far.
-    told: View,
+    reported: View,
     /// Created events that were not taken yet.
     events: VecDeque<Event>,
     /// Later moments.
@@ -43,8 +43,8 @@ impl State {
     fn next_event(&mut self) -> Option<Event> {
         while self.events.is_empty() {
             let moment = self.moments.pop_front()?;
-            self.events = moment.events_since(&self.told).into();
-            self.told = moment;
+            self.events = moment.events_since(&self.reported).into();
+            self.reported = moment;
         }
         self.events.pop_front()
     }
@@ -55,7 +55,7 @@ impl State {
     }
 
     fn latest(&self) -> &View {
-        self.moments.back().unwrap_or(&self.told)
+        self.moments.back().unwrap_or(&self.reported)
     }
 }
 
@@ -216,8 +216,8 @@ impl Mailbox {
 #[cfg(all(test, model))]
 impl Mailbox {
     /// The state after the events created so far.
-    pub(super) fn told(&self) -> View {
-        self.lock().told.clone()
+    pub(super) fn reported(&self) -> View {
+        self.lock().reported.clone()
     }
 
     /// Returns whether created events were not taken yet.
@@ -247,7 +247,7 @@ mod tests {
         events.map(|event| What(&event).to_string()).collect()
     }
 
-    /// A reader in which cards come and go, one change per call.
+    /// A reader whose card is inserted and removed, one change per call.
     struct Reader {
         tracker: Tracker,
         count: u32,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_new_is_not_posted() {
+    fn an_unchanged_state_is_not_posted() {
         let mailbox = Mailbox::default();
         let view = View::default();
         mailbox.post(&view);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_lasts_as_long_as_it_is_to_or_until_it_is_closed() {
+    fn a_pause_lasts_its_time_or_until_the_mailbox_is_closed() {
         let mailbox = Mailbox::default();
         let begun = Instant::now();
         mailbox.pause(Duration::from_millis(20));
@@ -300,19 +300,19 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_up_is_told_everything() {
+    fn a_consumer_that_keeps_up_receives_every_event() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
         mailbox.post(reader.tracker.view());
         mailbox.post(reader.change());
         mailbox.post(&reader.tracker.view().clone());
         mailbox.post(reader.change());
-        let told = ["reader attached", "card inserted (3B)", "card removed"];
-        assert_eq!(all(&mailbox), told);
+        let reported = ["reader attached", "card inserted (3B)", "card removed"];
+        assert_eq!(all(&mailbox), reported);
         assert!(all(&mailbox).is_empty());
     }
 
     #[test]
-    fn who_does_not_look_is_told_the_sum_in_bounded_memory() {
+    fn events_for_a_slow_consumer_are_merged_in_bounded_memory() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
         mailbox.post(reader.tracker.view());
         for _ in 0..10_000 {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_leaves_room_for_what_is() {
+    fn moments_without_an_event_take_no_place() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
         mailbox.post(reader.tracker.view());
         let mut posted = 1;
@@ -343,19 +343,19 @@ mod tests {
         }
         mailbox.post(reader.change());
         mailbox.post(reader.change());
-        assert_eq!(mailbox.lock().posted, posted + 2, "and waiters look");
-        let told = ["reader attached", "card inserted (3B)", "card removed"];
-        assert_eq!(all(&mailbox), told);
+        assert_eq!(mailbox.lock().posted, posted + 2, "waits must see them");
+        let reported = ["reader attached", "card inserted (3B)", "card removed"];
+        assert_eq!(all(&mailbox), reported);
     }
 
     #[test]
-    fn what_is_put_together_is_told_as_if_nobody_had_looked_in_between() {
+    fn merged_moments_are_reported_as_if_the_monitor_had_not_looked_in_between() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
         mailbox.post(reader.tracker.view());
         for _ in 0..CAPACITY - 1 {
             mailbox.post(reader.change());
         }
-        // The last moment with a place of its own is merged, twice.
+        // Merged into the last separate moment, twice.
         mailbox.post(reader.change());
         mailbox.post(reader.change());
         let events = all(&mailbox);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_final_and_wakes() {
+    fn closing_is_final_and_wakes_waits() {
         let mailbox = Mailbox::default();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| mailbox.next(None));
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_state_takes_no_events() {
+    fn a_wait_for_a_state_takes_no_events() {
         let (mailbox, mut reader) = (Mailbox::default(), Reader::new());
         assert_eq!(
             mailbox.news(None, until(NOW)),

@@ -171,7 +171,8 @@ pub(super) struct UnderWay {
 impl UnderWay {
     /// Begins, or joins a power-up in progress, if attempts are left.
     ///
-    /// Both are decided while no power-up can end: one that has just ended serves nobody.
+    /// Both are decided while no power-up can end, because a wait must not join one that has just
+    /// ended.
     pub(super) fn begin(
         shared: &Arc<Shared>,
         reader: &ReaderName,
@@ -186,7 +187,7 @@ impl UnderWay {
             Some(it) if !it.process.is_forked() => {
                 let closed = it.join(shared);
                 drop(under_way);
-                // With it goes a filter of the program.
+                // Unlocked first: this may drop a filter of the program.
                 drop(closed);
                 None
             }
@@ -209,11 +210,11 @@ impl UnderWay {
         &self.place.1
     }
 
-    /// Returns whether a further attempt is wanted. If not, this has ended, and the next wait
-    /// begins anew.
+    /// Returns whether another attempt is wanted. If not, this power-up has ended, and the next
+    /// wait begins a new one.
     pub(super) fn goes_on(&mut self) -> bool {
         if self.has_ended {
-            // The place may be another's by now.
+            // The place may belong to another power-up by now.
             return false;
         }
         let mut under_way = lock(&UNDER_WAY);
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_up_that_has_ended_stays_out_of_the_next() {
+    fn a_power_up_that_has_ended_does_not_affect_the_next() {
         let monitor = monitor();
         let mut old = begin(&monitor, "ended").unwrap();
         assert!(!old.goes_on(), "nobody waits");
@@ -363,9 +364,9 @@ mod tests {
         assert!(!under_way.goes_on());
     }
 
-    /// It may hang for long, while waits come and go.
+    /// It may hang for long, while waits begin and end.
     #[test]
-    fn a_power_up_lets_go_of_closed_monitors() {
+    fn a_power_up_does_not_keep_closed_monitors_alive() {
         let (first, second, third) = (monitor(), monitor(), monitor());
         let under_way = begin(&first, "closed");
         assert!(begin(&second, "closed").is_none());

@@ -412,7 +412,7 @@ mod tests {
 
     /// Each look would need a context.
     #[test]
-    fn a_closed_monitor_looks_at_nothing() {
+    fn a_closed_monitor_makes_no_queries() {
         let shared = Shared::new(Address::default(), CardFilter::new());
         shared.stop();
         shared.has_changed(&ReaderName::new("R").unwrap());

@@ -139,9 +139,9 @@ impl Tracker {
     ///
     /// With an event counter of zero it does not report card swaps, and pcsc-lite never reports a
     /// program that begins to use a reader.
-    pub(super) fn is_told_everything(&self) -> bool {
+    pub(super) fn is_notified_of_everything(&self) -> bool {
         let counts = |known: &Known| known.count.is_some_and(|count| count != 0);
-        (!self.use_changes || self.platform.tells_when_use_begins())
+        (!self.use_changes || self.platform.reports_when_use_begins())
             && self.readers.values().all(counts)
     }
 

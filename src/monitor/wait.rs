@@ -300,7 +300,7 @@ mod tests {
     use crate::monitor::tracker::Tracker;
 
     #[test]
-    fn a_service_that_refuses_does_not_say_that_a_card_is_gone() {
+    fn a_refusal_by_the_service_is_not_taken_for_a_removal() {
         let answer = |code, times| {
             let mut tracker = Tracker::new(Platform::PcscLite, false);
             for _ in 0..times {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_says_what_it_saw() {
+    fn a_failed_wait_reports_what_was_in_the_readers() {
         use crate::values::Atr;
         let name = |name: &str| ReaderName::new(name).unwrap();
         let says = |view: Option<&View>, filter: &CardFilter| {

@@ -104,7 +104,7 @@ impl Gate {
         self.state.fetch_sub(by.weight(), Ordering::Release);
     }
 
-    /// Lets no thread in until [`release`](Gate::release).
+    /// Keeps threads out until [`release`](Gate::release).
     pub(super) fn hold(&self) {
         while self
             .change(|state| (state & FORKS != FORKS).then_some(state + FORK))
@@ -219,13 +219,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_inside_is_known_and_nobody_comes_after_the_end() {
+    fn threads_inside_are_counted_and_none_enters_a_closed_gate() {
         let gate = Gate::new(|| Ok(()));
         gate.enter(Use::LooksUp).unwrap();
         assert_eq!(gate.inside(), 1);
         gate.enter(Use::IsBrief).unwrap();
         assert!(gate.close());
-        assert!(!gate.close(), "it was closed before");
+        assert!(!gate.close(), "the gate was already closed");
         assert_eq!(gate.inside(), 1 + BRIEF);
         gate.leave(Use::IsBrief);
         assert!(!gate.wait(0, Duration::ZERO, PATIENCE));
@@ -235,30 +235,30 @@ mod tests {
         for by in [Use::LooksUp, Use::IsBrief] {
             assert_eq!(gate.enter(by), Err(Failure::KEPT_OUT));
         }
-        assert_eq!(gate.inside(), 0, "who is refused does not count");
+        assert_eq!(gate.inside(), 0, "refused threads are not counted");
     }
 
     /// Starts a thread that enters, and waits until it has reached the gate.
-    fn comes_late<'scope>(
+    fn enter_on_thread<'scope>(
         gate: &'scope Gate,
         scope: &'scope thread::Scope<'scope, '_>,
     ) -> thread::ScopedJoinHandle<'scope, Result<(), Failure>> {
-        let (comes, came) = std::sync::mpsc::channel();
+        let (arrived, has_arrived) = std::sync::mpsc::channel();
         let late = scope.spawn(move || {
-            comes.send(()).unwrap();
+            arrived.send(()).unwrap();
             gate.enter(Use::IsBrief)
         });
-        came.recv().unwrap();
+        has_arrived.recv().unwrap();
         late
     }
 
     #[test]
-    fn who_comes_during_a_fork_waits_for_the_last_one() {
+    fn threads_that_arrive_during_forks_wait_for_the_last_one() {
         let gate = Gate::new(|| Ok(()));
         gate.hold();
         gate.hold();
         thread::scope(|scope| {
-            let late = comes_late(&gate, scope);
+            let late = enter_on_thread(&gate, scope);
             gate.release();
             assert!(!late.is_finished());
             gate.release();
@@ -269,36 +269,39 @@ mod tests {
         assert_eq!(
             gate.state.load(Ordering::Relaxed),
             BRIEF,
-            "there was no fork"
+            "without a fork, `release` changes nothing"
         );
         gate.hold();
-        assert!(gate.begin_anew(0), "nobody was let in");
+        assert!(gate.begin_anew(0), "no thread was let in");
         assert_eq!(gate.state.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn nobody_waits_for_ever_for_a_fork() {
+    fn no_thread_waits_forever_for_a_fork() {
         let gate = Gate::new(|| Ok(()));
         gate.hold();
-        thread::scope(|scope| comes_late(&gate, scope).join().unwrap().unwrap());
+        thread::scope(|scope| enter_on_thread(&gate, scope).join().unwrap().unwrap());
         let begun = Instant::now();
         gate.enter(Use::LooksUp).unwrap();
-        assert!(begun.elapsed() < PATIENCE, "one of them has waited");
+        assert!(begun.elapsed() < PATIENCE, "only the first thread waits");
         let child = Gate::new(|| Ok(()));
         child
             .state
             .store(gate.state.load(Ordering::Relaxed), Ordering::Relaxed);
-        assert!(!child.begin_anew(0), "the child misses them");
+        assert!(
+            !child.begin_anew(0),
+            "threads were inside that the child lacks"
+        );
         gate.leave(Use::LooksUp);
         gate.leave(Use::IsBrief);
         gate.release();
         assert_eq!(gate.state.load(Ordering::Relaxed), 0);
     }
 
-    /// Also where it can be used by the time that the refusal is reported.
+    /// Even if a trial has succeeded before the refusal is returned.
     #[cfg(feature = "library")]
     #[test]
-    fn who_is_refused_learns_it_from_the_refusal() {
+    fn a_failed_trial_refuses_the_thread() {
         let gate = Gate::new(|| Err(Failure::KEPT_OUT));
         gate.must_be_tried();
         let refused = gate.enter(Use::LooksUp);
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_many_forks_at_a_time() {
+    fn many_forks_can_be_pending_at_the_same_time() {
         let gate = Gate::new(|| Ok(()));
         thread::scope(|scope| {
             for _ in 0..100 {

@@ -22,8 +22,8 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
-    /// Waits while another thread forks, unless this thread already holds a lock: the fork would
-    /// wait for it in vain.
+    /// Waits while another thread forks, unless this thread already holds a lock: the fork waits
+    /// for this thread.
     #[inline]
     pub(crate) fn enter() -> Inside {
         let depth = DEPTH.get();
@@ -56,7 +56,7 @@ fn own() -> usize {
     }
 }
 
-/// Lets no thread in while the process forks. Returns whether no other thread is inside.
+/// Keeps threads out while the process forks. Returns whether no other thread is inside.
 pub(super) fn hold() -> bool {
     LOCKS.hold();
     LOCKS.wait(own(), Duration::ZERO, PATIENCE)
@@ -80,16 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fork_lets_nobody_in_but_those_who_are_inside() {
+    fn a_fork_lets_in_only_threads_that_are_already_inside() {
         let inside = Inside::enter();
-        assert!(hold(), "the thread that forks does not wait for itself");
+        assert!(hold(), "the forking thread does not wait for itself");
         drop(Inside::enter());
-        let (comes, came) = mpsc::channel();
+        let (arrived, has_arrived) = mpsc::channel();
         let late = thread::spawn(move || {
-            comes.send(()).unwrap();
+            arrived.send(()).unwrap();
             drop(Inside::enter());
         });
-        came.recv().unwrap();
+        has_arrived.recv().unwrap();
         assert!(!late.is_finished());
         release();
         late.join().unwrap();

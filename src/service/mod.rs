@@ -253,17 +253,17 @@ pub(crate) struct Status {
 pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
-    /// Why, if the code is this library's and not the service's.
+    /// The reason, if the failure is this library's and not the service's.
     pub(crate) ours: Option<Ours>,
 }
 
-/// Why a call failed that the service did not fail.
+/// Why a call failed without a failure of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ours {
-    /// It was not made: the process is ending, or it is a child in which none can be made, or which
-    /// cannot tell whether it can use the library.
+    /// The call was not made: the process is ending, or is a forked child that cannot make calls or
+    /// cannot tell whether it can.
     KeptOut,
-    /// It was answered, but no answer could be believed.
+    /// The call was answered, but no answer could be trusted.
     Contradictory,
     /// The daemon speaks this version of its protocol, which is not a supported one.
     #[cfg_attr(

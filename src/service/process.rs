@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The number of forks between the process that first used this library and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// A process. Comparing a number tells it from its children, made by C's `fork`.
+/// A process. A number distinguishes it from its children, made by C's `fork`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u32);
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Windows' event that tells whether the service is running.
+/// Windows' event that is set while the service is running.
 ///
 /// winscard counts its users.
 #[cfg(any(windows, stand_in = "windows"))]
@@ -79,7 +79,7 @@ mod tests {
 
     /// Wine always reports that the service is running.
     #[test]
-    fn there_is_an_event_that_can_be_waited_for() {
+    fn the_event_exists_and_can_be_waited_for() {
         for _ in 0..3 {
             let event = StartedEvent::access().unwrap();
             let runs = event.wait(Duration::ZERO);

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_finished_with_its_numbers() {
+    fn a_name_is_finished_once_it_ends_with_its_numbers() {
         for list in [
             &b""[..],
             b"\0\0",

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_turned_away_until_it_is_seen_to_be_gone() {
+    fn a_card_is_rejected_until_its_removal_is_seen() {
         let present: &[ReaderState] = &[state("A", PRESENT), state("B", EMPTY)];
         assert!(!is_let_in(refused(), PRESENT, &[]));
         assert!(!is_let_in(refused(), PRESENT, &[present, present]));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_that_was_mute_is_tried_again_once_it_is_not() {
+    fn a_mute_card_is_tried_again_once_it_answers() {
         let (mute, answers) = ([state("A", MUTE)], [state("A", PRESENT)]);
         assert!(!is_let_in(Seen::Mute, MUTE, &[&mute, &mute]));
         assert!(is_let_in(Seen::Mute, MUTE, &[&mute, &answers]));
@@ -256,7 +256,7 @@ mod tests {
 
     /// A mute card is slow and therefore asked last.
     #[test]
-    fn a_reader_that_was_not_asked_has_not_gone() {
+    fn a_reader_that_was_not_queried_is_not_considered_detached() {
         let mut turned_away = TurnedAways::default();
         turned_away.for_good(Candidate::from(&state("A", MUTE)), Seen::Mute);
         let unanswered = BTreeSet::from([ReaderName::new("A").unwrap()]);

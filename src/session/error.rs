@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_how_far_it_got() {
+    fn messages_state_how_far_the_work_got() {
         let once = interrupted(ReturnCode::W_RESET_CARD, 1);
         assert_eq!(
             format!("{once}, {once:#}"),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_work_made_of_a_failure_does_not_hide_it() {
+    fn an_error_of_the_work_does_not_hide_the_failed_call() {
         let failure = Error::new(Operation::Transmit, ReturnCode::W_RESET_CARD);
         for (work, is_shown) in [
             (BoxError::from(ExchangeError::from(failure.clone())), true),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_work_has_its_meaning() {
+    fn an_error_of_the_work_keeps_its_meaning() {
         let failure = Error::new(Operation::Transmit, ReturnCode::W_WRONG_CHV);
         for error in [
             SessionError::Work(failure.clone().into()),

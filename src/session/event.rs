@@ -330,7 +330,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn events_are_stored_with_what_they_have() {
+    fn events_are_serialized_with_their_fields() {
         use serde_json::json;
 
         let stored = all().map(|event| json!(event));

@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_that_was_reset_has_stayed_and_one_that_was_connected_again_may_not_have() {
+    fn a_card_stays_through_a_reset_but_not_necessarily_through_a_reconnection() {
         let by_connection =
             |connection, resets| Identification::ByConnection { connection, resets };
         let before = by_connection(1, 1);

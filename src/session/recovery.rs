@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_that_passes_has_its_recovery() {
+    fn every_temporary_failure_has_its_recovery() {
         use Operation as Op;
         for (operation, code, expected) in [
             (Op::Transmit, ReturnCode::W_RESET_CARD, Action::Acknowledge),
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_cannot_help_is_left_alone() {
+    fn failures_that_a_session_cannot_remedy_are_returned() {
         for (operation, code) in [
             (Operation::Transmit, ReturnCode::E_INVALID_PARAMETER),
             (Operation::Connect, ReturnCode::W_SECURITY_VIOLATION),
@@ -360,7 +360,7 @@ mod tests {
 
     #[cfg(not(windows))]
     #[test]
-    fn a_denial_is_believed_when_it_is_repeated() {
+    fn a_denial_is_accepted_when_repeated() {
         let denied = Error::new(
             Operation::EstablishContext,
             ReturnCode::W_SECURITY_VIOLATION,
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_that_is_refused_for_a_moment_is_asked_for_again() {
+    fn a_protocol_that_is_refused_temporarily_is_requested_again() {
         let refused = Error::new(Operation::Connect, ReturnCode::E_PROTO_MISMATCH);
         assert!(is_doubtful(Platform::PcscLite, &refused));
         assert!(!is_doubtful(Platform::Windows, &refused));
@@ -390,7 +390,7 @@ mod tests {
 
     #[cfg(not(windows))]
     #[test]
-    fn a_denial_is_doubted_where_it_can_be_a_daemon_that_died() {
+    fn a_denial_is_retried_where_the_daemon_may_have_died() {
         let code = ReturnCode::W_SECURITY_VIOLATION;
         let denied = Error::new(Operation::Connect, code);
         assert!(is_doubtful(Platform::PcscLite, &denied));
@@ -404,7 +404,7 @@ mod tests {
 
     #[cfg(not(any(windows, target_os = "macos")))]
     #[test]
-    fn resets_between_two_refusals_do_not_make_the_second_one_the_first() {
+    fn resets_between_refusals_do_not_restart_their_count() {
         let refused = Error::new(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
         let reset = Error::new(Operation::BeginTransaction, ReturnCode::W_RESET_CARD);
         let mut trial = Trial::new(None, None, true);
@@ -419,7 +419,7 @@ mod tests {
 
     /// Only another protocol justifies a reset, which loses the state of other programs.
     #[test]
-    fn a_reset_follows_a_protocol_that_is_not_accepted_and_nothing_else() {
+    fn the_card_is_reset_only_for_a_protocol_that_is_not_accepted() {
         for code in ReturnCode::known() {
             let error = Error::new(Operation::Reconnect, code);
             let is_mismatch = code == ReturnCode::E_PROTO_MISMATCH;
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_attempt_comes_at_once_and_pauses_begin_anew_after_a_wait() {
+    fn the_first_attempt_is_immediate_and_pauses_restart_after_a_wait() {
         let pauses = |trial: &mut Trial, action| {
             let before = trial.pause.taken();
             trial.next().unwrap();
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_is_tried_without_a_connection_as_with_one() {
+    fn the_number_of_attempts_is_the_same_with_and_without_a_connection() {
         let climb = |is_connected| {
             let mut ladder = Ladder::default();
             std::iter::from_fn(|| ladder.next(is_connected)).collect::<Vec<_>>()
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ladder_begins_anew_with_each_card() {
+    fn the_steps_restart_with_each_card() {
         use crate::values::{Atr, ReaderState};
         use std::collections::BTreeSet;
 

@@ -222,7 +222,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     #[test]
-    fn one_thread_at_a_time_has_its_turn_and_each_gets_one() {
+    fn one_thread_at_a_time_has_its_turn_and_every_thread_gets_one() {
         let (turn, inside) = (Turn::of(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..8 {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_wait_wake_up_and_nobody_is_woken_for_nothing() {
+    fn all_waiting_threads_wake_up_and_none_spuriously() {
         let (number, changed) = (Mutex::new(0), Condvar::new());
         let waited = changed.wait_timeout(lock(&number), Duration::from_millis(20));
         assert!(waited.unwrap().1.timed_out());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_and_one_who_shows_it_leave_a_lock_usable() {
+    fn a_lock_stays_usable_after_a_panic_and_while_it_is_formatted() {
         let number = Mutex::new(1);
         let panics = thread::scope(|scope| {
             let panics = scope.spawn(|| {

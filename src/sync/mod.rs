@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_locks_but_those_that_are_safe_at_a_fork() {
+    fn all_locks_are_safe_at_a_fork() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let (mut files, mut found) = (0, Vec::new());
         each_file(&source, &mut |file| {

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_was_received_is_cut_off() {
+    fn received_bytes_are_not_truncated() {
         let long = [0x5A; 40];
         for len in 0..40 {
             assert_eq!(Atr::received(&long[..len]).unwrap(), long[..len]);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_atr_is_refused() {
+    fn text_that_is_not_an_atr_is_refused() {
         let error = |text: &str| text.parse::<Atr>().unwrap_err().to_string();
         assert_eq!(error("3B 8"), "the byte at position 3 has only one digit");
         assert_eq!(error("3B;80"), "';' at position 2 is not a hex digit");

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_names_what_is_known() {
+    fn debug_shows_known_names() {
         assert_eq!(
             format!("{:?}", Attribute::ATR_STRING),
             "Attribute(SCARD_ATTR_ATR_STRING, 0x90303)"

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_multi_strings_give_what_there_is() {
+    fn malformed_multi_strings_yield_the_names_they_contain() {
         assert_eq!(split(b""), [""; 0]);
         assert_eq!(split(b"\0"), [""; 0]);
         assert_eq!(split(b"\0\0"), [""; 0]);

@@ -241,7 +241,7 @@ mod tests {
 
     /// Names are split into the parts that pcsc-lite and Windows composed them from.
     #[test]
-    fn what_was_put_together_comes_apart() {
+    fn composed_names_are_split_again() {
         for model in ["A", "ACS ACR122U", "Leser \u{E4} 3000", "X (Y)", "Z [0] w"] {
             for interface in [None, Some("CCID"), Some("PICC Interface")] {
                 for serial in [None, Some("0"), Some("5533 22"), Some("A]B")] {

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_is_a_set_of_one() {
+    fn a_protocol_converts_to_a_set_of_one() {
         for (protocol, protocols) in [
             (Protocol::T0, Protocols::T0),
             (Protocol::T1, Protocols::T1),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_value_is_named() {
+    fn errors_contain_the_invalid_text() {
         for (text, part) in [
             ("", ""),
             ("T=2", "T=2"),

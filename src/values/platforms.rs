@@ -66,7 +66,7 @@ impl Platform {
     }
 
     /// Whether `SCardGetStatusChange` returns when a program begins to use a reader.
-    pub(crate) const fn tells_when_use_begins(self) -> bool {
+    pub(crate) const fn reports_when_use_begins(self) -> bool {
         matches!(self, Platform::Windows)
     }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn raw_has_a_number_of_its_own_on_windows() {
+    fn raw_has_its_own_number_on_windows() {
         let both = Protocols::T0 | Protocols::RAW;
         assert_eq!(Windows.preferred_protocols(both), 0x1_0001);
         assert_eq!(PcscLite.preferred_protocols(both), 5);
@@ -115,7 +115,7 @@ mod tests {
     /// pcsc-lite compares the use that is passed back, so a wait would end at once while a card is
     /// in use. It is passed back only where changes of use are wanted.
     #[test]
-    fn the_use_is_handed_back_where_it_is_wanted_or_does_no_harm() {
+    fn the_use_of_a_reader_is_passed_back_if_requested_or_harmless() {
         let used = 0x0003_01A2;
         assert_eq!(PcscLite.handed_back(used, false), 0x0003_0020);
         assert_eq!(PcscLite.handed_back(used, true), 0x0003_01A0);
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_outlives_a_reconnect_with_pcsc_lite_alone() {
+    fn a_transaction_survives_a_reconnect_only_with_pcsc_lite() {
         assert!(PcscLite.reconnect_keeps_transaction());
         assert!(!Windows.reconnect_keeps_transaction());
         assert!(!MacOs.reconnect_keeps_transaction());
     }
 
     #[test]
-    fn events_are_counted_but_for_macos() {
+    fn events_are_counted_except_on_macos() {
         assert_eq!(PcscLite.event_count(0xFFFF_0022), Some(0xFFFF));
         assert_eq!(Windows.event_count(0x22), Some(0));
         assert_eq!(MacOs.event_count(0x22), None);

@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_flag_has_a_word_of_its_own() {
+    fn every_flag_has_its_own_word() {
         for (_, flag) in CardState::all().iter_names() {
             let text = flag.to_string();
             assert!(!text.contains("0x"), "{text}");
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mute_card_is_there() {
+    fn a_mute_card_is_present() {
         let state = ReaderState {
             reader_name: ReaderName::new("R").unwrap(),
             event_state: (ReaderFlags::PRESENT | ReaderFlags::MUTE).bits(),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_has_what_it_was_made_of() {
+    fn a_status_has_the_values_it_was_built_from() {
         let status = status();
         assert_eq!(status.reader_names(), ["R"]);
         assert_eq!(status.state(), CardState::PRESENT | CardState::SPECIFIC);
@@ -364,7 +364,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn states_are_stored_with_their_fields() {
+    fn states_are_serialized_with_their_fields() {
         use serde_json::json;
 
         let state = ReaderState {

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_refused() {
+    fn text_that_is_not_a_value_is_refused() {
         let error = serde_json::from_value::<ShareMode>(json!("both")).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -1,4 +1,4 @@
-//! Cards that are torn out in the middle of a command now and then, and that have a PIN.
+//! Cards with a PIN, which are occasionally removed in the middle of a command.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,11 +12,11 @@ use crate::support::random::Random;
 /// The answer to a command that needs the PIN.
 pub(crate) const NOT_VERIFIED: &[u8] = &[0x69, 0x82];
 
-/// So many that nothing but a fault of the library uses them up: each change of the PIN costs each
-/// session on the card one, and a success gives all of them back.
+/// Enough that only a fault of the library can use them up: each change of the PIN costs each
+/// session on the card one try, and a success restores all.
 const TRIES: u8 = 15;
 
-/// The PIN of a card, which outlives its power, and what was presented to it.
+/// The PIN of a card, and the attempts to verify it. Both survive a loss of power.
 #[derive(Clone)]
 pub(crate) struct Pin(Arc<Mutex<Kept>>);
 
@@ -45,7 +45,7 @@ impl Pin {
         })))
     }
 
-    /// As the holder of the card knows it.
+    /// The current value, known to the card's holder.
     pub(crate) fn value(&self) -> u32 {
         self.0.lock().unwrap().value
     }
@@ -79,7 +79,7 @@ impl Pin {
     }
 }
 
-/// Presents a PIN. Each attempt of an application has a number of its own.
+/// Presents a PIN. The attempts of each application are numbered.
 pub(crate) fn verify(application: u8, pin: u32, attempt: u32) -> Vec<u8> {
     let mut command = vec![0x00, 0x20, 0x00, application, 0x08];
     command.extend_from_slice(&pin.to_be_bytes());
@@ -87,7 +87,7 @@ pub(crate) fn verify(application: u8, pin: u32, attempt: u32) -> Vec<u8> {
     command
 }
 
-/// Asks how many tries are left.
+/// Queries the number of tries left.
 pub(crate) const TRIES_LEFT: &[u8] = &[0x00, 0x20, 0x00, 0x00];
 
 /// Changes the PIN to the next one.
@@ -96,7 +96,7 @@ pub(crate) const CHANGE: &[u8] = &[0x00, 0x24, 0x00, 0x00];
 pub(crate) struct Shaky {
     card: Applications,
     pin: Pin,
-    /// The application whose session has presented the PIN.
+    /// The application whose session has verified the PIN.
     verified: Option<u8>,
     random: Random,
 }
@@ -121,7 +121,7 @@ impl Applet for Shaky {
                 let is_accepted = self.pin.verify(*application, tried, attempt);
                 self.verified = is_accepted.then_some(*application);
                 match is_accepted {
-                    // The try is counted, and nobody learns of it.
+                    // The try is counted, but the answer is lost.
                     _ if self.random.one_in(300) => Reply::Drop,
                     true => Reply::from(OK),
                     false => Reply::from([0x63, 0xC0]),

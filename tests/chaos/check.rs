@@ -1,10 +1,10 @@
-//! Compares what the callers know with what the cards know.
+//! Compares what the callers observed with what the cards received.
 
 use std::collections::BTreeMap;
 
 use crate::card::{NOT_VERIFIED, Presented};
 use crate::support::applet::{NOT_SELECTED, number_of};
-use crate::worker::{Answer, RESTARTABLE, Report, SPURNED};
+use crate::worker::{Answer, RESTARTABLE, Report, UNWANTED};
 use crate::{ROLES, World};
 
 pub(crate) fn check(world: &World, reports: &[Report]) {
@@ -25,7 +25,8 @@ pub(crate) fn check(world: &World, reports: &[Report]) {
     );
 }
 
-/// No command reached a card twice or another card than that of its session, and none was lost.
+/// Checks that no command reached a card twice or a card other than its session's, and none was
+/// lost.
 fn check_commands(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
     let mut arrived: BTreeMap<(u8, u32), usize> = BTreeMap::new();
     for (serial, card, _) in world.cards() {
@@ -38,20 +39,22 @@ fn check_commands(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
             match exchange.response.as_deref() {
                 Some(NOT_SELECTED) => {
                     wrong.push(format!(
-                        "{number:x} of {application} got to another application on {serial:x}"
+                        "{number:x} of {application} reached another application on {serial:x}"
                     ));
                 }
                 Some(NOT_VERIFIED) => {
-                    wrong.push(format!("{number:x} of {application} came without a login"));
+                    wrong.push(format!(
+                        "{number:x} of {application} arrived without a login"
+                    ));
                 }
                 _ => {}
             }
             let is_its_card = match reports[usize::from(application)].card_of(number) {
                 Some(expected) => expected == serial,
-                None => serial != SPURNED,
+                None => serial != UNWANTED,
             };
             if !is_its_card {
-                wrong.push(format!("{number:x} of {application} got to {serial:x}"));
+                wrong.push(format!("{number:x} of {application} reached {serial:x}"));
             }
         }
     }
@@ -73,8 +76,8 @@ fn check_commands(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
     println!("{commands} numbered commands arrived, {acknowledged} were acknowledged");
 }
 
-/// No try was used twice: credentials that were refused or whose outcome is not known are not
-/// presented again, and no card gets those of another.
+/// Checks that no try was used twice: credentials that were refused, or whose outcome is unknown,
+/// are not presented again, nor to another card.
 fn check_logins(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
     let mut arrived: BTreeMap<(u8, u32), (u8, Presented)> = BTreeMap::new();
     for (serial, _, pin) in world.cards() {
@@ -90,7 +93,7 @@ fn check_logins(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
     }
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for (application, report) in reports.iter().enumerate() {
-        // What became of these credentials, and on which card.
+        // The last outcome of each set of credentials, and on which card.
         let mut last: BTreeMap<u32, (Answer, Option<u8>)> = BTreeMap::new();
         for (number, attempt) in report.attempts.iter().enumerate() {
             let got_to = arrived.get(&(application as u8, number as u32));
@@ -98,7 +101,7 @@ fn check_logins(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
                 (Answer::Accepted, Some((_, it))) if it.is_accepted => "accepted",
                 (Answer::Refused, Some((_, it))) if !it.is_accepted => "refused",
                 (Answer::Unknown, Some(_)) => "presented, without an answer",
-                (Answer::Unknown, None) => "perhaps presented, and not",
+                (Answer::Unknown, None) => "possibly presented, but was not",
                 (Answer::NotSent, None) => "not presented",
                 _ => {
                     wrong.push(format!("login {number} of {application}: {attempt:?}"));
@@ -109,30 +112,32 @@ fn check_logins(world: &World, reports: &[Report], wrong: &mut Vec<String>) {
             let serial = got_to.map(|(serial, _)| *serial);
             if let (Some(expected), Some(serial)) = (attempt.card, serial) {
                 if expected != serial {
-                    wrong.push(format!("login {number} of {application} got to {serial:x}"));
+                    wrong.push(format!(
+                        "login {number} of {application} reached {serial:x}"
+                    ));
                 }
             }
             let before = last.get(&attempt.credentials).copied();
             if let Some((Answer::Refused | Answer::Unknown, _)) = before {
                 wrong.push(format!(
-                    "login {number} of {application} came after {before:?}: {attempt:?}"
+                    "login {number} of {application} was repeated after {before:?}: {attempt:?}"
                 ));
             }
             let elsewhere = before.and_then(|(_, serial)| serial);
             if serial.is_some() && elsewhere.is_some() && elsewhere != serial {
-                wrong.push(format!("login {number} of {application} got to two cards"));
+                wrong.push(format!("login {number} of {application} reached two cards"));
             }
             let known = (attempt.answer, serial.or(elsewhere));
             last.insert(attempt.credentials, known);
         }
         if !ROLES[application].logs_in && !report.attempts.is_empty() {
-            wrong.push(format!("session {application} has logged in"));
+            wrong.push(format!("session {application} logged in unexpectedly"));
         }
     }
     let unheard = arrived.keys().filter(|(application, attempt)| {
         let attempts = &reports[usize::from(*application)].attempts;
         *attempt as usize >= attempts.len()
     });
-    wrong.extend(unheard.map(|it| format!("login {it:?} is not known")));
+    wrong.extend(unheard.map(|it| format!("login {it:?} is unknown to its session")));
     println!("logins: {outcomes:?}");
 }

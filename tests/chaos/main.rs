@@ -1,19 +1,19 @@
-//! Sessions at work while everything that can happen to cards happens, at random.
+//! Sessions at work while everything that can happen to cards does happen, at random.
 //!
-//! A program of its own because it keeps every core busy: cargo runs programs one after the
-//! other, so no test with a deadline runs beside it.
+//! A separate program because it keeps every core busy: cargo runs programs one after the other, so
+//! no test with a deadline runs at the same time.
 //!
-//! `SCARD_CHAOS_SEED` repeats the choices of a run, `SCARD_CHAOS_SECONDS` and
-//! `SCARD_CHAOS_FAULTS` say when it ends: at whichever comes last. A run of more than a minute
-//! needs `SCARD_TESTKIT_TIMEOUT` (in seconds), too:
+//! `SCARD_CHAOS_SEED` repeats the choices of a run. It ends after `SCARD_CHAOS_SECONDS` and
+//! `SCARD_CHAOS_FAULTS`, whichever is reached last. A run of more than a minute also needs
+//! `SCARD_TESTKIT_TIMEOUT` (in seconds):
 //!
 //! ```sh
 //! SCARD_TESTKIT_TIMEOUT=7200 SCARD_CHAOS_FAULTS=20000 \
 //!     cargo test --all-features --test chaos -- --nocapture
 //! ```
 //!
-//! With `SCARD_TESTKIT_DRIVER=kit`, readers are plugged in and unplugged as well, and cards do not
-//! come up when they are inserted or reset.
+//! With `SCARD_TESTKIT_DRIVER=kit`, readers are also plugged in and unplugged, and cards are
+//! sometimes mute after being inserted or reset.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
@@ -41,23 +41,24 @@ use worker::{Report, Worker};
 
 const READERS: usize = 4;
 
-/// Readers from this one on see other cards than the right one.
+/// From this reader on, cards are swapped for others.
 const SWAPPED: usize = 2;
 
-/// What a session uses, and how. Each has an application of its own.
+/// What a session uses, and how. Each session has its own application.
 struct Role {
-    /// The only reader; without one, any but that of the card that is [spurned](worker::SPURNED).
+    /// The only reader; `None` for any reader, except that of the [unwanted
+    /// card](worker::UNWANTED).
     reader: Option<usize>,
     has_identity: bool,
     logs_in: bool,
-    /// Whether it lets go of the card when it is idle.
+    /// Whether it releases the card while idle.
     lets_go: bool,
-    /// Whether it works through guards, keeps the card alive between them, changes its time-out and
+    /// Whether it uses guards, and between them keeps the card alive, changes its time-out and
     /// forgets its identity.
     has_guards: bool,
 }
 
-/// Where cards are swapped, sessions know theirs.
+/// Where cards are swapped, sessions have an identity.
 const ROLES: [Role; 10] = [
     Role::of(Some(0)),
     Role::of(Some(0)).logging_in(),
@@ -71,21 +72,21 @@ const ROLES: [Role; 10] = [
     Role::of(Some(3)).identifying().logging_in().with_guards(),
 ];
 
-/// How long each run may take, unless the session changes it.
+/// The time limit of a run, unless the session changes it.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// How much longer it may take on a busy machine.
+/// How much longer a run may take on a busy machine.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// How long it takes to put a card into a reader. The daemon looks whether the card of a
-/// connection is still there, and then sends the command. On a busy machine much can happen in
-/// between, and a card that is exchanged by then gets a command that was meant for the other.
+/// How long it takes to put a card into a reader. The daemon checks that a connection's card is
+/// still there before it sends a command. On a busy machine, a card exchanged between the two would
+/// receive a command meant for the other.
 const BY_HAND: Duration = Duration::from_millis(250);
 
-/// A reader that comes and goes, with a name that makes the list of readers much longer.
+/// A reader that is attached and detached, with a name that makes the list of readers much longer.
 const PLUGGED: &str = "Reader That Comes And Goes [With a Long Name] (0123456789ABCDEF)";
 
-/// How long cleaning up may take.
+/// The time limit for cleaning up.
 const CLEAN: Duration = Duration::from_secs(20);
 
 impl Role {
@@ -120,15 +121,15 @@ impl Role {
     }
 }
 
-/// What all threads see.
+/// The state shared by all threads.
 struct World {
     sandbox: Sandbox,
     names: Vec<ReaderName>,
     /// The card that belongs in each reader.
     right: Vec<CardHandle>,
-    /// A card that does not, for the readers that see one.
+    /// Another card, for the readers whose cards are swapped.
     wrong: Vec<Option<CardHandle>>,
-    /// By the serial numbers of the cards.
+    /// The PINs, by the cards' serial numbers.
     pins: BTreeMap<u8, Pin>,
     /// Whether readers can be plugged in, and made to fail.
     has_kit: bool,
@@ -206,7 +207,7 @@ impl World {
         self.faults.lock().unwrap().values().sum()
     }
 
-    /// Everything is as it was in the beginning.
+    /// Restores the initial state.
     fn restore(&self) {
         let _ = self.sandbox.resume();
         if self.sandbox.pid().is_none() {
@@ -222,7 +223,7 @@ impl World {
         }
     }
 
-    /// Brings this card into the reader, whatever is in it.
+    /// Puts this card into the reader, after removing any other.
     fn put(&self, reader: usize, card: &CardHandle) {
         let slot = self.sandbox.reader(reader);
         let is_there = |card: &CardHandle| card.is_inserted() && slot.card().is_some();
@@ -230,7 +231,7 @@ impl World {
             return;
         }
         slot.remove_now();
-        // Of a daemon that is killed meanwhile nothing is to be heard.
+        // Fails if the daemon is killed meanwhile.
         let _ = slot.wait_until_published();
         thread::sleep(BY_HAND);
         let _ = slot.insert_now(card);
@@ -238,7 +239,7 @@ impl World {
     }
 }
 
-/// The serial number of the card that does not belong in this reader.
+/// The serial number of the other card for a reader.
 fn wrong_serial(reader: u8) -> u8 {
     0x80 | reader
 }
@@ -263,14 +264,14 @@ fn no_command_reaches_a_card_twice_none_is_lost_and_no_try_is_used_twice() {
     chaos(12, 0);
 }
 
-/// Runs for hours if it is told to.
+/// Can run for hours: see the top of this file.
 #[test]
 #[ignore = "takes minutes; see the top of this file"]
 fn soak() {
     chaos(0, 20_000);
 }
 
-/// At least so many seconds and faults, unless the environment says otherwise.
+/// Runs for at least these numbers of seconds and faults, unless the environment sets others.
 fn chaos(seconds: u64, faults: u64) {
     isolated_with_peer(
         |peers| {
@@ -286,7 +287,7 @@ fn chaos(seconds: u64, faults: u64) {
             let context = Context::establish().unwrap();
             let unused = usage(&world);
             let begun = Instant::now();
-            let mut next_word = Duration::from_secs(30);
+            let mut next_report = Duration::from_secs(30);
             let reports: Vec<Report> = thread::scope(|scope| {
                 let workers: Vec<_> = (0..ROLES.len() as u8)
                     .map(|application| {
@@ -313,9 +314,9 @@ fn chaos(seconds: u64, faults: u64) {
                 }));
                 while begun.elapsed() < seconds || world.faults() < faults {
                     thread::sleep(Duration::from_millis(50));
-                    if begun.elapsed() > next_word {
+                    if begun.elapsed() > next_report {
                         println!("{:?}: {} faults", begun.elapsed(), world.faults());
-                        next_word *= 2;
+                        next_report *= 2;
                     }
                     if workers.iter().any(|worker| worker.is_finished()) {
                         break;
@@ -344,7 +345,10 @@ fn chaos(seconds: u64, faults: u64) {
             let cleaning = Instant::now();
             while usage(&world) > unused || usage(&world).1 > unused.1 {
                 let now = usage(&world);
-                assert!(cleaning.elapsed() < CLEAN, "{now:?} is left of {unused:?}");
+                assert!(
+                    cleaning.elapsed() < CLEAN,
+                    "{now:?} threads are left, {unused:?} before"
+                );
                 thread::sleep(Duration::from_millis(20));
             }
         },
@@ -361,7 +365,7 @@ fn chaos(seconds: u64, faults: u64) {
                     continue;
                 };
                 let _ = transaction.transmit(&support::applet::select(0xFF));
-                // Another thread is in a call when the process ends.
+                // Another thread is making a call when the process ends.
                 let _monitor = context.monitor(MonitorOptions::new());
                 link.send("held");
                 match link.recv().as_str() {

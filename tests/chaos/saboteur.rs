@@ -1,4 +1,4 @@
-//! What can happen to cards.
+//! The threads that make things happen to cards.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::random::Random;
 use crate::support::{OK, applet::select, reconnect};
 use crate::{PLUGGED, READERS, World};
 
-/// How long a forked child may take for what it does, on a busy machine.
+/// The time limit of a forked child on a busy machine.
 const CHILD: Duration = Duration::from_secs(20);
 
 fn pause(random: &mut Random, below: u64) {
@@ -25,17 +25,17 @@ fn connect(world: &World, context: &Context, reader: usize, share_mode: ShareMod
     context.connect(&world.names[reader], options).ok()
 }
 
-/// The service.
+/// Kills, restarts, stops and continues the service.
 pub(crate) fn serve(world: &World, context: &Context, mut random: Random) {
     while !world.stopped() {
         pause(&mut random, 400);
         if random.one_in(3) {
             world.sandbox.kill().expect("killed");
             pause(&mut random, 40);
-            // Waits for cards, which may be torn out meanwhile.
+            // Waits for cards, which may be removed meanwhile.
             let _ = world.sandbox.restart();
             world.count("service killed and restarted");
-            // Now nobody is connected yet.
+            // No other program is connected yet.
             if random.one_in(2) {
                 let reader = random.below(READERS as u64) as usize;
                 exclusive(world, context, reader, &mut random);
@@ -49,7 +49,7 @@ pub(crate) fn serve(world: &World, context: &Context, mut random: Random) {
     }
 }
 
-/// Other programs on one card.
+/// Acts as other programs that use a card.
 pub(crate) fn disturb(world: &World, context: &Context, reader: usize, mut random: Random) {
     while !world.stopped() {
         pause(&mut random, 8);
@@ -85,10 +85,10 @@ fn reset(
     }
 }
 
-/// The next card does not come up, once for each of these.
+/// Makes the next of each of these calls fail, so that the card is mute.
 fn fail_next(world: &World, reader: usize, calls: &[IfdCall]) {
     let slot = world.sandbox.reader(reader);
-    // Those that nothing has failed of yet do not add up.
+    // Failures that are still pending must not add up.
     slot.clear_faults().expect("the kit's driver");
     for call in calls {
         let failing = slot.fail_next(*call, IfdError::POWER_ACTION);
@@ -96,7 +96,7 @@ fn fail_next(world: &World, reader: usize, calls: &[IfdCall]) {
     }
 }
 
-/// A reset after which the card does not answer.
+/// Resets the card, which is mute afterwards.
 fn mute(world: &World, context: &Context, reader: usize) {
     if !world.has_kit {
         return;
@@ -110,7 +110,7 @@ fn mute(world: &World, context: &Context, reader: usize) {
     }
 }
 
-/// Another program changes the PIN.
+/// Changes the PIN, as another program.
 fn change_pin(world: &World, context: &Context, reader: usize) {
     let Some(mut card) = connect(world, context, reader, ShareMode::Shared) else {
         return;
@@ -120,7 +120,7 @@ fn change_pin(world: &World, context: &Context, reader: usize) {
     }
 }
 
-/// Holds the card for a while, and leaves another application selected.
+/// Holds a transaction for a while, and leaves another application selected.
 fn transaction(world: &World, context: &Context, reader: usize, random: &mut Random) {
     let Some(mut card) = connect(world, context, reader, ShareMode::Shared) else {
         return;
@@ -154,7 +154,7 @@ fn exclusive(world: &World, context: &Context, reader: usize, random: &mut Rando
     }
 }
 
-/// People who pull cards, put them back, or put others in.
+/// Acts as people who remove cards, put them back, or insert others.
 pub(crate) fn swap(world: &World, mut random: Random) {
     while !world.stopped() {
         let reader = random.below(READERS as u64) as usize;
@@ -162,7 +162,7 @@ pub(crate) fn swap(world: &World, mut random: Random) {
         for reader in 0..READERS {
             if world.sandbox.reader(reader).card().is_none() {
                 world.put(reader, &world.right[reader]);
-                world.count("card torn out in a command");
+                world.count("card removed during a command");
             }
         }
         match &world.wrong[reader] {
@@ -190,7 +190,7 @@ pub(crate) fn swap(world: &World, mut random: Random) {
     }
 }
 
-/// Processes that end, in each way, while they hold a transaction.
+/// Runs processes that end in various ways while holding a transaction.
 pub(crate) fn die(world: &World, peers: &Peers, mut random: Random) {
     while !world.stopped() {
         pause(&mut random, 2_000);
@@ -210,13 +210,13 @@ pub(crate) fn die(world: &World, peers: &Peers, mut random: Random) {
     }
 }
 
-/// The process forks, and the child uses cards as any other process does.
+/// Forks the process; the child uses cards like any other process.
 pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
     while !world.stopped() {
         pause(&mut random, 300);
         let reader = random.below(READERS as u64) as usize;
         let options = || ConnectOptions::new().timeout(Some(Duration::from_secs(2)));
-        // SAFETY: the child makes calls and ends; that this must work is what is tried.
+        // SAFETY: the child makes calls and ends; the test is that this works.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let worked = (|| {
@@ -235,7 +235,7 @@ pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
         while unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } != child {
             if begun.elapsed() > CHILD {
                 world.violation("a forked child hangs".to_owned());
-                // SAFETY: our own child, which was not waited for yet.
+                // SAFETY: our own child, which has not been waited for yet.
                 unsafe { libc::kill(child, libc::SIGKILL) };
             }
             thread::sleep(Duration::from_millis(1));
@@ -244,7 +244,7 @@ pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
     }
 }
 
-/// A reader that comes and goes, with a number of slots.
+/// Plugs in and unplugs a reader with a random number of slots.
 pub(crate) fn plug(world: &World, mut random: Random) {
     while !world.stopped() {
         pause(&mut random, 100);
@@ -256,7 +256,7 @@ pub(crate) fn plug(world: &World, mut random: Random) {
             continue;
         };
         pause(&mut random, 100);
-        // A daemon that hangs has room for few changes.
+        // A paused daemon can queue only a few changes.
         while reader.unplug_now().is_err() {
             pause(&mut random, 100);
         }
@@ -264,7 +264,7 @@ pub(crate) fn plug(world: &World, mut random: Random) {
     }
 }
 
-/// Looks at the readers all the time: every name is one that there is.
+/// Lists the readers all the time, and checks that every name exists.
 pub(crate) fn list(world: &World, context: &Context) {
     while !world.stopped() {
         let readers = context.readers();

@@ -19,16 +19,16 @@ use crate::{DEADLINE, ROLES, Role, TOLERANCE, World};
 /// Marks commands of work that may be repeated.
 pub(crate) const RESTARTABLE: u32 = 1 << 31;
 
-/// The card that the sessions that may use any card do not want.
-pub(crate) const SPURNED: u8 = 0;
+/// The serial number of the card that sessions for any card reject.
+pub(crate) const UNWANTED: u8 = 0;
 
-/// What a session was told and what became of it.
+/// What a session did, and the outcomes.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) acknowledged: Vec<u32>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) violations: Vec<String>,
-    /// Which card the commands from this number on are for.
+    /// The card that the commands from this number on are for.
     cards: Vec<(u32, Option<u8>)>,
     outcomes: BTreeMap<&'static str, usize>,
     recoveries: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The card that this command was for; none if any would do.
+    /// The card that a command was for; `None` for any card.
     pub(crate) fn card_of(&self, number: u32) -> Option<u8> {
         let number = number & !RESTARTABLE;
         let later = self.cards.partition_point(|(first, _)| *first <= number);
@@ -59,7 +59,7 @@ impl fmt::Display for Report {
 pub(crate) struct Attempt {
     pub(crate) credentials: u32,
     pub(crate) run: u32,
-    /// The card that the credentials are for, where there can be others.
+    /// The card that the credentials are for, if there can be others.
     pub(crate) card: Option<u8>,
     pub(crate) answer: Answer,
 }
@@ -74,12 +74,12 @@ impl Attempt {
 pub(crate) enum Answer {
     Accepted,
     Refused,
-    /// The card may have had the command.
+    /// The card may have received the command.
     Unknown,
     NotSent,
 }
 
-/// What the program knows of its logins, by their numbers.
+/// The logins as seen by the program, by their numbers.
 #[derive(Default)]
 struct Logins {
     attempts: Vec<Attempt>,
@@ -95,11 +95,11 @@ pub(crate) struct Worker<'a> {
     role: &'static Role,
     random: Random,
     next: u32,
-    /// How long a run may take.
+    /// The time limit of a run.
     limit: Duration,
-    /// Whether the credentials were refused and are still the same.
+    /// Whether the current credentials were refused.
     is_refused: bool,
-    /// Whether the identity was forgotten since there are these credentials.
+    /// Whether the identity was forgotten since the credentials were set.
     has_forgotten: bool,
     logins: Arc<Mutex<Logins>>,
     recoveries: Arc<Mutex<usize>>,
@@ -129,7 +129,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Works until it is stopped, and once more when all is well again.
+    /// Works until it is stopped, and does a last run after everything is restored.
     pub(crate) fn work(mut self) -> Report {
         while !self.world.stopped() {
             let Some(mut session) = self.open() else {
@@ -174,7 +174,7 @@ impl<'a> Worker<'a> {
                 .reader(&self.world.names[reader])
                 .setup(move |card| set_up(card, application)),
             None => builder.setup(move |card| match serial(card)? {
-                SPURNED => Err(NotThisCard::new("it is spurned").into()),
+                UNWANTED => Err(NotThisCard::new("it is unwanted").into()),
                 _ => set_up(card, application),
             }),
         };
@@ -189,7 +189,7 @@ impl<'a> Worker<'a> {
         self.is_refused = false;
         self.has_forgotten = false;
         let (session, card) = match (self.role.reader, self.role.has_identity) {
-            // The first run does it all.
+            // The first run opens the session.
             (Some(reader), false) if self.role.logs_in => {
                 let card = reader as u8;
                 (builder.login(self.login(card)).build(), Some(card))
@@ -199,7 +199,7 @@ impl<'a> Worker<'a> {
                 let mut session = builder.open().ok()?;
                 let card = *session.identity()?.first()?;
                 if reader.is_some_and(|it| it as u8 != card) {
-                    // It began with the wrong card: that is its right, and not what is tested.
+                    // It was opened with the wrong card, which is allowed but not tested here.
                     return None;
                 }
                 if self.role.logs_in {
@@ -212,7 +212,7 @@ impl<'a> Worker<'a> {
         Some(session)
     }
 
-    /// New credentials: the PIN of this card, as it is now.
+    /// New credentials: the current PIN of this card.
     fn login(
         &mut self,
         card: u8,
@@ -264,7 +264,7 @@ impl<'a> Worker<'a> {
                 let answer = card.transmit(&numbered(application, number | mark))?;
                 acknowledged.push(number | mark);
                 if answer != OK {
-                    refused = Some(format!("{number:x} was answered with {answer:02X?}"));
+                    refused = Some(format!("the answer to {number:x} was {answer:02X?}"));
                 }
             }
             Ok::<_, scard::Error>(())
@@ -304,7 +304,7 @@ impl<'a> Worker<'a> {
         self.report.acknowledged.append(&mut acknowledged);
     }
 
-    /// What else a session does. None of it sends a command of the work, nor logs in.
+    /// Other calls of a session. None of them sends a command of the work, or logs in.
     fn between_runs(&mut self, session: &mut Session) {
         let logins = self.logins.lock().unwrap().attempts.len();
         let begun = Instant::now();
@@ -334,14 +334,14 @@ impl<'a> Worker<'a> {
         self.was_in_time(outcome, begun);
         self.note_card(session);
         if self.logins.lock().unwrap().attempts.len() != logins {
-            let wrong = format!("{outcome}, and logged in");
+            let wrong = format!("logged in: {outcome}");
             self.report.violations.push(wrong);
         }
         *self.report.outcomes.entry(outcome).or_default() += 1;
     }
 
-    /// Whether a card may have had the present credentials. Others would be presented to the card
-    /// that is identified next.
+    /// Whether the current credentials may have reached a card. Otherwise they would be presented
+    /// to the card that is identified next.
     fn was_presented(&self) -> bool {
         let logins = self.logins.lock().unwrap();
         let mut attempts = logins.attempts.iter();
@@ -357,7 +357,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// After the identity was forgotten: which card the session has found.
+    /// Notes which card the session has found after its identity was forgotten.
     fn note_card(&mut self, session: &Session) {
         let found = session.identity().and_then(|it| it.first().copied());
         if let (Some((_, None)), Some(_)) = (self.report.cards.last(), found) {
@@ -365,7 +365,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Whether the login has ended the run, whatever came after the refusal.
+    /// Whether a refused login ended the run, whatever happened after the refusal.
     fn was_refused_in_this_run(&self) -> bool {
         let logins = self.logins.lock().unwrap();
         let last = logins.attempts.last();
@@ -377,7 +377,7 @@ impl<'a> Worker<'a> {
         let outcome = match error {
             SessionError::Login(_) if !self.is_refused => {
                 self.is_refused = true;
-                // Now or after the next run, which is not to present them.
+                // Now, or after the next run, which must not present them.
                 if self.random.one_in(2) {
                     self.renew_login(session);
                 }
@@ -409,7 +409,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// When everything is well again, the session works.
+    /// Checks that the session works after everything is restored.
     fn last_run(&mut self, session: &mut Session) {
         let (application, next) = (self.application, self.next);
         let begun = Instant::now();
@@ -427,7 +427,7 @@ impl<'a> Worker<'a> {
                     self.note_card(session);
                     self.failed(session, error);
                 }
-                // The world is being restored.
+                // Everything is still being restored.
                 outcome if begun.elapsed() > 10 * DEADLINE => {
                     let last = format!("at the end: {outcome:?}");
                     self.report.violations.push(last);
@@ -438,7 +438,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// That card does not come back at the end.
+    /// Whether the session uses a swapped-in card, which is not there at the end.
     fn began_with_a_wrong_card(&self) -> bool {
         let last = self.report.cards.last();
         last.is_some_and(|(_, card)| card.is_some_and(|it| it & 0x80 != 0))

@@ -1,12 +1,12 @@
 //! The constants of the ecosystem's crates, by name: `constants!` makes (name, value) pairs of
-//! them, so that a name that a crate does not have fails to compile.
+//! them, so a name that is missing from a crate does not compile.
 //!
 //! The lists are what `grep -E "pub const (SCARD_[EFPW]|SEC_[EI]|NTE|CERT_E|WLAN_REASON_CODE|ONEX|CKR)_"`
 //! finds in `windows-sys` 0.61 and `cryptoki-sys` 0.5, less the bounds of the ranges of WLAN
 //! reason codes (`…_BASE`, `…_END`, `…_MIN`, `…_MAX`, `…_START`, `…_SIZE`) and the success `NTE_OP_OK`; and
 //! for the system codes, which would be thousands, and `CRYPT_E`, what the table has.
 
-/// The named constants of a module with their values as 32 bits.
+/// The named constants of a module, with their values as 32 bits.
 macro_rules! constants {
     ($module:path: $($name:ident)+) => {{
         use $module as module;
@@ -250,7 +250,7 @@ pub(crate) const CRYPTOKI: Constants = constants! { cryptoki_sys:
     CKR_TOKEN_NOT_INITIALIZED CKR_PARAMETER_SET_NOT_SUPPORTED CKR_VENDOR_DEFINED
 };
 
-/// What the platform this runs on calls them.
+/// The constants of the current platform.
 pub(crate) const PCSC: Constants = constants! { pcsc::ffi:
     SCARD_S_SUCCESS SCARD_F_INTERNAL_ERROR SCARD_E_CANCELLED SCARD_E_INVALID_HANDLE
     SCARD_E_INVALID_PARAMETER SCARD_E_INVALID_TARGET SCARD_E_NO_MEMORY

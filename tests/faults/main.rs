@@ -1,7 +1,7 @@
-//! Every operation of the library against every code and absurd outputs, through the real
+//! Tests every operation of the library with every return code and absurd outputs, through the real
 //! FFI boundary.
 //!
-//! A program of its own because it defines the PC/SC functions, in front of the real ones.
+//! A separate program because it replaces the PC/SC functions.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]
@@ -22,7 +22,7 @@ use scard_testkit::isolated;
 use standin::{Fault, inject};
 use support::{Fixture, assert_works, fixture, reconnect};
 
-/// What everything here is done with.
+/// The objects used in all cases.
 struct Objects {
     context: Context,
     reader: ReaderName,
@@ -34,7 +34,7 @@ impl Objects {
     fn new(fixture: &Fixture) -> Objects {
         let mut card = fixture.connect();
         let mut direct = fixture.context.open_reader(&fixture.empty_reader).unwrap();
-        // Each fault is to be seen, and not waited for.
+        // Every fault must be returned; none is retried as a transaction of another program.
         card.set_wait_for_transactions(false);
         direct.set_wait_for_transactions(false);
         Objects {
@@ -46,8 +46,8 @@ impl Objects {
     }
 }
 
-/// One operation of the library: the C function whose fault it is to report, whether the
-/// error names the reader, and the call.
+/// One operation of the library: the C function whose fault it must report, whether the error names
+/// the reader, and the call.
 struct Case {
     operation: Operation,
     names_reader: bool,
@@ -195,8 +195,8 @@ const CASES: &[Case] = &[
     }),
 ];
 
-/// Values that are no code of PC/SC, or one of another platform, in both shapes that a
-/// 64-bit `LONG` can have.
+/// All known codes, and values that are not PC/SC codes here, in both forms that a 64-bit `LONG`
+/// can have.
 fn returned_values() -> Vec<LONG> {
     let known = ReturnCode::known().map(ReturnCode::raw);
     let unknown = [
@@ -216,28 +216,28 @@ fn returned_values() -> Vec<LONG> {
         .collect()
 }
 
-/// A code as the C headers have it: positive where `LONG` is wide enough.
+/// A code as in the C headers: positive if `LONG` is wide enough.
 #[allow(clippy::unnecessary_cast)]
 pub(crate) fn long(raw: u32) -> LONG {
     raw as LONG
 }
 
-/// The code that a fault must arrive as.
+/// The code expected for a returned value.
 fn code_of(returned: LONG) -> ReturnCode {
     ReturnCode::from_raw(returned as u32)
 }
 
-/// The call under the fault. Whatever happens, the fault is disarmed afterwards.
+/// Makes the call with the fault armed, and disarms the fault afterwards in any case.
 fn run(case: &Case, objects: &mut Objects, fault: Fault) -> Result<()> {
     inject(fault);
     let outcome = (case.call)(objects);
     let unused = standin::disarm();
-    assert!(!unused, "{fault:?} did not meet its call");
+    assert!(!unused, "{fault:?} was not used by any call");
     outcome
 }
 
 fn fault(operation: Operation, returned: LONG) -> Fault {
-    // What ends something has its effect, or the service would keep it for ever.
+    // Calls that end something take effect, or the service would keep it forever.
     let ends = matches!(
         operation,
         Operation::ReleaseContext | Operation::Disconnect | Operation::EndTransaction
@@ -257,7 +257,7 @@ fn fault(operation: Operation, returned: LONG) -> Fault {
     }
 }
 
-/// The service recovers from a fault that we invented, so the objects have to, too.
+/// The faults are simulated, so the service is intact and the objects must be usable again.
 fn assert_usable(objects: &mut Objects) {
     reconnect(&mut objects.card, Initialization::Leave).unwrap();
     assert_works(&mut objects.card);
@@ -275,7 +275,7 @@ fn every_operation_reports_every_code() {
             for returned in returned_values() {
                 let code = code_of(returned);
                 let outcome = run(case, &mut objects, fault(case.operation, returned));
-                // Asked again with a larger buffer, which pcsc-lite refuses for attributes.
+                // Repeated with a larger buffer, which pcsc-lite refuses for attributes.
                 let code = match case.operation {
                     Operation::GetAttribute if is_too_small(code) => {
                         ReturnCode::E_INSUFFICIENT_BUFFER
@@ -293,7 +293,7 @@ fn every_operation_reports_every_code() {
                         case.operation
                     ),
                 }
-                // The card works at once, or it says that it was reset and knows no protocol.
+                // The card works at once, or reports that it was reset and has no protocol.
                 if let Err(error) = objects.card.transmit(COMMAND) {
                     assert_eq!(error.kind(), ErrorKind::CardReset, "after {code:?}");
                     assert_eq!(objects.card.protocol(), None);
@@ -314,19 +314,19 @@ fn is_too_small(code: ReturnCode) -> bool {
     )
 }
 
-/// Codes after which the library has something better to give than an error.
+/// Codes after which the library can return something better than an error.
 fn is_no_error(operation: Operation, code: ReturnCode) -> bool {
     match operation {
-        // There is no reader: an empty list. The service is gone: asked again in a new
-        // context. The answer does not fit: asked again with a larger buffer.
+        // There is no reader: an empty list. The service is gone: retried in a new context. The
+        // answer does not fit: retried with a larger buffer.
         Operation::ListReaders | Operation::ListReaderGroups => {
             let gone = documented(operation, code).1 == "ConnectAgain";
             let empty = code == ReturnCode::E_NO_READERS_AVAILABLE;
             gone || empty || is_too_small(code)
         }
-        // A reader was unplugged since they were listed: listed again. Too many readers in
-        // one call: asked again for fewer. Misread: asked again in another context.
-        // What is no code of PC/SC is one that was misread.
+        // A reader was unplugged since the readers were listed: listed again. Too many readers in
+        // one call: retried with fewer. Misread, as is every value that is not a PC/SC code:
+        // retried in another context.
         Operation::GetStatusChange if code.raw() >> 16 != 0x8010 => true,
         Operation::GetStatusChange if code.kind() == ErrorKind::BufferTooSmall => true,
         Operation::GetStatusChange => matches!(
@@ -355,7 +355,7 @@ fn check(case: &Case, code: ReturnCode, error: &Error, reader: &ReaderName) {
     assert_eq!(error.origin(), Origin::Service);
     match error.reader_name() {
         Some(named) if case.names_reader => {
-            // The direct access here is to the other reader.
+            // Direct access uses the other reader.
             assert!(named == reader || named.to_string().ends_with("00 01"));
         }
         None if !case.names_reader => {}
@@ -375,7 +375,7 @@ fn check(case: &Case, code: ReturnCode, error: &Error, reader: &ReaderName) {
         format!("{:?}", error.kind()),
         format!("{:?}", error.recovery()),
     );
-    // The card answers, which is looked at: it means what it means for a connect.
+    // The library finds that the card does answer, so the code has its meaning for a connect.
     let refused = (case.operation, code) == (Operation::Reconnect, ReturnCode::W_UNRESPONSIVE_CARD);
     let meant_as = match refused && error.kind() == ErrorKind::CardUnsupported {
         true => Operation::Connect,
@@ -389,7 +389,7 @@ fn check(case: &Case, code: ReturnCode, error: &Error, reader: &ReaderName) {
     assert_eq!(error.card_condition().is_some(), expects_condition);
 }
 
-/// The codes that pcsc-lite gives before it sends a command to the card.
+/// The codes that pcsc-lite returns before it sends a command to the card.
 const NOT_SENT: [ReturnCode; 11] = [
     ReturnCode::W_RESET_CARD,
     ReturnCode::W_REMOVED_CARD,
@@ -404,7 +404,7 @@ const NOT_SENT: [ReturnCode; 11] = [
     ReturnCode::E_NO_SERVICE,
 ];
 
-/// Kind and recovery as the tables in the documentation of [`ErrorKind`] have them.
+/// The kind and recovery according to the tables in the documentation of [`ErrorKind`].
 fn documented(operation: Operation, code: ReturnCode) -> (String, String) {
     let name = format!(" {:#X} ", code.raw());
     let mut meaning = ("Unknown".to_owned(), "None".to_owned());
@@ -429,10 +429,10 @@ fn documented(operation: Operation, code: ReturnCode) -> (String, String) {
     meaning
 }
 
-/// A value whose low half is that of success is no success.
+/// A value of which only the low half is zero is not success.
 #[cfg(target_pointer_width = "64")]
 #[test]
-fn no_value_but_zero_is_success() {
+fn only_zero_is_success() {
     isolated(|| {
         let fixture = fixture();
         let mut objects = Objects::new(&fixture);
@@ -458,9 +458,9 @@ fn absurd_lengths_are_survived() {
                         length: Some(length),
                         ..fault(case.operation, returned)
                     };
-                    // Whatever it is, it is not a panic; the sizes below are checked.
+                    // Must not panic; results are checked below.
                     let _ = run(case, &mut objects, absurd);
-                    // What is left of an answer that was too long would be the next one's.
+                    // The rest of an answer that is too long would be mistaken for the next one.
                     if objects.card.is_abandoned() || objects.direct.is_abandoned() {
                         assert!(returned != 0 && length > 65_548, "{}", case.operation);
                         objects = Objects::new(&fixture);
@@ -503,7 +503,7 @@ fn absurd_lengths_are_survived() {
 }
 
 #[test]
-fn a_protocol_that_was_not_asked_for_is_a_mismatch() {
+fn a_protocol_that_was_not_requested_is_a_mismatch() {
     isolated(|| {
         let fixture = fixture();
         let options = || ConnectOptions::new().protocols(Protocols::T1);
@@ -529,7 +529,7 @@ fn a_protocol_that_was_not_asked_for_is_a_mismatch() {
                 .unwrap();
             assert_works(&mut card);
 
-            // A reader that becomes no card stays a reader.
+            // A failed `into_card` returns the reader.
             let direct = fixture.context.open_reader(&fixture.reader).unwrap();
             inject(odd(Operation::Reconnect));
             let into = direct.into_card(ShareMode::Shared, Protocols::T1, Initialization::Leave);
@@ -560,7 +560,7 @@ fn unknown_protocols_and_states_are_values_like_any_other() {
             let options = OPTIONS().protocols(accepted);
             let mut card = fixture.context.connect(&fixture.reader, options).unwrap();
             assert_eq!(card.protocol(), Some(protocol));
-            // The real service does not talk it, and says so.
+            // The real service does not support it, and refuses.
             let refused = card.transmit(COMMAND).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::ProtocolMismatch);
             assert_eq!(refused.recovery(), Recovery::Reconnect);
@@ -581,7 +581,7 @@ fn unknown_protocols_and_states_are_values_like_any_other() {
         }
 
         let mut card = fixture.connect();
-        // Without the bit of an unknown reader, about which another context is asked.
+        // Without the bit for an unknown reader, which is checked in another context.
         for state in [0, 0xFFFF_FFFB, DWORD::MAX - 4, 0x7000_0000] {
             let odd = |operation| Fault {
                 after_the_call: true,
@@ -591,7 +591,7 @@ fn unknown_protocols_and_states_are_values_like_any_other() {
             inject(odd(Operation::Status));
             assert_eq!(card.status().unwrap().raw_state(), state as u32);
             inject(Fault {
-                // It is asked until two answers agree.
+                // The call is repeated until two answers agree.
                 lasts: true,
                 ..odd(Operation::GetStatusChange)
             });
@@ -602,7 +602,7 @@ fn unknown_protocols_and_states_are_values_like_any_other() {
     });
 }
 
-/// After a reconnect that failed, the card knows what is left.
+/// After a failed reconnect, the card has a protocol only if nothing changed.
 #[test]
 fn a_failed_reconnect_leaves_no_stale_protocol() {
     isolated(|| {
@@ -620,9 +620,9 @@ fn a_failed_reconnect_leaves_no_stale_protocol() {
     });
 }
 
-/// What fails in a drop is nobody's error and does no harm.
+/// Failures in a drop are ignored, and have no further effect.
 #[test]
-fn faults_in_drops_are_swallowed() {
+fn faults_in_drops_are_ignored() {
     isolated(|| {
         let fixture = fixture();
         for operation in [
@@ -643,9 +643,9 @@ fn faults_in_drops_are_swallowed() {
     });
 }
 
-/// Windows lists readers of other sessions that it does not know when it is asked about them.
+/// Windows lists readers of other sessions, but does not know them in a query.
 #[test]
-fn a_reader_that_is_listed_and_not_known_hides_no_other() {
+fn a_reader_that_is_listed_but_unknown_does_not_hide_others() {
     isolated(|| {
         let fixture = fixture();
         standin::forget(Some(fixture.empty_reader.as_c_str()));

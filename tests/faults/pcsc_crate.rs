@@ -1,5 +1,5 @@
-//! The same answers of the service through the safe layer of the `pcsc` crate, to show what
-//! is different here:
+//! Passes the same answers of the service through the safe layer of the `pcsc` crate, to show the
+//! differences:
 //!
 //! ```sh
 //! cargo test --test faults pcsc_crate -- --nocapture
@@ -13,7 +13,7 @@ use scard::{Context, Operation, ReturnCode};
 
 use crate::standin::{Fault, disarm, inject};
 
-/// What became of an answer on its way to the caller.
+/// How an answer arrives at the caller.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Exact,
@@ -31,7 +31,7 @@ fn outcome<T>(answer: ReturnCode, call: impl FnOnce() -> Result<T, ReturnCode>) 
     }
 }
 
-/// No service is asked: the stand-in answers alone.
+/// The stand-in answers without asking the service.
 fn answer(operation: Operation, returned: LONG) -> Fault {
     Fault {
         function: operation.function_name(),
@@ -44,10 +44,10 @@ fn answer(operation: Operation, returned: LONG) -> Fault {
     }
 }
 
-/// One test, because the stand-in is the process's.
+/// One test, because the stand-in is shared by the process.
 #[test]
-fn what_the_pcsc_crate_makes_of_the_unknown() {
-    // The panics are results here, and no news.
+fn unknown_answers_in_the_pcsc_crate_are_as_documented() {
+    // The panics are expected results, and not printed.
     std::panic::set_hook(Box::new(|_| {}));
     unknown_codes();
     unknown_protocols();
@@ -65,7 +65,7 @@ fn unknown_codes() {
         0x8010_00FF,
         0xFFFF_FFFF,
     ] {
-        // 0x80100022 is left out: it is undefined behaviour there, off Windows.
+        // Without 0x80100022, which is undefined behaviour there on platforms other than Windows.
         let code = ReturnCode::from_raw(raw);
         let failing = answer(Operation::EstablishContext, crate::long(raw));
         inject(failing);
@@ -88,11 +88,11 @@ fn unknown_codes() {
         } else {
             Outcome::Replaced
         };
-        assert_eq!(theirs, expected, "the guide says so");
+        assert_eq!(theirs, expected, "the guide must be updated");
     }
 }
 
-/// See `unknown_protocols_and_states_are_values_like_any_other` for this library's.
+/// For this library, see `unknown_protocols_and_states_are_values_like_any_other`.
 fn unknown_protocols() {
     let establish = answer(Operation::EstablishContext, 0);
     for protocol in [8, 7] {
@@ -111,6 +111,6 @@ fn unknown_protocols() {
             "protocol {protocol}: pcsc crate panics: {}",
             theirs.is_err()
         );
-        assert!(theirs.is_err(), "the guide says so");
+        assert!(theirs.is_err(), "the guide must be updated");
     }
 }

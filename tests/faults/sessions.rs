@@ -1,5 +1,5 @@
-//! Sessions and a reader that is unplugged and plugged in again: the answers that the service
-//! gives then, once, and after them a service that knows the reader.
+//! Sessions whose reader is unplugged and plugged in again, simulated by one answer of a service
+//! that knows the reader again afterwards.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,15 +10,15 @@ use crate::standin::{disarm, inject};
 use crate::support::{COMMAND, Fixture, OK, fixture};
 use crate::{fault, long};
 
-/// A session on the reader with the card, and the events it has told.
+/// A session with the card, and its events.
 fn session(fixture: &Fixture) -> (Session, Arc<Mutex<Vec<SessionEvent>>>) {
     let events = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&events);
+    let sink = Arc::clone(&events);
     let session = Session::builder(&fixture.context)
         .reader(&fixture.reader)
-        // On this thread, where the stand-in is armed.
+        // Without a time-out, calls are made on this thread.
         .timeout(None)
-        .on_event(move |event| told.lock().unwrap().push(event.clone()))
+        .on_event(move |event| sink.lock().unwrap().push(event.clone()))
         .open()
         .unwrap();
     events.lock().unwrap().clear();
@@ -47,13 +47,13 @@ fn a_session_connects_again_when_its_reader_is_back() {
             assert!(!disarm(), "{operation} was not called");
             assert_eq!(answer.unwrap(), OK);
             assert!(is_connected_again(&events), "{operation}: {events:?}");
-            assert_eq!(fixture.card.log().len(), 1, "the command ran once");
+            assert_eq!(fixture.card.log().len(), 1, "the command must run once");
         }
     });
 }
 
 #[test]
-fn a_session_does_not_repeat_what_may_have_run_when_its_reader_goes() {
+fn a_session_does_not_repeat_commands_that_may_have_run_when_its_reader_is_unplugged() {
     isolated(|| {
         let fixture = fixture();
         let (mut session, events) = session(&fixture);
@@ -73,7 +73,7 @@ fn a_session_does_not_repeat_what_may_have_run_when_its_reader_goes() {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(fixture.card.log().len(), 1, "it had run");
+        assert_eq!(fixture.card.log().len(), 1, "the command must run once");
 
         // The next run finds the reader again.
         let answer = session.run(|card| card.transmit(COMMAND));
@@ -83,9 +83,9 @@ fn a_session_does_not_repeat_what_may_have_run_when_its_reader_goes() {
     });
 }
 
-/// The resets in between, which are acknowledged in vain, do not make it a new answer.
+/// The reset, which cannot be acknowledged, must not be taken for new information each time.
 #[test]
-fn a_session_believes_in_the_end_that_its_protocols_are_refused() {
+fn a_session_gives_up_in_the_end_if_its_protocols_are_refused() {
     isolated(|| {
         let fixture = fixture();
         let (mut session, events) = session(&fixture);

@@ -1,8 +1,8 @@
-//! A stand-in for the PC/SC library, linked into this test in front of the real one.
+//! A stand-in for the PC/SC library, linked into this test before the real one.
 //!
-//! The test executable defines the SCard functions itself, so that the library's calls come
-//! here. Each passes on to the real function unless [`inject`] said otherwise. This is the
-//! real boundary: the same symbols, the same types, values that no service ever gave.
+//! The test executable defines the SCard functions itself, so the library's calls arrive here. Each
+//! is forwarded to the real function, unless [`inject`] has armed a fault. The FFI boundary is the
+//! real one, with the same symbols and types, but with values that no service has ever returned.
 #![allow(unsafe_code, non_snake_case, clippy::undocumented_unsafe_blocks)]
 #![allow(
     unreachable_pub,
@@ -18,7 +18,7 @@ use pcsc::ffi::{DWORD, LONG, SCARD_IO_REQUEST, SCARD_READERSTATE, SCARDCONTEXT, 
 
 const UNKNOWN_READER: LONG = 0x8010_0009_u32 as LONG;
 
-/// What the next call of a function does, or every one.
+/// What the next call of a function does, or every call.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
     /// The C function, such as `SCardTransmit`.
@@ -29,11 +29,11 @@ pub struct Fault {
     pub lasts: bool,
     /// Whether the real function is called before, so that the call has its effect.
     pub after_the_call: bool,
-    /// What is written over every length that it gives out.
+    /// Overwrites every returned length.
     pub length: Option<DWORD>,
-    /// What is written over the protocol that it gives out.
+    /// Overwrites the returned protocol.
     pub protocol: Option<DWORD>,
-    /// What is written over the state that it gives out.
+    /// Overwrites the returned state.
     pub state: Option<DWORD>,
 }
 
@@ -58,10 +58,10 @@ fn take(function: &str) -> Option<Fault> {
     }
 }
 
-/// A reader that is listed and not known when its state is asked for.
+/// A reader that is listed, but unknown when its state is queried.
 static PHANTOM: Mutex<Option<CString>> = Mutex::new(None);
 
-/// Has this reader not be known, or all of them known.
+/// Makes this reader unknown, or all of them known.
 pub fn forget(reader: Option<&CStr>) {
     let mut phantom = PHANTOM.lock().unwrap_or_else(PoisonError::into_inner);
     *phantom = reader.map(CStr::to_owned);
@@ -76,11 +76,11 @@ unsafe fn asks_for_phantom(states: *const SCARD_READERSTATE, count: DWORD) -> bo
 }
 
 static REAL: LazyLock<Library> = LazyLock::new(|| {
-    // SAFETY: the real library's initializers are what every PC/SC program runs.
+    // SAFETY: every PC/SC program runs the real library's initializers.
     unsafe { Library::new("libpcsclite.so.1") }.expect("libpcsclite.so.1")
 });
 
-/// Writes a value over an output, if there are both.
+/// Overwrites an output, if there is a value and the pointer is not null.
 unsafe fn overwrite(output: *mut DWORD, value: Option<DWORD>) {
     if let Some(value) = value {
         if !output.is_null() {

@@ -1,4 +1,4 @@
-//! Every call of the API, at random, with its limit.
+//! Makes all calls of the API at random, with a time limit for each.
 
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::futures;
 use crate::support::random::Random;
 use crate::world::{LIMIT, Tag, World};
 
-/// A call, which is measured.
+/// Measures a call.
 macro_rules! timed {
     ($world:expr, $name:expr, $call:expr) => {{
         let call = $world.begin($name, LIMIT);
@@ -29,7 +29,7 @@ macro_rules! timed {
 #[cfg(feature = "async")]
 pub(crate) use timed;
 
-/// A question that all handles can be asked. Its calls have a limit as a whole.
+/// Makes one of the queries that all handles support. Several calls have a common limit.
 macro_rules! ask {
     ($world:expr, $random:expr, $handle:expr, $type:literal, [$($await:tt)*]) => {{
         let (world, handle): (&World, _) = ($world, $handle);
@@ -75,7 +75,7 @@ macro_rules! ask {
 #[cfg(feature = "async")]
 pub(crate) use ask;
 
-/// What only those that can change something are asked: attributes are set, PINs entered.
+/// Makes calls of handles that can change something: sets attributes, enters PINs.
 macro_rules! ask_more {
     ($world:expr, $random:expr, $handle:expr, $type:literal, [$($await:tt)*]) => {{
         let (world, handle): (&World, _) = ($world, $handle);
@@ -89,7 +89,7 @@ macro_rules! ask_more {
             drop(call);
             if let Ok(features) = features {
                 let (verify, modify) = $crate::calls::pins();
-                // On a card each is a transaction.
+                // On a card, each one uses a transaction.
                 let call = world.begin(concat!($type, " enters PINs"), 7 * LIMIT);
                 let _ = handle.verify_pin(&features, &verify)$($await)*;
                 let _ = handle.modify_pin(&features, &modify)$($await)*;
@@ -120,7 +120,7 @@ pub(crate) fn work(world: &World, mut random: Random) {
                 None => continue,
             },
         };
-        // What waits is rare, so that the other calls are many.
+        // Waits are rare, so that there are many other calls.
         match random.below(30) {
             0..4 => lists(world, &context),
             14..17 => reader(world, &context, &mut random),
@@ -147,7 +147,7 @@ pub(crate) fn establish(world: &World) -> Option<Context> {
     timed!(world, "ContextOptions::establish", options.establish()).ok()
 }
 
-/// A reader, mostly one that there is.
+/// A reader's name, mostly an existing one.
 pub(crate) fn some_reader(world: &World, context: &Context, random: &mut Random) -> ReaderName {
     let known = ReaderName::new("Reader").unwrap();
     if random.one_in(10) {
@@ -202,7 +202,7 @@ pub(crate) fn some_initialization(random: &mut Random) -> Initialization {
     all[random.below(3) as usize]
 }
 
-/// The tag is in the data.
+/// A command with the tag in its data.
 pub(crate) fn tagged(tag: &Tag) -> Command {
     let command = Command::new(0x80, 0x10, 0, 0).unwrap();
     let command = command.with_data(tag.bytes()).unwrap();
@@ -287,7 +287,7 @@ fn transmit(world: &World, card: &mut Card) {
     }
 }
 
-/// Calls that are several to the service, each with its limit.
+/// A transaction, whose calls each have a limit.
 fn transaction(world: &World, card: &mut Card, random: &mut Random) {
     let begun = timed!(world, "Card::transaction", card.transaction());
     let Ok(mut transaction) = begun else { return };
@@ -328,7 +328,7 @@ fn in_transaction(world: &World, transaction: &mut Transaction<'_>, random: &mut
     }
 }
 
-/// All that takes several commands, with one limit for everything.
+/// Operations that take several commands, with one limit for each whole operation.
 fn whole(world: &World, card: &mut Card, random: &mut Random) {
     let tag = world.tag();
     match random.below(5) {
@@ -467,7 +467,7 @@ fn waits(world: &World, context: &Context, random: &mut Random) {
     }
 }
 
-/// No limit but another thread that stops everything.
+/// Calls without a limit, which another thread aborts.
 fn aborts(world: &World, context: &Context, random: &mut Random) {
     let reader = some_reader(world, context, random);
     let abort = AbortHandle::new();
@@ -491,11 +491,11 @@ fn aborts(world: &World, context: &Context, random: &mut Random) {
             whole(world, &mut card, random);
         }
         drop(call);
-        world.drop("Card that was aborted", card);
+        world.drop("aborted Card", card);
     });
 }
 
-/// A deadline is one for everything: open or run with all recoveries.
+/// A session, whose deadline covers all recoveries of an open or a run.
 fn session(world: &World, context: &Context, random: &mut Random) {
     let mut builder = Session::builder(context).timeout(Some(LIMIT));
     if random.one_in(2) {

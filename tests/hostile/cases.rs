@@ -1,4 +1,4 @@
-//! Single things that a service can do wrong.
+//! Single faults of a service.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -15,25 +15,26 @@ use crate::moods::{may_be_shown, name};
 use crate::support::{SOON, finish, in_background};
 use crate::world::FORGED;
 
-/// The answer to it claims more than there can be.
+/// A command whose answer claims an impossible length.
 const LONG: &[u8] = &[0xBA, 0, 0, 0];
 const PLAIN: &[u8] = &[0, 0x20, 0, 1];
 
 type Call = fn(&mut Card) -> scard::Result<Vec<u8>>;
 
-/// How long an end hangs.
+/// How long the end of a connection hangs.
 const HANGS: Duration = Duration::from_secs(8);
 
-/// The commands that have arrived, with their connections.
+/// The commands that have arrived, with the connections they came over.
 fn commands(service: &Service) -> Vec<(usize, Vec<u8>)> {
     let log = service.log().into_iter();
     let commands = log.filter(|it| matches!(it.message, Message::Transmit | Message::Control));
     commands.map(|it| (it.connection, it.data)).collect()
 }
 
-/// The client library leaves the rest of it to be taken for the next answer.
+/// The client library leaves the rest of the answer unread, which would be mistaken for the next
+/// one.
 #[test]
-fn after_an_answer_that_is_too_long_the_connection_is_not_used_any_more() {
+fn a_connection_is_no_longer_used_after_an_answer_that_is_too_long() {
     isolated(|| {
         let service = Service::start().unwrap();
         service.script(|request: &Request| match request.data.starts_with(LONG) {
@@ -79,7 +80,7 @@ fn after_an_answer_that_is_too_long_the_connection_is_not_used_any_more() {
     });
 }
 
-/// What ends a connection that has a card.
+/// Whether this ends a connection that has a card.
 fn is_end(request: &Request, with_card: &mut Vec<usize>) -> bool {
     match request.message {
         Message::Connect => with_card.push(request.connection),
@@ -94,7 +95,7 @@ fn is_end(request: &Request, with_card: &mut Vec<usize>) -> bool {
 fn the_end_of_a_connection_that_hangs_delays_nothing_else() {
     isolated(|| {
         let service = Service::start().unwrap();
-        // It counts those that come.
+        // Open, and only used to count.
         let gate = Gate::new();
         gate.open();
         let mut with_card = Vec::new();
@@ -130,9 +131,9 @@ fn the_end_of_a_connection_that_hangs_delays_nothing_else() {
     });
 }
 
-/// The client library of pcsc-lite before 2.0.1 keeps one list for all threads.
+/// The client library of pcsc-lite before 2.0.1 has one list for all threads.
 #[test]
-fn lists_of_readers_that_come_and_go_are_whole() {
+fn lists_of_readers_are_consistent_while_readers_are_attached_and_detached() {
     isolated(|| {
         let all = || (0..16).map(|number| Reader::new(name(number)));
         let begun = Instant::now();
@@ -173,10 +174,10 @@ fn lists_of_readers_that_come_and_go_are_whole() {
     });
 }
 
-/// A number that the service gives to every card: a connection that is over must not use it.
+/// The handle that the service returns for every card; a connection that has ended must not use it.
 const NUMBER: u32 = 7;
 
-/// A service whose cards have one number, and that hangs up on the first card's release.
+/// A service that returns one handle for all cards, and hangs up on the first card's release.
 fn one_number() -> Service {
     let service = Service::start().unwrap();
     let mut first = None;
@@ -193,7 +194,7 @@ fn one_number() -> Service {
 }
 
 #[test]
-fn a_card_whose_disconnect_failed_reaches_no_other_card() {
+fn a_card_whose_disconnect_failed_does_not_reach_another_card() {
     isolated(|| {
         let service = one_number();
         let context = Context::establish().unwrap();
@@ -216,7 +217,7 @@ fn a_card_whose_disconnect_failed_reaches_no_other_card() {
 }
 
 #[test]
-fn a_card_whose_answer_was_too_long_reaches_no_other_card() {
+fn a_card_whose_answer_was_too_long_does_not_reach_another_card() {
     isolated(|| {
         let service = one_number();
         let context = Context::establish().unwrap();
@@ -237,7 +238,7 @@ fn a_card_whose_answer_was_too_long_reaches_no_other_card() {
     });
 }
 
-/// What was given up before it began is not done.
+/// Calls that were given up before they began are not made.
 #[test]
 fn controls_and_attributes_that_are_given_up_are_not_sent() {
     isolated(|| {
@@ -252,7 +253,7 @@ fn controls_and_attributes_that_are_given_up_are_not_sent() {
                 0 => card.control(ControlCode::from_function(1), b"x").map(drop),
                 _ => card.set_attribute(Attribute::VENDOR_NAME, b"x"),
             };
-            // The answer can be there before the caller sees that it is late.
+            // The answer can arrive before the caller notices that the time is over.
             sent[number % 2] += match answer {
                 Ok(()) => 1,
                 Err(error) => {
@@ -261,16 +262,16 @@ fn controls_and_attributes_that_are_given_up_are_not_sent() {
                 }
             };
         }
-        // When the connections are over, nothing is under way any more.
+        // Once the connections have ended, no call is pending.
         service.wait_for(Message::Release, 100, SOON).unwrap();
         assert_eq!(service.count(Message::Control), sent[0]);
         assert!(service.count(Message::SetAttribute) < 50);
     });
 }
 
-/// A fork does not keep others waiting for a release that takes its time.
+/// A fork does not make other calls wait for a slow release.
 #[test]
-fn a_fork_beside_a_slow_release_delays_no_card() {
+fn a_fork_during_a_slow_release_delays_no_card() {
     isolated(|| {
         let service = Service::start().unwrap();
         let gate = Gate::new();
@@ -311,9 +312,9 @@ fn a_fork_beside_a_slow_release_delays_no_card() {
     });
 }
 
-/// pcsc-lite's length of an ATR that it has not looked at yet.
+/// pcsc-lite reports a length of 34 for an ATR that it has not read yet.
 #[test]
-fn a_card_that_was_not_looked_at_yet_has_no_atr() {
+fn a_card_that_has_not_been_read_yet_has_no_atr() {
     isolated(|| {
         let service = Service::start().unwrap();
         let mut reader = Reader::new("Fake Reader 00 00");

@@ -1,4 +1,4 @@
-//! The same as futures, some of which are dropped.
+//! The same calls as futures, some of which are dropped.
 
 use std::time::Duration;
 
@@ -53,11 +53,10 @@ pub(crate) fn work(world: &World, context: &Context, random: &mut Random) {
             }
         }
     };
-    // Calls of another thread may come first, and so the limit is that of all of it.
     smol::block_on(all);
 }
 
-/// Lets a future run for a time, and drops it if it is not over then.
+/// Runs a future for a time, and drops it if it has not completed by then.
 async fn for_a_time<F: Future>(random: &mut Random, future: F) -> Option<F::Output> {
     let time = Duration::from_micros(random.below(3_000));
     let end = async {
@@ -258,8 +257,8 @@ async fn session(world: &World, context: &Context, random: &mut Random) {
                 if let Some(Ok(answer)) = answer {
                     world.check(&tag, &answer);
                 }
-                // The next waits for what was dropped.
-                let call = world.begin("AsyncSession::run after one", 2 * LIMIT);
+                // The next run waits for the dropped one.
+                let call = world.begin("AsyncSession::run after a dropped one", 2 * LIMIT);
                 let _ = session.run(|card| card.status().map(drop)).await;
                 drop(call);
             }

@@ -1,11 +1,12 @@
-//! The library with a service that does what no real one does.
+//! Tests the library with a service that does what no real one does.
 //!
-//! A program of its own because it keeps every core busy: cargo runs programs one after the
-//! other, so no test with a deadline runs beside it.
+//! A separate program because it keeps every core busy: cargo runs programs one after the other, so
+//! no test with a deadline runs at the same time.
 //!
 //! The whole API is called at random. `SCARD_HOSTILE_SEED` repeats the choices of a run,
-//! `SCARD_HOSTILE_SECONDS` says how long it takes, and `SCARD_HOSTILE_FAULTS` how many answers are
-//! wrong at least; one of more than half a minute needs `SCARD_TESTKIT_TIMEOUT` (in seconds), too:
+//! `SCARD_HOSTILE_SECONDS` is its minimum duration, and `SCARD_HOSTILE_FAULTS` the minimum number
+//! of wrong answers. A run of more than half a minute also needs `SCARD_TESTKIT_TIMEOUT` (in
+//! seconds):
 //!
 //! ```sh
 //! SCARD_TESTKIT_TIMEOUT=180 SCARD_HOSTILE_SECONDS=60 \
@@ -42,9 +43,9 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// No panic, no call that is late, and no answer of another command.
+/// No call panics, is late, or returns the answer to another command.
 #[test]
-fn the_whole_api_keeps_its_word_whatever_the_service_does() {
+fn the_whole_api_keeps_its_guarantees_whatever_the_service_does() {
     isolated(|| {
         let clock = Instant::now().elapsed().as_nanos() as u64;
         let seed = number("SCARD_HOSTILE_SEED")
@@ -78,7 +79,7 @@ fn the_whole_api_keeps_its_word_whatever_the_service_does() {
             world.watched();
             service
         });
-        // What was given up ends now that everything is answered.
+        // Calls that were given up end now, because everything is answered.
         let begun = Instant::now();
         while workers() > 0 && begun.elapsed() < SOON {
             thread::sleep(Duration::from_millis(10));
@@ -92,7 +93,7 @@ fn the_whole_api_keeps_its_word_whatever_the_service_does() {
     });
 }
 
-/// Follows the events for the whole time.
+/// Receives events for the whole time.
 fn listen(world: &World) {
     let mut seen = BTreeMap::<String, usize>::new();
     while !world.stopped() {

@@ -1,8 +1,8 @@
-//! The service, which is in a good mood or in a bad one.
+//! The service, whose mood decides how many answers are wrong.
 //!
-//! Left out is what no library could notice above the client library, or keep its process from
-//! harm: answers of the right form with bytes behind them, handles of cards that exist already,
-//! ATRs longer than their place.
+//! Left out are faults that this library cannot detect or protect its process from, because of the
+//! client library below it: well-formed answers followed by other bytes, handles of existing cards,
+//! ATRs longer than their field.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,17 +18,17 @@ use crate::world::FORGED;
 
 const MOST: usize = 65_548;
 
-/// One of so many answers is wrong; 0 stands for none.
+/// One in this many answers is wrong; 0 means none.
 const MOODS: &[u64] = &[0, 60, 20, 5];
 
-/// A name that is cut or put together from two is none of these.
+/// A valid name, which differs from any truncated or mixed-up one.
 pub(crate) fn name(number: usize) -> Vec<u8> {
     let mut name = format!("Reader {number:02} ").into_bytes();
     name.resize(127, b'a' + number as u8);
     name
 }
 
-/// What does not end with a NUL comes with what is behind it.
+/// The letters of a name without a NUL, which is read together with the bytes after it.
 const ENDLESS: u8 = b'Y';
 
 pub(crate) fn may_be_shown(shown: &[u8]) -> bool {
@@ -44,7 +44,7 @@ pub(crate) struct Moods {
     history: Arc<Mutex<VecDeque<(Request, Answer)>>>,
 }
 
-/// The service, in place of one that has ended.
+/// A running service, which can be replaced by another.
 pub(crate) struct Service(fake::Service);
 
 impl Service {
@@ -78,13 +78,13 @@ impl Moods {
         }
     }
 
-    /// Everything is answered from now on, and as it should be.
+    /// From now on, everything is answered correctly.
     pub(crate) fn calm_down(&self) {
         self.wrong.store(0, Ordering::SeqCst);
         self.gate.open();
     }
 
-    /// Changes something.
+    /// Changes the mood, the readers, or the service.
     pub(crate) fn swing(&self, service: Service, random: &mut Random) -> Service {
         let mood = MOODS[random.below(MOODS.len() as u64) as usize];
         self.wrong.store(mood, Ordering::SeqCst);
@@ -105,7 +105,7 @@ impl Moods {
         service
     }
 
-    /// How many answers were wrong or late.
+    /// The number of answers that were wrong or late.
     pub(crate) fn faults(&self) -> u64 {
         self.faults.load(Ordering::SeqCst)
     }
@@ -118,7 +118,7 @@ impl Moods {
         }
     }
 
-    /// What was asked and answered last on the connection of a command that has this in it.
+    /// The last messages on the connection of a command that contains this.
     pub(crate) fn history(&self, part: &[u8]) -> Vec<String> {
         let history = self.history.lock().unwrap();
         let has = |request: &Request| request.data.windows(part.len()).any(|it| it == part);
@@ -139,14 +139,14 @@ impl Moods {
         shown
     }
 
-    /// Depends on the connection and on how many messages came on it, and on nothing else but
-    /// the mood.
+    /// The answer to a request. Depends only on the seed, the mood, the connection and the number
+    /// of messages on it.
     fn answer(&self, request: &Request, number: u64) -> Answer {
         let connection = request.connection as u64;
         let mut random = Random::new(self.seed ^ connection << 32 ^ number);
         random.next();
         let wrong = match request.message {
-            // Nothing at all gets on in the process meanwhile.
+            // These block all threads of the process.
             Message::Version | Message::Establish => 6,
             _ => 1,
         } * self.wrong.load(Ordering::SeqCst);
@@ -168,10 +168,10 @@ impl Moods {
     }
 }
 
-/// What a service could answer.
+/// An answer that a service could return.
 fn right(request: &Request, random: &mut Random) -> Answer {
     match (request.message, request.data.get(..2)) {
-        // Names come from other lists than that of the moment.
+        // Names may come from an earlier list.
         (Message::Connect, _) => Answer::code(0),
         // MANAGE CHANNEL.
         (Message::Transmit, Some([_, 0x70])) => Answer::data([1, 0x90, 0x00]),
@@ -189,7 +189,7 @@ fn right(request: &Request, random: &mut Random) -> Answer {
     }
 }
 
-/// What it could not.
+/// An answer that no service would return.
 fn lie(request: &Request, answer: Answer, random: &mut Random) -> Answer {
     let any = random.next() as u32;
     let lengths = [MOST as u32 + 1, i32::MAX as u32, 1 << 31, u32::MAX];
@@ -200,7 +200,7 @@ fn lie(request: &Request, answer: Answer, random: &mut Random) -> Answer {
         Message::Establish => answer.handle(1 + any % 64),
         Message::Connect | Message::Reconnect => answer.protocol(protocol),
         Message::Transmit | Message::Control if random.one_in(2) => {
-            // The payload would be taken for the next answer.
+            // The payload would be mistaken for the next answer.
             let forged = [FORGED, &[0x90, 0x00]].concat();
             let mut next = vec![0; 4 * (request.words.len() / 4)];
             let at = next.len() - 8;

@@ -1,4 +1,4 @@
-//! What holds whatever happens: calls end in time, and get answers of their own.
+//! Checks what must always hold: calls end in time, and receive their own answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use crate::moods::Moods;
 
-/// How long a call may take.
+/// The time limit of a call.
 pub(crate) const LIMIT: Duration = Duration::from_millis(100);
 
-/// How much later it may be on a busy machine.
+/// How much later a call may end on a busy machine.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether the machine stands still.
+/// The interval at which a standstill of the machine is detected.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A call that takes so much longer does not return any more.
+/// A call that takes this much longer is considered to hang.
 const HANG: Duration = Duration::from_secs(10);
 
-/// Marks what is in the answer to one command alone.
+/// Marks data that belong to the answer to a single command.
 const MARK: &[u8] = b"TAG!";
 
-/// Marks what belongs into no answer.
+/// Marks data that belong to no answer.
 pub(crate) const FORGED: &[u8] = b"FORGED";
 
 pub(crate) struct World {
@@ -31,18 +31,17 @@ pub(crate) struct World {
     stopped: AtomicBool,
     done: AtomicBool,
     numbers: AtomicU64,
-    /// Answers of which it is known whose they are.
+    /// The number of answers with the tag of their command.
     checked: AtomicU64,
     under_way: Mutex<HashMap<u64, UnderWay>>,
     times: Mutex<BTreeMap<&'static str, Times>>,
     late: Mutex<Vec<Late>>,
-    /// When the machine stood still, and for how long: no thread that only sleeps is late
-    /// otherwise.
+    /// When the machine stood still, and for how long, as seen by a thread that only sleeps.
     standstills: Mutex<Vec<(Instant, Duration)>>,
     violations: Mutex<Vec<String>>,
 }
 
-/// A call that took too long, unless the machine did.
+/// A call that took too long, unless the machine stood still.
 struct Late {
     call: UnderWay,
     took: Duration,
@@ -55,20 +54,20 @@ struct UnderWay {
     limit: Duration,
 }
 
-/// Of the calls of a function.
+/// The calls of one function.
 #[derive(Debug, Default)]
 struct Times {
     calls: usize,
     slowest: Duration,
 }
 
-/// A call for as long as it takes.
+/// A call that is being made.
 pub(crate) struct Call<'a> {
     world: &'a World,
     number: u64,
 }
 
-/// What is in a command, and so in its answer.
+/// A unique mark in a command, and so in its answer.
 pub(crate) struct Tag([u8; 12]);
 
 impl World {
@@ -104,7 +103,7 @@ impl World {
         self.violations.lock().unwrap().push(violation);
     }
 
-    /// Begins a call, which lasts until what is returned is dropped.
+    /// Begins a call, which lasts until the returned value is dropped.
     pub(crate) fn begin(&self, name: &'static str, limit: Duration) -> Call<'_> {
         let number = self.number();
         let begun = Instant::now();
@@ -116,13 +115,13 @@ impl World {
         }
     }
 
-    /// Drops something, which takes no longer than a call.
+    /// Drops a value, which must take no longer than a call.
     pub(crate) fn drop<T>(&self, name: &'static str, value: T) {
         let _call = self.begin(name, LIMIT);
         drop(value);
     }
 
-    /// Ends the process if a call does not return.
+    /// Ends the process if a call hangs.
     pub(crate) fn watch(&self) {
         while !self.done.load(Ordering::SeqCst) {
             let begun = Instant::now();
@@ -155,7 +154,7 @@ impl World {
         Tag(tag)
     }
 
-    /// The answer is no other command's.
+    /// Checks that the answer is not another command's.
     pub(crate) fn check(&self, tag: &Tag, answer: &[u8]) {
         let marked = answer.windows(tag.0.len());
         let (own, foreign): (Vec<_>, Vec<_>) = marked
@@ -169,20 +168,20 @@ impl World {
             let shown = &answer[..answer.len().min(64)];
             let history = self.moods.history(&tag.0).join("\n");
             self.violated(format!(
-                "{:02X?} was answered with {shown:02X?}, after\n{history}",
+                "the answer to {:02X?} was {shown:02X?}, after\n{history}",
                 tag.0
             ));
         }
     }
 
-    /// The name is one that the service has shown.
+    /// Checks that the service has returned this name.
     pub(crate) fn check_name(&self, name: &[u8]) {
         if !super::moods::may_be_shown(name) {
             self.violated(format!("there is no reader {}", name.escape_ascii()));
         }
     }
 
-    /// How long the machine stood still in this time.
+    /// How long the machine stood still during this time.
     fn standstill(&self, begun: Instant, took: Duration) -> Duration {
         let standstills = self.standstills.lock().unwrap();
         let meanwhile =
@@ -196,7 +195,7 @@ impl World {
         for Late { call, took } in &*self.late.lock().unwrap() {
             let standstill = self.standstill(call.begun, *took);
             let text = format!(
-                "{} took {took:?}, the machine {standstill:?} of it",
+                "{} took {took:?}, in which the machine stood still for {standstill:?}",
                 call.name
             );
             match *took > call.limit + GRACE + standstill {
@@ -238,7 +237,7 @@ impl Drop for Call<'_> {
 }
 
 impl Tag {
-    /// A command that has it.
+    /// A command with this tag.
     pub(crate) fn command(&self) -> Vec<u8> {
         [&[0x80, 0x10, 0x00, 0x00, 0x0C][..], &self.0].concat()
     }

@@ -1,6 +1,6 @@
-//! With tracing's feature `log` and no subscriber, every call is a record of the crate `log`.
+//! With tracing's feature `log` and without a subscriber, every call is logged by the crate `log`.
 //!
-//! In a package of its own, because the feature would be on in all tests otherwise, and a logger is
+//! A separate package, because the feature would otherwise be enabled in all tests, and a logger is
 //! for a whole process.
 #![cfg(target_os = "linux")]
 

@@ -1,7 +1,7 @@
-//! Channels in many orders that their threads may run in: see [`crate::sync::model`].
+//! Channels, with their threads in many orders: see [`crate::sync::model`].
 //!
-//! Two of them want the same card. What is given up leaves nothing behind, and what was not
-//! permitted is not sent.
+//! Two channels use the same card. A call that is given up leaves nothing behind, and without a
+//! permit no command is sent.
 #![cfg(not(model = "loom"))]
 
 use super::*;
@@ -25,7 +25,7 @@ fn opening(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Opening {
     }
 }
 
-/// Another one that uses the card in a transaction, without limits.
+/// Another channel, which uses the card in a transaction and without limits.
 fn another() -> thread::JoinHandle<()> {
     thread::spawn(|| {
         let mut other = opening(None, None).open().unwrap();
@@ -37,8 +37,9 @@ fn another() -> thread::JoinHandle<()> {
     })
 }
 
-/// When all is over, the command with this first byte was sent once if it was answered, and
-/// not at all if it is said not to have run. (That nothing else is left, the service sees.)
+/// At the end, the command with this first byte must have been sent once if it was answered, and
+/// not at all if the error says that it did not run. (The service checks that nothing is left
+/// behind.)
 fn expect(answer: Result<&[u8]>, class: u8) -> Result<()> {
     let times = match &answer {
         Ok(_) => 1..=1,
@@ -87,7 +88,7 @@ fn a_call_that_is_stopped_leaves_nothing_behind() {
             let began = channel.call(Call::begin_transaction()).is_ok();
             let _ = expect(channel.transmit(CommandBytes::new(&[1, 0, 0, 0])), 1);
             if began {
-                // What ends something is done all the same.
+                // Calls that end something are made anyway.
                 let _ = channel.call(Call::end_transaction(Disposition::Leave));
             }
         }
@@ -104,7 +105,7 @@ mod futures {
     use super::*;
     use crate::sync::model::{Task, block_on};
 
-    /// A future that is polled so often, and dropped; what it gave, if it was over by then.
+    /// Polls a future this many times, then drops it. Returns its output if it completed by then.
     fn polled<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
         let (mut future, task) = (pin!(future), Task::new());
         for _ in 0..times {
@@ -148,7 +149,7 @@ mod futures {
                 }
                 let next = Box::pin(channel.transmit_detached(CommandBytes::new(&[2, 0, 0, 0])));
                 let next = expect(block_on(next), 2);
-                // It had returned, or never began, and the card works on; or it is lost.
+                // The call returned or never began, and the card still works; or the card is lost.
                 assert_eq!(next.is_err(), channel.is_abandoned());
                 drop(channel);
                 other.join().unwrap();
@@ -156,8 +157,8 @@ mod futures {
         }
     }
 
-    /// The end of a transaction that was dropped is on its way when the next call begins, or
-    /// when the channel is dropped, too.
+    /// The end of a dropped transaction is still pending when the next call begins, or when the
+    /// channel is also dropped.
     #[test]
     fn a_transaction_that_is_dropped_ends() {
         for times in 0..4 {
@@ -173,8 +174,7 @@ mod futures {
                     let next = channel.transmit_detached(CommandBytes::new(&[1, 0, 0, 0]));
                     block_on(Box::pin(next)).unwrap();
                 }
-                // The other one waits for the end of the transaction, and not for that of the
-                // channel.
+                // The other one waits for the end of the transaction, not of the channel.
                 if times < 3 {
                     other.join().unwrap();
                     drop(channel);

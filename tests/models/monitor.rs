@@ -1,4 +1,4 @@
-//! The monitor in every order that its threads may run in: see [`crate::sync::model`].
+//! The monitor, with its threads in every order: see [`crate::sync::model`].
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::sync::thread;
 use crate::values::Atr;
 use crate::values::ReaderName;
 
-/// What is known of a reader in which a card comes and goes, change by change.
+/// The successive views of a reader whose card is inserted and removed.
 fn views(count: u32) -> Vec<View> {
     let name = ReaderName::new("R").unwrap();
     let mut tracker = Tracker::new(Platform::PcscLite, false);
@@ -26,13 +26,13 @@ fn views(count: u32) -> Vec<View> {
     seen.collect()
 }
 
-/// Posts from a thread of its own.
+/// Posts the views from a separate thread.
 fn poster(mailbox: &Arc<Mailbox>, count: u32) -> thread::JoinHandle<()> {
     let (mailbox, views) = (Arc::clone(mailbox), views(count));
     thread::spawn(move || views.iter().for_each(|view| mailbox.post(view)))
 }
 
-/// How the events end, if the last change is the one with this number.
+/// Whether this is the last event, if the last change has this number.
 fn is_last(event: &Event, number: u32) -> bool {
     match event {
         Event::CardInserted { .. } | Event::CardExchanged { .. } => number % 2 == 0,
@@ -41,28 +41,28 @@ fn is_last(event: &Event, number: u32) -> bool {
     }
 }
 
-/// The one who reads is never left asleep, and what has no place of its own is put together.
+/// A consumer is always woken up, and events that do not fit into the queue are merged.
 #[test]
-fn nobody_sleeps_with_something_to_read() {
+fn a_consumer_does_not_sleep_while_there_are_events() {
     check(|| {
         let count = 4;
         let mailbox = Arc::new(Mailbox::default());
         let posts = poster(&mailbox, count);
         let expected = views(count).pop().unwrap();
-        let mut told = 0;
-        while mailbox.told() != expected || mailbox.has_events() {
+        let mut received = 0;
+        while mailbox.reported() != expected || mailbox.has_events() {
             assert!(mailbox.next(None).unwrap().is_some());
-            told += 1;
+            received += 1;
         }
-        // One for the reader, one for each change at most.
-        assert!(told <= count as usize + 1, "{told}");
-        assert!(told >= CAPACITY.min(count as usize));
+        // At most one for the reader, and one for each change.
+        assert!(received <= count as usize + 1, "{received}");
+        assert!(received >= CAPACITY.min(count as usize));
         posts.join().unwrap();
     });
 }
 
 #[test]
-fn who_waits_for_a_state_gets_to_know_the_last() {
+fn a_wait_for_a_state_sees_the_last_one() {
     check(|| {
         let mailbox = Arc::new(Mailbox::default());
         let posts = poster(&mailbox, 3);
@@ -80,9 +80,9 @@ fn who_waits_for_a_state_gets_to_know_the_last() {
     });
 }
 
-/// A stop before, while and after somebody waits; later posts change nothing.
+/// A mailbox is closed before, during and after a wait; later posts have no effect.
 #[test]
-fn the_end_of_a_mailbox_is_final_and_wakes_everybody() {
+fn closing_a_mailbox_is_final_and_wakes_all_waits() {
     check(|| {
         let mailbox = Arc::new(Mailbox::default());
         let posts = poster(&mailbox, 1);
@@ -99,10 +99,10 @@ fn the_end_of_a_mailbox_is_final_and_wakes_everybody() {
     });
 }
 
-/// Someone begins to wait at the moment when the power-up gives up because nobody does: there is
-/// one power-up afterwards, the old one or a new one.
+/// A wait begins at the moment when a power-up ends for lack of waits. Afterwards there is exactly
+/// one power-up, either the old one or a new one.
 #[test]
-fn a_wait_during_the_end_of_a_power_up_has_one() {
+fn a_wait_that_begins_during_the_end_of_a_power_up_has_one() {
     check(|| {
         let name = ReaderName::new("R").unwrap();
         let mut tracker = Tracker::new(Platform::PcscLite, false);
@@ -113,7 +113,7 @@ fn a_wait_during_the_end_of_a_power_up_has_one() {
 
         let mut old = UnderWay::begin(&shared, &name, card).unwrap();
         let ends = thread::spawn(move || {
-            // Before the pause and after it.
+            // Checked before and after the pause.
             old.goes_on();
             old.goes_on().then_some(old)
         });
@@ -132,7 +132,7 @@ mod tasks {
     use std::future::poll_fn;
 
     #[test]
-    fn no_news_is_lost() {
+    fn no_event_is_lost() {
         check(|| {
             let mailbox = Arc::new(Mailbox::default());
             let posts = poster(&mailbox, 2);
@@ -143,7 +143,7 @@ mod tasks {
     }
 
     #[test]
-    fn the_end_is_told() {
+    fn the_end_is_reported() {
         check(|| {
             let mailbox = Arc::new(Mailbox::default());
             let closes = Arc::clone(&mailbox);
@@ -154,7 +154,7 @@ mod tasks {
         });
     }
 
-    /// The one that asked last.
+    /// The task that polled last is woken.
     #[test]
     fn the_last_task_is_woken() {
         check(|| {
@@ -172,7 +172,7 @@ mod tasks {
     }
 }
 
-/// With the whole watcher and a service behind it: too much for every order.
+/// With the whole watcher and a service: too much for every order.
 #[cfg(not(model = "loom"))]
 mod whole {
     use std::sync::atomic::Ordering;
@@ -183,7 +183,7 @@ mod whole {
     use crate::sync::AtomicBool;
     use crate::sync::model::pass_until_somebody_wakes;
 
-    /// Lets time pass whenever somebody waits for it, until it is told that all is over.
+    /// Advances the time to the next sleeper's, until it is stopped.
     struct Clock(Arc<AtomicBool>, thread::JoinHandle<()>);
 
     impl Clock {
@@ -208,8 +208,8 @@ mod whole {
         Monitor::start(&Address::default(), options, &Pending::NotCounted).unwrap()
     }
 
-    /// At whatever moment: the wait ends, the thread ends, its context is released, and none
-    /// is used after that.
+    /// A stop at any moment ends the wait and the thread, and releases the context, which is not
+    /// used afterwards.
     #[test]
     fn a_stop_at_any_moment_ends_the_wait_and_the_thread() {
         check(|| {
@@ -236,7 +236,7 @@ mod whole {
             let clock = Clock::start();
             let mut monitor = start(MonitorOptions::new());
             let changes = thread::spawn(service::change);
-            // What is there, and perhaps the change.
+            // The initial state, and perhaps the change.
             assert!(monitor.next().is_some());
             drop(monitor);
             changes.join().unwrap();
@@ -245,9 +245,9 @@ mod whole {
         });
     }
 
-    /// Two handles at once, one of them before the monitor is there.
+    /// Two aborts at the same time.
     #[test]
-    fn two_stops_are_as_good_as_one() {
+    fn two_stops_have_the_effect_of_one() {
         check(|| {
             let clock = Clock::start();
             let mut monitor = start(MonitorOptions::new());
@@ -263,14 +263,14 @@ mod whole {
         });
     }
 
-    /// Every change is told, or one that comes after it.
+    /// Every change is reported, or a later one.
     #[test]
-    fn a_change_reaches_the_one_who_waits() {
+    fn a_change_reaches_a_wait() {
         check(|| {
             let clock = Clock::start();
             let mut monitor = start(MonitorOptions::new());
             let changes = thread::spawn(|| (0..3).for_each(|_| service::change()));
-            // The third one is a card that stays.
+            // The third change is a card that stays.
             let found = monitor.wait_for_card(&CardFilter::new(), None);
             assert_eq!(found.unwrap().reader_name(), service::READER);
             changes.join().unwrap();
@@ -286,7 +286,7 @@ mod whole {
 
     #[cfg(feature = "async")]
     #[test]
-    fn a_stream_is_stopped_and_told() {
+    fn a_stream_can_be_stopped_and_receives_events() {
         use crate::sync::model::block_on;
 
         check(|| {

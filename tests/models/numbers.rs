@@ -1,4 +1,4 @@
-//! The service of a model gives every number once.
+//! The service of a model assigns every number once.
 
 use crate::codes::ReturnCode;
 use crate::service::{CardHandle, ContextHandle};

@@ -1,8 +1,7 @@
-//! The service of a model: one reader with one card, that does what can be waited for.
+//! The service of a model: one reader with one card, and the calls that can wait.
 //!
-//! It has the names of the calls and their rules, and fails the test when the library breaks
-//! one that PC/SC does not survive: a handle that is used after its end, a context that is
-//! released while a call is in it.
+//! It has the same calls with their rules, and fails the test when the library breaks a vital one,
+//! by using a handle after its end, or releasing a context during a call in it.
 #![cfg_attr(model = "loom", allow(dead_code))]
 
 use std::collections::BTreeMap;
@@ -22,7 +21,7 @@ pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
 /// The only reader.
 pub(crate) const READER: &str = "R";
 
-/// Where it is makes no difference here.
+/// The address makes no difference here.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Address {
     pub(crate) scope: Scope,
@@ -39,6 +38,10 @@ pub(crate) enum Way {
 
 impl Way {
     pub(crate) fn ends_calls(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn waits_without_gap(&self) -> bool {
         false
     }
 }
@@ -85,7 +88,7 @@ pub(crate) struct Canceller(u64);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CardHandle(u64);
 
-/// There is one.
+/// There is only one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(bool);
 
@@ -105,7 +108,7 @@ impl Process {
     }
 }
 
-/// There is none.
+/// There is no such event.
 #[derive(Debug)]
 pub(crate) enum StartedEvent {}
 
@@ -163,7 +166,7 @@ pub(crate) struct Failure {
     pub(crate) ours: Option<Ours>,
 }
 
-/// It never fails so.
+/// Never used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code)]
 pub(crate) enum Ours {
@@ -172,7 +175,7 @@ pub(crate) enum Ours {
     OtherProtocol(ProtocolVersion),
 }
 
-/// There is no other one.
+/// There is only one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ProtocolVersion;
 
@@ -201,19 +204,19 @@ impl From<ReturnCode> for Failure {
 struct Service {
     next: u64,
     contexts: BTreeMap<u64, InContext>,
-    /// Each with its context.
+    /// The context of each handle.
     handles: BTreeMap<u64, u64>,
-    /// Who has a transaction.
+    /// The handle that holds a transaction.
     holder: Option<u64>,
-    /// How often a card has come or gone.
+    /// The number of insertions and removals of the card.
     changes: u32,
-    /// The first bytes of the commands that the card has got.
+    /// The first bytes of the commands that the card has received.
     sent: Vec<u8>,
-    /// How often which of them may be there at the end.
+    /// How often each first byte may have been sent by the end.
     expected: Vec<(u8, RangeInclusive<usize>)>,
 }
 
-/// At the end of a run, when all threads have ended.
+/// Checks the state at the end of a run, when all threads have ended.
 impl Drop for Service {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -252,7 +255,7 @@ fn notify(service: Guard) {
     CHANGED.notify_all();
 }
 
-/// How often the commands with this first byte may have been sent when all is over.
+/// Sets how often commands with this first byte may have been sent by the end.
 pub(crate) fn expect(first: u8, times: RangeInclusive<usize>) {
     service().expected.push((first, times));
 }
@@ -265,7 +268,7 @@ pub(crate) fn wait_until_unused() {
     }
 }
 
-/// A card comes or goes.
+/// Inserts or removes the card.
 pub(crate) fn change() {
     let mut service = service();
     service.changes += 1;
@@ -302,13 +305,13 @@ impl Service {
             .calls -= 1;
     }
 
-    /// Whether it is somebody else's turn.
+    /// Whether another handle holds a transaction.
     fn is_held(&self, card: Option<u64>) -> bool {
         self.holder.is_some() && self.holder != card
     }
 }
 
-/// A call on a card, which begins when nobody else holds a transaction.
+/// Makes a call on a card when no other handle holds a transaction.
 fn on_card<T>(card: CardHandle, call: impl FnOnce(&mut Service) -> T) -> T {
     let mut service = service();
     let context = service.context_of(card);
@@ -337,7 +340,7 @@ pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), Failure
     let released = service.contexts.remove(&context.0);
     let released = released.expect("a context that was released before");
     assert_eq!(released.calls, 0, "released while a call is in it");
-    // Its handles end with it.
+    // Its handles end with the context.
     let holder = service.holder.and_then(|it| service.handles.get(&it));
     assert_ne!(holder, Some(&context.0), "the card is reset");
     service.handles.retain(|_, of| *of != context.0);
@@ -409,7 +412,7 @@ pub(crate) fn get_status_change(
     Ok(answer?)
 }
 
-/// Lost if the wait has not begun.
+/// Has no effect if the wait has not begun.
 pub(crate) fn cancel(context: &Canceller) -> Result<(), Failure> {
     let mut service = service();
     let context = service.contexts.get_mut(&context.0);
@@ -451,7 +454,7 @@ pub(crate) fn reconnect(
     on_card(card, |_| Ok(2))
 }
 
-/// At once: nothing here resets the card.
+/// Never called: connections end with their contexts.
 pub(crate) fn disconnect(
     _context: &mut ContextHandle,
     _card: CardHandle,

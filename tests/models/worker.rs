@@ -1,4 +1,4 @@
-//! The worker in every order that its threads may run in: see [`crate::sync::model`].
+//! The worker, with its threads in every order: see [`crate::sync::model`].
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +11,12 @@ use crate::sync::thread::ThreadId;
 
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A moment after the beginning.
+/// A moment after the start.
 fn in_a_moment() -> Option<Instant> {
     Some(beginning() + MOMENT)
 }
 
-/// Keeps the thread on which it is dropped.
+/// Records the thread on which it is dropped.
 struct Witness(Arc<Mutex<Vec<ThreadId>>>);
 
 impl Drop for Witness {
@@ -34,7 +34,7 @@ fn witness() -> (Witness, Arc<Mutex<Vec<ThreadId>>>) {
     (Witness(Arc::clone(&dropped)), dropped)
 }
 
-/// Something that is not watched by the checker: no order depends on it.
+/// A flag that the checker does not track, so no order depends on it.
 #[derive(Clone, Default)]
 struct Note(Arc<AtomicBool>);
 
@@ -48,7 +48,7 @@ impl Note {
     }
 }
 
-/// What can be waited for.
+/// Can be opened once, and waited for.
 #[derive(Clone, Default)]
 struct Gate(Arc<(crate::sync::Mutex<bool>, Condvar)>);
 
@@ -66,7 +66,7 @@ impl Gate {
     }
 }
 
-/// The calls that were given to it before have returned, and what they left is dropped.
+/// Waits until the worker's earlier calls have returned and dropped their subjects.
 fn assert_idle(worker: &Worker) {
     assert!(
         worker
@@ -75,20 +75,21 @@ fn assert_idle(worker: &Worker) {
     );
 }
 
-/// Dropped once: by the caller if it has it, and on the thread of the call if it has left.
+/// Checks that the subject is dropped once: by the caller if it has it, otherwise on the thread of
+/// the call.
 fn assert_dropped_once(kept: Option<Witness>, dropped: &Mutex<Vec<ThreadId>>) {
     let was_kept = kept.is_some();
     if was_kept {
-        assert!(seen(dropped).is_empty(), "both have it");
+        assert!(seen(dropped).is_empty(), "both have the subject");
         drop(kept);
     }
     let threads = seen(dropped);
-    assert_eq!(threads.len(), 1, "nobody has it, or both");
+    assert_eq!(threads.len(), 1, "neither or both had the subject");
     assert_eq!(threads[0] == thread::current().id(), was_kept);
 }
 
 #[test]
-fn a_call_that_returns_and_a_caller_that_leaves_agree_who_has_the_subject() {
+fn a_returning_call_and_a_leaving_caller_agree_which_of_them_has_the_subject() {
     check(|| {
         let worker = Worker::start().unwrap();
         let (subject, dropped) = witness();
@@ -142,8 +143,8 @@ fn a_caller_knows_of_a_permit_and_none_is_granted_after_it_left() {
     });
 }
 
-/// Before, while and after the caller looks. The call waits for the caller to leave, so that
-/// nobody goes on if the abort is lost.
+/// An abort before, during and after the caller's check. The call waits for the caller to leave, so
+/// a lost abort is a deadlock.
 fn an_abort_ends_a_call(handles: fn() -> (AbortHandle, AbortHandle)) {
     check(move || {
         let worker = Worker::start().unwrap();
@@ -160,7 +161,7 @@ fn an_abort_ends_a_call(handles: fn() -> (AbortHandle, AbortHandle)) {
             move |_, _| wait.pass(),
         );
         assert_eq!(answer.err().unwrap().why, GivenUp::Aborted);
-        assert!(seen(&dropped).is_empty(), "it is still in use");
+        assert!(seen(&dropped).is_empty(), "the call still uses the subject");
         has_left.open();
         assert_idle(&worker);
         assert_dropped_once(None, &dropped);
@@ -189,7 +190,7 @@ fn no_abort_of_a_parent_is_lost() {
 }
 
 #[test]
-fn an_abort_wakes_everybody() {
+fn an_abort_wakes_all_callers() {
     check(|| {
         let abort = AbortHandle::new();
         let callers: Vec<_> = (0..2)
@@ -209,9 +210,9 @@ fn an_abort_wakes_everybody() {
     });
 }
 
-/// The call returns, the deadline passes and the handle is used, all at once.
+/// The call returns, the deadline passes and the call is aborted, all at the same time.
 #[test]
-fn whatever_ends_a_wait_first_there_is_one_answer() {
+fn a_wait_has_one_outcome_whatever_ends_it_first() {
     check(|| {
         let abort = AbortHandle::new();
         let meeting = Arc::new(Meeting::new(&Pending::NotCounted));
@@ -234,7 +235,7 @@ fn whatever_ends_a_wait_first_there_is_one_answer() {
     });
 }
 
-/// As by a panic: the call is gone, and has not returned.
+/// The call ends without returning, as by a panic.
 #[test]
 fn a_call_that_is_lost_wakes_its_caller() {
     check(|| {
@@ -247,9 +248,9 @@ fn a_call_that_is_lost_wakes_its_caller() {
     });
 }
 
-/// A thread that ends, as by a panic, with calls that it has not got to.
+/// A thread ends with calls that it has not made, as by a panic.
 #[test]
-fn a_thread_that_ends_leaves_nobody_waiting() {
+fn no_caller_waits_for_a_thread_that_has_ended() {
     check(|| {
         let (jobs, todo) = mpsc::channel::<Job>();
         let worker = Worker::with(jobs);
@@ -262,7 +263,7 @@ fn a_thread_that_ends_leaves_nobody_waiting() {
     });
 }
 
-/// A worker that is dropped with a call under way ends it, and itself.
+/// A worker that is dropped during a call finishes the call, then ends.
 #[test]
 fn a_worker_ends_when_its_last_call_has_returned() {
     check(|| {
@@ -277,7 +278,7 @@ fn a_worker_ends_when_its_last_call_has_returned() {
             &Pending::NotCounted,
             move |(), _| returns.open(),
         );
-        // The checker does not let a thread wait for ever.
+        // The checker would report a thread that waits forever.
         drop(worker);
         ended.pass();
         clock.join().unwrap();
@@ -364,7 +365,7 @@ mod futures {
     }
 
     #[test]
-    fn who_leaves_takes_what_has_returned() {
+    fn a_leaving_caller_takes_the_subject_of_a_returned_call() {
         check(|| {
             let worker = Worker::start().unwrap();
             let (subject, dropped) = witness();
@@ -379,7 +380,7 @@ mod futures {
         });
     }
 
-    /// A task that moves tells with each poll whom to wake.
+    /// A task that moves passes another waker with each poll.
     #[test]
     fn the_last_waker_is_woken() {
         check(|| {
@@ -405,7 +406,7 @@ mod futures {
             let (subject, dropped) = witness();
             let Ok(call) = worker.begin(subject, None, None, &Pending::NotCounted, |_, _| ())
             else {
-                unreachable!("there is somebody who receives");
+                unreachable!("the receiver exists");
             };
             let ends = thread::spawn(move || drop(todo));
             let lost = block_on(call);
@@ -416,7 +417,7 @@ mod futures {
     }
 }
 
-/// The one thread for all deadlines.
+/// The only thread for all deadlines.
 #[cfg(feature = "async")]
 mod alarms {
     use super::*;
@@ -424,7 +425,7 @@ mod alarms {
     #[cfg(not(model = "loom"))]
     use crate::sync::model::block_on;
 
-    /// Counts how often it is woken, and can be waited for.
+    /// Counts the wake-ups, and can be waited for.
     #[derive(Default)]
     struct Bell {
         rings: AtomicUsize,
@@ -457,9 +458,9 @@ mod alarms {
         });
     }
 
-    /// The thread sleeps until the later one, or is about to: it is told.
+    /// The thread sleeps until the later alarm, or is about to, and must be woken.
     #[test]
-    fn an_earlier_alarm_is_told() {
+    fn an_earlier_alarm_wakes_the_thread() {
         check(|| {
             let (later, set_later) = set(50);
             let (bell, alarm) = set(20);
@@ -471,9 +472,9 @@ mod alarms {
         });
     }
 
-    /// Two callers, of whom one leaves before its time: nobody is forgotten for it.
+    /// One of two callers leaves early; the other is still woken.
     #[test]
-    fn who_has_left_is_not_waited_for() {
+    fn a_caller_that_left_does_not_delay_another() {
         check(|| {
             let (left, set_left) = set(10);
             let caller = thread::spawn(|| {
@@ -488,7 +489,7 @@ mod alarms {
         });
     }
 
-    /// The thread is about to end because nobody has needed it for long.
+    /// The thread is about to end, because it has been idle for long.
     #[test]
     fn an_alarm_that_is_set_while_the_thread_ends_rings() {
         check(|| {
@@ -503,7 +504,7 @@ mod alarms {
         });
     }
 
-    /// Four threads, all of them at the same locks: too much for every order.
+    /// Four threads with the same locks: too much for every order.
     #[cfg(not(model = "loom"))]
     #[test]
     fn a_future_ends_at_its_deadline_or_with_an_answer() {

@@ -1,4 +1,4 @@
-//! Has the sources compiled as they are for Windows: see `Cargo.toml`.
+//! Compiles the sources as for Windows: see `Cargo.toml`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

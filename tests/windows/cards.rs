@@ -1,4 +1,4 @@
-//! Connections and transactions: what Windows does to them that pcsc-lite does not.
+//! Connections and transactions where Windows behaves differently from pcsc-lite.
 
 use std::sync::mpsc;
 use std::thread;
@@ -25,10 +25,10 @@ fn card() -> Card {
     context.connect("R", ConnectOptions::new()).unwrap()
 }
 
-/// `SCardReconnect` ends the transaction, which the library begins again: others may have had the
-/// card in between.
+/// `SCardReconnect` ends the transaction, and the library begins it again; other programs may have
+/// used the card in between.
 #[test]
-fn a_reconnect_ends_the_transaction_which_begins_again() {
+fn a_transaction_begins_again_after_a_reconnect_ended_it() {
     isolated(|| {
         let mut card = card();
         for initialization in [Initialization::Leave, Initialization::Reset] {
@@ -46,7 +46,7 @@ fn a_reconnect_ends_the_transaction_which_begins_again() {
     });
 }
 
-/// Windows ends a transaction in which nothing happened for five seconds by resetting the card.
+/// Windows ends a transaction that is idle for five seconds, by resetting the card.
 #[test]
 fn an_idle_transaction_ends_with_a_reset() {
     isolated(|| {
@@ -59,7 +59,7 @@ fn an_idle_transaction_ends_with_a_reset() {
         assert_eq!(error.recovery(), Recovery::Reconnect);
         assert!(!error.command_may_have_run());
         assert_eq!(world().commands, 1);
-        // The reset is acknowledged, and the transaction is another one.
+        // Acknowledges the reset, and begins a new transaction.
         transaction
             .reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
             .unwrap();
@@ -74,9 +74,9 @@ fn an_idle_transaction_ends_with_a_reset() {
     });
 }
 
-/// A session does the work again from its set-up, and sends nothing twice that may have run.
+/// A session repeats the work from its set-up.
 #[test]
-fn a_session_works_on_after_the_five_seconds() {
+fn a_session_continues_after_an_idle_transaction_was_reset() {
     isolated(|| {
         plug(&["R"]);
         let context = Context::establish().unwrap();
@@ -107,10 +107,10 @@ fn a_session_works_on_after_the_five_seconds() {
     });
 }
 
-/// The card of a process that ends without disconnecting is reset. No handle of this library is
-/// left to the end of the process: whatever is dropped disconnects first, and resets nothing.
+/// Windows resets the card of a process that ends without disconnecting. Handles of this library
+/// disconnect when dropped, and so do not reset it.
 #[test]
-fn whatever_is_dropped_disconnects_and_resets_nothing() {
+fn every_dropped_handle_disconnects_without_a_reset() {
     isolated(|| {
         plug(&["R"]);
         let context = Context::establish().unwrap();
@@ -126,9 +126,9 @@ fn whatever_is_dropped_disconnects_and_resets_nothing() {
     });
 }
 
-/// A call that was given up ends its connection by itself.
+/// The connection of a call that was given up is ended without the caller.
 #[test]
-fn what_was_given_up_disconnects_in_the_end() {
+fn a_connection_that_was_given_up_is_disconnected_in_the_end() {
     isolated(|| {
         let mut card = card();
         other_program_begins();
@@ -144,7 +144,7 @@ fn what_was_given_up_disconnects_in_the_end() {
     });
 }
 
-/// Another program ended without disconnecting, and Windows has reset its card.
+/// Windows resets the card of a program that ends without disconnecting.
 #[test]
 fn the_end_of_another_program_resets_its_card() {
     isolated(|| {
@@ -162,7 +162,7 @@ fn the_end_of_another_program_resets_its_card() {
     });
 }
 
-/// A connection that asks for attributes gets all of them, whatever says "too small".
+/// An attribute that is too long for the first buffer is returned, whichever code reports it.
 #[test]
 fn a_buffer_that_is_too_small_grows() {
     isolated(|| {
@@ -175,10 +175,10 @@ fn a_buffer_that_is_too_small_grows() {
     });
 }
 
-/// The stand-in's driver uses the low 16 bits of a length, and refuses the length of an escape
-/// that does not fit CCID's.
+/// The stand-in's driver uses the low 16 bits of a length, and refuses an escape's length that is
+/// too long with the CCID header.
 #[test]
-fn answers_are_received_in_buffers_that_every_driver_takes() {
+fn answer_buffers_have_a_length_that_every_driver_accepts() {
     isolated(|| {
         let mut card = card();
         assert_eq!(Card::MAX_ANSWER_LEN, 65_535);
@@ -193,7 +193,7 @@ fn answers_are_received_in_buffers_that_every_driver_takes() {
         assert_eq!(card.control(code, &[]).unwrap().len(), 65_535);
         assert_eq!(world().longest_buffer, 65_535);
 
-        // What does not fit is lost, not cut, and that it has run is said.
+        // An answer that does not fit is lost, not truncated. The error says that the command ran.
         for data in 65_534..=65_536 {
             world().answer = Some(vec![0xAA; data + 2]);
             let error = card.transmit(COMMAND).unwrap_err();
@@ -206,8 +206,8 @@ fn answers_are_received_in_buffers_that_every_driver_takes() {
     });
 }
 
-/// A card that has more than fits, and gives as much as it is asked for.
-fn gives_all_it_is_asked_for(command: &[u8]) -> Vec<u8> {
+/// A card with more data than fits, which returns as much as requested.
+fn returns_all_it_is_asked_for(command: &[u8]) -> Vec<u8> {
     let le = match *command {
         [_, _, _, _, 0, 0, 0] => 65_536,
         [_, _, _, _, 0, high, low] => usize::from(u16::from_be_bytes([high, low])),
@@ -218,13 +218,13 @@ fn gives_all_it_is_asked_for(command: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A command that expects a number of bytes asks for what there is room for. That there may be more
-/// is said, and nothing is lost.
+/// A command that expects a number of bytes asks only for what fits into the buffer. The caller
+/// learns that there may be more, and nothing is lost.
 #[test]
-fn no_more_is_asked_for_than_there_is_room_for() {
+fn no_more_is_requested_than_fits_into_the_buffer() {
     isolated(|| {
         let mut card = card();
-        world().applet = Some(gives_all_it_is_asked_for);
+        world().applet = Some(returns_all_it_is_asked_for);
         let options = ExchangeOptions::new().extended_length(true);
         let read = Command::new(0x00, 0xB0, 0x00, 0x00).unwrap();
         for expected in 65_534..=65_536 {
@@ -252,7 +252,7 @@ fn no_more_is_asked_for_than_there_is_room_for() {
             (65_533, None)
         );
 
-        // All is no number, unless one is set.
+        // "All" sets no limit, unless an option does.
         let all = read.expecting_all().with_form(Form::Extended).unwrap();
         let error = card.exchange_with(&all, &options).unwrap_err();
         let error = error.error().unwrap();
@@ -265,7 +265,7 @@ fn no_more_is_asked_for_than_there_is_room_for() {
 }
 
 #[test]
-fn windows_refuses_protocols_as_it_says() {
+fn other_protocols_and_exclusive_access_are_refused_with_windows_codes() {
     isolated(|| {
         plug(&["R"]);
         let context = Context::establish().unwrap();

@@ -1,4 +1,4 @@
-//! Codes of Windows' own: their names, and what is done about them.
+//! Windows' own codes: their names, kinds and recoveries.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ fn system_codes_of_a_command_have_names_and_kinds() {
 }
 
 #[test]
-fn a_code_without_a_name_is_said_to_be_one_of_windows() {
+fn a_code_without_a_name_is_reported_as_a_windows_error() {
     isolated(|| {
         plug(&["R"]);
         let context = Context::establish().unwrap();
@@ -125,10 +125,10 @@ fn a_code_without_a_name_is_said_to_be_one_of_windows() {
     });
 }
 
-/// A service that breaks off a call is connected to again. The command may have run: only work
-/// that may be done again is.
+/// If the service breaks off a call, the session connects again. The command may have run, so only
+/// restartable work is repeated.
 #[test]
-fn a_session_connects_again_when_the_call_to_the_service_broke() {
+fn a_session_connects_again_when_the_service_breaks_off_a_call() {
     isolated(|| {
         plug(&["R"]);
         let context = Context::establish().unwrap();

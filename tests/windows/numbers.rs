@@ -1,4 +1,4 @@
-//! Numbers that Windows alone has: the state of a card, RAW, control codes.
+//! Numbers that differ on Windows: the state of a card, RAW, control codes.
 
 use scard::features::{Feature, PinFormat, PinOutcome, PinVerification};
 use scard::{
@@ -10,7 +10,7 @@ use scard_testkit::isolated;
 
 use crate::world::{exchange, plug, world};
 
-/// `SCARD_CTL_CODE(3400)`, and what a driver has for two features.
+/// `SCARD_CTL_CODE(3400)`, and a driver's codes for two features.
 const GET_FEATURES: u32 = 0x0031_3520;
 const VERIFY: u32 = 0x0031_36B0;
 const PROPERTIES: u32 = 0x0031_36B4;
@@ -43,14 +43,14 @@ fn the_state_of_a_card_is_an_ordinal() {
 }
 
 #[test]
-fn raw_has_a_number_of_its_own() {
+fn raw_has_its_own_number() {
     isolated(|| {
         plug(&["R"]);
         let context = Context::establish().unwrap();
         let raw = ConnectOptions::new().protocols(Protocols::RAW);
         let mut card = context.connect("R", raw).unwrap();
         assert_eq!(card.protocol(), Some(Protocol::Raw));
-        // The stand-in compares the number in each command.
+        // The stand-in checks the number in each command.
         assert_eq!(card.transmit(&[0, 0, 0, 0]).unwrap(), [0x90, 0x00]);
         let protocol = card.reconnect(ShareMode::Shared, Protocols::ANY, Initialization::Reset);
         assert_eq!(protocol.unwrap(), Protocol::T1);

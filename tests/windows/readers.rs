@@ -10,7 +10,7 @@ use crate::world::{PLUG_AND_PLAY, Reader, plug, plug_in, units, world};
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
 
-/// In no code page all of them, and the last one is no text.
+/// No code page contains all of them, and the last one is not valid UTF-16.
 fn names() -> Vec<Vec<u16>> {
     let mut names: Vec<_> = ["Leser für Karten 0", "読取装置 0", "🂡 0"]
         .map(units)
@@ -20,7 +20,7 @@ fn names() -> Vec<Vec<u16>> {
 }
 
 #[test]
-fn every_name_leads_back_to_its_reader() {
+fn every_name_can_be_used_to_find_its_reader() {
     isolated(|| {
         plug_in(names().into_iter().map(Reader::new));
         let context = Context::establish().unwrap();
@@ -46,12 +46,12 @@ fn every_name_leads_back_to_its_reader() {
             let found = context.wait_for_card(&only, LIMIT).unwrap();
             assert_eq!(found.reader_name(), reader);
         }
-        // As it is typed, or read from a configuration.
+        // From user input or a configuration file.
         let typed = ReaderName::new("読取装置 0").unwrap();
         assert_eq!(readers[1], typed);
         drop(context.connect(&typed, ConnectOptions::new()).unwrap());
         drop(context.open_reader("🂡 0").unwrap());
-        // In the code page of somebody else.
+        // In another code page.
         let bytes = ReaderName::from_bytes(b"Leser f\xFCr Karten 0").unwrap();
         let error = context.connect(&bytes, ConnectOptions::new()).unwrap_err();
         assert_eq!(error.code(), scard::ReturnCode::E_UNKNOWN_READER);
@@ -59,7 +59,7 @@ fn every_name_leads_back_to_its_reader() {
 }
 
 #[test]
-fn a_monitor_reports_names_as_they_are() {
+fn a_monitor_reports_names_unchanged() {
     isolated(|| {
         plug(&["Leser für Karten 0"]);
         let context = Context::establish().unwrap();
@@ -79,7 +79,7 @@ fn a_monitor_reports_names_as_they_are() {
 }
 
 #[test]
-fn a_group_has_some_of_the_readers() {
+fn a_group_lists_only_its_readers() {
     isolated(|| {
         let mut mine = Reader::new(units("Mine"));
         mine.group = "Größere";
@@ -98,10 +98,10 @@ fn a_group_has_some_of_the_readers() {
     });
 }
 
-/// A listed reader that a wait does not know, as of another session, is as good as none: nothing
-/// is polled because of it.
+/// A listed reader that is unknown to a wait, such as one of another session, is ignored, and does
+/// not cause polling.
 #[test]
-fn a_reader_of_another_session_disturbs_nobody() {
+fn a_reader_of_another_session_is_ignored() {
     isolated(|| {
         world().ghost = Some("Ghost");
         plug(&["R"]);
@@ -118,13 +118,13 @@ fn a_reader_of_another_session_disturbs_nobody() {
         let before = world().waits;
         assert!(monitor.next_timeout(Duration::from_secs(3)).is_none());
         let waits = world().waits - before;
-        // Of a service that counts readers it does not know, every second is looked.
+        // A monitor looks once a second if the service counts readers that a wait does not know.
         assert!(waits <= 16, "{waits} calls");
     });
 }
 
-/// What a wait for more readers than Windows has room for answers: three codes of PC/SC's and
-/// Windows', and over a remote desktop what the remote procedure call does.
+/// The codes returned for a wait for too many readers: PC/SC's and Windows' codes, and over a
+/// remote desktop those of the remote procedure call.
 const TOO_MANY: [u32; 6] = [0x8010_0004, 0x8010_0011, 87, 1734, 1783, 1780];
 
 #[test]
@@ -155,7 +155,7 @@ fn more_than_ten_readers_are_seen_and_used() {
     });
 }
 
-/// A card that comes into one of the last readers is noticed, too.
+/// Cards inserted into the last readers are reported, too.
 #[test]
 fn a_monitor_sees_all_of_more_than_ten_readers() {
     isolated(|| {

@@ -1,5 +1,5 @@
-//! The service that is not there: Windows starts it with the first reader, and ends it some time
-//! after the last one.
+//! Windows without the service, which it starts with the first reader and stops some time after the
+//! last one is unplugged.
 
 use std::thread;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::world::{
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
 
-/// The ways in which Windows says that there is no service because there is no reader.
+/// The codes with which Windows reports that there is no service because there is no reader.
 const GONE: [(u32, u32); 4] = [
     (NO_SERVICE, NO_SERVICE),
     (SERVICE_STOPPED, SERVICE_STOPPED),
     (SERVICE_STOPPED, NO_SERVICE),
-    // The service is starting or ending: the remote procedure call's code.
+    // While the service starts or stops: the code of the remote procedure call.
     (1722, NO_SERVICE),
 ];
 
@@ -54,9 +54,9 @@ fn without_readers_the_list_of_readers_is_empty() {
     });
 }
 
-/// The error says what to do, which is not to start a service.
+/// The advice is not to start a service.
 #[test]
-fn no_service_means_plug_in_a_reader() {
+fn without_a_service_the_advice_is_to_plug_in_a_reader() {
     isolated(|| {
         for code in [NO_SERVICE, SERVICE_STOPPED] {
             world().no_service = code;
@@ -74,8 +74,7 @@ fn no_service_means_plug_in_a_reader() {
     });
 }
 
-/// A program that starts before the first reader is there waits for it, and learns of it from
-/// Windows' event.
+/// A program that starts before the first reader is plugged in waits for it, using Windows' event.
 #[test]
 fn the_first_reader_is_waited_for() {
     isolated(|| {
@@ -93,7 +92,7 @@ fn the_first_reader_is_waited_for() {
 }
 
 #[test]
-fn a_wait_without_readers_says_that_there_was_none() {
+fn a_wait_that_times_out_without_readers_advises_to_attach_one() {
     isolated(|| {
         let limit = Some(Duration::from_millis(200));
         let error = Context::lazy()
@@ -104,7 +103,7 @@ fn a_wait_without_readers_says_that_there_was_none() {
     });
 }
 
-/// Of a second in which nothing happens.
+/// Checks that a monitor makes few calls in a second without events.
 fn is_calm(monitor: &mut Monitor) {
     let before = world().calls;
     assert!(monitor.next_timeout(Duration::from_secs(1)).is_none());
@@ -112,7 +111,7 @@ fn is_calm(monitor: &mut Monitor) {
     assert!(calls <= 40, "{calls} calls");
 }
 
-/// Nothing is asked again and again while there is nothing.
+/// A monitor does not poll while there is no service.
 #[test]
 fn a_monitor_waits_calmly_for_readers() {
     isolated(|| {
@@ -131,7 +130,7 @@ fn a_monitor_waits_calmly_for_readers() {
             ));
             without_service(codes);
             unplug();
-            // A list of readers that is asked for just then is empty, before the wait fails.
+            // The list of readers may be queried first, and be empty, before the wait fails.
             let gone = [(); 3].map(|()| next(&mut monitor).expect("an event"));
             let mut gone = gone.each_ref().map(Event::name);
             gone.sort_unstable();
@@ -144,8 +143,8 @@ fn a_monitor_waits_calmly_for_readers() {
     });
 }
 
-/// What a wait and a connect are answered while the service runs without readers, which it does for
-/// some time after the last one.
+/// The code that a wait and a connect return while the service runs without readers, as it does for
+/// some time after the last one is unplugged. `None`: the wait waits, and the reader is unknown.
 const NO_READERS: [Option<u32>; 2] = [None, Some(NO_READERS_AVAILABLE)];
 
 #[test]
@@ -167,7 +166,7 @@ fn a_service_without_readers_has_empty_lists() {
     });
 }
 
-/// Whether it is the first thing that a monitor sees, or comes later.
+/// Both at the start of a monitor and later.
 #[test]
 fn a_monitor_waits_calmly_while_the_service_has_no_readers() {
     isolated(|| {
@@ -240,7 +239,7 @@ fn waits_and_sessions_go_on_when_a_service_without_readers_gets_one() {
     });
 }
 
-/// Whatever a session does when the last reader is unplugged, it goes on with the next one.
+/// Whatever a session is doing when the last reader is unplugged, it continues with the next one.
 #[test]
 fn a_session_survives_the_end_of_the_service() {
     isolated(|| {
@@ -270,7 +269,7 @@ fn a_session_survives_the_end_of_the_service() {
 }
 
 #[test]
-fn the_end_of_the_service_is_no_cancellation() {
+fn the_end_of_the_service_is_not_reported_as_a_cancellation() {
     isolated(|| {
         plug(&["R"]);
         let context = Context::establish().unwrap();

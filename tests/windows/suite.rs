@@ -1,9 +1,9 @@
-//! The library as it is on Windows, over functions that answer as winscard is documented and
+//! The library as compiled for Windows, over functions that behave as winscard is documented and
 //! reported to.
 //!
-//! A package of its own, because the library is compiled for Windows here (`Cargo.toml` says how),
-//! and a program of its own, because it defines winscard's functions (`winscard.rs`). What they do
-//! is in `world.rs`. Wine's winscard, which is another one, is tested by `ci/windows`.
+//! A separate package, because it compiles the library for Windows (`Cargo.toml` says how), and a
+//! separate program, because it defines winscard's functions (`winscard.rs`). Their behaviour is in
+//! `world.rs`. `ci/windows` tests over Wine's winscard.
 #![cfg(target_os = "linux")]
 
 mod winscard;

@@ -1,6 +1,6 @@
-//! winscard's functions as this program's own, in front of those of pcsc-lite, which has none of
-//! the names. Numbers are as wide as pcsc-lite's here: 64 bits, or as on Windows 32 where the
-//! program has 32.
+//! winscard's functions, defined by this program. pcsc-lite's functions of the same names are
+//! shadowed. Numbers are as wide as pcsc-lite's: 64 bits in 64-bit programs, otherwise 32 as on
+//! Windows.
 #![allow(non_snake_case, unreachable_pub, unsafe_code)]
 #![allow(clippy::undocumented_unsafe_blocks, clippy::missing_safety_doc)]
 #![allow(
@@ -31,7 +31,7 @@ pub struct ReaderState {
     atr: [u8; ATR_BUFFER_SIZE],
 }
 
-/// The most readers in a wait, and the most bytes that every driver takes.
+/// The maximum number of readers in a wait, and the maximum length that every driver accepts.
 const MAX_READERS: usize = 10;
 const MAX_ESCAPE: usize = 65_544;
 
@@ -42,7 +42,7 @@ unsafe fn read(name: *const u16) -> Vec<u16> {
     unsafe { std::slice::from_raw_parts(name, len) }.to_vec()
 }
 
-/// Hands out what there is, or how much.
+/// Returns a value, or its length if the buffer is too small.
 unsafe fn give<T: Copy>(
     from: &[T],
     to: *mut T,
@@ -123,7 +123,7 @@ functions! {
         let mut wanted = None;
         if !groups.is_null() {
             let group = unsafe { read(groups) };
-            assert_eq!(unsafe { *groups.add(group.len() + 1) }, 0, "a list ends with two NULs");
+            assert_eq!(unsafe { *groups.add(group.len() + 1) }, 0, "a list must end with two NULs");
             wanted = Some(group);
         }
         let is_wanted = |group: &str| wanted.as_ref().is_none_or(|wanted| *wanted == units(group));
@@ -244,7 +244,7 @@ functions! {
             (None, Some(answer)) => answer.clone(),
             (None, None) => vec![0x90, 0x00],
         };
-        // As some drivers do, which look at the low half of the length.
+        // Some drivers use only the low half of the length.
         unsafe { *len &= 0xFFFF };
         unsafe { give(&bytes, answer, len, INSUFFICIENT_BUFFER) }
     }
@@ -274,7 +274,7 @@ functions! {
     }
 }
 
-/// There is one event, and this is its handle.
+/// The handle of the only event.
 static EVENT: u8 = 0;
 
 #[unsafe(no_mangle)]

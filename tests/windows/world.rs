@@ -1,5 +1,5 @@
-//! The computer behind the functions in `winscard.rs`: the service, which runs as long as there
-//! are readers and for some time after that, their cards, and what other programs do to them.
+//! The computer behind the functions in `winscard.rs`: the service, which runs while there are
+//! readers and for some time after that, the cards, and other programs.
 #![allow(unreachable_pub)]
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub const NO_READERS_AVAILABLE: u32 = 0x8010_002E;
 pub const RESET_CARD: u32 = 0x8010_0068;
 pub const REMOVED_CARD: u32 = 0x8010_0069;
 
-/// `SCARD_PROTOCOL_RAW`, of Windows alone.
+/// `SCARD_PROTOCOL_RAW` on Windows.
 pub const RAW: u32 = 0x1_0000;
 /// `SCARD_SHARE_EXCLUSIVE` and `SCARD_SHARE_DIRECT`.
 const EXCLUSIVE: u32 = 1;
@@ -31,7 +31,7 @@ pub const DIRECT: u32 = 3;
 pub const ATR: &[u8] = &[0x3B, 0x80, 0x01, 0x81];
 pub const PLUG_AND_PLAY: &str = r"\\?PnP?\Notification";
 
-/// The group that a reader is in if it is in no other.
+/// The group of readers that are in no other group.
 pub const DEFAULT_GROUP: &str = "SCard$DefaultReaders";
 
 /// A reader.
@@ -40,21 +40,21 @@ pub struct Reader {
     pub name: Vec<u16>,
     pub group: &'static str,
     pub has_card: bool,
-    /// How often a card has come or gone.
+    /// The number of insertions and removals of cards.
     events: u32,
-    /// The connection that has a transaction; another program's is [`OTHER_PROGRAM`].
+    /// The connection that holds a transaction; [`OTHER_PROGRAM`] for another program.
     transaction: Option<i64>,
-    /// The protocol that is active, and shared by all.
+    /// The active protocol of all connections.
     protocol: u32,
 }
 
-/// A card's program, from command to answer.
+/// A card's applet: maps a command to the answer.
 pub type Applet = fn(&[u8]) -> Vec<u8>;
 
-/// Who has a transaction that is none of this program's.
+/// The holder of another program's transaction.
 const OTHER_PROGRAM: i64 = -1;
 
-/// What a connection has to learn before it works again.
+/// What a connection must acknowledge before it can be used again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Pending {
     Nothing,
@@ -76,37 +76,38 @@ struct Connection {
 #[derive(Debug)]
 pub struct World {
     pub running: bool,
-    /// The service's starts: handles of an earlier one are gone.
+    /// The number of starts of the service: handles of an earlier start are invalid.
     start: u32,
     last_handle: i64,
     pub readers: Vec<Reader>,
-    /// A reader that is listed, and that a wait does not know.
+    /// A reader that is listed but unknown to a wait.
     pub ghost: Option<&'static str>,
-    /// The starts that contexts belong to, and whether they were cancelled.
+    /// The start of each context, and whether the context was cancelled.
     contexts: BTreeMap<i64, (u32, bool)>,
     connections: BTreeMap<i64, Connection>,
-    /// What a context answers without the service, and what `SCardEstablishContext` does.
+    /// The codes without the service: of calls in a context, and of `SCardEstablishContext`.
     pub stopped: u32,
     pub no_service: u32,
-    /// What is answered to a wait and a connect while the service runs without readers. Without it,
-    /// the wait waits, and there is no such reader.
+    /// The code of a wait and a connect while the service runs without readers. `None`: the wait
+    /// waits, and the reader is unknown.
     pub without_readers: Option<u32>,
-    /// What a wait for more than ten readers answers.
+    /// The code of a wait for more than ten readers.
     pub too_many: u32,
-    /// What a buffer that is too small for an attribute answers.
+    /// The code if the buffer is too small for an attribute.
     pub too_small: u32,
-    /// What the next command answers instead of being sent.
+    /// The code of the next command, which is not sent.
     pub fails_with: Option<u32>,
-    /// What every command answers, if it is not SW 9000 alone.
+    /// The answer to every command, instead of SW 9000.
     pub answer: Option<Vec<u8>>,
-    /// What answers commands, if it is more than that.
+    /// The applet that answers commands, if any.
     pub applet: Option<Applet>,
     /// Answers to `SCardControl`, by code.
     pub controls: BTreeMap<u32, Vec<u8>>,
 
-    /// How many calls wait for another program's transaction.
+    /// The number of calls that wait for another program's transaction.
     pub blocked: usize,
-    /// What was called, and with which lengths. All are the calls that a service would be asked in.
+    /// Numbers of calls, and the greatest lengths passed. `calls` counts all calls that reach a
+    /// service.
     pub calls: usize,
     pub waits: usize,
     pub commands: usize,
@@ -154,7 +155,7 @@ pub fn world() -> MutexGuard<'static, World> {
     WORLD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until the world is so. A test that waits too long is ended by its limit.
+/// Waits until a condition holds. A test that waits too long is ended by its time limit.
 pub fn wait_until(is_so: impl Fn(&World) -> bool) {
     let mut world = world();
     while !is_so(&world) {
@@ -179,7 +180,7 @@ impl Reader {
     }
 }
 
-/// Plugs in readers with cards, after all that were there; the first one starts the service.
+/// Plugs in more readers, with cards. The first reader starts the service.
 pub fn plug(names: &[&str]) {
     plug_in(names.iter().map(|name| Reader::new(units(name))));
 }
@@ -200,13 +201,13 @@ pub fn start_service() {
     CHANGED.notify_all();
 }
 
-/// Unplugs all readers; the service goes on.
+/// Unplugs all readers; the service keeps running.
 pub fn unplug_readers() {
     world().readers.clear();
     CHANGED.notify_all();
 }
 
-/// Unplugs all readers; the service ends, and with it every wait.
+/// Unplugs all readers; the service ends, which ends all waits.
 pub fn unplug() {
     let mut world = world();
     world.readers.clear();
@@ -222,7 +223,8 @@ pub fn other_program_begins() {
     }
 }
 
-/// It ends it; or resets the cards, or ends without disconnecting, which resets them as well.
+/// The other program ends its transactions, and resets the cards if `with_reset`, as it also does
+/// by ending without disconnecting.
 pub fn other_program_ends(with_reset: bool) {
     let mut world = world();
     for number in 0..world.readers.len() {
@@ -234,7 +236,7 @@ pub fn other_program_ends(with_reset: bool) {
     CHANGED.notify_all();
 }
 
-/// Nothing has happened in a transaction of this program for five seconds.
+/// Ends this program's transactions as if they had been idle for five seconds.
 pub fn five_seconds_pass() {
     let mut world = world();
     for number in 0..world.readers.len() {
@@ -247,7 +249,7 @@ pub fn five_seconds_pass() {
     CHANGED.notify_all();
 }
 
-/// Takes the card out, or puts one in.
+/// Removes the card, or inserts one.
 pub fn exchange(reader: usize, has_card: bool) {
     let mut world = world();
     world.readers[reader].has_card = has_card;
@@ -263,12 +265,12 @@ pub fn exchange(reader: usize, has_card: bool) {
 }
 
 impl World {
-    /// How many contexts and connections there are.
+    /// The numbers of contexts and connections.
     pub fn open_handles(&self) -> (usize, usize) {
         (self.contexts.len(), self.connections.len())
     }
 
-    /// Whether this program has a transaction.
+    /// Whether this program holds a transaction.
     pub fn is_in_transaction(&self) -> bool {
         let holders = self.readers.iter().filter_map(|it| it.transaction);
         holders.into_iter().any(|holder| holder != OTHER_PROGRAM)
@@ -293,7 +295,7 @@ impl World {
 
     pub fn release(&mut self, context: i64) -> Result<(), u32> {
         self.contexts.remove(&context).ok_or(INVALID_HANDLE)?;
-        // Connections that were left behind end with a reset.
+        // Connections that are still open end with a reset.
         let left: Vec<i64> = self
             .connections
             .iter()
@@ -318,7 +320,7 @@ impl World {
         self.of_this_start(self.contexts.get(&context).map(|(start, _)| *start))
     }
 
-    /// A wait begins: what was cancelled before is forgotten.
+    /// Begins a wait, which earlier cancellations do not affect.
     pub fn begin_wait(&mut self, context: i64) -> Result<u32, u32> {
         self.context(context)?;
         self.waits += 1;
@@ -327,7 +329,7 @@ impl World {
         Ok(self.start)
     }
 
-    /// Whether a wait that began with this start goes on.
+    /// Whether a wait that began in this start can continue.
     pub fn goes_on(&self, context: i64, start: u32) -> Result<(), u32> {
         if !self.running || self.start != start {
             return Err(SYSTEM_CANCELLED);
@@ -371,7 +373,7 @@ impl World {
         }
     }
 
-    /// The protocol that the card speaks of those that are accepted.
+    /// Chooses one of the accepted protocols.
     fn agree(&self, number: usize, mode: u32, accepted: u32) -> Result<u32, u32> {
         let reader = &self.readers[number];
         match (mode, reader.has_card) {
@@ -380,7 +382,7 @@ impl World {
             _ => {}
         }
         let active = match reader.protocol {
-            // What the card can: T=1 and RAW.
+            // The card supports T=1 and RAW.
             0 => accepted & (2 | RAW),
             active => accepted & active,
         };
@@ -432,7 +434,7 @@ impl World {
         Ok((connection, number.map_err(|_| READER_UNAVAILABLE)?))
     }
 
-    /// A connection that can be used: the number of its reader, whose card it is for now.
+    /// The number of a connection's reader, if the connection can be used.
     pub fn usable(&self, card: i64) -> Result<usize, u32> {
         let (connection, number) = self.connection(card)?;
         match connection.pending {
@@ -449,7 +451,7 @@ impl World {
             .is_some_and(|it| it != card))
     }
 
-    /// Resets a card, of which all but one connection have to learn.
+    /// Resets a card, which all connections but one must acknowledge.
     fn reset(&mut self, number: usize, by: Option<i64>) {
         self.resets += 1;
         let name = self.readers[number].name.clone();

@@ -7,12 +7,12 @@ struct Counting;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Of all threads, so far.
+/// The number of allocations so far, on all threads.
 pub(super) fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
 
-// SAFETY: the system's allocator does the work.
+// SAFETY: forwards to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
@@ -20,8 +20,8 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.alloc(layout) }
     }
 
-    // Not by `alloc` and a loop, as it would be without: large buffers come zeroed from the
-    // system.
+    // The default would call `alloc` and zero the memory, but the system returns large buffers
+    // zeroed.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller's promise.

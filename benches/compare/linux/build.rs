@@ -1,4 +1,4 @@
-//! What it costs to build the library, and the `pcsc` crate, with what they depend on.
+//! How long it takes to build the library and the `pcsc` crate, with their dependencies.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -10,12 +10,12 @@ use scard_testkit::Driver;
 use super::measure::{median, ratio, shown};
 use super::{Answer, Effort};
 
-/// What is built, and with which features.
+/// The packages to build, and their features.
 const BUILDS: [(&str, &str, &[&str]); 3] = [
     ("`pcsc`", "pcsc", &[]),
     ("`scard`", "scard", &[]),
     (
-        "`scard`, the feature `socket` alone",
+        "`scard`, only feature `socket`",
         "scard",
         &["--no-default-features", "--features", "socket"],
     ),
@@ -44,7 +44,7 @@ fn cargo() -> Command {
     cargo
 }
 
-/// How many crates are built, itself included.
+/// The number of crates in the build, including the package itself.
 fn crates(package: &str, features: &[&str]) -> Answer<usize> {
     let tree = cargo()
         .args(["tree", "--locked", "--package", package])
@@ -57,7 +57,7 @@ fn crates(package: &str, features: &[&str]) -> Answer<usize> {
         return Err(format!("cargo tree: {}", tree.status).into());
     }
     let lines = String::from_utf8(tree.stdout)?;
-    // What occurs a second time is marked.
+    // Repeated crates are marked.
     let crates: BTreeSet<_> = lines
         .lines()
         .map(|line| line.trim_end_matches(" (*)"))

@@ -1,4 +1,4 @@
-//! Cards that work at the same time, each for a thread.
+//! Cards that work at the same time, one thread each.
 
 use std::sync::Barrier;
 use std::thread;
@@ -15,7 +15,7 @@ const COUNTS: [usize; 5] = [1, 2, 4, 8, 16];
 const COMMANDS: usize = 5;
 const DELAY: Duration = Duration::from_millis(20);
 
-/// What a thread has: a connection, by which it sends.
+/// Sends a command over a thread's connection.
 type Send = Box<dyn FnMut() -> Answer + std::marker::Send>;
 type Connect<'a> = Box<dyn Fn(&str) -> Answer<Send> + 'a>;
 
@@ -76,7 +76,7 @@ pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
     Ok(())
 }
 
-/// How long all threads together take for their commands.
+/// How long it takes until all threads have sent their commands.
 fn at_once(connect: &Connect<'_>, names: &[&str]) -> Answer<Duration> {
     let mut cards = Vec::new();
     for name in names {
@@ -91,7 +91,7 @@ fn at_once(connect: &Connect<'_>, names: &[&str]) -> Answer<Duration> {
                 scope.spawn(move || {
                     ready.wait();
                     let sent = (0..COMMANDS).try_for_each(|_| send().map_err(|e| e.to_string()));
-                    // Nobody disconnects while others are measured.
+                    // No thread disconnects while others are measured.
                     done.wait();
                     sent
                 })

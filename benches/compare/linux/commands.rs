@@ -1,4 +1,4 @@
-//! How long a command takes, by each way to send one.
+//! How long a command takes with each way of sending it.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::measure::{Side, compare, each};
 use super::stage::{COMMAND, Stage, plain_card};
 use super::{Answer, Effort, raw};
 
-/// Commands in a turn.
+/// Commands per turn.
 const TURN: u32 = 8;
 const ROUNDS: usize = 1_500;
 /// Never reached.
@@ -23,7 +23,7 @@ pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
     whole_transactions(&stage, effort)
 }
 
-/// One call of PC/SC for each command.
+/// One PC/SC call per command.
 fn alone(stage: &Stage, effort: Effort) -> Answer {
     let (first, second, pcsc) = (
         stage.connect_raw()?,
@@ -62,7 +62,7 @@ fn alone(stage: &Stage, effort: Effort) -> Answer {
         }),
     ];
     compare(effort, ROUNDS, sides, stage.tidy())?;
-    // Its drop would reset the card.
+    // Dropping it would reset the card.
     pcsc.disconnect(pcsc::Disposition::LeaveCard)
         .map_err(|(_, error)| error)?;
     Ok(())
@@ -82,7 +82,7 @@ fn exchange(card: &mut impl Transmit, command: &Command) -> Answer<Duration> {
     })
 }
 
-/// In a transaction, whose beginning and end do not count.
+/// In a transaction, whose beginning and end are not measured.
 fn in_transaction(stage: &Stage, effort: Effort) -> Answer {
     fn within(
         card: &mut Card,
@@ -142,7 +142,7 @@ fn in_transaction(stage: &Stage, effort: Effort) -> Answer {
     compare(effort, ROUNDS, sides, stage.tidy())
 }
 
-/// What holds a transaction for one command.
+/// With a transaction for each command.
 fn whole_transactions(stage: &Stage, effort: Effort) -> Answer {
     fn future(card: &mut AsyncCard) -> Answer<Duration> {
         block_on(async {
@@ -164,7 +164,7 @@ fn whole_transactions(stage: &Stage, effort: Effort) -> Answer {
     let command = &Command::parse(COMMAND)?;
     let (mut buffer, mut of_pcsc) = (vec![0; raw::BUFFER], vec![0; raw::BUFFER]);
     let sides = vec![
-        Side::c("with a transaction of its own, C: three calls", || {
+        Side::c("with its own transaction, C: three calls", || {
             each(TURN, || {
                 c.begin()?;
                 c.transmit(COMMAND, &mut buffer)?;

@@ -1,7 +1,8 @@
-//! How many instructions a command takes in this process, and how many allocations.
+//! How many instructions and allocations a command takes in this process.
 //!
-//! The process that sends the commands runs under callgrind, twice, with different numbers of
-//! commands: the difference has nothing of the start in it. Daemon and card are outside.
+//! The process that sends the commands runs under callgrind twice, with different numbers of
+//! commands, so that the difference does not include the start. The daemon and the card are other
+//! processes.
 
 use std::env;
 use std::ffi::CString;
@@ -18,9 +19,9 @@ use super::{Answer, Effort, allocations, raw, subscriber};
 
 struct Side {
     name: &'static str,
-    /// Whether it is held to [`LIMITS`].
+    /// Whether [`LIMITS`] apply.
     limited: bool,
-    /// Sends so many commands to the card in a reader.
+    /// Sends this number of commands to the card in a reader.
     send: fn(&str, u32) -> Answer,
 }
 
@@ -40,17 +41,17 @@ const fn limited(name: &'static str, send: fn(&str, u32) -> Answer) -> Side {
     }
 }
 
-/// The first is what the others are compared with.
+/// The first one is the base of the comparison.
 const SIDES: &[Side] = &[
     side("C: `SCardTransmit`", c),
     side("`pcsc`: `transmit`", pcsc),
     limited("`transmit_ref`", transmit_ref),
     limited("`transmit_ref` in a transaction", in_transaction),
     side(
-        "`transmit_ref`, subscriber of something else",
+        "`transmit_ref`, subscriber for other targets",
         |reader, n| with_default(&subscriber::of_others(), || transmit_ref(reader, n)),
     ),
-    side("`transmit_ref`, every call written down", |reader, n| {
+    side("`transmit_ref`, every call recorded", |reader, n| {
         with_default(&subscriber::of_calls(), || transmit_ref(reader, n))
     }),
     side("`transmit`", transmit),
@@ -119,7 +120,7 @@ pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
     Ok(())
 }
 
-/// Whether the rows keep [`LIMITS`]. What was not counted does not.
+/// Whether the rows are within [`LIMITS`]. Rows without a count are not.
 pub(super) fn is_within(rows: &[Vec<String>]) -> bool {
     SIDES.iter().zip(rows).all(|(side, row)| {
         let number = |at: usize| row.get(at).and_then(|cell| cell.parse::<i64>().ok());
@@ -150,22 +151,26 @@ fn run_count(stage: &Stage, side: &str, commands: u32, has_valgrind: bool) -> An
         .arg(commands.to_string())
         .env("PCSCLITE_CSOCK_NAME", stage.sandbox.socket_path())
         .output()?;
-    let told = String::from_utf8_lossy(&output.stderr);
+    let messages = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("counting {side}: {told}").into());
+        return Err(format!("counting {side}: {messages}").into());
     }
-    let collected = told.lines().find_map(|line| line.split_once("Collected :"));
+    let collected = messages
+        .lines()
+        .find_map(|line| line.split_once("Collected :"));
     Ok(Counts {
         instructions: match collected {
             Some((_, number)) => Some(number.trim().parse()?),
-            None if has_valgrind => return Err(format!("valgrind says: {told}").into()),
+            None if has_valgrind => {
+                return Err(format!("output of valgrind: {messages}").into());
+            }
             None => None,
         },
         allocations: String::from_utf8(output.stdout)?.trim().parse()?,
     })
 }
 
-/// Sends commands, and prints how many allocations they took.
+/// Sends commands, and prints their number of allocations.
 pub(super) fn count(name: &str, reader: &str, commands: u32) -> Answer {
     let side = SIDES.iter().find(|side| side.name == name);
     (side.ok_or("no such side")?.send)(reader, commands)

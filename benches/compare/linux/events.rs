@@ -1,7 +1,7 @@
-//! How long after the driver's change an event is told, and what a monitor costs.
+//! How long it takes from a change in the driver to the event, and what a monitor costs.
 //!
-//! A card goes in and out of a virtual reader whose driver tells the daemon of it at once.
-//! All wait for the same changes at the same time, each in a thread.
+//! A card is inserted into and removed from a virtual reader whose driver reports each change to
+//! the daemon at once. All sides wait for the same changes at the same time, each on a thread.
 
 use std::ffi::CString;
 use std::fs;
@@ -18,19 +18,19 @@ use super::stage::{socket_context, start};
 use super::{Answer, Effort, raw};
 
 const CHANGES: usize = 2_000;
-/// A monitor slows down when it is told of more than a thousand changes a second.
+/// A monitor slows down at more than a thousand changes a second.
 const PAUSE: Duration = Duration::from_millis(3);
 const SOON: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(5);
-/// More than there are readers for.
+/// The number of readers in the table `monitor`.
 const MANY: usize = 16;
 
-/// One of those that wait.
+/// One of the sides.
 struct Waiter {
     name: &'static str,
-    /// When it was told of each change.
-    told: Receiver<Instant>,
-    /// Its threads.
+    /// When it noticed each change.
+    changes: Receiver<Instant>,
+    /// The IDs of its threads.
     threads: Vec<String>,
     delays: Vec<Duration>,
 }
@@ -61,7 +61,7 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
     let changes = effort.rounds(CHANGES);
     let mut cost = Vec::new();
     for round in 0..changes + 20 {
-        // The first ones warm up.
+        // The first rounds warm up.
         if round == 20 {
             cost = costs(&waiters)?;
         }
@@ -71,7 +71,7 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
             _ => slot.remove_now(),
         }
         for waiter in &mut waiters {
-            let at = waiter.told.recv_timeout(SOON)?;
+            let at = waiter.changes.recv_timeout(SOON)?;
             if round >= 20 {
                 waiter.delays.push(at - changed);
             }
@@ -89,13 +89,13 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
         .iter_mut()
         .map(|waiter| median(&mut waiter.delays))
         .collect();
-    // The median has put them in order.
+    // They are sorted since the median was taken.
     let worst = waiters.iter().map(|Waiter { delays, .. }| {
         let worst = delays.get(delays.len() * 99 / 100);
         worst.copied().unwrap_or_default()
     });
     let processor = spent.iter().map(|cost| cost.processor / each);
-    // The first two are what the others are compared with.
+    // The first two are the base of the comparison.
     let rows = |prefix: &str, times: &[Duration], skipped: usize| {
         let [of_c, of_pcsc] = [0, 1].map(|at| times.get(at).copied());
         for (waiter, time) in waiters.iter().zip(times).skip(skipped) {
@@ -103,9 +103,9 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
         }
     };
     rows("", &medians, 0);
-    rows("the slowest of a hundred, ", &worst.collect::<Vec<_>>(), 2);
+    rows("99th percentile, ", &worst.collect::<Vec<_>>(), 2);
     let processor: Vec<_> = processor.collect();
-    rows("processor time for an event, ", &processor, 2);
+    rows("processor time per event, ", &processor, 2);
     if !effort.smoke {
         let before = costs(&waiters)?;
         thread::sleep(IDLE);
@@ -113,7 +113,7 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
         for ((waiter, before), after) in waiters.iter().zip(&before).zip(&after) {
             let spent = after.since(before);
             println!(
-                "nothing happens for {} s, {}\t\t\t{} (sleeps {} times)",
+                "processor time while idle for {} s, {}\t\t\t{} ({} wake-ups)",
                 IDLE.as_secs(),
                 waiter.name,
                 shown(spent.processor),
@@ -124,7 +124,7 @@ fn measure(driver: Driver, readers: usize, effort: Effort) -> Answer {
     Ok(())
 }
 
-/// What threads have used so far.
+/// The processor time of threads so far, and how often they slept.
 #[derive(Default)]
 struct Cost {
     processor: Duration,
@@ -161,38 +161,38 @@ fn costs(waiters: &[Waiter]) -> Answer<Vec<Cost>> {
 
 fn this_thread() -> Answer<String> {
     let path = fs::read_link("/proc/thread-self")?;
-    let number = path.file_name().ok_or("a thread has a number")?;
+    let number = path.file_name().ok_or("the thread has no number")?;
     Ok(number.to_string_lossy().into_owned())
 }
 
-/// Runs a loop in a thread, and waits until it has told that it knows what is there. It is
-/// given what it tells by, and does not return.
+/// Runs a loop on a thread, which sends the time at which it has the initial state, then that of
+/// each change. Waits for the first.
 fn wait(
     name: &'static str,
     work: impl FnOnce(&Sender<Instant>) -> Answer + Send + 'static,
 ) -> Answer<Waiter> {
-    let (tell, told) = mpsc::channel();
+    let (noticed, changes) = mpsc::channel();
     let (begin, begun) = mpsc::channel();
     thread::spawn(move || {
         let begun = this_thread().map_err(|error| error.to_string());
         let _ = begin.send(begun);
-        // It ends with the daemon, or with those who listen.
-        let _ = work(&tell);
+        // Ends with the daemon, or when the receiver is dropped.
+        let _ = work(&noticed);
     });
     let threads = vec![begun.recv_timeout(SOON)??];
-    told.recv_timeout(SOON)?;
+    changes.recv_timeout(SOON)?;
     Ok(Waiter {
         name,
-        told,
+        changes,
         threads,
         delays: Vec::new(),
     })
 }
 
-/// What programs write without a library.
+/// The loop of a program without a library.
 fn by_c(names: Vec<CString>) -> Answer<Waiter> {
     let context = raw::Context::establish()?;
-    wait("C: a loop of `SCardGetStatusChange`", move |told| {
+    wait("C: a loop of `SCardGetStatusChange`", move |noticed| {
         let mut states: Vec<_> = names.iter().map(|name| raw::state(name)).collect();
         let presence = ffi::SCARD_STATE_PRESENT | ffi::SCARD_STATE_EMPTY;
         let mut is_first = true;
@@ -201,12 +201,12 @@ fn by_c(names: Vec<CString>) -> Answer<Waiter> {
             for state in &mut states {
                 let changed = (state.dwCurrentState ^ state.dwEventState) & presence != 0;
                 if changed && !is_first {
-                    told.send(Instant::now())?;
+                    noticed.send(Instant::now())?;
                 }
                 state.dwCurrentState = state.dwEventState & !ffi::SCARD_STATE_CHANGED;
             }
             if is_first {
-                told.send(Instant::now())?;
+                noticed.send(Instant::now())?;
                 is_first = false;
             }
         }
@@ -215,7 +215,7 @@ fn by_c(names: Vec<CString>) -> Answer<Waiter> {
 
 fn by_pcsc(names: Vec<CString>) -> Answer<Waiter> {
     let context = pcsc::Context::establish(pcsc::Scope::User)?;
-    wait("`pcsc`: the same loop", move |told| {
+    wait("`pcsc`: the same loop", move |noticed| {
         let unaware = pcsc::State::UNAWARE;
         let mut states: Vec<_> = names
             .into_iter()
@@ -228,12 +228,12 @@ fn by_pcsc(names: Vec<CString>) -> Answer<Waiter> {
             for state in &mut states {
                 let before = state.current_state() & presence;
                 if before != state.event_state() & presence && !is_first {
-                    told.send(Instant::now())?;
+                    noticed.send(Instant::now())?;
                 }
                 state.sync_current_state();
             }
             if is_first {
-                told.send(Instant::now())?;
+                noticed.send(Instant::now())?;
                 is_first = false;
             }
         }
@@ -244,15 +244,15 @@ fn by_monitor(name: &'static str, context: &Context) -> Answer<Waiter> {
     let others = threads_of_monitors()?;
     let mut monitor = context.monitor(MonitorOptions::new())?;
     while monitor.next_timeout(Duration::ZERO).is_some() {}
-    let mut waiter = wait(name, move |told| {
-        // It knew when it was made.
-        told.send(Instant::now())?;
+    let mut waiter = wait(name, move |noticed| {
+        // A monitor has the initial state from the start.
+        noticed.send(Instant::now())?;
         for event in monitor {
             if matches!(
                 event,
                 Event::CardInserted { .. } | Event::CardRemoved { .. }
             ) {
-                told.send(Instant::now())?;
+                noticed.send(Instant::now())?;
             }
         }
         Ok(())

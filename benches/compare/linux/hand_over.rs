@@ -1,4 +1,4 @@
-//! How long a program waits for a card after another one has let go of it.
+//! How long a program waits for a card after another one has ended its transaction.
 
 use std::cell::Cell;
 use std::thread;
@@ -15,14 +15,13 @@ const ROUNDS: usize = 60;
 
 pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
     let stage = Stage::new(driver, plain_card())?;
-    // Another program to all of them: not in a context of theirs.
+    // In a separate context, as in another program.
     let of_other = raw::Context::establish()?;
     let other = of_other.connect(&stage.name)?;
     let (first, second) = (stage.connect_raw()?, stage.connect_raw()?);
     let [mut by_library, mut by_socket] = stage.both_ways()?;
     let round = Cell::new(0);
-    // Has the other one hold the card for a while that is not the same each time, because those who
-    // wait ask at intervals.
+    // Holds the card for a different time in each round, because some sides poll at intervals.
     let hand_over = |begin: &mut dyn FnMut() -> Answer<Instant>| {
         round.set(round.get() + 37);
         let held = Duration::from_millis(60 + round.get() % 200);

@@ -1,4 +1,4 @@
-//! How fast virtual cards are: the test kit's, and that of the crate `vpicc`.
+//! How fast virtual cards are: the test kit's and those of the crate `vpicc`.
 
 use std::fs;
 use std::thread;
@@ -50,10 +50,10 @@ pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
     ratios(effort, 60, sides)
 }
 
-/// The driver listens for cards at ports that its configuration names, one for each reader of
-/// a pair; the daemon was told where that is.
+/// The port at which the driver listens for a card in the second reader, which is the one after the
+/// first reader's. The daemon's arguments name the directory of the driver's configuration.
 fn port_of_second_reader(sandbox: &Sandbox) -> Answer<u16> {
-    let pid = sandbox.pid().ok_or("there is no daemon")?;
+    let pid = sandbox.pid().ok_or("the daemon is not running")?;
     let line = fs::read(format!("/proc/{pid}/cmdline"))?;
     let line = String::from_utf8(line)?;
     let mut words = line.split('\0').skip_while(|word| *word != "--config");

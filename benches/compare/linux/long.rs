@@ -1,4 +1,4 @@
-//! Reading 64 KiB, less what the drivers cannot carry.
+//! Reading 64 KiB, or as much of it as the drivers can carry.
 
 use scard::apdu::{ExchangeOptions, Form};
 use scard::{Card, Command};
@@ -10,13 +10,13 @@ use super::{Answer, Effort, raw};
 
 /// The drivers carry 65,535 bytes at a time, status word included.
 const LEN: usize = 65_533;
-/// What a GET RESPONSE gives.
+/// The length of each answer to GET RESPONSE.
 const PIECE: usize = 256;
-/// READ BINARY, by extended length and by a short one.
+/// READ BINARY, with extended and short length.
 const EXTENDED: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x00, 0x00, 0x00];
 const SHORT: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x00];
 
-/// A card with a long file: gives it at once, or in pieces and says that there is more.
+/// A card that returns a long file at once, or in pieces with 61XX.
 fn card() -> VirtualCard {
     let file: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
     let mut given = 0;
@@ -93,18 +93,15 @@ fn at_once(stage: &Stage, effort: Effort) -> Answer {
     ];
     compare(effort, 400, sides, stage.tidy())?;
     let sides = vec![
-        Side::c(
-            "the same with a transaction, and copied, C: three calls",
-            || {
-                each(1, || {
-                    whole.begin()?;
-                    let len = whole.transmit(EXTENDED, of_whole)? - 2;
-                    let file = of_whole[..len].to_vec();
-                    whole.end()?;
-                    expect(file.len())
-                })
-            },
-        ),
+        Side::c("in a transaction, and copied, C: three calls", || {
+            each(1, || {
+                whole.begin()?;
+                let len = whole.transmit(EXTENDED, of_whole)? - 2;
+                let file = of_whole[..len].to_vec();
+                whole.end()?;
+                expect(file.len())
+            })
+        }),
         Side::other("`exchange`", || {
             each(1, || exchange(&mut exchanging, &command))
         }),
@@ -115,7 +112,7 @@ fn at_once(stage: &Stage, effort: Effort) -> Answer {
     Ok(())
 }
 
-/// What programs write without a library.
+/// The loop of a program without a library.
 fn read_in_pieces(
     mut transmit: impl FnMut(&[u8], &mut [u8]) -> Answer<usize>,
     buffer: &mut [u8],
@@ -134,7 +131,7 @@ fn read_in_pieces(
                 file.extend_from_slice(data);
                 return Ok(file);
             }
-            _ => return Err("an answer that nobody expects".into()),
+            _ => return Err("unexpected answer".into()),
         }
     }
 }

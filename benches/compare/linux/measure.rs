@@ -1,14 +1,14 @@
-//! Sides that take turns, and their medians.
+//! Measures sides that take turns, and prints their medians.
 
 use std::time::{Duration, Instant};
 
 use super::{Answer, Effort};
 
-/// One of those that are compared.
+/// One side of a comparison.
 pub(super) struct Side<'a> {
     name: &'static str,
     of: Of,
-    /// Does the work once, and says how long the part that counts took.
+    /// Does the work once, and returns how long the measured part took.
     work: Box<dyn FnMut() -> Answer<Duration> + 'a>,
     times: Vec<Duration>,
 }
@@ -30,7 +30,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// What the others are compared with.
+    /// The base of the comparison.
     pub(super) fn c(name: &'static str, work: impl FnMut() -> Answer<Duration> + 'a) -> Side<'a> {
         Side::new(name, Of::C, work)
     }
@@ -51,7 +51,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// How long each of so many takes.
+/// The average time of `count` repetitions.
 pub(super) fn each(count: u32, mut work: impl FnMut() -> Answer) -> Answer<Duration> {
     let begun = Instant::now();
     for _ in 0..count {
@@ -60,7 +60,7 @@ pub(super) fn each(count: u32, mut work: impl FnMut() -> Answer) -> Answer<Durat
     Ok(begun.elapsed() / count)
 }
 
-/// Has the sides take turns. Each round another one is first.
+/// Lets the sides take turns, starting each round with another one.
 fn alternate(
     effort: Effort,
     rounds: usize,
@@ -82,8 +82,8 @@ fn alternate(
     Ok(())
 }
 
-/// Has the sides take turns, and prints a row for each: its median divided by those of the C
-/// calls and of the `pcsc` crate, where there are any.
+/// Lets the sides take turns, and prints a row for each: its median divided by those of the C calls
+/// and of the `pcsc` crate, if present.
 pub(super) fn compare(
     effort: Effort,
     rounds: usize,
@@ -95,7 +95,7 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// The same, and then the slowest of each.
+/// The same, followed by the slowest time of each side.
 pub(super) fn compare_with_worst(
     effort: Effort,
     rounds: usize,
@@ -109,7 +109,7 @@ pub(super) fn compare_with_worst(
     Ok(())
 }
 
-/// Prints a row for each side, about the one of its times that is chosen.
+/// Prints a row for each side, for the time chosen from its measurements.
 fn rows(sides: &mut [Side<'_>], prefix: &str, choose: impl Fn(&mut [Duration]) -> Duration) {
     let chosen = sides.iter_mut().map(|side| choose(&mut side.times));
     let chosen: Vec<Duration> = chosen.collect();
@@ -143,7 +143,7 @@ pub(super) fn ratio(time: Duration, base: Option<Duration>) -> String {
     }
 }
 
-/// In the unit that suits it.
+/// Formats a time in a suitable unit.
 pub(super) fn shown(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
     match micros {

@@ -1,4 +1,4 @@
-//! The command line, and the tables.
+//! The command line and the tables.
 
 mod allocations;
 mod build;
@@ -24,10 +24,10 @@ use scard_testkit::Driver;
 
 type Answer<T = ()> = Result<T, Box<dyn Error>>;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Clone, Copy)]
 struct Effort {
-    /// A round of everything, to see that it runs.
+    /// Only a few rounds of everything, to check that it runs.
     smoke: bool,
 }
 
@@ -44,15 +44,15 @@ impl Effort {
 struct Topic {
     name: &'static str,
     title: &'static str,
-    /// Of the first column, and of those that each driver gives.
+    /// The headings of the first column, and of the columns repeated for each driver.
     columns: &'static [&'static str],
-    /// A process for each, because a process has one daemon. Where there is none, the table
-    /// is made by this process.
+    /// Each driver is measured in its own process, because a process uses one daemon. If there are
+    /// none, this process makes the table.
     drivers: &'static [Driver],
     /// Whether this process, the daemon and the card share a processor. Where they take turns
-    /// anyway, it is how far apart their threads happen to run that would be measured.
+    /// anyway, the table would otherwise measure where the system schedules their threads.
     on_one_processor: bool,
-    /// Prints its rows: cells with tabs between.
+    /// Prints the rows, with tabs between cells.
     run: fn(Driver, Effort) -> Answer,
 }
 
@@ -102,7 +102,7 @@ const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "hand-over",
-        title: "A transaction that another one waits for: from its end to the other's beginning",
+        title: "Waiting for another program's transaction: from its end to the start of the next",
         columns: RATIOS,
         drivers: &[Driver::Kit],
         on_one_processor: false,
@@ -110,12 +110,12 @@ const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "cards",
-        title: "Cards on as many threads, 5 commands of 20 ms each: times that of one card",
+        title: "Cards in parallel, one thread each, 5 commands of 20 ms: time relative to one card",
         columns: &[
             "cards",
             "`scard`",
             "socket",
-            "`pcsc`, a context each",
+            "`pcsc`, one context per card",
             "`pcsc`, one context",
         ],
         drivers: BOTH,
@@ -124,7 +124,7 @@ const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "events",
-        title: "A card comes or goes: from the driver to the one who waits",
+        title: "A card is inserted or removed: time from the driver to the waiting thread",
         columns: RATIOS,
         drivers: &[Driver::Kit],
         on_one_processor: false,
@@ -140,8 +140,8 @@ const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "kit",
-        title: "Virtual cards of `vpcd`: time for a command, on one processor",
-        columns: &["", "times `scard-testkit`", "median"],
+        title: "Virtual cards with `vpcd`: time per command, on one processor",
+        columns: &["", "/ `scard-testkit`", "median"],
         drivers: &[Driver::Vpcd],
         on_one_processor: true,
         run: kit::run,
@@ -169,7 +169,7 @@ pub(super) fn main() -> ExitCode {
 fn command_line() -> Answer<ExitCode> {
     let args: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    // Processes that this one starts.
+    // Child processes of this one.
     match *words {
         ["of-topic", name, driver, effort] => {
             let effort = Effort {
@@ -190,11 +190,11 @@ fn command_line() -> Answer<ExitCode> {
         }
         _ => {}
     }
-    // What asks for the names of tests.
+    // From tools that list tests.
     if words.contains(&"--list") {
         return Ok(ExitCode::SUCCESS);
     }
-    // `cargo bench` says so; `cargo test` wants to know whether it runs.
+    // `cargo bench` passes `--bench`; `cargo test` only checks that it runs.
     let smoke = !words.contains(&"--bench") || words.contains(&"--smoke");
     let wanted: Vec<&str> = words
         .iter()
@@ -204,12 +204,14 @@ fn command_line() -> Answer<ExitCode> {
     for name in &wanted {
         if !TOPICS.iter().any(|topic| topic.name == *name) {
             let names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
-            return Err(format!("no table {name}; there are {}", names.join(", ")).into());
+            return Err(
+                format!("unknown table {name}; the tables are {}", names.join(", ")).into(),
+            );
         }
     }
     let mut within = true;
     for topic in TOPICS {
-        // A build takes longer than a look whether everything runs.
+        // A build takes too long for a smoke test.
         let is_wanted = match wanted.is_empty() {
             true => !(smoke && topic.drivers.is_empty()),
             false => wanted.contains(&topic.name),
@@ -223,18 +225,18 @@ fn command_line() -> Answer<ExitCode> {
     }
     let check = words.contains(&"--check");
     if check && !within {
-        eprintln!("more than what is allowed: {}", counting::LIMITS);
+        eprintln!("above the limit: {}", counting::LIMITS);
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// For this thread, and for all threads and processes that it starts.
+/// Pins this thread, and all threads and processes it starts, to one processor.
 fn stay_on_one_processor() -> Answer {
-    // SAFETY: a set of no processors.
+    // SAFETY: all zeros is a valid, empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     let size = size_of_val(&set);
-    // SAFETY: the set is as long as the call is told.
+    // SAFETY: the size passed is that of the set.
     if unsafe { libc::sched_getaffinity(0, size, &mut set) } != 0 {
         return Err(std::io::Error::last_os_error().into());
     }
@@ -243,11 +245,11 @@ fn stay_on_one_processor() -> Answer {
         // SAFETY: a number within the set.
         .rfind(|processor| unsafe { libc::CPU_ISSET(*processor, &set) })
         .ok_or("there is no processor")?;
-    // SAFETY: changes the set alone.
+    // SAFETY: only changes the set.
     unsafe { libc::CPU_ZERO(&mut set) };
     // SAFETY: a number within the set.
     unsafe { libc::CPU_SET(last, &mut set) };
-    // SAFETY: the set is as long as the call is told.
+    // SAFETY: the size passed is that of the set.
     match unsafe { libc::sched_setaffinity(0, size, &set) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error().into()),
@@ -273,13 +275,16 @@ fn show(topic: &Topic, effort: Effort) -> Answer<Vec<Vec<String>>> {
     for (at, driver) in topic.drivers.iter().enumerate() {
         for (line, row) in measured(topic, *driver, effort)?.into_iter().enumerate() {
             match rows.get_mut(line) {
-                // The first cell is what the row is about.
+                // The first cell is the row's name.
                 Some(known) if at > 0 => known.extend(row.into_iter().skip(1)),
                 _ => rows.push(row),
             }
         }
     }
-    let (first, columns) = topic.columns.split_first().ok_or("a table has columns")?;
+    let (first, columns) = topic
+        .columns
+        .split_first()
+        .ok_or("the table has no columns")?;
     let of_driver = |driver: &Driver| match topic.drivers {
         [_] => String::new(),
         _ => format!("{}: ", driver_name(*driver)),
@@ -303,7 +308,7 @@ fn heading(columns: impl Iterator<Item = String>) {
     println!("|---{}|", "|---:".repeat(columns.len() - 1));
 }
 
-/// The rows that a process of its own gives.
+/// The rows, measured in a separate process.
 fn measured(topic: &Topic, driver: Driver, effort: Effort) -> Answer<Vec<Vec<String>>> {
     let how_much = match effort.smoke {
         true => "smoke",
@@ -315,7 +320,11 @@ fn measured(topic: &Topic, driver: Driver, effort: Effort) -> Answer<Vec<Vec<Str
         .stderr(Stdio::inherit())
         .output()?;
     if !child.status.success() {
-        return Err(format!("the table {} ends with {}", topic.name, child.status).into());
+        return Err(format!(
+            "the process for table {} failed: {}",
+            topic.name, child.status
+        )
+        .into());
     }
     let cells = |line: &str| line.split('\t').map(str::to_owned).collect();
     Ok(String::from_utf8(child.stdout)?

@@ -1,4 +1,4 @@
-//! PC/SC as a C program calls it.
+//! PC/SC as called by a C program.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -7,7 +7,7 @@ use pcsc::ffi::{self, DWORD, LONG};
 
 use super::Answer;
 
-/// The largest answer that there can be.
+/// The largest possible answer.
 pub(super) const BUFFER: usize = ffi::MAX_BUFFER_SIZE_EXTENDED;
 
 fn check(call: &str, returned: LONG) -> Answer {
@@ -53,10 +53,10 @@ impl Context {
         Ok(Card { handle, protocol })
     }
 
-    /// Waits without limit until a reader differs from what its entry says.
+    /// Waits without limit until a reader differs from its entry.
     pub(super) fn status_change(&self, states: &mut [ffi::SCARD_READERSTATE]) -> Answer {
         let count = DWORD::try_from(states.len())?;
-        // SAFETY: there are as many entries as the call is told, whose names the caller keeps.
+        // SAFETY: the count passed is that of the entries, and the caller keeps their names alive.
         let returned =
             unsafe { ffi::SCardGetStatusChange(self.0, ffi::INFINITE, states.as_mut_ptr(), count) };
         check("SCardGetStatusChange", returned)
@@ -89,7 +89,7 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// Gives the code of an error.
+    /// Returns the code on failure.
     #[inline]
     pub(super) fn try_transmit(&self, command: &[u8], answer: &mut [u8]) -> Result<usize, u32> {
         let pci = match self.protocol {
@@ -97,7 +97,7 @@ impl Card {
             _ => &raw const ffi::g_rgSCardT1Pci,
         };
         let mut len = answer.len() as DWORD;
-        // SAFETY: both are as long as the call is told; the PCI is one of the library's.
+        // SAFETY: the lengths passed are those of the buffers; the PCI is one of the library's.
         let returned = unsafe {
             ffi::SCardTransmit(
                 self.handle,
@@ -127,7 +127,7 @@ impl Card {
         check("SCardBeginTransaction", returned)
     }
 
-    /// As a program that is prepared for others' resets.
+    /// Begins as a program does that expects resets by other programs.
     pub(super) fn begin_acknowledging_reset(&mut self) -> Answer {
         // SAFETY: takes a handle by value.
         match unsafe { ffi::SCardBeginTransaction(self.handle) } {

@@ -1,4 +1,4 @@
-//! What is measured with: a sandbox, and a card in its first reader.
+//! The setting of a measurement: a sandbox with a card in its first reader.
 
 use std::ffi::CString;
 
@@ -24,12 +24,12 @@ pub(super) struct Stage {
     pub(super) sandbox: Sandbox,
 }
 
-/// A card that answers everything alike.
+/// A card with the same answer to every command.
 pub(super) fn plain_card() -> VirtualCard {
     VirtualCard::new(|_: &[u8]| ANSWER)
 }
 
-/// Starts a daemon, and has this process talk to it from now on.
+/// Starts a daemon, which this process uses from then on.
 pub(super) fn start(sandbox: SandboxBuilder, driver: Driver) -> Answer<Sandbox> {
     let sandbox = sandbox.driver(driver).start()?;
     // SAFETY: no other thread reads the environment: the sandbox's do not.
@@ -46,7 +46,7 @@ impl Stage {
     pub(super) fn new(driver: Driver, card: VirtualCard) -> Answer<Stage> {
         let sandbox = start(Sandbox::builder().card(0, card), driver)?;
         Ok(Stage {
-            virtual_card: sandbox.reader(0).card().ok_or("the card is gone")?,
+            virtual_card: sandbox.reader(0).card().ok_or("the reader has no card")?,
             name: CString::new(sandbox.reader(0).name())?,
             reader: ReaderName::new(sandbox.reader(0).name())?,
             context: Context::establish()?,
@@ -66,7 +66,7 @@ impl Stage {
         Ok(self.socket_context.connect(&self.reader, options)?)
     }
 
-    /// Through the library, and over the daemon's socket.
+    /// One through the library, one over the daemon's socket.
     pub(super) fn both_ways(&self) -> Answer<[Card; 2]> {
         Ok([self.connect()?, self.connect_by_socket()?])
     }
@@ -80,7 +80,7 @@ impl Stage {
         Ok(self.pcsc_context.connect(&self.name, mode, any)?)
     }
 
-    /// What is done between two rounds: the virtual card keeps what it was sent.
+    /// Clears the virtual card's log of commands between rounds.
     pub(super) fn tidy(&self) -> impl FnMut() + use<> {
         let card = self.virtual_card.clone();
         move || card.clear_log()

@@ -1,4 +1,4 @@
-//! Connecting, and going on after another program has reset the card.
+//! Connecting, and continuing after another program has reset the card.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -32,14 +32,14 @@ fn connections(stage: &Stage, effort: Effort) -> Answer {
     };
     let sides = vec![
         Side::c(
-            "connect and disconnect, C: with a context of its own",
+            "connect and disconnect, C: in a new context",
             in_context_of_its_own,
         ),
         Side::other("the same once more", in_context_of_its_own),
-        Side::other("C: in a context that there is", || {
+        Side::other("C: in an existing context", || {
             each(1, || stage.connect_raw().map(drop))
         }),
-        Side::pcsc("`pcsc`: in a context that there is", || {
+        Side::pcsc("`pcsc`: in an existing context", || {
             each(1, || {
                 let left = stage
                     .connect_pcsc()?
@@ -47,10 +47,10 @@ fn connections(stage: &Stage, effort: Effort) -> Answer {
                 Ok(left.map_err(|(_, error)| error)?)
             })
         }),
-        Side::other("`Context::connect`, and dropping it", || {
+        Side::other("`Context::connect` and drop", || {
             each(1, || stage.connect().map(drop))
         }),
-        Side::other("socket: `Context::connect`, and dropping it", || {
+        Side::other("socket: `Context::connect` and drop", || {
             each(1, || stage.connect_by_socket().map(drop))
         }),
     ];
@@ -58,19 +58,16 @@ fn connections(stage: &Stage, effort: Effort) -> Answer {
     let mut buffer = vec![0; raw::BUFFER];
     let mut of_pcsc = vec![0; raw::BUFFER];
     let sides = vec![
-        Side::c(
-            "connect, a command, disconnect, C: with a context of its own",
-            || {
-                each(1, || {
-                    let context = raw::Context::establish()?;
-                    context
-                        .connect(&stage.name)?
-                        .transmit(COMMAND, &mut buffer)?;
-                    Ok(())
-                })
-            },
-        ),
-        Side::pcsc("`pcsc`: with a context of its own", || {
+        Side::c("connect, command, disconnect, C: in a new context", || {
+            each(1, || {
+                let context = raw::Context::establish()?;
+                context
+                    .connect(&stage.name)?
+                    .transmit(COMMAND, &mut buffer)?;
+                Ok(())
+            })
+        }),
+        Side::pcsc("`pcsc`: in a new context", || {
             each(1, || {
                 let context = pcsc::Context::establish(pcsc::Scope::User)?;
                 let (mode, any) = (pcsc::ShareMode::Shared, pcsc::Protocols::ANY);
@@ -80,15 +77,12 @@ fn connections(stage: &Stage, effort: Effort) -> Answer {
                 Ok(left.map_err(|(_, error)| error)?)
             })
         }),
-        Side::other(
-            "`Context::connect`, `transmit_ref`, and dropping it",
-            || {
-                each(1, || {
-                    stage.connect()?.transmit_ref(COMMAND)?;
-                    Ok(())
-                })
-            },
-        ),
+        Side::other("`Context::connect`, `transmit_ref` and drop", || {
+            each(1, || {
+                stage.connect()?.transmit_ref(COMMAND)?;
+                Ok(())
+            })
+        }),
         Side::other("socket: the same", || {
             each(1, || {
                 stage.connect_by_socket()?.transmit_ref(COMMAND)?;
@@ -120,18 +114,21 @@ fn by_c(card: &mut raw::Card, buffer: &mut [u8]) -> Answer {
 }
 
 fn resets(stage: &Stage, effort: Effort) -> Answer {
-    // Each side is connected for its turn alone: a reset is one for all that are.
-    // The one who resets is another program to all of them: not in a context of theirs.
+    // A reset affects all connections, so each side is connected only during its turn. The resets
+    // come from a separate context, as from another program.
     let of_other = raw::Context::establish()?;
     let other = RefCell::new(of_other.connect(&stage.name)?);
     let mut buffer = vec![0; raw::BUFFER];
     let mut of_again = vec![0; raw::BUFFER];
     let mut of_pcsc = vec![0; raw::BUFFER];
     let sides = vec![
-        Side::c("after another's reset, C: fail, reconnect, command", || {
-            let mut card = stage.connect_raw()?;
-            after_reset(&mut other.borrow_mut(), || by_c(&mut card, &mut buffer))
-        }),
+        Side::c(
+            "after a reset by another program, C: fail, reconnect, command",
+            || {
+                let mut card = stage.connect_raw()?;
+                after_reset(&mut other.borrow_mut(), || by_c(&mut card, &mut buffer))
+            },
+        ),
         Side::other("the same once more", || {
             let mut card = stage.connect_raw()?;
             after_reset(&mut other.borrow_mut(), || by_c(&mut card, &mut of_again))
@@ -164,7 +161,7 @@ fn resets(stage: &Stage, effort: Effort) -> Answer {
 }
 
 fn by_card(mut card: Card, other: &mut raw::Card) -> Answer<Duration> {
-    // A buffer from the start, as the others have it.
+    // Allocates the buffer in advance, as on the other sides.
     card.transmit_ref(COMMAND)?;
     after_reset(other, || match card.transmit_ref(COMMAND) {
         Err(error) if error.code() == ReturnCode::W_RESET_CARD => {
@@ -177,7 +174,7 @@ fn by_card(mut card: Card, other: &mut raw::Card) -> Answer<Duration> {
     })
 }
 
-/// What a session does by itself.
+/// What a session does automatically.
 fn resets_in_transactions(stage: &Stage, effort: Effort) -> Answer {
     let of_other = raw::Context::establish()?;
     let other = RefCell::new(of_other.connect(&stage.name)?);
@@ -194,7 +191,7 @@ fn resets_in_transactions(stage: &Stage, effort: Effort) -> Answer {
     };
     let sides = vec![
         Side::c(
-            "after another's reset, C: begin, fail, reconnect, begin, command, end",
+            "after a reset by another program, C: begin, fail, reconnect, begin, command, end",
             || {
                 after_reset(&mut other.borrow_mut(), || {
                     c.begin_acknowledging_reset()?;
@@ -203,7 +200,7 @@ fn resets_in_transactions(stage: &Stage, effort: Effort) -> Answer {
                 })
             },
         ),
-        Side::other("`Session::run`, which does it by itself", || {
+        Side::other("`Session::run`, which does this automatically", || {
             run(&mut session)
         }),
         Side::other("socket: the same", || run(&mut by_socket)),

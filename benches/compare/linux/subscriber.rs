@@ -8,7 +8,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Dispatch, Event, Metadata, Subscriber};
 
-/// Writes what it wants into a string, and forgets it.
+/// Formats events of its target into a string, and discards it.
 struct Writer {
     wants: &'static str,
 }
@@ -17,17 +17,17 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = write!(self.0, " {field}={value:?}");
     }
 }
 
-/// One that writes down the calls of this library.
+/// A subscriber that formats the calls of this library.
 pub(super) fn of_calls() -> Dispatch {
     Dispatch::new(Writer { wants: "scard" })
 }
 
-/// One that wants something else.
+/// A subscriber for other targets.
 pub(super) fn of_others() -> Dispatch {
     Dispatch::new(Writer { wants: "other" })
 }

@@ -1,7 +1,7 @@
-//! How long a command takes while somebody listens to `tracing`.
+//! How long a command takes with a subscriber of `tracing`.
 //!
-//! A table, and so a process, of its own: once there has been a subscriber, `tracing` looks
-//! more closely for the rest of the process.
+//! A separate table, and so a separate process: once a process has had a subscriber, `tracing`
+//! stays slower in it.
 
 use scard_testkit::Driver;
 use tracing::dispatcher::with_default;
@@ -15,25 +15,25 @@ const TURN: u32 = 8;
 pub(super) fn run(driver: Driver, effort: Effort) -> Answer {
     let stage = Stage::new(driver, plain_card())?;
     let c = stage.connect_raw()?;
-    let (mut quiet, mut told) = (stage.connect()?, stage.connect()?);
+    let (mut ignored, mut recorded) = (stage.connect()?, stage.connect()?);
     let (of_others, of_calls) = (subscriber::of_others(), subscriber::of_calls());
     let mut buffer = vec![0; raw::BUFFER];
     let sides = vec![
         Side::c("C: `SCardTransmit`", || {
             each(TURN, || c.transmit(COMMAND, &mut buffer).map(drop))
         }),
-        Side::other("`transmit_ref`, subscriber of something else", || {
+        Side::other("`transmit_ref`, subscriber for other targets", || {
             with_default(&of_others, || {
                 each(TURN, || {
-                    quiet.transmit_ref(COMMAND)?;
+                    ignored.transmit_ref(COMMAND)?;
                     Ok(())
                 })
             })
         }),
-        Side::other("`transmit_ref`, every call written down", || {
+        Side::other("`transmit_ref`, every call recorded", || {
             with_default(&of_calls, || {
                 each(TURN, || {
-                    told.transmit_ref(COMMAND)?;
+                    recorded.transmit_ref(COMMAND)?;
                     Ok(())
                 })
             })

@@ -1,4 +1,4 @@
-//! The applications as virtual cards: what their devices' firmware does around them.
+//! The applications as virtual cards, with the work of their devices' firmware around them.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use scard_testkit::{Applet, OpenPgpCard, Reply, VirtualCard};
 
 use crate::trussed::{Client, with_client};
 
-/// The longest command and answer, with their chaining.
+/// The maximum length of a command or answer, including chaining.
 const LONGEST: usize = 7609;
 
 /// Nitrokey's OpenPGP application.
@@ -17,7 +17,7 @@ pub(crate) fn opcard() -> VirtualCard {
     opcard_with(Arc::default())
 }
 
-/// The same, with what becomes of its signatures.
+/// The same, with a record of its signatures.
 pub(crate) fn opcard_with(watch: Arc<Mutex<Signatures>>) -> VirtualCard {
     VirtualCard::on_own_thread(|requests| {
         with_client("opcard", |client| {
@@ -46,12 +46,12 @@ pub(crate) fn piv() -> VirtualCard {
     })
 }
 
-/// The signatures that an application was asked for.
+/// The signatures that an application has made.
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
-    /// What was signed, in this order.
+    /// The signed data, in order.
     pub(crate) made: Vec<Vec<u8>>,
-    /// After so many more, the card is torn out before it answers.
+    /// After this many more signatures, the card is removed before it answers.
     pub(crate) tear_in: Option<usize>,
 }
 
@@ -86,7 +86,7 @@ struct Chained<A> {
     application: A,
     command: Option<Command<LONGEST>>,
     rest: Vec<u8>,
-    /// What the command has signed.
+    /// The data signed by the command.
     signed: Option<Vec<u8>>,
     watch: Arc<Mutex<Signatures>>,
 }
@@ -148,7 +148,7 @@ impl<A: Application> Applet for Chained<A> {
             Err(status) => (Vec::new(), status),
         };
         if let Some(data) = self.signed.take() {
-            let mut watch = self.watch.lock().expect("nobody panics with it");
+            let mut watch = self.watch.lock().expect("no thread panics with the lock");
             watch.made.push(data);
             match watch.tear_in {
                 Some(0) => {

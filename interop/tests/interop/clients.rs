@@ -1,4 +1,4 @@
-//! Programs of others as clients.
+//! Third-party programs as clients.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -13,14 +13,14 @@ pub(crate) fn output(command: &mut Command) -> Output {
     output.unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()))
 }
 
-/// Fails unless a program has succeeded, and said this.
+/// Fails unless a program has succeeded and printed this.
 #[track_caller]
 pub(crate) fn says(output: &Output, part: &str) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains(part), "{output:?}");
 }
 
-/// GnuPG with a home of its own, which shares the card with others.
+/// GnuPG with its own home directory, sharing the card with other programs.
 pub(crate) struct Gpg<'a> {
     sandbox: &'a Sandbox,
     home: Openssl,
@@ -51,7 +51,7 @@ impl<'a> Gpg<'a> {
 
 impl Drop for Gpg<'_> {
     fn drop(&mut self) {
-        // Its daemons live on otherwise.
+        // Otherwise its daemons keep running.
         let _ = self.command("gpgconf").args(["--kill", "all"]).output();
     }
 }
@@ -67,7 +67,7 @@ fn gpg_shows_the_demonstration_card() {
 }
 
 #[test]
-fn opensc_knows_the_demonstration_card_of_piv() {
+fn opensc_recognizes_the_piv_demonstration_card() {
     let sandbox = Sandbox::builder()
         .card(0, scard_testkit::VirtualCard::piv())
         .start()

@@ -1,8 +1,8 @@
-//! Card applications that others have written and published, as virtual cards, with clients that
-//! others have written: `openpgp-card` over `card-backend-scard`, GnuPG, OpenSC and pcsc-tools.
+//! Published third-party card applications as virtual cards, with third-party clients:
+//! `openpgp-card` over `card-backend-scard`, GnuPG, OpenSC and pcsc-tools.
 //!
-//! Each test runs over the driver that `SCARD_TESTKIT_DRIVER` names; `ci/interop` runs them over
-//! both, and by each of the two ways to the daemon.
+//! The tests run over the driver named by `SCARD_TESTKIT_DRIVER`; `ci/interop` runs them over both
+//! drivers, and over both the library and the socket.
 #![cfg(target_os = "linux")]
 
 mod applets;

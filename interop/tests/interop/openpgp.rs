@@ -18,7 +18,7 @@ use crate::openssl::{Kind, Openssl};
 
 pub(crate) const OPENPGP: &[u8] = &[0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
 
-/// The same card over both backends, one after the other.
+/// Runs a test with the same card over both backends in turn.
 fn with_both(test: fn(Card<state::Open>)) {
     let sandbox = Sandbox::builder().readers(1).start().unwrap();
     let context = Context::establish().unwrap();
@@ -53,13 +53,13 @@ fn status<T>(result: Result<T, Error>) -> Option<StatusBytes> {
     }
 }
 
-/// The tries that the user's PIN has left, as the card says it now.
+/// The number of tries left for the user's PIN, queried from the card.
 fn tries(transaction: &mut Card<state::Transaction<'_>>) -> u8 {
     transaction.invalidate_cache().unwrap();
     transaction.pw_status_bytes().unwrap().err_count_pw1()
 }
 
-/// Generates a key, after the administrator's PIN.
+/// Generates a key, after verifying the administrator's PIN.
 pub(crate) fn generate(
     card: &mut Card<state::Open>,
     slot: KeyType,
@@ -74,7 +74,7 @@ pub(crate) fn generate(
 }
 
 #[test]
-fn pins_are_wrong_right_and_changed() {
+fn pins_are_refused_accepted_and_changed() {
     isolated(|| {
         with_both(|mut card| {
             let mut transaction = card.transaction().unwrap();
@@ -103,7 +103,7 @@ fn keys_are_generated_and_sign() {
         with_both(|mut card| {
             let openssl = Openssl::new();
             let digest: Vec<u8> = (0..32).collect();
-            // RSA signs it with its algorithm, SHA-256.
+            // RSA signs the digest with its algorithm identifier, SHA-256.
             let algorithm = hex::decode("3031300d060960864801650304020105000420").unwrap();
             let with_algorithm = [&algorithm[..], &digest].concat();
             for (algorithm, kind, to_sign) in [
@@ -119,7 +119,7 @@ fn keys_are_generated_and_sign() {
                     .pso_compute_digital_signature(to_sign.clone())
                     .unwrap();
                 openssl.verify(&key, kind, &digest, &signature);
-                // The counter began with the key.
+                // The counter starts with a new key.
                 assert_eq!(transaction.digital_signature_count().unwrap(), 1);
             }
         });
@@ -136,7 +136,7 @@ fn an_rsa_key_decrypts() {
             let mut transaction = card.transaction().unwrap();
             let ocard = transaction.card();
             ocard.verify_pw1_user(secret("123456")).unwrap();
-            // 257 bytes: a long command.
+            // A long command of 257 bytes.
             let decrypted = ocard.decipher(Cryptogram::RSA(&encrypted)).unwrap();
             assert_eq!(decrypted, b"a session key");
         });
@@ -144,7 +144,7 @@ fn an_rsa_key_decrypts() {
 }
 
 #[test]
-fn secrets_are_agreed() {
+fn ecdh_agrees_on_the_same_secret() {
     isolated(|| {
         with_both(|mut card| {
             let openssl = Openssl::new();
@@ -165,7 +165,7 @@ fn secrets_are_agreed() {
 }
 
 #[test]
-fn a_long_certificate_comes_back() {
+fn a_long_certificate_is_written_and_read_back() {
     isolated(|| {
         with_both(|mut card| {
             let certificate: Vec<u8> = (0..2000).map(|n: u32| n as u8).collect();

@@ -1,11 +1,11 @@
-//! The other side of the cards' cryptography: the program `openssl`.
+//! The counterpart of the cards' cryptography: the program `openssl`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use openpgp_card::ocard::crypto::PublicKeyMaterial;
 
-/// A place for the files that `openssl` reads and writes.
+/// A directory for the files that `openssl` reads and writes.
 pub(crate) struct Openssl(tempfile::TempDir);
 
 impl Openssl {
@@ -35,8 +35,8 @@ impl Openssl {
         self.write("card.der", &public_key(key, kind))
     }
 
-    /// Fails if this is no signature of the data: of the message for Ed25519, of the digest
-    /// SHA-256 for the others.
+    /// Fails if this is not a signature of the data, which is the message for Ed25519, and the
+    /// SHA-256 digest for the others.
     pub(crate) fn verify(
         &self,
         key: &PublicKeyMaterial,
@@ -67,7 +67,8 @@ impl Openssl {
         self.run("pkeyutl -encrypt -pubin -keyform DER -inkey card.der -in data")
     }
 
-    /// A secret that is agreed with a key of the card, and the public key that it takes there.
+    /// Agrees on a secret with a key of the card. Returns the secret, and the public key for the
+    /// card.
     pub(crate) fn agree(&self, key: &PublicKeyMaterial, kind: Kind) -> (Vec<u8>, Vec<u8>) {
         self.key(key, kind);
         self.run(match kind {
@@ -112,7 +113,7 @@ fn public_key(key: &PublicKeyMaterial, kind: Kind) -> Vec<u8> {
     }
 }
 
-/// A signature of two numbers of the same length.
+/// Encodes a signature that consists of two numbers of the same length.
 fn ecdsa(signature: &[u8]) -> Vec<u8> {
     let (r, s) = signature.split_at(signature.len() / 2);
     der(0x30, &[integer(r), integer(s)].concat())

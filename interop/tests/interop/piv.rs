@@ -11,7 +11,7 @@ const WRONG: &[u8] = b"\x00\x20\x00\x80\x08654321\xFF\xFF";
 const RIGHT: &[u8] = b"\x00\x20\x00\x80\x08123456\xFF\xFF";
 
 #[test]
-fn a_pin_is_wrong_and_right_and_objects_come_in_one_piece() {
+fn pins_are_refused_and_accepted_and_objects_are_read_whole() {
     isolated(|| {
         let sandbox = Sandbox::builder().card(0, piv()).start().unwrap();
         let context = Context::establish().unwrap();
@@ -34,7 +34,7 @@ fn a_pin_is_wrong_and_right_and_objects_come_in_one_piece() {
 }
 
 #[test]
-fn opensc_knows_it() {
+fn opensc_recognizes_it() {
     let sandbox = Sandbox::builder().card(0, piv()).start().unwrap();
     let said = output(
         sandbox

@@ -1,5 +1,5 @@
-//! Everybody at the same time on the same card, which is torn out and reset in between: what was
-//! signed was signed once, and nobody is told otherwise.
+//! All clients at the same time on one card, which is removed and reset in between: everything is
+//! signed once, and the clients are told so.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,18 +18,18 @@ use crate::applets::{Signatures, opcard_with};
 use crate::clients::{Gpg, output, says};
 use crate::openpgp::{OPENPGP, generate, secret};
 
-/// Signatures of each signer.
+/// The number of signatures of each signer.
 const ROUNDS: u32 = 25;
 
-/// What a signer knows of its signatures.
+/// A signer's own record of its signatures.
 #[derive(Default)]
 struct Known {
     made: Vec<Vec<u8>>,
-    /// The command has failed: it may have run.
+    /// The command failed, but may have run.
     uncertain: Vec<Vec<u8>>,
 }
 
-/// Ends the others, also when a signer panics.
+/// Ends the other threads, even if a signer panics.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -43,7 +43,7 @@ fn session(context: &Context) -> Card<state::Open> {
     Card::new(SessionBackend::new(session, OPENPGP)).unwrap()
 }
 
-/// Signs what nobody else signs.
+/// Signs data that is unique to this call.
 fn sign(card: &mut Card<state::Open>, signer: u32, number: u32, known: &mut Known) {
     let mut data = vec![0; 32];
     data[..4].copy_from_slice(&signer.to_be_bytes());
@@ -78,7 +78,7 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
 
         let over = AtomicBool::new(false);
         let torn = AtomicU32::new(0);
-        // What reads the card before anything happens to it.
+        // Opened before anything happens to the card.
         let cards: Vec<_> = (0..3u32)
             .zip(std::iter::repeat_with(|| session(&context)))
             .collect();
@@ -96,7 +96,7 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
                     })
                 })
                 .collect();
-            // Tears the card out, while it works and while it does not, and puts it back.
+            // Removes the card, while it works and while it is idle, and inserts it again.
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
                     let at_work = torn.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
@@ -114,7 +114,7 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
                     reader.swap(&card).unwrap();
                 }
             });
-            // Resets it between the others' transactions.
+            // Resets the card between the transactions of others.
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
                     let name = &context.readers().unwrap()[0];
@@ -130,7 +130,7 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
                     }
                 }
             });
-            // The others, who may fail and must end.
+            // Third-party programs, which may fail but must end.
             scope.spawn(|| {
                 let gpg = Gpg::new(&sandbox);
                 while !over.load(Ordering::SeqCst) {
@@ -156,7 +156,7 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
             .filter(|data| uncertain.contains(*data))
             .count();
         assert_eq!(signed.len(), made.len() + interrupted);
-        // The card's own counter, for somebody who comes later.
+        // The card's own counter, read by a later client.
         let mut later = session(&context);
         let counter = later
             .transaction()
@@ -165,18 +165,18 @@ fn signatures_are_counted_once_whatever_happens_to_the_card() {
             .unwrap();
         assert_eq!(usize::try_from(counter).unwrap(), signed.len());
         println!(
-            "{} signatures: {} known, {interrupted} interrupted; torn out {} times",
+            "{} signatures: {} known, {interrupted} interrupted; card removed {} times",
             signed.len(),
             made.len(),
             torn.load(Ordering::SeqCst)
         );
-        // Not vacuous.
+        // The test must have covered both.
         assert!(!made.is_empty() && interrupted > 0);
     });
 }
 
 #[test]
-fn everybody_reads_the_same_card() {
+fn all_clients_read_the_same_card() {
     isolated(|| {
         let sandbox = Sandbox::builder()
             .card(0, opcard_with(Arc::default()))
@@ -209,7 +209,7 @@ fn everybody_reads_the_same_card() {
                 );
             });
             scope.spawn(move || {
-                // It never ends by itself.
+                // It does not end on its own.
                 let scan = output(sandbox.command("timeout").args(["2", "pcsc_scan", "-n"]));
                 let text = String::from_utf8_lossy(&scan.stdout);
                 assert!(text.contains("3B DA 18 FF"), "{scan:?}");

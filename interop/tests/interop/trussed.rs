@@ -1,4 +1,4 @@
-//! The firmware below the applications: Trussed, with what they demand of it, in memory.
+//! The firmware below the applications: Trussed in memory, with the extensions that they need.
 
 use trussed::backend::{Backend as _, BackendId};
 use trussed::platform::Platform;
@@ -56,7 +56,7 @@ pub(crate) struct Contexts {
     staging: StagingContext,
 }
 
-/// The extensions, by number, with the backend that has each.
+/// The extensions by number, with the backend of each.
 macro_rules! extensions {
     ($($name:ident: $type:ty = $number:literal of $backend:ident in $field:ident;)*) => {
         #[derive(Clone, Copy, Debug)]

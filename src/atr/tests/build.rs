@@ -69,7 +69,7 @@ fn build(groups: &[Group], historical: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_composed_is_read_back() {
+fn composed_atrs_are_read_back() {
     let mut random = Random::new(7816);
     let (mut with_t1, mut with_global, mut plain, mut compared) = (0, 0, 0, 0);
     for _ in 0..20_000 {

@@ -11,8 +11,8 @@ fn exercise(bytes: &[u8]) -> AtrReading {
     let bytes = reading.atr();
     let bytes = bytes.as_bytes();
     // The lines contain every byte, once and in order.
-    let told: Vec<u8> = reading.lines().flat_map(|it| it.bytes().to_vec()).collect();
-    assert_eq!(told, bytes, "{reading}");
+    let shown: Vec<u8> = reading.lines().flat_map(|it| it.bytes().to_vec()).collect();
+    assert_eq!(shown, bytes, "{reading}");
     for line in reading.lines() {
         assert!(!line.meaning().is_empty(), "{line:?}");
     }
@@ -54,7 +54,7 @@ fn exercise(bytes: &[u8]) -> AtrReading {
 }
 
 #[test]
-fn all_of_up_to_two_bytes() {
+fn all_atrs_of_up_to_two_bytes() {
     assert_eq!(exercise(&[]).problems(), [AtrProblem::Empty]);
     for first in 0..=255 {
         let problems = exercise(&[first]).problems().to_vec();
@@ -134,7 +134,7 @@ fn more_bytes_than_an_atr_can_have() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn every_problem_is_reported() {
     let name = InterfaceName::new;
     let cases: &[(&str, &[AtrProblem], &str)] = &[
         ("", &[AtrProblem::Empty], "there are no bytes"),

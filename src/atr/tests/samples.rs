@@ -314,7 +314,7 @@ pub(super) fn all() -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn cards_are_read_as_they_are() {
+fn well_known_cards_are_read_correctly() {
     assert!(CARDS.len() >= 40);
     for &(family, bytes, offered, (fi, di), tck, facts) in CARDS {
         let reading = atr(bytes).parse();

@@ -73,7 +73,7 @@ fn written() -> String {
 }
 
 #[test]
-fn everything_has_its_text() {
+fn every_value_has_its_text() {
     let (is, written) = (include_str!("texts.txt"), written());
     if is != written {
         println!("{written}");

@@ -252,7 +252,7 @@ fn storage_cards_keep_their_numbers() {
 }
 
 #[test]
-fn type_b_is_taken_apart() {
+fn type_b_is_split_into_its_parts() {
     let reading = atr("3B 88 80 01 E1 F3 5E 11 77 81 E1 60 23").parse();
     let expected = TypeB {
         application_data: [0xE1, 0xF3, 0x5E, 0x11],
@@ -270,7 +270,7 @@ fn type_b_is_taken_apart() {
 
 /// Each condition on its own.
 #[test]
-fn what_is_not_type_b_is_not_taken_apart() {
+fn other_bytes_are_not_read_as_type_b() {
     for historical in [
         [0xE1, 0xF3, 0x5E, 0x11, 0x77, 0x81, 0xE1, 0x61],
         [0xE1, 0xF3, 0x5E, 0x11, 0x77, 0x80, 0xE1, 0x60],
@@ -372,7 +372,7 @@ fn contactless_forms_have_texts() {
 }
 
 #[test]
-fn a_status_is_at_the_end_of_what_is_complete() {
+fn a_status_is_read_only_at_the_end_of_complete_bytes() {
     let complete = atr("3B 06 00 11 CC 05 90 00").parse();
     assert!(complete.historical().status().is_some());
     let cut_off = atr("3B 07 00 11 CC 05 90 00").parse();
@@ -387,7 +387,7 @@ fn card_service_data_of_two_bytes_are_a_problem() {
 }
 
 #[test]
-fn an_identifier_has_its_bytes_and_no_others() {
+fn an_identifier_has_only_its_own_bytes() {
     let reading = with_historical(&[0x80, 0x4F, 0x02, 0xAA, 0xBB, 0x11, 0xCC]).parse();
     let lines: Vec<_> = reading.lines().collect();
     let bytes: Vec<&[u8]> = lines.iter().map(|line| line.bytes()).collect();

@@ -54,7 +54,7 @@ fn numbers_are_read_in_all_their_forms() {
 }
 
 #[test]
-fn programs_in_all_languages_are_understood() {
+fn messages_of_programs_in_all_languages_are_found() {
     assert_found(&[
         // C and pcsc-lite
         (
@@ -203,7 +203,7 @@ fn status_words_are_recognised() {
 }
 
 #[test]
-fn what_is_no_code_is_left_alone() {
+fn text_that_is_not_a_code_is_ignored() {
     for line in [
         "",
         "nothing here",
@@ -228,7 +228,7 @@ fn what_is_no_code_is_left_alone() {
 }
 
 #[test]
-fn a_code_alone_is_read_as_parse_reads_it() {
+fn a_single_code_is_read_as_by_parse() {
     assert_found(&[
         ("31", "1F"),
         ("W_RESET_CARD", "SCARD_W_RESET_CARD"),

@@ -53,7 +53,7 @@ impl Bench {
 }
 
 #[test]
-fn cards_come_and_go() {
+fn cards_are_inserted_and_removed() {
     for platform in [PcscLite, Windows, MacOs] {
         let mut bench = Bench::new(platform, EMPTY, 0);
         assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
@@ -87,7 +87,7 @@ fn an_exchange_between_two_looks_shows_in_the_counter() {
 }
 
 #[test]
-fn a_card_that_came_and_went_between_two_looks_is_told() {
+fn a_card_inserted_and_removed_between_two_looks_is_reported() {
     let mut bench = Bench::new(PcscLite, EMPTY, 4);
     assert_eq!(bench.see(EMPTY, 6, 0), ["card came and went"]);
     assert_eq!(
@@ -109,16 +109,16 @@ fn the_counter_wraps() {
     assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
     // At zero the service does not report an exchange, so the monitor has to look for it.
     let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFE);
-    assert!(bench.tracker.is_told_everything());
+    assert!(bench.tracker.is_notified_of_everything());
     assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
-    assert!(!bench.tracker.is_told_everything());
+    assert!(!bench.tracker.is_notified_of_everything());
     assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
-    assert!(bench.tracker.is_told_everything());
+    assert!(bench.tracker.is_notified_of_everything());
 }
 
 /// pcsc-lite changes the state before it counts.
 #[test]
-fn a_count_that_comes_late_is_no_event() {
+fn a_late_count_is_not_an_event() {
     let mut bench = Bench::new(PcscLite, EMPTY, 4);
     assert_eq!(bench.see(PRESENT, 4, 1), ["card inserted (01)"]);
     assert_eq!(bench.see(PRESENT, 5, 1), [""; 0]);
@@ -166,7 +166,7 @@ fn an_unavailable_reader_has_no_card_and_no_counter() {
 }
 
 #[test]
-fn readers_come_and_go() {
+fn readers_are_attached_and_detached() {
     let mut bench = Bench::new(PcscLite, PRESENT, 1);
     assert!(!bench.tracker.list(vec![name("R")]));
     assert!(bench.tracker.list(vec![name("A"), name("R")]));
@@ -184,35 +184,38 @@ fn readers_come_and_go() {
 }
 
 #[test]
-fn a_reader_that_was_away_between_two_looks_counts_anew() {
+fn a_reader_that_was_detached_between_two_looks_counts_from_one() {
     let mut bench = Bench::new(PcscLite, PRESENT, 5);
     assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
     // A card that was never present is not reported.
-    for (before, after, told) in [
+    for (before, after, expected) in [
         (EMPTY, EMPTY, &[][..]),
         (PRESENT, EMPTY, &["card removed"]),
         (EMPTY, PRESENT, &["card inserted (01)"]),
     ] {
         let mut bench = Bench::new(PcscLite, before, 6);
-        assert_eq!(bench.see(after, 0, 1), told);
+        assert_eq!(bench.see(after, 0, 1), expected);
     }
 }
 
 #[test]
-fn use_is_told_where_it_is_wanted() {
+fn use_changes_are_reported_only_if_requested() {
     let mut bench = Bench::new(PcscLite, PRESENT, 1);
     assert_eq!(bench.see(PRESENT | IN_USE, 1, 1), [""; 0]);
     let tracker = Tracker::new(PcscLite, true);
     let mut bench = Bench::watching(tracker, PRESENT | IN_USE, 1);
     assert_eq!(bench.see(PRESENT | EXCLUSIVE, 1, 1), ["in exclusive use"]);
     assert_eq!(bench.see(PRESENT, 1, 1), ["not in use"]);
-    assert!(!bench.tracker.is_told_everything(), "of a beginning use");
+    assert!(
+        !bench.tracker.is_notified_of_everything(),
+        "the beginning of a use is not reported"
+    );
     let bench = Bench::watching(Tracker::new(Windows, true), PRESENT, 1);
-    assert!(bench.tracker.is_told_everything());
+    assert!(bench.tracker.is_notified_of_everything());
 }
 
 #[test]
-fn what_is_handed_back_is_what_was_answered() {
+fn the_state_passed_back_is_the_last_answer() {
     // The use of a reader is omitted where it would only cause wakeups.
     for (platform, expected) in [(PcscLite, 0x0003_0020), (Windows, 0x0003_0120)] {
         let mut bench = Bench::new(platform, PRESENT, 1);
@@ -231,7 +234,7 @@ fn what_is_handed_back_is_what_was_answered() {
 }
 
 #[test]
-fn a_failure_is_believed_when_it_is_repeated_and_not_after_others() {
+fn a_failure_is_accepted_only_when_repeated_without_others_in_between() {
     use crate::codes::ReturnCode;
     use crate::error::Operation;
     let mut tracker = Tracker::new(PcscLite, false);
@@ -251,7 +254,7 @@ fn a_failure_is_believed_when_it_is_repeated_and_not_after_others() {
 }
 
 #[test]
-fn the_service_takes_its_readers_along() {
+fn all_readers_are_lost_with_the_service() {
     use crate::codes::ReturnCode;
     use crate::error::Operation;
     let error = |code| Error::new(Operation::GetStatusChange, code);
@@ -283,7 +286,7 @@ fn the_service_takes_its_readers_along() {
 
 /// A removal is reported only once the card is known to be gone.
 #[test]
-fn a_reader_that_could_not_be_watched_elsewhere_is_not_taken_for_empty() {
+fn a_reader_that_could_not_be_watched_elsewhere_is_not_considered_empty() {
     let mut tracker = Tracker::new(PcscLite, false);
     let reader = name("R");
     tracker.list(vec![reader.clone()]);

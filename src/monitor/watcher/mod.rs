@@ -179,7 +179,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         let plug_and_play = self.has_plug_and_play && known.len() < capacity;
         let mut limit = if self.is_first || self.tracker.is_incomplete() {
             Duration::ZERO
-        } else if plug_and_play && self.is_told_everything() {
+        } else if plug_and_play && self.is_notified_of_everything() {
             match self.host.waits_without_gap() {
                 true => Duration::MAX,
                 false => self.wait,
@@ -216,7 +216,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         self.put_mute_ones_aside();
         self.host.post(self.tracker.view());
         let timed_out = !in_time && !limit.is_zero();
-        if timed_out && !self.tracker.is_told_everything() {
+        if timed_out && !self.tracker.is_notified_of_everything() {
             self.tracker.ask_anew();
         }
         Ok(timed_out)
@@ -247,8 +247,10 @@ impl<'a, H: Host> Watcher<'a, H> {
     }
 
     /// Returns whether the service reports everything, if nothing goes wrong.
-    fn is_told_everything(&self) -> bool {
-        self.tracker.counts_readers() && self.tracker.is_told_everything() && self.unknown < 2
+    fn is_notified_of_everything(&self) -> bool {
+        self.tracker.counts_readers()
+            && self.tracker.is_notified_of_everything()
+            && self.unknown < 2
     }
 
     /// Returns the readers, without those that the service lists but does not know.

@@ -73,7 +73,7 @@ struct World {
     waits_without_gap: bool,
     /// The number of looks, of which three in four are misread.
     misread: Option<u32>,
-    /// A card comes or goes at every look.
+    /// A card is inserted or removed at every look.
     restless: bool,
     /// What happens in waits, each after this delay.
     later: VecDeque<(Duration, Vec<Op>)>,
@@ -88,7 +88,7 @@ struct World {
     /// The number of entries in the last wait.
     entries: usize,
     pauses: Vec<Duration>,
-    told: View,
+    reported: View,
     events: Vec<(Duration, String)>,
     begun: Instant,
 }
@@ -233,7 +233,7 @@ impl Simulation {
             contexts: 0,
             entries: 0,
             pauses: Vec::new(),
-            told: View::default(),
+            reported: View::default(),
             events: Vec::new(),
             begun: now,
         };
@@ -332,8 +332,8 @@ impl Source for Simulation {
 impl Host for Simulation {
     fn post(&self, view: &View) {
         let mut world = self.0.borrow_mut();
-        let events = view.events_since(&world.told);
-        world.told = view.clone();
+        let events = view.events_since(&world.reported);
+        world.reported = view.clone();
         let at = world.clock - world.begun;
         for event in events {
             world.events.push((at, event.to_string()));
@@ -441,7 +441,7 @@ fn at(seconds: u64, event: &str) -> (Duration, String) {
 }
 
 #[test]
-fn what_happens_in_a_wait_is_told_at_once() {
+fn changes_during_a_wait_are_reported_at_once() {
     for kind in KINDS {
         let simulation = Simulation::new(kind, &["A"])
             .later(10.0, &[Op::Insert("A")])
@@ -458,13 +458,13 @@ fn what_happens_in_a_wait_is_told_at_once() {
 }
 
 #[test]
-fn a_reader_that_comes_in_a_wait_is_told_at_once_where_the_service_tells() {
+fn a_reader_attached_during_a_wait_is_reported_at_once_if_the_service_does() {
     for kind in KINDS {
         for before in [&["A"][..], &[]] {
             let simulation = Simulation::new(kind, before).later(9.9, &[Op::Attach("B")]);
-            let (told, event) = simulation.run().pop().unwrap();
+            let (reported, event) = simulation.run().pop().unwrap();
             assert_eq!(event, "B: reader attached");
-            let late = told - Duration::from_secs_f64(9.9);
+            let late = reported - Duration::from_secs_f64(9.9);
             match kind {
                 Kind::MacOs => assert!(late <= ROUND),
                 // A count of zero cannot be distinguished from none.
@@ -477,7 +477,7 @@ fn a_reader_that_comes_in_a_wait_is_told_at_once_where_the_service_tells() {
 
 /// In this moment old versions of pcsc-lite are blind.
 #[test]
-fn a_reader_that_comes_between_list_and_wait_is_told_within_a_second() {
+fn a_reader_attached_between_list_and_wait_is_reported_within_a_second() {
     for kind in KINDS {
         for (before, gap) in [(&["A"][..], 0.0), (&[], 0.0), (&["A"], 5.0)] {
             let attach = vec![Op::Attach("B")];
@@ -489,11 +489,11 @@ fn a_reader_that_comes_between_list_and_wait_is_told_within_a_second() {
                 }
             };
             let events = simulation.run();
-            let told = events
+            let reported = events
                 .iter()
                 .find(|(_, event)| event == "B: reader attached");
-            let (told, _) = told.unwrap_or_else(|| panic!("{kind:?}: {events:?}"));
-            let late = *told - Duration::from_secs_f64(gap);
+            let (reported, _) = reported.unwrap_or_else(|| panic!("{kind:?}: {events:?}"));
+            let late = *reported - Duration::from_secs_f64(gap);
             assert!(late <= ROUND, "{kind:?} {late:?}");
             if kind == Kind::NewLite || kind == Kind::Windows {
                 assert_eq!(late, Duration::ZERO, "{kind:?}");
@@ -511,16 +511,16 @@ fn a_reader_that_the_service_does_not_report_is_found() {
         .set(|world| world.behind_the_list = vec![Op::Know("B")])
         .later(40.0, &[Op::Know("C")]);
     let events = simulation.run();
-    let told = |event: &str| events.iter().find(|(_, it)| it == event).unwrap().0;
-    assert!(told("B: reader attached") <= ROUND, "{events:?}");
-    let late = told("C: reader attached") - Duration::from_secs(40);
+    let reported = |event: &str| events.iter().find(|(_, it)| it == event).unwrap().0;
+    assert!(reported("B: reader attached") <= ROUND, "{events:?}");
+    let late = reported("C: reader attached") - Duration::from_secs(40);
     assert!(late <= LONGEST, "{events:?}");
     // Contexts, lists and waits of a minute.
     assert!(simulation.calls() < 50, "{}", simulation.calls());
 }
 
 #[test]
-fn a_reader_that_vanishes_does_not_blind_the_others() {
+fn a_detached_reader_does_not_hide_changes_of_others() {
     for kind in KINDS {
         let simulation = Simulation::new(kind, &["A", "B"])
             .set(|world| world.behind_the_list = vec![Op::Detach("B")])
@@ -531,7 +531,7 @@ fn a_reader_that_vanishes_does_not_blind_the_others() {
 }
 
 #[test]
-fn a_reader_that_is_listed_and_not_known_does_not_blind_the_others() {
+fn a_reader_that_is_listed_but_unknown_does_not_hide_changes_of_others() {
     for kind in KINDS {
         let simulation = Simulation::new(kind, &["A"])
             .set(|world| world.phantom = Some(name("Ghost")))
@@ -559,7 +559,7 @@ fn a_reader_that_is_listed_and_not_known_does_not_blind_the_others() {
 
 /// Substitutes for a service, as in remote sessions, may lack the entry.
 #[test]
-fn a_service_without_the_entry_for_readers_is_looked_at_once_a_second() {
+fn a_service_without_the_entry_for_readers_is_queried_once_a_second() {
     for platform in [Platform::PcscLite, Platform::Windows] {
         for before in [&["A"][..], &[]] {
             let simulation = Simulation::new(Kind::MacOs, before)
@@ -568,9 +568,9 @@ fn a_service_without_the_entry_for_readers_is_looked_at_once_a_second() {
             Watcher::new(&simulation, platform, false).run();
             let events = simulation.0.borrow().events.clone();
             assert_eq!(events.len(), before.len() + 2, "{platform}: {events:?}");
-            for ((told, event), second) in events.iter().rev().zip([10, 5]) {
-                let late = told.saturating_sub(Duration::from_secs(second));
-                assert!(late <= ROUND, "{platform}: {event} {told:?}");
+            for ((reported, event), second) in events.iter().rev().zip([10, 5]) {
+                let late = reported.saturating_sub(Duration::from_secs(second));
+                assert!(late <= ROUND, "{platform}: {event} {reported:?}");
             }
             assert!(simulation.calls() < 500, "{}", simulation.calls());
         }
@@ -578,7 +578,7 @@ fn a_service_without_the_entry_for_readers_is_looked_at_once_a_second() {
 }
 
 #[test]
-fn more_readers_than_one_call_takes() {
+fn more_readers_than_fit_into_one_call() {
     const NAMES: [&str; 25] = [
         "A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P", "Q", "R",
         "S", "T", "U", "V", "W", "X", "Y",
@@ -602,9 +602,9 @@ fn more_readers_than_one_call_takes() {
             ];
             for (second, expected) in expected {
                 let found = events.iter().find(|(_, event)| *event == expected);
-                let (told, _) = found.unwrap_or_else(|| panic!("{expected}: {events:?}"));
-                let late = told.saturating_sub(Duration::from_secs(second));
-                assert!(late <= ROUND, "{kind:?} {expected} {told:?}");
+                let (reported, _) = found.unwrap_or_else(|| panic!("{expected}: {events:?}"));
+                let late = reported.saturating_sub(Duration::from_secs(second));
+                assert!(late <= ROUND, "{kind:?} {expected} {reported:?}");
             }
             let each_time = 5 * count.div_ceil(capacity) + 4;
             let calls = simulation.calls() as usize;
@@ -618,21 +618,21 @@ fn more_readers_than_one_call_takes() {
 
 /// With a counter of zero the service does not report card swaps.
 #[test]
-fn an_exchange_at_a_count_of_zero_is_told_within_a_second() {
+fn an_exchange_at_a_count_of_zero_is_reported_within_a_second() {
     for kind in [Kind::OldLite, Kind::NewLite, Kind::Windows] {
         let mut simulation = Simulation::new(kind, &["A"]);
         simulation = simulation.set(|world| world.readers[0].card = true);
         simulation = simulation.later(5.5, &[Op::Remove("A"), Op::Insert("A")]);
         let events = simulation.run();
-        let (told, event) = events.last().unwrap();
+        let (reported, event) = events.last().unwrap();
         assert_eq!(event, "A: card exchanged (3B)", "{kind:?}");
-        let late = *told - Duration::from_secs_f64(5.5);
+        let late = *reported - Duration::from_secs_f64(5.5);
         assert!(late <= ROUND, "{kind:?} {late:?}");
     }
 }
 
 #[test]
-fn an_exchange_in_a_wait_is_told_at_once() {
+fn an_exchange_during_a_wait_is_reported_at_once() {
     for kind in [Kind::OldLite, Kind::NewLite, Kind::Windows] {
         let simulation = Simulation::new(kind, &["A"])
             .later(5.5, &[Op::Insert("A")])
@@ -652,7 +652,7 @@ fn an_exchange_in_a_wait_is_told_at_once() {
 }
 
 #[test]
-fn the_longer_nothing_happens_the_rarer_are_the_looks_where_the_service_reports_everything() {
+fn looks_become_rarer_while_idle_if_the_service_reports_everything() {
     // Waits of 1, 2, 4, 8, 16, 16 and 13 seconds, each after a list.
     let waits = 7 * 2;
     // Establish, list, ask (twice, of pcsc-lite).
@@ -672,7 +672,7 @@ fn the_longer_nothing_happens_the_rarer_are_the_looks_where_the_service_reports_
 }
 
 #[test]
-fn elsewhere_it_looks_once_a_second() {
+fn otherwise_it_looks_once_a_second() {
     for (kind, count, calls_each_time) in [
         (Kind::OldLite, 7, 2),
         (Kind::OldLite, 0, 5),
@@ -694,7 +694,7 @@ fn elsewhere_it_looks_once_a_second() {
 
 /// Such as winscard in Wine 10.
 #[test]
-fn a_service_that_never_waits_is_asked_once_a_second() {
+fn a_service_that_never_waits_is_queried_once_a_second() {
     for kind in KINDS {
         let simulation = Simulation::new(kind, &["A"])
             .set(|world| world.never_waits = true)
@@ -706,7 +706,7 @@ fn a_service_that_never_waits_is_asked_once_a_second() {
 }
 
 #[test]
-fn no_code_makes_it_busy_or_ends_it() {
+fn no_code_causes_a_busy_loop_or_ends_the_watcher() {
     let codes = Code::known().chain([Code::from_raw(1), Code::from_raw(u32::MAX)]);
     for code in codes.filter(|code| *code != Code::S_SUCCESS) {
         for kind in [Kind::OldLite, Kind::Windows] {
@@ -740,7 +740,7 @@ fn no_code_makes_it_busy_or_ends_it() {
 
 /// A failure other than the loss of the service may concern only the context.
 #[test]
-fn another_context_cures_a_broken_one_and_nothing_is_reported() {
+fn a_broken_context_is_replaced_without_an_event() {
     for code in [Code::E_NO_MEMORY, Code::F_INTERNAL_ERROR] {
         for kind in KINDS {
             let simulation = Simulation::new(kind, &["A"])
@@ -798,7 +798,7 @@ fn one_reader_is_not_too_many() {
 }
 
 #[test]
-fn what_fails_when_it_is_closed_is_not_told() {
+fn a_failure_after_closing_is_not_reported() {
     for kind in KINDS {
         let end = [Op::Close, Op::Fail(Some(Code::E_NO_SERVICE))];
         let simulation = Simulation::new(kind, &["A"]).later(10.0, &end);
@@ -831,7 +831,7 @@ fn fruitless_rounds_are_followed_by_pauses_that_grow() {
 
 /// A failure in every context is reported once, and not mistaken for too many readers.
 #[test]
-fn a_failure_of_every_context_is_the_end_of_the_service() {
+fn a_failure_in_every_context_is_reported_as_a_lost_service() {
     for kind in KINDS {
         let code = Code::E_NO_MEMORY;
         let simulation =
@@ -846,7 +846,7 @@ fn a_failure_of_every_context_is_the_end_of_the_service() {
 
 /// The reader is listed but not known; then it is known, and no count shows that.
 #[test]
-fn a_reader_that_becomes_known_is_told_within_a_second() {
+fn a_reader_that_becomes_known_is_reported_within_a_second() {
     for kind in [Kind::NewLite, Kind::Windows] {
         let mut simulation = Simulation::new(kind, &["A"]).later(30.0, &[Op::Know("B")]);
         simulation = simulation.set(|world| {
@@ -854,15 +854,15 @@ fn a_reader_that_becomes_known_is_told_within_a_second() {
             world.phantom = Some(name("B"));
         });
         let events = simulation.run();
-        let (told, event) = events.last().unwrap();
+        let (reported, event) = events.last().unwrap();
         assert_eq!(event, "B: reader attached", "{kind:?}: {events:?}");
-        let late = told.saturating_sub(Duration::from_secs(30));
+        let late = reported.saturating_sub(Duration::from_secs(30));
         assert!(late <= 2 * ROUND, "{kind:?} {late:?}");
     }
 }
 
 #[test]
-fn time_fills_the_burst_up_again() {
+fn the_burst_is_refilled_over_time() {
     let begun = Instant::now();
     let mut pace = Pace::new(begun);
     let mut free = |now| (0..BURST).filter(|_| pace.pause(now).is_zero()).count();
@@ -877,7 +877,7 @@ fn time_fills_the_burst_up_again() {
 
 /// Even if no time between two rounds earns a full one.
 #[test]
-fn twice_the_pace_uses_the_burst_up_in_twice_its_rounds() {
+fn twice_the_pace_exhausts_the_burst_after_twice_its_rounds() {
     let begun = Instant::now();
     let mut pace = Pace::new(begun);
     let rounds = (1..2 * BURST + 100).map(|round| begun + round * PACE / 2);
@@ -885,9 +885,9 @@ fn twice_the_pace_uses_the_burst_up_in_twice_its_rounds() {
     assert_eq!(free, 2 * BURST as usize);
 }
 
-/// As pcsc-lite 2.5 does while cards come and go.
+/// As in pcsc-lite 2.5 while cards are inserted and removed.
 #[test]
-fn a_misread_answer_is_no_event() {
+fn a_misread_answer_is_not_an_event() {
     let simulation = Simulation::new(Kind::NewLite, &["A", "B"])
         .set(|world| world.misread = Some(0))
         .later(10.0, &[Op::Insert("A")])
@@ -916,7 +916,7 @@ fn a_service_that_fails_from_the_beginning_is_lost_once() {
 }
 
 #[test]
-fn a_restless_reader_does_not_make_it_busy() {
+fn a_restless_reader_does_not_cause_a_busy_loop() {
     let simulation = Simulation::new(Kind::NewLite, &["A"]).set(|world| world.restless = true);
     let events = simulation.run();
     // One minute of at most 1,000 rounds of up to seven calls a second.
@@ -925,5 +925,9 @@ fn a_restless_reader_does_not_make_it_busy() {
         "{}",
         simulation.calls()
     );
-    assert!(events.len() > 1000, "and still reports: {}", events.len());
+    assert!(
+        events.len() > 1000,
+        "changes must still be reported: {}",
+        events.len()
+    );
 }

@@ -15,7 +15,7 @@
 //!   threads held: while contexts are established or released, while readers are listed
 //!   (`readerStatesMutex` of 2.x), and briefly in every call. (A call waiting for another one on
 //!   the same context would hold one, too; this never happens, because a context is used by one
-//!   thread at a time.) So a fork lets no thread in and waits for those inside. A call that waits
+//!   thread at a time.) So a fork keeps threads out and waits for those inside. A call that waits
 //!   for a card or an event stays inside for longer than a fork may take. It hardly ever holds a
 //!   lock, but that cannot be seen from outside: a child of such a fork [tries the
 //!   locks](try_library) first, on a thread that it can leave behind.
@@ -66,7 +66,7 @@ pub(in crate::service) fn close_for_good() {
     }
 }
 
-/// Lets no thread in while the process forks. Returns whether none is inside.
+/// Keeps threads out while the process forks. Returns whether none is inside.
 pub(in crate::service) fn hold() -> bool {
     LIBRARY.hold();
     LIBRARY.wait(0, AT_A_FORK, PATIENCE_AT_A_FORK)

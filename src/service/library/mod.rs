@@ -365,11 +365,11 @@ mod tests {
         for len in 0..=ffi::ATR_BUFFER_SIZE {
             assert_eq!(atr_of(&buffer, len).len(), len);
         }
-        // A length beyond the buffer tells nothing about the bytes in it.
+        // A length beyond the buffer says nothing about the bytes in it.
         assert_eq!(atr_of(&buffer, usize::MAX), buffer);
         let not_looked_at = atr_of(&buffer, buffer.len()).is_empty();
         assert_eq!(not_looked_at, Platform::CURRENT == Platform::PcscLite);
-        // As winscard could return, whose buffer is longer than an ATR.
+        // Possible on Windows, where the buffer is longer than an ATR.
         assert_eq!(atr_of(&[0x3B; 36], 36).len(), 36);
     }
 

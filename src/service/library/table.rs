@@ -123,7 +123,8 @@ pub(super) fn worth_of_list(list: &[u8]) -> Worth {
 mod tests {
     use super::*;
 
-    /// Gives these answers, call by call, each with or without another thread in a call.
+    /// Returns these answers, call by call, each with or without an overlapping call of another
+    /// thread.
     fn ask(answers: &[(Result<&'static [u8], ReturnCode>, bool)]) -> Result<Vec<u8>, Failure> {
         let table = Table::new();
         let mut answers = answers.iter();
@@ -137,7 +138,7 @@ mod tests {
             },
             |list| worth_of_list(list),
         );
-        assert_eq!(answers.next(), None, "calls that were not made");
+        assert_eq!(answers.next(), None, "not all calls were made");
         answer
     }
 
@@ -190,7 +191,7 @@ mod tests {
         assert!(table.visit(|| ()).1);
         let ((_, inner), outer) = table.visit(|| table.visit(|| ()));
         assert!(!inner && !outer);
-        // A call that had begun before, and one that continues.
+        // A call that began earlier, and one that is still running.
         table.0.fetch_add(EPOCH + 1, Ordering::AcqRel);
         assert!(!table.visit(|| table.0.fetch_sub(1, Ordering::AcqRel)).1);
         assert!(table.visit(|| ()).1);

@@ -1,38 +1,38 @@
-//! What ends a wait on a socket from another thread.
+//! Ends a wait on a socket from another thread.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-/// Rung by any thread; whoever polls for it wakes up, until it is [quiet](Bell::quiet) again.
+/// Any thread can ring it; threads that poll it wake up until it is [reset](Bell::reset).
 #[derive(Debug)]
 pub(crate) struct Bell {
-    heard: UnixStream,
-    rung: UnixStream,
+    receiver: UnixStream,
+    sender: UnixStream,
 }
 
 impl Bell {
     pub(in crate::service) fn new() -> io::Result<Arc<Bell>> {
-        let (heard, rung) = UnixStream::pair()?;
-        heard.set_nonblocking(true)?;
-        rung.set_nonblocking(true)?;
-        Ok(Arc::new(Bell { heard, rung }))
+        let (receiver, sender) = UnixStream::pair()?;
+        receiver.set_nonblocking(true)?;
+        sender.set_nonblocking(true)?;
+        Ok(Arc::new(Bell { receiver, sender }))
     }
 
-    /// Never blocks. If nothing more fits, it rings already.
+    /// Never blocks. A full buffer means that it is already ringing.
     pub(crate) fn ring(&self) {
-        let _ = (&self.rung).write(&[0]);
+        let _ = (&self.sender).write(&[0]);
     }
 
-    pub(super) fn quiet(&self) {
+    pub(super) fn reset(&self) {
         let mut rings = [0; 64];
-        while let Ok(1..) = (&self.heard).read(&mut rings) {}
+        while let Ok(1..) = (&self.receiver).read(&mut rings) {}
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.heard.as_fd()
+        self.receiver.as_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! The calls of a context and its cards, but for those about readers.
+//! The calls of a context and its cards, except those about readers.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::wire::{ATTRIBUTE, Answer, Command, Garbled, MAX_PAYLOAD, NAME, Reques
 use crate::codes::ReturnCode;
 use crate::service::{CardHandle, Connected, Failure};
 
-/// How long the daemon sleeps before it refuses a transaction, and some more.
+/// How long the daemon sleeps before it refuses a transaction, with a margin.
 const REFUSAL: Duration = Duration::from_millis(150);
 
-/// How many transactions are begun carefully after one that had to wait.
-const WARY: u32 = 16;
+/// How many transactions query the state first, after one that had to wait.
+const CONTENDED: u32 = 16;
 
-/// Words of `SCARD_IO_REQUEST`: its size goes to the driver, which does not look at it.
+/// The size of `SCARD_IO_REQUEST`, which is passed on to the driver and ignored there.
 const PCI_LEN: u32 = size_of::<[usize; 2]>() as u32;
 
 /// Any protocol.
@@ -26,15 +26,15 @@ const ANY: u32 = 3;
 
 impl Client {
     pub(in crate::service) fn release_context(&mut self) -> Result<(), ReturnCode> {
-        self.beside = None;
-        if self.owed.is_some() {
-            // Nothing more is to be asked: the end of the connection says it, too.
+        self.query_client = None;
+        if self.pending.is_some() {
+            // No request can be sent; closing the connection has the same effect.
             return Ok(());
         }
         self.ask(Command::Release, [self.context, 0]).map(drop)
     }
 
-    /// Gives what the client library gives: the daemon is not asked.
+    /// Answers as the client library does, without asking the daemon.
     pub(in crate::service) fn is_valid_context(&self) -> Result<(), ReturnCode> {
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Client {
         self.cards.push(Card {
             handle,
             reader: reader.to_vec(),
-            wary: 0,
+            contended: 0,
         });
     }
 
@@ -96,40 +96,40 @@ impl Client {
         Ok(())
     }
 
-    /// The daemon sleeps before it refuses a transaction, and refuses a question about the state at
-    /// once. So that is what is asked where others may have the card.
+    /// The daemon sleeps before it refuses a transaction, but refuses a query of the state at once.
+    /// So the state is queried first where another client may hold the card.
     pub(in crate::service) fn begin_transaction(
         &mut self,
         card: CardHandle,
     ) -> Result<(), ReturnCode> {
         let handle = self.handle_of(card)?;
         let is_short = self.limit.left().is_some_and(|left| left < REFUSAL);
-        let mut is_careful = is_short
+        let mut asks_first = is_short
             || self
                 .cards
                 .iter()
-                .any(|it| it.handle == handle && it.wary > 0);
-        let mut wary = None;
+                .any(|it| it.handle == handle && it.contended > 0);
+        let mut contended = None;
         let begun = self.polled(|client| {
-            if is_careful {
+            if asks_first {
                 let asked = client.ask(Command::Status, [handle, 0]);
                 if asked == Err(ReturnCode::E_SHARING_VIOLATION) {
-                    wary = Some(WARY);
+                    contended = Some(CONTENDED);
                     asked?;
                 }
-                // What else there is to say of the card, the call says itself.
+                // Any other failure is returned by the call itself.
                 if client.usable().is_err() {
                     asked?;
                 }
             }
             let begun = client.ask(Command::Begin, [handle, 0]);
             if begun == Err(ReturnCode::E_SHARING_VIOLATION) {
-                (is_careful, wary) = (true, Some(WARY));
+                (asks_first, contended) = (true, Some(CONTENDED));
             }
             Ok(begun.map(drop)?)
         });
         for card in self.cards.iter_mut().filter(|it| it.handle == handle) {
-            card.wary = wary.unwrap_or(card.wary.saturating_sub(1));
+            card.contended = contended.unwrap_or(card.contended.saturating_sub(1));
         }
         begun.map_err(|failure| failure.code)
     }
@@ -143,7 +143,7 @@ impl Client {
         self.ask(Command::End, [handle, disposition, 0]).map(drop)
     }
 
-    /// Gives the length of the answer in `answer`.
+    /// Returns the length of the response in `answer`.
     #[inline]
     pub(in crate::service) fn transmit(
         &mut self,
@@ -158,7 +158,7 @@ impl Client {
         self.polled(|client| client.exchange(Command::Transmit, words, command, answer))
     }
 
-    /// Gives the length of the output in `output`.
+    /// Returns the length of the output in `output`.
     pub(in crate::service) fn control(
         &mut self,
         card: CardHandle,
@@ -171,7 +171,7 @@ impl Client {
         self.exchange(Command::Control, words, input, output)
     }
 
-    /// A request with a payload, and an answer with one.
+    /// Sends a request with a payload, and receives an answer with one.
     #[inline]
     fn exchange<const N: usize>(
         &mut self,
@@ -180,7 +180,7 @@ impl Client {
         payload: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, Failure> {
-        // The daemon hangs up on a longer one.
+        // The daemon closes the connection on a longer one.
         if payload.len() > MAX_PAYLOAD {
             return Err(ReturnCode::E_INSUFFICIENT_BUFFER.into());
         }
@@ -188,7 +188,7 @@ impl Client {
         let asked = Requests::<{ 8 + 32 }>::NONE.with(command, &request);
         let request = asked.as_bytes();
         if let Err(ended) = self.stream.send(request, payload, &self.limit) {
-            return Err(self.die_of(ended).into());
+            return Err(self.fail(ended).into());
         }
         let mut head = [0; 32];
         let head = head.get_mut(..4 * N).unwrap_or_default();
@@ -197,8 +197,8 @@ impl Client {
             .stream
             .receive(head, answer, &mut received, &self.limit);
         if let Err(ended) = taken {
-            let come = head.get(..received).unwrap_or_default();
-            return Err(self.leave(request, expected, come, ended).into());
+            let bytes = head.get(..received).unwrap_or_default();
+            return Err(self.give_up(request, expected, bytes, ended).into());
         }
         let mut received = received - head.len();
         let [.., len, code] = words::<N>(head)[..] else {
@@ -228,9 +228,9 @@ impl Client {
         match taken {
             Ok(()) => Ok(len),
             Err(ended) => {
-                let come = [head, rest.get(..received).unwrap_or_default()].concat();
-                let come = Zeroizing::new(come);
-                Err(self.leave(request, expected, &come, ended).into())
+                let bytes = [head, rest.get(..received).unwrap_or_default()].concat();
+                let bytes = Zeroizing::new(bytes);
+                Err(self.give_up(request, expected, &bytes, ended).into())
             }
         }
     }
@@ -265,7 +265,7 @@ impl Client {
         Ok(())
     }
 
-    /// The structure of an attribute, with its value in the middle.
+    /// Exchanges the structure of an attribute, which has the value in the middle.
     fn attribute(
         &mut self,
         command: Command,
@@ -293,23 +293,23 @@ impl Client {
         }
     }
 
-    /// What ends waits, and has not been used yet.
+    /// The bell that ends waits, after resetting it.
     pub(in crate::service) fn canceller(&mut self) -> Option<Arc<Bell>> {
         if self.bell.is_none() {
             self.bell = Bell::new().ok();
         }
         let bell = self.bell.as_ref()?;
-        bell.quiet();
+        bell.reset();
         Some(Arc::clone(bell))
     }
 }
 
-/// A length, as it is sent. There are none that are longer.
+/// A length in the protocol. No buffer is longer than that.
 fn len_of(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// A failure with the length of the answer, where that is what it is about.
+/// A failure, with the needed length if the buffer was too small.
 #[cold]
 fn too_small(code: ReturnCode, len: usize, room: usize) -> Failure {
     let is_too_small = code == ReturnCode::E_INSUFFICIENT_BUFFER && len > room;

@@ -1,4 +1,4 @@
-//! A client of the daemon: one context, and the cards that are connected in it.
+//! A client of the daemon: one context, and the cards connected in it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,40 +14,40 @@ use super::wire::{Answer, Command, Garbled, Requests, words};
 use crate::codes::ReturnCode;
 use crate::service::{CardHandle, Failure, fork};
 
-/// What a daemon's own build says, mostly.
+/// The default path of most builds of the daemon.
 const PATH: &str = match cfg!(target_os = "linux") {
     true => "/run/pcscd/pcscd.comm",
     false => "/var/run/pcscd/pcscd.comm",
 };
 
-/// Pauses while another client has the card.
+/// The pauses between attempts while another client holds the card.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Nothing is asked any more so short before the deadline: an answer that comes late costs the
-/// connection.
+/// No request is sent this close to the deadline, because a late answer makes the connection
+/// unusable.
 const MARGIN: Duration = Duration::from_millis(5);
 
-/// A context, over a connection of its own.
+/// A context, which has its own connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(super) stream: Stream,
     pub(super) path: Arc<Path>,
-    /// Of the protocol's version that was agreed on.
+    /// The minor version of the protocol in use.
     pub(super) minor: u32,
     pub(super) context: u32,
-    /// A handle that is not this context's costs the connection: none is sent but these.
+    /// The daemon closes the connection on a handle of another context, so only these are sent.
     pub(super) cards: Vec<Card>,
-    /// Whether calls wait for others' transactions.
+    /// Whether calls wait for transactions of other clients.
     blocks: bool,
     pub(in crate::service) limit: Limit,
-    /// An answer that was not waited for.
-    pub(super) owed: Option<Owed>,
-    /// No answer can be believed any more, or there will be none.
+    /// The answer to a request that was given up.
+    pub(super) pending: Option<Pending>,
+    /// Whether the connection is closed, or its answers can no longer be trusted.
     is_dead: bool,
     pub(super) bell: Option<Arc<Bell>>,
-    /// Since protocol 4:6, the connection on which it is asked about readers during a wait.
-    pub(super) beside: Option<Box<Client>>,
+    /// The second connection for querying readers during a wait, since protocol 4:6.
+    pub(super) query_client: Option<Box<Client>>,
     pub(super) seen: Seen,
 }
 
@@ -55,21 +55,21 @@ pub(crate) struct Client {
 pub(super) struct Card {
     pub(super) handle: u32,
     pub(super) reader: Vec<u8>,
-    /// For how many more transactions others may have the card when they are begun.
-    pub(super) wary: u32,
+    /// How many more transactions query the state first, because another client may hold the card.
+    pub(super) contended: u32,
 }
 
-/// An answer that was not waited for, and the request that it is to.
+/// The answer to a request that was given up, as far as it was received.
 #[derive(Debug)]
-pub(super) struct Owed {
+pub(super) struct Pending {
     request: Vec<u8>,
     answer: Answer,
-    come: Zeroizing<Vec<u8>>,
+    bytes: Zeroizing<Vec<u8>>,
 }
 
-/// The daemon's socket, where no other one is given.
+/// The path of the daemon's socket, unless the caller passes one.
 fn default_path() -> Arc<Path> {
-    // Not for a program that runs with more rights than the one who started it.
+    // Ignored in a program that runs with more rights than the user who started it.
     let is_trusted = {
         use rustix::process::{getegid, geteuid, getgid, getuid};
         getuid() == geteuid() && getgid() == getegid()
@@ -88,12 +88,12 @@ impl Client {
             return Err(Failure::KEPT_OUT);
         }
         let path = path.map_or_else(default_path, Arc::clone);
-        let mut client = Client::connect_to(path, limit)?;
-        client.shake_hands(scope)?;
+        let mut client = Client::open(path, limit)?;
+        client.handshake(scope)?;
         Ok(client)
     }
 
-    fn connect_to(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
+    fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
         let stream = Stream::connect(&path, &limit).map_err(|ended| match ended {
             Ended::Failed(code) => code,
             Ended::GaveUp(why) => given_up(why),
@@ -106,32 +106,32 @@ impl Client {
             cards: Vec::new(),
             blocks: env::var_os("PCSCLITE_NO_BLOCKING").is_none(),
             limit,
-            owed: None,
+            pending: None,
             is_dead: false,
             bell: None,
-            beside: None,
+            query_client: None,
             seen: Seen::default(),
         })
     }
 
-    /// Another connection of this client, without a context.
-    pub(super) fn connect_beside(&self) -> Result<Client, Failure> {
-        let mut beside = Client::connect_to(Arc::clone(&self.path), self.limit.clone())?;
-        beside.shake_hands_like(self)?;
-        Ok(beside)
+    /// Opens another connection for this client, without a context.
+    pub(super) fn connect_query_client(&self) -> Result<Client, Failure> {
+        let mut query_client = Client::open(Arc::clone(&self.path), self.limit.clone())?;
+        query_client.handshake_like(self)?;
+        Ok(query_client)
     }
 
     /// Whether a request can be sent.
     #[inline]
     pub(super) fn usable(&self) -> Result<(), ReturnCode> {
-        match self.is_dead || self.owed.is_some() {
+        match self.is_dead || self.pending.is_some() {
             false => Ok(()),
             true => Err(ReturnCode::E_NO_SERVICE),
         }
     }
 
     #[cold]
-    pub(super) fn die_of(&mut self, ended: Ended) -> ReturnCode {
+    pub(super) fn fail(&mut self, ended: Ended) -> ReturnCode {
         self.is_dead = true;
         match ended {
             Ended::Failed(code) => code,
@@ -145,77 +145,77 @@ impl Client {
         ReturnCode::F_COMM_ERROR
     }
 
-    /// Gives up an answer, which may still come.
+    /// Gives up an answer, which may still arrive.
     #[cold]
-    pub(super) fn leave(
+    pub(super) fn give_up(
         &mut self,
         request: &[u8],
         answer: Answer,
-        come: &[u8],
+        bytes: &[u8],
         ended: Ended,
     ) -> ReturnCode {
         let Ended::GaveUp(why) = ended else {
-            return self.die_of(ended);
+            return self.fail(ended);
         };
-        self.owed = Some(Owed {
+        self.pending = Some(Pending {
             request: request.to_vec(),
             answer,
-            come: Zeroizing::new(come.to_vec()),
+            bytes: Zeroizing::new(bytes.to_vec()),
         });
         given_up(why)
     }
 
     pub(in crate::service) fn is_under_way(&self) -> bool {
-        self.owed.is_some()
+        self.pending.is_some()
     }
 
-    /// Waits for an answer that was given up. What it says was begun too late ends: it would reset
-    /// the card at the end of the connection.
+    /// Waits for an answer that was given up, and ends a transaction or exclusive access that began
+    /// too late: left open, it would reset the card when the connection closes.
     pub(in crate::service) fn settle(&mut self) {
         const EXCLUSIVE: u32 = 1;
         self.limit = Limit::default();
-        let Some(mut owed) = self.owed.take() else {
+        let Some(mut pending) = self.pending.take() else {
             return;
         };
-        if self.take(owed.answer, &mut owed.come).is_err() {
+        if self.receive(pending.answer, &mut pending.bytes).is_err() {
             self.is_dead = true;
             return;
         }
-        let [_, command, first, share, ..] = words::<8>(&owed.request);
+        let [_, command, first, share, ..] = words::<8>(&pending.request);
         let is = |asked: Command| command == asked as u32;
-        let Answer::Words(count) = owed.answer else {
+        let Answer::Words(count) = pending.answer else {
             return;
         };
-        let answer = words::<38>(&owed.come);
+        let answer = words::<38>(&pending.bytes);
         let word = |back: usize| answer.get(..count).and_then(|it| it.iter().nth_back(back));
         if word(0) != Some(&0) {
             return;
         }
         if is(Command::Begin) {
-            self.leave_lock(first);
+            self.release_lock(first);
         } else if is(Command::Reconnect) && share == EXCLUSIVE {
-            self.leave_exclusive_access(first);
+            self.release_exclusive_access(first);
         } else if is(Command::Connect) {
-            let share = words::<{ 2 + 38 }>(&owed.request)[2 + 33];
+            let share = words::<{ 2 + 38 }>(&pending.request)[2 + 33];
             if let (EXCLUSIVE, Some(handle)) = (share, word(2)) {
-                self.leave_exclusive_access(*handle);
+                self.release_exclusive_access(*handle);
             }
         }
     }
 
-    /// Exclusive access is a lock, which stays when the access is changed.
-    fn leave_exclusive_access(&mut self, handle: u32) {
+    /// Exclusive access holds a lock, which remains after a change to another share mode.
+    fn release_exclusive_access(&mut self, handle: u32) {
         const DIRECT: u32 = 3;
         let _ = self.ask(Command::Reconnect, [handle, DIRECT, 0, 0, 0, 0]);
-        self.leave_lock(handle);
+        self.release_lock(handle);
     }
 
-    fn leave_lock(&mut self, handle: u32) {
+    fn release_lock(&mut self, handle: u32) {
         let ended = self.ask(Command::End, [handle, 0, 0]);
-        tracing::debug!(?ended, "what came too late");
+        tracing::debug!(?ended, "ended a lock acquired too late");
     }
 
-    /// Sends requests and waits for the whole of their answer.
+    /// Sends requests and receives the whole answer.
     pub(super) fn gather(
         &mut self,
         request: &[u8],
@@ -224,40 +224,42 @@ impl Client {
     ) -> Result<Zeroizing<Vec<u8>>, ReturnCode> {
         self.usable()?;
         if let Err(ended) = self.stream.send(request, payload, &self.limit) {
-            // Of a part of a request there is no answer.
-            return Err(self.die_of(ended));
+            // An incomplete request is never answered.
+            return Err(self.fail(ended));
         }
-        let mut come = Zeroizing::new(Vec::new());
-        match self.take(answer, &mut come) {
-            Ok(()) => Ok(come),
-            Err(Untaken::Garbled) => Err(self.garbled(Garbled)),
-            Err(Untaken::Ended(ended)) => Err(self.leave(request, answer, &come, ended)),
+        let mut bytes = Zeroizing::new(Vec::new());
+        match self.receive(answer, &mut bytes) {
+            Ok(()) => Ok(bytes),
+            Err(NotReceived::Garbled) => Err(self.garbled(Garbled)),
+            Err(NotReceived::Ended(ended)) => Err(self.give_up(request, answer, &bytes, ended)),
         }
     }
 
-    fn take(&self, answer: Answer, come: &mut Vec<u8>) -> Result<(), Untaken> {
+    fn receive(&self, answer: Answer, bytes: &mut Vec<u8>) -> Result<(), NotReceived> {
         loop {
-            let missing = answer.missing(come).map_err(|Garbled| Untaken::Garbled)?;
+            let missing = answer
+                .missing(bytes)
+                .map_err(|Garbled| NotReceived::Garbled)?;
             if missing == 0 {
                 return Ok(());
             }
-            let (begin, mut received) = (come.len(), 0);
-            come.resize(begin + missing, 0);
-            let room = come.get_mut(begin..).unwrap_or_default();
+            let (begin, mut received) = (bytes.len(), 0);
+            bytes.resize(begin + missing, 0);
+            let room = bytes.get_mut(begin..).unwrap_or_default();
             let taken = self
                 .stream
                 .receive(room, &mut [], &mut received, &self.limit);
-            come.truncate(begin + received);
-            taken.map_err(Untaken::Ended)?;
+            bytes.truncate(begin + received);
+            taken.map_err(NotReceived::Ended)?;
         }
     }
 
-    /// Waits until something has come that was not asked for.
+    /// Waits until the daemon has sent something unrequested.
     pub(super) fn wait_for_bytes(&self, limit: &Limit) -> Result<(), Ended> {
         self.stream.wait(limit)
     }
 
-    /// A request whose answer has the same words, the last of them the code.
+    /// Sends a request whose answer has the same words, with the return code as the last one.
     pub(super) fn ask<const N: usize>(
         &mut self,
         command: Command,
@@ -268,7 +270,7 @@ impl Client {
         checked(super::wire::words(&answer))
     }
 
-    /// The handle, as it is sent.
+    /// The handle in the protocol.
     #[inline]
     pub(super) fn handle_of(&self, card: CardHandle) -> Result<u32, ReturnCode> {
         let mut handles = self.cards.iter().map(|card| card.handle);
@@ -283,7 +285,7 @@ impl Client {
         Ok((handle, card.reader.clone()))
     }
 
-    /// Asks again while another client has the card.
+    /// Repeats a request while another client holds the card.
     #[inline]
     pub(super) fn polled<T>(
         &mut self,
@@ -300,12 +302,12 @@ impl Client {
         }
     }
 
-    /// Waits for another client. Nothing is under way meanwhile, and nothing is when this gives up.
+    /// Pauses before the next attempt. No request is pending meanwhile, nor after giving up.
     #[cold]
     fn pause(&mut self, pause: &mut Duration) -> Result<(), ReturnCode> {
         let rest = self.limit.left().map(|left| left.saturating_sub(MARGIN));
         let next = match rest {
-            // To the deadline.
+            // Until the deadline.
             Some(Duration::ZERO) => MARGIN * 2,
             Some(rest) => (*pause).min(rest),
             None => *pause,
@@ -316,7 +318,7 @@ impl Client {
     }
 }
 
-enum Untaken {
+enum NotReceived {
     Garbled,
     Ended(Ended),
 }

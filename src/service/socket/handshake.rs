@@ -1,4 +1,4 @@
-//! The first words with the daemon: which version of the protocol it is.
+//! The handshake: agrees on a version of the protocol.
 
 use super::client::Client;
 use super::wire::{Answer, Command, Requests, words};
@@ -10,11 +10,11 @@ const OLDEST: u32 = ProtocolVersion::OLDEST.minor;
 const NEWEST: u32 = ProtocolVersion::NEWEST.minor;
 
 impl Client {
-    /// Agrees on a version. The context is asked for in the same write: a daemon that refuses the
-    /// version still gives it, and what it says of the context counts.
+    /// Agrees on a version. The same write requests the context: a daemon that refuses the version
+    /// establishes it anyway, and that answer is valid.
     ///
-    /// A daemon that accepts an older version than its own says its own, and uses the older one.
-    pub(super) fn shake_hands(&mut self, scope: u32) -> Result<(), Failure> {
+    /// A daemon that accepts an older version reports its own version, but uses the older one.
+    pub(super) fn handshake(&mut self, scope: u32) -> Result<(), Failure> {
         let hello = Requests::<48>::NONE.with(Command::Version, &[MAJOR, NEWEST, 0]);
         let request = hello.with(Command::Establish, &[scope, 0, 0]);
         let answer = self.gather(request.as_bytes(), &[], Answer::Words(6))?;
@@ -31,7 +31,7 @@ impl Client {
         Ok(())
     }
 
-    /// Says that this version, which is the daemon's own, will do.
+    /// Requests this version, which is the daemon's own.
     fn accept(&mut self, minor: u32) -> Result<u32, Failure> {
         let request = Requests::<20>::NONE.with(Command::Version, &[MAJOR, minor, 0]);
         let answer = self.gather(request.as_bytes(), &[], Answer::Words(3))?;
@@ -41,8 +41,8 @@ impl Client {
         }
     }
 
-    /// For a second connection of the same client.
-    pub(super) fn shake_hands_like(&mut self, first: &Client) -> Result<(), Failure> {
+    /// The handshake of a second connection of the same client.
+    pub(super) fn handshake_like(&mut self, first: &Client) -> Result<(), Failure> {
         self.minor = self.accept(first.minor)?;
         Ok(())
     }

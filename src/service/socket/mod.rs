@@ -1,12 +1,11 @@
-//! The socket of pcsc-lite's daemon, spoken to in its own protocol: no C, and no client library.
+//! Speaks the protocol of pcsc-lite's daemon over its socket, without C code or the client library.
 //!
-//! A context is a connection, and so is a card; nothing is shared between them. The daemon answers
-//! one request after the other. What it does not say, the client knows: the logic of
-//! `SCardGetStatusChange`, the name of a handle's reader, and that a call waits for the transactions
-//! of others, is its own.
+//! Each context, with its cards, has its own connection; contexts share nothing. The daemon answers
+//! requests in order. The rest is up to the client: the logic of `SCardGetStatusChange`, the reader
+//! name of a handle, and waiting for transactions of other clients.
 //!
-//! What is waited for can be given up at any time. The answer may still come, and would be taken for
-//! that to the next request: so none is sent until it has.
+//! A request can be given up at any time. Its answer may still arrive, and would be mistaken for
+//! the answer to the next request, so no other request is sent before that.
 #![forbid(unsafe_code)]
 
 mod bell;

@@ -1,4 +1,4 @@
-//! Which readers there are, and what is in them.
+//! Queries the readers and their states.
 
 use std::ffi::CStr;
 
@@ -10,15 +10,15 @@ use crate::codes::ReturnCode;
 use crate::service::unfinished::{MAX_UNFINISHED, UNFINISHED, are_finished};
 use crate::service::{CardHandle, Failure, Status};
 
-/// Since this one, there may be more than 16 readers.
+/// The minor version since which there can be more than 16 readers.
 pub(super) const SIZED: u32 = 6;
 
-/// Requests for the readers, and what is asked before and after them.
+/// Requests for the readers, with other requests before and after.
 pub(super) type Questions = Requests<64>;
 
 impl Client {
-    /// Asks for the readers, in what is asked already and before what comes then. Words come `before`
-    /// and `after` them. Gives the whole answer, too.
+    /// Queries the readers between the requests `before` and `after`. Also returns the whole
+    /// answer, in which `words_before` words come before the readers.
     pub(super) fn ask_for_readers(
         &mut self,
         before: Questions,
@@ -46,16 +46,16 @@ impl Client {
             sized,
             after: if after.is_some() { 2 } else { 0 },
         };
-        let come = self.gather(asked.as_bytes(), &[], answer)?;
-        let readers = answer.readers(&come);
-        Ok((come, readers))
+        let bytes = self.gather(asked.as_bytes(), &[], answer)?;
+        let readers = answer.readers(&bytes);
+        Ok((bytes, readers))
     }
 
     fn readers(&mut self) -> Result<Vec<Reader>, ReturnCode> {
         Ok(self.ask_for_readers(Questions::NONE, None, 0)?.1)
     }
 
-    /// The multi-string of the names of all readers, whatever the group is.
+    /// The multi-string of the names of all readers, in any group.
     pub(in crate::service) fn list_readers(
         &mut self,
         _: Option<&CStr>,
@@ -82,12 +82,13 @@ impl Client {
         }
     }
 
-    /// The multi-string of group names: the client library's.
+    /// The multi-string of group names, the same as in the client library.
     pub(in crate::service) fn list_reader_groups(&self) -> Result<Vec<u8>, Failure> {
         Ok(b"SCard$DefaultReaders\0\0".to_vec())
     }
 
-    /// What there is to know is said of the reader; of the handle, whether it is good.
+    /// The values come from the query of the reader; the query of the handle only tells whether it
+    /// is valid.
     pub(in crate::service) fn status(&mut self, card: CardHandle) -> Result<Status, Failure> {
         let (handle, name) = self.reader_of(card)?;
         self.polled(|client| {

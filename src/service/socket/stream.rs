@@ -1,4 +1,4 @@
-//! The bytes to the daemon and back, within a limit of time.
+//! Sends bytes to the daemon and receives them, within a time limit.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
@@ -16,22 +16,22 @@ use rustix::net::{
 use super::bell::Bell;
 use crate::codes::ReturnCode;
 
-/// Pauses between attempts to connect to a daemon that has no room for another client just then.
+/// The pauses between attempts to connect while the daemon's queue of new clients is full.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long calls may take. What rings the bell has said in advance that it is to be looked at.
+/// How long calls may take, and the bell that ends them early.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limit {
     pub(crate) deadline: Option<Instant>,
     pub(crate) bell: Option<Arc<Bell>>,
 }
 
-/// Why no answer was waited for any longer.
+/// Why a wait was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GaveUp {
     Deadline,
-    /// The bell has rung.
+    /// The bell rang.
     Rung,
 }
 
@@ -40,7 +40,7 @@ impl Limit {
         self.deadline.is_none() && self.bell.is_none()
     }
 
-    /// How much time is left; `None` if there is no deadline.
+    /// The time left; `None` if there is no deadline.
     pub(super) fn left(&self) -> Option<Duration> {
         let deadline = self.deadline?;
         Some(deadline.saturating_duration_since(Instant::now()))
@@ -51,7 +51,7 @@ impl Limit {
         self.poll(Some((socket, ready)), self.left())
     }
 
-    /// Waits for so long: the deadline may come first, and the bell may ring.
+    /// Waits for this time, unless the deadline passes or the bell rings first.
     pub(super) fn pause(&self, pause: Duration) -> Result<(), GaveUp> {
         let end = Instant::now() + pause;
         loop {
@@ -64,7 +64,7 @@ impl Limit {
                 return Ok(());
             }
             let shorter = of_limit.map_or(left, |of_limit| of_limit.min(left));
-            // What else ends it is looked at above; one that fails is a pause that is over.
+            // Other outcomes are checked above; if `poll` fails, the pause simply continues.
             if self.poll(None, Some(shorter)) == Err(Ended::GaveUp(GaveUp::Rung)) {
                 return Err(GaveUp::Rung);
             }
@@ -86,11 +86,11 @@ impl Limit {
         }
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            // One that is too long to be said is none.
+            // A time too long for a `Timespec` is no limit.
             let time = left.and_then(|left| Timespec::try_from(left).ok());
             match poll(&mut watched, time.as_ref()) {
                 Ok(0) => return Err(Ended::GaveUp(GaveUp::Deadline)),
-                // What has come counts, also if the bell rings.
+                // What was received takes precedence over the bell.
                 Ok(_) => {
                     let mut events = watched.iter().map(|it| !it.revents().is_empty());
                     let is_ready = socket.is_some() && events.next().unwrap_or_default();
@@ -109,9 +109,9 @@ impl Limit {
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Nobody waits for it any longer. It may still come.
+    /// The wait was given up. The answer may still arrive.
     GaveUp(GaveUp),
-    /// The connection is dead. This is what pcsc-lite's library returns then.
+    /// The connection failed, with the code that pcsc-lite's library returns then.
     Failed(ReturnCode),
 }
 
@@ -126,7 +126,7 @@ impl Stream {
         let gone = |_: Errno| Ended::Failed(ReturnCode::E_NO_SERVICE);
         let address = SocketAddrUnix::new(path).map_err(gone)?;
         let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
-        // A daemon that hangs would keep a blocking connect waiting, whatever the limit is.
+        // With a hanging daemon, a blocking connect would ignore the limit.
         let flags = match limit.is_none() {
             true => SocketFlags::CLOEXEC,
             false => SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
@@ -140,7 +140,7 @@ impl Stream {
                     limit.pause(pause).map_err(Ended::GaveUp)?;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
-                // The connection is made nevertheless, or it is made with the next try.
+                // The connection may be established anyway; otherwise the next attempt does it.
                 Err(Errno::INTR) => {}
                 Err(Errno::ISCONN) => break,
                 Err(error) => return Err(gone(error)),
@@ -152,10 +152,10 @@ impl Stream {
         Ok(Stream { socket })
     }
 
-    /// Sends both, one after the other.
+    /// Sends the request, then the payload.
     #[inline]
     pub(super) fn send(&self, request: &[u8], payload: &[u8], limit: &Limit) -> Result<(), Ended> {
-        // The process is not ours alone: no SIGPIPE.
+        // A library must not cause a SIGPIPE in its process.
         let flags = match limit.is_none() {
             true => SendFlags::NOSIGNAL,
             false => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
@@ -181,8 +181,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Receives into the first of them until it is full, and what has come by then into the other.
-    /// Gives how much that is, all together. Begins with what was `received` before.
+    /// Receives into `first` until it is full, and anything already available after that into
+    /// `other`. Adds the number of bytes to `received`, which is where it starts.
     #[inline]
     pub(super) fn receive(
         &self,
@@ -205,7 +205,7 @@ impl Stream {
                 }
                 Ok(message) => *received += message.bytes,
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                // How a daemon looks that has closed the connection before it read the request.
+                // The daemon closed the connection without reading the request.
                 Err(Errno::CONNRESET) => {
                     return Err(Ended::Failed(ReturnCode::W_SECURITY_VIOLATION));
                 }
@@ -215,7 +215,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether something has come, which is waited for.
+    /// Waits until bytes are available.
     pub(super) fn wait(&self, limit: &Limit) -> Result<(), Ended> {
         limit.wait(&self.socket, PollFlags::IN)
     }

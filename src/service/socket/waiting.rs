@@ -1,12 +1,13 @@
-//! Waiting for a change: `SCardGetStatusChange`, whose logic is the client's.
+//! Waiting for a change: the logic of `SCardGetStatusChange`, which is up to the client.
 //!
-//! The daemon tells of every change of every reader, once; then it has to be asked again. Up to
-//! protocol 4:5 it says how the readers are in the same moment, and tells of each change after it.
+//! The client registers for the next change of any reader, and again after each change. Up to
+//! protocol 4:5 the answer to the registration contains the readers' states, so no change is
+//! missed.
 //!
-//! In 4:6 it only registers, so that the readers have to be asked for afterwards, and a change can
-//! be told in the middle of that. So on the connection that waits nothing is asked but the number of
-//! the readers, which is not zero, as a change begins: its answer shows that the registration stands.
-//! The readers are asked for on a second connection.
+//! In 4:6 it does not, so the readers must be queried afterwards, and the report of a change can
+//! arrive in the middle of that. So the waiting connection only requests the number of readers,
+//! whose answer proves that the registration is active; it is never zero, whereas a change begins
+//! with a zero. The readers are queried on a second connection.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -19,13 +20,13 @@ use crate::codes::ReturnCode;
 use crate::service::{Failure, ReaderQuery};
 use crate::values::Atr;
 
-/// The name under which readers that come and go are waited for.
+/// The name that stands for readers being attached and detached.
 const PLUG_AND_PLAY: &[u8] = b"\\\\?PnP?\\Notification";
 
-/// Since this one, the daemon counts how often readers came or went.
+/// The minor version since which the daemon counts attached and detached readers.
 const COUNTED: u32 = 5;
 
-/// Bits of what is known, and of what is seen.
+/// Bits of the known and the actual state.
 mod flag {
     pub(super) const IGNORE: u32 = 0x001;
     pub(super) const CHANGED: u32 = 0x002;
@@ -38,13 +39,13 @@ mod flag {
     pub(super) const MUTE: u32 = 0x200;
 }
 
-/// The count of the last change of readers that any client of this process has seen.
+/// The number of the last change of readers noted by any client of this process.
 static CHANGES: AtomicU16 = AtomicU16::new(0);
 
-/// Counts how often readers were attached or detached.
+/// Numbers the changes of the list of readers.
 ///
-/// Only since 4:5 does the daemon count, and it does so after it has reported the reader. No two
-/// clients share a count: a caller may have the count that it passes from another context.
+/// The daemon has its own count since 4:5, but increments it only after reporting the reader.
+/// Numbers are unique within the process, because a caller may pass one from another context.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     names: Vec<Vec<u8>>,
@@ -53,7 +54,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Takes the readers and, if it is known, the daemon's count.
+    /// Notes the readers and, if known, the daemon's count.
     pub(super) fn note(&mut self, readers: &[Reader], daemons: Option<u32>) {
         let names = || readers.iter().map(|reader| &reader.name);
         let daemons = daemons.unwrap_or(self.daemons);
@@ -61,7 +62,7 @@ impl Seen {
             self.names = names().cloned().collect();
             self.daemons = daemons;
             self.count = match CHANGES.fetch_add(1, Ordering::Relaxed) {
-                // It has wrapped around, and zero would mean that nothing is known.
+                // Skips zero, which would mean that nothing is known.
                 u16::MAX => CHANGES.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
                 before => before + 1,
             };
@@ -69,19 +70,18 @@ impl Seen {
     }
 }
 
-/// The readers at one moment.
-struct Moment {
+/// The readers at one time.
+struct Snapshot {
     readers: Vec<Reader>,
-    /// How often readers came or went.
+    /// The number of the last change of the list of readers.
     count: u32,
 }
 
-/// What a wait looks for.
 fn is_plug_and_play(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(PLUG_AND_PLAY)
 }
 
-/// What there is to say of a reader, and whether the caller does not know it.
+/// The state of a reader, and whether it differs from the state known to the caller.
 fn compare(known: u32, reader: &Reader) -> (u32, bool) {
     use flag::*;
     let is = |bits: u32| reader.state & bits != 0;
@@ -121,7 +121,7 @@ fn compare(known: u32, reader: &Reader) -> (u32, bool) {
     (seen, changed)
 }
 
-impl Moment {
+impl Snapshot {
     fn find(&self, name: &[u8]) -> Option<&Reader> {
         self.readers.iter().find(|reader| reader.name == name)
     }
@@ -131,8 +131,8 @@ impl Moment {
         names.all(|name| self.find(name).is_some() || is_plug_and_play(name))
     }
 
-    /// Answers, and says whether one of the readers has changed. `first_count` is that of the
-    /// beginning of the wait.
+    /// Fills in the states, and returns whether one of the readers has changed. `first_count` is
+    /// the count at the beginning of the wait.
     fn answer(&self, queries: &mut [ReaderQuery<'_>], first_count: u32) -> bool {
         let mut any = false;
         for query in queries {
@@ -191,7 +191,7 @@ impl Client {
             return Ok(());
         }
         if timeout_ms == 0 {
-            let now = self.moment(Questions::NONE)?;
+            let now = self.snapshot(Questions::NONE)?;
             if !now.knows_all(readers) {
                 return Err(ReturnCode::E_UNKNOWN_READER.into());
             }
@@ -205,13 +205,13 @@ impl Client {
         let end = (timeout_ms != u32::MAX).then(|| Instant::now() + wait);
         let (mut registration, now) = self.register()?;
         if !now.knows_all(readers) {
-            self.take_back(registration)?;
+            self.unregister(registration)?;
             return Err(ReturnCode::E_UNKNOWN_READER.into());
         }
         let (first, mut now) = (now.count, now);
         loop {
             if now.answer(readers, first) {
-                self.take_back(registration)?;
+                self.unregister(registration)?;
                 return Ok(());
             }
             if let Some(code) = self.wait_for_change(registration, end)? {
@@ -221,36 +221,36 @@ impl Client {
         }
     }
 
-    /// The readers now, after what is asked already.
-    fn moment(&mut self, asked: Questions) -> Result<Moment, ReturnCode> {
+    /// Queries the readers, after the requests in `asked`.
+    fn snapshot(&mut self, asked: Questions) -> Result<Snapshot, ReturnCode> {
         let counts = self.minor >= COUNTED;
         let asked = match counts {
             true => asked.with(Command::ReaderEvents, &[]),
             false => asked,
         };
-        let (come, readers) = self.ask_for_readers(asked, None, if counts { 2 } else { 0 })?;
-        Ok(self.moment_of(&come, readers))
+        let (bytes, readers) = self.ask_for_readers(asked, None, if counts { 2 } else { 0 })?;
+        Ok(self.snapshot_of(&bytes, readers))
     }
 
-    /// The daemon's count comes before the readers: what changes in between is seen, and counts
-    /// later.
-    fn moment_of(&mut self, come: &[u8], readers: Vec<Reader>) -> Moment {
-        let daemons = (self.minor >= COUNTED).then(|| words::<2>(come)[0]);
+    /// The daemon's count comes before the readers, so a change in between is in the readers and
+    /// counted the next time.
+    fn snapshot_of(&mut self, bytes: &[u8], readers: Vec<Reader>) -> Snapshot {
+        let daemons = (self.minor >= COUNTED).then(|| words::<2>(bytes)[0]);
         self.seen.note(&readers, daemons);
         let count = self.seen.count.into();
-        Moment { readers, count }
+        Snapshot { readers, count }
     }
 
-    /// Has the daemon tell of the next change, and gives the readers.
-    fn register(&mut self) -> Result<(Registration, Moment), ReturnCode> {
+    /// Registers for the next change, and returns the readers.
+    fn register(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
         match self.minor >= SIZED {
-            true => self.register_beside(),
-            false => self.register_here(),
+            true => self.register_and_query(),
+            false => self.register_with_states(),
         }
     }
 
     /// Up to protocol 4:5.
-    fn register_here(&mut self) -> Result<(Registration, Moment), ReturnCode> {
+    fn register_with_states(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
         let counts = self.minor >= COUNTED;
         let asked = match counts {
             true => Questions::NONE.with(Command::ReaderEvents, &[]),
@@ -262,29 +262,31 @@ impl Client {
             sized: false,
             after: 0,
         };
-        let come = self.gather(asked.as_bytes(), &[], answer)?;
-        let now = self.moment_of(&come, answer.readers(&come));
-        Ok((Registration::Stands, now))
+        let bytes = self.gather(asked.as_bytes(), &[], answer)?;
+        let now = self.snapshot_of(&bytes, answer.readers(&bytes));
+        Ok((Registration::Active, now))
     }
 
     /// Since protocol 4:6.
-    fn register_beside(&mut self) -> Result<(Registration, Moment), ReturnCode> {
-        let mut beside = match self.beside.take() {
-            Some(beside) => beside,
+    fn register_and_query(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
+        let mut query_client = match self.query_client.take() {
+            Some(query_client) => query_client,
             None => {
-                let beside = self.connect_beside().map_err(|failure| failure.code)?;
-                Box::new(beside)
+                let query_client = self
+                    .connect_query_client()
+                    .map_err(|failure| failure.code)?;
+                Box::new(query_client)
             }
         };
         let asked = Requests::<16>::NONE.with(Command::WaitChange, &[]);
         let asked = asked.with(Command::StatesSize, &[]);
         let mut answer = self.gather(asked.as_bytes(), &[], Answer::Words(1))?;
-        let mut registration = Registration::Stands;
+        let mut registration = Registration::Active;
         if words(&answer) == [0] {
-            // The change, whose code follows.
+            // The change, followed by its return code.
             answer = self.gather(&[], &[], Answer::Words(2))?;
             let [code, _] = words(&answer);
-            registration = Registration::Over(ReturnCode::from_raw(code));
+            registration = Registration::Ended(ReturnCode::from_raw(code));
         }
         let [.., size] = words::<2>(
             &[
@@ -296,19 +298,18 @@ impl Client {
         if !(1..=MAX_SLOTS).contains(&size) {
             return Err(self.garbled(Garbled));
         }
-        let now = beside.moment(Questions::NONE)?;
-        self.beside = Some(beside);
+        let now = query_client.snapshot(Questions::NONE)?;
+        self.query_client = Some(query_client);
         Ok((registration, now))
     }
 
-    /// Waits for the change that was registered for. Gives the code that the wait ends with, if it
-    /// does.
+    /// Waits for the next change. Returns a code if that ends the wait.
     fn wait_for_change(
         &mut self,
         registration: Registration,
         end: Option<Instant>,
     ) -> Result<Option<ReturnCode>, ReturnCode> {
-        if let Registration::Over(code) = registration {
+        if let Registration::Ended(code) = registration {
             return Ok((code != ReturnCode::S_SUCCESS).then_some(code));
         }
         let limit = Limit {
@@ -318,22 +319,22 @@ impl Client {
         match self.wait_for_bytes(&limit) {
             Ok(()) => {}
             Err(Ended::GaveUp(why)) => {
-                self.take_back(registration)?;
+                self.unregister(registration)?;
                 return Ok(Some(match why {
                     GaveUp::Deadline => ReturnCode::E_TIMEOUT,
                     GaveUp::Rung => ReturnCode::E_CANCELLED,
                 }));
             }
-            Err(ended) => return Err(self.die_of(ended)),
+            Err(ended) => return Err(self.fail(ended)),
         }
         let change = self.gather(&[], &[], Answer::Words(2))?;
         let [_, code] = words(&change);
         Ok((code != 0).then(|| ReturnCode::from_raw(code)))
     }
 
-    /// There is one answer in any case: this one's, or the change, if that came first.
-    fn take_back(&mut self, registration: Registration) -> Result<(), ReturnCode> {
-        if registration == Registration::Stands {
+    /// There is exactly one answer: to this request, or the change if that came first.
+    fn unregister(&mut self, registration: Registration) -> Result<(), ReturnCode> {
+        if registration == Registration::Active {
             let asked = Requests::<8>::NONE.with(Command::StopWaiting, &[]);
             self.gather(asked.as_bytes(), &[], Answer::Words(2))?;
         }
@@ -343,9 +344,9 @@ impl Client {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registration {
-    Stands,
-    /// The change came already, with this code.
-    Over(ReturnCode),
+    Active,
+    /// The change has already arrived, with this code.
+    Ended(ReturnCode),
 }
 
 #[cfg(test)]
@@ -366,34 +367,34 @@ mod tests {
         }
     }
 
-    /// As `SCardGetStatusChange` of pcsc-lite 1.9.9 to 2.5.1 has it.
+    /// As in `SCardGetStatusChange` of pcsc-lite 1.9.9 to 2.5.1.
     #[test]
-    fn what_has_changed_is_what_the_caller_does_not_know() {
+    fn a_change_is_a_difference_from_the_state_known_to_the_caller() {
         let (absent, present) = (state::ABSENT, state::PRESENT | 0x30);
         let mute = state::PRESENT | state::SWALLOWED;
         for (known, state, sharing, count, seen, changed) in [
             // Nothing is known.
             (0, absent, 0, 0, EMPTY, true),
             (0, present, 0, 3, 3 << 16 | PRESENT, true),
-            // All of it is.
+            // Everything is known.
             (EMPTY, absent, 0, 4, 4 << 16 | EMPTY, false),
             (4 << 16 | EMPTY, absent, 0, 4, 4 << 16 | EMPTY, false),
             (4 << 16 | EMPTY, absent, 0, 0x1_0004, 4 << 16 | EMPTY, false),
             (PRESENT | MUTE, mute, 0, 0, PRESENT | MUTE, false),
-            // Another count, card or no card, mute or not.
+            // A change of the count, the card's presence, or whether it is mute.
             (4 << 16 | EMPTY, absent, 0, 5, 5 << 16 | EMPTY, true),
             (EMPTY, present, 0, 0, PRESENT, true),
             (PRESENT, absent, 0, 0, EMPTY, true),
             (PRESENT, mute, 0, 0, PRESENT | MUTE, true),
             (PRESENT | MUTE, present, 0, 0, PRESENT, true),
-            // Who uses it: that somebody begins to is no change.
+            // A change of use; the first connection is not reported as a change.
             (PRESENT, present, 1, 0, PRESENT | IN_USE, false),
             (PRESENT, present, -1, 0, PRESENT | EXCLUSIVE, false),
             (PRESENT | IN_USE, present, -1, 0, PRESENT | EXCLUSIVE, true),
             (PRESENT | EXCLUSIVE, present, 2, 0, PRESENT | IN_USE, true),
             (PRESENT | IN_USE, present, 0, 0, PRESENT, true),
             (EMPTY, absent, 1, 0, EMPTY, false),
-            // It cannot be read, or can again, or was away.
+            // The reader becomes unavailable, available again, or known again.
             (PRESENT, state::UNKNOWN, 0, 9, UNAVAILABLE, true),
             (UNAVAILABLE, state::UNKNOWN, 0, 9, UNAVAILABLE, false),
             (UNAVAILABLE, present, 0, 0, PRESENT, true),
@@ -405,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_that_come_and_go_are_counted() {
+    fn attached_and_detached_readers_are_counted() {
         let both = || vec![reader("A", 2, 0, 0), reader("B", 2, 0, 0)];
         let (mut seen, mut other) = (Seen::default(), Seen::default());
         let mut counts = BTreeSet::new();
@@ -413,7 +414,11 @@ mod tests {
             let before = seen.count;
             seen.note(readers, daemons);
             assert_eq!(seen.count != before, is_new);
-            assert_eq!(counts.insert(seen.count), is_new, "another client's");
+            assert_eq!(
+                counts.insert(seen.count),
+                is_new,
+                "clients must not share a count"
+            );
         };
         for (readers, daemons, is_new) in [
             (vec![], None, true),
@@ -433,13 +438,13 @@ mod tests {
         }
 
         let ask = |known, first, now| {
-            let moment = Moment {
+            let snapshot = Snapshot {
                 readers: both(),
                 count: now,
             };
             let mut queries = [ReaderQuery::knowing(c"\\\\?PnP?\\Notification", known)];
-            assert!(moment.knows_all(&queries));
-            let changed = moment.answer(&mut queries, first);
+            assert!(snapshot.knows_all(&queries));
+            let changed = snapshot.answer(&mut queries, first);
             (queries[0].event_state, changed)
         };
         assert_eq!(ask(0, 5, 5), (5 << 16, false));
@@ -449,8 +454,8 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_is_told_once_and_one_that_is_ignored_never() {
-        let moment = Moment {
+    fn a_detached_reader_is_reported_once_and_an_ignored_one_never() {
+        let snapshot = Snapshot {
             readers: vec![reader("A", 2, 0, 0)],
             count: 0,
         };
@@ -459,8 +464,8 @@ mod tests {
             ReaderQuery::knowing(c"B", UNKNOWN),
             ReaderQuery::knowing(c"A", IGNORE),
         ];
-        assert!(!moment.knows_all(&queries));
-        assert!(moment.answer(&mut queries, 0));
+        assert!(!snapshot.knows_all(&queries));
+        assert!(snapshot.answer(&mut queries, 0));
         let seen = queries.map(|query| query.event_state);
         let gone = UNKNOWN | UNAVAILABLE;
         assert_eq!(seen, [gone | CHANGED, gone, 0]);

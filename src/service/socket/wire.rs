@@ -1,26 +1,26 @@
-//! The layouts of the protocol: how requests are written, and what is believed of answers.
+//! The layouts of the protocol: writes requests, and reads and checks answers.
 //!
-//! All numbers have 32 bits in the order of the machine. A request has a header, the length of its
-//! structure and the command; an answer has none, so that the one who asks has to know what comes.
-//! Mostly it is the structure of the request, with the code of the call as its last word.
+//! All numbers have 32 bits, in native byte order. A request has a header with the length of its
+//! structure and the command. An answer has none, so the client must know what to expect: mostly
+//! the structure of the request, with the return code as its last word.
 
 use zeroize::Zeroize;
 
 use crate::values::Atr;
 
-/// Payloads, both ways.
+/// The maximum length of a payload in either direction.
 pub(super) const MAX_PAYLOAD: usize = crate::service::MAX_APDU_LEN;
 
-/// The value of an attribute.
+/// The maximum length of an attribute's value.
 pub(super) const ATTRIBUTE: usize = 264;
 
-/// The name of a reader, with its NUL.
+/// The length of the field for a reader's name, which includes the NUL.
 pub(super) const NAME: usize = 128;
 
-/// One reader.
+/// The length of one reader's record.
 pub(super) const RECORD: usize = 184;
 
-/// How many readers every daemon up to protocol 4:5 has room for.
+/// The number of records in every answer up to protocol 4:5.
 pub(super) const SLOTS: u32 = 16;
 
 /// More readers than any daemon has.
@@ -50,7 +50,7 @@ pub(super) enum Command {
     StatesArray = 0x17,
 }
 
-/// Requests, one after the other, as they are sent.
+/// The bytes of one or more requests.
 #[derive(Debug)]
 pub(super) struct Requests<const ROOM: usize> {
     bytes: [u8; ROOM],
@@ -63,8 +63,8 @@ impl<const ROOM: usize> Requests<ROOM> {
         len: 0,
     };
 
-    /// One more, of the words of its structure. What there is no room for is left out: no caller
-    /// has as much.
+    /// Appends a request with the words of its structure. Words that do not fit are dropped; no
+    /// caller has that many.
     #[inline]
     pub(super) fn with(mut self, command: Command, words: &[u32]) -> Requests<ROOM> {
         let len = u32::try_from(4 * words.len()).unwrap_or(u32::MAX);
@@ -83,7 +83,7 @@ impl<const ROOM: usize> Requests<ROOM> {
         }
     }
 
-    /// Overwrites it: there was something secret in it.
+    /// Overwrites the bytes, which contained a secret.
     pub(super) fn wipe(&mut self) {
         self.bytes.zeroize();
     }
@@ -94,15 +94,16 @@ impl<const ROOM: usize> Requests<ROOM> {
     }
 }
 
-/// What is to come.
+/// The expected layout of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// So many words.
+    /// This number of words.
     Words(usize),
-    /// So many words and, if the last of them is zero, as many bytes as the one before it says.
+    /// This number of words, of which the last is the return code and the one before it the length
+    /// of the payload, which follows if the code is zero.
     Payload(usize),
-    /// Words, the readers, and words. Since protocol 4:6 the readers are `sized`: their number comes
-    /// before and after them, as it was at both moments.
+    /// Words, the readers, and words. Since protocol 4:6 the readers are `sized`: preceded and
+    /// followed by the number of readers at that time.
     Readers {
         before: usize,
         sized: bool,
@@ -110,30 +111,30 @@ pub(super) enum Answer {
     },
 }
 
-/// An answer that nobody can have meant.
+/// An answer that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Garbled;
 
 impl Answer {
-    /// How many bytes are missing at least, after these have come.
-    pub(super) fn missing(self, come: &[u8]) -> Result<usize, Garbled> {
+    /// The minimum number of bytes still missing after those received.
+    pub(super) fn missing(self, bytes: &[u8]) -> Result<usize, Garbled> {
         let whole = match self {
             Answer::Words(count) => 4 * count,
-            Answer::Payload(count) => 4 * count + payload_len(come, count)?,
+            Answer::Payload(count) => 4 * count + payload_len(bytes, count)?,
             Answer::Readers {
                 before,
                 sized: false,
                 after,
             } => 4 * before + RECORD * SLOTS as usize + 4 * after,
-            Answer::Readers { before, after, .. } => match sized_readers(come, 4 * before)? {
+            Answer::Readers { before, after, .. } => match sized_readers(bytes, 4 * before)? {
                 Sized::All { end, .. } => end + 4 * after,
                 Sized::Missing { end } => end,
             },
         };
-        whole.checked_sub(come.len()).ok_or(Garbled)
+        whole.checked_sub(bytes.len()).ok_or(Garbled)
     }
 
-    /// The records of the readers in an answer that is whole.
+    /// The records of the readers in a complete answer.
     fn records(self, answer: &[u8]) -> &[u8] {
         let Answer::Readers { before, sized, .. } = self else {
             return &[];
@@ -150,16 +151,16 @@ impl Answer {
         answer.get(begin..end).unwrap_or_default()
     }
 
-    /// The readers in an answer that is whole.
+    /// The readers in a complete answer.
     pub(super) fn readers(self, answer: &[u8]) -> Vec<Reader> {
         let records = self.records(answer).chunks_exact(RECORD);
         records.filter_map(Reader::read).collect()
     }
 }
 
-/// How long the payload is, as far as it is known.
-fn payload_len(come: &[u8], words_before: usize) -> Result<usize, Garbled> {
-    let Some([len, code]) = come
+/// The length of the payload; 0 while it is not known.
+fn payload_len(bytes: &[u8], words_before: usize) -> Result<usize, Garbled> {
+    let Some([len, code]) = bytes
         .get(..4 * words_before)
         .and_then(|it| it.last_chunk::<8>())
         .map(|it| words::<2>(it))
@@ -173,21 +174,21 @@ fn payload_len(come: &[u8], words_before: usize) -> Result<usize, Garbled> {
     }
 }
 
-/// How far readers have come whose number is said.
+/// How much of a sized list of readers has been received.
 enum Sized {
-    /// So many bytes of records; and where the number after them ends.
+    /// The length of the records, and where the number after them ends.
     All { records: usize, end: usize },
-    /// Something is missing up to here at least.
+    /// At least the bytes up to here are missing.
     Missing { end: usize },
 }
 
-/// Between the numbers there can be as many records as the first one says, or as there were when
-/// they were sent, which the last one does not fall short of. A record that is one too many begins
-/// with a name, which has more than four letters, or with the NUL of one that is gone and what is left
-/// of it: as a number, that is none that there can be.
-fn sized_readers(come: &[u8], begin: usize) -> Result<Sized, Garbled> {
+/// There are as many records as the first number says, or more if readers were attached before they
+/// were sent, but not more than the last number. An additional record begins with a name, which has
+/// more than four letters, or with the NUL and the remains of a removed one; as a number, neither
+/// is a valid count.
+fn sized_readers(bytes: &[u8], begin: usize) -> Result<Sized, Garbled> {
     let number = |at: usize| {
-        let bytes = come.get(at..at + 4)?;
+        let bytes = bytes.get(at..at + 4)?;
         Some(words::<1>(bytes)[0])
     };
     let is_number = |number: u32| (1..=MAX_SLOTS).contains(&number);
@@ -216,7 +217,7 @@ fn sized_readers(come: &[u8], begin: usize) -> Result<Sized, Garbled> {
     Err(Garbled)
 }
 
-/// Bytes as words, the last of them filled up with zeros. What does not fit is left out.
+/// Packs bytes into words, padding the last one with zeros. Bytes that do not fit are dropped.
 pub(super) fn pack(bytes: &[u8], words: &mut [u32]) {
     for (word, bytes) in words.iter_mut().zip(bytes.chunks(4)) {
         let mut whole = [0; 4];
@@ -248,37 +249,37 @@ pub(super) mod state {
     pub(crate) const SWALLOWED: u32 = 0x08;
 }
 
-/// What the daemon says of a reader.
+/// The state of a reader as reported by the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reader {
     /// Never empty, and without NUL.
     pub(super) name: Vec<u8>,
-    /// How often a card came or went.
+    /// The number of card insertions and removals.
     pub(super) event_count: u32,
     /// See [`state`].
     pub(super) state: u32,
-    /// −1 for exclusive access, else how many connections there are.
+    /// −1 for exclusive access, otherwise the number of connections.
     pub(super) sharing: i32,
-    /// Empty if it was not looked at yet.
+    /// Empty if the daemon has not read it yet.
     pub(super) atr: Atr,
     pub(super) protocol: u32,
 }
 
 impl Reader {
-    /// `None` for a slot that is free, whose other bytes may be anything. The daemon writes a record
-    /// while it sends it, so that its parts can be of different moments.
+    /// `None` for a free slot, whose other bytes are arbitrary. The daemon can change a record
+    /// while sending it, so its parts can be inconsistent.
     fn read(record: &[u8]) -> Option<Reader> {
         let (name, rest) = record.split_at_checked(NAME)?;
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        // A name that is not ended is being written.
+        // A name without a NUL is still being written.
         if name.is_empty() || name.len() == NAME {
             return None;
         }
         let [event_count, state, sharing] = words(rest);
-        // 33 bytes, and 3 that fill up.
+        // 33 bytes, and 3 of padding.
         let (bytes, tail) = rest.get(12..)?.split_at_checked(36)?;
         let [atr_len, protocol] = words(tail);
-        // One byte more than there can be says that nobody has looked yet.
+        // A length one above the maximum means that it has not been read yet.
         let atr = usize::try_from(atr_len).ok().filter(|&len| len <= 33);
         let atr = atr.and_then(|len| Atr::received(bytes.get(..len)?));
         Some(Reader {
@@ -292,7 +293,7 @@ impl Reader {
     }
 }
 
-/// Reads bytes as each kind of answer, as a client does.
+/// Reads bytes as each kind of answer, in the same way as a client.
 #[cfg(any(test, fuzzing))]
 #[allow(unreachable_pub)]
 pub fn read_answers(bytes: &[u8]) {
@@ -307,11 +308,11 @@ pub fn read_answers(bytes: &[u8]) {
         }
     }
     for kind in kinds {
-        let mut come = 0;
-        while let Ok(missing @ 1..) = kind.missing(bytes.get(..come).unwrap_or_default()) {
+        let mut received = 0;
+        while let Ok(missing @ 1..) = kind.missing(bytes.get(..received).unwrap_or_default()) {
             assert!(missing <= 8 + RECORD * MAX_SLOTS as usize);
-            come += missing;
-            if come > bytes.len() {
+            received += missing;
+            if received > bytes.len() {
                 break;
             }
         }
@@ -345,22 +346,22 @@ mod tests {
         number.to_ne_bytes().to_vec()
     }
 
-    /// What is left to come, however the bytes before are cut.
+    /// Receives the whole answer in pieces as requested by `missing`.
     fn whole(answer: Answer, bytes: &[u8]) -> Result<(), Garbled> {
-        let mut come = 0;
+        let mut received = 0;
         loop {
-            match answer.missing(&bytes[..come])? {
+            match answer.missing(&bytes[..received])? {
                 0 => break,
-                missing => come += missing,
+                missing => received += missing,
             }
-            assert!(come <= bytes.len(), "{come} of {}", bytes.len());
+            assert!(received <= bytes.len(), "{received} of {}", bytes.len());
         }
-        assert_eq!(come, bytes.len());
+        assert_eq!(received, bytes.len());
         Ok(())
     }
 
     #[test]
-    fn requests_are_headers_and_words_and_no_longer_than_their_room() {
+    fn requests_are_a_header_and_words_and_do_not_exceed_their_capacity() {
         let asked = Requests::<32>::NONE.with(Command::Status, &[7, 0]);
         let asked = asked.with(Command::StopWaiting, &[]);
         let words = [8, 0x0B, 7, 0, 0, 0x14].map(u32::to_ne_bytes);
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_read_from_its_record_and_a_free_slot_is_none() {
+    fn a_record_is_read_as_a_reader_and_a_free_slot_as_none() {
         let reader = Reader::read(&record(b"A 00 00")).unwrap();
         assert_eq!(reader.name, b"A 00 00");
         let numbers = (reader.event_count, reader.state, reader.protocol);
@@ -383,7 +384,7 @@ mod tests {
         for free in [record(b""), record(b"\0left over"), record(&[b'x'; 128])] {
             assert_eq!(Reader::read(&free), None);
         }
-        // One that was not looked at, and lengths that nobody can have meant.
+        // An ATR that has not been read yet, and invalid lengths.
         for len in [34, 35, u32::MAX] {
             let mut odd = record(b"A");
             odd[176..180].copy_from_slice(&len.to_ne_bytes());
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readers_end_where_their_number_says_or_where_there_were_more_by_then() {
+    fn a_sized_list_ends_at_its_number_even_if_readers_were_attached_meanwhile() {
         let readers = Answer::Readers {
             before: 1,
             sized: true,
@@ -404,7 +405,7 @@ mod tests {
         for (first, records, last, found) in [
             (1, vec![&a], 1, 1),
             (2, vec![&a, &gone], 2, 1),
-            // More have come, before the records or after them.
+            // Readers were attached before or after the records were sent.
             (1, vec![&a, &b, &gone], 3, 2),
             (1, vec![&a], 4, 1),
         ] {
@@ -429,12 +430,12 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_an_answer_or_none() {
+    fn arbitrary_bytes_are_either_an_answer_or_refused() {
         let mut seed = 1_u32;
         for len in (0..4000).step_by(97) {
             let bytes = (0..len).map(|at| {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                // Mostly numbers that are small, as those are that count.
+                // Mostly small numbers, because those are plausible lengths.
                 if at % 4 == 0 { (seed >> 29) as u8 } else { 0 }
             });
             read_answers(&bytes.collect::<Vec<u8>>());
@@ -442,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_as_long_as_its_words_say_if_the_call_succeeded() {
+    fn a_payload_follows_a_success_and_has_the_stated_length() {
         let answer = |len: u32, code: u32, payload: usize| {
             [number(1), number(len), number(code), vec![9; payload]].concat()
         };

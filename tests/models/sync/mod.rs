@@ -1,9 +1,9 @@
-//! The model checker's: a run of a test in which it decides who runs when, and how late it is.
+//! The model checker's primitives: it decides which thread runs when, and the test decides what
+//! time it is.
 //!
-//! Two checkers take turns. *loom* goes through all orders, up to a number of threads that are
-//! stopped in the middle of something, which is for the small parts. *shuttle* tries many at
-//! random, which is for what is put together from them. Both find a thread that is never
-//! woken: then nobody can run any more.
+//! There are two checkers. *loom* tries all orders up to a number of preemptions, which suits small
+//! parts. *shuttle* tries many at random, which suits combinations of them. Both detect a thread
+//! that is never woken, because then no thread can run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LockResult, OnceLock, PoisonError};
@@ -23,7 +23,7 @@ use super::lock;
 
 pub(crate) mod mpsc;
 
-/// Tries a test in many orders, and says in how many.
+/// Runs a test in many orders, and prints how many.
 #[track_caller]
 pub(crate) fn check(test: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(AtomicUsize::new(0));
@@ -39,7 +39,7 @@ pub(crate) fn check(test: impl Fn() + Send + Sync + 'static) {
     println!("{}: {runs} orders", test.name().unwrap_or_default());
 }
 
-/// A number from the environment.
+/// A number from an environment variable.
 fn setting(name: &str, default: usize) -> usize {
     let set = std::env::var(name).ok();
     set.and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -53,7 +53,8 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
     builder.check(test);
 }
 
-/// Half of them by chance at every step, half with few changes at chosen steps.
+/// Half of the rounds choose randomly at every step, half switch threads only at a few chosen
+/// steps.
 #[cfg(not(model = "loom"))]
 fn explore(test: impl Fn() + Send + Sync + 'static) {
     let rounds = setting("SCARD_MODEL_ROUNDS", 8000);
@@ -63,13 +64,13 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
     checker::check_pct(move || again(), rounds / 2, 3);
 }
 
-/// The time, which passes when a test says so.
+/// The time, which only the test advances.
 #[derive(Default)]
 struct Time {
     now: Duration,
     sleepers: Vec<Sleeper>,
     next: u64,
-    /// When each thread looked last.
+    /// The time each thread saw last.
     seen: Vec<(thread::ThreadId, Duration)>,
 }
 
@@ -104,7 +105,7 @@ fn time() -> MutexGuard<'static, Time> {
     lock(&TIME)
 }
 
-/// When every run begins.
+/// The time at which every run begins.
 pub(crate) fn beginning() -> Instant {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
     *BEGINNING.get_or_init(Instant::now)
@@ -114,13 +115,13 @@ pub(crate) fn now() -> Instant {
     beginning() + time().look()
 }
 
-/// Lets time pass, and whoever has slept long enough wake up.
+/// Advances the time, and wakes the sleepers whose time has come.
 pub(crate) fn pass(passes: Duration) {
     time().now += passes;
     wake_sleepers();
 }
 
-/// Lets as much time pass as the one who wakes up next needs.
+/// Advances the time to that of the next sleeper.
 pub(crate) fn pass_until_somebody_wakes() {
     {
         let mut time = time();
@@ -131,7 +132,7 @@ pub(crate) fn pass_until_somebody_wakes() {
     thread::yield_now();
 }
 
-/// Who is about to fall asleep is not missed: this goes on until all are awake.
+/// Repeats until all are awake, so as not to miss threads that are about to sleep.
 fn wake_sleepers() {
     loop {
         let due: Vec<_> = {
@@ -147,7 +148,7 @@ fn wake_sleepers() {
     }
 }
 
-/// As that of the standard library, with the time of the model.
+/// Like that of the standard library, with the model's time.
 #[derive(Debug)]
 pub(crate) struct Condvar(Arc<checker::sync::Condvar>);
 
@@ -183,8 +184,8 @@ impl Condvar {
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let (number, until) = {
             let mut time = time();
-            // Who looks at the clock and then sleeps wakes up when it was to: the time between
-            // the two is nobody's concern here.
+            // Counts from the time that the thread saw last, so that it wakes up as intended even
+            // if time has passed since.
             let (number, until) = (time.next, time.seen() + limit);
             if until <= time.now {
                 time.look();
@@ -231,7 +232,7 @@ impl Default for Condvar {
     }
 }
 
-/// A variable of one run of a test.
+/// A static variable that is new in each run of a test.
 macro_rules! global {
     ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
         $crate::sync::model::lazy_static! {
@@ -269,7 +270,7 @@ impl Task {
         std::pin::Pin::new(future).poll(&mut Context::from_waker(&waker))
     }
 
-    /// Waits until it is woken.
+    /// Waits until the task is woken.
     pub(crate) fn wait(&self) {
         let mut woken = lock(&self.woken);
         while !*woken {
@@ -282,7 +283,7 @@ impl Task {
     }
 }
 
-/// Polls when woken, and not otherwise.
+/// Polls a future, again only when woken.
 pub(crate) fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
     let task = Task::new();
     loop {

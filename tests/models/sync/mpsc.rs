@@ -1,4 +1,4 @@
-//! Channels as those of the standard library; loom has none that end.
+//! Channels like those of the standard library; those of loom do not report disconnection.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -20,7 +20,7 @@ struct State<T> {
 pub(crate) struct Sender<T>(Arc<Channel<T>>);
 pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
-/// What nobody receives.
+/// A value without a receiver.
 pub(crate) struct SendError<T>(#[allow(dead_code)] pub(crate) T);
 
 pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
@@ -91,7 +91,7 @@ impl<T> Drop for Receiver<T> {
         let mut state = lock(&self.0.state);
         state.received = false;
         let left = std::mem::take(&mut state.queue);
-        // Unlocked first: these can have something to send.
+        // Unlocked first, because dropping the values can send others.
         drop(state);
         drop(left);
     }
