@@ -28,8 +28,11 @@ fn context_at(path: &Path) -> Context {
 
 /// A daemon that refuses all versions but this one.
 fn daemon_of(major: u32, minor: u32) -> Service {
-    let readers = [Reader::new(NAME)];
-    Service::start_with(readers, move |request| match request.message {
+    daemon_with(Reader::new(NAME), major, minor)
+}
+
+fn daemon_with(reader: Reader, major: u32, minor: u32) -> Service {
+    Service::start_with([reader], move |request| match request.message {
         Message::Version if (request.word(0), request.word(1)) != (major, minor) => {
             let answer = Answer::normal().word(0, major).word(1, minor);
             answer.word(2, SERVICE_STOPPED)
@@ -230,6 +233,28 @@ fn a_monitor_sleeps() {
     thread::scope(|scope| {
         for minor in 4..=6 {
             scope.spawn(move || sleeps(minor));
+        }
+    });
+}
+
+/// As after the start of the daemon: it does not report card swaps then.
+#[test]
+fn a_reader_without_a_count_of_events_is_looked_at_once_a_second() {
+    let looks = |minor| {
+        let mut reader = Reader::new(NAME);
+        reader.event_counter = 0;
+        let service = daemon_with(reader, 4, minor);
+        let context = context_at(service.socket_path());
+        let _monitor = context.monitor(MonitorOptions::new()).unwrap();
+        service.wait_for(Message::WaitForChange, 1, SOON).unwrap();
+        let begun = Instant::now();
+        service.wait_for(Message::WaitForChange, 4, SOON).unwrap();
+        let took = begun.elapsed();
+        assert!(took > Duration::from_millis(2500), "4:{minor}: {took:?}");
+    };
+    thread::scope(|scope| {
+        for minor in 4..=6 {
+            scope.spawn(move || looks(minor));
         }
     });
 }

@@ -191,7 +191,8 @@ impl Client {
             return Ok(());
         }
         if timeout_ms == 0 {
-            let now = self.snapshot(Questions::NONE)?;
+            let seen = self.query_readers()?;
+            let now = self.snapshot(seen);
             if !now.knows_all(readers) {
                 return Err(ReturnCode::E_UNKNOWN_READER.into());
             }
@@ -221,21 +222,29 @@ impl Client {
         }
     }
 
-    /// Queries the readers, after the requests in `asked`.
-    fn snapshot(&mut self, asked: Questions) -> Result<Snapshot, ReturnCode> {
-        let counts = self.minor >= COUNTED;
-        let asked = match counts {
-            true => asked.with(Command::ReaderEvents, &[]),
-            false => asked,
-        };
-        let (bytes, readers) = self.ask_for_readers(asked, None, if counts { 2 } else { 0 })?;
-        Ok(self.snapshot_of(&bytes, readers))
+    /// The request for the daemon's count, if it counts, and the number of words in the answer.
+    ///
+    /// It comes before the readers, so a change in between is in the readers and counted the next
+    /// time.
+    fn asking_for_count(&self) -> (Questions, usize) {
+        match self.minor >= COUNTED {
+            true => (Questions::NONE.with(Command::ReaderEvents, &[]), 2),
+            false => (Questions::NONE, 0),
+        }
     }
 
-    /// The daemon's count comes before the readers, so a change in between is in the readers and
-    /// counted the next time.
-    fn snapshot_of(&mut self, bytes: &[u8], readers: Vec<Reader>) -> Snapshot {
-        let daemons = (self.minor >= COUNTED).then(|| words::<2>(bytes)[0]);
+    /// Queries the daemon's count, if it counts, and the readers.
+    fn query_readers(&mut self) -> Result<(Option<u32>, Vec<Reader>), ReturnCode> {
+        let (asked, before) = self.asking_for_count();
+        let (bytes, readers) = self.ask_for_readers(asked, None, before)?;
+        Ok((self.count_in(&bytes), readers))
+    }
+
+    fn count_in(&self, bytes: &[u8]) -> Option<u32> {
+        (self.minor >= COUNTED).then(|| words::<2>(bytes)[0])
+    }
+
+    fn snapshot(&mut self, (daemons, readers): (Option<u32>, Vec<Reader>)) -> Snapshot {
         self.seen.note(&readers, daemons);
         let count = self.seen.count.into();
         Snapshot { readers, count }
@@ -251,20 +260,16 @@ impl Client {
 
     /// Up to protocol 4:5.
     fn register_with_states(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
-        let counts = self.minor >= COUNTED;
-        let asked = match counts {
-            true => Questions::NONE.with(Command::ReaderEvents, &[]),
-            false => Questions::NONE,
-        };
+        let (asked, before) = self.asking_for_count();
         let asked = asked.with(Command::WaitChange, &[]);
         let answer = Answer::Readers {
-            before: if counts { 2 } else { 0 },
+            before,
             sized: false,
             after: 0,
         };
         let bytes = self.gather(asked.as_bytes(), &[], answer)?;
-        let now = self.snapshot_of(&bytes, answer.readers(&bytes));
-        Ok((Registration::Active, now))
+        let seen = (self.count_in(&bytes), answer.readers(&bytes));
+        Ok((Registration::Active, self.snapshot(seen)))
     }
 
     /// Since protocol 4:6.
@@ -298,9 +303,9 @@ impl Client {
         if !(1..=MAX_SLOTS).contains(&size) {
             return Err(self.garbled(Garbled));
         }
-        let now = query_client.snapshot(Questions::NONE)?;
+        let seen = query_client.query_readers()?;
         self.query_client = Some(query_client);
-        Ok((registration, now))
+        Ok((registration, self.snapshot(seen)))
     }
 
     /// Waits for the next change. Returns a code if that ends the wait.
