@@ -116,6 +116,7 @@ mod tests {
             error: reset(),
             completed: 1,
             work,
+            in_login: false,
         };
         let in_work = exchange(Some(command), Step::Command);
         let session = SessionError::Card(reset());

@@ -58,6 +58,8 @@ pub enum SessionError {
         completed: usize,
         /// The error that the work or the login returned.
         work: BoxError,
+        /// Whether it was the login: none of the work has run then.
+        in_login: bool,
     },
     /// No reader has the card that the session began with, but at least one has another card. Of
     /// several cards, this describes the last one examined.
@@ -182,8 +184,12 @@ impl fmt::Display for SessionError {
                 write_layer(f, adds, below)
             }
             SessionError::Interrupted {
-                error, completed, ..
+                error,
+                completed,
+                in_login,
+                ..
             } => {
+                let what = if *in_login { "login" } else { "work" };
                 let plural = if *completed == 1 { "" } else { "s" };
                 let may = match error.command_may_have_run() {
                     true => " and one that may have run",
@@ -191,7 +197,9 @@ impl fmt::Display for SessionError {
                 };
                 write_layer(
                     f,
-                    format_args!("the work was interrupted after {completed} command{plural}{may}"),
+                    format_args!(
+                        "the {what} was interrupted after {completed} command{plural}{may}"
+                    ),
                     below,
                 )
             }
@@ -244,6 +252,7 @@ mod tests {
             error: Error::new(Operation::Transmit, code),
             completed,
             work: "x".into(),
+            in_login: false,
         }
     }
 
@@ -278,6 +287,7 @@ mod tests {
                 error: failure.clone(),
                 completed: 0,
                 work,
+                in_login: false,
             };
             assert_eq!(format!("{error:#}").contains(&text), is_shown);
             assert_eq!(Error::find(&error), Some(&failure));

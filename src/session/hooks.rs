@@ -236,6 +236,7 @@ impl Login {
                         error: failure,
                         completed: progress.completed,
                         work: error,
+                        in_login: true,
                     }),
                     false => Stop::Recover(failure),
                 }

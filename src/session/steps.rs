@@ -156,6 +156,7 @@ pub(super) fn attend<T, E: Into<BoxError>>(
             error,
             completed: progress.completed,
             work,
+            in_login: false,
         }),
         Some(error) => Stop::Recover(error),
     })

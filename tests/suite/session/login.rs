@@ -264,7 +264,14 @@ fn a_login_that_the_card_did_not_answer_is_not_repeated() {
         reader.fail_next(IfdCall::Transmit, error).unwrap();
         let error = session.run_restartable(|card| card.transmit(COMMAND));
         let error = error.unwrap_err();
-        let interrupted = matches!(error, SessionError::Interrupted { completed: 0, .. });
+        let interrupted = matches!(
+            error,
+            SessionError::Interrupted {
+                completed: 0,
+                in_login: true,
+                ..
+            }
+        );
         assert!(interrupted, "{error:?}");
         for _ in 0..3 {
             let error = works(&mut session).unwrap_err();
@@ -296,7 +303,14 @@ fn credentials_are_not_presented_again_if_the_card_fails_after_an_answer() {
                 }
             });
             let error = works(&mut session).unwrap_err();
-            let interrupted = matches!(error, SessionError::Interrupted { completed: 1, .. });
+            let interrupted = matches!(
+                error,
+                SessionError::Interrupted {
+                    completed: 1,
+                    in_login: true,
+                    ..
+                }
+            );
             assert!(interrupted, "{error:?}");
             let reader = desk.fixture.sandbox.reader(0);
             reader.insert(&desk.fixture.card).unwrap();
