@@ -37,6 +37,12 @@ pub(crate) enum Way {
     Socket(Option<std::sync::Arc<std::path::Path>>),
 }
 
+impl Address {
+    pub(crate) fn socket_of(&self, _: Failure) -> Option<std::sync::Arc<std::path::Path>> {
+        None
+    }
+}
+
 impl Way {
     pub(crate) fn ends_calls(&self) -> bool {
         false
@@ -161,6 +167,18 @@ pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
     pub(crate) ours: Option<Ours>,
+    pub(crate) obstacle: Option<Obstacle>,
+}
+
+/// There are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(dead_code)]
+pub(crate) enum Obstacle {
+    NoSocket,
+    NothingListens,
+    NoPermission,
+    NoDescriptor,
+    HungUp,
 }
 
 /// It never fails so.
@@ -193,6 +211,7 @@ impl From<ReturnCode> for Failure {
             code,
             needed_len: None,
             ours: None,
+            obstacle: None,
         }
     }
 }
