@@ -16,6 +16,12 @@ use crate::sync::model::lazy_static;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 use crate::values::{Atr, Scope};
 
+/// What can be wrong with the daemon's socket. Here, nothing is.
+#[allow(dead_code, unsafe_code)]
+#[path = "../../src/service/daemon.rs"]
+mod daemon;
+pub(crate) use daemon::Obstacle;
+
 pub(crate) const MAX_APDU_LEN: usize = 65_548;
 pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
 
@@ -37,13 +43,19 @@ pub(crate) enum Way {
     Socket(Option<std::sync::Arc<std::path::Path>>),
 }
 
-impl Address {
-    pub(crate) fn socket_of(&self, _: Failure) -> Option<std::sync::Arc<std::path::Path>> {
-        None
-    }
-}
-
 impl Way {
+    pub(crate) fn waits_without_gap(&self) -> bool {
+        false
+    }
+
+    fn is_socket(&self) -> bool {
+        false
+    }
+
+    fn socket(&self) -> std::sync::Arc<std::path::Path> {
+        std::path::Path::new("").into()
+    }
+
     pub(crate) fn ends_calls(&self) -> bool {
         false
     }
@@ -168,17 +180,6 @@ pub(crate) struct Failure {
     pub(crate) needed_len: Option<usize>,
     pub(crate) ours: Option<Ours>,
     pub(crate) obstacle: Option<Obstacle>,
-}
-
-/// There are none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(dead_code)]
-pub(crate) enum Obstacle {
-    NoSocket,
-    NothingListens,
-    NoPermission,
-    NoDescriptor,
-    HungUp,
 }
 
 /// It never fails so.
