@@ -33,7 +33,10 @@ impl OwnedContext {
                 process,
                 released: false,
             }),
-            Err(failure) => Err(Error::new(Operation::EstablishContext, failure)),
+            Err(failure) => {
+                let error = Error::new(Operation::EstablishContext, failure);
+                Err(error.at_socket(address.socket_of(failure)))
+            }
         }
     }
 

@@ -143,8 +143,11 @@ impl Context {
     ///
     /// # Platform notes
     ///
+    /// pcsc-lite answers `SCARD_E_NO_SERVICE` for many causes. The error names the one that the
+    /// daemon's socket shows: [deployment](crate::guide::deployment#starting) lists them.
+    ///
     /// pcsc-lite supports 200 contexts at a time for all programs. When they are used up, it
-    /// answers `SCARD_W_SECURITY_VIOLATION`, as for a program without permission, or
+    /// answers `SCARD_W_SECURITY_VIOLATION`, as for a program that polkit denies access, or
     /// `SCARD_E_NO_SERVICE`.
     ///
     /// On Windows the service runs only while there is a reader. Without one, the normal answer is

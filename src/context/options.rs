@@ -56,7 +56,8 @@ impl ContextOptions {
     /// `/run/pcscd/pcscd.comm` on Linux, `/var/run/pcscd/pcscd.comm` elsewhere. The variable is
     /// ignored in a program that runs with other privileges than the user who started it.
     ///
-    /// Calls, codes and their meaning are the same.
+    /// Calls, codes and their meaning are the same. Errors of establishing a context name the
+    /// socket.
     #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
     #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
     pub fn socket(mut self) -> ContextOptions {

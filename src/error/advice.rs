@@ -4,6 +4,7 @@ use super::{ErrorKind, Operation, Recovery};
 use crate::codes::{
     CryptoApiStatus, CryptokiRv, Family, Meaning, ReturnCode, SspiStatus, WlanReason,
 };
+use crate::service::Obstacle;
 
 /// The advice on an error: an instruction to a person.
 pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery) -> &'static str {
@@ -27,6 +28,32 @@ pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery
             "Try again when the other program has finished its transaction."
         }
         _ => recovery.advice(),
+    }
+}
+
+/// The advice on an obstacle to establishing a context.
+pub(super) const fn of_obstacle(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::NoSocket => {
+            "Install pcsc-lite's daemon and start it: with systemd, `systemctl enable --now \
+             pcscd.socket`. In a container, mount the host's directory with the socket. If the \
+             path is wrong, correct it."
+        }
+        Obstacle::NothingListens => {
+            "Start the smart-card service again: with systemd, `systemctl restart pcscd.socket`. \
+             In a container, mount the host's directory with the socket, not the socket alone."
+        }
+        Obstacle::NoPermission => {
+            "Ask the administrator for write access to the socket and search access to its \
+             directories."
+        }
+        Obstacle::NoDescriptor => {
+            "Close files and connections of this program, or raise its limit of open files."
+        }
+        Obstacle::HungUp => {
+            "Close connections of programs that use cards, or ask the administrator to allow \
+             access, usually in polkit."
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{ErrorKind, Operation, Recovery};
 use crate::codes::{Platform, ReturnCode};
+use crate::service::Obstacle;
 
 /// The kind and recovery of codes that mean the same in every call.
 macro_rules! classification {
@@ -278,6 +279,40 @@ pub(super) const fn classify(
         }
         Some(meaning) => meaning,
         None => (ErrorKind::Unknown, Recovery::None),
+    }
+}
+
+/// The kind and recovery of a context that could not be established because of an obstacle.
+pub(super) const fn before_service(obstacle: Obstacle, code: ReturnCode) -> (ErrorKind, Recovery) {
+    match obstacle {
+        Obstacle::NoSocket | Obstacle::NothingListens => {
+            (ErrorKind::ServiceGone, Recovery::RetryLater)
+        }
+        Obstacle::NoPermission => (ErrorKind::AccessDenied, Recovery::AskAdministrator),
+        Obstacle::NoDescriptor => (ErrorKind::ServiceBusy, Recovery::RetryLater),
+        Obstacle::HungUp => classify(Platform::PcscLite, Operation::EstablishContext, code),
+    }
+}
+
+/// The description of an obstacle.
+pub(super) const fn describe_obstacle(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::NoSocket => {
+            "the smart-card service is not installed or has not been started: it has no socket"
+        }
+        Obstacle::NothingListens => {
+            "the smart-card service has ended: nothing listens on its socket"
+        }
+        Obstacle::NoPermission => {
+            "this program has no permission to use the socket of the smart-card service"
+        }
+        Obstacle::NoDescriptor => {
+            "no file descriptor is left for a connection to the smart-card service"
+        }
+        Obstacle::HungUp => {
+            "the smart-card service closed the connection: it has no context left, or access was \
+             denied by a security rule"
+        }
     }
 }
 

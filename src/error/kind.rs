@@ -53,7 +53,8 @@ pub enum ErrorKind {
     SharingViolation,
     /// The smart-card service is not running, has stopped, or does not know this connection.
     ServiceGone,
-    /// The service has no resources left, or too many calls to it were given up.
+    /// The service has no resources left, this process has no file descriptor left for a connection
+    /// to it, or too many calls to it were given up.
     ///
     /// Calls are given up at their time limit
     /// ([`ContextOptions::timeout`](crate::ContextOptions::timeout)) if the service does not

@@ -18,9 +18,11 @@ mod tables;
 mod translate;
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::codes::{Platform, ReturnCode};
-use crate::service::{Failure, Ours, ProtocolVersion};
+use crate::service::{Failure, Obstacle, Ours, ProtocolVersion};
 use crate::values::{Initialization, ReaderName};
 
 pub use chain::BoxError;
@@ -116,6 +118,10 @@ struct Inner {
     needed_len: Option<usize>,
     /// The protocol version of a daemon that speaks an unsupported one.
     spoken: Option<ProtocolVersion>,
+    /// Why no context could be established, if the daemon could not be reached.
+    obstacle: Option<Obstacle>,
+    /// The daemon's socket, if the error is about it.
+    socket: Option<Arc<Path>>,
     /// The call by which the code is interpreted: the one that failed, except after
     /// [`Error::of_refused_parameters`].
     meant_as: Operation,
@@ -142,6 +148,11 @@ impl Error {
             refusal,
             needed_len: failure.needed_len,
             spoken,
+            obstacle: match operation {
+                Operation::EstablishContext => failure.obstacle,
+                _ => None,
+            },
+            socket: None,
             meant_as: operation,
             initialization: None,
             seen: Vec::new(),
@@ -194,6 +205,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn at_socket(mut self, socket: Option<Arc<Path>>) -> Error {
+        self.0.socket = socket;
+        self
+    }
+
     pub(crate) fn of_reconnect(mut self, initialization: Initialization) -> Error {
         self.0.initialization = Some(initialization);
         self
@@ -239,9 +255,15 @@ impl Error {
 
     /// Returns the kind of error, the same for all codes with the same meaning.
     pub fn kind(&self) -> ErrorKind {
-        match self.0.refusal {
-            Some(refusal) => refusal.kind,
-            None => classify::classify(Platform::CURRENT, self.0.meant_as, self.0.code).0,
+        self.meaning().0
+    }
+
+    fn meaning(&self) -> (ErrorKind, Recovery) {
+        let Inner { meant_as, code, .. } = *self.0;
+        match (self.0.refusal, self.0.obstacle) {
+            (Some(refusal), _) => (refusal.kind, refusal.recovery),
+            (None, Some(obstacle)) => classify::before_service(obstacle, code),
+            (None, None) => classify::classify(Platform::CURRENT, meant_as, code),
         }
     }
 
@@ -249,15 +271,15 @@ impl Error {
     ///
     /// It is more specific than the [advice](Recovery::advice) for the [recovery](Error::recovery).
     pub fn advice(&self) -> &'static str {
-        advice::of_error(self.kind(), self.operation(), self.recovery())
+        match self.0.obstacle {
+            Some(obstacle) => advice::of_obstacle(obstacle),
+            None => advice::of_error(self.kind(), self.operation(), self.recovery()),
+        }
     }
 
     /// Returns the action that resolves the error.
     pub fn recovery(&self) -> Recovery {
-        match self.0.refusal {
-            Some(refusal) => refusal.recovery,
-            None => classify::classify(Platform::CURRENT, self.0.meant_as, self.0.code).1,
-        }
+        self.meaning().1
     }
 
     /// Returns whether the service or this library produced the error.
@@ -313,9 +335,10 @@ impl Error {
 
     /// Returns what went wrong: a clause without the operation, the reader or the code.
     pub fn description(&self) -> &'static str {
-        match self.0.refusal {
-            Some(refusal) => refusal.why,
-            None => classify::describe(Platform::CURRENT, self.0.meant_as, self.0.code),
+        match (self.0.refusal, self.0.obstacle) {
+            (Some(refusal), _) => refusal.why,
+            (None, Some(obstacle)) => classify::describe_obstacle(obstacle),
+            (None, None) => classify::describe(Platform::CURRENT, self.0.meant_as, self.0.code),
         }
     }
 }
@@ -325,6 +348,9 @@ impl fmt::Display for Error {
         self.0.operation.fmt(f)?;
         if let Some(reader) = self.reader_name() {
             write!(f, " on {}", Quoted(reader))?;
+        }
+        if let Some(socket) = &self.0.socket {
+            write!(f, " at {socket:?}")?;
         }
         write!(
             f,
@@ -370,6 +396,9 @@ impl fmt::Debug for Error {
             .field("description", &self.description());
         if matches!(self.operation(), Operation::Transmit | Operation::Control) {
             debug.field("command_may_have_run", &self.command_may_have_run());
+        }
+        if let Some(socket) = &self.0.socket {
+            debug.field("socket", socket);
         }
         if let Some(needed_len) = self.needed_len() {
             debug.field("needed_len", &needed_len);

@@ -195,6 +195,7 @@ mod tests {
     use crate::error::Refusal;
     use crate::error::classify::classify;
     use crate::error::tables::{assert_written, name};
+    use crate::service::Obstacle;
 
     #[test]
     fn each_situation_has_its_word() {
@@ -425,12 +426,16 @@ mod tests {
                 }
             }
         }
-        text += "\nCalls that this library refused or gave up:\n\n\
+        text += "\nCalls that this library refused or gave up, and contexts that could not be \
+                 established because pcsc-lite's daemon could not be reached:\n\n\
                  | Reason | PKCS #11 | SSPI |\n|---|---|---|\n";
         let mut rows = Vec::new();
-        for refusal in Refusal::all() {
-            let error = Error::given_up(Operation::Transmit, refusal);
-            let row = format!("| {} | {} |\n", refusal.why, becomes(error.situation()));
+        let refusals = Refusal::all().into_iter();
+        let refusals = refusals.map(|it| Error::given_up(Operation::Transmit, it));
+        let obstacles = Obstacle::ALL.map(|it| Error::new(Operation::EstablishContext, it));
+        for error in refusals.chain(obstacles) {
+            let becomes = becomes(error.situation());
+            let row = format!("| {} | {becomes} |\n", error.description());
             if !rows.contains(&row) {
                 rows.push(row);
             }

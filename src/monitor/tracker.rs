@@ -165,8 +165,8 @@ impl Tracker {
             service.losses += 1;
             service.last = Some(error.clone());
         }
-        let before = service.lost.as_ref().map(Error::code);
-        if before != Some(error.code()) {
+        let what = |error: &Error| (error.code(), error.kind());
+        if service.lost.as_ref().map(what) != Some(what(&error)) {
             service.failures = 0;
         }
         service.failures = (service.failures + 1).min(BELIEVED);

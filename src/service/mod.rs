@@ -11,15 +11,14 @@
 
 use std::ffi::CStr;
 use std::fmt;
-#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 use std::path::Path;
-#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codes::{Platform, ReturnCode};
 use crate::values::{Atr, Scope};
 
+mod daemon;
 mod fork;
 mod gate;
 #[cfg(feature = "library")]
@@ -31,6 +30,7 @@ mod socket;
 mod started;
 mod unfinished;
 
+pub(crate) use daemon::Obstacle;
 #[cfg(unix)]
 pub(crate) use locks::Inside;
 pub(crate) use process::Process;
@@ -72,6 +72,16 @@ impl Way {
             Way::Library => false,
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
             Way::Socket(_) => true,
+        }
+    }
+
+    /// The daemon's socket, or where the library expects it.
+    fn socket(&self) -> Arc<Path> {
+        match self {
+            #[cfg(feature = "library")]
+            Way::Library => daemon::default_path(),
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            Way::Socket(path) => path.clone().unwrap_or_else(daemon::default_path),
         }
     }
 
@@ -255,6 +265,8 @@ pub(crate) struct Failure {
     pub(crate) needed_len: Option<usize>,
     /// The reason, if the failure is this library's and not the service's.
     pub(crate) ours: Option<Ours>,
+    /// Why no context could be established, if pcsc-lite's daemon could not be reached.
+    pub(crate) obstacle: Option<Obstacle>,
 }
 
 /// Why a call failed without a failure of the service.
@@ -297,6 +309,7 @@ impl Failure {
         code: ReturnCode::E_SYSTEM_CANCELLED,
         needed_len: None,
         ours: Some(Ours::KeptOut),
+        obstacle: None,
     };
 
     #[cfg_attr(not(feature = "library"), allow(dead_code))]
@@ -304,6 +317,7 @@ impl Failure {
         code: ReturnCode::F_INTERNAL_ERROR,
         needed_len: None,
         ours: Some(Ours::Contradictory),
+        obstacle: None,
     };
 }
 
@@ -313,6 +327,7 @@ impl From<ReturnCode> for Failure {
             code,
             needed_len: None,
             ours: None,
+            obstacle: None,
         }
     }
 }
@@ -375,15 +390,14 @@ macro_rules! on_card {
 )]
 pub(crate) fn establish_context(address: &Address, limit: Limit) -> Result<ContextHandle, Failure> {
     let scope = address.scope.raw();
-    match &address.way {
+    let established = match &address.way {
         #[cfg(feature = "library")]
-        Way::Library => Ok(ContextHandle::Library(library::establish_context(scope)?)),
+        Way::Library => library::establish_context(scope).map(ContextHandle::Library),
         #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-        Way::Socket(path) => {
-            let client = socket::Client::establish(path.as_ref(), scope, limit)?;
-            Ok(ContextHandle::Socket(Box::new(client)))
-        }
-    }
+        Way::Socket(_) => socket::Client::establish(address.way.socket(), scope, limit)
+            .map(|client| ContextHandle::Socket(Box::new(client))),
+    };
+    established.map_err(|failure| address.explain(failure))
 }
 
 pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), Failure> {

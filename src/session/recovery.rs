@@ -237,18 +237,17 @@ impl Trial {
 }
 
 /// Returns whether this answer may be transient. pcsc-lite reports a daemon that dies during the
-/// call in the same way as a denial by polkit: a dead daemon is absent at the next call, polkit
-/// denies again. It also refuses every protocol of a connection that is made at the moment the card
-/// loses power.
+/// call in the same way as a denial by polkit, and a starting daemon makes its socket accessible a
+/// moment after creating it: the next call finds it dead or accessible, or is denied again. It also
+/// refuses every protocol of a connection that is made at the moment the card loses power.
 fn is_doubtful(platform: Platform, error: &Error) -> bool {
+    let is_denied =
+        error.kind() == ErrorKind::AccessDenied && error.recovery() == Recovery::AskAdministrator;
     match (error.operation(), error.code()) {
-        (_, ReturnCode::W_SECURITY_VIOLATION) => {
-            platform != Platform::Windows && error.recovery() == Recovery::AskAdministrator
-        }
         (Operation::Connect | Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH) => {
             platform == Platform::PcscLite
         }
-        _ => false,
+        _ => is_denied && platform != Platform::Windows,
     }
 }
 
@@ -266,6 +265,7 @@ pub(super) fn wants_reset(error: &Error) -> bool {
 mod tests {
     use super::*;
     use crate::error::Refusal;
+    use crate::service::Obstacle;
     use crate::values::ReaderName;
 
     fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
@@ -365,16 +365,19 @@ mod tests {
             Operation::EstablishContext,
             ReturnCode::W_SECURITY_VIOLATION,
         );
+        let no_permission = Error::new(Operation::EstablishContext, Obstacle::NoPermission);
         let gone = Error::new(Operation::EstablishContext, ReturnCode::E_NO_SERVICE);
-        let mut trial = Trial::new(None, None, true);
-        for _ in 0..3 {
+        for denied in [denied, no_permission] {
+            let mut trial = Trial::new(None, None, true);
+            for _ in 0..3 {
+                assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+                assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
+                assert_eq!(trial.recovery(&gone), Recovery::RetryLater);
+            }
             assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
             assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
-            assert_eq!(trial.recovery(&gone), Recovery::RetryLater);
+            assert_eq!(trial.recovery(&denied), Recovery::AskAdministrator);
         }
-        assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
-        assert_eq!(trial.recovery(&denied), Recovery::RetryLater);
-        assert_eq!(trial.recovery(&denied), Recovery::AskAdministrator);
     }
 
     #[test]

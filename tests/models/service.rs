@@ -15,6 +15,12 @@ use crate::sync::model::lazy_static;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 use crate::values::{Atr, Scope};
 
+/// What can be wrong with the daemon's socket. Here, nothing is.
+#[allow(dead_code, unsafe_code)]
+#[path = "../../src/service/daemon.rs"]
+mod daemon;
+pub(crate) use daemon::Obstacle;
+
 pub(crate) const MAX_APDU_LEN: usize = 65_548;
 pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
 
@@ -37,11 +43,19 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) fn ends_calls(&self) -> bool {
+    pub(crate) fn waits_without_gap(&self) -> bool {
         false
     }
 
-    pub(crate) fn waits_without_gap(&self) -> bool {
+    fn is_socket(&self) -> bool {
+        false
+    }
+
+    fn socket(&self) -> std::sync::Arc<std::path::Path> {
+        std::path::Path::new("").into()
+    }
+
+    pub(crate) fn ends_calls(&self) -> bool {
         false
     }
 }
@@ -164,6 +178,7 @@ pub(crate) struct Failure {
     pub(crate) code: ReturnCode,
     pub(crate) needed_len: Option<usize>,
     pub(crate) ours: Option<Ours>,
+    pub(crate) obstacle: Option<Obstacle>,
 }
 
 /// Never used here.
@@ -196,6 +211,7 @@ impl From<ReturnCode> for Failure {
             code,
             needed_len: None,
             ours: None,
+            obstacle: None,
         }
     }
 }

@@ -43,6 +43,7 @@ mod monitor;
 mod monitor_async;
 mod mute;
 mod names;
+mod no_service;
 #[cfg(feature = "pcsc-2")]
 mod pcsc_crate;
 mod pins;

@@ -99,6 +99,7 @@ fn another_version_is_an_error_that_names_both() {
             text.contains(&format!("{theirs} instead of 4:4 to 4:6")),
             "{text}"
         );
+        assert!(text.contains(service.socket_path().to_str().unwrap()));
     }
 }
 
@@ -110,9 +111,14 @@ fn one_program_uses_several_services() {
     let contexts = [&first, &second].map(|it| context_at(it.socket_path()));
     let readers = contexts.map(|it| it.readers().unwrap().pop().unwrap().to_string());
     assert_eq!(readers, [NAME, "B 00 00"]);
-    let nowhere = context_at(Path::new("/nowhere/pcscd.comm"));
-    let error = nowhere.readers().unwrap_err();
-    assert_eq!(error.code(), ReturnCode::E_NO_SERVICE);
+    // The other one is too long for a socket.
+    for path in ["/nowhere/pcscd.comm", &"/nowhere".repeat(20)] {
+        let error = context_at(Path::new(path)).readers().unwrap_err();
+        assert_eq!(error.code(), ReturnCode::E_NO_SERVICE);
+        let text = error.to_string();
+        let says = format!("at {path:?} failed: the smart-card service is not installed");
+        assert!(text.contains(&says), "{text}");
+    }
 }
 
 /// Both ways to reach the daemon named by the environment.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use super::*;
 use crate::codes::Platform::{MacOs, PcscLite, Windows};
-use crate::error::Refusal;
 use crate::error::tables::{assert_written, name};
+use crate::error::{Error, Refusal};
 
 #[test]
 fn every_known_code_is_classified() {
@@ -234,6 +234,18 @@ fn documentation() -> String {
         };
         writeln!(text, "| {code} | {calls} | {platforms} | {meaning} |").unwrap();
     }
+    text += "\nIf pcsc-lite's daemon cannot be reached, the socket tells more than the code of \
+             `SCardEstablishContext`, mostly `SCARD_E_NO_SERVICE`. `Display` names the socket:\n\n\
+             | Kind | Recovery | Description | Advice |\n|---|---|---|---|\n";
+    for obstacle in Obstacle::ALL {
+        let error = Error::new(Operation::EstablishContext, obstacle);
+        let meaning = match obstacle {
+            Obstacle::HungUp => "that of the code | that of the code".to_owned(),
+            _ => format!("{:?} | {:?}", error.kind(), error.recovery()),
+        };
+        let (why, advice) = (error.description(), error.advice());
+        writeln!(text, "| {meaning} | {why} | {advice} |").unwrap();
+    }
     text
 }
 
@@ -264,6 +276,10 @@ fn documentation_of_recovery() -> String {
     }
     for refusal in Refusal::all() {
         note(refusal.kind, refusal.recovery);
+    }
+    for obstacle in Obstacle::ALL {
+        let (kind, recovery) = before_service(obstacle, ReturnCode::E_NO_SERVICE);
+        note(kind, recovery);
     }
     let mut text = String::from(
         "\n# Recoveries by kind\n\n\

@@ -237,20 +237,24 @@ fn the_state_passed_back_is_the_last_answer() {
 fn a_failure_is_accepted_only_when_repeated_without_others_in_between() {
     use crate::codes::ReturnCode;
     use crate::error::Operation;
+    use crate::service::{Failure, Obstacle};
     let mut tracker = Tracker::new(PcscLite, false);
-    let mut lose = |code| {
-        tracker.lose(Error::new(Operation::EstablishContext, code));
+    let mut lose = |failure: Failure| {
+        tracker.lose(Error::new(Operation::EstablishContext, failure));
         tracker.view().failure().map(Error::code)
     };
-    let denied = ReturnCode::W_SECURITY_VIOLATION;
-    for _ in 0..5 {
-        assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
+    // The last one has the same code as a missing service.
+    let (gone, denied) = (ReturnCode::E_NO_SERVICE, ReturnCode::W_SECURITY_VIOLATION);
+    for denied in [denied.into(), Failure::from(Obstacle::NoPermission)] {
+        for _ in 0..5 {
+            assert_eq!(lose(gone.into()), None);
+        }
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(gone.into()), None);
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(denied), None);
+        assert_eq!(lose(denied), Some(denied.code));
     }
-    assert_eq!(lose(denied), None);
-    assert_eq!(lose(ReturnCode::E_NO_SERVICE), None);
-    assert_eq!(lose(denied), None);
-    assert_eq!(lose(denied), None);
-    assert_eq!(lose(denied), Some(denied));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A client of the daemon: one context, and the cards connected in it.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,6 @@ use super::waiting::Seen;
 use super::wire::{Answer, Command, Garbled, Requests, words};
 use crate::codes::ReturnCode;
 use crate::service::{CardHandle, Failure, fork};
-
-/// The default path of most builds of the daemon.
-const PATH: &str = match cfg!(target_os = "linux") {
-    true => "/run/pcscd/pcscd.comm",
-    false => "/var/run/pcscd/pcscd.comm",
-};
 
 /// The pauses between attempts while another client holds the card.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -67,37 +61,22 @@ pub(super) struct Pending {
     bytes: Zeroizing<Vec<u8>>,
 }
 
-/// The path of the daemon's socket, unless the caller passes one.
-fn default_path() -> Arc<Path> {
-    // Ignored in a program that runs with more rights than the user who started it.
-    let is_trusted = {
-        use rustix::process::{getegid, geteuid, getgid, getuid};
-        getuid() == geteuid() && getgid() == getegid()
-    };
-    let named = env::var_os("PCSCLITE_CSOCK_NAME").filter(|_| is_trusted);
-    named.map_or_else(|| Path::new(PATH).into(), |it| PathBuf::from(it).into())
-}
-
 impl Client {
     pub(in crate::service) fn establish(
-        path: Option<&Arc<Path>>,
+        path: Arc<Path>,
         scope: u32,
         limit: Limit,
     ) -> Result<Client, Failure> {
         if fork::is_of_no_use() {
             return Err(Failure::KEPT_OUT);
         }
-        let path = path.map_or_else(default_path, Arc::clone);
         let mut client = Client::open(path, limit)?;
         client.handshake(scope)?;
         Ok(client)
     }
 
     fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
-        let stream = Stream::connect(&path, &limit).map_err(|ended| match ended {
-            Ended::Failed(code) => code,
-            Ended::GaveUp(why) => given_up(why),
-        })?;
+        let stream = Stream::connect(&path, &limit)?;
         Ok(Client {
             stream,
             path,

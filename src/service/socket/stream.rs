@@ -14,7 +14,9 @@ use rustix::net::{
 };
 
 use super::bell::Bell;
+use super::client::given_up;
 use crate::codes::ReturnCode;
+use crate::service::{Failure, Obstacle};
 
 /// The pauses between attempts to connect while the daemon's queue of new clients is full.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -122,9 +124,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn connect(path: &Path, limit: &Limit) -> Result<Stream, Ended> {
-        let gone = |_: Errno| Ended::Failed(ReturnCode::E_NO_SERVICE);
-        let address = SocketAddrUnix::new(path).map_err(gone)?;
+    pub(super) fn connect(path: &Path, limit: &Limit) -> Result<Stream, Failure> {
+        let gone = |error: Errno| match Obstacle::of(&error.into()) {
+            Some(obstacle) => Failure::from(obstacle),
+            None => ReturnCode::E_NO_SERVICE.into(),
+        };
+        let address = SocketAddrUnix::new(path).map_err(|_| Obstacle::NoSocket)?;
         let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
         // With a hanging daemon, a blocking connect would ignore the limit.
         let flags = match limit.is_none() {
@@ -137,7 +142,7 @@ impl Stream {
             match connect(&socket, &address) {
                 Ok(()) => break,
                 Err(Errno::AGAIN) if !limit.is_none() => {
-                    limit.pause(pause).map_err(Ended::GaveUp)?;
+                    limit.pause(pause).map_err(given_up)?;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
                 // The connection may be established anyway; otherwise the next attempt does it.
