@@ -51,7 +51,7 @@ pub enum InvalidCommand {
     #[error("the extended length is zero, but data follows")]
     NoData,
     /// The bytes after the length are neither the data nor the data and Le.
-    #[error("the length field says {declared} bytes of data, but {present} bytes follow")]
+    #[error("the length field says {declared} bytes of data, but {present} follow")]
     WrongLength {
         /// The value of Lc.
         declared: usize,
@@ -380,11 +380,7 @@ fn call_failed(
             format_args!("{} failed", Where(*command, *step)),
             Some(error),
         ),
-        None => write_layer(
-            f,
-            format_args!("a call around the exchange failed"),
-            Some(error),
-        ),
+        None => write_layer(f, format_args!("the exchange failed"), Some(error)),
     }
 }
 

@@ -57,7 +57,7 @@ impl ContextOptions {
     /// ignored in a program that runs with other privileges than the user who started it.
     ///
     /// Calls, codes and their meaning are the same. Errors of establishing a context name the
-    /// socket.
+    /// socket. Requires the feature `socket`, on Linux or BSD.
     #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
     #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
     pub fn socket(mut self) -> ContextOptions {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::Context;
 use crate::card::Reader;
-use crate::codes::{ReturnCode, debug_as_line};
+use crate::codes::ReturnCode;
 use crate::error::{Error, ErrorKind, Recovery, write_layer};
 use crate::exchange::Control;
 use crate::values::{Attribute, ReaderName, ReaderState};
@@ -126,7 +126,13 @@ pub enum FindReaderError {
     },
 }
 
-debug_as_line!(FindReaderError);
+/// Prints the same as [`Display`](fmt::Display), in several lines, because `main` prints returned
+/// errors with `{:?}`.
+impl fmt::Debug for FindReaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:#}")
+    }
+}
 
 fn call_failed(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write_layer(

@@ -12,6 +12,23 @@ pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery
         (ErrorKind::ServiceGone, _, Recovery::RetryLater) => {
             "Start the smart-card service, or try again later."
         }
+        (ErrorKind::ServiceGone, _, Recovery::ConnectAgain) => {
+            "Connect again once the smart-card service is running; the old connection is lost."
+        }
+        (
+            ErrorKind::DeadlineExceeded,
+            Operation::Connect | Operation::Reconnect | Operation::BeginTransaction,
+            Recovery::ConnectAgain,
+        ) => {
+            "Connect again later: another program may be using the card, or the service does not \
+             respond."
+        }
+        (ErrorKind::DeadlineExceeded, Operation::GetStatusChange, Recovery::AttachReader) => {
+            "Attach the reader."
+        }
+        (ErrorKind::DeadlineExceeded, Operation::GetStatusChange, Recovery::InsertCard) => {
+            "Insert the card, in place of another one if there is one."
+        }
         (ErrorKind::Unsupported, _, Recovery::FixCall) => {
             "The reader or its driver cannot do this; continue without it."
         }
@@ -37,11 +54,12 @@ pub(super) const fn of_obstacle(obstacle: Obstacle) -> &'static str {
         Obstacle::NoSocket => {
             "Install pcsc-lite's daemon and start it: with systemd, `systemctl enable --now \
              pcscd.socket`. In a container, mount the host's directory with the socket. If the \
-             path is wrong, correct it."
+             path is wrong, correct `PCSCLITE_CSOCK_NAME` or the path that the program sets."
         }
         Obstacle::NothingListens => {
             "Start the smart-card service again: with systemd, `systemctl restart pcscd.socket`. \
-             In a container, mount the host's directory with the socket, not the socket alone."
+             In a container, mount the host's directory with the socket, not the socket alone. If \
+             the path is wrong, correct `PCSCLITE_CSOCK_NAME` or the path that the program sets."
         }
         Obstacle::NoPermission => {
             "Ask the administrator for write access to the socket and search access to its \
@@ -296,8 +314,9 @@ mod tests {
 
     use super::*;
     use crate::codes;
-    use crate::error::Error;
     use crate::error::tables::assert_written;
+    use crate::error::{Error, Refusal};
+    use crate::limits::{Abandoned, GivenUp};
 
     fn recovery(name: &str) -> Recovery {
         let mut meanings = codes::parse(name);
@@ -368,10 +387,14 @@ mod tests {
         assert!(of(Operation::Control, violation).contains("transaction"));
         let none = ReturnCode::F_COMM_ERROR;
         assert!(of(Operation::EstablishContext, none).starts_with("Start"));
-        assert_eq!(
-            of(Operation::Transmit, none),
-            Recovery::ConnectAgain.advice()
-        );
+        assert!(of(Operation::Transmit, none).contains("once the smart-card service is running"));
+        let late = Abandoned::before_it_began(GivenUp::Deadline);
+        let late = Refusal::given_up(Abandoned {
+            begun: true,
+            ..late
+        });
+        let connect = Error::given_up(Operation::Connect, late);
+        assert!(connect.advice().contains("another program"));
         let unsupported = ReturnCode::E_UNSUPPORTED_FEATURE;
         assert!(of(Operation::Control, unsupported).contains("continue without it"));
         for code in ReturnCode::known() {

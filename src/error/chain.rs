@@ -130,10 +130,7 @@ mod tests {
                 "command 00 B0 00 00, GET RESPONSE 2 failed",
                 exchange(Some(command), Step::GetResponse { number: 2 }).into(),
             ),
-            (
-                "a call around the exchange failed",
-                ExchangeError::from(reset()).into(),
-            ),
+            ("the exchange failed", ExchangeError::from(reset()).into()),
             (
                 "reading SCARD_ATTR_MAX_CLK failed",
                 MAX_CLK.of_answer(Err(reset())).unwrap_err().into(),
@@ -153,7 +150,7 @@ mod tests {
             ),
             ("the session cannot recover", session.into()),
             (
-                "the session did not recover before its deadline",
+                "the session had no usable card before its deadline",
                 SessionError::Deadline {
                     cause: Some(reset()),
                 }

@@ -80,7 +80,9 @@ pub enum ErrorKind {
     /// If the call was under way, it was given up and the connection has ended
     /// ([`Card::is_abandoned`](crate::Card::is_abandoned)): [`Recovery::ConnectAgain`]. If the
     /// deadline passed before the call began, nothing was done and the connection still works:
-    /// [`Recovery::RetryLater`].
+    /// [`Recovery::RetryLater`]. A [wait for a card](crate::Context::wait_for_card) ends with
+    /// [`Recovery::InsertCard`], or [`AttachReader`](Recovery::AttachReader) without a reader, or
+    /// [`RetryLater`](Recovery::RetryLater) without the service.
     DeadlineExceeded,
     /// The connection has ended.
     ///

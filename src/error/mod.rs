@@ -205,6 +205,13 @@ impl Error {
         self
     }
 
+    /// Adds why the service could not be reached meanwhile.
+    pub(crate) fn because_of(mut self, lost: &Error) -> Error {
+        self.0.obstacle = lost.0.obstacle;
+        self.0.socket.clone_from(&lost.0.socket);
+        self
+    }
+
     pub(crate) fn at_socket(mut self, socket: Option<Arc<Path>>) -> Error {
         self.0.socket = socket;
         self
@@ -336,8 +343,8 @@ impl Error {
     /// Returns what went wrong: a clause without the operation, the reader or the code.
     pub fn description(&self) -> &'static str {
         match (self.0.refusal, self.0.obstacle) {
-            (Some(refusal), _) => refusal.why,
-            (None, Some(obstacle)) => classify::describe_obstacle(obstacle),
+            (_, Some(obstacle)) => classify::describe_obstacle(obstacle),
+            (Some(refusal), None) => refusal.why,
             (None, None) => classify::describe(Platform::CURRENT, self.0.meant_as, self.0.code),
         }
     }

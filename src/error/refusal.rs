@@ -104,7 +104,7 @@ impl Refusal {
         code: ReturnCode::E_NO_SMARTCARD,
         kind: ErrorKind::NoCard,
         recovery: Recovery::InsertCard,
-        why: "no usable reader has a card",
+        why: "no reader has a usable card",
         command_may_have_run: false,
         begun: false,
     };
@@ -124,6 +124,12 @@ impl Refusal {
         recovery: Recovery::AttachReader,
         why: "no reader was attached within the time-out",
         ..Refusal::NO_CARD_IN_TIME
+    };
+
+    /// A wait for a card in certain readers that ended without one of them.
+    pub(crate) const NO_MATCHING_READER_IN_TIME: Refusal = Refusal {
+        why: "no matching reader was attached within the time-out",
+        ..Refusal::NO_READER_IN_TIME
     };
 
     /// A wait that ended without the service becoming available.
@@ -247,6 +253,7 @@ impl Refusal {
             Refusal::NO_CARD,
             Refusal::NO_CARD_IN_TIME,
             Refusal::NO_READER_IN_TIME,
+            Refusal::NO_MATCHING_READER_IN_TIME,
             Refusal::NO_SERVICE_IN_TIME,
             Refusal::CARD_STILL_THERE,
             Refusal::NOTHING_KNOWN_IN_TIME,

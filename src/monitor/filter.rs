@@ -114,6 +114,11 @@ impl CardFilter {
             && self.readers.iter().all(|is_met| is_met(name))
     }
 
+    /// Returns whether cards in every reader can match.
+    pub(crate) fn is_about_all(&self) -> bool {
+        self.reader.is_none() && self.readers.is_empty()
+    }
+
     /// Returns whether there is a mute card that may match once it answers.
     pub(crate) fn can_mean_mute(&self, state: &ReaderState) -> bool {
         let mut judged = self.conditions.iter().filter(|it| it.judges_mute);

@@ -259,12 +259,12 @@ fn why_no_card(view: Option<&View>, filter: &CardFilter) -> Error {
     };
     let seen = view.seen(filter);
     let lost = view.service.lost.as_ref();
-    if lost.is_some_and(|error| !error.means_no_reader()) {
-        error(Refusal::NO_SERVICE_IN_TIME)
-    } else if lost.is_some() || seen.is_empty() {
-        error(Refusal::NO_READER_IN_TIME)
-    } else {
-        error(Refusal::NO_CARD_IN_TIME).with_seen(seen)
+    match lost {
+        Some(lost) if lost.means_no_reader() => error(Refusal::NO_READER_IN_TIME),
+        Some(lost) => error(Refusal::NO_SERVICE_IN_TIME).because_of(lost),
+        None if !seen.is_empty() => error(Refusal::NO_CARD_IN_TIME).with_seen(seen),
+        None if filter.is_about_all() => error(Refusal::NO_READER_IN_TIME),
+        None => error(Refusal::NO_MATCHING_READER_IN_TIME),
     }
 }
 
@@ -278,8 +278,8 @@ fn why_still_there(view: Option<&View>, filter: &CardFilter) -> Error {
     let Some(view) = view else {
         return error(Refusal::NOTHING_KNOWN_IN_TIME);
     };
-    if view.service.lost.is_some() {
-        return error(Refusal::NO_SERVICE_IN_TIME);
+    if let Some(lost) = &view.service.lost {
+        return error(Refusal::NO_SERVICE_IN_TIME).because_of(lost);
     }
     let cards = view.cards().filter(|card| filter.matches(card));
     let seen = cards.map(|card| match SeenReader::from(card) {

@@ -180,7 +180,7 @@ impl fmt::Display for SessionError {
                 write_layer(f, format_args!("the session's deadline passed"), None)
             }
             SessionError::Deadline { cause: Some(_) } => {
-                let adds = format_args!("the session did not recover before its deadline");
+                let adds = format_args!("the session had no usable card before its deadline");
                 write_layer(f, adds, below)
             }
             SessionError::Interrupted {

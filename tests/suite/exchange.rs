@@ -363,7 +363,7 @@ fn one_function_can_use_the_question_mark_on_everything() {
         let missing = fixture.context.connect(&fixture.empty_reader, options);
         let error = ExchangeError::from(missing.unwrap_err());
         let message = format!("{error:#}");
-        let start = "a call around the exchange failed: SCardConnect on ";
+        let start = "the exchange failed: SCardConnect on ";
         assert!(message.starts_with(start), "{message}");
         assert_eq!(error.error().unwrap().operation(), Operation::Connect);
     });

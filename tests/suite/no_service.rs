@@ -7,8 +7,11 @@ use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
+use std::time::Duration;
 
-use scard::{Context, ContextOptions, Error, ErrorKind, Operation, Origin, Recovery, ReturnCode};
+use scard::{
+    CardFilter, Context, ContextOptions, Error, ErrorKind, Operation, Origin, Recovery, ReturnCode,
+};
 use scard_testkit::isolated;
 
 use crate::support::*;
@@ -44,6 +47,12 @@ fn assert_says(kind: ErrorKind, recovery: Recovery, why: &str, to_do: &str) {
         assert!(error.description().contains(why), "{error}");
         assert!(error.advice().contains(to_do), "{}", error.advice());
     }
+    // A wait, too, which may end with the time-out.
+    let limit = Some(Duration::from_millis(500));
+    let waited = Context::lazy().wait_for_card(&CardFilter::new(), limit);
+    let error = waited.unwrap_err();
+    assert!(error.to_string().contains(why), "{error}");
+    assert!(error.advice().contains(to_do), "{}", error.advice());
 }
 
 #[test]

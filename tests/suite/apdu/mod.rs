@@ -124,11 +124,11 @@ fn what_is_wrong_with_bytes_is_said() {
         ),
         (
             "00A404000200",
-            "the length field says 2 bytes of data, but 1 bytes follow",
+            "the length field says 2 bytes of data, but 1 follow",
         ),
         (
             "00A404000200010203",
-            "the length field says 2 bytes of data, but 4 bytes follow",
+            "the length field says 2 bytes of data, but 4 follow",
         ),
         (
             "00A404000000",
@@ -140,11 +140,11 @@ fn what_is_wrong_with_bytes_is_said() {
         ),
         (
             "00A404000000020001FF",
-            "the length field says 2 bytes of data, but 3 bytes follow",
+            "the length field says 2 bytes of data, but 3 follow",
         ),
         (
             "00A4040000000200",
-            "the length field says 2 bytes of data, but 1 bytes follow",
+            "the length field says 2 bytes of data, but 1 follow",
         ),
     ] {
         let error = Command::parse(&hex(bytes)).unwrap_err();
