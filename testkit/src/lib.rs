@@ -42,7 +42,8 @@
 //!             }))
 //!             .unwrap();
 //!
-//!         // Instead of these lines: the application under test.
+//!         // Instead of these lines, for which the test also needs the crate `pcsc`: the
+//!         // application under test.
 //!         let context = pcsc::Context::establish(pcsc::Scope::User).unwrap();
 //!         let reader = std::ffi::CString::new(sandbox.reader(0).name()).unwrap();
 //!         let client = context

@@ -33,8 +33,9 @@ Options:
       --card-program SCRIPT
                     use this program as a card, run by sh for each card. It
                     reads commands in hexadecimal, one per line, and writes
-                    answers in the same way; it also reads power-on, power-off
-                    and reset, which have no answer
+                    answers in the same way, or drop (the card is removed) or
+                    mute (no answer); it also reads power-on, power-off and
+                    reset, which have no answer
       --external    no cards: the readers wait for programs that are cards for
                     vpcd. Prints the addresses
       --port N      the TCP port at which vpcd waits for the first card; the
@@ -53,9 +54,10 @@ Options:
                     and at the end the daemon's log
   -h, --help        print this text
 
-The card iso answers SELECT by AID, GET CHALLENGE, VERIFY (reference 01, PIN
-1234) and READ BINARY; openpgp and piv mimic such cards, without keys, with the
-PINs 123456 and 12345678 (openpgp, for administrators).
+The card iso answers SELECT by nearly any AID, GET CHALLENGE, VERIFY (reference
+01, PIN 1234) and READ BINARY; openpgp and piv mimic such cards, without keys,
+with the PINs 123456 and 12345678 (openpgp, for administrators), and know only
+their own AID.
 
 The exit status is the command's, 125 if the readers could not be created, 126
 or 127 if the command could not be run. A signal that ends the command also ends
