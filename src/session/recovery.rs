@@ -265,7 +265,6 @@ pub(super) fn wants_reset(error: &Error) -> bool {
 mod tests {
     use super::*;
     use crate::error::Refusal;
-    use crate::service::Obstacle;
     use crate::values::ReaderName;
 
     fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
@@ -365,7 +364,10 @@ mod tests {
             Operation::EstablishContext,
             ReturnCode::W_SECURITY_VIOLATION,
         );
-        let no_permission = Error::new(Operation::EstablishContext, Obstacle::NoPermission);
+        let no_permission = Error::new(
+            Operation::EstablishContext,
+            crate::service::Obstacle::NoPermission,
+        );
         let gone = Error::new(Operation::EstablishContext, ReturnCode::E_NO_SERVICE);
         for denied in [denied, no_permission] {
             let mut trial = Trial::new(None, None, true);
