@@ -183,7 +183,7 @@ fn waits_for_a_service_that_hangs_do_not_pile_up() {
         let waiting = monitors();
         assert!((1..=64).contains(&waiting), "{waiting}");
         assert_eq!(kinds.first(), Some(&ErrorKind::DeadlineExceeded));
-        assert_eq!(kinds.last(), Some(&ErrorKind::ServiceBusy));
+        assert!(kinds.contains(&ErrorKind::ServiceBusy));
 
         fixture.sandbox.resume().unwrap();
         let begun = Instant::now();
@@ -231,9 +231,9 @@ fn futures_that_wait_for_a_service_that_hangs_do_not_pile_up() {
             assert!((1..=64).contains(&waiting), "{waiting}");
             let first = (!is_dropped).then_some(ErrorKind::DeadlineExceeded);
             assert_eq!(kinds.first(), Some(&first));
-            assert_eq!(kinds.last(), Some(&Some(ErrorKind::ServiceBusy)));
-            let is_gone = block_on(context.wait_for_removal(&filter, moment));
-            assert_eq!(is_gone.unwrap_err().kind(), ErrorKind::ServiceBusy);
+            assert!(kinds.contains(&Some(ErrorKind::ServiceBusy)));
+            // Waits that had not begun have made room for a few.
+            assert_busy_after(32, || block_on(context.wait_for_removal(&filter, moment)));
         }
 
         fixture.sandbox.resume().unwrap();
