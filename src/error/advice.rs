@@ -12,9 +12,6 @@ pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery
         (ErrorKind::ServiceGone, _, Recovery::RetryLater) => {
             "Start the smart-card service, or try again later."
         }
-        (ErrorKind::ServiceGone, _, Recovery::ConnectAgain) => {
-            "Connect again once the smart-card service is running; the old connection is lost."
-        }
         (
             ErrorKind::DeadlineExceeded,
             Operation::Connect | Operation::Reconnect | Operation::BeginTransaction,
@@ -387,7 +384,7 @@ mod tests {
         assert!(of(Operation::Control, violation).contains("transaction"));
         let none = ReturnCode::F_COMM_ERROR;
         assert!(of(Operation::EstablishContext, none).starts_with("Start"));
-        assert!(of(Operation::Transmit, none).contains("once the smart-card service is running"));
+        assert!(of(Operation::Transmit, none).contains("connect again"));
         let late = Abandoned::before_it_began(GivenUp::Deadline);
         let late = Refusal::given_up(Abandoned {
             begun: true,

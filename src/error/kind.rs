@@ -214,7 +214,10 @@ impl Recovery {
             }
             Recovery::InsertCard => "Insert the card, or remove it and insert it again.",
             Recovery::AttachReader => "Attach the reader and connect again.",
-            Recovery::ConnectAgain => "Connect again; the old connection is lost.",
+            Recovery::ConnectAgain => {
+                "Check that the smart-card service is running, and connect again: an old connection \
+                 is lost."
+            }
             Recovery::RetryLater => "Try again later.",
             Recovery::RestartProcess => "Restart the program: its PC/SC library cannot recover.",
             Recovery::AskUser => "Ask the user to enter another PIN or to continue.",
