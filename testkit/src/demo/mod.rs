@@ -176,6 +176,8 @@ mod tests {
         for wrong in [&[2, 7][..], &[1, 7, 9, 9]] {
             assert_eq!(split(wrong), None, "{wrong:?}");
         }
+        let refused = answer(&[0, 0xCA, 0], |_, _, _, _| panic!("it has no P2"));
+        assert_eq!(refused, status(0x6700));
     }
 
     #[test]
