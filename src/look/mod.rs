@@ -37,9 +37,6 @@ const MAX_LOOKS: usize = 16;
 /// The maximum number of looks after one that found a change, until two in a row agree.
 const MAX_AGREEING: usize = 4;
 
-/// The longest finite limit, in milliseconds.
-const LONGEST: u32 = u32::MAX - 1;
-
 /// Where contexts come from.
 pub(crate) trait Source {
     type Service: Service;
@@ -72,7 +69,8 @@ impl Service for OwnedContext {
     }
 
     fn status_change(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
-        let limit = u32::try_from(limit.as_millis()).unwrap_or(LONGEST);
+        // `INFINITE`.
+        let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
         let look = || service::get_status_change(self.handle(), limit, readers);
         match trace::watch(Operation::GetStatusChange, look) {
             Ok(()) => Ok(true),
