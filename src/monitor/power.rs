@@ -274,7 +274,7 @@ fn power_up(mut under_way: UnderWay, connect: impl Fn(&Place) -> Result<()>) {
             Ok(()) => Seen::Present,
             Err(error) => Seen::of_connect(&error),
         };
-        tracing::debug!(reader = %under_way.reader(), %seen, "powered up a mute card");
+        tracing::debug!(reader = %under_way.reader(), %seen, "tried to power up a mute card");
         if seen != Seen::Mute {
             under_way.report_change();
         }

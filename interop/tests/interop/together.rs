@@ -1,5 +1,5 @@
 //! All clients at the same time on one card, which is removed and reset in between: everything is
-//! signed once, and the clients are told so.
+//! signed once, and the clients are informed.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
