@@ -154,6 +154,12 @@ impl Gate {
         }
     }
 
+    /// Whether no thread is inside.
+    #[cfg(feature = "library")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.inside() == 0
+    }
+
     fn inside(&self) -> usize {
         self.state.load(Ordering::Acquire) & INSIDE
     }

@@ -9,8 +9,8 @@
 //! - When the process ends, the library destroys the list of contexts in which every call looks its
 //!   handle up, even if another thread is in a call (`destructor`). A worker that cleans up while
 //!   `main` returns would then crash a process that has done its work. So C's `atexit` is used to
-//!   close the gate before that: calls that look up a handle or change the list are given a moment
-//!   to finish, and others are refused.
+//!   close the gate before that: calls that change the list are given a moment to finish, those
+//!   that look up a handle [until they have done it](super::threads), and others are refused.
 //! - A forked child has a copy of the library's locks, but no thread to unlock those that other
 //!   threads held: while contexts are established or released, while readers are listed
 //!   (`readerStatesMutex` of 2.x), and briefly in every call. (A call waiting for another one on
@@ -32,12 +32,12 @@ use pcsc::ffi::LONG;
 use crate::codes::Platform;
 use crate::service::Failure;
 use crate::service::gate::{Gate, PATIENCE, STEP, Use};
+use crate::service::library::threads::Threads;
 
-/// How long the end of the process waits for calls that may wait. Looking a handle up takes less
-/// than a microsecond; this allows for a thread that is not scheduled just then. Threads that wait
-/// for a card or an event look the same, so a process with such a thread ends this much later.
+/// How long the end of the process waits for calls that may wait, where it cannot be seen whether
+/// they have looked their handle up, which takes less than a microsecond.
 const AT_THE_END: Duration = Duration::from_millis(20);
-/// The same at a fork. Harmless if too short.
+/// How long a fork waits for them. Harmless if too short.
 const AT_A_FORK: Duration = Duration::from_millis(2);
 /// The limit for brief calls at a fork, which keeps all other threads waiting. For instance, the
 /// end of a connection can wait for the driver.
@@ -61,8 +61,25 @@ pub(super) fn pass(by: Use, call: impl FnOnce() -> LONG) -> Result<LONG, Failure
 /// At the end of the process: lets only this thread in from now on, and waits a moment for those
 /// inside.
 pub(in crate::service) fn close_for_good() {
-    if LIBRARY.close_but_for_this_thread() {
-        LIBRARY.wait(0, AT_THE_END, PATIENCE);
+    if LIBRARY.close_but_for_this_thread() && !LIBRARY.wait(0, Duration::ZERO, PATIENCE) {
+        wait_for_lookups();
+    }
+}
+
+/// Waits until the calls inside have looked their handles up.
+fn wait_for_lookups() {
+    let begun = Instant::now();
+    let mut threads = Threads::observe();
+    loop {
+        thread::sleep(STEP);
+        let limit = match threads.as_mut().and_then(Threads::observe_again) {
+            Some(true) => return,
+            Some(false) => PATIENCE,
+            None => AT_THE_END,
+        };
+        if LIBRARY.is_empty() || begun.elapsed() >= limit {
+            return;
+        }
     }
 }
 

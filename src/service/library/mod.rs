@@ -20,6 +20,7 @@ mod multi;
 mod names;
 mod readers;
 pub(super) mod table;
+mod threads;
 #[cfg(any(windows, stand_in = "windows", test))]
 mod utf16;
 
