@@ -23,7 +23,7 @@ impl Connection {
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
-        if disposition != Disposition::Leave && permit.is_conditional() {
+        if disposition != Disposition::Leave && Connection::resets_in_transaction(permit) {
             // The transaction ends with the connection.
             let _ = self.wait_for_others();
         }

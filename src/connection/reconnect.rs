@@ -24,7 +24,7 @@ impl Connection {
         let (before, mut began) = (self.access, false);
         if resets && becomes_exclusive {
             self.wait_for_exclusive_access();
-        } else if resets && permit.is_conditional() && permit.here().is_none() {
+        } else if resets && Connection::resets_in_transaction(permit) {
             // An unacknowledged reset is no reason not to reset.
             began = self.wait_for_others().unwrap_or(false);
         }

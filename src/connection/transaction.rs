@@ -121,6 +121,15 @@ impl Connection {
         }
     }
 
+    /// Whether a reset is made in a transaction.
+    ///
+    /// pcsc-lite tells others of a reset before it is made: they could acknowledge it and select an
+    /// application, which the reset would take away without another notice. And a reset that waits
+    /// for others could be made after it was given up.
+    pub(super) fn resets_in_transaction(permit: &Permit<'_>) -> bool {
+        Platform::CURRENT == Platform::PcscLite || permit.is_conditional()
+    }
+
     /// Begins a transaction if there is none and others could hold one. Returns whether it did.
     pub(super) fn wait_for_others(&mut self) -> Result<bool> {
         if self.in_transaction || self.access.is_exclusive() {

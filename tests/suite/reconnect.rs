@@ -2,10 +2,10 @@
 #![cfg(target_os = "linux")]
 
 use scard::{
-    CardCondition, ConnectOptions, Control, Initialization, Operation, Protocol, Protocols,
-    ReturnCode, ShareMode,
+    Card, CardCondition, ConnectOptions, Control, Disposition, ErrorKind, Initialization,
+    Operation, Protocol, Protocols, ReturnCode, ShareMode,
 };
-use scard_testkit::{atr, isolated};
+use scard_testkit::{Driver, IfdCall, Sandbox, atr, isolated};
 
 use crate::support::*;
 
@@ -340,6 +340,42 @@ fn exclusive_to_shared_inside_a_transaction_keeps_the_transaction() {
         assert_eq!(transaction.transmit(COMMAND).unwrap(), OK);
         drop(transaction);
         assert_eq!(finish(&other).unwrap(), OK);
+    });
+}
+
+/// pcsc-lite reports a reset before it is made. What others did until then would be undone without
+/// another report, so a transaction keeps them out.
+#[test]
+fn others_are_kept_out_during_a_reset() {
+    isolated(|| {
+        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(sandbox.card(0, plain_card()).start().unwrap());
+        let slot = fixture.sandbox.reader(0);
+        for call in [IfdCall::Reset, IfdCall::PowerOn] {
+            slot.delay_every(call, NEVER).unwrap();
+        }
+        let made = || fixture.card.resets() + fixture.card.power_ons();
+        let resets: [fn(Card) -> scard::Result<()>; 3] = [
+            |mut card| reconnect(&mut card, Initialization::Reset).map(drop),
+            |mut card| reconnect(&mut card, Initialization::Unpower).map(drop),
+            |card| Ok(card.disconnect(Disposition::Reset)?),
+        ];
+        for reset in resets {
+            for timeout in [None, Some(SOON)] {
+                let (mut card, mut other) = (fixture.connect(), fixture.connect());
+                other.set_timeout(timeout);
+                let before = made();
+                let resetting = in_background(move || reset(other));
+                let told = loop {
+                    if let Err(error) = card.status() {
+                        break error;
+                    }
+                };
+                assert_eq!(told.kind(), ErrorKind::CardReset);
+                assert_eq!(made(), before + 1);
+                finish(&resetting).unwrap();
+            }
+        }
     });
 }
 
