@@ -1,5 +1,6 @@
 //! Cards with a PIN, which are occasionally removed in the middle of a command.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use scard_testkit::{Applet, Reply, VirtualCard};
@@ -99,16 +100,29 @@ pub(crate) struct Shaky {
     /// The application whose session has verified the PIN.
     verified: Option<u8>,
     random: Random,
+    /// Set when the card must stay in its reader.
+    stays: Arc<AtomicBool>,
 }
 
 impl Shaky {
-    pub(crate) fn card(serial: u8, pin: &Pin, random: Random) -> VirtualCard {
+    pub(crate) fn card(
+        serial: u8,
+        pin: &Pin,
+        random: Random,
+        stays: &Arc<AtomicBool>,
+    ) -> VirtualCard {
         VirtualCard::with_applet(Shaky {
             card: Applications::new(&[serial]),
             pin: pin.clone(),
             verified: None,
             random,
+            stays: Arc::clone(stays),
         })
+    }
+
+    /// Whether the card is removed during this command, once in so many.
+    fn is_removed(&mut self, times: u64) -> bool {
+        self.random.one_in(times) && !self.stays.load(Ordering::SeqCst)
     }
 }
 
@@ -122,12 +136,12 @@ impl Applet for Shaky {
                 self.verified = is_accepted.then_some(*application);
                 match is_accepted {
                     // The try is counted, but the answer is lost.
-                    _ if self.random.one_in(300) => Reply::Drop,
+                    _ if self.is_removed(300) => Reply::Drop,
                     true => Reply::from(OK),
                     false => Reply::from([0x63, 0xC0]),
                 }
             }
-            TRIES_LEFT if self.random.one_in(4) => Reply::Drop,
+            TRIES_LEFT if self.is_removed(4) => Reply::Drop,
             TRIES_LEFT => Reply::from([0x63, 0xC0]),
             CHANGE => {
                 self.pin.change();
@@ -138,7 +152,7 @@ impl Applet for Shaky {
                 self.card.process(command)
             }
             _ => match number_of(command) {
-                Some(_) if self.random.one_in(2_000) => Reply::Drop,
+                Some(_) if self.is_removed(2_000) => Reply::Drop,
                 Some((application, _))
                     if ROLES[usize::from(application)].logs_in
                         && self.verified != Some(application) =>

@@ -26,8 +26,8 @@ mod saboteur;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -133,7 +133,8 @@ struct World {
     pins: BTreeMap<u8, Pin>,
     /// Whether readers can be plugged in, and made to fail.
     has_kit: bool,
-    stop: AtomicBool,
+    /// Set at the end, when nothing happens to the cards any more.
+    stop: Arc<AtomicBool>,
     faults: Mutex<BTreeMap<&'static str, usize>>,
     violations: Mutex<Vec<String>>,
 }
@@ -143,8 +144,10 @@ impl World {
         let readers = 0..READERS as u8;
         let serials = readers.clone().chain(readers.map(wrong_serial));
         let pins: BTreeMap<u8, Pin> = serials.map(|serial| (serial, Pin::new())).collect();
-        let mut card =
-            |serial| -> CardHandle { Shaky::card(serial, &pins[&serial], random.fork()).into() };
+        let stop = Arc::default();
+        let mut card = |serial| -> CardHandle {
+            Shaky::card(serial, &pins[&serial], random.fork(), &stop).into()
+        };
         let right: Vec<CardHandle> = (0..READERS as u8).map(&mut card).collect();
         let wrong = (0..READERS as u8).map(|reader| {
             let is_swapped = usize::from(reader) >= SWAPPED;
@@ -172,7 +175,7 @@ impl World {
             sandbox,
             has_kit,
             pins,
-            stop: AtomicBool::new(false),
+            stop,
             faults: Mutex::default(),
             violations: Mutex::default(),
         }
