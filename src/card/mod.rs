@@ -310,9 +310,10 @@ impl Card {
     /// # Platform notes
     ///
     /// With pcsc-lite, a change to [`ShareMode::Exclusive`] waits until there is no other
-    /// connection to the card. A reset is made in a transaction: pcsc-lite reports it to other
-    /// connections before it is made, and would take away without another report what they select
-    /// until then.
+    /// connection to the card. A reset is made by the end of a transaction, which reports it to other
+    /// connections when it is over: pcsc-lite's `SCardReconnect` reports it before it is made, and
+    /// would take away without another report what they select until then. In a transaction of the
+    /// program and with exclusive access, others are kept out anyway.
     ///
     /// macOS 10.10 has been seen to fail the first command after a reset with `SCARD_W_RESET_CARD`
     /// once more; a second reconnect with [`Initialization::Leave`] clears this.

@@ -23,12 +23,22 @@ impl Connection {
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
-        if disposition != Disposition::Leave && Connection::resets_in_transaction(permit) {
+        let initialization = match disposition {
+            Disposition::Reset => Initialization::Reset,
+            Disposition::Unpower => Initialization::Unpower,
+            Disposition::Leave | Disposition::Eject => Initialization::Leave,
+        };
+        let is_reset = self.reset_by_transaction(permit, initialization);
+        if !is_reset && disposition != Disposition::Leave && permit.is_conditional() {
             // The transaction ends with the connection.
             let _ = self.wait_for_others();
         }
         if permit.grant() {
-            self.disconnect(disposition)
+            self.disconnect(if is_reset {
+                Disposition::Leave
+            } else {
+                disposition
+            })
         } else {
             Err(self.left(Operation::Disconnect))
         }

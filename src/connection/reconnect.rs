@@ -21,15 +21,20 @@ impl Connection {
         self.in_transaction &= !has_lost_lock;
         let resets = initialization != Initialization::Leave;
         let becomes_exclusive = access.is_exclusive() && !self.access.is_exclusive();
-        let (before, mut began) = (self.access, false);
+        let (before, mut began, mut is_reset) = (self.access, false, false);
         if resets && becomes_exclusive {
             self.wait_for_exclusive_access();
-        } else if resets && Connection::resets_in_transaction(permit) {
+        } else if Platform::CURRENT == Platform::PcscLite {
+            is_reset = self.reset_by_transaction(permit, initialization);
+        } else if resets && permit.is_conditional() {
             // An unacknowledged reset is no reason not to reset.
             began = self.wait_for_others().unwrap_or(false);
         }
         let reconnected = if permit.grant() {
-            self.reconnect(before, access, protocols, initialization)
+            match is_reset {
+                true => self.reconnect_after_reset(before, access, protocols, initialization),
+                false => self.reconnect(before, access, protocols, initialization),
+            }
         } else {
             Err(self.left(Operation::Reconnect))
         };
@@ -42,6 +47,35 @@ impl Connection {
             let _ = self.make(Operation::BeginTransaction, service::begin_transaction);
         }
         reconnected
+    }
+
+    /// Reconnects after [`Connection::reset_by_transaction`]. If another connection has chosen the
+    /// protocol since then, the card is reset once more, to choose it here.
+    fn reconnect_after_reset(
+        &mut self,
+        before: Access,
+        access: Access,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let reconnected = self.reconnect(before, access, protocols, Initialization::Leave);
+        match reconnected {
+            Err(error) if error.code() == ReturnCode::E_PROTO_MISMATCH => {
+                let (direct, leave) = (Access::Direct, Initialization::Leave);
+                match self.make_reconnect(direct, 0, leave) {
+                    Ok(protocol) if protocol != 0 => {
+                        self.reconnect(before, access, protocols, initialization)
+                    }
+                    Ok(_) => {
+                        // That has acknowledged the reset, which is still to be reported.
+                        self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+                        Err(error)
+                    }
+                    Err(_) => Err(error),
+                }
+            }
+            reconnected => reconnected,
+        }
     }
 
     /// `before` is the access before the caller requested another one.

@@ -121,13 +121,45 @@ impl Connection {
         }
     }
 
-    /// Whether a reset is made in a transaction.
+    /// Resets the card by a transaction that ends with the reset (pcsc-lite). Returns whether that was
+    /// done: not if a transaction cannot begin, or is already there, nor with exclusive access.
     ///
-    /// pcsc-lite tells others of a reset before it is made: they could acknowledge it and select an
-    /// application, which the reset would take away without another notice. And a reset that waits
-    /// for others could be made after it was given up.
-    pub(super) fn resets_in_transaction(permit: &Permit<'_>) -> bool {
-        Platform::CURRENT == Platform::PcscLite || permit.is_conditional()
+    /// `SCardReconnect` and `SCardDisconnect` report the reset to others before they make it: these
+    /// could acknowledge it and select an application, which the reset would take away without
+    /// another report. In a transaction that could not happen; but if the card does not answer,
+    /// none can end. Its end with a reset resets first, then reports, and unlocks the card always.
+    pub(super) fn reset_by_transaction(
+        &mut self,
+        permit: &Permit<'_>,
+        initialization: Initialization,
+    ) -> bool {
+        let disposition = match initialization {
+            Initialization::Leave => return false,
+            Initialization::Reset => Disposition::Reset,
+            Initialization::Unpower => Disposition::Unpower,
+        };
+        // An unacknowledged reset is no reason not to reset.
+        if Platform::CURRENT != Platform::PcscLite || !self.wait_for_others().unwrap_or(false) {
+            return false;
+        }
+        if !permit.grant() {
+            self.leave_transaction();
+            return false;
+        }
+        match self
+            .end_transaction(disposition)
+            .map_err(|error| error.kind())
+        {
+            Err(
+                ErrorKind::CardReset
+                | ErrorKind::SharingViolation
+                | ErrorKind::ServiceGone
+                | ErrorKind::DeadlineExceeded
+                | ErrorKind::Cancelled,
+            ) => false,
+            // Any code of the driver: what the card is like is found out by the next call.
+            Ok(()) | Err(_) => true,
+        }
     }
 
     /// Begins a transaction if there is none and others could hold one. Returns whether it did.

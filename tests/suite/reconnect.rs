@@ -5,7 +5,7 @@ use scard::{
     Card, CardCondition, ConnectOptions, Control, Disposition, ErrorKind, Initialization,
     Operation, Protocol, Protocols, ReturnCode, ShareMode,
 };
-use scard_testkit::{Driver, IfdCall, Sandbox, atr, isolated};
+use scard_testkit::{Driver, IfdCall, IfdError, Sandbox, atr, isolated};
 
 use crate::support::*;
 
@@ -343,13 +343,53 @@ fn exclusive_to_shared_inside_a_transaction_keeps_the_transaction() {
     });
 }
 
+fn kit() -> Fixture {
+    let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
+    Fixture::of(sandbox.card(0, plain_card()).start().unwrap())
+}
+
+/// In pcsc-lite, nobody can end a transaction then.
+#[test]
+fn a_card_that_does_not_answer_a_reset_is_left_to_others() {
+    isolated(|| {
+        for timeout in [None, Some(SOON)] {
+            for recovers in [false, true] {
+                let fixture = kit();
+                let mut card = fixture.connect();
+                card.set_timeout(timeout);
+                let slot = fixture.sandbox.reader(0);
+                slot.fail_next(IfdCall::Reset, IfdError::POWER_ACTION)
+                    .unwrap();
+                let reset = reconnect(&mut card, Initialization::Reset);
+                let mute = ReturnCode::W_UNRESPONSIVE_CARD;
+                assert_fails(reset, Operation::Reconnect, mute);
+                if recovers {
+                    reconnect(&mut card, Initialization::Unpower).unwrap();
+                    assert_works(&mut card);
+                }
+                let context = fixture.context.clone();
+                let reader = fixture.reader.clone();
+                let other = in_background(move || {
+                    let mut other = context.open_reader(&reader)?;
+                    other.reconnect(Initialization::Reset)?;
+                    let mut other = context.connect(&reader, ConnectOptions::new())?;
+                    other.transmit(COMMAND)
+                });
+                assert_eq!(finish(&other).unwrap(), OK);
+                // The first connection is told that the card was reset.
+                let told = card.transmit(COMMAND).unwrap_err();
+                assert_eq!(told.code(), ReturnCode::W_RESET_CARD);
+            }
+        }
+    });
+}
+
 /// pcsc-lite reports a reset before it is made. What others did until then would be undone without
 /// another report, so a transaction keeps them out.
 #[test]
 fn others_are_kept_out_during_a_reset() {
     isolated(|| {
-        let sandbox = Sandbox::builder().driver(Driver::Kit).readers(2);
-        let fixture = Fixture::of(sandbox.card(0, plain_card()).start().unwrap());
+        let fixture = kit();
         let slot = fixture.sandbox.reader(0);
         for call in [IfdCall::Reset, IfdCall::PowerOn] {
             slot.delay_every(call, NEVER).unwrap();
