@@ -212,6 +212,8 @@ pub(crate) fn die(world: &World, peers: &Peers, mut random: Random) {
 
 /// Forks the process; the child uses cards like any other process.
 pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
+    // On this thread's stack: in the child, new threads can get those of the others.
+    let (context, names) = (context.clone(), world.names.clone());
     while !world.stopped() {
         pause(&mut random, 300);
         let reader = random.below(READERS as u64) as usize;
@@ -220,7 +222,7 @@ pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let worked = (|| {
-                let mut card = context.connect(&world.names[reader], options())?;
+                let mut card = context.connect(&names[reader], options())?;
                 card.transmit(&select(0xFC))?;
                 context.readers().map(drop)
             })();
@@ -239,6 +241,9 @@ pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
                 unsafe { libc::kill(child, libc::SIGKILL) };
             }
             thread::sleep(Duration::from_millis(1));
+        }
+        if libc::WIFSIGNALED(status) && begun.elapsed() <= CHILD {
+            world.violation(format!("a forked child ended with {status:#x}"));
         }
         world.count("process forked");
     }
