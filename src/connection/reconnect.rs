@@ -2,7 +2,7 @@
 
 use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
-use crate::error::{Operation, Result};
+use crate::error::{Error, Operation, Result};
 use crate::limits::Permit;
 use crate::service::{self, Failure};
 use crate::values::{Disposition, Initialization, Protocol, Protocols, ShareMode};
@@ -49,35 +49,6 @@ impl Connection {
         reconnected
     }
 
-    /// Reconnects after [`Connection::reset_by_transaction`]. If another connection has chosen the
-    /// protocol since then, the card is reset once more, to choose it here.
-    fn reconnect_after_reset(
-        &mut self,
-        before: Access,
-        access: Access,
-        protocols: Protocols,
-        initialization: Initialization,
-    ) -> Result<Protocol> {
-        let reconnected = self.reconnect(before, access, protocols, Initialization::Leave);
-        match reconnected {
-            Err(error) if error.code() == ReturnCode::E_PROTO_MISMATCH => {
-                let (direct, leave) = (Access::Direct, Initialization::Leave);
-                match self.make_reconnect(direct, 0, leave) {
-                    Ok(protocol) if protocol != 0 => {
-                        self.reconnect(before, access, protocols, initialization)
-                    }
-                    Ok(_) => {
-                        // That has acknowledged the reset, which is still to be reported.
-                        self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
-                        Err(error)
-                    }
-                    Err(_) => Err(error),
-                }
-            }
-            reconnected => reconnected,
-        }
-    }
-
     /// `before` is the access before the caller requested another one.
     pub(super) fn reconnect(
         &mut self,
@@ -87,7 +58,51 @@ impl Connection {
         initialization: Initialization,
     ) -> Result<Protocol> {
         let accepted = Platform::CURRENT.preferred_protocols(protocols);
-        let protocol = match self.make_reconnect(access, accepted, initialization) {
+        let answer = self.make_reconnect(access, accepted, initialization);
+        self.agree(before, access, accepted, answer)
+    }
+
+    /// Reconnects after [`Connection::reset_by_transaction`]. If another connection has chosen the
+    /// protocol since then, the card is reset once more, to choose it here.
+    fn reconnect_after_reset(
+        &mut self,
+        before: Access,
+        access: Access,
+        protocols: Protocols,
+        initialization: Initialization,
+    ) -> Result<Protocol> {
+        let accepted = Platform::CURRENT.preferred_protocols(protocols);
+        let answer = self.make_reconnect(access, accepted, Initialization::Leave);
+        match answer {
+            Err(failure)
+                if failure.code == ReturnCode::E_PROTO_MISMATCH && self.has_active_protocol() =>
+            {
+                self.reconnect(before, access, protocols, initialization)
+            }
+            answer => self.agree(before, access, accepted, answer),
+        }
+        .map_err(Error::after_reset)
+    }
+
+    /// Whether a protocol was chosen since the reset. The reset, which this acknowledges to the
+    /// service, is still reported to the caller.
+    fn has_active_protocol(&mut self) -> bool {
+        let asked = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
+        if asked.is_ok() {
+            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+        }
+        asked.is_ok_and(|protocol| protocol != 0)
+    }
+
+    /// Takes over what the service answered.
+    fn agree(
+        &mut self,
+        before: Access,
+        access: Access,
+        accepted: u32,
+        answer: Result<u32, Failure>,
+    ) -> Result<Protocol> {
+        let protocol = match answer {
             Ok(protocol) => protocol,
             Err(failure) => {
                 let error = self.error(Operation::Reconnect, failure);

@@ -127,6 +127,8 @@ struct Inner {
     meant_as: Operation,
     /// The initialization that a failed reconnect requested.
     initialization: Option<Initialization>,
+    /// Whether the card was reset before the call that failed.
+    was_reset: bool,
     /// The readers seen by a wait that ended without success.
     seen: Vec<SeenReader>,
 }
@@ -155,6 +157,7 @@ impl Error {
             socket: None,
             meant_as: operation,
             initialization: None,
+            was_reset: false,
             seen: Vec::new(),
         }))
     }
@@ -219,6 +222,12 @@ impl Error {
 
     pub(crate) fn of_reconnect(mut self, initialization: Initialization) -> Error {
         self.0.initialization = Some(initialization);
+        self
+    }
+
+    /// A reconnect that failed after the card was reset.
+    pub(crate) fn after_reset(mut self) -> Error {
+        self.0.was_reset = true;
         self
     }
 
@@ -327,7 +336,10 @@ impl Error {
             ErrorKind::DeadlineExceeded | ErrorKind::Cancelled if never_begun => {
                 CardCondition::Unchanged
             }
-            kind => CardCondition::after(kind, initialization),
+            kind => match CardCondition::after(kind, initialization) {
+                CardCondition::Unchanged if self.0.was_reset => CardCondition::MayBeReset,
+                condition => condition,
+            },
         })
     }
 

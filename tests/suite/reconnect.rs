@@ -1,6 +1,8 @@
 //! `SCardReconnect`: what it acknowledges, resets, negotiates and refuses.
 #![cfg(target_os = "linux")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use scard::{
     Card, CardCondition, ConnectOptions, Control, Disposition, ErrorKind, Initialization,
     Operation, Protocol, Protocols, ReturnCode, ShareMode,
@@ -175,6 +177,34 @@ fn the_protocol_can_be_changed_with_a_reset_only() {
                 assert_works(&mut card);
             }
         }
+    });
+}
+
+/// Whoever comes first after a reset chooses the protocol, but the one who resets comes first.
+#[test]
+fn the_protocol_after_a_reset_is_that_of_the_connection_that_resets() {
+    isolated(|| {
+        let fixture = fixture_with(plain_card().atr(atr::T0_T1));
+        let mut card = fixture.connect();
+        let mut other = fixture.connect();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    // Refused while T=1 is active.
+                    let _ =
+                        other.reconnect(ShareMode::Shared, Protocols::T0, Initialization::Leave);
+                }
+            });
+            let (mut resets, mut failed) = (0..100, None);
+            while failed.is_none() && resets.next().is_some() {
+                let reset = Initialization::Reset;
+                let changed = card.reconnect(ShareMode::Shared, Protocols::T1, reset);
+                failed = (changed != Ok(Protocol::T1)).then_some(changed);
+            }
+            is_over.store(true, Ordering::SeqCst);
+            assert_eq!(failed, None);
+        });
     });
 }
 
