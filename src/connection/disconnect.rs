@@ -29,7 +29,8 @@ impl Connection {
             Disposition::Leave | Disposition::Eject => Initialization::Leave,
         };
         let is_reset = self.reset_by_transaction(permit, initialization);
-        if !is_reset && disposition != Disposition::Leave && permit.is_conditional() {
+        let waits = !is_reset && disposition != Disposition::Leave;
+        if waits && permit.is_conditional() && !permit.is_void() {
             // The transaction ends with the connection.
             let _ = self.wait_for_others();
         }

@@ -89,6 +89,8 @@ pub(crate) struct Connection {
     /// The protocol used to send commands.
     protocol: u32,
     in_transaction: bool,
+    /// The end of a transaction was refused, so that it still keeps others out.
+    lock_is_left: bool,
     /// A reset was acknowledged that has not been reported to the caller yet.
     unreported_reset: bool,
     /// A reset that had to be acknowledged to the service before it was reported to the caller.
@@ -173,6 +175,7 @@ impl Connection {
             access,
             protocol: connected.protocol,
             in_transaction: false,
+            lock_is_left: false,
             unreported_reset: false,
             unacknowledged: None,
             waits_for_transactions: true,

@@ -32,7 +32,9 @@ impl Connection {
         }
         let reconnected = if permit.grant() {
             match is_reset {
-                true => self.reconnect_after_reset(before, access, protocols, initialization),
+                true => {
+                    self.reconnect_after_reset(permit, before, access, protocols, initialization)
+                }
                 false => self.reconnect(before, access, protocols, initialization),
             }
         } else {
@@ -66,6 +68,7 @@ impl Connection {
     /// protocol since then, the card is reset once more, to choose it here.
     fn reconnect_after_reset(
         &mut self,
+        permit: &Permit<'_>,
         before: Access,
         access: Access,
         protocols: Protocols,
@@ -77,7 +80,10 @@ impl Connection {
             Err(failure)
                 if failure.code == ReturnCode::E_PROTO_MISMATCH && self.has_active_protocol() =>
             {
-                self.reconnect(before, access, protocols, initialization)
+                match permit.grant() {
+                    true => self.reconnect(before, access, protocols, initialization),
+                    false => Err(self.left(Operation::Reconnect)),
+                }
             }
             answer => self.agree(before, access, accepted, answer),
         }
@@ -119,6 +125,7 @@ impl Connection {
             self.release_exclusive_lock();
         }
         self.access = access;
+        self.release_lock_left();
         if !access.accepts(protocol, accepted) {
             self.refuse_protocol(before);
             return Err(self.error(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH));

@@ -112,12 +112,20 @@ impl Connection {
         if Platform::CURRENT != Platform::PcscLite || self.access.is_exclusive() {
             return;
         }
+        // A card that does not answer refuses it.
+        self.lock_is_left = true;
         let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
         if acknowledged.is_ok() {
             self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
-            if let Err(Failure { code, .. }) = self.make_end_transaction(Disposition::Leave) {
-                tracing::debug!(%code, reader_name = %self.reader, "SCardEndTransaction failed again");
-            }
+            self.release_lock_left();
+        }
+    }
+
+    /// Ends a transaction whose end was refused, now that no reset is unacknowledged.
+    pub(super) fn release_lock_left(&mut self) {
+        if self.lock_is_left && !self.in_transaction && !self.access.is_exclusive() {
+            self.lock_is_left = false;
+            self.release_exclusive_lock();
         }
     }
 
@@ -138,8 +146,15 @@ impl Connection {
             Initialization::Reset => Disposition::Reset,
             Initialization::Unpower => Disposition::Unpower,
         };
-        // An unacknowledged reset is no reason not to reset.
-        if Platform::CURRENT != Platform::PcscLite || !self.wait_for_others().unwrap_or(false) {
+        if Platform::CURRENT != Platform::PcscLite {
+            return false;
+        }
+        let began = match self.wait_for_others() {
+            // An unacknowledged reset is no reason not to reset.
+            Err(error) if error.kind() == ErrorKind::CardReset => self.begin_despite_reset(),
+            began => began.unwrap_or(false),
+        };
+        if !began {
             return false;
         }
         if !permit.grant() {
@@ -152,6 +167,7 @@ impl Connection {
         {
             Err(
                 ErrorKind::CardReset
+                | ErrorKind::CardRemoved
                 | ErrorKind::SharingViolation
                 | ErrorKind::ServiceGone
                 | ErrorKind::DeadlineExceeded
@@ -160,6 +176,18 @@ impl Connection {
             // Any code of the driver: what the card is like is found out by the next call.
             Ok(()) | Err(_) => true,
         }
+    }
+
+    /// Begins a transaction although a reset is unacknowledged. It is still reported to the caller.
+    fn begin_despite_reset(&mut self) -> bool {
+        let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
+        if acknowledged.is_err() {
+            return false;
+        }
+        self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+        let begun = self.make(Operation::BeginTransaction, service::begin_transaction);
+        self.in_transaction = begun.is_ok();
+        self.in_transaction
     }
 
     /// Begins a transaction if there is none and others could hold one. Returns whether it did.

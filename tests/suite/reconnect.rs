@@ -414,6 +414,27 @@ fn a_card_that_does_not_answer_a_reset_is_left_to_others() {
     });
 }
 
+#[test]
+fn a_transaction_on_a_card_that_does_not_answer_ends_when_it_answers_again() {
+    isolated(|| {
+        let fixture = kit();
+        let mut card = fixture.connect();
+        let slot = fixture.sandbox.reader(0);
+        slot.fail_next(IfdCall::Reset, IfdError::POWER_ACTION)
+            .unwrap();
+        let mut transaction = card.transaction().unwrap();
+        let (shared, any) = (ShareMode::Shared, Protocols::ANY);
+        let reset = transaction.reconnect(shared, any, Initialization::Reset);
+        let mute = ReturnCode::W_UNRESPONSIVE_CARD;
+        assert_fails(reset, Operation::Reconnect, mute);
+        drop(transaction);
+        reconnect(&mut card, Initialization::Unpower).unwrap();
+        assert_works(&mut card);
+        let other = fixture.use_by_another();
+        assert_eq!(finish(&other).unwrap(), OK);
+    });
+}
+
 /// pcsc-lite reports a reset before it is made. What others did until then would be undone without
 /// another report, so a transaction keeps them out.
 #[test]
@@ -431,9 +452,14 @@ fn others_are_kept_out_during_a_reset() {
             |card| Ok(card.disconnect(Disposition::Reset)?),
         ];
         for reset in resets {
-            for timeout in [None, Some(SOON)] {
+            for (timeout, is_pending) in [(None, false), (Some(SOON), false), (None, true)] {
                 let (mut card, mut other) = (fixture.connect(), fixture.connect());
                 other.set_timeout(timeout);
+                if is_pending {
+                    // One that only the other connection has not acknowledged.
+                    fixture.reset_by_another();
+                    reconnect(&mut card, Initialization::Leave).unwrap();
+                }
                 let before = made();
                 let resetting = in_background(move || reset(other));
                 let told = loop {

@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
-/// A thread that has run for so long is no longer at the beginning of a call that it had begun
-/// before.
+/// A thread that has run for so long is past the beginning of a call that it had begun before.
 const RUN: Duration = Duration::from_millis(5);
 
-/// The other threads of the process, observed again and again.
+/// A thread that has slept for so many times either.
+const SLEEPS: u32 = 4;
+
+/// The threads of the process other than this one, observed again and again.
 #[derive(Debug)]
 pub(super) struct Threads {
     seen: HashMap<String, Seen>,
@@ -23,6 +25,8 @@ pub(super) struct Threads {
 struct Seen {
     /// How long the thread had run when it was seen first.
     run_before: Duration,
+    /// How often it was seen asleep, each time after it had run.
+    sleeps: u32,
     now: Observation,
     is_past: bool,
 }
@@ -38,48 +42,78 @@ struct Observation {
 impl Threads {
     /// `None` if the system does not tell.
     pub(super) fn observe() -> Option<Threads> {
-        let seen = HashMap::new();
-        let mut threads = Threads { seen };
-        threads.observe_again().map(|_| threads)
+        let seen = Threads::look()?.into_iter();
+        let seen = seen.map(|(id, now)| (id, Seen::first(now))).collect();
+        Some(Threads { seen })
     }
 
-    /// Returns whether each thread either has slept since the last observation, or has run for
-    /// [`RUN`] since the first one. Then there was a moment at which no thread was at the beginning
-    /// of a call: those asleep wait for an answer or for a lock, and the lock's owner would not be
-    /// asleep. `None` if the system does not tell.
+    /// Returns whether each thread either is past the beginning of a call, or has slept since the
+    /// last observation. Then there was a moment at which no thread was at the beginning: those
+    /// asleep wait for an answer or for a lock, and the lock's owner would not be asleep. `None` if
+    /// the system does not tell.
+    ///
+    /// Threads that started since the first observation have begun no call.
     pub(super) fn observe_again(&mut self) -> Option<bool> {
         let last = std::mem::take(&mut self.seen);
+        for (id, now) in Threads::look()? {
+            if let Some(seen) = last.get(&id).and_then(|last| last.again(now)) {
+                self.seen.insert(id, seen);
+            }
+        }
+        Some(self.seen.values().all(|seen| seen.is_past))
+    }
+
+    fn look() -> Option<Vec<(String, Observation)>> {
         let own = fs::read_link("/proc/thread-self").ok()?;
-        let mut are_past = true;
+        let own = own.file_name()?.to_str()?;
+        // A kernel can be built not to count.
+        if Observation::of(own)?.turns == 0 {
+            return None;
+        }
+        let mut threads = Vec::new();
         for entry in fs::read_dir("/proc/self/task").ok()? {
             let id = entry.ok()?.file_name().into_string().ok()?;
-            if own.file_name().is_some_and(|own| own == id.as_str()) {
+            if own == id {
                 continue;
             }
-            let Some(now) = Observation::of(&id) else {
-                // The thread has ended, or the system does not tell about any.
-                match fs::exists(format!("/proc/self/task/{id}")) {
-                    Ok(false) => continue,
-                    _ => return None,
-                }
-            };
-            let seen = Seen::again(last.get(&id), now);
-            are_past &= seen.is_past;
-            self.seen.insert(id, seen);
+            match Observation::of(&id) {
+                Some(now) => threads.push((id, now)),
+                // The thread has ended.
+                None if matches!(fs::exists(format!("/proc/self/task/{id}")), Ok(false)) => {}
+                None => return None,
+            }
         }
-        Some(are_past)
+        Some(threads)
     }
 }
 
 impl Seen {
-    fn again(last: Option<&Seen>, now: Observation) -> Seen {
-        let run_before = last.map_or(now.run, |last| last.run_before);
-        let has_slept = now.is_asleep && last.is_some_and(|last| last.now == now);
+    fn first(now: Observation) -> Seen {
         Seen {
-            run_before,
+            run_before: now.run,
+            sleeps: 0,
             now,
-            is_past: has_slept || now.run.saturating_sub(run_before) >= RUN,
+            is_past: false,
         }
+    }
+
+    /// `None` if this is another thread, with a number that was used before.
+    fn again(&self, now: Observation) -> Option<Seen> {
+        let last = &self.now;
+        if now.run < last.run || now.turns < last.turns {
+            return None;
+        }
+        let has_slept = now.is_asleep && *last == now;
+        let has_run = now.turns != last.turns;
+        let sleeps = self.sleeps + u32::from(now.is_asleep && has_run);
+        // As of the last observation: others may sleep on a lock that this thread has just released.
+        let has_run_long = last.run.saturating_sub(self.run_before) >= RUN;
+        Some(Seen {
+            sleeps,
+            now,
+            is_past: has_slept || has_run_long || self.sleeps >= SLEEPS,
+            ..*self
+        })
     }
 }
 
@@ -157,20 +191,30 @@ mod tests {
             turns,
             is_asleep,
         };
-        let first = Seen::again(None, observation(10, 1, false));
-        assert!(!first.is_past);
-        for (now, is_past) in [
-            (observation(10, 1, false), false),
-            (observation(10, 1, true), false),
-            (observation(10, 2, true), false),
-            (observation(14, 5, false), false),
-            (observation(15, 5, false), true),
+        let first = Seen::first(observation(10, 3, false));
+        let again = |seen: &Seen, now| seen.again(now).unwrap();
+        for now in [
+            observation(10, 3, false),
+            observation(10, 3, true),
+            observation(10, 4, true),
+            observation(14, 5, false),
+            observation(15, 5, false),
         ] {
-            assert_eq!(Seen::again(Some(&first), now).is_past, is_past, "{now:?}");
+            assert!(!again(&first, now).is_past, "{now:?}");
         }
-        let asleep = Seen::again(Some(&first), observation(10, 1, true));
-        assert!(Seen::again(Some(&asleep), observation(10, 1, true)).is_past);
-        assert!(!Seen::again(Some(&asleep), observation(10, 2, true)).is_past);
+        let asleep = again(&first, observation(10, 3, true));
+        assert!(again(&asleep, observation(10, 3, true)).is_past);
+        assert!(!again(&asleep, observation(10, 4, true)).is_past);
+        let has_run = again(&first, observation(15, 5, false));
+        assert!(again(&has_run, observation(15, 5, false)).is_past);
+        let mut ticks = first;
+        for turns in 4..8 {
+            ticks = again(&ticks, observation(10, turns, true));
+            assert!(!ticks.is_past);
+        }
+        assert!(again(&ticks, observation(10, 8, true)).is_past);
+        // Another thread with the same number.
+        assert!(first.again(observation(1, 1, true)).is_none());
     }
 
     #[test]
