@@ -152,8 +152,9 @@
 //! - Exiting takes a moment longer while another thread is in a call that may wait (well below a
 //!   millisecond while the process's other threads sleep, and a few while they compute; 20 ms except
 //!   on Linux), and up to a second longer while a thread waits for a service that hangs, or for a
-//!   driver that is slow to end a connection. Calls that other threads begin once C's `exit` runs its handlers fail with
-//!   `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`]; the exiting thread can still make calls.
+//!   driver that is slow to end a connection. Calls that other threads begin once C's `exit` runs
+//!   its handlers fail with `SCARD_E_SYSTEM_CANCELLED` and [`Origin::Library`]; the exiting thread
+//!   can still make calls.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
