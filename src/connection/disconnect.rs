@@ -23,23 +23,17 @@ impl Connection {
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
-        let initialization = match disposition {
-            Disposition::Reset => Initialization::Reset,
-            Disposition::Unpower => Initialization::Unpower,
-            Disposition::Leave | Disposition::Eject => Initialization::Leave,
+        let left_to_do = match self.reset_by_transaction(permit, disposition) {
+            true => Disposition::Leave,
+            false => disposition,
         };
-        let is_reset = self.reset_by_transaction(permit, initialization);
-        let waits = !is_reset && disposition != Disposition::Leave;
+        let waits = left_to_do != Disposition::Leave;
         if waits && permit.is_conditional() && !permit.is_void() {
             // The transaction ends with the connection.
             let _ = self.wait_for_others();
         }
         if permit.grant() {
-            self.disconnect(if is_reset {
-                Disposition::Leave
-            } else {
-                disposition
-            })
+            self.disconnect(left_to_do)
         } else {
             Err(self.left(Operation::Disconnect))
         }

@@ -25,7 +25,12 @@ impl Connection {
         if resets && becomes_exclusive {
             self.wait_for_exclusive_access();
         } else if Platform::CURRENT == Platform::PcscLite {
-            is_reset = self.reset_by_transaction(permit, initialization);
+            let disposition = match initialization {
+                Initialization::Leave => Disposition::Leave,
+                Initialization::Reset => Disposition::Reset,
+                Initialization::Unpower => Disposition::Unpower,
+            };
+            is_reset = self.reset_by_transaction(permit, disposition);
         } else if resets && permit.is_conditional() {
             // An unacknowledged reset is no reason not to reset.
             began = self.wait_for_others().unwrap_or(false);
@@ -78,7 +83,9 @@ impl Connection {
         let answer = self.make_reconnect(access, accepted, Initialization::Leave);
         match answer {
             Err(failure)
-                if failure.code == ReturnCode::E_PROTO_MISMATCH && self.has_active_protocol() =>
+                if failure.code == ReturnCode::E_PROTO_MISMATCH
+                    // Chosen by another connection.
+                    && self.acknowledge_unreported().is_ok_and(|protocol| protocol != 0) =>
             {
                 match permit.grant() {
                     true => self.reconnect(before, access, protocols, initialization),
@@ -88,16 +95,6 @@ impl Connection {
             answer => self.agree(before, access, accepted, answer),
         }
         .map_err(Error::after_reset)
-    }
-
-    /// Whether a protocol was chosen since the reset. The reset, which this acknowledges to the
-    /// service, is still reported to the caller.
-    fn has_active_protocol(&mut self) -> bool {
-        let asked = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
-        if asked.is_ok() {
-            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
-        }
-        asked.is_ok_and(|protocol| protocol != 0)
     }
 
     /// Takes over what the service answered.

@@ -114,11 +114,17 @@ impl Connection {
         }
         // A card that does not answer refuses it.
         self.lock_is_left = true;
-        let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
-        if acknowledged.is_ok() {
-            self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+        if self.acknowledge_unreported().is_ok() {
             self.release_lock_left();
         }
+    }
+
+    /// Acknowledges a reset to the service; it is still reported to the caller. Returns the active
+    /// protocol, or zero.
+    pub(super) fn acknowledge_unreported(&mut self) -> Result<u32, Failure> {
+        let protocol = self.make_reconnect(Access::Direct, 0, Initialization::Leave)?;
+        self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
+        Ok(protocol)
     }
 
     /// Ends a transaction whose end was refused, now that no reset is unacknowledged.
@@ -139,14 +145,10 @@ impl Connection {
     pub(super) fn reset_by_transaction(
         &mut self,
         permit: &Permit<'_>,
-        initialization: Initialization,
+        disposition: Disposition,
     ) -> bool {
-        let disposition = match initialization {
-            Initialization::Leave => return false,
-            Initialization::Reset => Disposition::Reset,
-            Initialization::Unpower => Disposition::Unpower,
-        };
-        if Platform::CURRENT != Platform::PcscLite {
+        let resets = matches!(disposition, Disposition::Reset | Disposition::Unpower);
+        if Platform::CURRENT != Platform::PcscLite || !resets {
             return false;
         }
         let began = match self.wait_for_others() {
@@ -180,11 +182,9 @@ impl Connection {
 
     /// Begins a transaction although a reset is unacknowledged. It is still reported to the caller.
     fn begin_despite_reset(&mut self) -> bool {
-        let acknowledged = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
-        if acknowledged.is_err() {
+        if self.acknowledge_unreported().is_err() {
             return false;
         }
-        self.set_unacknowledged(Some(ReturnCode::W_RESET_CARD));
         let begun = self.make(Operation::BeginTransaction, service::begin_transaction);
         self.in_transaction = begun.is_ok();
         self.in_transaction

@@ -378,6 +378,18 @@ fn kit() -> Fixture {
     Fixture::of(sandbox.card(0, plain_card()).start().unwrap())
 }
 
+/// Resets the card, which does not answer.
+fn assert_is_mute_after<T: std::fmt::Debug>(
+    fixture: &Fixture,
+    reset: impl FnOnce() -> scard::Result<T>,
+) {
+    let slot = fixture.sandbox.reader(0);
+    slot.fail_next(IfdCall::Reset, IfdError::POWER_ACTION)
+        .unwrap();
+    let mute = ReturnCode::W_UNRESPONSIVE_CARD;
+    assert_fails(reset(), Operation::Reconnect, mute);
+}
+
 /// In pcsc-lite, nobody can end a transaction then.
 #[test]
 fn a_card_that_does_not_answer_a_reset_is_left_to_others() {
@@ -387,12 +399,7 @@ fn a_card_that_does_not_answer_a_reset_is_left_to_others() {
                 let fixture = kit();
                 let mut card = fixture.connect();
                 card.set_timeout(timeout);
-                let slot = fixture.sandbox.reader(0);
-                slot.fail_next(IfdCall::Reset, IfdError::POWER_ACTION)
-                    .unwrap();
-                let reset = reconnect(&mut card, Initialization::Reset);
-                let mute = ReturnCode::W_UNRESPONSIVE_CARD;
-                assert_fails(reset, Operation::Reconnect, mute);
+                assert_is_mute_after(&fixture, || reconnect(&mut card, Initialization::Reset));
                 if recovers {
                     reconnect(&mut card, Initialization::Unpower).unwrap();
                     assert_works(&mut card);
@@ -419,14 +426,11 @@ fn a_transaction_on_a_card_that_does_not_answer_ends_when_it_answers_again() {
     isolated(|| {
         let fixture = kit();
         let mut card = fixture.connect();
-        let slot = fixture.sandbox.reader(0);
-        slot.fail_next(IfdCall::Reset, IfdError::POWER_ACTION)
-            .unwrap();
         let mut transaction = card.transaction().unwrap();
         let (shared, any) = (ShareMode::Shared, Protocols::ANY);
-        let reset = transaction.reconnect(shared, any, Initialization::Reset);
-        let mute = ReturnCode::W_UNRESPONSIVE_CARD;
-        assert_fails(reset, Operation::Reconnect, mute);
+        assert_is_mute_after(&fixture, || {
+            transaction.reconnect(shared, any, Initialization::Reset)
+        });
         drop(transaction);
         reconnect(&mut card, Initialization::Unpower).unwrap();
         assert_works(&mut card);
