@@ -197,7 +197,7 @@ fn a_change_in_the_middle_of_the_registration_is_not_read_as_an_answer() {
         // Before the number of the readers, which is requested next.
         move |request| match request.message {
             Message::WaitForChange if request.number == 0 => {
-                Answer::normal().then([0; 8]).stall(&gate)
+                Answer::normal().then_change().stall(&gate)
             }
             _ => Answer::normal(),
         }

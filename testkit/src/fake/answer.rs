@@ -19,6 +19,7 @@ pub struct Answer {
     pub(super) length: Option<u32>,
     pub(super) words: Vec<(usize, u32)>,
     pub(super) rest: Vec<u8>,
+    pub(super) is_changed: bool,
     pub(super) pauses: Vec<(usize, Pause)>,
     pub(super) cut: Option<usize>,
 }
@@ -105,6 +106,13 @@ impl Answer {
     pub fn then(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.rest.extend_from_slice(bytes.as_ref());
         self
+    }
+
+    /// Followed by the change for which the client registers
+    /// ([`WaitForChange`](super::Message::WaitForChange)), so that it waits no longer.
+    pub fn then_change(mut self) -> Self {
+        self.is_changed = true;
+        self.then([0; 8])
     }
 
     /// Delayed by this time.

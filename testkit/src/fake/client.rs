@@ -133,7 +133,9 @@ impl Client {
             Message::GetAttribute => data = Some(request.word(1).to_be_bytes().to_vec()),
             Message::ReaderStates => bytes = Reader::states(&readers, STATES),
             Message::WaitForChange => {
-                state.waiting.insert(self.number);
+                if !answer.is_changed {
+                    state.waiting.insert(self.number);
+                }
                 if self.minor.load(Ordering::SeqCst) < 6 {
                     bytes = Reader::states(&readers, STATES);
                 }
