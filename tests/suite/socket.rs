@@ -224,17 +224,13 @@ fn a_monitor_sleeps() {
         let context = context_at(service.socket_path());
         let _monitor = context.monitor(MonitorOptions::new()).unwrap();
         service.wait_for(Message::WaitForChange, 1, SOON).unwrap();
-        let asked = || service.log().len();
-        // The first round is over once no request has come for a while.
+        // The requests of the first round, whose number depends on the version, may take a while.
         let mut before = usize::MAX;
-        wait_until("the monitor sleeps", || {
-            thread::sleep(Duration::from_millis(50));
-            let is_quiet = asked() == before;
-            before = asked();
-            is_quiet
+        wait_until(&format!("the monitor sleeps, 4:{minor}"), || {
+            thread::sleep(Duration::from_millis(1500));
+            let now = service.log().len();
+            std::mem::replace(&mut before, now) == now
         });
-        thread::sleep(Duration::from_millis(1500));
-        assert_eq!(asked(), before, "4:{minor}");
     };
     thread::scope(|scope| {
         for minor in 4..=6 {
@@ -251,9 +247,9 @@ fn a_reader_without_a_count_of_events_is_looked_at_once_a_second() {
         reader.event_counter = 0;
         let service = daemon_with(reader, 4, minor);
         let context = context_at(service.socket_path());
-        let _monitor = context.monitor(MonitorOptions::new()).unwrap();
-        service.wait_for(Message::WaitForChange, 1, SOON).unwrap();
+        // Before the first look: this thread may learn of it late.
         let begun = Instant::now();
+        let _monitor = context.monitor(MonitorOptions::new()).unwrap();
         service.wait_for(Message::WaitForChange, 4, SOON).unwrap();
         let took = begun.elapsed();
         assert!(took > Duration::from_millis(2500), "4:{minor}: {took:?}");
@@ -399,10 +395,11 @@ fn asked(service: &Service) -> Vec<Message> {
         .collect()
 }
 
-/// A given-up call, and the effect of its late answer.
+/// A given-up call, and the effect of its late answer. An abort may come late: then there is no
+/// other limit.
 fn given_up(
     stalled: Message,
-    call: impl Fn(&Context, &AbortHandle) -> scard::Result<()>,
+    call: impl Fn(&Context, ConnectOptions) -> scard::Result<()>,
 ) -> Vec<Message> {
     let mut seen = Vec::new();
     for aborts in [false, true] {
@@ -411,12 +408,18 @@ fn given_up(
         let gate = Gate::new();
         service.script({
             let gate = gate.clone();
-            move |request| match request.message == stalled && request.number == 0 {
-                true => Answer::normal().stall_after(3, &gate),
-                false => Answer::normal(),
+            move |request| match request.message {
+                it if it == stalled && request.number == 0 => {
+                    Answer::normal().stall_after(3, &gate)
+                }
+                _ => Answer::normal(),
             }
         });
         let abort = AbortHandle::new();
+        let options = match aborts {
+            true => ConnectOptions::new().abort_handle(&abort),
+            false => ConnectOptions::new().timeout(Some(Duration::from_secs(1))),
+        };
         let error = std::thread::scope(|scope| {
             let aborter = scope.spawn(|| {
                 gate.wait_for(1, SOON).unwrap();
@@ -424,7 +427,7 @@ fn given_up(
                     abort.abort();
                 }
             });
-            let error = call(&context, &abort).unwrap_err();
+            let error = call(&context, options).unwrap_err();
             aborter.join().unwrap();
             error
         });
@@ -442,37 +445,30 @@ fn given_up(
     seen
 }
 
-fn limited(abort: &AbortHandle) -> ConnectOptions {
-    let limit = Duration::from_millis(200);
-    ConnectOptions::new()
-        .timeout(Some(limit))
-        .abort_handle(abort)
-}
-
 /// In a separate process, whose threads are counted.
 #[test]
 fn what_was_given_up_has_no_effect_when_it_comes_late() {
     isolated(|| {
         // It would reset the card at the end of the connection.
-        let begun = given_up(Message::Begin, |context, abort| {
-            let mut card = context.connect(NAME, limited(abort))?;
+        let begun = given_up(Message::Begin, |context, options| {
+            let mut card = context.connect(NAME, options)?;
             card.transaction().map(drop)
         });
         assert_eq!(begun, [Message::End, Message::Release]);
-        let connected = given_up(Message::Connect, |context, abort| {
-            let exclusive = limited(abort).share_mode(ShareMode::Exclusive);
+        let connected = given_up(Message::Connect, |context, options| {
+            let exclusive = options.share_mode(ShareMode::Exclusive);
             context.connect(NAME, exclusive).map(drop)
         });
         let left = [Message::Reconnect, Message::End, Message::Release];
         assert_eq!(connected, left);
-        let reconnected = given_up(Message::Reconnect, |context, abort| {
-            let mut card = context.connect(NAME, limited(abort))?;
+        let reconnected = given_up(Message::Reconnect, |context, options| {
+            let mut card = context.connect(NAME, options)?;
             let (exclusive, leave) = (ShareMode::Exclusive, Initialization::Leave);
             card.reconnect(exclusive, Protocols::ANY, leave).map(drop)
         });
         assert_eq!(reconnected, left);
-        let sent = given_up(Message::Transmit, |context, abort| {
-            let mut card = context.connect(NAME, limited(abort))?;
+        let sent = given_up(Message::Transmit, |context, options| {
+            let mut card = context.connect(NAME, options)?;
             let sent = card.transmit(COMMAND).map(drop);
             assert!(sent.as_ref().is_err_and(|it| it.command_may_have_run()));
             assert!(card.is_abandoned());
@@ -499,14 +495,14 @@ fn a_command_that_waits_for_others_ends_in_time_and_was_not_sent() {
         drop(transaction);
         let mut card = finish(&connected).unwrap();
         let transaction = other.transaction().unwrap();
-        let limit = Duration::from_millis(80);
+        let limit = Duration::from_millis(500);
         card.set_timeout(Some(limit));
         let begun = Instant::now();
         let error = card.transmit(COMMAND).unwrap_err();
         let took = begun.elapsed();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         assert!(!error.command_may_have_run());
-        assert!(took >= limit && took < limit * 4, "{took:?}");
+        assert!(took >= limit && took < limit + SOON / 4, "{took:?}");
         drop(transaction);
         assert_works(&mut other);
         assert_eq!(fixture.card.commands(), 1);
