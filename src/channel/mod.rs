@@ -428,12 +428,12 @@ impl Channel {
             Some(connection.canceller())
         });
         let given = connection.within(&here, call);
-        let is_under_way = connection.is_under_way();
+        let is_effect_under_way = connection.is_effect_under_way();
         let (Err(_), Some(mut abandoned)) = (&given, here.gave_up()) else {
             return given;
         };
         // A call that was refused until time ran out had no effect.
-        abandoned.permitted &= is_under_way;
+        abandoned.permitted &= is_effect_under_way;
         if let Some(connection) = self.connection.take() {
             self.agreed = connection.agreed();
             connection.abandon(here.count());

@@ -221,6 +221,11 @@ impl Connection {
         self.context.handle().is_under_way()
     }
 
+    /// Whether a call that was given up is still under way, and may have an effect.
+    pub(crate) fn is_effect_under_way(&mut self) -> bool {
+        self.context.handle().is_effect_under_way()
+    }
+
     /// Whether the connection has ended and no call is under way.
     pub(crate) fn is_settled(&mut self) -> bool {
         self.is_over() && !self.is_under_way()

@@ -160,6 +160,16 @@ impl ContextHandle {
         }
     }
 
+    /// Whether a call that was given up is still under way, and may have an effect.
+    pub(crate) fn is_effect_under_way(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.is_effect_under_way(),
+        }
+    }
+
     /// Waits for the call that was given up, without a time limit, and undoes its effects.
     pub(crate) fn settle(&mut self) {
         match self {

@@ -21,6 +21,7 @@ use crate::support::*;
 
 const NAME: &str = "Fake Reader 00 00";
 const SERVICE_STOPPED: u32 = 0x8010_001E;
+const SHARING_VIOLATION: u32 = 0x8010_000B;
 
 fn context_at(path: &Path) -> Context {
     ContextOptions::new().socket_path(path).lazy()
@@ -412,6 +413,8 @@ fn given_up(
                 it if it == stalled && request.number == 0 => {
                     Answer::normal().stall_after(3, &gate)
                 }
+                // Held by others, which is found out before the command is repeated.
+                Message::Transmit if stalled == Message::Status => Answer::code(SHARING_VIOLATION),
                 _ => Answer::normal(),
             }
         });
@@ -475,6 +478,13 @@ fn what_was_given_up_has_no_effect_when_it_comes_late() {
             sent
         });
         assert_eq!(sent, [Message::Release]);
+        let waited = given_up(Message::Status, |context, options| {
+            let mut card = context.connect(NAME, options)?;
+            let waited = card.transmit(COMMAND).map(drop);
+            assert!(waited.as_ref().is_err_and(|it| !it.command_may_have_run()));
+            waited
+        });
+        assert_eq!(waited, [Message::Release]);
     });
 }
 

@@ -112,15 +112,11 @@ impl Client {
         let mut contended = None;
         let begun = self.polled(|client| {
             if asks_first {
-                let asked = client.ask(Command::Status, [handle, 0]);
-                if asked == Err(ReturnCode::E_SHARING_VIOLATION) {
-                    contended = Some(CONTENDED);
-                    asked?;
-                }
-                // Any other failure is returned by the call itself.
-                if client.usable().is_err() {
-                    asked?;
-                }
+                client.ask_whether_held(handle).inspect_err(|code| {
+                    if *code == ReturnCode::E_SHARING_VIOLATION {
+                        contended = Some(CONTENDED);
+                    }
+                })?;
             }
             let begun = client.ask(Command::Begin, [handle, 0]);
             if begun == Err(ReturnCode::E_SHARING_VIOLATION) {
@@ -134,6 +130,17 @@ impl Client {
         begun.map_err(|failure| failure.code)
     }
 
+    /// Fails if another client holds the card, or the answer does not come in time. Any other
+    /// failure is returned by the call that follows.
+    fn ask_whether_held(&mut self, handle: u32) -> Result<(), ReturnCode> {
+        let asked = self.ask(Command::Status, [handle, 0]).map(drop);
+        match asked {
+            Err(ReturnCode::E_SHARING_VIOLATION) => asked,
+            _ if self.usable().is_err() => asked,
+            _ => Ok(()),
+        }
+    }
+
     pub(in crate::service) fn end_transaction(
         &mut self,
         card: CardHandle,
@@ -144,6 +151,10 @@ impl Client {
     }
 
     /// Returns the length of the response in `answer`.
+    ///
+    /// A caller that gives up while the answer to a command is missing does not know whether the
+    /// command ran. So a command that was refused once is repeated only when no other client holds
+    /// the card.
     #[inline]
     pub(in crate::service) fn transmit(
         &mut self,
@@ -155,7 +166,14 @@ impl Client {
         let handle = self.handle_of(card)?;
         let (len, room) = (len_of(command), len_of(answer));
         let words = [handle, protocol, PCI_LEN, len, ANY, PCI_LEN, room, 0];
-        self.polled(|client| client.exchange(Command::Transmit, words, command, answer))
+        let mut was_refused = false;
+        self.polled(|client| {
+            if was_refused && !client.limit.is_none() {
+                client.ask_whether_held(handle)?;
+            }
+            was_refused = true;
+            client.exchange(Command::Transmit, words, command, answer)
+        })
     }
 
     /// Returns the length of the output in `output`.

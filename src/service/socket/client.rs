@@ -148,6 +148,14 @@ impl Client {
         self.pending.is_some()
     }
 
+    /// Whether a request that was given up may have an effect.
+    pub(in crate::service) fn is_effect_under_way(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| {
+            let [_, command] = words(&pending.request);
+            command != Command::Status as u32
+        })
+    }
+
     /// Waits for an answer that was given up, and ends a transaction or exclusive access that began
     /// too late: left open, it would reset the card when the connection closes.
     pub(in crate::service) fn settle(&mut self) {

@@ -38,7 +38,7 @@ pub(crate) enum GaveUp {
 }
 
 impl Limit {
-    fn is_none(&self) -> bool {
+    pub(super) fn is_none(&self) -> bool {
         self.deadline.is_none() && self.bell.is_none()
     }
 
