@@ -109,7 +109,7 @@ fn the_end_of_a_connection_that_hangs_delays_nothing_else() {
             }
         });
         let context = Context::establish().unwrap();
-        let limit = Duration::from_millis(200);
+        let limit = Duration::from_secs(1);
         let session = Session::builder(&context).timeout(Some(limit));
         let mut session = session.open().unwrap();
         let begun = Instant::now();
@@ -122,10 +122,11 @@ fn the_end_of_a_connection_that_hangs_delays_nothing_else() {
         let begun = Instant::now();
         drop((session, context));
         let dropped = begun.elapsed();
-        gate.wait_for(1, limit).expect("an end that hangs");
+        gate.wait_for(1, SOON).expect("an end that hangs");
         assert_eq!(another, Ok(()));
+        // Much less than the end takes; other tests keep every core busy.
         assert!(
-            ran < 2 * limit && dropped < limit,
+            ran < limit + HANGS / 4 && dropped < HANGS / 4,
             "the run took {ran:?}, the drop {dropped:?}"
         );
     });

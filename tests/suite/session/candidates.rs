@@ -74,8 +74,8 @@ fn what_was_seen_is_reported() {
     isolated(|| {
         let (fixture, told) = two_cards(without_application());
         fixture.sandbox.reader(1).remove().unwrap();
-        let builder = any_reader(&fixture, &told).timeout(Some(LIMIT));
-        let cause = assert_deadline(|| builder.open()).unwrap();
+        let builder = any_reader(&fixture, &told).timeout(Some(DEADLINE));
+        let cause = assert_deadline(DEADLINE, || builder.open()).unwrap();
         let seen: Vec<&str> = cause.seen().iter().map(|it| it.seen().name()).collect();
         assert_eq!(seen, ["refused", "empty"]);
         let error = any_reader(&fixture, &told).wait_for_card(false).open();
@@ -116,8 +116,8 @@ fn a_card_that_another_program_holds_makes_way() {
         // If there is no other card, the session waits for this one.
         drop(session);
         fixture.sandbox.reader(1).remove().unwrap();
-        let builder = any_reader(&fixture, &told).timeout(Some(LIMIT));
-        let cause = assert_deadline(|| builder.open()).unwrap();
+        let builder = any_reader(&fixture, &told).timeout(Some(DEADLINE));
+        let cause = assert_deadline(DEADLINE, || builder.open()).unwrap();
         let seen: Vec<&str> = cause.seen().iter().map(|it| it.seen().name()).collect();
         assert_eq!(seen, ["held", "empty"], "{cause}");
         drop(holder);

@@ -165,20 +165,24 @@ fn a_panic_in_a_guard_makes_a_set_up_necessary() {
 fn a_passed_deadline_is_over_with_its_run() {
     isolated(|| {
         let fixture = fixture_with(card());
-        let builder = builder_with_deadline(&fixture).attempts(0);
+        let builder = builder_with_upkeep(&fixture).attempts(0);
         let mut session = builder.open().unwrap();
         let late = |card: &mut SessionCard<'_>| {
-            std::thread::sleep(2 * LIMIT);
+            std::thread::sleep(DEADLINE);
             let error = card.transmit(&numbered(APPLICATION, 1)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         };
+        session.set_timeout(Some(DEADLINE));
         late(&mut session.begin().unwrap());
+        session.set_timeout(Some(LONG));
         works(&mut session, 2);
+        session.set_timeout(Some(DEADLINE));
         let done = session.run(|card| {
             late(card);
             Ok::<_, Error>(())
         });
         done.unwrap();
+        session.set_timeout(Some(LONG));
         works(&mut session, 3);
     });
 }
@@ -187,11 +191,11 @@ fn a_passed_deadline_is_over_with_its_run() {
 fn a_guard_keeps_the_time_of_the_session() {
     isolated(|| {
         let fixture = fixture_with(card());
-        let builder = builder_with_deadline(&fixture);
-        let mut session = builder.open().unwrap();
+        let mut session = builder_with_upkeep(&fixture).open().unwrap();
+        session.set_timeout(Some(DEADLINE));
         let mut other = fixture.connect();
         let held = other.transaction().unwrap();
-        assert_deadline(|| session.begin().map(drop));
+        assert_deadline(DEADLINE, || session.begin().map(drop));
         drop(held);
         let mut card = session.begin().unwrap();
         let late = card.wait_for(|time| {
@@ -200,6 +204,7 @@ fn a_guard_keeps_the_time_of_the_session() {
         });
         assert_eq!(late.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
         drop(card);
+        session.set_timeout(Some(LONG));
         works(&mut session, 1);
     });
 }

@@ -6,22 +6,30 @@ use super::*;
 fn deadlines_hold_whatever_is_waited_for() {
     isolated(|| {
         let fixture = fixture_with(card());
+        // Whatever should succeed has more time.
+        let patient = || builder(&fixture, &Told::default()).open().unwrap();
         let limited = || {
             builder(&fixture, &Told::default())
-                .timeout(Some(LIMIT))
+                .timeout(Some(DEADLINE))
                 .open()
         };
-        let no_op = |session: &mut Session| session.run(|card| card.transmit(COMMAND));
-        let mut session = limited().unwrap();
+        let no_op = |session: &mut Session| {
+            session.set_timeout(Some(DEADLINE));
+            let answer = session.run(|card| card.transmit(COMMAND));
+            session.set_timeout(Some(LONG));
+            answer
+        };
+        let mut session = patient();
 
         // Waits for another program's transaction, in a run and in an open.
-        let mut kept = limited().unwrap();
+        let mut kept = patient();
+        kept.set_timeout(Some(LIMIT));
         let mut other = fixture.connect();
         let transaction = other.transaction().unwrap();
-        let cause = assert_deadline(|| no_op(&mut session)).unwrap();
+        let cause = assert_deadline(DEADLINE, || no_op(&mut session)).unwrap();
         assert_eq!(cause.kind(), ErrorKind::DeadlineExceeded);
-        assert_deadline(limited);
-        assert_deadline(|| kept.keep_alive());
+        assert_deadline(DEADLINE, limited);
+        assert_deadline(LIMIT, || kept.keep_alive());
         transaction.end(Disposition::Leave).unwrap();
         drop(other);
         works(&mut session, 0);
@@ -29,9 +37,9 @@ fn deadlines_hold_whatever_is_waited_for() {
         // For a card.
         let slot = fixture.sandbox.reader(0);
         slot.remove().unwrap();
-        let cause = assert_deadline(|| no_op(&mut session)).unwrap();
+        let cause = assert_deadline(DEADLINE, || no_op(&mut session)).unwrap();
         assert_eq!(cause.kind(), ErrorKind::CardRemoved);
-        let cause = assert_deadline(limited).unwrap();
+        let cause = assert_deadline(DEADLINE, limited).unwrap();
         assert_eq!(cause.kind(), ErrorKind::NoCard);
         slot.insert(&fixture.card).unwrap();
         works(&mut session, 1);
@@ -39,7 +47,7 @@ fn deadlines_hold_whatever_is_waited_for() {
         // For the end of exclusive access.
         fixture.sandbox.restart().unwrap();
         let exclusive = fixture.connect_exclusive();
-        let cause = assert_deadline(|| no_op(&mut session)).unwrap();
+        let cause = assert_deadline(DEADLINE, || no_op(&mut session)).unwrap();
         assert_eq!(cause.kind(), ErrorKind::SharingViolation);
         drop(exclusive);
         works(&mut session, 2);
@@ -47,25 +55,27 @@ fn deadlines_hold_whatever_is_waited_for() {
         // For a stopped service, with an open connection and without.
         fixture.sandbox.pause().unwrap();
         for _ in 0..2 {
-            assert_deadline(|| no_op(&mut session));
+            assert_deadline(DEADLINE, || no_op(&mut session));
         }
-        assert_deadline(limited);
+        assert_deadline(DEADLINE, limited);
+        session.set_timeout(Some(LIMIT));
         let begun = Instant::now();
         drop(session);
         assert!(begun.elapsed() < SOON / 4);
         fixture.sandbox.resume().unwrap();
-        let mut session = limited().unwrap();
+        let mut session = patient();
+        session.set_timeout(Some(LIMIT));
         fixture.sandbox.pause().unwrap();
         // The connection is open, and nothing has been given up yet.
         let begun = Instant::now();
         drop(session);
         assert!(begun.elapsed() < SOON / 4);
         fixture.sandbox.resume().unwrap();
-        session = limited().unwrap();
+        session = patient();
 
         // For a missing service.
         fixture.sandbox.kill().unwrap();
-        let cause = assert_deadline(|| no_op(&mut session)).unwrap();
+        let cause = assert_deadline(DEADLINE, || no_op(&mut session)).unwrap();
         assert_eq!(cause.kind(), ErrorKind::ServiceGone);
         fixture.sandbox.restart().unwrap();
         works(&mut session, 3);
@@ -76,11 +86,12 @@ fn deadlines_hold_whatever_is_waited_for() {
 #[test]
 fn a_deadline_in_the_middle_of_the_work_interrupts_it() {
     isolated(|| {
-        let slow = Applications::card(b"one").delay(LIMIT / 10);
+        let slow = Applications::card(b"one").delay(DEADLINE / 10);
         let fixture = fixture_with(slow);
         let told = Told::default();
         let builder = builder(&fixture, &told).identity(|_| Ok::<_, Error>(Vec::new()));
-        let mut session = builder.timeout(Some(LIMIT)).open().unwrap();
+        let mut session = builder.open().unwrap();
+        session.set_timeout(Some(DEADLINE));
         let interrupted = session.run(|card| -> Result<()> {
             for number in 0.. {
                 card.transmit(&numbered(APPLICATION, number))?;
@@ -96,6 +107,7 @@ fn a_deadline_in_the_middle_of_the_work_interrupts_it() {
             }
             error => panic!("{error:?}"),
         }
+        session.set_timeout(Some(LONG));
         works(&mut session, 100);
     });
 }
@@ -177,11 +189,11 @@ fn another_time_holds_from_the_next_run_on() {
         session.set_timeout(Some(LIMIT));
         let mut other = fixture.connect();
         let held = other.transaction().unwrap();
-        assert_deadline(|| session.run(|card| card.transmit(COMMAND)));
+        assert_deadline(LIMIT, || session.run(|card| card.transmit(COMMAND)));
         drop(held);
         let slot = fixture.sandbox.reader(0);
         slot.remove().unwrap();
-        assert_deadline(|| session.begin().map(drop));
+        assert_deadline(LIMIT, || session.begin().map(drop));
         // Longer than before: it still waits when the other one has ended.
         session.set_timeout(None);
         let running = in_background(move || works(&mut session, 1));

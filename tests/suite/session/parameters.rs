@@ -100,8 +100,9 @@ fn the_deadline_holds_while_it_is_tried() {
         let fixture = kit(atr::T0_T1);
         let reader = fixture.sandbox.reader(0);
         reader.fail_every(IfdCall::SetProtocol, REFUSED).unwrap();
-        reader.delay_every(IfdCall::Reset, LIMIT * 2).unwrap();
-        let cause = assert_deadline(|| builder_with_deadline(&fixture).open());
+        reader.delay_every(IfdCall::Reset, DEADLINE * 2).unwrap();
+        let builder = builder_with_upkeep(&fixture).timeout(Some(DEADLINE));
+        let cause = assert_deadline(DEADLINE, || builder.open());
         assert_eq!(cause.unwrap().kind(), ErrorKind::CardUnsupported);
     });
 }

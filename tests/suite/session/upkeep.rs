@@ -163,9 +163,9 @@ fn a_transaction_is_kept_alive_while_the_user_thinks() {
 
         // It does not go past the deadline.
         drop(session);
-        let limited = builder_with_deadline(&fixture);
-        let mut session = limited.open().unwrap();
-        assert_deadline(|| {
+        let mut session = builder_with_upkeep(&fixture).open().unwrap();
+        session.set_timeout(Some(DEADLINE));
+        assert_deadline(DEADLINE, || {
             session.run(|card| {
                 card.wait_for::<()>(|time| {
                     slept(time);
@@ -173,6 +173,7 @@ fn a_transaction_is_kept_alive_while_the_user_thinks() {
                 })
             })
         });
+        session.set_timeout(Some(LONG));
         works(&mut session, 7);
         assert_eq!(numbers(&fixture.card), [5, 6, 7]);
     });
