@@ -222,19 +222,23 @@ fn a_session_tells_how_long_it_waited_for_others() {
             let mut other = fixture.connect();
             let held = other.transaction().unwrap();
             let begun = Instant::now();
+            let (starts, started) = mpsc::channel();
             let running = in_background(move || {
+                starts.send(()).unwrap();
                 match begins {
                     true => session.begin().map(drop).unwrap(),
                     false => works(&mut session, 1),
                 }
                 session
             });
+            started.recv_timeout(SOON).unwrap();
+            let has_started = Instant::now();
             assert_blocked(&running);
-            let least = begun.elapsed();
+            let least = has_started.elapsed();
             held.end(Disposition::Leave).unwrap();
             session = finish(&running);
             let waits = waits();
-            // The thread may have started late.
+            // The thread may be late to get there.
             let around = least / 2..=begun.elapsed();
             assert!(
                 matches!(waits[..], [one] if around.contains(&one)),
