@@ -92,12 +92,14 @@ fn changes_are_visible_when_insert_and_remove_return() {
         let context = context();
         let card = CardHandle::from(VirtualCard::iso());
         assert!(!sees_card(&context, reader));
-        for round in 1..=3 {
+        for _ in 0..3 {
             assert!(!card.is_inserted());
+            // A connect powers it on again if the daemon had time to power it off.
+            let before = card.power_ons();
             reader.insert(&card).unwrap();
             assert!(card.is_inserted());
             assert!(sees_card(&context, reader));
-            assert_eq!(card.power_ons(), round);
+            assert_eq!(card.power_ons(), before + 1);
             let client = connect(&context, reader).unwrap();
             transmit(&client, SELECT).unwrap();
             reader.remove().unwrap();
