@@ -13,7 +13,7 @@ use scard_testkit::{
     isolated,
 };
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 const NAME: &str = "ACS ACR122U";
 
 fn builder() -> SandboxBuilder {
@@ -269,7 +269,8 @@ fn a_reader_unplugged_while_there_is_no_daemon_does_not_come_back() {
 #[test]
 fn a_paused_daemon_catches_up() {
     isolated(|| {
-        let sandbox = builder().timeout(Duration::from_secs(1)).start().unwrap();
+        // Long enough for what should succeed.
+        let sandbox = builder().timeout(Duration::from_secs(4)).start().unwrap();
         let first = sandbox.plug(NAME).unwrap();
         sandbox.pause().unwrap();
         let error = first.unplug().unwrap_err();
@@ -376,7 +377,8 @@ fn a_reader_that_the_daemon_has_no_place_for_is_not_plugged() {
         let places = Sandbox::max_readers().unwrap().min(16);
         let sandbox = builder()
             .readers(places - 1)
-            .timeout(Duration::from_millis(300))
+            // Long enough for what should succeed.
+            .timeout(Duration::from_secs(4))
             .start()
             .unwrap();
         let last = sandbox.plug(NAME).unwrap();

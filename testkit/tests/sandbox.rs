@@ -180,7 +180,8 @@ fn a_card_inserted_while_there_is_no_daemon_comes_with_the_next() {
 fn a_paused_daemon_does_nothing_until_it_is_resumed() {
     isolated(|| {
         let sandbox = Sandbox::builder()
-            .timeout(Duration::from_millis(600))
+            // Long enough for what should succeed.
+            .timeout(Duration::from_secs(4))
             .card(0, VirtualCard::iso())
             .start()
             .unwrap();
