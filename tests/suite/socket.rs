@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use scard::{
-    AbortHandle, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind, Event,
+    AbortHandle, Card, ConnectOptions, Context, ContextOptions, Disposition, ErrorKind, Event,
     Initialization, MonitorOptions, Operation, Protocols, ReturnCode, ShareMode,
 };
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
@@ -400,7 +400,7 @@ fn asked(service: &Service) -> Vec<Message> {
 /// other limit.
 fn given_up(
     stalled: Message,
-    call: impl Fn(&Context, ConnectOptions) -> scard::Result<()>,
+    call: impl Fn(&Context, &AbortHandle, Option<Duration>) -> scard::Result<()>,
 ) -> Vec<Message> {
     let mut seen = Vec::new();
     for aborts in [false, true] {
@@ -419,10 +419,8 @@ fn given_up(
             }
         });
         let abort = AbortHandle::new();
-        let options = match aborts {
-            true => ConnectOptions::new().abort_handle(&abort),
-            false => ConnectOptions::new().timeout(Some(Duration::from_secs(1))),
-        };
+        // Long enough to get to the gate.
+        let timeout = (!aborts).then_some(Duration::from_secs(2));
         let error = std::thread::scope(|scope| {
             let aborter = scope.spawn(|| {
                 gate.wait_for(1, SOON).unwrap();
@@ -430,7 +428,7 @@ fn given_up(
                     abort.abort();
                 }
             });
-            let error = call(&context, options).unwrap_err();
+            let error = call(&context, &abort, timeout).unwrap_err();
             aborter.join().unwrap();
             error
         });
@@ -448,38 +446,50 @@ fn given_up(
     seen
 }
 
+/// A card whose next calls are given up.
+fn card_to_give_up(
+    context: &Context,
+    abort: &AbortHandle,
+    timeout: Option<Duration>,
+) -> scard::Result<Card> {
+    let mut card = context.connect(NAME, ConnectOptions::new().abort_handle(abort))?;
+    card.set_timeout(timeout);
+    Ok(card)
+}
+
 /// In a separate process, whose threads are counted.
 #[test]
 fn what_was_given_up_has_no_effect_when_it_comes_late() {
     isolated(|| {
         // It would reset the card at the end of the connection.
-        let begun = given_up(Message::Begin, |context, options| {
-            let mut card = context.connect(NAME, options)?;
+        let begun = given_up(Message::Begin, |context, abort, timeout| {
+            let mut card = card_to_give_up(context, abort, timeout)?;
             card.transaction().map(drop)
         });
         assert_eq!(begun, [Message::End, Message::Release]);
-        let connected = given_up(Message::Connect, |context, options| {
-            let exclusive = options.share_mode(ShareMode::Exclusive);
+        let connected = given_up(Message::Connect, |context, abort, timeout| {
+            let exclusive = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+            let exclusive = exclusive.abort_handle(abort).timeout(timeout);
             context.connect(NAME, exclusive).map(drop)
         });
         let left = [Message::Reconnect, Message::End, Message::Release];
         assert_eq!(connected, left);
-        let reconnected = given_up(Message::Reconnect, |context, options| {
-            let mut card = context.connect(NAME, options)?;
+        let reconnected = given_up(Message::Reconnect, |context, abort, timeout| {
+            let mut card = card_to_give_up(context, abort, timeout)?;
             let (exclusive, leave) = (ShareMode::Exclusive, Initialization::Leave);
             card.reconnect(exclusive, Protocols::ANY, leave).map(drop)
         });
         assert_eq!(reconnected, left);
-        let sent = given_up(Message::Transmit, |context, options| {
-            let mut card = context.connect(NAME, options)?;
+        let sent = given_up(Message::Transmit, |context, abort, timeout| {
+            let mut card = card_to_give_up(context, abort, timeout)?;
             let sent = card.transmit(COMMAND).map(drop);
             assert!(sent.as_ref().is_err_and(|it| it.command_may_have_run()));
             assert!(card.is_abandoned());
             sent
         });
         assert_eq!(sent, [Message::Release]);
-        let waited = given_up(Message::Status, |context, options| {
-            let mut card = context.connect(NAME, options)?;
+        let waited = given_up(Message::Status, |context, abort, timeout| {
+            let mut card = card_to_give_up(context, abort, timeout)?;
             let waited = card.transmit(COMMAND).map(drop);
             assert!(waited.as_ref().is_err_and(|it| !it.command_may_have_run()));
             waited
