@@ -97,9 +97,9 @@
 //! - for programs that are linked statically or cross-compiled, or that run in a container or a
 //!   Flatpak, whichever pcsc-lite the host has;
 //! - for several daemons at once, or a reader on another computer;
-//! - where time matters: a card's call with a limit needs no second thread, and a transaction that
-//!   another program ends is taken over within about 20 ms instead of 200. (Futures, and calls of a
-//!   [`Context`] with a limit, use a thread either way.)
+//! - where time or threads matter: calls with a limit need no second thread, the futures of all
+//!   cards share one, and a transaction that another program ends is taken over within about 20 ms
+//!   instead of 200.
 //!
 //! Keep `library` everywhere else: it is what the distribution maintains. It is the only way on
 //! Windows and macOS, with older daemons, and where something replaces pcsc-lite's library, as

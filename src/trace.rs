@@ -27,6 +27,7 @@
 //! of [`Control::control`](crate::Control::control), and attributes, are never recorded.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
@@ -82,16 +83,16 @@ pub(crate) fn logs() -> bool {
 
 /// Makes a call and records it.
 #[inline]
-pub(crate) fn call<T>(
+pub(crate) async fn call<T>(
     operation: Operation,
     reader_name: Option<&ReaderName>,
-    call: impl FnOnce() -> Result<T, Failure>,
+    call: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     if !tracing::enabled!(target: "scard::call", Level::DEBUG) && !logs() {
-        return call();
+        return call.await;
     }
     let begun = Instant::now();
-    let returned = call();
+    let returned = call.await;
     tell(operation, reader_name, code_of(&returned), begun);
     returned
 }
@@ -117,15 +118,15 @@ pub(crate) fn in_span<S, T>(
 }
 
 /// Makes a call of a continuous watch, and records it.
-pub(crate) fn watch<T>(
+pub(crate) async fn watch<T>(
     operation: Operation,
-    call: impl FnOnce() -> Result<T, Failure>,
+    call: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     if !tracing::enabled!(target: "scard::call", Level::TRACE) && !logs() {
-        return call();
+        return call.await;
     }
     let begun = Instant::now();
-    let returned = call();
+    let returned = call.await;
     let code = code_of(&returned);
     tracing::trace!(target: "scard::call", %operation, ?code, duration = ?begun.elapsed());
     returned
@@ -139,19 +140,19 @@ pub(crate) fn may_tell() -> bool {
 }
 
 /// Sends a command and records it. The response is at the beginning of `received`.
-pub(crate) fn transmit(
+pub(crate) async fn transmit(
     reader_name: &ReaderName,
     command: CommandBytes<'_>,
     received: &mut [u8],
-    transmit: impl FnOnce(&mut [u8]) -> Result<usize, Failure>,
+    transmit: impl AsyncFnOnce(&mut [u8]) -> Result<usize, Failure>,
 ) -> Result<usize, Failure> {
     let calls = tracing::enabled!(target: "scard::call", Level::DEBUG);
     let apdus = tracing::enabled!(target: "scard::apdu", Level::TRACE);
     if !calls && !apdus && !logs() {
-        return transmit(received);
+        return transmit(received).await;
     }
     let begun = Instant::now();
-    let returned = transmit(received);
+    let returned = transmit(received).await;
     let answer = returned.as_ref().ok().and_then(|len| received.get(..*len));
     tell_transmit(reader_name, command, code_of(&returned), answer, begun);
     returned

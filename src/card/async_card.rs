@@ -20,8 +20,10 @@ use crate::values::{
 
 /// A [`Card`] whose calls are futures. Requires the feature `async`.
 ///
-/// Works with every executor, or without one: the calls run on the card's own thread. The
-/// executor's thread is never blocked, not even when the card is dropped.
+/// Works with every executor, or without one: the calls run on the card's own thread or, over the
+/// socket ([`ContextOptions`](crate::ContextOptions)), on one thread for all cards of the process.
+/// The executor's thread is never blocked, not even when the card is dropped. Wakers and subscribers
+/// of `tracing` are called on that thread and must not block it.
 ///
 /// ```no_run
 /// # async fn demo() -> scard::Result<()> {

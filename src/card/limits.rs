@@ -87,8 +87,7 @@ impl Card {
     /// Returns a handle that stops the calls on this card from any thread, now and later. To stop
     /// the connect, too, use [`ConnectOptions::abort_handle`](crate::ConnectOptions::abort_handle).
     ///
-    /// From then on, calls run on the card's own thread, as they do with a
-    /// [time-out](Card::set_timeout).
+    /// From then on, calls run on the same thread as those with a [time-out](Card::set_timeout).
     pub fn make_abortable(&mut self) -> AbortHandle {
         self.channel.abort_handle()
     }

@@ -6,6 +6,7 @@ use crate::apdu::CommandBytes;
 use crate::connection::{Access, Connection};
 use crate::error::{Error, Operation, Refusal, Result};
 use crate::limits::Permit;
+use crate::service::block_on;
 use crate::values::{
     Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
     ReaderName,
@@ -13,11 +14,14 @@ use crate::values::{
 
 /// The work of a call.
 pub(crate) trait Job<T>:
-    FnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static
+    AsyncFnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static
 {
 }
 
-impl<T, F> Job<T> for F where F: FnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static {}
+impl<T, F> Job<T> for F where
+    F: AsyncFnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static
+{
+}
 
 /// The properties of a call that its errors report.
 #[derive(Debug, Clone, Copy)]
@@ -86,20 +90,32 @@ impl<J> Call<J> {
         }
     }
 
-    pub(crate) fn make<T>(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<T>
+    pub(crate) async fn make<T>(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<T>
     where
         J: Job<T>,
     {
         // Calls that end something are always made.
         let given = match permit.is_void() && !self.about.ends_something() {
             true => Err(connection.left(self.about.operation)),
-            false => (self.job)(connection, permit),
+            false => (self.job)(connection, permit).await,
         };
         given.map_err(|error| {
             let error = self.about.complete(error);
             connection.note(&error);
             error
         })
+    }
+}
+
+impl<J> Call<J> {
+    /// The call as a worker makes it.
+    pub(crate) fn on_worker<T>(
+        self,
+    ) -> impl FnOnce(&mut Box<Connection>, &Permit<'_>) -> Result<T> + Send + 'static
+    where
+        J: Job<T>,
+    {
+        |connection, permit| block_on(self.make(connection, permit))
     }
 }
 
@@ -110,8 +126,10 @@ impl Call<()> {
         initialization: Initialization,
     ) -> Call<impl Job<Protocol>> {
         let none = access != Access::Direct && protocols.is_empty();
-        let job = move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection.reconnect_permitted(permit, access, protocols, initialization)
+        let job = async move |connection: &mut Connection, permit: &Permit<'_>| {
+            connection
+                .reconnect_permitted(permit, access, protocols, initialization)
+                .await
         };
         Call {
             about: About {
@@ -124,17 +142,20 @@ impl Call<()> {
     }
 
     pub(crate) fn begin_transaction() -> Call<impl Job<()>> {
-        Call::new(Operation::BeginTransaction, |connection, _| {
-            connection.begin_transaction()
-        })
+        let begin = async |connection: &mut Connection, _: &Permit<'_>| {
+            connection.begin_transaction().await
+        };
+        Call::new(Operation::BeginTransaction, begin)
     }
 
     /// Returns whether a reset was acknowledged.
     pub(crate) fn begin_transaction_acknowledging_reset(
         protocols: Protocols,
     ) -> Call<impl Job<bool>> {
-        let begin = move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection.begin_transaction_acknowledging_reset(permit, protocols)
+        let begin = async move |connection: &mut Connection, permit: &Permit<'_>| {
+            connection
+                .begin_transaction_acknowledging_reset(permit, protocols)
+                .await
         };
         Call {
             refusal: protocols.is_empty().then_some(Refusal::NO_PROTOCOL),
@@ -143,18 +164,20 @@ impl Call<()> {
     }
 
     pub(crate) fn end_transaction(disposition: Disposition) -> Call<impl Job<()>> {
-        Call::new(Operation::EndTransaction, move |connection, permit| {
+        let end = async move |connection: &mut Connection, permit: &Permit<'_>| {
             // A call that was given up leaves the card as it is.
             let disposition = match permit.grant() {
                 true => disposition,
                 false => Disposition::Leave,
             };
-            connection.end_transaction(disposition)
-        })
+            connection.end_transaction(disposition).await
+        };
+        Call::new(Operation::EndTransaction, end)
     }
 
     pub(crate) fn status() -> Call<impl Job<CardStatus>> {
-        Call::new(Operation::Status, |connection, _| connection.status())
+        let status = async |connection: &mut Connection, _: &Permit<'_>| connection.status().await;
+        Call::new(Operation::Status, status)
     }
 
     /// Returns the length of the response, which stays in the connection. The call keeps a copy of
@@ -166,38 +189,44 @@ impl Call<()> {
             None => command.to_vec(),
             Some(_) => Vec::new(),
         });
+        let transmit = async move |connection: &mut Connection, permit: &Permit<'_>| {
+            let command = CommandBytes::marked(&command, marked);
+            connection.transmit_permitted(permit, command).await
+        };
         Call {
             refusal,
-            ..Call::new(Operation::Transmit, move |connection, permit| {
-                connection.transmit_permitted(permit, CommandBytes::marked(&command, marked))
-            })
+            ..Call::new(Operation::Transmit, transmit)
         }
     }
 
     pub(crate) fn control(code: ControlCode, input: &[u8]) -> Call<impl Job<Vec<u8>> + use<>> {
         let input = Zeroizing::new(input.to_vec());
-        Call::new(Operation::Control, move |connection, permit| {
-            connection.control(permit, code, &input)
-        })
+        let control = async move |connection: &mut Connection, permit: &Permit<'_>| {
+            connection.control(permit, code, &input).await
+        };
+        Call::new(Operation::Control, control)
     }
 
     pub(crate) fn attribute(attribute: Attribute) -> Call<impl Job<Vec<u8>>> {
-        Call::new(Operation::GetAttribute, move |connection, permit| {
-            connection.attribute(permit, attribute)
-        })
+        let get = async move |connection: &mut Connection, permit: &Permit<'_>| {
+            connection.attribute(permit, attribute).await
+        };
+        Call::new(Operation::GetAttribute, get)
     }
 
     pub(crate) fn set_attribute(attribute: Attribute, value: &[u8]) -> Call<impl Job<()> + use<>> {
         let value = Zeroizing::new(value.to_vec());
-        Call::new(Operation::SetAttribute, move |connection, permit| {
-            connection.set_attribute(permit, attribute, &value)
-        })
+        let set = async move |connection: &mut Connection, permit: &Permit<'_>| {
+            connection.set_attribute(permit, attribute, &value).await
+        };
+        Call::new(Operation::SetAttribute, set)
     }
 
     /// On failure the connection is unchanged, unless the call was given up.
     pub(crate) fn disconnect(disposition: Disposition) -> Call<impl Job<()>> {
-        Call::new(Operation::Disconnect, move |connection, permit| {
-            connection.disconnect_permitted(permit, disposition)
-        })
+        let disconnect = async move |connection: &mut Connection, permit: &Permit<'_>| {
+            connection.disconnect_permitted(permit, disposition).await
+        };
+        Call::new(Operation::Disconnect, disconnect)
     }
 }

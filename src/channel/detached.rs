@@ -1,18 +1,21 @@
-//! Channels that never block their owner's thread: calls are futures, and drops run on the worker.
+//! Channels that never block their owner's thread: calls are futures, and drops run elsewhere, on the
+//! worker or as tasks.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::{Channel, Limits, Opening};
+use super::{Attempts, Channel, Limits, Opening};
 use crate::apdu::CommandBytes;
 use crate::channel::call::{About, Call, Job};
 use crate::connection::Connection;
 use crate::error::{Operation, Refusal, Result};
 use crate::limits::{
-    Abandoned, AbortHandle, GivenUp, Pending, Permit, UnderWay, Worker, do_elsewhere,
+    Abandoned, Answer, GivenUp, Here, Permit, UnderWay, Worker, begin_task, can_have_tasks,
+    do_elsewhere, spawn_task,
 };
+use crate::service::{Limit, block_on};
 use crate::trace;
 use crate::values::Disposition;
 
@@ -24,7 +27,10 @@ pub(super) struct Detached {
     on_its_way_back: Option<Box<WayBack>>,
 }
 
-type WayBack = UnderWay<(Box<Connection>, Result<()>)>;
+/// What a call gives back.
+type Back<T> = (Box<Connection>, Result<T>);
+
+type WayBack = UnderWay<Back<()>>;
 
 impl Opening {
     /// Like [`Opening::open`].
@@ -34,7 +40,23 @@ impl Opening {
         }
         let mut worker = None;
         let prevented = self.prevented();
-        let opened = match begin(&mut worker, (), &self.limits, self.job(&prevented)) {
+        let attempts = self.attempts(&prevented);
+        let begun = match self.address.way.ends_calls() {
+            true => {
+                let discard = |((), opened)| {
+                    if let Ok(connection) = opened {
+                        end_later(Box::new(connection));
+                    }
+                };
+                self.limits
+                    .begin_task(discard, |here, answer| attempts.make_in_task(here, answer))
+            }
+            false => {
+                let connect = |(): &mut (), permit: &Permit<'_>| block_on(attempts.make(permit));
+                begin(&mut worker, (), &self.limits, connect)
+            }
+        };
+        let opened = match begun {
             Ok(under_way) => under_way.await,
             Err(abandoned) => Err(abandoned),
         };
@@ -46,6 +68,59 @@ impl Opening {
             }
             Err(abandoned) => Err(self.given_up(abandoned, &prevented)),
         }
+    }
+}
+
+impl Attempts {
+    async fn make_in_task(self, here: Here, answer: Answer<((), Result<Connection>)>) {
+        let opened = self.make(&here.permit()).await;
+        match (opened, here.gave_up()) {
+            (Err(_), Some(abandoned)) => answer.give_up(abandoned),
+            (Err(error), None) => answer.give(((), Err(error))),
+            (Ok(mut connection), _) => {
+                connection.set_limit(Limit::default());
+                answer.give(((), Ok(connection)));
+            }
+        }
+    }
+}
+
+/// Ends a connection that no one wants any more, without waiting, and leaves the card as it is.
+fn end_later(connection: Box<Connection>) {
+    spawn_task(move |limit| end(connection, limit, None, Disposition::Leave));
+}
+
+impl Limits {
+    /// Begins a task within these limits.
+    pub(crate) fn begin_task<T: Send + 'static, F: Future<Output = ()> + 'static>(
+        &self,
+        discard: fn(T),
+        job: impl FnOnce(Here, Answer<T>) -> F + Send + 'static,
+    ) -> Result<UnderWay<T>, Abandoned> {
+        let (deadline, abort) = (self.deadline(), self.abort.as_ref());
+        begin_task(deadline, abort, &self.pending, discard, job)
+    }
+}
+
+impl<J> Call<J> {
+    async fn make_in_task<T>(
+        self,
+        mut connection: Box<Connection>,
+        here: Here,
+        answer: Answer<Back<T>>,
+    ) where
+        J: Job<T>,
+    {
+        let make = async |connection: &mut Connection, permit: &Permit<'_>| {
+            self.make(connection, permit).await
+        };
+        let given = connection.within(&here, make).await;
+        if let Some(abandoned) = connection.gave_up(&given, &here) {
+            connection.abandon(&here);
+            return answer.give_up(abandoned);
+        }
+        connection.set_limit(Limit::default());
+        answer.give((connection, given));
     }
 }
 
@@ -83,14 +158,18 @@ impl Channel {
         if !self.is_on_its_way_back() {
             self.usable(about)?;
         }
-        let limits = self.limits_of(about)?;
+        let mut limits = self.limits_of(about)?;
         let deadline = limits.deadline();
         self.come_back(about, &limits, deadline).await?;
+        if !self.has_thread(about)? {
+            // The connection stays here.
+            let abandoned = Abandoned::before_it_began(GivenUp::NoThread);
+            return Err(self.refuse(about, Refusal::given_up(abandoned)));
+        }
         let connection = self.take(about)?;
-        let job =
-            |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
-        let (abort, pending) = (limits.abort.as_ref(), &limits.pending);
-        match begin_until(&mut self.worker, connection, deadline, abort, pending, job) {
+        // Coming back was a part of the call.
+        limits.change(|limits| (limits.timeout, limits.until) = (None, deadline));
+        match self.begin_call(connection, &limits, call) {
             Ok(under_way) => {
                 let away = Away {
                     channel: self,
@@ -101,6 +180,30 @@ impl Channel {
                 away.await
             }
             Err(abandoned) => Err(self.give_up(about, abandoned)),
+        }
+    }
+
+    /// Whether there is a thread for a call, starting one if necessary.
+    fn has_thread(&mut self, about: About) -> Result<bool> {
+        Ok(match self.usable(about)?.ends_calls() {
+            true => can_have_tasks(),
+            false => started(&mut self.worker).is_ok(),
+        })
+    }
+
+    /// Begins a call, as a task if it can be one.
+    fn begin_call<T: Send + 'static>(
+        &mut self,
+        mut connection: Box<Connection>,
+        limits: &Limits,
+        call: Call<impl Job<T>>,
+    ) -> Result<UnderWay<Back<T>>, Abandoned> {
+        match connection.ends_calls() {
+            true => limits.begin_task(
+                |(connection, _)| end_later(connection),
+                move |here, answer| call.make_in_task(connection, here, answer),
+            ),
+            false => begin(&mut self.worker, connection, limits, call.on_worker()),
         }
     }
 
@@ -157,10 +260,8 @@ impl Channel {
         };
         self.agreed = connection.agreed();
         let call = Call::end_transaction(Disposition::Leave);
-        let job =
-            |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
-        let pending = &self.limits.pending;
-        match begin_until(&mut self.worker, connection, None, None, pending, job) {
+        let limits = Limits::default().counted_with(&self.limits);
+        match self.begin_call(connection, &limits, call) {
             Ok(under_way) => {
                 let detached = self.detached.get_or_insert_default();
                 detached.on_its_way_back = Some(Box::new(under_way));
@@ -181,7 +282,11 @@ impl Channel {
         }
         let disposition = self.disposition_on_drop;
         let deadline = self.limits.of_clean_up().deadline();
-        let end = move || connection.end(&Permit::until(deadline.as_ref()), disposition);
+        if connection.ends_calls() && can_have_tasks() {
+            spawn_task(move |limit| end(connection, limit, deadline, disposition));
+            return;
+        }
+        let end = move || block_on(end(connection, Limit::default(), deadline, disposition));
         match &self.worker {
             Some(worker) => worker.do_later(end),
             None => do_elsewhere(end),
@@ -189,11 +294,22 @@ impl Channel {
     }
 }
 
+async fn end(
+    mut connection: Box<Connection>,
+    limit: Limit,
+    deadline: Option<Instant>,
+    disposition: Disposition,
+) {
+    connection.set_limit(limit);
+    let permit = Permit::until(deadline.as_ref());
+    connection.end(&permit, disposition).await;
+}
+
 /// A call while its future exists. The connection comes back with it if possible.
 struct Away<'a, T: Send + 'static> {
     channel: &'a mut Channel,
     about: About,
-    under_way: UnderWay<(Box<Connection>, Result<T>)>,
+    under_way: UnderWay<Back<T>>,
     over: bool,
 }
 
@@ -246,19 +362,8 @@ pub(crate) fn begin<S: Send + 'static, T: Send + 'static>(
     call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
 ) -> Result<UnderWay<(S, T)>, Abandoned> {
     let (deadline, abort) = (limits.deadline(), limits.abort.as_ref());
-    begin_until(worker, subject, deadline, abort, &limits.pending, call)
-}
-
-fn begin_until<S: Send + 'static, T: Send + 'static>(
-    worker: &mut Option<Worker>,
-    subject: S,
-    deadline: Option<Instant>,
-    abort: Option<&AbortHandle>,
-    pending: &Pending,
-    call: impl FnOnce(&mut S, &Permit<'_>) -> T + Send + 'static,
-) -> Result<UnderWay<(S, T)>, Abandoned> {
     let call = trace::in_span(call);
-    started(worker)?.begin(subject, deadline, abort, pending, call)
+    started(worker)?.begin(subject, deadline, abort, &limits.pending, call)
 }
 
 /// Returns the worker, starting one if necessary.

@@ -19,7 +19,7 @@ use crate::connection::{Access, Agreed, Connection};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::pause::Pause;
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Here, Pending, Permit, Worker};
-use crate::service::{Address, Canceller};
+use crate::service::{Address, Canceller, block_on};
 use crate::sync::{Mutex, lock, now};
 use crate::trace;
 use crate::values::{Disposition, Protocols, ReaderName};
@@ -112,6 +112,16 @@ impl Limits {
         refused.then_some(Refusal::TOO_MANY_PENDING)
     }
 
+    /// The limits of a call that ends by itself, with the canceller of its context.
+    pub(crate) fn here(&self, canceller: impl FnOnce() -> Option<Canceller>) -> Here {
+        Here::new(
+            self.deadline(),
+            self.abort.as_ref(),
+            &self.pending,
+            canceller,
+        )
+    }
+
     /// Whether no time is left to begin a call.
     fn are_exceeded(&self) -> Option<GivenUp> {
         if self.abort.as_ref().is_some_and(AbortHandle::is_aborted) {
@@ -155,27 +165,15 @@ impl Opening {
     }
 
     /// `SCardConnect` in a new context.
-    fn job(
-        &self,
-        prevented: &Prevented,
-    ) -> impl FnOnce(&mut (), &Permit<'_>) -> Result<Connection> + Send + use<> + 'static {
-        let (address, reader, access) = (self.address.clone(), self.reader.clone(), self.access);
-        let (protocols, prevented) = (self.protocols, prevented.clone());
-        let (end, abort) = (self.limits.deadline(), self.limits.abort.clone());
-        move |(), permit| {
-            let mut pause = Pause::default();
-            loop {
-                let error = match Connection::open(permit, &address, &reader, access, protocols) {
-                    Ok(connection) => return Ok(connection),
-                    Err(error) => error,
-                };
-                let waits = error.kind() == ErrorKind::SharingViolation;
-                match &prevented.0 {
-                    Some(last) if waits => *lock(last) = Some(error),
-                    _ => return Err(error),
-                }
-                pause.take(end, abort.as_ref());
-            }
+    fn attempts(&self, prevented: &Prevented) -> Attempts {
+        Attempts {
+            address: self.address.clone(),
+            reader: self.reader.clone(),
+            access: self.access,
+            protocols: self.protocols,
+            prevented: prevented.clone(),
+            end: self.limits.deadline(),
+            abort: self.limits.abort.clone(),
         }
     }
 
@@ -206,33 +204,72 @@ impl Opening {
         }
     }
 
+    /// The error of a connect that failed within its own limits.
+    fn failed(&self, error: Error, here: &Here, prevented: &Prevented) -> Error {
+        match here.gave_up() {
+            Some(abandoned) => self.given_up(abandoned, prevented),
+            None => error,
+        }
+    }
+
     /// Connects within the limits.
     pub(crate) fn open(self) -> Result<Channel> {
         if let Some(refusal) = self.refusal() {
             return Err(self.refuse(refusal));
         }
         let prevented = self.prevented();
-        let job = self.job(&prevented);
+        let attempts = self.attempts(&prevented);
         if self.limits.are_none() {
-            let connection = job(&mut (), &Permit::GRANTED)?;
+            let connection = block_on(attempts.make(&Permit::GRANTED))?;
             return Ok(self.channel(connection, None));
         }
         if self.address.way.ends_calls() {
-            let (deadline, abort) = (self.limits.deadline(), self.limits.abort.as_ref());
-            let canceller = || Canceller::ahead(&self.address.way);
-            let here = Here::new(deadline, abort, &self.limits.pending, canceller);
-            return match job(&mut (), &here.permit()) {
+            let here = self.limits.here(|| Canceller::ahead(&self.address.way));
+            return match block_on(attempts.make(&here.permit())) {
                 Ok(connection) => Ok(self.channel(connection, None)),
-                Err(error) => match here.gave_up() {
-                    Some(abandoned) => Err(self.given_up(abandoned, &prevented)),
-                    None => Err(error),
-                },
+                Err(error) => Err(self.failed(error, &here, &prevented)),
             };
         }
         let mut worker = None;
-        match run(&mut worker, (), &self.limits, job) {
+        let connect = |(): &mut (), permit: &Permit<'_>| block_on(attempts.make(permit));
+        match run(&mut worker, (), &self.limits, connect) {
             Ok(((), opened)) => Ok(self.channel(opened?, worker)),
             Err(abandoned) => Err(self.given_up(abandoned, &prevented)),
+        }
+    }
+}
+
+/// What connects, as often as necessary.
+struct Attempts {
+    address: Address,
+    reader: ReaderName,
+    access: Access,
+    protocols: Protocols,
+    prevented: Prevented,
+    end: Option<Instant>,
+    abort: Option<AbortHandle>,
+}
+
+impl Attempts {
+    async fn make(self, permit: &Permit<'_>) -> Result<Connection> {
+        let mut pause = Pause::default();
+        let (address, reader) = (&self.address, &self.reader);
+        loop {
+            let opened =
+                Connection::open(permit, address, reader, self.access, self.protocols).await;
+            let error = match opened {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            let waits = error.kind() == ErrorKind::SharingViolation;
+            match &self.prevented.0 {
+                Some(last) if waits => *lock(last) = Some(error),
+                _ => return Err(error),
+            }
+            match permit.here() {
+                Some(_) => permit.pause(&mut pause).await,
+                None => pause.take(self.end, self.abort.as_ref()),
+            }
         }
     }
 }
@@ -394,19 +431,18 @@ impl Channel {
         let about = call.about;
         call.check(&self.reader)?;
         if self.limits.are_none() {
-            return call.make(self.usable(about)?, &Permit::GRANTED);
+            return block_on(call.make(self.usable(about)?, &Permit::GRANTED));
         }
         if self.usable(about)?.ends_calls() {
             let limits = self.limits_of(about)?;
-            return self.call_here(about, &limits, |connection, permit| {
-                call.make(connection, permit)
-            });
+            let call = async |connection: &mut Connection, permit: &Permit<'_>| {
+                call.make(connection, permit).await
+            };
+            return self.call_here(about, &limits, call);
         }
         let limits = self.limits_of(about)?;
         let connection = self.take(about)?;
-        let job =
-            |connection: &mut Box<Connection>, permit: &Permit<'_>| call.make(connection, permit);
-        match run(&mut self.worker, connection, &limits, job) {
+        match run(&mut self.worker, connection, &limits, call.on_worker()) {
             Ok((connection, given)) => {
                 self.connection = Some(connection);
                 given
@@ -420,23 +456,17 @@ impl Channel {
         &mut self,
         about: About,
         limits: &Limits,
-        call: impl FnOnce(&mut Connection, &Permit<'_>) -> Result<T>,
+        call: impl AsyncFnOnce(&mut Connection, &Permit<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (deadline, abort) = (limits.deadline(), limits.abort.as_ref());
         let connection = self.usable(about)?;
-        let here = Here::new(deadline, abort, &limits.pending, || {
-            Some(connection.canceller())
-        });
-        let given = connection.within(&here, call);
-        let is_effect_under_way = connection.is_effect_under_way();
-        let (Err(_), Some(mut abandoned)) = (&given, here.gave_up()) else {
+        let here = limits.here(|| Some(connection.canceller()));
+        let given = block_on(connection.within(&here, call));
+        let Some(abandoned) = connection.gave_up(&given, &here) else {
             return given;
         };
-        // A call that was refused until time ran out had no effect.
-        abandoned.permitted &= is_effect_under_way;
         if let Some(connection) = self.connection.take() {
             self.agreed = connection.agreed();
-            connection.abandon(here.count());
+            connection.abandon(&here);
         }
         Err(self.give_up(about, abandoned))
     }
@@ -478,9 +508,10 @@ impl Channel {
         }
         self.usable(About::TRANSMIT)?;
         let limits = self.limits_of(About::TRANSMIT)?;
-        let len = self.call_here(About::TRANSMIT, &limits, |connection, permit| {
-            connection.transmit_permitted(permit, command)
-        })?;
+        let transmit = async |connection: &mut Connection, permit: &Permit<'_>| {
+            connection.transmit_permitted(permit, command).await
+        };
+        let len = self.call_here(About::TRANSMIT, &limits, transmit)?;
         self.received(len)
     }
 
@@ -493,7 +524,7 @@ impl Channel {
     /// Everything beyond plain sending and receiving.
     #[cold]
     fn transmit_with_care(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
-        self.usable(About::TRANSMIT)?.transmit(command)
+        block_on(self.usable(About::TRANSMIT)?.transmit(command))
     }
 
     /// The response to the last command.
@@ -522,25 +553,23 @@ impl Drop for Channel {
         }
         let disposition = self.disposition_on_drop;
         if self.limits.are_none() {
-            return connection.end(&Permit::GRANTED, disposition);
+            return block_on(connection.end(&Permit::GRANTED, disposition));
         }
         let end = move |connection: &mut Box<Connection>, permit: &Permit<'_>| {
-            connection.end(permit, disposition);
+            block_on(connection.end(permit, disposition));
         };
         let mut limits = self.limits.of_clean_up();
         if disposition == Disposition::Leave {
             limits.timeout = Some(limits.timeout.map_or(DROP, |timeout| timeout.min(DROP)));
         }
         if connection.ends_calls() {
-            let (deadline, abort) = (limits.deadline(), limits.abort.as_ref());
-            let here = Here::new(deadline, abort, &limits.pending, || {
-                Some(connection.canceller())
-            });
-            connection.within(&here, |connection, permit| {
-                connection.end(permit, disposition)
-            });
+            let here = limits.here(|| Some(connection.canceller()));
+            let end = async |connection: &mut Connection, permit: &Permit<'_>| {
+                connection.end(permit, disposition).await;
+            };
+            block_on(connection.within(&here, end));
             if here.gave_up().is_some() && !connection.is_settled() {
-                connection.abandon(here.count());
+                connection.abandon(&here);
             }
             return;
         }

@@ -2,8 +2,8 @@
 
 use super::numbers;
 use crate::error::{Error, Operation, Result};
-use crate::limits::{Counted, do_elsewhere};
-use crate::service::{self, Address, Canceller, ContextHandle, Failure, Limit, Process};
+use crate::limits::{Here, Permit};
+use crate::service::{self, Address, Canceller, ContextHandle, Failure, Limit, Process, block_on};
 use crate::sync::Turn;
 use crate::trace;
 
@@ -19,15 +19,15 @@ pub(crate) struct OwnedContext {
 }
 
 impl OwnedContext {
-    pub(crate) fn establish(address: &Address, limit: Limit) -> Result<OwnedContext> {
+    pub(crate) async fn establish(address: &Address, limit: Limit) -> Result<OwnedContext> {
         // First, because it registers for the end of the process.
         let process = Process::current();
-        let establish = || {
-            let handle = service::establish_context(address, limit)?;
+        let establish = async {
+            let handle = service::establish_context(address, limit).await?;
             numbers::add_context(&handle)?;
             Ok::<_, Failure>(handle)
         };
-        match trace::call(Operation::EstablishContext, None, establish) {
+        match trace::call(Operation::EstablishContext, None, establish).await {
             Ok(handle) => Ok(OwnedContext {
                 handle,
                 process,
@@ -46,11 +46,10 @@ impl OwnedContext {
 
     /// Ends the context of a call that was given up, after any call still under way in it, without
     /// waiting.
-    pub(super) fn abandon(mut self, counted: Option<Counted>) {
-        do_elsewhere(move || {
-            self.handle.settle();
-            drop(self);
-            drop(counted);
+    pub(super) fn abandon(mut self, here: &Here) {
+        here.do_afterwards(async move |limit| {
+            self.handle.set_limit(limit);
+            self.handle.settle().await;
         });
     }
 
@@ -71,37 +70,51 @@ impl OwnedContext {
 
     /// Releases the context, unless it is already released or belongs to another process. It has
     /// ended then even if the service reports a failure.
-    pub(super) fn end(&mut self) -> Result<(), Failure> {
+    pub(super) async fn end(&mut self) -> Result<(), Failure> {
         if self.released || self.is_forked() {
             return Ok(());
         }
         self.released = true;
-        let released = trace::call(Operation::ReleaseContext, None, || {
-            service::release_context(&mut self.handle)
-        });
+        let released = trace::call(
+            Operation::ReleaseContext,
+            None,
+            service::release_context(&mut self.handle),
+        )
+        .await;
         // It is released even if the service could not be reached.
         numbers::remove_context(&self.handle);
         released
     }
 
     /// Releases the context because later calls could receive the answers to earlier ones.
-    pub(super) fn end_out_of_step(&mut self) {
-        let released = self.end();
+    pub(super) async fn end_out_of_step(&mut self) {
+        let released = self.end().await;
         tracing::debug!(
             ?released,
             "a context was released because its answers are out of step"
         );
     }
 
-    pub(crate) fn release(mut self) -> Result<()> {
+    /// Ends the context without a wait: the service notices it as well. Not in a child.
+    pub(crate) fn hang_up(&mut self) {
+        self.handle.hang_up();
+        self.released = true;
+    }
+
+    pub(crate) async fn release(mut self, permit: &Permit<'_>) -> Result<()> {
+        self.handle.set_limit(permit.limit());
         self.end()
+            .await
             .map_err(|failure| Error::new(Operation::ReleaseContext, failure))
     }
 }
 
 impl Drop for OwnedContext {
     fn drop(&mut self) {
-        if let Err(Failure { code, .. }) = self.end() {
+        if self.handle.is_suspending() && !self.released && !self.is_forked() {
+            return self.hang_up();
+        }
+        if let Err(Failure { code, .. }) = block_on(self.end()) {
             tracing::debug!(%code, "SCardReleaseContext failed on drop");
         }
     }
@@ -135,5 +148,12 @@ impl SharedContext {
 
     pub(crate) fn into_owned(self) -> Option<OwnedContext> {
         self.turn.into_inner()
+    }
+
+    /// Ends the context without a wait. Not in a child.
+    pub(crate) fn hang_up(self) {
+        if let Some(mut context) = self.into_owned() {
+            context.hang_up();
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
-use crate::service::{self, Failure, Process};
+use crate::service::{self, ContextHandle, Failure, Process, block_on};
 use crate::values::{Disposition, Initialization};
 
 /// Whether a call that failed with this error had no effect, so that the disconnect has failed,
@@ -18,31 +18,44 @@ fn prevents_disconnect(error: &Error) -> bool {
 
 impl Connection {
     /// Disconnects, unless the caller has given up by the time no one else holds a transaction.
-    pub(crate) fn disconnect_permitted(
+    pub(crate) async fn disconnect_permitted(
         &mut self,
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
-        let left_to_do = match self.reset_by_transaction(permit, disposition) {
+        let left_to_do = match self.reset_by_transaction(permit, disposition).await {
             true => Disposition::Leave,
             false => disposition,
         };
         let waits = left_to_do != Disposition::Leave;
         if waits && permit.is_conditional() && !permit.is_void() {
             // The transaction ends with the connection.
-            let _ = self.wait_for_others();
+            let _ = self.wait_for_others().await;
         }
         if permit.grant() {
-            self.disconnect(left_to_do)
+            self.disconnect(left_to_do).await
         } else {
             Err(self.left(Operation::Disconnect))
         }
     }
 
-    /// Ends the connection, ignoring errors. If the disposition fails, the drop that follows leaves
-    /// the card as it is.
-    pub(crate) fn end(&mut self, permit: &Permit<'_>, disposition: Disposition) {
-        if let Err(error) = self.disconnect_permitted(permit, disposition) {
+    /// Ends the connection, ignoring errors. If the disposition fails, the card is left as it is.
+    pub(crate) async fn end(&mut self, permit: &Permit<'_>, disposition: Disposition) {
+        if self.is_over() {
+            return;
+        }
+        if let Err(error) = self.disconnect_permitted(permit, disposition).await {
+            tracing::debug!(%error, "ending a dropped connection failed");
+            // A call that is still under way keeps it from ending.
+            if !self.is_over() && !self.is_under_way() {
+                self.end_quietly().await;
+            }
+        }
+    }
+
+    /// Ends the connection, ignoring errors, and leaves the card as it is.
+    async fn end_quietly(&mut self) {
+        if let Err(error) = self.disconnect(Disposition::Leave).await {
             tracing::debug!(%error, "ending a dropped connection failed");
         }
     }
@@ -50,21 +63,27 @@ impl Connection {
     /// Ends the connection after applying the disposition.
     ///
     /// On failure the connection is unchanged, or has ended.
-    pub(crate) fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
+    pub(crate) async fn disconnect(&mut self, disposition: Disposition) -> Result<()> {
         let done = match Platform::CURRENT {
-            Platform::PcscLite => self.prepare_release(disposition),
-            _ => self.make(Operation::Disconnect, |context, handle| {
-                service::disconnect(context, handle, disposition.raw())
-            }),
-        };
-        let ended = done.and_then(|()| {
-            self.ready = Process::NONE;
-            match (Platform::CURRENT, self.context.end()) {
-                (Platform::PcscLite, ended) => ended,
-                // The connection has already ended.
-                _ => Ok(()),
+            Platform::PcscLite => self.prepare_release(disposition).await,
+            _ => {
+                let disconnect = async |context: &mut ContextHandle, handle| {
+                    service::disconnect(context, handle, disposition.raw()).await
+                };
+                self.make(Operation::Disconnect, disconnect).await
             }
-        });
+        };
+        let ended = match done {
+            Ok(()) => {
+                self.ready = Process::NONE;
+                match (Platform::CURRENT, self.context.end().await) {
+                    (Platform::PcscLite, ended) => ended,
+                    // The connection has already ended.
+                    _ => Ok(()),
+                }
+            }
+            Err(failure) => Err(failure),
+        };
         ended.map_err(|failure| self.error(Operation::Disconnect, failure))
     }
 
@@ -74,13 +93,16 @@ impl Connection {
     /// of the process without locking them, and crashes if another thread establishes or releases
     /// one. Releasing the context also ends the connection. The service then resets the card if the
     /// connection holds a transaction or has exclusive access, so these end first.
-    pub(super) fn prepare_release(&mut self, disposition: Disposition) -> Result<(), Failure> {
+    pub(super) async fn prepare_release(
+        &mut self,
+        disposition: Disposition,
+    ) -> Result<(), Failure> {
         let done = match disposition {
             Disposition::Leave => Ok(()),
             // Direct access needs no protocol, and not even a card.
-            Disposition::Reset => self.reset_directly(Initialization::Reset),
-            Disposition::Unpower => self.reset_directly(Initialization::Unpower),
-            Disposition::Eject => self.eject(),
+            Disposition::Reset => self.reset_directly(Initialization::Reset).await,
+            Disposition::Unpower => self.reset_directly(Initialization::Unpower).await,
+            Disposition::Eject => self.eject().await,
         };
         if let Err(failure) = done {
             if prevents_disconnect(&self.error(Operation::Disconnect, failure)) {
@@ -88,49 +110,55 @@ impl Connection {
             }
         }
         if self.access.is_exclusive() {
-            let left = self.make_reconnect(Access::Direct, 0, Initialization::Leave);
+            let leave = Initialization::Leave;
+            let left = self.make_reconnect(Access::Direct, 0, leave).await;
             if left.is_ok() {
                 self.access = Access::Direct;
             }
-            self.release_exclusive_lock();
+            self.release_exclusive_lock().await;
         } else if self.in_transaction {
             // An unacknowledged reset keeps it from ending. The service then does not reset the
             // card again.
-            let _ = self.make_end_transaction(Disposition::Leave);
+            let _ = self.make_end_transaction(Disposition::Leave).await;
         }
         self.in_transaction = false;
         Ok(())
     }
 
-    pub(super) fn reset_directly(&mut self, initialization: Initialization) -> Result<(), Failure> {
-        self.make_reconnect(Access::Direct, 0, initialization)?;
+    pub(super) async fn reset_directly(
+        &mut self,
+        initialization: Initialization,
+    ) -> Result<(), Failure> {
+        self.make_reconnect(Access::Direct, 0, initialization)
+            .await?;
         if self.access.is_exclusive() {
-            self.release_exclusive_lock();
+            self.release_exclusive_lock().await;
         }
         self.access = Access::Direct;
         Ok(())
     }
 
     /// Ending a transaction ejects the card like `SCardDisconnect`.
-    pub(super) fn eject(&mut self) -> Result<(), Failure> {
+    pub(super) async fn eject(&mut self) -> Result<(), Failure> {
         if !self.in_transaction && !self.access.is_exclusive() {
-            self.acknowledging(|it| {
-                it.make(Operation::BeginTransaction, service::begin_transaction)
-            })?;
+            self.acknowledging(async |it| it.make_begin_transaction().await)
+                .await?;
         }
         self.in_transaction = false;
-        self.acknowledging(|it| it.make_end_transaction(Disposition::Eject))
+        let eject = async |it: &mut Connection| it.make_end_transaction(Disposition::Eject).await;
+        self.acknowledging(eject).await
     }
 
     /// Makes a call, and repeats it once if it is refused because of a reset.
-    pub(super) fn acknowledging(
+    pub(super) async fn acknowledging(
         &mut self,
-        call: impl Fn(&mut Connection) -> Result<(), Failure>,
+        call: impl AsyncFn(&mut Connection) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        match call(self) {
+        match call(self).await {
             Err(failure) if failure.code == ReturnCode::W_RESET_CARD => {
-                self.make_reconnect(Access::Direct, 0, Initialization::Leave)?;
-                call(self)
+                self.make_reconnect(Access::Direct, 0, Initialization::Leave)
+                    .await?;
+                call(self).await
             }
             answer => answer,
         }
@@ -142,8 +170,11 @@ impl Drop for Connection {
         if self.is_over() || self.is_forked() {
             return;
         }
-        if let Err(error) = self.disconnect(Disposition::Leave) {
-            tracing::debug!(%error, "ending a dropped connection failed");
+        if self.context.handle().is_suspending() {
+            // After a panic in a task. There must be no wait: the context hangs up, and the service
+            // resets the card if the connection keeps others out.
+            return;
         }
+        block_on(self.end_quietly());
     }
 }

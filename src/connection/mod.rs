@@ -17,12 +17,14 @@ use std::fmt;
 use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
-use crate::limits::{Counted, Here, Permit, do_elsewhere};
+use crate::limits::{Abandoned, Here, Permit};
 use crate::service::{
-    self, Address, Canceller, CardHandle, ContextHandle, Failure, Limit, Process,
+    self, Address, Canceller, CardHandle, ContextHandle, Failure, Process, block_on,
 };
 use crate::trace;
-use crate::values::{CardStatus, Protocols, ReaderName, ShareMode, split_multi_string};
+use crate::values::{
+    CardStatus, Disposition, Protocols, ReaderName, ShareMode, split_multi_string,
+};
 
 pub(crate) use agreed::{Access, Agreed};
 pub(crate) use context::{OwnedContext, SharedContext};
@@ -40,7 +42,7 @@ fn is_out_of_step(operation: Operation, failure: Failure) -> bool {
 /// Creates the error of a call that returns data, and ends the context if necessary. Takes parts of
 /// the connection, because its buffer may be lent to the caller of a command that succeeds.
 #[cold]
-fn failed_call(
+async fn failed_call(
     operation: Operation,
     failure: Failure,
     reader: &ReaderName,
@@ -52,7 +54,7 @@ fn failed_call(
     agreed.note(&error);
     if is_out_of_step(operation, failure) {
         *ready = Process::NONE;
-        context.end_out_of_step();
+        context.end_out_of_step().await;
     }
     error
 }
@@ -130,7 +132,7 @@ impl Connection {
     }
 
     /// `SCardConnect` in a new context. Not begun if the caller has given up.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         permit: &Permit<'_>,
         address: &Address,
         reader: &ReaderName,
@@ -141,33 +143,37 @@ impl Connection {
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED.into()));
         }
-        let context = OwnedContext::establish(address, permit.limit());
+        let context = OwnedContext::establish(address, permit.limit()).await;
         let mut context = context.map_err(|error| error.with_reader(reader))?;
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED.into()));
         }
         let accepted = Platform::CURRENT.preferred_protocols(protocols);
-        let connected = trace::call(Operation::Connect, Some(reader), || {
-            let reader = reader.as_c_str();
-            let connected = service::connect(context.handle(), reader, access.raw(), accepted)?;
-            numbers::add_card(connected.handle, context.handle())?;
+        let connect = async {
+            let (handle, reader) = (context.handle(), reader.as_c_str());
+            let connected = service::connect(handle, reader, access.raw(), accepted).await?;
+            numbers::add_card(connected.handle, handle)?;
             Ok::<_, Failure>(connected)
-        });
+        };
+        let connected = trace::call(Operation::Connect, Some(reader), connect).await;
         if context.handle().is_under_way() {
-            context.abandon(permit.here().map(Here::count));
+            match permit.here() {
+                Some(here) => context.abandon(here),
+                None => drop(context),
+            }
             return connected
                 .map_err(error)
                 .and(Err(error(ReturnCode::E_CANCELLED.into())));
         }
         let connected = connected.map_err(error)?;
-        context.handle().set_limit(Limit::default());
+        context.handle().set_limit(permit.rest());
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
             protocol: Platform::CURRENT.protocol(connected.protocol),
             is_current: true,
         };
         agreed.set(access, agreed.protocol);
-        let connection = Connection {
+        let mut connection = Connection {
             handle: connected.handle,
             context,
             reader: reader.clone(),
@@ -182,10 +188,12 @@ impl Connection {
             ready: Process::NONE,
             received: ReceiveBuffer::default(),
         };
-        // If not, it is dropped like any connection.
         match access.accepts(connected.protocol, accepted) {
             true => Ok(connection),
-            false => Err(error(ReturnCode::E_PROTO_MISMATCH.into())),
+            false => {
+                connection.end(&Permit::GRANTED, Disposition::Leave).await;
+                Err(error(ReturnCode::E_PROTO_MISMATCH.into()))
+            }
         }
     }
 
@@ -205,14 +213,14 @@ impl Connection {
     }
 
     /// Makes calls within limits on this thread.
-    pub(crate) fn within<T>(
+    pub(crate) async fn within<T>(
         &mut self,
         here: &Here,
-        call: impl FnOnce(&mut Connection, &Permit<'_>) -> T,
+        call: impl AsyncFnOnce(&mut Connection, &Permit<'_>) -> T,
     ) -> T {
         self.context.handle().set_limit(here.limit().clone());
-        let given = call(self, &here.permit());
-        self.context.handle().set_limit(Limit::default());
+        let given = call(self, &here.permit()).await;
+        self.context.handle().set_limit(here.rest());
         given
     }
 
@@ -221,23 +229,31 @@ impl Connection {
         self.context.handle().is_under_way()
     }
 
-    /// Whether a call that was given up is still under way, and may have an effect.
-    pub(crate) fn is_effect_under_way(&mut self) -> bool {
-        self.context.handle().is_effect_under_way()
-    }
-
     /// Whether the connection has ended and no call is under way.
     pub(crate) fn is_settled(&mut self) -> bool {
         self.is_over() && !self.is_under_way()
     }
 
+    /// Why a call was given up, if it was.
+    pub(crate) fn gave_up<T>(&mut self, given: &Result<T>, here: &Here) -> Option<Abandoned> {
+        let mut abandoned = given.as_ref().err().and(here.gave_up())?;
+        abandoned.permitted &= !self.context.handle().only_waited();
+        Some(abandoned)
+    }
+
     /// Ends a connection that was given up, after any call under way on it, without waiting.
-    pub(crate) fn abandon(mut self: Box<Self>, counted: Counted) {
-        do_elsewhere(move || {
-            self.context.handle().settle();
-            drop(self);
-            drop(counted);
+    pub(crate) fn abandon(mut self: Box<Self>, here: &Here) {
+        here.do_afterwards(async move |limit| {
+            self.context.handle().set_limit(limit);
+            self.context.handle().settle().await;
+            self.end(&Permit::GRANTED, Disposition::Leave).await;
         });
+    }
+
+    /// Sets the limit of the calls from now on.
+    #[cfg(feature = "async")]
+    pub(crate) fn set_limit(&mut self, limit: service::Limit) {
+        self.context.handle().set_limit(limit);
     }
 
     /// Updates the protocol after an error.
@@ -246,14 +262,14 @@ impl Connection {
     }
 
     /// Makes a call on the handle, unless there is an unacknowledged reset.
-    fn call<T>(
+    async fn call<T>(
         &mut self,
         operation: Operation,
-        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
+        call: impl AsyncFnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
     ) -> Result<T> {
         match self.unacknowledged {
             None => {
-                let returned = self.make(operation, call);
+                let returned = self.make(operation, call).await;
                 returned.map_err(|failure| self.error(operation, failure))
             }
             Some(code) => Err(self.error(operation, code)),
@@ -261,13 +277,13 @@ impl Connection {
     }
 
     /// Makes a call on the handle and traces it.
-    fn make<T>(
+    async fn make<T>(
         &mut self,
         operation: Operation,
-        call: impl FnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
+        call: impl AsyncFnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let (context, handle) = (self.context.handle(), self.handle);
-        trace::call(operation, Some(&self.reader), || call(context, handle))
+        trace::call(operation, Some(&self.reader), call(context, handle)).await
     }
 
     #[cold]
@@ -275,8 +291,8 @@ impl Connection {
         Error::on_reader(operation, failure, &self.reader)
     }
 
-    pub(crate) fn status(&mut self) -> Result<CardStatus> {
-        let status = self.call(Operation::Status, service::status)?;
+    pub(crate) async fn status(&mut self) -> Result<CardStatus> {
+        let status = self.call(Operation::Status, service::status).await?;
         let (state, event_count) = Platform::CURRENT.card_state(status.state);
         Ok(CardStatus {
             reader_names: split_multi_string(&status.names),
@@ -331,47 +347,50 @@ impl Connection {
     #[inline(always)]
     fn send_anyhow(&mut self, command: &[u8]) -> Result<&[u8]> {
         let (context, received) = (self.context.handle(), self.received.0.as_mut_slice());
-        match service::transmit(context, self.handle, self.protocol, command, received) {
+        match service::transmit_at_once(context, self.handle, self.protocol, command, received) {
             Ok(len) => Ok(received.get(..len).unwrap_or_default()),
             Err(failure) => {
                 let (agreed, ready) = (&mut self.agreed, &mut self.ready);
                 let context = &mut self.context;
-                Err(failed_call(
+                Err(block_on(failed_call(
                     Operation::Transmit,
                     failure,
                     &self.reader,
                     agreed,
                     ready,
                     context,
-                ))
+                )))
             }
         }
     }
 
     /// Sends a command and returns the response.
-    pub(crate) fn transmit(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
+    pub(crate) async fn transmit(&mut self, command: CommandBytes<'_>) -> Result<&[u8]> {
         if self.received.0.is_empty() {
             self.received = ReceiveBuffer::new();
             self.get_ready();
         }
         let (context, handle, protocol) = (self.context.handle(), self.handle, self.protocol);
         let sent = match self.unacknowledged {
-            None => trace::transmit(&self.reader, command, &mut self.received.0, |received| {
-                service::transmit(context, handle, protocol, &command, received)
-            }),
+            None => {
+                let transmit = async |received: &mut [u8]| {
+                    service::transmit(context, handle, protocol, &command, received).await
+                };
+                trace::transmit(&self.reader, command, &mut self.received.0, transmit).await
+            }
             Some(code) => Err(code.into()),
         };
         match sent {
             Ok(len) => Ok(self.received(len)),
-            Err(failure) => Err(self.failed(Operation::Transmit, failure)),
+            Err(failure) => Err(self.failed(Operation::Transmit, failure).await),
         }
     }
 
     #[cold]
-    fn failed(&mut self, operation: Operation, failure: Failure) -> Error {
+    async fn failed(&mut self, operation: Operation, failure: Failure) -> Error {
         let (agreed, ready) = (&mut self.agreed, &mut self.ready);
         let context = &mut self.context;
-        failed_call(operation, failure, &self.reader, agreed, ready, context)
+        failed_call(operation, failure, &self.reader, agreed, ready, context).await
     }
 
     /// The response to the last command.
@@ -381,19 +400,19 @@ impl Connection {
 
     /// Sends a command, unless the caller has given up by the time no one else holds a transaction.
     /// A command that was given up is never sent late.
-    pub(crate) fn transmit_permitted(
+    pub(crate) async fn transmit_permitted(
         &mut self,
         permit: &Permit<'_>,
         command: CommandBytes<'_>,
     ) -> Result<usize> {
         // A command that ends by itself has not been sent while it waits.
-        let began = permit.here().is_none() && self.wait_for_others()?;
+        let began = permit.here().is_none() && self.wait_for_others().await?;
         let sent = if permit.grant() {
-            self.transmit(command).map(<[u8]>::len)
+            self.transmit(command).await.map(<[u8]>::len)
         } else {
             Err(self.left(Operation::Transmit))
         };
-        self.let_others(began);
+        self.let_others(began).await;
         sent
     }
 

@@ -5,7 +5,7 @@ use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
 use crate::limits::Permit;
 use crate::limits::pause::Pause;
-use crate::service;
+use crate::service::{self, ContextHandle};
 use crate::values::{Attribute, ControlCode};
 
 impl Connection {
@@ -25,68 +25,81 @@ impl Connection {
     /// Makes a call that pcsc-lite refuses at once while another connection holds a transaction,
     /// and repeats it until none does or the caller has given up. For commands and the status, the
     /// client library waits in the same way.
-    fn beside_others<T>(
+    async fn beside_others<T>(
         &mut self,
         permit: &Permit<'_>,
         operation: Operation,
-        mut call: impl FnMut(&mut Connection) -> Result<T>,
+        mut call: impl AsyncFnMut(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         let (mut pause, waits) = (Pause::brief(), self.waits_for_transactions);
         loop {
             if !permit.grant() {
                 return Err(self.left(operation));
             }
-            match call(self) {
+            match call(self).await {
                 Err(error) if waits && self.is_refused_for_transaction(&error) => {
                     permit.withdraw();
                 }
                 answer => return answer,
             }
-            permit.pause(&mut pause);
+            permit.pause(&mut pause).await;
         }
     }
 
-    pub(crate) fn control(
+    pub(crate) async fn control(
         &mut self,
         permit: &Permit<'_>,
         code: ControlCode,
         input: &[u8],
     ) -> Result<Vec<u8>> {
         let mut output = vec![0; service::MAX_ANSWER_LEN];
-        let len = self.beside_others(permit, Operation::Control, |connection| {
+        let control = async |connection: &mut Connection| {
+            let output = output.as_mut_slice();
             // A reset of the card does not concern the reader: the service does not report it here.
-            let made = connection.make(Operation::Control, |context, handle| {
-                service::control(context, handle, code.raw(), input, &mut output)
+            let made = connection.make(Operation::Control, async |context, handle| {
+                service::control(context, handle, code.raw(), input, output).await
             });
-            made.map_err(|failure| connection.failed(Operation::Control, failure))
-        })?;
+            match made.await {
+                Ok(len) => Ok(len),
+                Err(failure) => Err(connection.failed(Operation::Control, failure).await),
+            }
+        };
+        let len = self
+            .beside_others(permit, Operation::Control, control)
+            .await?;
         output.truncate(len);
         output.shrink_to_fit();
         Ok(output)
     }
 
-    pub(crate) fn attribute(
+    pub(crate) async fn attribute(
         &mut self,
         permit: &Permit<'_>,
         attribute: Attribute,
     ) -> Result<Vec<u8>> {
-        self.beside_others(permit, Operation::GetAttribute, |connection| {
-            connection.call(Operation::GetAttribute, |context, handle| {
-                service::get_attribute(context, handle, attribute.raw())
-            })
-        })
+        let get = async |connection: &mut Connection| {
+            let get = async |context: &mut ContextHandle, handle| {
+                service::get_attribute(context, handle, attribute.raw()).await
+            };
+            connection.call(Operation::GetAttribute, get).await
+        };
+        self.beside_others(permit, Operation::GetAttribute, get)
+            .await
     }
 
-    pub(crate) fn set_attribute(
+    pub(crate) async fn set_attribute(
         &mut self,
         permit: &Permit<'_>,
         attribute: Attribute,
         value: &[u8],
     ) -> Result<()> {
-        self.beside_others(permit, Operation::SetAttribute, |connection| {
-            connection.call(Operation::SetAttribute, |context, handle| {
-                service::set_attribute(context, handle, attribute.raw(), value)
-            })
-        })
+        let set = async |connection: &mut Connection| {
+            let set = async |context: &mut ContextHandle, handle| {
+                service::set_attribute(context, handle, attribute.raw(), value).await
+            };
+            connection.call(Operation::SetAttribute, set).await
+        };
+        self.beside_others(permit, Operation::SetAttribute, set)
+            .await
     }
 }

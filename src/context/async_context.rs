@@ -25,7 +25,7 @@ use crate::values::{Attribute, Disposition, InvalidReaderName, ReaderName, Reade
 /// ```
 ///
 /// Cheap to clone, and can be shared. Works with every executor, or without one: each call runs on
-/// a thread of its own.
+/// a thread of its own or, over the socket ([`ContextOptions`]), on the one that all cards share.
 ///
 /// # Dropping a future
 ///
@@ -245,7 +245,7 @@ impl AsyncContext {
     }
 }
 
-/// Keeps the PC/SC context, but releases it on a separate thread from now on.
+/// Keeps the PC/SC context, but releases it without blocking from now on.
 impl From<Context> for AsyncContext {
     fn from(context: Context) -> AsyncContext {
         context.detach();

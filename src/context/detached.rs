@@ -3,32 +3,44 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Context, ContextOptions, Inner, group_name};
+use super::{Context, ContextOptions, Inner, gave_up, group_name, refuse_more};
 use crate::card::ConnectOptions;
 use crate::channel::{Channel, Limits, begin};
-use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
-use crate::limits::Permit;
+use crate::error::{ErrorKind, Operation, Result};
+use crate::limits::{Answer, Here, Permit};
+use crate::service::{Way, block_on};
 use crate::values::{ReaderName, ReaderState};
 
-/// Makes a call that does not concern a card, on a thread of its own.
+/// Makes a call that does not concern a card, as a task if it can be one, or else on a thread of its
+/// own.
 async fn within<T: Send + 'static>(
+    way: &Way,
     limits: &Limits,
     operation: Operation,
-    call: impl FnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
+    call: impl AsyncFnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    if let Some(refusal) = limits.refuse_more() {
-        return Err(Error::given_up(operation, refusal));
-    }
-    let answer = match begin(&mut None, (), limits, |(), permit| call(permit)) {
+    refuse_more(limits, operation)?;
+    let begun = match way.ends_calls() {
+        // An unclaimed context hangs up.
+        true => limits.begin_task(drop, async move |here: Here, answer: Answer<_>| {
+            let given = call(&here.permit()).await;
+            match given.as_ref().err().and(here.gave_up()) {
+                Some(abandoned) => answer.give_up(abandoned),
+                None => answer.give(((), given)),
+            }
+        }),
+        false => {
+            let call = |(): &mut (), permit: &Permit<'_>| block_on(call(permit));
+            begin(&mut None, (), limits, call)
+        }
+    };
+    let answer = match begun {
         Ok(under_way) => under_way.await,
         Err(abandoned) => Err(abandoned),
     };
     match answer {
         Ok(((), answer)) => answer,
-        Err(abandoned) => {
-            tracing::debug!(%operation, ?abandoned, "a call was given up");
-            Err(Error::given_up(operation, Refusal::given_up(abandoned)))
-        }
+        Err(abandoned) => Err(gave_up(operation, abandoned)),
     }
 }
 
@@ -36,7 +48,8 @@ impl ContextOptions {
     /// Like [`ContextOptions::establish`].
     pub(crate) async fn establish_detached(self) -> Result<Context> {
         let (limits, establish) = self.establishing();
-        let context = within(&limits, Operation::EstablishContext, establish).await?;
+        let operation = Operation::EstablishContext;
+        let context = within(&self.address.way, &limits, operation, establish).await?;
         let context = self.context(Some(context));
         context.detach();
         Ok(context)
@@ -50,18 +63,15 @@ impl Context {
     }
 
     pub(crate) async fn readers_detached(&self) -> Result<Vec<ReaderName>> {
-        self.call_detached(Operation::ListReaders, |inner, permit| {
-            inner.readers(permit, None)
-        })
-        .await
+        self.call_detached(Operation::ListReaders, Inner::all_readers)
+            .await
     }
 
     pub(crate) async fn readers_in_detached(&self, group: &str) -> Result<Vec<ReaderName>> {
         let group = group_name(group)?;
-        self.call_detached(Operation::ListReaders, move |inner, permit| {
-            inner.readers_in(permit, &group)
-        })
-        .await
+        let list =
+            async move |inner: &Inner, permit: &Permit<'_>| inner.readers_in(permit, &group).await;
+        self.call_detached(Operation::ListReaders, list).await
     }
 
     pub(crate) async fn reader_groups_detached(&self) -> Result<Vec<String>> {
@@ -87,23 +97,24 @@ impl Context {
     }
 
     pub(crate) async fn release_detached(self) -> Result<()> {
-        let limits = self.0.limits.clone();
+        let (way, limits) = (self.address().way.clone(), self.0.limits.clone());
         let Some(last) = self.into_last() else {
             return Ok(());
         };
-        within(&limits, Operation::ReleaseContext, |_| last.release()).await
+        let release = async move |permit: &Permit<'_>| last.release(permit).await;
+        within(&way, &limits, Operation::ReleaseContext, release).await
     }
 
     /// Makes a call, within the time-out.
     async fn call_detached<T: Send + 'static>(
         &self,
         operation: Operation,
-        call: impl FnOnce(&Inner, &Permit<'_>) -> Result<T> + Send + 'static,
+        call: impl AsyncFnOnce(&Inner, &Permit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let mut stuck = Stuck(Some(&self.0));
         let inner = Arc::clone(&self.0);
-        let limits = &self.0.limits;
-        let answer = within(limits, operation, move |permit| call(&inner, permit)).await;
+        let call = async move |permit: &Permit<'_>| call(&inner, permit).await;
+        let answer = within(&self.address().way, &self.0.limits, operation, call).await;
         if !matches!(&answer, Err(error) if error.kind() == ErrorKind::DeadlineExceeded) {
             stuck.0 = None;
         }

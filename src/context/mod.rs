@@ -17,13 +17,13 @@ use crate::channel::{Limits, Opening, run};
 use crate::codes::{Platform, ReturnCode};
 use crate::connection::{OwnedContext, SharedContext};
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
-use crate::look::{none_without_service, reader_states, readers_of};
+use crate::look::{Contexts, none_without_service, reader_states, readers_of};
 #[cfg(doc)]
 use crate::values::ReaderFlags;
 use crate::values::{InvalidReaderName, ReaderName, ReaderState};
 
-use crate::limits::{Permit, do_elsewhere};
-use crate::service::{self, Address, ContextHandle, Failure, Limit};
+use crate::limits::{Abandoned, Permit, do_elsewhere};
+use crate::service::{self, Address, Canceller, ContextHandle, Failure, Limit, Way, block_on};
 use crate::sync::{Mutex, lock};
 use crate::trace;
 
@@ -61,25 +61,44 @@ fn names_of(listed: Result<Vec<u8>>) -> Result<Vec<ReaderName>> {
     none_without_service(readers_of(listed))
 }
 
-/// Makes a call that does not concern a card, on a thread of its own if it has limits.
+/// Makes a call that does not concern a card. If it has limits and does not end by itself, it runs on
+/// a thread of its own.
 pub(crate) fn within<T: Send + 'static>(
+    way: &Way,
     limits: &Limits,
     operation: Operation,
-    call: impl FnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
+    call: impl AsyncFnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     if limits.are_none() {
-        return call(&Permit::GRANTED);
+        return block_on(call(&Permit::GRANTED));
     }
-    if let Some(refusal) = limits.refuse_more() {
-        return Err(Error::given_up(operation, refusal));
+    refuse_more(limits, operation)?;
+    if way.ends_calls() {
+        let here = limits.here(|| Canceller::ahead(way));
+        let answer = block_on(call(&here.permit()));
+        return match answer.as_ref().err().and(here.gave_up()) {
+            Some(abandoned) => Err(gave_up(operation, abandoned)),
+            None => answer,
+        };
     }
-    match run(&mut None, (), limits, |_, permit| call(permit)) {
+    let call = |(): &mut (), permit: &Permit<'_>| block_on(call(permit));
+    match run(&mut None, (), limits, call) {
         Ok(((), answer)) => answer,
-        Err(abandoned) => {
-            tracing::debug!(%operation, ?abandoned, "a call was given up");
-            Err(Error::given_up(operation, Refusal::given_up(abandoned)))
-        }
+        Err(abandoned) => Err(gave_up(operation, abandoned)),
     }
+}
+
+/// Fails if too many calls were given up.
+fn refuse_more(limits: &Limits, operation: Operation) -> Result<()> {
+    match limits.refuse_more() {
+        Some(refusal) => Err(Error::given_up(operation, refusal)),
+        None => Ok(()),
+    }
+}
+
+fn gave_up(operation: Operation, abandoned: Abandoned) -> Error {
+    tracing::debug!(%operation, ?abandoned, "a call was given up");
+    Error::given_up(operation, Refusal::given_up(abandoned))
 }
 
 /// A connection to the smart-card service of this computer.
@@ -199,21 +218,7 @@ impl Context {
     /// reported as `Ok(false)`.
     #[doc(alias = "SCardIsValidContext")]
     pub fn is_valid(&self) -> Result<bool> {
-        self.call(Operation::IsValidContext, |inner, permit| {
-            let current = inner.current(permit)?;
-            let asked = current.call(|context| {
-                let ask = || service::is_valid_context(context);
-                trace::call(Operation::IsValidContext, None, ask)
-            });
-            match asked {
-                Ok(()) => Ok(true),
-                Err(failure) => match failure.code {
-                    // The latter comes from winscard.
-                    ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE => Ok(false),
-                    _ => Err(Error::new(Operation::IsValidContext, failure)),
-                },
-            }
-        })
+        self.call(Operation::IsValidContext, Inner::is_valid)
     }
 
     /// Returns the names of all readers, in the order of the service. An empty list is not an
@@ -234,9 +239,7 @@ impl Context {
     /// stops, is an error.
     #[doc(alias = "SCardListReaders")]
     pub fn readers(&self) -> Result<Vec<ReaderName>> {
-        self.call(Operation::ListReaders, |inner, permit| {
-            inner.readers(permit, None)
-        })
+        self.call(Operation::ListReaders, Inner::all_readers)
     }
 
     /// Returns the names of the readers in a [group](Context::reader_groups). A group that does not
@@ -257,9 +260,9 @@ impl Context {
     #[doc(alias = "SCardListReaders")]
     pub fn readers_in(&self, group: &str) -> Result<Vec<ReaderName>> {
         let group = group_name(group)?;
-        self.call(Operation::ListReaders, move |inner, permit| {
-            inner.readers_in(permit, &group)
-        })
+        let list =
+            async move |inner: &Inner, permit: &Permit<'_>| inner.readers_in(permit, &group).await;
+        self.call(Operation::ListReaders, list)
     }
 
     /// Returns the names of the reader groups.
@@ -387,11 +390,12 @@ impl Context {
     /// `SCARD_E_NO_SERVICE` if the service is gone; nothing is left to release then.
     #[doc(alias = "SCardReleaseContext")]
     pub fn release(self) -> Result<()> {
-        let limits = self.0.limits.clone();
+        let (way, limits) = (self.address().way.clone(), self.0.limits.clone());
         let Some(last) = self.into_last() else {
             return Ok(());
         };
-        within(&limits, Operation::ReleaseContext, |_| last.release())
+        let release = async move |permit: &Permit<'_>| last.release(permit).await;
+        within(&way, &limits, Operation::ReleaseContext, release)
     }
 
     /// Returns the PC/SC context, if there is one and this is the last clone.
@@ -416,15 +420,14 @@ impl Context {
     fn call<T: Send + 'static>(
         &self,
         operation: Operation,
-        call: impl FnOnce(&Inner, &Permit<'_>) -> Result<T> + Send + 'static,
+        call: impl AsyncFnOnce(&Inner, &Permit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if self.0.limits.are_none() {
-            return call(&self.0, &Permit::GRANTED);
+            return block_on(call(&self.0, &Permit::GRANTED));
         }
         let inner = Arc::clone(&self.0);
-        let answer = within(&self.0.limits, operation, move |permit| {
-            call(&inner, permit)
-        });
+        let call = async move |permit: &Permit<'_>| call(&inner, permit).await;
+        let answer = within(&self.address().way, &self.0.limits, operation, call);
         if let Err(error) = &answer {
             if error.kind() == ErrorKind::DeadlineExceeded {
                 self.0.abandon_current();
@@ -454,14 +457,23 @@ impl Drop for Inner {
         if current.as_ref().is_none_or(|current| current.is_forked()) {
             return;
         }
-        #[cfg(feature = "async")]
-        if *self.detached.get_mut() {
-            return do_elsewhere(move || drop(current));
-        }
         let limits = match *self.is_hurried.get_mut() {
             true => Limits::of_a_moment(),
             false => self.limits.clone(),
         };
+        #[cfg(feature = "async")]
+        let is_detached = *self.detached.get_mut();
+        #[cfg(not(feature = "async"))]
+        let is_detached = false;
+        if self.options.address.way.ends_calls() && (is_detached || !limits.are_none()) {
+            if let Some(last) = current.and_then(Arc::into_inner) {
+                last.hang_up();
+            }
+            return;
+        }
+        if is_detached {
+            return do_elsewhere(move || drop(current));
+        }
         if !limits.are_none() {
             // If this takes too long, it continues in the background.
             let _ = run(&mut None, current, &limits, |current, _| {
@@ -481,6 +493,10 @@ impl Inner {
     /// Leaves the current context to an abandoned call, which may be stuck in it: the next call
     /// gets another one.
     fn abandon_current(&self) {
+        if self.options.address.way.ends_calls() {
+            // The call had a context of its own.
+            return;
+        }
         if let Some(last) = self.replace(None).and_then(Arc::into_inner) {
             do_elsewhere(move || drop(last));
         }
@@ -499,65 +515,103 @@ impl Inner {
             let operation = Operation::EstablishContext;
             return Err(Error::new(operation, ReturnCode::E_CANCELLED));
         }
-        let renewed = Arc::new(SharedContext::new(OwnedContext::establish(
-            &self.options.address,
-            Limit::default(),
-        )?));
+        let renewed = OwnedContext::establish(&self.options.address, Limit::default());
+        let renewed = Arc::new(SharedContext::new(block_on(renewed)?));
         drop(self.replace(Some(Arc::clone(&renewed))));
         Ok(renewed)
     }
 
-    /// Makes a read-only call, and repeats it in a new context if the service of the old one is
-    /// gone.
-    fn ask<T>(
+    /// Makes a call in the current context; or, if it ends by itself, in one of its own, so that it
+    /// need not wait for its turn.
+    async fn make<T>(
         &self,
         permit: &Permit<'_>,
         operation: Operation,
-        call: impl Fn(&mut ContextHandle) -> Result<T, Failure>,
+        call: impl AsyncFn(&mut ContextHandle) -> Result<T, Failure>,
+    ) -> Result<Result<T, Failure>> {
+        if permit.here().is_some() {
+            let context = OwnedContext::establish(&self.options.address, permit.limit());
+            let mut context = context.await?;
+            return Ok(trace::call(operation, None, call(context.handle())).await);
+        }
+        let current = self.current(permit)?;
+        Ok(current.call(|context| block_on(trace::call(operation, None, call(context)))))
+    }
+
+    async fn is_valid(&self, permit: &Permit<'_>) -> Result<bool> {
+        let operation = Operation::IsValidContext;
+        let current = lock(&self.current).clone();
+        if permit.here().is_some() && current.is_some_and(|current| !current.is_forked()) {
+            // Answered without the service, so nothing has to be waited for.
+            return Ok(true);
+        }
+        let asked = self.make(permit, operation, service::is_valid_context);
+        match asked.await? {
+            Ok(()) => Ok(true),
+            Err(failure) => match failure.code {
+                // The latter comes from winscard.
+                ReturnCode::E_INVALID_HANDLE | ReturnCode::INVALID_HANDLE => Ok(false),
+                _ => Err(Error::new(operation, failure)),
+            },
+        }
+    }
+
+    /// Makes a read-only call, and repeats it in a new context if the service of the old one is
+    /// gone.
+    async fn ask<T>(
+        &self,
+        permit: &Permit<'_>,
+        operation: Operation,
+        call: impl AsyncFn(&mut ContextHandle) -> Result<T, Failure>,
     ) -> Result<T> {
-        let call = |context: &SharedContext| {
-            context.call(|context| trace::call(operation, None, || call(context)))
-        };
-        let error = match call(&*self.current(permit)?) {
+        let error = match self.make(permit, operation, &call).await? {
             Ok(answer) => return Ok(answer),
             Err(failure) => Error::new(operation, failure),
         };
-        if error.recovery() != Recovery::ConnectAgain {
+        if error.recovery() != Recovery::ConnectAgain || permit.here().is_some() {
             return Err(error);
         }
         match self.renew(permit) {
-            Ok(renewed) => call(&renewed).map_err(|failure| Error::new(operation, failure)),
+            Ok(_) => {
+                let asked = self.make(permit, operation, &call).await?;
+                asked.map_err(|failure| Error::new(operation, failure))
+            }
             Err(renewal) if renewal.means_no_reader() => Err(renewal),
             Err(_) => Err(error),
         }
     }
 
-    fn reader_groups(&self, permit: &Permit<'_>) -> Result<Vec<String>> {
+    async fn reader_groups(&self, permit: &Permit<'_>) -> Result<Vec<String>> {
         let names = self.ask(
             permit,
             Operation::ListReaderGroups,
             service::list_reader_groups,
         );
-        let names = names_of(names)?;
+        let names = names_of(names.await)?;
         Ok(names.iter().map(ReaderName::to_string).collect())
     }
 
-    fn readers_in(&self, permit: &Permit<'_>, group: &CStr) -> Result<Vec<ReaderName>> {
-        let mut readers = self.readers(permit, Some(group))?;
+    async fn readers_in(&self, permit: &Permit<'_>, group: &CStr) -> Result<Vec<ReaderName>> {
+        let mut readers = self.readers(permit, Some(group)).await?;
         if Platform::CURRENT != Platform::Windows && !ALL_READERS.contains(&group) {
             readers.clear();
         }
         Ok(readers)
     }
 
-    /// Returns all readers, or on Windows those in a group.
-    fn readers(&self, permit: &Permit<'_>, group: Option<&CStr>) -> Result<Vec<ReaderName>> {
-        let list = |context: &mut ContextHandle| service::list_readers(context, group);
-        names_of(self.ask(permit, Operation::ListReaders, list))
+    async fn all_readers(&self, permit: &Permit<'_>) -> Result<Vec<ReaderName>> {
+        self.readers(permit, None).await
     }
 
-    fn reader_states(&self, _: &Permit<'_>) -> Result<Vec<ReaderState>> {
+    /// Returns all readers, or on Windows those in a group.
+    async fn readers(&self, permit: &Permit<'_>, group: Option<&CStr>) -> Result<Vec<ReaderName>> {
+        let list = async |context: &mut ContextHandle| service::list_readers(context, group).await;
+        names_of(self.ask(permit, Operation::ListReaders, list).await)
+    }
+
+    async fn reader_states(&self, permit: &Permit<'_>) -> Result<Vec<ReaderState>> {
         // In a context of its own: this call must never coincide with another one on its context.
-        reader_states(&self.options.address)
+        let (address, limit) = (&self.options.address, permit.limit());
+        reader_states(&Contexts { address, limit }).await
     }
 }

@@ -100,6 +100,9 @@ impl ContextOptions {
     /// for cards. Calls on connected cards and [`Context::monitor`] still work. This ends when the
     /// service answers again or is restarted. [`establish`](ContextOptions::establish) has a
     /// separate limit of 32 abandoned calls in a process.
+    ///
+    /// Over the socket only waits for cards, and cards that were abandoned during a call, leave
+    /// something behind and are counted.
     pub fn timeout(mut self, timeout: Option<Duration>) -> ContextOptions {
         self.timeout = timeout;
         self
@@ -115,7 +118,8 @@ impl ContextOptions {
     #[doc(alias = "SCardEstablishContext")]
     pub fn establish(self) -> Result<Context> {
         let (limits, establish) = self.establishing();
-        let context = within(&limits, Operation::EstablishContext, establish)?;
+        let operation = Operation::EstablishContext;
+        let context = within(&self.address.way, &limits, operation, establish)?;
         Ok(self.context(Some(context)))
     }
 
@@ -128,16 +132,21 @@ impl ContextOptions {
         &self,
     ) -> (
         Limits,
-        impl FnOnce(&Permit<'_>) -> Result<OwnedContext> + Send + use<>,
+        impl AsyncFnOnce(&Permit<'_>) -> Result<OwnedContext> + Send + use<>,
     ) {
         let limits = Limits::new(self.timeout, None).counted_by(&Pending::OfProcess);
         let address = self.address.clone();
-        (limits, move |_| {
-            OwnedContext::establish(&address, Limit::default())
-        })
+        let establish = async move |permit: &Permit<'_>| {
+            OwnedContext::establish(&address, permit.limit()).await
+        };
+        (limits, establish)
     }
 
-    pub(super) fn context(self, context: Option<OwnedContext>) -> Context {
+    pub(super) fn context(self, mut context: Option<OwnedContext>) -> Context {
+        if let Some(context) = &mut context {
+            // That of establishing it is over.
+            context.handle().set_limit(Limit::default());
+        }
         let limits = Limits::new(self.timeout, None).counted_by(&Pending::of_new_context());
         Context(Arc::new(Inner {
             options: self,

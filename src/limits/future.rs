@@ -8,22 +8,31 @@ use std::time::Instant;
 
 use super::clock::Alarm;
 use super::meeting::{Call, Meeting};
+use super::tasks::TaskAlarm;
 use super::worker::Jobs;
-use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Worker};
+use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Wake, Worker};
+use crate::service::Process;
 use crate::sync::lock;
 
-/// A call on a worker. Dropping it gives up the call, as a deadline does.
+/// A call on a worker, or a task. Dropping it gives up the call, as a deadline does.
 pub(crate) struct UnderWay<T: Send + 'static> {
     meeting: Arc<Meeting<T>>,
     deadline: Option<Instant>,
     abort: Option<AbortHandle>,
+    /// The process that makes the call.
+    process: Process,
     /// The worker, where an unclaimed answer is dropped: that also ends what the call worked on,
     /// which can take a while.
-    jobs: Jobs,
+    jobs: Option<Jobs>,
+    /// What an unclaimed answer of a task is given to.
+    discard: Option<fn(T)>,
+    /// What ends the call's waits, if it is a task.
+    stop: Option<Arc<dyn Wake>>,
     /// The caller has its answer or has left.
     over: bool,
     registration: Option<Registration>,
     alarm: Option<Alarm>,
+    task_alarm: Option<TaskAlarm>,
 }
 
 impl Worker {
@@ -40,15 +49,8 @@ impl Worker {
         S: Send + 'static,
         T: Send + 'static,
     {
-        let mut under_way = UnderWay {
-            meeting: Arc::new(Meeting::new(pending)),
-            deadline: None,
-            abort: None,
-            jobs: self.jobs.clone(),
-            over: false,
-            registration: None,
-            alarm: None,
-        };
+        let mut under_way = UnderWay::new(pending);
+        under_way.jobs = Some(self.jobs.clone());
         under_way.set_limits(deadline, abort)?;
         self.send(&under_way.meeting, subject, call)?;
         Ok(under_way)
@@ -61,17 +63,51 @@ impl Worker {
 }
 
 impl<T: Send + 'static> UnderWay<T> {
+    fn new(pending: &Pending) -> UnderWay<T> {
+        UnderWay {
+            meeting: Arc::new(Meeting::new(pending)),
+            deadline: None,
+            abort: None,
+            process: Process::current(),
+            jobs: None,
+            discard: None,
+            stop: None,
+            over: false,
+            registration: None,
+            alarm: None,
+            task_alarm: None,
+        }
+    }
+
+    /// A call that is made by a task, which keeps the limits itself.
+    pub(super) fn of_task(pending: &Pending, discard: fn(T), stop: Arc<dyn Wake>) -> UnderWay<T> {
+        let mut under_way = UnderWay::new(pending);
+        (under_way.discard, under_way.stop) = (Some(discard), Some(stop));
+        // If the task panics, no one knows what it did.
+        Permit(Some(&*under_way.meeting)).grant();
+        under_way
+    }
+
+    pub(super) fn meeting(&self) -> &Arc<Meeting<T>> {
+        &self.meeting
+    }
+
     /// Sets the limits of the wait from now on.
     pub(crate) fn set_limits(
         &mut self,
         deadline: Option<Instant>,
         abort: Option<&AbortHandle>,
     ) -> Result<(), Abandoned> {
-        self.alarm = None;
+        (self.alarm, self.task_alarm) = (None, None);
         if let Some(deadline) = deadline {
-            let alarm = Alarm::set(deadline, Arc::clone(&self.meeting) as Arc<_>);
-            let none = Abandoned::before_it_began(GivenUp::NoThread);
-            self.alarm = Some(alarm.ok_or(none)?);
+            let caller: Arc<dyn Wake> = Arc::clone(&self.meeting) as Arc<_>;
+            match self.stop {
+                Some(_) => self.task_alarm = TaskAlarm::set(deadline, caller),
+                None => self.alarm = Alarm::set(deadline, caller),
+            }
+            if self.alarm.is_none() && self.task_alarm.is_none() {
+                return Err(Abandoned::before_it_began(GivenUp::NoThread));
+            }
         }
         self.deadline = deadline;
         self.registration = abort.map(|abort| abort.register(Arc::clone(&self.meeting) as Arc<_>));
@@ -81,7 +117,7 @@ impl<T: Send + 'static> UnderWay<T> {
 
     /// Whether this process is a child of the one that makes the call, which will not return here.
     pub(crate) fn is_forked(&self) -> bool {
-        self.jobs.is_forked()
+        self.process.is_forked()
     }
 
     /// Gives up the call, or returns its result if it has returned.
@@ -95,15 +131,18 @@ impl<T: Send + 'static> UnderWay<T> {
         let call = std::mem::replace(&mut state.call, Call::UnderWay);
         match call {
             Call::UnderWay => state.leave_under_way(),
-            Call::Returned(_) | Call::Lost => state.left = true,
+            Call::Returned(_) | Call::GaveUp(_) | Call::Lost => state.left = true,
         }
         let waker = state.waker.take();
         drop(state);
         // Unlocked first, because this runs foreign code.
         drop(waker);
+        if let Some(stop) = self.stop.take() {
+            stop.wake();
+        }
         match call {
             Call::Returned(value) => Some(value),
-            Call::UnderWay | Call::Lost => None,
+            Call::UnderWay | Call::GaveUp(_) | Call::Lost => None,
         }
     }
 }
@@ -148,14 +187,19 @@ impl<T: Send + 'static> Drop for UnderWay<T> {
     fn drop(&mut self) {
         if self.is_forked() {
             // Other threads may have held the locks that these use.
-            std::mem::forget((self.registration.take(), self.alarm.take()));
+            let alarms = (self.alarm.take(), self.task_alarm.take());
+            std::mem::forget((self.registration.take(), alarms));
             return;
         }
         if self.over {
             return;
         }
         if let Some(value) = self.leave() {
-            self.jobs.send(Box::new(move || drop(value)));
+            match (&self.jobs, self.discard) {
+                (_, Some(discard)) => discard(value),
+                (Some(jobs), None) => drop(jobs.send(Box::new(move || drop(value)))),
+                (None, None) => {}
+            }
         }
     }
 }

@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::pending::Counted;
 use super::permit::Grant;
-use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Wake};
-use crate::service::{self, Canceller, Failure, Limit};
+#[cfg(feature = "async")]
+use super::spawn_task;
+use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit, Registration, Wake, do_elsewhere};
+use crate::service::{self, Canceller, Failure, Limit, block_on};
 use crate::sync::now;
 
-/// The limits of a call on the caller's thread.
+/// The limits of a call on the caller's thread, or of a task.
 pub(crate) struct Here {
     deadline: Option<Instant>,
     abort: Option<AbortHandle>,
@@ -30,12 +31,25 @@ impl Here {
         canceller: impl FnOnce() -> Option<Canceller>,
     ) -> Here {
         let canceller = abort.and_then(|_| canceller());
-        let registration = match (abort, &canceller) {
-            (Some(abort), Some(canceller)) => {
-                let registration = abort.register(Arc::new(Ring(canceller.clone())));
+        let limit = Limit::new(deadline, canceller.as_ref());
+        let wake = canceller.map(|canceller| Arc::new(Ring(canceller)) as Arc<dyn Wake>);
+        Here::with(limit, deadline, abort, pending, wake)
+    }
+
+    /// `wake` ends the waits of the call.
+    pub(super) fn with(
+        limit: Limit,
+        deadline: Option<Instant>,
+        abort: Option<&AbortHandle>,
+        pending: &Pending,
+        wake: Option<Arc<dyn Wake>>,
+    ) -> Here {
+        let registration = match (abort, wake) {
+            (Some(abort), Some(wake)) => {
+                let registration = abort.register(Arc::clone(&wake));
                 // An abort before the registration woke no one.
                 if abort.is_aborted() {
-                    Ring(canceller.clone()).wake();
+                    wake.wake();
                 }
                 Some(registration)
             }
@@ -44,7 +58,7 @@ impl Here {
         Here {
             deadline,
             abort: abort.cloned(),
-            limit: Limit::new(deadline, canceller.as_ref()),
+            limit,
             permitted: Cell::new(false),
             pending: pending.clone(),
             _registration: registration,
@@ -60,17 +74,25 @@ impl Here {
         &self.limit
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// The limit of what is left to do after the call.
+    pub(crate) fn rest(&self) -> Limit {
+        self.limit.of_rest()
     }
 
-    pub(super) fn abort(&self) -> Option<&AbortHandle> {
-        self.abort.as_ref()
-    }
-
-    /// Counts an abandoned call for as long as it continues.
-    pub(crate) fn count(&self) -> Counted {
-        self.pending.count()
+    /// Does what is left to do after a call that was given up, without waiting. It is counted until
+    /// it is done.
+    pub(crate) fn do_afterwards(&self, job: impl AsyncFnOnce(Limit) + Send + 'static) {
+        let counted = self.pending.count();
+        let job = async move |limit| {
+            job(limit).await;
+            drop(counted);
+        };
+        #[cfg(feature = "async")]
+        if self.limit.is_suspending() {
+            spawn_task(job);
+            return;
+        }
+        do_elsewhere(move || block_on(job(Limit::default())));
     }
 
     /// Why a failed call was given up, if it was.
@@ -83,7 +105,8 @@ impl Here {
     }
 
     fn why(&self) -> Option<GivenUp> {
-        if self.abort.as_ref().is_some_and(AbortHandle::is_aborted) {
+        let is_aborted = self.abort.as_ref().is_some_and(AbortHandle::is_aborted);
+        if is_aborted || self.limit.is_stopped() {
             return Some(GivenUp::Aborted);
         }
         let is_late = self.deadline.is_some_and(|deadline| deadline <= now());

@@ -31,6 +31,9 @@ pub(super) struct MeetingState<T> {
 pub(super) enum Call<T> {
     UnderWay,
     Returned(T),
+    /// It ended without a value, because it was given up.
+    #[cfg(feature = "async")]
+    GaveUp(Abandoned),
     /// It panicked.
     Lost,
 }
@@ -59,6 +62,16 @@ impl<T> Meeting<T> {
         state.call = Call::Returned(value);
         self.notify(state);
         None
+    }
+
+    /// The call's side: reports that it was given up, unless no one waits any more.
+    #[cfg(feature = "async")]
+    pub(super) fn give_up_with(&self, abandoned: Abandoned) {
+        let mut state = lock(&self.state);
+        if !state.left {
+            state.call = Call::GaveUp(abandoned);
+            self.notify(state);
+        }
     }
 
     /// Wakes the caller, with the state unlocked, because a waker runs foreign code.
@@ -108,6 +121,8 @@ impl<T> MeetingState<T> {
     ) -> Option<Result<T, Abandoned>> {
         match std::mem::replace(&mut self.call, Call::UnderWay) {
             Call::Returned(value) => return Some(Ok(value)),
+            #[cfg(feature = "async")]
+            Call::GaveUp(abandoned) => return Some(Err(abandoned)),
             Call::Lost => return Some(Err(self.abandoned(GivenUp::NoThread))),
             Call::UnderWay => {}
         }

@@ -8,7 +8,8 @@
 //! late.
 //!
 //! Over the socket of pcsc-lite's daemon a wait can be interrupted, so a call ends [`Here`], on its
-//! caller's thread. Only cleaning up after it takes a thread.
+//! caller's thread; only cleaning up after it takes a thread. There the calls of futures are
+//! [tasks], which share one thread.
 
 mod abort;
 #[cfg(feature = "async")]
@@ -20,6 +21,8 @@ mod meeting;
 pub(crate) mod pause;
 mod pending;
 mod permit;
+#[cfg(feature = "async")]
+mod tasks;
 mod worker;
 
 pub use abort::AbortHandle;
@@ -31,6 +34,8 @@ pub(crate) use future::UnderWay;
 pub(crate) use here::Here;
 pub(crate) use pending::{Counted, Pending};
 pub(crate) use permit::Permit;
+#[cfg(feature = "async")]
+pub(crate) use tasks::{Answer, begin_task, can_have_tasks, spawn_task};
 pub(crate) use worker::{Worker, do_elsewhere};
 
 /// Why a call was given up.

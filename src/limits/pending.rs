@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::service::Process;
 
-/// The count of calls that were given up and have not returned yet. Each holds a thread and a
-/// connection to the service.
+/// The count of calls that were given up and have not returned yet. Each holds a connection to the
+/// service, and most a thread.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Pending {
     #[default]

@@ -63,10 +63,20 @@ impl Permit<'_> {
             .unwrap_or_default()
     }
 
+    /// The limit of what is left to do after the call.
+    pub(crate) fn rest(&self) -> Limit {
+        self.here().map(Here::rest).unwrap_or_default()
+    }
+
     /// Waits for the next pause, at most until the limits of a call that ends by itself.
-    pub(crate) fn pause(&self, pause: &mut Pause) {
-        let here = self.here();
-        pause.take(here.and_then(Here::deadline), here.and_then(Here::abort));
+    pub(crate) async fn pause(&self, pause: &mut Pause) {
+        match self.here() {
+            // A pause that is given up ends early, too.
+            Some(here) => {
+                let _ = here.limit().pause(pause.next()).await;
+            }
+            None => pause.take(None, None),
+        }
     }
 
     /// Whether the caller has already left, so that everything done now must be undone.

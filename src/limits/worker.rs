@@ -125,7 +125,7 @@ impl Worker {
 }
 
 /// Ends a call, and notifies the caller if it did not return.
-struct Lost<T>(Arc<Meeting<T>>);
+pub(super) struct Lost<T>(pub(super) Arc<Meeting<T>>);
 
 impl<T> Drop for Lost<T> {
     fn drop(&mut self) {

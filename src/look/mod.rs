@@ -41,38 +41,62 @@ const MAX_AGREEING: usize = 4;
 pub(crate) trait Source {
     type Service: Service;
 
-    fn establish(&self) -> Result<Self::Service>;
+    async fn establish(&self) -> Result<Self::Service>;
 }
 
 /// The calls needed to look at the readers.
 pub(crate) trait Service {
     /// `SCardListReaders`.
-    fn list_readers(&mut self) -> Result<Vec<ReaderName>>;
+    async fn list_readers(&mut self) -> Result<Vec<ReaderName>>;
 
     /// `SCardGetStatusChange`. Returns whether there was a change.
-    fn status_change(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool>;
+    async fn status_change(
+        &mut self,
+        limit: Duration,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool>;
 }
 
-impl Source for Address {
+/// New contexts there.
+pub(crate) struct Contexts<'a> {
+    pub(crate) address: &'a Address,
+    /// The limit of each, if calls in it end by themselves.
+    pub(crate) limit: Limit,
+}
+
+impl Contexts<'_> {
+    pub(crate) fn at(address: &Address) -> Contexts<'_> {
+        Contexts {
+            address,
+            limit: Limit::default(),
+        }
+    }
+}
+
+impl Source for Contexts<'_> {
     type Service = OwnedContext;
 
-    fn establish(&self) -> Result<OwnedContext> {
-        OwnedContext::establish(self, Limit::default())
+    async fn establish(&self) -> Result<OwnedContext> {
+        OwnedContext::establish(self.address, self.limit.clone()).await
     }
 }
 
 impl Service for OwnedContext {
-    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
-        let list = || service::list_readers(self.handle(), None);
-        let listed = trace::watch(Operation::ListReaders, list);
+    async fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
+        let list = service::list_readers(self.handle(), None);
+        let listed = trace::watch(Operation::ListReaders, list).await;
         readers_of(listed.map_err(|failure| Error::new(Operation::ListReaders, failure)))
     }
 
-    fn status_change(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
+    async fn status_change(
+        &mut self,
+        limit: Duration,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         // `INFINITE`.
         let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
-        let look = || service::get_status_change(self.handle(), limit, readers);
-        match trace::watch(Operation::GetStatusChange, look) {
+        let look = service::get_status_change(self.handle(), limit, readers);
+        match trace::watch(Operation::GetStatusChange, look).await {
             Ok(()) => Ok(true),
             Err(failure) if failure.code == ReturnCode::E_TIMEOUT => Ok(false),
             Err(failure) => Err(Error::new(Operation::GetStatusChange, failure)),
@@ -99,55 +123,56 @@ pub(crate) struct Lookout<'a, S: Source> {
 }
 
 impl<'a, S: Source> Lookout<'a, S> {
-    pub(crate) fn establish(source: &'a S, platform: Platform) -> Result<Lookout<'a, S>> {
+    pub(crate) async fn establish(source: &'a S, platform: Platform) -> Result<Lookout<'a, S>> {
         Ok(Lookout {
             source,
-            service: source.establish()?,
+            service: source.establish().await?,
             may_misread: platform == Platform::PcscLite,
             has_looked: false,
         })
     }
 
-    fn renew(&mut self) -> Result<()> {
-        self.service = self.source.establish()?;
+    async fn renew(&mut self) -> Result<()> {
+        self.service = self.source.establish().await?;
         self.has_looked = false;
         Ok(())
     }
 
     /// Lists the readers. An unexpected list is confirmed by a new context.
-    pub(crate) fn list(
+    pub(crate) async fn list(
         &mut self,
         is_expected: impl FnOnce(&[ReaderName]) -> bool,
     ) -> Result<Vec<ReaderName>> {
-        let listed = self.service.list_readers();
+        let listed = self.service.list_readers().await;
         let is_credible = match &listed {
             Ok(names) => is_expected(names),
             Err(error) => error.kind() == ErrorKind::ServiceGone,
         };
-        if is_credible || !self.may_misread || !self.has_looked || self.renew().is_err() {
+        let is_final = is_credible || !self.may_misread || !self.has_looked;
+        if is_final || self.renew().await.is_err() {
             return listed;
         }
-        self.service.list_readers()
+        self.service.list_readers().await
     }
 
     /// Waits until a reader differs from its known state, or for this long. Returns whether one
     /// did. If one of the readers does not exist, the error is
     /// `SCARD_E_UNKNOWN_READER`.
-    pub(crate) fn look(
+    pub(crate) async fn look(
         &mut self,
         limit: Duration,
         readers: &mut [ReaderQuery<'_>],
     ) -> Result<bool> {
-        let in_time = self.look_once(limit, readers)?;
+        let in_time = self.look_once(limit, readers).await?;
         if in_time && self.may_misread {
-            self.agree(readers)?;
+            self.agree(readers).await?;
         }
         Ok(in_time)
     }
 
     /// Looks until two looks in a row agree on each reader. If they never do, the last one
     /// counts.
-    fn agree(&mut self, readers: &mut [ReaderQuery<'_>]) -> Result<()> {
+    async fn agree(&mut self, readers: &mut [ReaderQuery<'_>]) -> Result<()> {
         let can_be_asked = |it: &ReaderQuery<'_>| it.name != PLUG_AND_PLAY && !is_mute(it);
         let readers = readers.iter_mut();
         let mut left: Vec<&mut ReaderQuery<'_>> = readers.filter(|it| can_be_asked(it)).collect();
@@ -156,7 +181,7 @@ impl<'a, S: Source> Lookout<'a, S> {
             looks += 1;
             let unaware = left.iter().map(|it| ReaderQuery::unaware(it.name));
             let mut again: Vec<ReaderQuery<'_>> = unaware.collect();
-            if !self.look_once(Duration::ZERO, &mut again)? {
+            if !self.look_once(Duration::ZERO, &mut again).await? {
                 // There must be an answer, because no state is known for these readers.
                 break;
             }
@@ -175,17 +200,21 @@ impl<'a, S: Source> Lookout<'a, S> {
     }
 
     /// Looks once, repeating it in a new context after each answer that may have been misread.
-    fn look_once(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
+    async fn look_once(
+        &mut self,
+        limit: Duration,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         let mut looks = 0;
         loop {
             self.has_looked = true;
-            let answer = self.service.status_change(limit, readers);
+            let answer = self.service.status_change(limit, readers).await;
             if !self.may_misread || !is_doubtful(&answer, readers) {
                 return answer;
             }
             looks += 1;
-            self.renew()?;
-            let listed = self.service.list_readers()?;
+            self.renew().await?;
+            let listed = self.service.list_readers().await?;
             let is_there = |name: &CStr| listed.iter().any(|listed| listed.as_c_str() == name);
             let mut names = readers.iter().map(|reader| reader.name);
             let unknown = || Error::new(Operation::GetStatusChange, ReturnCode::E_UNKNOWN_READER);

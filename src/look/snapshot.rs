@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Lookout, Source};
+use super::{Contexts, Lookout, Source};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Recovery, Result};
-use crate::service::{Address, ReaderQuery};
+use crate::service::ReaderQuery;
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
 /// The maximum number of attempts when readers change between the list and the look.
@@ -29,17 +29,17 @@ pub(crate) fn may_be_too_many(code: ReturnCode) -> bool {
 }
 
 /// Queries all readers in new contexts.
-pub(crate) fn reader_states(address: &Address) -> Result<Vec<ReaderState>> {
-    reader_states_of(address, |_| true)
+pub(crate) async fn reader_states(contexts: &Contexts<'_>) -> Result<Vec<ReaderState>> {
+    reader_states_of(contexts, |_| true).await
 }
 
 /// Queries the readers whose names match. The others are skipped, because with pcsc-lite each mute
 /// card takes 0.4 seconds.
-pub(crate) fn reader_states_of(
-    address: &Address,
+pub(crate) async fn reader_states_of(
+    contexts: &Contexts<'_>,
     is_about: impl Fn(&ReaderName) -> bool,
 ) -> Result<Vec<ReaderState>> {
-    none_without_service(snapshot(address, Platform::CURRENT, is_about))
+    none_without_service(snapshot(contexts, Platform::CURRENT, is_about).await)
 }
 
 /// Without a reader there may be no service, which is not an error here.
@@ -52,37 +52,37 @@ pub(crate) fn none_without_service<T>(asked: Result<Vec<T>>) -> Result<Vec<T>> {
 
 /// The readers and their states. On Windows the service stops with the last reader, so the next
 /// query may go to a new one.
-pub(super) fn snapshot(
+pub(super) async fn snapshot(
     source: &impl Source,
     platform: Platform,
     is_about: impl Fn(&ReaderName) -> bool,
 ) -> Result<Vec<ReaderState>> {
-    match snapshot_once(source, platform, &is_about) {
+    match snapshot_once(source, platform, &is_about).await {
         Err(error)
             if platform == Platform::Windows && error.recovery() == Recovery::ConnectAgain =>
         {
-            snapshot_once(source, platform, &is_about)
+            snapshot_once(source, platform, &is_about).await
         }
         seen => seen,
     }
 }
 
-fn snapshot_once(
+async fn snapshot_once(
     source: &impl Source,
     platform: Platform,
     is_about: impl Fn(&ReaderName) -> bool,
 ) -> Result<Vec<ReaderState>> {
-    let mut lookout = Lookout::establish(source, platform)?;
+    let mut lookout = Lookout::establish(source, platform).await?;
     let mut failed = None;
     let mut capacity = usize::MAX;
     let mut tries = 0;
     while tries < MAX_SNAPSHOTS {
-        let mut readers = lookout.list(|_| false)?;
+        let mut readers = lookout.list(|_| false).await?;
         readers.retain(&is_about);
         if tries > SOME_REFUSALS {
-            return look_at_each(&mut lookout, readers);
+            return look_at_each(&mut lookout, readers).await;
         }
-        let (error, asked) = match look_at_all(&mut lookout, &readers, capacity) {
+        let (error, asked) = match look_at_all(&mut lookout, &readers, capacity).await {
             Ok(states) => return Ok(states),
             Err(refused) => refused,
         };
@@ -102,7 +102,7 @@ fn snapshot_once(
 
 /// Looks at the readers, at most this many per call. On failure, returns the error and the number
 /// of readers in the failed call.
-fn look_at_all(
+async fn look_at_all(
     lookout: &mut Lookout<'_, impl Source>,
     readers: &[ReaderName],
     capacity: usize,
@@ -110,7 +110,7 @@ fn look_at_all(
     let unaware = readers.iter().map(|it| ReaderQuery::unaware(it.as_c_str()));
     let mut watched: Vec<ReaderQuery<'_>> = unaware.collect();
     for part in watched.chunks_mut(capacity) {
-        match lookout.look(Duration::ZERO, part) {
+        match lookout.look(Duration::ZERO, part).await {
             Ok(true) => {}
             // No state is known for these readers, so each of them is a change.
             Ok(false) => {
@@ -132,29 +132,29 @@ fn look_at_all(
 
 /// Looks at the readers one by one, because the service lists one that it does not know, as Windows
 /// does with readers of other sessions. That one is reported as unknown.
-fn look_at_each(
+async fn look_at_each(
     lookout: &mut Lookout<'_, impl Source>,
     readers: Vec<ReaderName>,
 ) -> Result<Vec<ReaderState>> {
     let mut states = Vec::new();
     for reader in readers {
-        states.extend(look_at_one(lookout, reader)?);
+        states.extend(look_at_one(lookout, reader).await?);
     }
     Ok(states)
 }
 
 /// Looks at one reader. One that is no longer listed is gone, not unknown.
-fn look_at_one(
+async fn look_at_one(
     lookout: &mut Lookout<'_, impl Source>,
     reader: ReaderName,
 ) -> Result<Option<ReaderState>> {
     for _ in 0..MAX_UNKNOWN {
-        match look_at_all(lookout, std::slice::from_ref(&reader), 1) {
+        match look_at_all(lookout, std::slice::from_ref(&reader), 1).await {
             Ok(seen) => return Ok(seen.into_iter().next()),
             Err((error, _)) if error.code() == ReturnCode::E_UNKNOWN_READER => {}
             Err((error, _)) => return Err(error),
         }
-        if !lookout.list(|_| false)?.contains(&reader) {
+        if !lookout.list(|_| false).await?.contains(&reader) {
             return Ok(None);
         }
     }

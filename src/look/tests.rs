@@ -2,11 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::snapshot::{MAX_SNAPSHOTS, snapshot};
+use super::snapshot::MAX_SNAPSHOTS;
 use super::*;
 use crate::codes::Platform::{PcscLite, Windows};
 use crate::codes::ReturnCode as Code;
-use crate::values::Atr;
+use crate::service::block_on;
+use crate::values::{Atr, ReaderState};
+
+fn snapshot(
+    source: &impl Source,
+    platform: Platform,
+    is_about: impl Fn(&ReaderName) -> bool,
+) -> Result<Vec<ReaderState>> {
+    block_on(super::snapshot::snapshot(source, platform, is_about))
+}
 
 fn names(count: usize) -> Vec<ReaderName> {
     let names = (0..count).map(|number| ReaderName::new(format!("Reader {number}")));
@@ -57,18 +66,22 @@ impl<'a> Fake<'a> {
 impl<'f, 'a> Source for &'f Fake<'a> {
     type Service = Numbered<'f, 'a>;
 
-    fn establish(&self) -> Result<Numbered<'f, 'a>> {
+    async fn establish(&self) -> Result<Numbered<'f, 'a>> {
         self.contexts.set(self.contexts.get() + 1);
         Ok(Numbered(self.contexts.get(), self))
     }
 }
 
 impl Service for Numbered<'_, '_> {
-    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
+    async fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
         (self.1.list)(self.0)
     }
 
-    fn status_change(&mut self, _: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
+    async fn status_change(
+        &mut self,
+        _: Duration,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         (self.1.look.borrow_mut())(self.0, readers)
     }
 }
@@ -157,10 +170,10 @@ fn a_reader_is_gone_if_another_context_does_not_list_it() {
             },
         );
         let source = &fake;
-        let mut lookout = Lookout::establish(&source, PcscLite).unwrap();
+        let mut lookout = block_on(Lookout::establish(&source, PcscLite)).unwrap();
         let names = names(2);
         let mut both = [0, 1].map(|at| ReaderQuery::unaware(names[at].as_c_str()));
-        let error = lookout.look(Duration::MAX, &mut both).unwrap_err();
+        let error = block_on(lookout.look(Duration::MAX, &mut both)).unwrap_err();
         assert_eq!(error.code(), Code::E_UNKNOWN_READER);
         assert_eq!(fake.contexts.get(), 2);
     }
@@ -237,11 +250,11 @@ fn a_list_that_differs_is_queried_in_another_context() {
     let list = |platform, looks| {
         fake.contexts.set(0);
         let source = &fake;
-        let mut lookout = Lookout::establish(&source, platform).unwrap();
+        let mut lookout = block_on(Lookout::establish(&source, platform)).unwrap();
         if looks {
-            assert_eq!(lookout.look(Duration::MAX, &mut []), Ok(false));
+            assert_eq!(block_on(lookout.look(Duration::MAX, &mut [])), Ok(false));
         }
-        let listed = lookout.list(|names| names.len() == 2);
+        let listed = block_on(lookout.list(|names| names.len() == 2));
         let listed = listed
             .map(|names| names.len())
             .map_err(|error| error.code());

@@ -11,8 +11,8 @@ use super::thread::{Ended, Shared, Stoppable, WaitControl};
 use super::watcher::{ROUND, longer};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::Result;
-use crate::look::{Lookout, Source, reader_states_of};
-use crate::service::{Address, ReaderQuery};
+use crate::look::{Contexts, Lookout, Source, reader_states_of};
+use crate::service::{Address, ReaderQuery, block_on};
 use crate::sync::{Mutex, global, lock, thread};
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
@@ -68,8 +68,11 @@ impl Aside {
 
     /// Looks at this reader, which had a mute card. Returns whether it no longer has one.
     pub(super) fn look_at(&self, address: &Address, reader: &ReaderName) -> bool {
-        let states = quick_states_of(address, |name| name == reader, |_| false);
-        let state = states.ok().and_then(|(mut states, _)| states.pop());
+        let contexts = Contexts::at(address);
+        let states = quick_states_of(&contexts, |name| name == reader, |_| false);
+        let state = block_on(states)
+            .ok()
+            .and_then(|(mut states, _)| states.pop());
         if state.as_ref().is_some_and(ReaderState::is_mute) {
             return false;
         }
@@ -106,19 +109,20 @@ pub(super) fn was_mute(reader: &ReaderName) -> bool {
 
 /// Queries these readers, except those that had a mute card when last asked and may be skipped.
 /// Returns also the names of the latter.
-pub(crate) fn quick_states_of(
-    address: &Address,
+pub(crate) async fn quick_states_of(
+    contexts: &Contexts<'_>,
     is_about: impl Fn(&ReaderName) -> bool,
     may_skip: impl Fn(&ReaderName) -> bool,
 ) -> Result<(Vec<ReaderState>, BTreeSet<ReaderName>)> {
     let skipped = RefCell::new(BTreeSet::new());
-    let states = reader_states_of(address, |name| {
+    let states = reader_states_of(contexts, |name| {
         let is_skipped = is_about(name) && may_skip(name) && was_mute(name);
         if is_skipped {
             skipped.borrow_mut().insert(name.clone());
         }
         is_about(name) && !is_skipped
-    })?;
+    })
+    .await?;
     for state in &states {
         remember(state.reader_name(), state.is_mute());
     }
@@ -162,13 +166,13 @@ fn look(
     reader: &ReaderName,
     state: u32,
 ) -> Option<(u32, Atr)> {
-    let mut lookout = Lookout::establish(source, Platform::CURRENT).ok()?;
+    let mut lookout = block_on(Lookout::establish(source, Platform::CURRENT)).ok()?;
     let mut asked = [ReaderQuery::knowing(reader.as_c_str(), state)];
     // Unknown states are answered at once. Nothing reports that another program powered up the
     // card, so waits also end without an answer: sooner if the card became mute recently.
     let mut wait = ROUND;
     loop {
-        wait = match lookout.look(wait, &mut asked) {
+        wait = match block_on(lookout.look(wait, &mut asked)) {
             Ok(true) => break,
             Ok(false) => longer(wait),
             // The card was powered up, or that was attempted.
@@ -233,17 +237,17 @@ mod tests {
     impl Source for Script {
         type Service = Script;
 
-        fn establish(&self) -> Result<Script> {
+        async fn establish(&self) -> Result<Script> {
             Ok(self.clone())
         }
     }
 
     impl Service for Script {
-        fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
+        async fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
             Ok(vec![name("A")])
         }
 
-        fn status_change(
+        async fn status_change(
             &mut self,
             limit: Duration,
             readers: &mut [ReaderQuery<'_>],

@@ -9,7 +9,7 @@ use crate::connection::{Access, Connection};
 use crate::error::{Result, Seen};
 use crate::limits::pause::Pause;
 use crate::limits::{Pending, Permit, Worker};
-use crate::service::{Address, Process};
+use crate::service::{Address, Process, block_on};
 use crate::sync::{Mutex, global, lock};
 use crate::values::{Protocols, ReaderName, ShareMode};
 
@@ -261,7 +261,8 @@ impl Drop for UnderWay {
 /// Connects, which powers up the card, and disconnects without a reset.
 fn connect((address, reader): &Place) -> Result<()> {
     let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
-    Connection::open(&permit, address, reader, access, Protocols::ANY).map(drop)
+    let open = Connection::open(&permit, address, reader, access, Protocols::ANY);
+    block_on(open).map(drop)
 }
 
 /// Connects until no monitor sees a mute card any more: pcsc-lite does not report the power-up, and

@@ -316,9 +316,9 @@ pub(super) struct StoppableContext {
 impl Source for Stoppable {
     type Service = StoppableContext;
 
-    fn establish(&self) -> Result<StoppableContext> {
+    async fn establish(&self) -> Result<StoppableContext> {
         Ok(StoppableContext {
-            context: OwnedContext::establish(&self.address, Limit::default())?,
+            context: OwnedContext::establish(&self.address, Limit::default()).await?,
             waiting: Arc::clone(&self.waiting),
         })
     }
@@ -327,9 +327,9 @@ impl Source for Stoppable {
 impl Source for Arc<Shared> {
     type Service = StoppableContext;
 
-    fn establish(&self) -> Result<StoppableContext> {
+    async fn establish(&self) -> Result<StoppableContext> {
         let (address, waiting) = (self.address.clone(), Arc::clone(&self.waiting));
-        Stoppable { address, waiting }.establish()
+        Stoppable { address, waiting }.establish().await
     }
 }
 
@@ -388,19 +388,23 @@ impl Host for Arc<Shared> {
 }
 
 impl Service for StoppableContext {
-    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
-        self.context.list_readers()
+    async fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
+        self.context.list_readers().await
     }
 
-    fn status_change(&mut self, limit: Duration, readers: &mut [ReaderQuery<'_>]) -> Result<bool> {
+    async fn status_change(
+        &mut self,
+        limit: Duration,
+        readers: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         if limit.is_zero() {
-            return self.context.status_change(limit, readers);
+            return self.context.status_change(limit, readers).await;
         }
         if !self.waiting.enter(self.context.canceller()) {
             let (operation, code) = (Operation::GetStatusChange, ReturnCode::E_CANCELLED);
             return Err(Error::new(operation, code));
         }
-        let answer = self.context.status_change(limit, readers);
+        let answer = self.context.status_change(limit, readers).await;
         self.waiting.leave();
         answer
     }

@@ -13,11 +13,14 @@ use std::ffi::CStr;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::codes::{Platform, ReturnCode};
 use crate::values::{Atr, Scope};
 
+mod blocking;
 mod daemon;
 mod fork;
 mod gate;
@@ -30,6 +33,7 @@ mod socket;
 mod started;
 mod unfinished;
 
+pub(crate) use blocking::block_on;
 pub(crate) use daemon::Obstacle;
 #[cfg(unix)]
 pub(crate) use locks::Inside;
@@ -149,6 +153,27 @@ impl ContextHandle {
         }
     }
 
+    /// Ends the connection to the service, which notices it, without a wait. Also where a forked
+    /// child has copies of the descriptor, which must not do this itself.
+    pub(crate) fn hang_up(&self) {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => {}
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.hang_up(),
+        }
+    }
+
+    /// Whether calls are suspended instead of blocking their thread.
+    pub(crate) fn is_suspending(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.limit.is_suspending(),
+        }
+    }
+
     /// Whether a call that was given up is still under way. No other call is made before
     /// [`settle`](ContextHandle::settle).
     pub(crate) fn is_under_way(&self) -> bool {
@@ -160,23 +185,24 @@ impl ContextHandle {
         }
     }
 
-    /// Whether a call that was given up is still under way, and may have an effect.
-    pub(crate) fn is_effect_under_way(&self) -> bool {
+    /// Whether a call that was given up was waiting until another connection lets the card go, and
+    /// had no effect.
+    pub(crate) fn only_waited(&self) -> bool {
         match self {
             #[cfg(feature = "library")]
             ContextHandle::Library(_) => false,
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-            ContextHandle::Socket(client) => client.is_effect_under_way(),
+            ContextHandle::Socket(client) => client.only_waited(),
         }
     }
 
-    /// Waits for the call that was given up, without a time limit, and undoes its effects.
-    pub(crate) fn settle(&mut self) {
+    /// Waits for the call that was given up and undoes its effects.
+    pub(crate) async fn settle(&mut self) {
         match self {
             #[cfg(feature = "library")]
             ContextHandle::Library(_) => {}
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-            ContextHandle::Socket(client) => client.settle(),
+            ContextHandle::Socket(client) => client.settle().await,
         }
     }
 
@@ -220,24 +246,57 @@ pub(crate) use socket::Limit;
 #[cfg(all(fuzzing, feature = "socket", unix, not(target_vendor = "apple")))]
 pub use socket::read_answers;
 
-/// Without the socket, no calls end by themselves.
+/// What suspends the calls of futures.
+#[cfg(all(
+    feature = "async",
+    feature = "socket",
+    unix,
+    not(target_vendor = "apple")
+))]
+pub(crate) use socket::{Bell, Next, Task, Wanted, wait_for_any};
+
+/// Without the socket, no calls end by themselves, and none are suspended.
 #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limit(());
 
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 impl Limit {
-    #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
     pub(crate) fn new(deadline: Option<Instant>, canceller: Option<&Canceller>) -> Limit {
         let bell = match canceller {
             Some(Canceller::Socket(bell)) => bell.clone(),
             _ => None,
         };
-        Limit { deadline, bell }
+        Limit {
+            deadline,
+            bell,
+            task: None,
+        }
     }
+}
 
-    #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
+#[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]
+impl Limit {
     pub(crate) fn new(_: Option<Instant>, _: Option<&Canceller>) -> Limit {
         Limit(())
+    }
+
+    pub(crate) fn of_rest(&self) -> Limit {
+        Limit(())
+    }
+
+    #[cfg_attr(not(feature = "async"), allow(dead_code))]
+    pub(crate) fn is_suspending(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        false
+    }
+
+    pub(crate) async fn pause(&self, pause: Duration) -> Result<(), ReturnCode> {
+        std::thread::sleep(pause);
+        Ok(())
     }
 }
 
@@ -376,7 +435,7 @@ macro_rules! in_context {
             #[cfg(feature = "library")]
             ContextHandle::Library(context) => Ok(library::$call(*context, $($argument),*)?),
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-            ContextHandle::Socket(client) => Ok(client.$call($($argument),*)?),
+            ContextHandle::Socket(client) => Ok(client.$call($($argument),*).await?),
         }
     };
 }
@@ -388,7 +447,7 @@ macro_rules! on_card {
             #[cfg(feature = "library")]
             ContextHandle::Library(_) => Ok(library::$call($card, $($argument),*)?),
             #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-            ContextHandle::Socket(client) => Ok(client.$call($card, $($argument),*)?),
+            ContextHandle::Socket(client) => Ok(client.$call($card, $($argument),*).await?),
         }
     };
 }
@@ -398,29 +457,33 @@ macro_rules! on_card {
     not(all(feature = "socket", unix, not(target_vendor = "apple"))),
     allow(unused_variables)
 )]
-pub(crate) fn establish_context(address: &Address, limit: Limit) -> Result<ContextHandle, Failure> {
+pub(crate) async fn establish_context(
+    address: &Address,
+    limit: Limit,
+) -> Result<ContextHandle, Failure> {
     let scope = address.scope.raw();
     let established = match &address.way {
         #[cfg(feature = "library")]
         Way::Library => library::establish_context(scope).map(ContextHandle::Library),
         #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
         Way::Socket(_) => socket::Client::establish(address.way.socket(), scope, limit)
+            .await
             .map(|client| ContextHandle::Socket(Box::new(client))),
     };
     established.map_err(|failure| address.explain(failure))
 }
 
-pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), Failure> {
+pub(crate) async fn release_context(context: &mut ContextHandle) -> Result<(), Failure> {
     in_context!(context, release_context())
 }
 
-pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), Failure> {
+pub(crate) async fn is_valid_context(context: &mut ContextHandle) -> Result<(), Failure> {
     in_context!(context, is_valid_context())
 }
 
 /// The multi-string of the names of all readers, or of those in a group. Only Windows has groups;
 /// the other services always list all readers.
-pub(crate) fn list_readers(
+pub(crate) async fn list_readers(
     context: &mut ContextHandle,
     group: Option<&CStr>,
 ) -> Result<Vec<u8>, Failure> {
@@ -428,13 +491,13 @@ pub(crate) fn list_readers(
 }
 
 /// The multi-string of group names.
-pub(crate) fn list_reader_groups(context: &mut ContextHandle) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn list_reader_groups(context: &mut ContextHandle) -> Result<Vec<u8>, Failure> {
     in_context!(context, list_reader_groups())
 }
 
 /// Waits until a reader differs from the state known to the caller. A `timeout_ms` of `u32::MAX`
 /// means no limit. The states are returned even with `SCARD_E_TIMEOUT`.
-pub(crate) fn get_status_change(
+pub(crate) async fn get_status_change(
     context: &mut ContextHandle,
     timeout_ms: u32,
     readers: &mut [ReaderQuery<'_>],
@@ -456,7 +519,7 @@ pub(crate) fn cancel(wait: &Canceller) -> Result<(), Failure> {
     }
 }
 
-pub(crate) fn connect(
+pub(crate) async fn connect(
     context: &mut ContextHandle,
     reader: &CStr,
     share_mode: u32,
@@ -466,7 +529,7 @@ pub(crate) fn connect(
 }
 
 /// Returns the protocol that is active afterwards.
-pub(crate) fn reconnect(
+pub(crate) async fn reconnect(
     context: &mut ContextHandle,
     card: CardHandle,
     share_mode: u32,
@@ -480,7 +543,7 @@ pub(crate) fn reconnect(
 }
 
 /// Not for pcsc-lite: see [`library::gate`].
-pub(crate) fn disconnect(
+pub(crate) async fn disconnect(
     context: &mut ContextHandle,
     card: CardHandle,
     disposition: u32,
@@ -488,14 +551,14 @@ pub(crate) fn disconnect(
     on_card!(context, disconnect(card, disposition))
 }
 
-pub(crate) fn begin_transaction(
+pub(crate) async fn begin_transaction(
     context: &mut ContextHandle,
     card: CardHandle,
 ) -> Result<(), Failure> {
     on_card!(context, begin_transaction(card))
 }
 
-pub(crate) fn end_transaction(
+pub(crate) async fn end_transaction(
     context: &mut ContextHandle,
     card: CardHandle,
     disposition: u32,
@@ -503,13 +566,16 @@ pub(crate) fn end_transaction(
     on_card!(context, end_transaction(card, disposition))
 }
 
-pub(crate) fn status(context: &mut ContextHandle, card: CardHandle) -> Result<Status, Failure> {
+pub(crate) async fn status(
+    context: &mut ContextHandle,
+    card: CardHandle,
+) -> Result<Status, Failure> {
     on_card!(context, status(card))
 }
 
 /// Returns the length of the response in `answer`.
 #[inline]
-pub(crate) fn transmit(
+pub(crate) async fn transmit(
     context: &mut ContextHandle,
     card: CardHandle,
     protocol: u32,
@@ -519,8 +585,25 @@ pub(crate) fn transmit(
     on_card!(context, transmit(card, protocol, command, answer))
 }
 
+/// Like [`transmit`], on this thread.
+#[inline]
+pub(crate) fn transmit_at_once(
+    context: &mut ContextHandle,
+    card: CardHandle,
+    protocol: u32,
+    command: &[u8],
+    answer: &mut [u8],
+) -> Result<usize, Failure> {
+    match context {
+        #[cfg(feature = "library")]
+        ContextHandle::Library(_) => library::transmit(card, protocol, command, answer),
+        #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+        ContextHandle::Socket(client) => client.transmit_at_once(card, protocol, command, answer),
+    }
+}
+
 /// Returns the length of the output in `output`.
-pub(crate) fn control(
+pub(crate) async fn control(
     context: &mut ContextHandle,
     card: CardHandle,
     code: u32,
@@ -530,7 +613,7 @@ pub(crate) fn control(
     on_card!(context, control(card, code, input, output))
 }
 
-pub(crate) fn get_attribute(
+pub(crate) async fn get_attribute(
     context: &mut ContextHandle,
     card: CardHandle,
     id: u32,
@@ -538,7 +621,7 @@ pub(crate) fn get_attribute(
     on_card!(context, get_attribute(card, id))
 }
 
-pub(crate) fn set_attribute(
+pub(crate) async fn set_attribute(
     context: &mut ContextHandle,
     card: CardHandle,
     id: u32,

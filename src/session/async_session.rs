@@ -17,7 +17,7 @@ use crate::values::ReaderName;
 
 /// A [`Session`] whose runs are futures. Requires the feature `async`.
 ///
-/// The work is an ordinary closure that runs on the session's thread and may block. Hooks and
+/// The work is an ordinary closure that runs on the session's own thread and may block. Hooks and
 /// observers are called there, too. Recovery, hooks, deadline and events are those of [`Session`].
 ///
 /// ```no_run

@@ -14,6 +14,8 @@ use crate::card::{Card, Reader};
 use crate::channel::Limits;
 use crate::context::within;
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result, Seen, SeenReader};
+use crate::limits::Permit;
+use crate::look::Contexts;
 use crate::monitor::{Monitor, MonitorOptions, quick_states_of};
 use crate::values::{Initialization, Protocols, ReaderName};
 
@@ -68,7 +70,11 @@ fn look_at(
     may_skip: impl Fn(&ReaderName) -> bool + Send + 'static,
 ) -> Result<(Found, bool)> {
     let (address, wanted) = (config.context.address().clone(), config.wanted.clone());
-    let states = move || quick_states_of(&address, |name| wanted.is_about(name), may_skip);
+    let states = async move |permit: &Permit<'_>| {
+        let (address, limit) = (&address, permit.limit());
+        let contexts = Contexts { address, limit };
+        quick_states_of(&contexts, |name| wanted.is_about(name), may_skip).await
+    };
     match limited(config, trial, states) {
         Err(error) if error.kind() == ErrorKind::StaleProcess => {
             let known = config.wanted.only_reader().or(state.reader.as_ref());
@@ -300,9 +306,10 @@ fn makes_way(error: &Error) -> bool {
 pub(super) fn limited<T: Send + 'static>(
     config: &Config,
     trial: &Trial,
-    call: impl FnOnce() -> Result<T> + Send + 'static,
+    call: impl AsyncFnOnce(&Permit<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (left, abort) = (trial.left(), config.options.abort.clone());
     let limits = Limits::new(left, abort).counted_with(config.context.limits());
-    within(&limits, Operation::GetStatusChange, move |_| call())
+    let way = &config.context.address().way;
+    within(way, &limits, Operation::GetStatusChange, call)
 }

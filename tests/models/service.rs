@@ -21,6 +21,10 @@ use crate::values::{Atr, Scope};
 mod daemon;
 pub(crate) use daemon::Obstacle;
 
+#[path = "../../src/service/blocking.rs"]
+mod blocking;
+pub(crate) use blocking::block_on;
+
 pub(crate) const MAX_APDU_LEN: usize = 65_548;
 pub(crate) const MAX_ANSWER_LEN: usize = MAX_APDU_LEN;
 
@@ -67,6 +71,22 @@ impl Limit {
     pub(crate) fn new(_: Option<std::time::Instant>, _: Option<&Canceller>) -> Limit {
         Limit(())
     }
+
+    pub(crate) fn of_rest(&self) -> Limit {
+        Limit(())
+    }
+
+    pub(crate) fn is_suspending(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        false
+    }
+
+    pub(crate) async fn pause(&self, _: Duration) -> Result<(), ReturnCode> {
+        Ok(())
+    }
 }
 
 impl Canceller {
@@ -85,11 +105,21 @@ impl ContextHandle {
 
     pub(crate) fn set_limit(&mut self, _: Limit) {}
 
+    pub(crate) fn is_suspending(&self) -> bool {
+        false
+    }
+
     pub(crate) fn is_under_way(&self) -> bool {
         false
     }
 
-    pub(crate) fn settle(&mut self) {}
+    pub(crate) fn hang_up(&self) {}
+
+    pub(crate) fn only_waited(&self) -> bool {
+        false
+    }
+
+    pub(crate) async fn settle(&mut self) {}
 
     pub(crate) fn canceller(&mut self) -> Canceller {
         Canceller(self.0)
@@ -341,7 +371,7 @@ fn on_card<T>(card: CardHandle, call: impl FnOnce(&mut Service) -> T) -> T {
     answer
 }
 
-pub(crate) fn establish_context(
+pub(crate) async fn establish_context(
     _address: &Address,
     _limit: Limit,
 ) -> Result<ContextHandle, Failure> {
@@ -351,7 +381,7 @@ pub(crate) fn establish_context(
     Ok(ContextHandle(number))
 }
 
-pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), Failure> {
+pub(crate) async fn release_context(context: &mut ContextHandle) -> Result<(), Failure> {
     let mut service = service();
     let released = service.contexts.remove(&context.0);
     let released = released.expect("a context that was released before");
@@ -364,27 +394,27 @@ pub(crate) fn release_context(context: &mut ContextHandle) -> Result<(), Failure
     Ok(())
 }
 
-pub(crate) fn is_valid_context(context: &mut ContextHandle) -> Result<(), Failure> {
+pub(crate) async fn is_valid_context(context: &mut ContextHandle) -> Result<(), Failure> {
     let known = service().contexts.contains_key(&context.0);
     known
         .then_some(())
         .ok_or(ReturnCode::E_INVALID_HANDLE.into())
 }
 
-pub(crate) fn list_readers(
+pub(crate) async fn list_readers(
     context: &mut ContextHandle,
     _group: Option<&CStr>,
 ) -> Result<Vec<u8>, Failure> {
-    is_valid_context(context)?;
+    is_valid_context(context).await?;
     Ok(format!("{READER}\0\0").into_bytes())
 }
 
-pub(crate) fn list_reader_groups(context: &mut ContextHandle) -> Result<Vec<u8>, Failure> {
-    is_valid_context(context)?;
+pub(crate) async fn list_reader_groups(context: &mut ContextHandle) -> Result<Vec<u8>, Failure> {
+    is_valid_context(context).await?;
     Ok(b"G\0\0".to_vec())
 }
 
-pub(crate) fn get_status_change(
+pub(crate) async fn get_status_change(
     context: &mut ContextHandle,
     timeout_ms: u32,
     readers: &mut [ReaderQuery<'_>],
@@ -438,7 +468,7 @@ pub(crate) fn cancel(context: &Canceller) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) fn connect(
+pub(crate) async fn connect(
     context: &mut ContextHandle,
     reader: &CStr,
     _share_mode: u32,
@@ -460,7 +490,7 @@ pub(crate) fn connect(
     })
 }
 
-pub(crate) fn reconnect(
+pub(crate) async fn reconnect(
     _context: &mut ContextHandle,
     card: CardHandle,
     _share_mode: u32,
@@ -471,7 +501,7 @@ pub(crate) fn reconnect(
 }
 
 /// Never called: connections end with their contexts.
-pub(crate) fn disconnect(
+pub(crate) async fn disconnect(
     _context: &mut ContextHandle,
     _card: CardHandle,
     _disposition: u32,
@@ -479,7 +509,7 @@ pub(crate) fn disconnect(
     panic!("connections end with their contexts")
 }
 
-pub(crate) fn begin_transaction(
+pub(crate) async fn begin_transaction(
     _context: &mut ContextHandle,
     card: CardHandle,
 ) -> Result<(), Failure> {
@@ -489,7 +519,7 @@ pub(crate) fn begin_transaction(
     })
 }
 
-pub(crate) fn end_transaction(
+pub(crate) async fn end_transaction(
     _context: &mut ContextHandle,
     card: CardHandle,
     _disposition: u32,
@@ -500,7 +530,10 @@ pub(crate) fn end_transaction(
     })
 }
 
-pub(crate) fn status(_context: &mut ContextHandle, card: CardHandle) -> Result<Status, Failure> {
+pub(crate) async fn status(
+    _context: &mut ContextHandle,
+    card: CardHandle,
+) -> Result<Status, Failure> {
     on_card(card, |_| {
         Ok(Status {
             names: format!("{READER}\0\0").into_bytes(),
@@ -511,7 +544,7 @@ pub(crate) fn status(_context: &mut ContextHandle, card: CardHandle) -> Result<S
     })
 }
 
-pub(crate) fn transmit(
+pub(crate) async fn transmit(
     _context: &mut ContextHandle,
     card: CardHandle,
     _protocol: u32,
@@ -525,7 +558,17 @@ pub(crate) fn transmit(
     })
 }
 
-pub(crate) fn control(
+pub(crate) fn transmit_at_once(
+    context: &mut ContextHandle,
+    card: CardHandle,
+    protocol: u32,
+    command: &[u8],
+    answer: &mut [u8],
+) -> Result<usize, Failure> {
+    block_on(transmit(context, card, protocol, command, answer))
+}
+
+pub(crate) async fn control(
     _context: &mut ContextHandle,
     _card: CardHandle,
     _code: u32,
@@ -535,7 +578,7 @@ pub(crate) fn control(
     Err(ReturnCode::E_UNEXPECTED.into())
 }
 
-pub(crate) fn get_attribute(
+pub(crate) async fn get_attribute(
     _context: &mut ContextHandle,
     _card: CardHandle,
     _id: u32,
@@ -543,7 +586,7 @@ pub(crate) fn get_attribute(
     Err(ReturnCode::E_UNEXPECTED.into())
 }
 
-pub(crate) fn set_attribute(
+pub(crate) async fn set_attribute(
     _context: &mut ContextHandle,
     _card: CardHandle,
     _id: u32,

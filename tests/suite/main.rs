@@ -54,6 +54,7 @@ mod session_async;
 mod side_by_side;
 mod slots;
 mod socket;
+mod socket_async;
 mod threads;
 mod trace;
 mod transaction;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 
 /// The number of the thread to be stopped: the library's first one that allocates after the last
-/// [`arm`] and did not before. 0 if there is none.
+/// [`arm`] and did not before, or the one that is shared by all futures. 0 if there is none.
 static ARMED: AtomicUsize = AtomicUsize::new(0);
 /// How many allocations it makes before it is stopped.
 static LEFT: AtomicUsize = AtomicUsize::new(0);
@@ -25,7 +25,10 @@ struct Stopping;
 unsafe impl GlobalAlloc for Stopping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let armed = ARMED.load(Ordering::SeqCst);
-        if armed != 0 && is_worker() {
+        if armed != 0 && has_name(b"scard\0") {
+            stop(armed);
+        } else if armed != 0 && has_name(b"scard futures\0") {
+            NUMBER.set(0);
             stop(armed);
         }
         // SAFETY: what the caller says of its argument.
@@ -41,11 +44,11 @@ unsafe impl GlobalAlloc for Stopping {
 #[global_allocator]
 static ALLOCATOR: Stopping = Stopping;
 
-fn is_worker() -> bool {
+fn has_name(asked: &[u8]) -> bool {
     let mut name = [0_u8; 16];
     // SAFETY: a name has at most 16 bytes, with its NUL.
     unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    name.starts_with(b"scard\0")
+    name.starts_with(asked)
 }
 
 fn stop(armed: usize) {

@@ -9,7 +9,7 @@ use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::pause::Pause;
 use crate::look::{Lookout, PLUG_AND_PLAY, Source, may_be_too_many};
-use crate::service::ReaderQuery;
+use crate::service::{ReaderQuery, block_on};
 use crate::values::ReaderName;
 
 /// The longest wait where the service does not report everything, and after news. pcsc-lite misses
@@ -113,7 +113,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         let mut pause = Pause::default();
         while !self.host.is_closed() {
             let begun = self.host.now();
-            let error = match Lookout::establish(self.host, self.platform) {
+            let error = match block_on(Lookout::establish(self.host, self.platform)) {
                 Ok(mut lookout) => self.attend(&mut lookout),
                 Err(error) => Some(error),
             };
@@ -257,13 +257,13 @@ impl<'a, H: Host> Watcher<'a, H> {
     fn list(&mut self, lookout: &mut Lookout<'_, H>) -> Result<Vec<ReaderName>> {
         let is_about = |name: &&ReaderName| self.host.is_about(name);
         let mut listed =
-            lookout.list(|names| self.tracker.is_list(names.iter().filter(is_about)))?;
+            block_on(lookout.list(|names| self.tracker.is_list(names.iter().filter(is_about))))?;
         listed.retain(|name| self.host.is_about(name));
         if self.unknown > 1 {
             let before = listed.len();
             let mut is_known = |name: &std::ffi::CStr| {
                 let asked = &mut [ReaderQuery::unaware(name)];
-                let answer = lookout.look(Duration::ZERO, asked);
+                let answer = block_on(lookout.look(Duration::ZERO, asked));
                 !answer.is_err_and(|error| error.code() == ReturnCode::E_UNKNOWN_READER)
             };
             listed.retain(|name| is_known(name.as_c_str()));
@@ -296,7 +296,7 @@ impl<'a, H: Host> Watcher<'a, H> {
             self.host.pause(limit);
             return Ok(false);
         }
-        let in_time = lookout.look(limit, &mut watched)?;
+        let in_time = block_on(lookout.look(limit, &mut watched))?;
         if let (true, Some(seen)) = (plug_and_play, watched.get(readers.len())) {
             // An answer without a change also contains a count.
             if in_time || seen.event_state >> 16 != 0 {

@@ -320,7 +320,7 @@ impl Simulation {
 impl Source for Simulation {
     type Service = Simulation;
 
-    fn establish(&self) -> Result<Simulation> {
+    async fn establish(&self) -> Result<Simulation> {
         self.call()?;
         self.0.borrow_mut().contexts += 1;
         let broken = &mut self.0.borrow_mut().broken;
@@ -359,7 +359,7 @@ impl Host for Simulation {
 }
 
 impl Service for Simulation {
-    fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
+    async fn list_readers(&mut self) -> Result<Vec<ReaderName>> {
         self.call()?;
         let mut world = self.0.borrow_mut();
         let mut names: Vec<_> = world.readers.iter().map(|it| it.name.clone()).collect();
@@ -370,7 +370,11 @@ impl Service for Simulation {
         Ok(names)
     }
 
-    fn status_change(&mut self, limit: Duration, watched: &mut [ReaderQuery<'_>]) -> Result<bool> {
+    async fn status_change(
+        &mut self,
+        limit: Duration,
+        watched: &mut [ReaderQuery<'_>],
+    ) -> Result<bool> {
         self.call()?;
         let begin = {
             let mut world = self.0.borrow_mut();

@@ -13,7 +13,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    pub(in crate::service) fn new() -> io::Result<Arc<Bell>> {
+    pub(crate) fn new() -> io::Result<Arc<Bell>> {
         let (receiver, sender) = UnixStream::pair()?;
         receiver.set_nonblocking(true)?;
         sender.set_nonblocking(true)?;
@@ -27,7 +27,10 @@ impl Bell {
 
     pub(super) fn reset(&self) {
         let mut rings = [0; 64];
-        while let Ok(1..) = (&self.receiver).read(&mut rings) {}
+        while (&self.receiver)
+            .read(&mut rings)
+            .is_ok_and(|len| len == rings.len())
+        {}
     }
 }
 

@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 
 use super::bell::Bell;
 use super::client::{Card, Client};
+use super::stream::Ended;
 use super::wire::{ATTRIBUTE, Answer, Command, Garbled, MAX_PAYLOAD, NAME, Requests, pack, words};
 use crate::codes::ReturnCode;
-use crate::service::{CardHandle, Connected, Failure};
+use crate::service::{CardHandle, Connected, Failure, block_on};
 
 /// How long the daemon sleeps before it refuses a transaction, with a margin.
 const REFUSAL: Duration = Duration::from_millis(150);
@@ -25,21 +26,25 @@ const PCI_LEN: u32 = size_of::<[usize; 2]>() as u32;
 const ANY: u32 = 3;
 
 impl Client {
-    pub(in crate::service) fn release_context(&mut self) -> Result<(), ReturnCode> {
-        self.query_client = None;
-        if self.pending.is_some() {
-            // No request can be sent; closing the connection has the same effect.
-            return Ok(());
-        }
-        self.ask(Command::Release, [self.context, 0]).map(drop)
+    pub(in crate::service) async fn release_context(&mut self) -> Result<(), ReturnCode> {
+        let released = match self.pending {
+            None => {
+                let request = [self.context, 0];
+                self.ask(Command::Release, request).await.map(drop)
+            }
+            // No request can be sent; the end of the connection has the same effect.
+            Some(_) => Ok(()),
+        };
+        self.hang_up();
+        released
     }
 
     /// Answers as the client library does, without asking the daemon.
-    pub(in crate::service) fn is_valid_context(&self) -> Result<(), ReturnCode> {
+    pub(in crate::service) async fn is_valid_context(&self) -> Result<(), ReturnCode> {
         Ok(())
     }
 
-    pub(in crate::service) fn connect(
+    pub(in crate::service) async fn connect(
         &mut self,
         reader: &CStr,
         share_mode: u32,
@@ -54,7 +59,7 @@ impl Client {
         let [context, named @ .., share, accepted, _, _, _] = &mut request;
         (*context, *share, *accepted) = (self.context, share_mode, protocols);
         pack(name, named);
-        let answer = self.ask(Command::Connect, request)?;
+        let answer = self.ask(Command::Connect, request).await?;
         let [.., handle, protocol, _] = answer;
         self.add(handle, name);
         Ok(Connected {
@@ -71,7 +76,7 @@ impl Client {
         });
     }
 
-    pub(in crate::service) fn reconnect(
+    pub(in crate::service) async fn reconnect(
         &mut self,
         card: CardHandle,
         share_mode: u32,
@@ -80,25 +85,27 @@ impl Client {
     ) -> Result<u32, ReturnCode> {
         let handle = self.handle_of(card)?;
         let words = [handle, share_mode, protocols, initialization, 0, 0];
-        let answer = self.polled(|client| Ok(client.ask(Command::Reconnect, words)?));
+        let ask = async |client: &mut Client| Ok(client.ask(Command::Reconnect, words).await?);
+        let answer = self.polled(ask).await;
         let [.., protocol, _] = answer.map_err(|failure| failure.code)?;
         Ok(protocol)
     }
 
-    pub(in crate::service) fn disconnect(
+    pub(in crate::service) async fn disconnect(
         &mut self,
         card: CardHandle,
         disposition: u32,
     ) -> Result<(), ReturnCode> {
         let handle = self.handle_of(card)?;
-        self.ask(Command::Disconnect, [handle, disposition, 0])?;
+        self.ask(Command::Disconnect, [handle, disposition, 0])
+            .await?;
         self.cards.retain(|card| card.handle != handle);
         Ok(())
     }
 
     /// The daemon sleeps before it refuses a transaction, but refuses a query of the state at once.
     /// So the state is queried first where another client may hold the card.
-    pub(in crate::service) fn begin_transaction(
+    pub(in crate::service) async fn begin_transaction(
         &mut self,
         card: CardHandle,
     ) -> Result<(), ReturnCode> {
@@ -110,74 +117,110 @@ impl Client {
                 .iter()
                 .any(|it| it.handle == handle && it.contended > 0);
         let mut contended = None;
-        let begun = self.polled(|client| {
+        let begin = async |client: &mut Client| {
             if asks_first {
-                client.ask_whether_held(handle).inspect_err(|code| {
-                    if *code == ReturnCode::E_SHARING_VIOLATION {
-                        contended = Some(CONTENDED);
-                    }
-                })?;
+                let asked = client.until_not_held(handle).await;
+                if client.only_waited() {
+                    contended = Some(CONTENDED);
+                }
+                asked?;
             }
-            let begun = client.ask(Command::Begin, [handle, 0]);
+            let begun = client.ask(Command::Begin, [handle, 0]).await;
             if begun == Err(ReturnCode::E_SHARING_VIOLATION) {
                 (asks_first, contended) = (true, Some(CONTENDED));
             }
             Ok(begun.map(drop)?)
-        });
+        };
+        let begun = self.polled(begin).await;
         for card in self.cards.iter_mut().filter(|it| it.handle == handle) {
             card.contended = contended.unwrap_or(card.contended.saturating_sub(1));
         }
         begun.map_err(|failure| failure.code)
     }
 
-    /// Fails if another client holds the card, or the answer does not come in time. Any other
-    /// failure is returned by the call that follows.
-    fn ask_whether_held(&mut self, handle: u32) -> Result<(), ReturnCode> {
-        let asked = self.ask(Command::Status, [handle, 0]).map(drop);
-        match asked {
-            Err(ReturnCode::E_SHARING_VIOLATION) => asked,
-            _ if self.usable().is_err() => asked,
-            _ => Ok(()),
-        }
-    }
-
-    pub(in crate::service) fn end_transaction(
+    pub(in crate::service) async fn end_transaction(
         &mut self,
         card: CardHandle,
         disposition: u32,
     ) -> Result<(), ReturnCode> {
         let handle = self.handle_of(card)?;
-        self.ask(Command::End, [handle, disposition, 0]).map(drop)
+        self.ask(Command::End, [handle, disposition, 0])
+            .await
+            .map(drop)
     }
 
     /// Returns the length of the response in `answer`.
-    ///
-    /// A caller that gives up while the answer to a command is missing does not know whether the
-    /// command ran. So a command that was refused once is repeated only when no other client holds
-    /// the card.
-    #[inline]
-    pub(in crate::service) fn transmit(
+    pub(in crate::service) async fn transmit(
         &mut self,
         card: CardHandle,
         protocol: u32,
         command: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, Failure> {
+        let words = self.transmission(card, protocol, command, answer)?;
+        let sent = self.exchange(Command::Transmit, words, command, answer);
+        match sent.await {
+            Err(refused) if refused.code == ReturnCode::E_SHARING_VIOLATION => {
+                self.transmit_again(words, command, answer).await
+            }
+            sent => sent,
+        }
+    }
+
+    /// Like [`transmit`](Client::transmit), on this thread.
+    #[inline]
+    pub(in crate::service) fn transmit_at_once(
+        &mut self,
+        card: CardHandle,
+        protocol: u32,
+        command: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, Failure> {
+        if !self.limit.is_none() {
+            return block_on(self.transmit(card, protocol, command, answer));
+        }
+        let words = self.transmission(card, protocol, command, answer)?;
+        match self.exchange_at_once(Command::Transmit, words, command, answer) {
+            Err(refused) if refused.code == ReturnCode::E_SHARING_VIOLATION => {
+                block_on(self.transmit_again(words, command, answer))
+            }
+            sent => sent,
+        }
+    }
+
+    #[inline]
+    fn transmission(
+        &self,
+        card: CardHandle,
+        protocol: u32,
+        command: &[u8],
+        answer: &[u8],
+    ) -> Result<[u32; 8], ReturnCode> {
         let handle = self.handle_of(card)?;
         let (len, room) = (len_of(command), len_of(answer));
-        let words = [handle, protocol, PCI_LEN, len, ANY, PCI_LEN, room, 0];
-        let mut was_refused = false;
-        self.polled(|client| {
-            if was_refused && !client.limit.is_none() {
-                client.ask_whether_held(handle)?;
-            }
-            was_refused = true;
-            client.exchange(Command::Transmit, words, command, answer)
-        })
+        Ok([handle, protocol, PCI_LEN, len, ANY, PCI_LEN, room, 0])
+    }
+
+    /// Sends a command that was refused because another client holds the card: not before a query
+    /// has shown that none does. A command that is given up while it waits was not sent.
+    #[cold]
+    async fn transmit_again(
+        &mut self,
+        words: [u32; 8],
+        command: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, Failure> {
+        let [handle, ..] = words;
+        let send = async |client: &mut Client| {
+            client.until_not_held(handle).await?;
+            let sent = client.exchange(Command::Transmit, words, command, answer);
+            sent.await
+        };
+        self.polled(send).await
     }
 
     /// Returns the length of the output in `output`.
-    pub(in crate::service) fn control(
+    pub(in crate::service) async fn control(
         &mut self,
         card: CardHandle,
         code: u32,
@@ -186,79 +229,136 @@ impl Client {
     ) -> Result<usize, Failure> {
         let handle = self.handle_of(card)?;
         let words = [handle, code, len_of(input), len_of(output), 0, 0];
-        self.exchange(Command::Control, words, input, output)
+        self.exchange(Command::Control, words, input, output).await
     }
 
     /// Sends a request with a payload, and receives an answer with one.
-    #[inline]
-    fn exchange<const N: usize>(
+    async fn exchange<const N: usize>(
         &mut self,
         command: Command,
-        request: [u32; N],
+        words: [u32; N],
         payload: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, Failure> {
+        let mut exchange = self.begin_exchange(command, words, payload)?;
+        let request = exchange.request.as_bytes();
+        let sent = self.stream.send(request, payload, &self.limit).await;
+        sent.map_err(|ended| self.fail(ended))?;
+        let (head, received) = exchange.head();
+        let got = self.stream.receive(head, answer, received, &self.limit);
+        got.await
+            .map_err(|ended| self.lose(&exchange, &[], ended))?;
+        let len = self.read_head(&mut exchange, answer.len())?;
+        let data = answer.get_mut(..len).unwrap_or_default();
+        let received = &mut exchange.received;
+        let got = self.stream.receive(data, &mut [], received, &self.limit);
+        got.await
+            .map_err(|ended| self.lose(&exchange, data, ended))?;
+        Ok(len)
+    }
+
+    /// Like [`exchange`](Client::exchange), for a client without a limit: without what it costs to be
+    /// able to suspend the call.
+    #[inline]
+    fn exchange_at_once<const N: usize>(
+        &mut self,
+        command: Command,
+        words: [u32; N],
+        payload: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, Failure> {
+        let mut exchange = self.begin_exchange(command, words, payload)?;
+        let sent = self
+            .stream
+            .send_at_once(exchange.request.as_bytes(), payload);
+        sent.map_err(|ended| self.fail(ended))?;
+        let (head, received) = exchange.head();
+        let got = self.stream.receive_at_once(head, answer, received);
+        got.map_err(|ended| self.fail(ended))?;
+        let len = self.read_head(&mut exchange, answer.len())?;
+        let data = answer.get_mut(..len).unwrap_or_default();
+        let received = &mut exchange.received;
+        let got = self.stream.receive_at_once(data, &mut [], received);
+        got.map_err(|ended| self.fail(ended))?;
+        Ok(len)
+    }
+
+    #[inline]
+    fn begin_exchange<const N: usize>(
+        &self,
+        command: Command,
+        words: [u32; N],
+        payload: &[u8],
+    ) -> Result<Exchange<N>, Failure> {
         // The daemon closes the connection on a longer one.
         if payload.len() > MAX_PAYLOAD {
             return Err(ReturnCode::E_INSUFFICIENT_BUFFER.into());
         }
         self.usable()?;
-        let asked = Requests::<{ 8 + 32 }>::NONE.with(command, &request);
-        let request = asked.as_bytes();
-        if let Err(ended) = self.stream.send(request, payload, &self.limit) {
-            return Err(self.fail(ended).into());
-        }
-        let mut head = [0; 32];
-        let head = head.get_mut(..4 * N).unwrap_or_default();
-        let (expected, mut received) = (Answer::Payload(N), 0);
-        let taken = self
-            .stream
-            .receive(head, answer, &mut received, &self.limit);
-        if let Err(ended) = taken {
-            let bytes = head.get(..received).unwrap_or_default();
-            return Err(self.give_up(request, expected, bytes, ended).into());
-        }
-        let mut received = received - head.len();
-        let [.., len, code] = words::<N>(head)[..] else {
+        Ok(Exchange {
+            request: Requests::NONE.with(command, &words),
+            head: [0; 32],
+            received: 0,
+        })
+    }
+
+    /// Reads the head of the answer. Returns the length of the data, as much of which was received
+    /// as `received` says afterwards.
+    #[inline]
+    fn read_head<const N: usize>(
+        &mut self,
+        exchange: &mut Exchange<N>,
+        room: usize,
+    ) -> Result<usize, Failure> {
+        exchange.received -= 4 * N;
+        let [.., len, code] = words::<N>(&exchange.head)[..] else {
             return Err(self.garbled(Garbled).into());
         };
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         if code != 0 {
-            if received > 0 {
+            if exchange.received > 0 {
                 return Err(self.garbled(Garbled).into());
             }
-            return Err(too_small(ReturnCode::from_raw(code), len, answer.len()));
+            return Err(too_small(ReturnCode::from_raw(code), len, room));
         }
-        let Some(rest) = answer.get_mut(..len) else {
+        if len > room {
             self.garbled(Garbled);
-            return Err(too_small(
-                ReturnCode::E_INSUFFICIENT_BUFFER,
-                len,
-                answer.len(),
-            ));
-        };
-        if received > len {
-            return Err(self.garbled(Garbled).into());
+            return Err(too_small(ReturnCode::E_INSUFFICIENT_BUFFER, len, room));
         }
-        let taken = self
-            .stream
-            .receive(rest, &mut [], &mut received, &self.limit);
-        match taken {
-            Ok(()) => Ok(len),
-            Err(ended) => {
-                let bytes = [head, rest.get(..received).unwrap_or_default()].concat();
-                let bytes = Zeroizing::new(bytes);
-                Err(self.give_up(request, expected, &bytes, ended).into())
-            }
+        match exchange.received > len {
+            true => Err(self.garbled(Garbled).into()),
+            false => Ok(len),
         }
     }
 
-    pub(in crate::service) fn get_attribute(
+    /// Gives up an answer, with as much of its data as was received.
+    #[cold]
+    fn lose<const N: usize>(
+        &mut self,
+        exchange: &Exchange<N>,
+        data: &[u8],
+        ended: Ended,
+    ) -> Failure {
+        let head = match data {
+            [] => exchange.received.min(4 * N),
+            _ => 4 * N,
+        };
+        let head = exchange.head.get(..head).unwrap_or_default();
+        let data = data.get(..exchange.received).unwrap_or_default();
+        let bytes = Zeroizing::new([head, data].concat());
+        let request = exchange.request.as_bytes();
+        self.give_up(request, Answer::Payload(N), &bytes, ended)
+            .into()
+    }
+
+    pub(in crate::service) async fn get_attribute(
         &mut self,
         card: CardHandle,
         id: u32,
     ) -> Result<Vec<u8>, Failure> {
-        let answer = self.attribute(Command::GetAttribute, card, id, &[], ATTRIBUTE)?;
+        let answer = self
+            .attribute(Command::GetAttribute, card, id, &[], ATTRIBUTE)
+            .await?;
         let (value, tail) = answer
             .get(8..)
             .unwrap_or_default()
@@ -270,7 +370,7 @@ impl Client {
         fits.ok_or_else(|| too_small(ReturnCode::E_INSUFFICIENT_BUFFER, len, ATTRIBUTE))
     }
 
-    pub(in crate::service) fn set_attribute(
+    pub(in crate::service) async fn set_attribute(
         &mut self,
         card: CardHandle,
         id: u32,
@@ -279,12 +379,13 @@ impl Client {
         if value.len() > ATTRIBUTE {
             return Err(ReturnCode::E_INSUFFICIENT_BUFFER);
         }
-        self.attribute(Command::SetAttribute, card, id, value, value.len())?;
+        self.attribute(Command::SetAttribute, card, id, value, value.len())
+            .await?;
         Ok(())
     }
 
     /// Exchanges the structure of an attribute, which has the value in the middle.
-    fn attribute(
+    async fn attribute(
         &mut self,
         command: Command,
         card: CardHandle,
@@ -299,7 +400,9 @@ impl Client {
         (*to, *of, *stated) = (handle, id, u32::try_from(len).unwrap_or_default());
         pack(value, packed);
         let mut request = Requests::<{ 8 + 4 * WORDS }>::NONE.with(command, &*words);
-        let answer = self.gather(request.as_bytes(), &[], Answer::Words(WORDS));
+        let answer = self
+            .gather(request.as_bytes(), &[], Answer::Words(WORDS))
+            .await;
         request.wipe();
         let answer = answer?;
         let code = answer
@@ -319,6 +422,22 @@ impl Client {
         let bell = self.bell.as_ref()?;
         bell.reset();
         Some(Arc::clone(bell))
+    }
+}
+
+/// A request with a payload that was sent, and the head of its answer, which has as many words as
+/// the request.
+struct Exchange<const N: usize> {
+    request: Requests<{ 8 + 32 }>,
+    head: [u8; 32],
+    /// First of the head, then of the data.
+    received: usize,
+}
+
+impl<const N: usize> Exchange<N> {
+    fn head(&mut self) -> (&mut [u8], &mut usize) {
+        let head = self.head.get_mut(..4 * N).unwrap_or_default();
+        (head, &mut self.received)
     }
 }
 

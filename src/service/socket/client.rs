@@ -39,6 +39,8 @@ pub(crate) struct Client {
     pub(super) pending: Option<Pending>,
     /// Whether the connection is closed, or its answers can no longer be trusted.
     is_dead: bool,
+    /// Whether the current call waits until another client lets the card go, between attempts.
+    is_waiting: bool,
     pub(super) bell: Option<Arc<Bell>>,
     /// The second connection for querying readers during a wait, since protocol 4:6.
     pub(super) query_client: Option<Box<Client>>,
@@ -62,7 +64,7 @@ pub(super) struct Pending {
 }
 
 impl Client {
-    pub(in crate::service) fn establish(
+    pub(in crate::service) async fn establish(
         path: Arc<Path>,
         scope: u32,
         limit: Limit,
@@ -70,13 +72,13 @@ impl Client {
         if fork::is_of_no_use() {
             return Err(Failure::KEPT_OUT);
         }
-        let mut client = Client::open(path, limit)?;
-        client.handshake(scope)?;
+        let mut client = Client::open(path, limit).await?;
+        client.handshake(scope).await?;
         Ok(client)
     }
 
-    fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
-        let stream = Stream::connect(&path, &limit)?;
+    async fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
+        let stream = Stream::connect(&path, &limit).await?;
         Ok(Client {
             stream,
             path,
@@ -87,6 +89,7 @@ impl Client {
             limit,
             pending: None,
             is_dead: false,
+            is_waiting: false,
             bell: None,
             query_client: None,
             seen: Seen::default(),
@@ -94,10 +97,17 @@ impl Client {
     }
 
     /// Opens another connection for this client, without a context.
-    pub(super) fn connect_query_client(&self) -> Result<Client, Failure> {
-        let mut query_client = Client::open(Arc::clone(&self.path), self.limit.clone())?;
-        query_client.handshake_like(self)?;
+    pub(super) async fn connect_query_client(&self) -> Result<Client, Failure> {
+        let mut query_client = Client::open(Arc::clone(&self.path), self.limit.clone()).await?;
+        query_client.handshake_like(self).await?;
         Ok(query_client)
+    }
+
+    pub(in crate::service) fn hang_up(&self) {
+        self.stream.shut_down();
+        if let Some(client) = &self.query_client {
+            client.hang_up();
+        }
     }
 
     /// Whether a request can be sent.
@@ -148,23 +158,33 @@ impl Client {
         self.pending.is_some()
     }
 
-    /// Whether a request that was given up may have an effect.
-    pub(in crate::service) fn is_effect_under_way(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| {
-            let [_, command] = words(&pending.request);
-            command != Command::Status as u32
-        })
+    /// Whether a call that was given up only waited for another client, between attempts.
+    pub(in crate::service) fn only_waited(&self) -> bool {
+        self.is_waiting
+    }
+
+    /// Fails if another client holds the card, or the call is to end before it is made again. Any
+    /// other failure of the query is left to the call itself.
+    pub(super) async fn until_not_held(&mut self, handle: u32) -> Result<(), Failure> {
+        self.is_waiting = true;
+        let asked = self.ask(Command::Status, [handle, 0]).await;
+        if asked == Err(ReturnCode::E_SHARING_VIOLATION) || self.usable().is_err() {
+            asked?;
+        }
+        self.limit.check().map_err(given_up)?;
+        self.is_waiting = false;
+        Ok(())
     }
 
     /// Waits for an answer that was given up, and ends a transaction or exclusive access that began
     /// too late: left open, it would reset the card when the connection closes.
-    pub(in crate::service) fn settle(&mut self) {
+    pub(in crate::service) async fn settle(&mut self) {
         const EXCLUSIVE: u32 = 1;
-        self.limit = Limit::default();
         let Some(mut pending) = self.pending.take() else {
             return;
         };
-        if self.receive(pending.answer, &mut pending.bytes).is_err() {
+        let received = self.receive(pending.answer, &mut pending.bytes).await;
+        if received.is_err() {
             self.is_dead = true;
             return;
         }
@@ -179,50 +199,52 @@ impl Client {
             return;
         }
         if is(Command::Begin) {
-            self.release_lock(first);
+            self.release_lock(first).await;
         } else if is(Command::Reconnect) && share == EXCLUSIVE {
-            self.release_exclusive_access(first);
+            self.release_exclusive_access(first).await;
         } else if is(Command::Connect) {
             let share = words::<{ 2 + 38 }>(&pending.request)[2 + 33];
             if let (EXCLUSIVE, Some(handle)) = (share, word(2)) {
-                self.release_exclusive_access(*handle);
+                self.release_exclusive_access(*handle).await;
             }
         }
     }
 
     /// Exclusive access holds a lock, which remains after a change to another share mode.
-    fn release_exclusive_access(&mut self, handle: u32) {
+    async fn release_exclusive_access(&mut self, handle: u32) {
         const DIRECT: u32 = 3;
-        let _ = self.ask(Command::Reconnect, [handle, DIRECT, 0, 0, 0, 0]);
-        self.release_lock(handle);
+        let _ = self
+            .ask(Command::Reconnect, [handle, DIRECT, 0, 0, 0, 0])
+            .await;
+        self.release_lock(handle).await;
     }
 
-    fn release_lock(&mut self, handle: u32) {
-        let ended = self.ask(Command::End, [handle, 0, 0]);
+    async fn release_lock(&mut self, handle: u32) {
+        let ended = self.ask(Command::End, [handle, 0, 0]).await;
         tracing::debug!(?ended, "ended a lock acquired too late");
     }
 
     /// Sends requests and receives the whole answer.
-    pub(super) fn gather(
+    pub(super) async fn gather(
         &mut self,
         request: &[u8],
         payload: &[u8],
         answer: Answer,
     ) -> Result<Zeroizing<Vec<u8>>, ReturnCode> {
         self.usable()?;
-        if let Err(ended) = self.stream.send(request, payload, &self.limit) {
+        if let Err(ended) = self.stream.send(request, payload, &self.limit).await {
             // An incomplete request is never answered.
             return Err(self.fail(ended));
         }
         let mut bytes = Zeroizing::new(Vec::new());
-        match self.receive(answer, &mut bytes) {
+        match self.receive(answer, &mut bytes).await {
             Ok(()) => Ok(bytes),
             Err(NotReceived::Garbled) => Err(self.garbled(Garbled)),
             Err(NotReceived::Ended(ended)) => Err(self.give_up(request, answer, &bytes, ended)),
         }
     }
 
-    fn receive(&self, answer: Answer, bytes: &mut Vec<u8>) -> Result<(), NotReceived> {
+    async fn receive(&self, answer: Answer, bytes: &mut Vec<u8>) -> Result<(), NotReceived> {
         loop {
             let missing = answer
                 .missing(bytes)
@@ -235,25 +257,28 @@ impl Client {
             let room = bytes.get_mut(begin..).unwrap_or_default();
             let taken = self
                 .stream
-                .receive(room, &mut [], &mut received, &self.limit);
+                .receive(room, &mut [], &mut received, &self.limit)
+                .await;
             bytes.truncate(begin + received);
             taken.map_err(NotReceived::Ended)?;
         }
     }
 
     /// Waits until the daemon has sent something unrequested.
-    pub(super) fn wait_for_bytes(&self, limit: &Limit) -> Result<(), Ended> {
-        self.stream.wait(limit)
+    pub(super) async fn wait_for_bytes(&self, limit: &Limit) -> Result<(), Ended> {
+        self.stream.wait(limit).await
     }
 
     /// Sends a request whose answer has the same words, with the return code as the last one.
-    pub(super) fn ask<const N: usize>(
+    pub(super) async fn ask<const N: usize>(
         &mut self,
         command: Command,
         words: [u32; N],
     ) -> Result<[u32; N], ReturnCode> {
         let request = Requests::<{ 8 + 152 }>::NONE.with(command, &words);
-        let answer = self.gather(request.as_bytes(), &[], Answer::Words(N))?;
+        let answer = self
+            .gather(request.as_bytes(), &[], Answer::Words(N))
+            .await?;
         checked(super::wire::words(&answer))
     }
 
@@ -274,24 +299,28 @@ impl Client {
 
     /// Repeats a request while another client holds the card.
     #[inline]
-    pub(super) fn polled<T>(
+    pub(super) async fn polled<T>(
         &mut self,
-        mut ask: impl FnMut(&mut Client) -> Result<T, Failure>,
+        mut ask: impl AsyncFnMut(&mut Client) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match ask(self) {
-                Err(refused) if refused.code == ReturnCode::E_SHARING_VIOLATION && self.blocks => {
-                    self.pause(&mut pause)?;
-                }
-                answer => return answer,
+            let answer = ask(self).await;
+            let is_refused = |failure: &Failure| failure.code == ReturnCode::E_SHARING_VIOLATION;
+            if !answer.as_ref().is_err_and(is_refused) {
+                return answer;
             }
+            self.is_waiting = self.blocks;
+            if !self.is_waiting {
+                return answer;
+            }
+            self.pause(&mut pause).await?;
         }
     }
 
     /// Pauses before the next attempt. No request is pending meanwhile, nor after giving up.
     #[cold]
-    fn pause(&mut self, pause: &mut Duration) -> Result<(), ReturnCode> {
+    async fn pause(&mut self, pause: &mut Duration) -> Result<(), ReturnCode> {
         let rest = self.limit.left().map(|left| left.saturating_sub(MARGIN));
         let next = match rest {
             // Until the deadline.
@@ -300,7 +329,7 @@ impl Client {
             None => *pause,
         };
         *pause = (*pause * 3 / 2).min(LAST_PAUSE);
-        let paused = self.limit.pause(next);
+        let paused = self.limit.pause(next).await;
         paused.map_err(given_up)
     }
 }

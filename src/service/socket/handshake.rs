@@ -14,14 +14,16 @@ impl Client {
     /// establishes it anyway, and that answer is valid.
     ///
     /// A daemon that accepts an older version reports its own version, but uses the older one.
-    pub(super) fn handshake(&mut self, scope: u32) -> Result<(), Failure> {
+    pub(super) async fn handshake(&mut self, scope: u32) -> Result<(), Failure> {
         let hello = Requests::<48>::NONE.with(Command::Version, &[MAJOR, NEWEST, 0]);
         let request = hello.with(Command::Establish, &[scope, 0, 0]);
-        let answer = self.gather(request.as_bytes(), &[], Answer::Words(6))?;
+        let answer = self
+            .gather(request.as_bytes(), &[], Answer::Words(6))
+            .await?;
         let [major, minor, refused, _, context, code] = words(&answer);
         self.minor = match (major, minor, refused) {
             (_, _, 0) => NEWEST,
-            (MAJOR, OLDEST..NEWEST, _) => self.accept(minor)?,
+            (MAJOR, OLDEST..NEWEST, _) => self.accept(minor).await?,
             _ => return Err(self.refuse(ProtocolVersion { major, minor })),
         };
         if code != 0 {
@@ -32,9 +34,11 @@ impl Client {
     }
 
     /// Requests this version, which is the daemon's own.
-    fn accept(&mut self, minor: u32) -> Result<u32, Failure> {
+    async fn accept(&mut self, minor: u32) -> Result<u32, Failure> {
         let request = Requests::<20>::NONE.with(Command::Version, &[MAJOR, minor, 0]);
-        let answer = self.gather(request.as_bytes(), &[], Answer::Words(3))?;
+        let answer = self
+            .gather(request.as_bytes(), &[], Answer::Words(3))
+            .await?;
         match words(&answer) {
             [_, _, 0] => Ok(minor),
             [major, minor, _] => Err(self.refuse(ProtocolVersion { major, minor })),
@@ -42,8 +46,8 @@ impl Client {
     }
 
     /// The handshake of a second connection of the same client.
-    pub(super) fn handshake_like(&mut self, first: &Client) -> Result<(), Failure> {
-        self.minor = self.accept(first.minor)?;
+    pub(super) async fn handshake_like(&mut self, first: &Client) -> Result<(), Failure> {
+        self.minor = self.accept(first.minor).await?;
         Ok(())
     }
 

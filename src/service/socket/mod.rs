@@ -13,12 +13,16 @@ mod calls;
 mod client;
 mod handshake;
 mod readers;
+#[cfg_attr(not(feature = "async"), allow(dead_code))]
+mod ready;
 mod stream;
 mod waiting;
 mod wire;
 
 pub(crate) use bell::Bell;
 pub(crate) use client::Client;
+#[cfg(feature = "async")]
+pub(crate) use ready::{Next, Task, Wanted, wait_for_any};
 pub(crate) use stream::Limit;
 #[cfg(fuzzing)]
 pub use wire::read_answers;

@@ -19,7 +19,7 @@ pub(super) type Questions = Requests<64>;
 impl Client {
     /// Queries the readers between the requests `before` and `after`. Also returns the whole
     /// answer, in which `words_before` words come before the readers.
-    pub(super) fn ask_for_readers(
+    pub(super) async fn ask_for_readers(
         &mut self,
         before: Questions,
         after: Option<(Command, u32)>,
@@ -46,23 +46,23 @@ impl Client {
             sized,
             after: if after.is_some() { 2 } else { 0 },
         };
-        let bytes = self.gather(asked.as_bytes(), &[], answer)?;
+        let bytes = self.gather(asked.as_bytes(), &[], answer).await?;
         let readers = answer.readers(&bytes);
         Ok((bytes, readers))
     }
 
-    fn readers(&mut self) -> Result<Vec<Reader>, ReturnCode> {
-        Ok(self.ask_for_readers(Questions::NONE, None, 0)?.1)
+    async fn readers(&mut self) -> Result<Vec<Reader>, ReturnCode> {
+        Ok(self.ask_for_readers(Questions::NONE, None, 0).await?.1)
     }
 
     /// The multi-string of the names of all readers, in any group.
-    pub(in crate::service) fn list_readers(
+    pub(in crate::service) async fn list_readers(
         &mut self,
         _: Option<&CStr>,
     ) -> Result<Vec<u8>, Failure> {
         let mut looks = 0;
         loop {
-            let readers = self.readers()?;
+            let readers = self.readers().await?;
             let mut list: Vec<u8> = Vec::new();
             for reader in &readers {
                 list.extend(&reader.name);
@@ -70,7 +70,7 @@ impl Client {
             }
             if looks < MAX_UNFINISHED && !are_finished(&list) {
                 looks += 1;
-                self.limit.pause(UNFINISHED).map_err(given_up)?;
+                self.limit.pause(UNFINISHED).await.map_err(given_up)?;
                 continue;
             }
             self.seen.note(&readers, None);
@@ -83,17 +83,17 @@ impl Client {
     }
 
     /// The multi-string of group names, the same as in the client library.
-    pub(in crate::service) fn list_reader_groups(&self) -> Result<Vec<u8>, Failure> {
+    pub(in crate::service) async fn list_reader_groups(&self) -> Result<Vec<u8>, Failure> {
         Ok(b"SCard$DefaultReaders\0\0".to_vec())
     }
 
     /// The values come from the query of the reader; the query of the handle only tells whether it
     /// is valid.
-    pub(in crate::service) fn status(&mut self, card: CardHandle) -> Result<Status, Failure> {
+    pub(in crate::service) async fn status(&mut self, card: CardHandle) -> Result<Status, Failure> {
         let (handle, name) = self.reader_of(card)?;
-        self.polled(|client| {
+        self.polled(async |client: &mut Client| {
             let status = Some((Command::Status, handle));
-            let (answer, readers) = client.ask_for_readers(Questions::NONE, status, 0)?;
+            let (answer, readers) = client.ask_for_readers(Questions::NONE, status, 0).await?;
             let reader = readers.into_iter().find(|reader| reader.name == name);
             let reader = reader.ok_or(ReturnCode::E_READER_UNAVAILABLE)?;
             let code = answer.last_chunk::<4>().map_or([1], |code| words(code));
@@ -110,5 +110,6 @@ impl Client {
                 atr: reader.atr,
             })
         })
+        .await
     }
 }

@@ -6,15 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType, connect, recvmsg, sendmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    SocketAddrUnix, SocketFlags, SocketType, connect, recv, recvmsg, sendmsg, shutdown,
+    socket_with,
 };
 
 use super::bell::Bell;
 use super::client::given_up;
+use super::ready::{Socket, Task, blocked, suspended};
 use crate::codes::ReturnCode;
 use crate::service::{Failure, Obstacle};
 
@@ -22,11 +24,13 @@ use crate::service::{Failure, Obstacle};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long calls may take, and the bell that ends them early.
+/// How long calls may take, and what ends them early.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limit {
     pub(crate) deadline: Option<Instant>,
     pub(crate) bell: Option<Arc<Bell>>,
+    /// The task of calls that are suspended instead of blocking their thread.
+    pub(crate) task: Option<Arc<Task>>,
 }
 
 /// Why a wait was given up.
@@ -39,7 +43,7 @@ pub(crate) enum GaveUp {
 
 impl Limit {
     pub(super) fn is_none(&self) -> bool {
-        self.deadline.is_none() && self.bell.is_none()
+        self.deadline.is_none() && self.bell.is_none() && self.task.is_none()
     }
 
     /// The time left; `None` if there is no deadline.
@@ -48,61 +52,88 @@ impl Limit {
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until the socket is ready.
-    fn wait(&self, socket: &OwnedFd, ready: PollFlags) -> Result<(), Ended> {
-        self.poll(Some((socket, ready)), self.left())
+    /// The limit of calls that are suspended instead of blocking their thread.
+    #[cfg_attr(not(feature = "async"), allow(dead_code))]
+    pub(crate) fn suspending(deadline: Option<Instant>, task: Arc<Task>) -> Limit {
+        Limit {
+            deadline,
+            bell: None,
+            task: Some(task),
+        }
     }
 
-    /// Waits for this time, unless the deadline passes or the bell rings first.
-    pub(super) fn pause(&self, pause: Duration) -> Result<(), GaveUp> {
+    /// The limit of what is left to do after a call: none, but a task remains a task.
+    pub(crate) fn of_rest(&self) -> Limit {
+        Limit {
+            task: self.task.as_ref().map(|_| Arc::default()),
+            ..Limit::default()
+        }
+    }
+
+    pub(crate) fn is_suspending(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// Whether the task was stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| task.is_stopped())
+    }
+
+    /// Whether the deadline has passed or the call is to end, although nothing waits.
+    pub(super) fn check(&self) -> Result<(), GaveUp> {
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(GaveUp::Deadline);
+        }
+        let has_rung = |bell: &Arc<Bell>| {
+            blocked(None, Some(now), Some(bell)).is_err_and(|it| it == Ended::GaveUp(GaveUp::Rung))
+        };
+        match self.is_stopped() || self.bell.as_ref().is_some_and(has_rung) {
+            true => Err(GaveUp::Rung),
+            false => Ok(()),
+        }
+    }
+
+    /// The limit of a wait within a call.
+    pub(super) fn of_wait(&self, deadline: Option<Instant>, bell: &Option<Arc<Bell>>) -> Limit {
+        Limit {
+            deadline,
+            bell: bell.clone(),
+            task: self.task.clone(),
+        }
+    }
+
+    /// Waits until the socket is ready.
+    async fn wait(&self, socket: &Arc<OwnedFd>, events: PollFlags) -> Result<(), Ended> {
+        self.wait_until(Some((socket, events)), self.deadline).await
+    }
+
+    async fn wait_until(
+        &self,
+        socket: Option<Socket<'_>>,
+        until: Option<Instant>,
+    ) -> Result<(), Ended> {
+        match &self.task {
+            Some(task) => suspended(task, socket, until).await,
+            None => blocked(socket, until, self.bell.as_deref()),
+        }
+    }
+
+    /// Waits for this time, unless the deadline passes or the call is to end first.
+    pub(crate) async fn pause(&self, pause: Duration) -> Result<(), GaveUp> {
         let end = Instant::now() + pause;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let of_limit = self.left();
-            if of_limit.is_some_and(|left| left.is_zero()) {
+            let now = Instant::now();
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
                 return Err(GaveUp::Deadline);
             }
-            if left.is_zero() {
+            if end <= now {
                 return Ok(());
             }
-            let shorter = of_limit.map_or(left, |of_limit| of_limit.min(left));
-            // Other outcomes are checked above; if `poll` fails, the pause simply continues.
-            if self.poll(None, Some(shorter)) == Err(Ended::GaveUp(GaveUp::Rung)) {
+            let until = self.deadline.map_or(end, |deadline| deadline.min(end));
+            // Other outcomes are checked above; if the wait fails, the pause simply continues.
+            if self.wait_until(None, Some(until)).await == Err(Ended::GaveUp(GaveUp::Rung)) {
                 return Err(GaveUp::Rung);
-            }
-        }
-    }
-
-    fn poll(
-        &self,
-        socket: Option<(&OwnedFd, PollFlags)>,
-        left: Option<Duration>,
-    ) -> Result<(), Ended> {
-        let end = left.and_then(|left| Instant::now().checked_add(left));
-        let mut watched = Vec::with_capacity(2);
-        if let Some((socket, ready)) = socket {
-            watched.push(PollFd::new(socket, ready));
-        }
-        if let Some(bell) = &self.bell {
-            watched.push(PollFd::new(bell, PollFlags::IN));
-        }
-        loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            // A time too long for a `Timespec` is no limit.
-            let time = left.and_then(|left| Timespec::try_from(left).ok());
-            match poll(&mut watched, time.as_ref()) {
-                Ok(0) => return Err(Ended::GaveUp(GaveUp::Deadline)),
-                // What was received takes precedence over the bell.
-                Ok(_) => {
-                    let mut events = watched.iter().map(|it| !it.revents().is_empty());
-                    let is_ready = socket.is_some() && events.next().unwrap_or_default();
-                    return match is_ready {
-                        true => Ok(()),
-                        false => Err(Ended::GaveUp(GaveUp::Rung)),
-                    };
-                }
-                Err(Errno::INTR) => {}
-                Err(_) => return Err(Ended::Failed(ReturnCode::F_COMM_ERROR)),
             }
         }
     }
@@ -120,11 +151,11 @@ pub(super) enum Ended {
 /// A connection to the daemon.
 #[derive(Debug)]
 pub(super) struct Stream {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
 }
 
 impl Stream {
-    pub(super) fn connect(path: &Path, limit: &Limit) -> Result<Stream, Failure> {
+    pub(super) async fn connect(path: &Path, limit: &Limit) -> Result<Stream, Failure> {
         let gone = |error: Errno| match Obstacle::of(&error.into()) {
             Some(obstacle) => Failure::from(obstacle),
             None => ReturnCode::E_NO_SERVICE.into(),
@@ -142,7 +173,7 @@ impl Stream {
             match connect(&socket, &address) {
                 Ok(()) => break,
                 Err(Errno::AGAIN) if !limit.is_none() => {
-                    limit.pause(pause).map_err(given_up)?;
+                    limit.pause(pause).await.map_err(given_up)?;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
                 // The connection may be established anyway; otherwise the next attempt does it.
@@ -154,74 +185,129 @@ impl Stream {
         if !limit.is_none() {
             rustix::io::ioctl_fionbio(&socket, false).map_err(gone)?;
         }
-        Ok(Stream { socket })
+        Ok(Stream {
+            socket: Arc::new(socket),
+        })
     }
 
-    /// Sends the request, then the payload.
-    #[inline]
-    pub(super) fn send(&self, request: &[u8], payload: &[u8], limit: &Limit) -> Result<(), Ended> {
-        // A library must not cause a SIGPIPE in its process.
-        let flags = match limit.is_none() {
-            true => SendFlags::NOSIGNAL,
-            false => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-        };
-        let mut parts = [IoSlice::new(request), IoSlice::new(payload)];
+    /// Sends the request, then the payload, within the limit.
+    pub(super) async fn send(
+        &self,
+        request: &[u8],
+        payload: &[u8],
+        limit: &Limit,
+    ) -> Result<(), Ended> {
+        if limit.is_none() {
+            return self.send_at_once(request, payload);
+        }
+        let parts = &mut [IoSlice::new(request), IoSlice::new(payload)];
         let mut left = parts.as_mut_slice();
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            match sendmsg(
-                &self.socket,
-                left,
-                &mut SendAncillaryBuffer::default(),
-                flags,
-            ) {
-                Ok(sent) => IoSlice::advance_slices(&mut left, sent),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if !limit.is_none() => {
-                    limit.wait(&self.socket, PollFlags::OUT)?;
-                }
-                Err(_) => return Err(Ended::Failed(ReturnCode::E_NO_SERVICE)),
+            if !self.send_more(&mut left, SendFlags::DONTWAIT)? {
+                limit.wait(&self.socket, PollFlags::OUT).await?;
             }
         }
         Ok(())
     }
 
-    /// Receives into `first` until it is full, and anything already available after that into
-    /// `other`. Adds the number of bytes to `received`, which is where it starts.
+    /// Sends the request, then the payload.
     #[inline]
-    pub(super) fn receive(
+    pub(super) fn send_at_once(&self, request: &[u8], payload: &[u8]) -> Result<(), Ended> {
+        let parts = &mut [IoSlice::new(request), IoSlice::new(payload)];
+        let mut left = parts.as_mut_slice();
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            self.send_more(&mut left, SendFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether there was room.
+    #[inline]
+    fn send_more(&self, left: &mut &mut [IoSlice<'_>], flags: SendFlags) -> Result<bool, Ended> {
+        let none = &mut SendAncillaryBuffer::default();
+        // A library must not cause a SIGPIPE in its process.
+        match sendmsg(&self.socket, left, none, flags | SendFlags::NOSIGNAL) {
+            Ok(sent) => IoSlice::advance_slices(left, sent),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(_) => return Err(Ended::Failed(ReturnCode::E_NO_SERVICE)),
+        }
+        Ok(true)
+    }
+
+    /// Receives into `first` until it is full, and anything already available after that into
+    /// `other`, within the limit. Adds the number of bytes to `received`, which is where it starts.
+    pub(super) async fn receive(
         &self,
         first: &mut [u8],
         other: &mut [u8],
         received: &mut usize,
         limit: &Limit,
     ) -> Result<(), Ended> {
-        let len = first.len();
-        while *received < len {
-            if !limit.is_none() {
-                limit.wait(&self.socket, PollFlags::IN)?;
-            }
-            let rest = first.get_mut(*received..).unwrap_or_default();
-            let parts = &mut [IoSliceMut::new(rest), IoSliceMut::new(other)];
-            let (none, flags) = (&mut RecvAncillaryBuffer::default(), RecvFlags::empty());
-            match recvmsg(&self.socket, parts, none, flags) {
-                Ok(message) if message.bytes == 0 => {
-                    return Err(Ended::Failed(ReturnCode::F_COMM_ERROR));
-                }
-                Ok(message) => *received += message.bytes,
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                // The daemon closed the connection without reading the request.
-                Err(Errno::CONNRESET) => {
-                    return Err(Ended::Failed(ReturnCode::W_SECURITY_VIOLATION));
-                }
-                Err(_) => return Err(Ended::Failed(ReturnCode::F_COMM_ERROR)),
-            }
+        if limit.is_none() {
+            return self.receive_at_once(first, other, received);
+        }
+        while *received < first.len() {
+            limit.wait(&self.socket, PollFlags::IN).await?;
+            self.receive_more(first, other, received, RecvFlags::DONTWAIT)?;
         }
         Ok(())
     }
 
+    /// Like [`receive`](Stream::receive), without a limit.
+    #[inline]
+    pub(super) fn receive_at_once(
+        &self,
+        first: &mut [u8],
+        other: &mut [u8],
+        received: &mut usize,
+    ) -> Result<(), Ended> {
+        while *received < first.len() {
+            self.receive_more(first, other, received, RecvFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn receive_more(
+        &self,
+        first: &mut [u8],
+        other: &mut [u8],
+        received: &mut usize,
+        flags: RecvFlags,
+    ) -> Result<(), Ended> {
+        let rest = first.get_mut(*received..).unwrap_or_default();
+        let parts = &mut [IoSliceMut::new(rest), IoSliceMut::new(other)];
+        let none = &mut RecvAncillaryBuffer::default();
+        match recvmsg(&self.socket, parts, none, flags) {
+            Ok(message) if message.bytes == 0 => Err(Ended::Failed(ReturnCode::F_COMM_ERROR)),
+            Ok(message) => {
+                *received += message.bytes;
+                Ok(())
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Ok(()),
+            // The daemon closed the connection without reading the request.
+            Err(Errno::CONNRESET) => Err(Ended::Failed(ReturnCode::W_SECURITY_VIOLATION)),
+            Err(_) => Err(Ended::Failed(ReturnCode::F_COMM_ERROR)),
+        }
+    }
+
+    /// Ends the connection, also where a forked child has a copy of the descriptor.
+    pub(super) fn shut_down(&self) {
+        let _ = shutdown(&self.socket, Shutdown::Both);
+    }
+
     /// Waits until bytes are available.
-    pub(super) fn wait(&self, limit: &Limit) -> Result<(), Ended> {
-        limit.wait(&self.socket, PollFlags::IN)
+    pub(super) async fn wait(&self, limit: &Limit) -> Result<(), Ended> {
+        loop {
+            limit.wait(&self.socket, PollFlags::IN).await?;
+            let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            match recv(&self.socket, &mut [0; 1], look) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                _ => return Ok(()),
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::readers::{Questions, SIZED};
-use super::stream::{Ended, GaveUp, Limit};
+use super::stream::{Ended, GaveUp};
 use super::wire::{Answer, Command, Garbled, MAX_SLOTS, Reader, Requests, state, words};
 use crate::codes::ReturnCode;
 use crate::service::{Failure, ReaderQuery};
@@ -179,7 +179,7 @@ impl Snapshot {
 
 impl Client {
     /// Waits until a reader differs from what the caller knows.
-    pub(in crate::service) fn get_status_change(
+    pub(in crate::service) async fn get_status_change(
         &mut self,
         timeout_ms: u32,
         readers: &mut [ReaderQuery<'_>],
@@ -191,7 +191,7 @@ impl Client {
             return Ok(());
         }
         if timeout_ms == 0 {
-            let seen = self.query_readers()?;
+            let seen = self.query_readers().await?;
             let now = self.snapshot(seen);
             if !now.knows_all(readers) {
                 return Err(ReturnCode::E_UNKNOWN_READER.into());
@@ -204,21 +204,21 @@ impl Client {
         }
         let wait = Duration::from_millis(timeout_ms.into());
         let end = (timeout_ms != u32::MAX).then(|| Instant::now() + wait);
-        let (mut registration, now) = self.register()?;
+        let (mut registration, now) = self.register().await?;
         if !now.knows_all(readers) {
-            self.unregister(registration)?;
+            self.unregister(registration).await?;
             return Err(ReturnCode::E_UNKNOWN_READER.into());
         }
         let (first, mut now) = (now.count, now);
         loop {
             if now.answer(readers, first) {
-                self.unregister(registration)?;
+                self.unregister(registration).await?;
                 return Ok(());
             }
-            if let Some(code) = self.wait_for_change(registration, end)? {
+            if let Some(code) = self.wait_for_change(registration, end).await? {
                 return Err(code.into());
             }
-            (registration, now) = self.register()?;
+            (registration, now) = self.register().await?;
         }
     }
 
@@ -234,9 +234,9 @@ impl Client {
     }
 
     /// Queries the daemon's count, if it counts, and the readers.
-    fn query_readers(&mut self) -> Result<(Option<u32>, Vec<Reader>), ReturnCode> {
+    async fn query_readers(&mut self) -> Result<(Option<u32>, Vec<Reader>), ReturnCode> {
         let (asked, before) = self.asking_for_count();
-        let (bytes, readers) = self.ask_for_readers(asked, None, before)?;
+        let (bytes, readers) = self.ask_for_readers(asked, None, before).await?;
         Ok((self.count_in(&bytes), readers))
     }
 
@@ -251,15 +251,15 @@ impl Client {
     }
 
     /// Registers for the next change, and returns the readers.
-    fn register(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
+    async fn register(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
         match self.minor >= SIZED {
-            true => self.register_and_query(),
-            false => self.register_with_states(),
+            true => self.register_and_query().await,
+            false => self.register_with_states().await,
         }
     }
 
     /// Up to protocol 4:5.
-    fn register_with_states(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
+    async fn register_with_states(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
         let (asked, before) = self.asking_for_count();
         let asked = asked.with(Command::WaitChange, &[]);
         let answer = Answer::Readers {
@@ -267,29 +267,30 @@ impl Client {
             sized: false,
             after: 0,
         };
-        let bytes = self.gather(asked.as_bytes(), &[], answer)?;
+        let bytes = self.gather(asked.as_bytes(), &[], answer).await?;
         let seen = (self.count_in(&bytes), answer.readers(&bytes));
         Ok((Registration::Active, self.snapshot(seen)))
     }
 
     /// Since protocol 4:6.
-    fn register_and_query(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
+    async fn register_and_query(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
         let mut query_client = match self.query_client.take() {
             Some(query_client) => query_client,
             None => {
                 let query_client = self
                     .connect_query_client()
+                    .await
                     .map_err(|failure| failure.code)?;
                 Box::new(query_client)
             }
         };
         let asked = Requests::<16>::NONE.with(Command::WaitChange, &[]);
         let asked = asked.with(Command::StatesSize, &[]);
-        let mut answer = self.gather(asked.as_bytes(), &[], Answer::Words(1))?;
+        let mut answer = self.gather(asked.as_bytes(), &[], Answer::Words(1)).await?;
         let mut registration = Registration::Active;
         if words(&answer) == [0] {
             // The change, followed by its return code.
-            answer = self.gather(&[], &[], Answer::Words(2))?;
+            answer = self.gather(&[], &[], Answer::Words(2)).await?;
             let [code, _] = words(&answer);
             registration = Registration::Ended(ReturnCode::from_raw(code));
         }
@@ -303,13 +304,13 @@ impl Client {
         if !(1..=MAX_SLOTS).contains(&size) {
             return Err(self.garbled(Garbled));
         }
-        let seen = query_client.query_readers()?;
+        let seen = query_client.query_readers().await?;
         self.query_client = Some(query_client);
         Ok((registration, self.snapshot(seen)))
     }
 
     /// Waits for the next change. Returns a code if that ends the wait.
-    fn wait_for_change(
+    async fn wait_for_change(
         &mut self,
         registration: Registration,
         end: Option<Instant>,
@@ -317,14 +318,11 @@ impl Client {
         if let Registration::Ended(code) = registration {
             return Ok((code != ReturnCode::S_SUCCESS).then_some(code));
         }
-        let limit = Limit {
-            deadline: end,
-            bell: self.bell.clone(),
-        };
-        match self.wait_for_bytes(&limit) {
+        let limit = self.limit.of_wait(end, &self.bell);
+        match self.wait_for_bytes(&limit).await {
             Ok(()) => {}
             Err(Ended::GaveUp(why)) => {
-                self.unregister(registration)?;
+                self.unregister(registration).await?;
                 return Ok(Some(match why {
                     GaveUp::Deadline => ReturnCode::E_TIMEOUT,
                     GaveUp::Rung => ReturnCode::E_CANCELLED,
@@ -332,16 +330,16 @@ impl Client {
             }
             Err(ended) => return Err(self.fail(ended)),
         }
-        let change = self.gather(&[], &[], Answer::Words(2))?;
+        let change = self.gather(&[], &[], Answer::Words(2)).await?;
         let [_, code] = words(&change);
         Ok((code != 0).then(|| ReturnCode::from_raw(code)))
     }
 
     /// There is exactly one answer: to this request, or the change if that came first.
-    fn unregister(&mut self, registration: Registration) -> Result<(), ReturnCode> {
+    async fn unregister(&mut self, registration: Registration) -> Result<(), ReturnCode> {
         if registration == Registration::Active {
             let asked = Requests::<8>::NONE.with(Command::StopWaiting, &[]);
-            self.gather(asked.as_bytes(), &[], Answer::Words(2))?;
+            self.gather(asked.as_bytes(), &[], Answer::Words(2)).await?;
         }
         Ok(())
     }
