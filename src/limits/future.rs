@@ -387,18 +387,16 @@ mod tests {
     fn a_deadline_ends_the_wait() {
         let worker = Worker::start().unwrap();
         let (go_on, wait) = channel::<()>();
+        let (grants, is_granted) = channel();
+        let call = worker.begin((), None, None, &Pending::NotCounted, move |(), permit| {
+            let _ = grants.send(permit.grant());
+            wait.recv()
+        });
+        let mut call = call.unwrap();
+        assert!(is_granted.recv_timeout(LONG).unwrap());
         let deadline = Instant::now() + Duration::from_millis(20);
-        let call = worker.begin(
-            (),
-            Some(deadline),
-            None,
-            &Pending::NotCounted,
-            move |(), permit| {
-                assert!(permit.grant());
-                wait.recv()
-            },
-        );
-        let abandoned = block_on(call.unwrap()).unwrap_err();
+        call.set_limits(Some(deadline), None).unwrap();
+        let abandoned = block_on(call).unwrap_err();
         assert!(Instant::now() >= deadline);
         assert_eq!(abandoned.why, GivenUp::Deadline);
         assert!(abandoned.permitted);
