@@ -1,5 +1,6 @@
 //! Reader names that pcsc-lite's daemon has not finished writing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The interval and the maximum number of retries for an unfinished name. pcsc-lite's service
@@ -7,7 +8,8 @@ use std::time::Duration;
 pub(super) const UNFINISHED: Duration = Duration::from_millis(1);
 pub(super) const MAX_UNFINISHED: u32 = 10;
 
-/// Whether all names end with pcsc-lite's numbers for reader and slot, as in `00 01`.
+/// Whether all names end with pcsc-lite's numbers for reader and slot, as in `00 01`, and none is there
+/// twice: that of a further slot begins as a copy of the first one's.
 pub(super) fn are_finished(list: &[u8]) -> bool {
     let has_numbers = |name: &[u8]| {
         matches!(
@@ -19,7 +21,8 @@ pub(super) fn are_finished(list: &[u8]) -> bool {
     let mut names = list
         .split(|&byte| byte == 0)
         .filter(|name| !name.is_empty());
-    names.all(has_numbers)
+    let mut seen = BTreeSet::new();
+    names.all(|name| has_numbers(name) && seen.insert(name))
 }
 
 #[cfg(test)]
@@ -43,6 +46,7 @@ mod tests {
             b"A 00 \0\0",
             b"A 00 0\0\0",
             b"A 00 0G\0\0",
+            b"A 00 00\0B 01 00\0A 00 00\0\0",
         ] {
             assert!(!are_finished(list), "{list:?}");
         }
