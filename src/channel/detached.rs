@@ -27,7 +27,7 @@ pub(super) struct Detached {
     on_its_way_back: Option<Box<WayBack>>,
 }
 
-/// What a call gives back.
+/// What a call returns: the connection, and its result.
 type Back<T> = (Box<Connection>, Result<T>);
 
 type WayBack = UnderWay<Back<()>>;
@@ -161,11 +161,7 @@ impl Channel {
         let mut limits = self.limits_of(about)?;
         let deadline = limits.deadline();
         self.come_back(about, &limits, deadline).await?;
-        if !self.has_thread(about)? {
-            // The connection stays here.
-            let abandoned = Abandoned::before_it_began(GivenUp::NoThread);
-            return Err(self.refuse(about, Refusal::given_up(abandoned)));
-        }
+        self.prepare_thread(about)?;
         let connection = self.take(about)?;
         // Coming back was a part of the call.
         limits.change(|limits| (limits.timeout, limits.until) = (None, deadline));
@@ -183,12 +179,20 @@ impl Channel {
         }
     }
 
-    /// Whether there is a thread for a call, starting one if necessary.
-    fn has_thread(&mut self, about: About) -> Result<bool> {
-        Ok(match self.usable(about)?.ends_calls() {
+    /// Starts the thread for a call if necessary. Fails before the connection leaves the channel, so
+    /// that it is not lost.
+    fn prepare_thread(&mut self, about: About) -> Result<()> {
+        let is_there = match self.usable(about)?.ends_calls() {
             true => can_have_tasks(),
             false => started(&mut self.worker).is_ok(),
-        })
+        };
+        match is_there {
+            true => Ok(()),
+            false => {
+                let abandoned = Abandoned::before_it_began(GivenUp::NoThread);
+                Err(self.refuse(about, Refusal::given_up(abandoned)))
+            }
+        }
     }
 
     /// Begins a call, as a task if it can be one.

@@ -86,11 +86,11 @@ pub(super) fn hand_over<R>(
     let thread = started(&mut current)?;
     let task: Arc<Task> = Arc::default();
     let limit = Limit::suspending(deadline, Arc::clone(&task));
+    let bell = Arc::clone(&thread.bell);
     let stop = Stop {
         task,
-        bell: Arc::clone(&thread.bell),
+        bell: Arc::clone(&bell),
     };
-    let bell = Arc::clone(&thread.bell);
     let (job, made) = make(limit, Arc::new(stop));
     // The thread ends only while `THREAD` is locked.
     lock(&thread.jobs).push(Handed(job, span));

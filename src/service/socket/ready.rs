@@ -122,7 +122,7 @@ pub(crate) fn wait_for_any(waits: &[&Wanted], bell: &Bell, longest: Option<Durat
         false => left.into_iter().chain(longest).min(),
     };
     let polled = poll_for(&mut watched, left);
-    let may_be_ready = cannot_wait(polled, left);
+    let may_be_ready = paused_instead(polled, left);
     let mut events = watched.iter().map(|it| !it.revents().is_empty());
     if events.next().unwrap_or_default() || may_be_ready {
         bell.reset();
@@ -138,8 +138,8 @@ pub(crate) fn wait_for_any(waits: &[&Wanted], bell: &Bell, longest: Option<Durat
     waits.iter().map(next).collect()
 }
 
-/// Whether the system did not wait. Then some time has passed, and sockets are to be tried.
-fn cannot_wait(polled: Result<usize, Errno>, left: Option<Duration>) -> bool {
+/// Pauses if the system did not wait, and returns whether it paused: then sockets are to be tried.
+fn paused_instead(polled: Result<usize, Errno>, left: Option<Duration>) -> bool {
     let failed = polled.is_err_and(|error| error != Errno::INTR);
     if failed {
         std::thread::sleep(left.map_or(TRY_AGAIN, |left| left.min(TRY_AGAIN)));
@@ -169,7 +169,7 @@ pub(super) fn blocked(
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let polled = poll_for(&mut watched, left);
-        if cannot_wait(polled, left) {
+        if paused_instead(polled, left) {
             let is_late = left.is_some_and(|left| left.is_zero());
             match socket {
                 _ if is_late => return Err(Ended::GaveUp(GaveUp::Deadline)),
