@@ -43,13 +43,8 @@ impl Opening {
         let attempts = self.attempts(&prevented);
         let begun = match self.address.way.ends_calls() {
             true => {
-                let discard = |((), opened)| {
-                    if let Ok(connection) = opened {
-                        end_later(Box::new(connection));
-                    }
-                };
-                self.limits
-                    .begin_task(discard, |here, answer| attempts.make_in_task(here, answer))
+                let connect = |here, answer| attempts.make_in_task(here, answer);
+                self.limits.begin_task(connect)
             }
             false => {
                 let connect = |(): &mut (), permit: &Permit<'_>| block_on(attempts.make(permit));
@@ -57,7 +52,14 @@ impl Opening {
             }
         };
         let opened = match begun {
-            Ok(under_way) => under_way.await,
+            Ok(under_way) => {
+                under_way.set_discard(|((), opened)| {
+                    if let Ok(connection) = opened {
+                        end_unclaimed(Box::new(connection), None, Disposition::Leave);
+                    }
+                });
+                under_way.await
+            }
             Err(abandoned) => Err(abandoned),
         };
         match opened {
@@ -85,20 +87,26 @@ impl Attempts {
     }
 }
 
-/// Ends a connection that no one wants any more, without waiting, and leaves the card as it is.
-fn end_later(connection: Box<Connection>) {
-    spawn_task(move |limit| end(connection, limit, None, Disposition::Leave));
+/// Ends a connection that no one wants any more: as a task, or on this thread, a worker's.
+fn end_unclaimed(
+    mut connection: Box<Connection>,
+    deadline: Option<Instant>,
+    disposition: Disposition,
+) {
+    match connection.ends_calls() {
+        true => spawn_task(move |limit| end(connection, limit, deadline, disposition)),
+        false => block_on(end(connection, Limit::default(), deadline, disposition)),
+    }
 }
 
 impl Limits {
     /// Begins a task within these limits.
     pub(crate) fn begin_task<T: Send + 'static, F: Future<Output = ()> + 'static>(
         &self,
-        discard: fn(T),
         job: impl FnOnce(Here, Answer<T>) -> F + Send + 'static,
     ) -> Result<UnderWay<T>, Abandoned> {
         let (deadline, abort) = (self.deadline(), self.abort.as_ref());
-        begin_task(deadline, abort, &self.pending, discard, job)
+        begin_task(deadline, abort, &self.pending, job)
     }
 }
 
@@ -202,13 +210,15 @@ impl Channel {
         limits: &Limits,
         call: Call<impl Job<T>>,
     ) -> Result<UnderWay<Back<T>>, Abandoned> {
-        match connection.ends_calls() {
-            true => limits.begin_task(
-                |(connection, _)| end_later(connection),
-                move |here, answer| call.make_in_task(connection, here, answer),
-            ),
-            false => begin(&mut self.worker, connection, limits, call.on_worker()),
-        }
+        let under_way = match connection.ends_calls() {
+            true => limits
+                .begin_task(move |here, answer| call.make_in_task(connection, here, answer))?,
+            false => begin(&mut self.worker, connection, limits, call.on_worker())?,
+        };
+        under_way.set_discard(|(connection, _)| {
+            end_unclaimed(connection, None, Disposition::Leave);
+        });
+        Ok(under_way)
     }
 
     /// Sends a command.
@@ -278,6 +288,14 @@ impl Channel {
     /// Starts ending the connection, without waiting.
     pub(super) fn end_later(&mut self) {
         let Some(mut connection) = self.connection.take() else {
+            let (limits, disposition) = (self.limits.of_clean_up(), self.disposition_on_drop);
+            // In a forked child, another thread may have held the lock of the discard.
+            if let Some(way_back) = self.way_back().filter(|it| !it.is_forked()) {
+                way_back.set_discard(move |(connection, _)| {
+                    end_unclaimed(connection, limits.deadline(), disposition);
+                });
+                way_back.continue_unclaimed();
+            }
             return;
         };
         // A forked child has no worker; the drop of the connection handles that.

@@ -21,11 +21,9 @@ pub(crate) struct UnderWay<T: Send + 'static> {
     abort: Option<AbortHandle>,
     /// The process that makes the call.
     process: Process,
-    /// The worker, where an unclaimed answer is dropped: that also ends what the call worked on,
+    /// The worker, where an unclaimed answer is discarded: that also ends what the call worked on,
     /// which can take a while.
     jobs: Option<Jobs>,
-    /// What an unclaimed answer of a task is given to.
-    discard: Option<fn(T)>,
     /// What ends the call's waits, if it is a task.
     stop: Option<Arc<dyn Wake>>,
     /// The caller has its answer or has left.
@@ -70,7 +68,6 @@ impl<T: Send + 'static> UnderWay<T> {
             abort: None,
             process: Process::current(),
             jobs: None,
-            discard: None,
             stop: None,
             over: false,
             registration: None,
@@ -80,9 +77,9 @@ impl<T: Send + 'static> UnderWay<T> {
     }
 
     /// A call that is made by a task, which keeps the limits itself.
-    pub(super) fn of_task(pending: &Pending, discard: fn(T), stop: Arc<dyn Wake>) -> UnderWay<T> {
+    pub(super) fn of_task(pending: &Pending, stop: Arc<dyn Wake>) -> UnderWay<T> {
         let mut under_way = UnderWay::new(pending);
-        (under_way.discard, under_way.stop) = (Some(discard), Some(stop));
+        under_way.stop = Some(stop);
         // If the task panics, no one knows what it did.
         Permit(Some(&*under_way.meeting)).grant();
         under_way
@@ -90,6 +87,16 @@ impl<T: Send + 'static> UnderWay<T> {
 
     pub(super) fn meeting(&self) -> &Arc<Meeting<T>> {
         &self.meeting
+    }
+
+    /// Sets what takes an unclaimed answer, on the worker. For a task it must not block.
+    pub(crate) fn set_discard(&self, discard: impl FnOnce(T) + Send + 'static) {
+        self.meeting.set_discard(discard);
+    }
+
+    /// Lets the call continue to its end although it is dropped.
+    pub(crate) fn continue_unclaimed(&mut self) {
+        self.stop = None;
     }
 
     /// Sets the limits of the wait from now on.
@@ -195,10 +202,11 @@ impl<T: Send + 'static> Drop for UnderWay<T> {
             return;
         }
         if let Some(value) = self.leave() {
-            match (&self.jobs, self.discard) {
-                (_, Some(discard)) => discard(value),
-                (Some(jobs), None) => drop(jobs.send(Box::new(move || drop(value)))),
-                (None, None) => {}
+            let meeting = Arc::clone(&self.meeting);
+            let discard = move || meeting.discard(value);
+            match &self.jobs {
+                Some(jobs) => drop(jobs.send(Box::new(discard))),
+                None => discard(),
             }
         }
     }

@@ -15,9 +15,14 @@ pub(super) struct Meeting<T> {
     changed: Condvar,
 }
 
+/// What takes a value that no one waits for any more.
+type Discard<T> = Box<dyn FnOnce(T) + Send>;
+
 pub(super) struct MeetingState<T> {
     /// The caller has left.
     pub(super) left: bool,
+    /// Without it, the value is dropped.
+    discard: Option<Discard<T>>,
     /// The call may do something irreversible.
     permitted: bool,
     pub(super) call: Call<T>,
@@ -43,6 +48,7 @@ impl<T> Meeting<T> {
         Meeting {
             state: Mutex::new(MeetingState {
                 left: false,
+                discard: None,
                 permitted: false,
                 call: Call::UnderWay,
                 waker: None,
@@ -53,15 +59,30 @@ impl<T> Meeting<T> {
         }
     }
 
-    /// The call's side: hands over the value. Returns it if no one waits any more.
-    pub(super) fn return_with(&self, value: T) -> Option<T> {
+    /// The call's side: hands over the value, or discards it if no one waits any more.
+    pub(super) fn return_with(&self, value: T) {
         let mut state = lock(&self.state);
         if state.left {
-            return Some(value);
+            drop(state);
+            return self.discard(value);
         }
         state.call = Call::Returned(value);
         self.notify(state);
-        None
+    }
+
+    /// Sets what takes the value if no one waits for it any more, on the thread of the call.
+    #[cfg(feature = "async")]
+    pub(super) fn set_discard(&self, discard: impl FnOnce(T) + Send + 'static) {
+        let before = lock(&self.state).discard.replace(Box::new(discard));
+        drop(before);
+    }
+
+    pub(super) fn discard(&self, value: T) {
+        let discard = lock(&self.state).discard.take();
+        match discard {
+            Some(discard) => discard(value),
+            None => drop(value),
+        }
     }
 
     /// The call's side: reports that it was given up, unless no one waits any more.

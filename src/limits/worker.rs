@@ -93,8 +93,7 @@ impl Worker {
         let there = Lost(Arc::clone(meeting));
         let job: Job = Box::new(move || {
             let given = call(&mut subject, &Permit(Some(&*there.0)));
-            // If no one waits, dropped on this thread.
-            drop(there.0.return_with((subject, given)));
+            there.0.return_with((subject, given));
             drop(there);
         });
         match self.jobs.send(job) {

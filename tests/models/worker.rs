@@ -220,7 +220,7 @@ fn a_wait_has_one_outcome_whatever_ends_it_first() {
         let there = Arc::clone(&meeting);
         let call = thread::spawn(move || {
             let here = Lost(there);
-            drop(here.0.return_with(subject));
+            here.0.return_with(subject);
             thread::current().id()
         });
         let stops = abort.clone();

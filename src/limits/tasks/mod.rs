@@ -49,37 +49,30 @@ type Job = Box<dyn FnOnce() -> Call + Send>;
 type Call = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a task gives to the future.
-pub(crate) struct Answer<T> {
-    meeting: Lost<T>,
-    discard: fn(T),
-}
+pub(crate) struct Answer<T>(Lost<T>);
 
 impl<T> Answer<T> {
     pub(crate) fn give(self, value: T) {
-        if let Some(value) = self.meeting.0.return_with(value) {
-            (self.discard)(value);
-        }
+        self.0.0.return_with(value);
     }
 
     pub(crate) fn give_up(self, abandoned: Abandoned) {
-        self.meeting.0.give_up_with(abandoned);
+        self.0.0.give_up_with(abandoned);
     }
 }
 
 /// Begins a call as a task, which keeps these limits by itself. Dropping the future makes it end its
-/// waits. An answer that no one waits for any more is discarded, which must not block.
+/// waits.
 pub(crate) fn begin_task<T: Send + 'static, F: Future<Output = ()> + 'static>(
     deadline: Option<Instant>,
     abort: Option<&AbortHandle>,
     pending: &Pending,
-    discard: fn(T),
     job: impl FnOnce(Here, Answer<T>) -> F + Send + 'static,
 ) -> Result<UnderWay<T>, Abandoned> {
     let (abort, counted_by) = (abort.cloned(), pending.clone());
     let begun = hand_over(deadline, |limit, stop| {
-        let under_way = UnderWay::of_task(pending, discard, Arc::clone(&stop));
-        let meeting = Lost(Arc::clone(under_way.meeting()));
-        let answer = Answer { meeting, discard };
+        let under_way = UnderWay::of_task(pending, Arc::clone(&stop));
+        let answer = Answer(Lost(Arc::clone(under_way.meeting())));
         let job = move || {
             let here = Here::with(limit, deadline, abort.as_ref(), &counted_by, Some(stop));
             Box::pin(job(here, answer)) as Call

@@ -109,6 +109,30 @@ fn a_future_that_is_never_polled_does_nothing() {
     });
 }
 
+/// The end of the transaction may still be under way then, or nobody has looked at it.
+#[test]
+fn a_card_that_is_dropped_after_its_transaction_is_left_as_its_options_say() {
+    isolated(|| {
+        let fixture = fixture();
+        let context = context(&fixture);
+        let options = ConnectOptions::new().disposition_on_drop(Disposition::Reset);
+        for round in 1..=10 {
+            let connecting = context.connect(&fixture.reader, options.clone());
+            let mut card = block_on(connecting).unwrap();
+            let before = fixture.card.resets();
+            drop(block_on(card.transaction()).unwrap());
+            if round % 2 == 0 {
+                assert_eq!(finish(&fixture.use_by_another()).unwrap(), OK);
+            }
+            drop(card);
+            fixture
+                .card
+                .wait_until(SOON, |stats| stats.resets == before + 1)
+                .unwrap();
+        }
+    });
+}
+
 /// The call has returned when its future is dropped: only the answer is lost.
 #[test]
 fn an_answer_that_is_not_taken_costs_no_connection() {
