@@ -48,6 +48,10 @@ pub(super) fn of_error(kind: ErrorKind, operation: Operation, recovery: Recovery
 /// The advice on an obstacle to establishing a context.
 pub(super) const fn of_obstacle(obstacle: Obstacle) -> &'static str {
     match obstacle {
+        Obstacle::BadPath => {
+            "Correct `PCSCLITE_CSOCK_NAME` or the path that the program sets: systems accept about \
+             100 bytes."
+        }
         Obstacle::NoSocket => {
             "Install pcsc-lite's daemon and start it: with systemd, `systemctl enable --now \
              pcscd.socket`. In a container, mount the host's directory with the socket. If the \

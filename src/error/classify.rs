@@ -285,6 +285,7 @@ pub(super) const fn classify(
 /// The kind and recovery of a context that could not be established because of an obstacle.
 pub(super) const fn before_service(obstacle: Obstacle, code: ReturnCode) -> (ErrorKind, Recovery) {
     match obstacle {
+        Obstacle::BadPath => (ErrorKind::InvalidArgument, Recovery::FixCall),
         Obstacle::NoSocket | Obstacle::NothingListens => {
             (ErrorKind::ServiceGone, Recovery::RetryLater)
         }
@@ -297,6 +298,10 @@ pub(super) const fn before_service(obstacle: Obstacle, code: ReturnCode) -> (Err
 /// The description of an obstacle.
 pub(super) const fn describe_obstacle(obstacle: Obstacle) -> &'static str {
     match obstacle {
+        Obstacle::BadPath => {
+            "no socket can have the path of the smart-card service's: it is empty, too long, or \
+             contains a zero byte"
+        }
         Obstacle::NoSocket => {
             "the smart-card service is not installed or has not been started: it has no socket"
         }

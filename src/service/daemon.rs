@@ -48,6 +48,8 @@ pub(super) fn default_path() -> Arc<Path> {
 /// What prevents a connection to the daemon, or a context in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Obstacle {
+    /// No socket can have this path.
+    BadPath,
     NoSocket,
     /// The daemon that created the socket has ended.
     NothingListens,
@@ -61,7 +63,8 @@ pub(crate) enum Obstacle {
 
 impl Obstacle {
     #[cfg(test)]
-    pub(crate) const ALL: [Obstacle; 5] = [
+    pub(crate) const ALL: [Obstacle; 6] = [
+        Obstacle::BadPath,
         Obstacle::NoSocket,
         Obstacle::NothingListens,
         Obstacle::NoPermission,
@@ -72,15 +75,20 @@ impl Obstacle {
     /// What a failed connect to the socket means; `None` for an unusual error.
     pub(super) fn of(error: &Error) -> Option<Obstacle> {
         match (error.kind(), error.raw_os_error()) {
-            // The last one: a path that is too long for a socket.
-            (ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput, _) => {
-                Some(Obstacle::NoSocket)
-            }
+            (ErrorKind::NotFound | ErrorKind::NotADirectory, _) => Some(Obstacle::NoSocket),
             (ErrorKind::ConnectionRefused, _) => Some(Obstacle::NothingListens),
             (ErrorKind::PermissionDenied, _) => Some(Obstacle::NoPermission),
             (_, Some(EMFILE | ENFILE)) => Some(Obstacle::NoDescriptor),
             _ => None,
         }
+    }
+
+    /// Checks the path before anything is done with it.
+    #[cfg(unix)]
+    pub(super) fn of_path(path: &Path) -> Option<Obstacle> {
+        use std::os::unix::net::SocketAddr;
+        let is_bad = path.as_os_str().is_empty() || SocketAddr::from_pathname(path).is_err();
+        is_bad.then_some(Obstacle::BadPath)
     }
 
     /// Looks at the socket after a connection to it has failed without saying why.
@@ -90,6 +98,10 @@ impl Obstacle {
     #[cfg(unix)]
     pub(super) fn at(path: &Path) -> Option<Obstacle> {
         use std::os::unix::net::UnixDatagram;
+        let bad = Obstacle::of_path(path);
+        if bad.is_some() {
+            return bad;
+        }
         let looked = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
         let error = looked.err()?;
         match error.raw_os_error() {

@@ -63,6 +63,28 @@ fn a_service_that_was_never_started_is_to_be_installed_or_started() {
     });
 }
 
+/// It would never work, however long a program waits.
+#[test]
+fn a_path_that_no_socket_can_have_is_to_be_corrected() {
+    isolated(|| {
+        for path in [String::new(), "x".repeat(108), "/run/".repeat(50)] {
+            // SAFETY: this process has no other thread yet, or none that reads variables.
+            unsafe { env::set_var("PCSCLITE_CSOCK_NAME", path) };
+            let (wrong, fix) = (ErrorKind::InvalidArgument, Recovery::FixCall);
+            assert_says(wrong, fix, "no socket can have", "Correct");
+        }
+        #[cfg(feature = "socket")]
+        for path in ["", "a\0b", &"x".repeat(108)] {
+            let establish = ContextOptions::new().socket_path(path).establish();
+            assert_eq!(
+                establish.unwrap_err().kind(),
+                ErrorKind::InvalidArgument,
+                "{path:?}"
+            );
+        }
+    });
+}
+
 #[test]
 fn a_service_that_has_ended_is_to_be_started_again() {
     isolated(|| {

@@ -160,7 +160,10 @@ impl Stream {
             Some(obstacle) => Failure::from(obstacle),
             None => ReturnCode::E_NO_SERVICE.into(),
         };
-        let address = SocketAddrUnix::new(path).map_err(|_| Obstacle::NoSocket)?;
+        if let Some(obstacle) = Obstacle::of_path(path) {
+            return Err(obstacle.into());
+        }
+        let address = SocketAddrUnix::new(path).map_err(gone)?;
         let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
         // With a hanging daemon, a blocking connect would ignore the limit.
         let flags = match limit.is_none() {
