@@ -36,7 +36,7 @@ Sends commands as they are, and prints the answers.
                          continuation=auto|same-class|interindustry|gsm|oath|desfire|never|CLA:INS
                          max-answer-data=N, max-command-data=N, reader-max-data=N
                          max-rounds=N, max-size=N
-                         allow-less, any-instruction, chaining, data-of-warnings, envelope,
+                         allow-incomplete, any-instruction, chaining, data-of-warnings, envelope,
                          envelope-end, extended-length, ignore-t0: yes or no";
 
 /// A command, the expected status word, and where both come from.
@@ -155,7 +155,7 @@ fn with(options: ExchangeOptions, option: &str) -> Result<ExchangeOptions> {
                 }
             }
         }),
-        "allow-less" => options.allow_incomplete(yes()?),
+        "allow-incomplete" => options.allow_incomplete(yes()?),
         "any-instruction" => options.any_instruction(yes()?),
         "chaining" => options.chaining(yes()?),
         "data-of-warnings" => options.data_of_warnings(yes()?),

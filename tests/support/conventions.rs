@@ -259,7 +259,7 @@ pub fn conventions() -> Vec<Convention> {
             name: "a file that is longer than its command can say",
             atr: T1,
             options: usual().allow_incomplete(true),
-            arguments: &["--with", "allow-less=yes"],
+            arguments: &["--with", "allow-incomplete=yes"],
             card: long_file,
             script: vec![line("00B0000000012C", content(256), "9000")],
         },

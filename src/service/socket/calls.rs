@@ -27,7 +27,7 @@ const ANY: u32 = 3;
 
 impl Client {
     pub(in crate::service) async fn release_context(&mut self) -> Result<(), ReturnCode> {
-        let released = match self.pending {
+        let released = match self.unanswered {
             None => {
                 let request = [self.context, 0];
                 self.ask(Command::Release, request).await.map(drop)

@@ -36,7 +36,7 @@ pub(crate) struct Client {
     blocks: bool,
     pub(in crate::service) limit: Limit,
     /// The answer to a request that was given up.
-    pub(super) pending: Option<Pending>,
+    pub(super) unanswered: Option<Unanswered>,
     /// Whether the connection is closed, or its answers can no longer be trusted.
     is_dead: bool,
     /// Whether the current call waits until another client lets the card go, between attempts.
@@ -57,7 +57,7 @@ pub(super) struct Card {
 
 /// The answer to a request that was given up, as far as it was received.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct Unanswered {
     request: Vec<u8>,
     answer: Answer,
     bytes: Zeroizing<Vec<u8>>,
@@ -87,7 +87,7 @@ impl Client {
             cards: Vec::new(),
             blocks: env::var_os("PCSCLITE_NO_BLOCKING").is_none(),
             limit,
-            pending: None,
+            unanswered: None,
             is_dead: false,
             is_waiting: false,
             bell: None,
@@ -113,7 +113,7 @@ impl Client {
     /// Whether a request can be sent.
     #[inline]
     pub(super) fn usable(&self) -> Result<(), ReturnCode> {
-        match self.is_dead || self.pending.is_some() {
+        match self.is_dead || self.unanswered.is_some() {
             false => Ok(()),
             true => Err(ReturnCode::E_NO_SERVICE),
         }
@@ -146,7 +146,7 @@ impl Client {
         let Ended::GaveUp(why) = ended else {
             return self.fail(ended);
         };
-        self.pending = Some(Pending {
+        self.unanswered = Some(Unanswered {
             request: request.to_vec(),
             answer,
             bytes: Zeroizing::new(bytes.to_vec()),
@@ -155,7 +155,7 @@ impl Client {
     }
 
     pub(in crate::service) fn is_under_way(&self) -> bool {
-        self.pending.is_some()
+        self.unanswered.is_some()
     }
 
     /// Whether a call that was given up only waited for another client, between attempts.
@@ -180,20 +180,20 @@ impl Client {
     /// too late: left open, it would reset the card when the connection closes.
     pub(in crate::service) async fn settle(&mut self) {
         const EXCLUSIVE: u32 = 1;
-        let Some(mut pending) = self.pending.take() else {
+        let Some(mut unanswered) = self.unanswered.take() else {
             return;
         };
-        let received = self.receive(pending.answer, &mut pending.bytes).await;
+        let received = self.receive(unanswered.answer, &mut unanswered.bytes).await;
         if received.is_err() {
             self.is_dead = true;
             return;
         }
-        let [_, command, first, share, ..] = words::<8>(&pending.request);
+        let [_, command, first, share, ..] = words::<8>(&unanswered.request);
         let is = |asked: Command| command == asked as u32;
-        let Answer::Words(count) = pending.answer else {
+        let Answer::Words(count) = unanswered.answer else {
             return;
         };
-        let answer = words::<38>(&pending.bytes);
+        let answer = words::<38>(&unanswered.bytes);
         let word = |back: usize| answer.get(..count).and_then(|it| it.iter().nth_back(back));
         if word(0) != Some(&0) {
             return;
@@ -203,7 +203,7 @@ impl Client {
         } else if is(Command::Reconnect) && share == EXCLUSIVE {
             self.release_exclusive_access(first).await;
         } else if is(Command::Connect) {
-            let share = words::<{ 2 + 38 }>(&pending.request)[2 + 33];
+            let share = words::<{ 2 + 38 }>(&unanswered.request)[2 + 33];
             if let (EXCLUSIVE, Some(handle)) = (share, word(2)) {
                 self.release_exclusive_access(*handle).await;
             }

@@ -74,7 +74,7 @@ fn options_have_names() {
             "continuation=never",
             "continuation=d0:c0",
             "max-size=1000",
-            "allow-less=yes",
+            "allow-incomplete=yes",
             "extended-length=no",
             "reader-max-data=256",
             "max-rounds=1",
