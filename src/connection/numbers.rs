@@ -5,44 +5,42 @@
 //! memory would be freed while another thread is in a call. So a number that is in use is not
 //! accepted again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::codes::ReturnCode;
 use crate::service::{CardHandle, ContextHandle};
 use crate::sync::{Mutex, lock};
 
 static IN_USE: Mutex<Numbers> = Mutex::new(Numbers {
-    contexts: BTreeSet::new(),
-    cards: BTreeMap::new(),
+    contexts: Vec::new(),
+    cards: Vec::new(),
 });
 
+/// In lists: the service accepts a few hundred.
 struct Numbers {
-    contexts: BTreeSet<u64>,
+    contexts: Vec<u64>,
     /// Each card with its context.
-    cards: BTreeMap<u64, u64>,
+    cards: Vec<(u64, u64)>,
 }
 
 impl Numbers {
     fn add_context(&mut self, context: u64) -> Result<(), ReturnCode> {
-        match self.contexts.insert(context) {
-            true => Ok(()),
-            false => Err(ReturnCode::F_INTERNAL_ERROR),
+        if self.contexts.contains(&context) {
+            return Err(ReturnCode::F_INTERNAL_ERROR);
         }
+        self.contexts.push(context);
+        Ok(())
     }
 
     fn remove_context(&mut self, context: u64) {
-        self.contexts.remove(&context);
-        self.cards.retain(|_, of| *of != context);
+        self.contexts.retain(|it| *it != context);
+        self.cards.retain(|(_, of)| *of != context);
     }
 
     fn add_card(&mut self, card: u64, context: u64) -> Result<(), ReturnCode> {
-        match self.cards.contains_key(&card) {
-            true => Err(ReturnCode::F_INTERNAL_ERROR),
-            false => {
-                self.cards.insert(card, context);
-                Ok(())
-            }
+        if self.cards.iter().any(|(it, _)| *it == card) {
+            return Err(ReturnCode::F_INTERNAL_ERROR);
         }
+        self.cards.push((card, context));
+        Ok(())
     }
 }
 
@@ -76,8 +74,8 @@ mod tests {
     #[test]
     fn a_number_is_accepted_again_when_it_is_free() {
         let mut numbers = Numbers {
-            contexts: BTreeSet::new(),
-            cards: BTreeMap::new(),
+            contexts: Vec::new(),
+            cards: Vec::new(),
         };
         let refused = Err(ReturnCode::F_INTERNAL_ERROR);
         assert_eq!(numbers.add_context(1), Ok(()));

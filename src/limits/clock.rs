@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Wake;
 use crate::service::Process;
-use crate::sync::{Condvar, Mutex, global, lock, now, thread};
+use crate::sync::{Condvar, Mutex, global, lock, now, start_thread};
 
 /// How long the thread stays when there are no deadlines.
 const LINGER: Duration = Duration::from_secs(5);
@@ -57,8 +57,8 @@ impl Alarm {
                 std::mem::forget(std::mem::take(&mut clock.alarms));
             }
             clock.sleeps_until = None;
-            let thread = thread::Builder::new().name("scard clock".to_owned());
-            clock.runs_in = thread.spawn(run).is_ok().then_some(process);
+            let is_there = start_thread("scard clock", run).is_ok();
+            clock.runs_in = is_there.then_some(process);
             clock.runs_in?;
         }
         let number = clock.next;
@@ -124,6 +124,7 @@ fn run() {
 #[cfg(all(test, not(model)))]
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::thread;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use super::meeting::{Call, Meeting};
 use super::{Abandoned, AbortHandle, GivenUp, Pending, Permit};
 use crate::service::Process;
 use crate::sync::mpsc::{self, Sender};
-use crate::sync::{lock, thread};
+use crate::sync::{lock, start_thread};
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -58,10 +58,7 @@ impl Drop for Jobs {
 impl Worker {
     pub(crate) fn start() -> Option<Worker> {
         let (jobs, todo) = mpsc::channel::<Job>();
-        let thread = thread::Builder::new().name("scard".to_owned());
-        thread
-            .spawn(move || todo.into_iter().for_each(|job| job()))
-            .ok()?;
+        start_thread("scard", move || todo.into_iter().for_each(|job| job())).ok()?;
         Some(Worker::with(jobs))
     }
 
@@ -150,6 +147,7 @@ pub(crate) fn do_elsewhere(job: impl FnOnce() + Send + 'static) {
 #[cfg(all(test, not(model)))]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
     use std::time::Duration;
 
     use super::*;

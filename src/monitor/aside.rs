@@ -13,7 +13,7 @@ use crate::codes::{Platform, ReturnCode};
 use crate::error::Result;
 use crate::look::{Contexts, Lookout, Source, reader_states_of};
 use crate::service::{Address, ReaderQuery, block_on};
-use crate::sync::{Mutex, global, lock, thread};
+use crate::sync::{Mutex, global, lock, start_thread};
 use crate::values::{Atr, ReaderFlags, ReaderName, ReaderState};
 
 /// The maximum number of readers remembered.
@@ -151,8 +151,7 @@ pub(super) fn watch_aside(shared: &Arc<Shared>, reader: &ReaderName, state: u32)
         shared.aside.end(&control, SeenAside { reader: name, seen });
         shared.look_aside();
     };
-    let thread = thread::Builder::new().name("scard-mute".to_owned());
-    let is_there = thread.spawn(watch).is_ok();
+    let is_there = start_thread("scard-mute", watch).is_ok();
     if !is_there {
         let reader = reader.clone();
         shared.aside.end(&waiting, SeenAside { reader, seen: None });

@@ -18,7 +18,7 @@ use crate::look::{Service, Source};
 use crate::service::{
     self, Address, Canceller, Failure, Limit, Process, ReaderQuery, StartedEvent,
 };
-use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, thread};
+use crate::sync::{AtomicBool, Condvar, Mutex, lock, now, start_thread};
 use crate::values::ReaderName;
 
 /// The interval between attempts to cancel a wait in the service: first, and at most. The latter
@@ -101,8 +101,7 @@ impl Shared {
             let ended = Closed(ended);
             Watcher::new(ended.0.shared(), Platform::CURRENT, use_changes).run();
         };
-        let thread = thread::Builder::new().name("scard-monitor".to_owned());
-        thread.spawn(watch).ok()?;
+        start_thread("scard-monitor", watch).ok()?;
         Some(shared)
     }
 
@@ -234,8 +233,7 @@ impl WaitControl {
             return;
         }
         let waiting = Arc::clone(self);
-        let thread = thread::Builder::new().name("scard-cancel".to_owned());
-        if let Err(error) = thread.spawn(move || waiting.cancel_until_left()) {
+        if let Err(error) = start_thread("scard-cancel", move || waiting.cancel_until_left()) {
             tracing::debug!(%error, "cannot start a thread to cancel a monitor's wait");
         }
     }

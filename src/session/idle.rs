@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::card::Card;
 use crate::limits::do_elsewhere;
 use crate::service::Process;
-use crate::sync::{Condvar, Mutex, lock, now, thread};
+use crate::sync::{Condvar, Mutex, lock, now, start_thread};
 
 /// Keeps the card of a session between its runs, for a limited time.
 pub(super) struct Idle {
@@ -59,8 +59,7 @@ impl Idle {
             // The state of a parent process stays with the parent.
             let shared = Arc::<Shared>::default();
             let watched = Arc::clone(&shared);
-            let thread = thread::Builder::new().name("scard-idle".to_owned());
-            if thread.spawn(move || watched.watch()).is_err() {
+            if start_thread("scard-idle", move || watched.watch()).is_err() {
                 return Some(card);
             }
             self.shared = shared;

@@ -39,8 +39,16 @@ pub(crate) use model::{AtomicBool, Condvar, Mutex, MutexGuard, global, mpsc, now
 #[cfg(not(all(test, model)))]
 pub(crate) use standard::{AtomicBool, Condvar, Mutex, MutexGuard, global, mpsc, now, thread};
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::PoisonError;
+
+/// Starts a thread. The work is boxed, so that all share the code for it.
+pub(crate) fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let work: Box<dyn FnOnce() + Send> = Box::new(work);
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map(drop)
+}
 
 /// Locks the mutex, ignoring poisoning.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

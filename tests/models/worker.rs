@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::sync::Condvar;
 use crate::sync::model::{beginning, check, pass};
-use crate::sync::thread::ThreadId;
+use crate::sync::thread::{self, ThreadId};
 
 const MOMENT: Duration = Duration::from_millis(20);
 

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::{Call, Job, Wake};
 use crate::service::{Bell, Limit, Next, Process, Task, Wanted, wait_for_any};
-use crate::sync::{Mutex, lock, thread};
+use crate::sync::{Mutex, lock, start_thread, thread};
 
 /// How long the thread stays when there is nothing to do.
 const LINGER: Duration = Duration::from_secs(5);
@@ -43,13 +43,12 @@ impl Thread {
 
     fn start(&mut self) -> Option<()> {
         if !self.is_running {
-            let thread = thread::Builder::new().name("scard futures".to_owned());
             let (jobs, bell) = (Arc::clone(&self.jobs), Arc::clone(&self.bell));
             let run = move || {
                 let _here = Here;
                 run(&jobs, &bell);
             };
-            thread.spawn(run).ok()?;
+            start_thread("scard futures", run).ok()?;
             self.is_running = true;
         }
         Some(())
