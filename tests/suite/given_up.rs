@@ -44,10 +44,10 @@ fn assert_leaves_card(give_up: impl Fn(&Fixture, &mut Option<Card>) -> Result<()
     drop(second);
     transaction.end(Disposition::Leave).unwrap();
     wait_for_workers(0);
-    // No other connection is left.
-    first
-        .reconnect(ShareMode::Exclusive, Protocols::ANY, Initialization::Leave)
-        .unwrap();
+    wait_until("no other connection is left", || {
+        let (exclusive, leave) = (ShareMode::Exclusive, Initialization::Leave);
+        first.reconnect(exclusive, Protocols::ANY, leave).is_ok()
+    });
     assert_eq!(fixture.card.resets(), 0);
     assert_works(&mut first);
 }

@@ -300,7 +300,9 @@ fn a_mute_card_elsewhere_delays_no_wait_for_another_reader() {
             CardFilter::new().reader_matching(move |name| *name == last),
         ];
         for filter in filters {
-            let found = it.wait(&filter, LIMIT).unwrap();
+            let mut found = None;
+            assert_is_quick(|| found = it.wait(&filter, SOON).ok());
+            let found = found.unwrap();
             assert_eq!(*found.reader_name(), name);
             let this = filter.same_card(&found);
             let error = it.context.wait_for_removal(&this, Some(LIMIT));
@@ -377,9 +379,20 @@ fn a_mute_card_that_is_known_delays_nobody() {
     });
 }
 
+/// On a busy machine some take longer, but not all.
+#[track_caller]
+fn assert_is_quick(mut call: impl FnMut()) {
+    let times = [(); 3].map(|()| {
+        let begun = Instant::now();
+        call();
+        begun.elapsed()
+    });
+    assert!(times.iter().any(|it| *it < LIMIT), "{times:?}");
+}
+
 /// Runs a session that may use any reader.
-fn run_anywhere(it: &Readers, limit: Duration) {
-    let session = Session::builder(&it.context).timeout(Some(limit));
+fn run_anywhere(it: &Readers) {
+    let session = Session::builder(&it.context).timeout(Some(SOON));
     let answer = session.build().run(|card| card.transmit(COMMAND));
     assert_eq!(answer.unwrap(), OK);
 }
@@ -394,7 +407,7 @@ fn a_mute_card_that_a_monitor_knows_delays_no_session() {
         pending(&mut monitor);
         // It would hold the lock.
         assert!(monitor.close(Some(SOON)));
-        run_anywhere(&it, LIMIT);
+        assert_is_quick(|| run_anywhere(&it));
     });
 }
 
@@ -405,17 +418,11 @@ fn a_mute_card_that_a_session_knows_delays_no_other() {
         let it = Readers::start(2);
         it.insert_mute_for_ever(0);
         it.sandbox.reader(1).insert(plain_card()).unwrap();
-        run_anywhere(&it, SOON);
-        // On a busy machine some take longer, but not all.
-        let times = [(); 3].map(|()| {
-            let begun = Instant::now();
-            run_anywhere(&it, SOON);
-            begun.elapsed()
-        });
-        assert!(times.iter().any(|it| *it < LIMIT), "{times:?}");
+        run_anywhere(&it);
+        assert_is_quick(|| run_anywhere(&it));
         it.sandbox.reader(1).remove().unwrap();
         it.sandbox.reader(0).clear_faults().unwrap();
-        run_anywhere(&it, SOON);
+        run_anywhere(&it);
     });
 }
 

@@ -264,7 +264,7 @@ fn a_transaction_is_begun_again_for_the_next_card() {
 #[test]
 fn cards_do_not_wait_for_each_other() {
     isolated(|| {
-        const TIME: Duration = Duration::from_millis(200);
+        const TIME: Duration = Duration::from_millis(500);
         let slow = || VirtualCard::new(|_: &[u8]| OK).delay(TIME);
         // Two slots of one reader may have to take turns.
         let sandbox = Sandbox::builder().readers(3).card(0, slow());

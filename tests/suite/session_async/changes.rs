@@ -63,11 +63,12 @@ fn what_is_changed_holds_from_the_next_run_on() {
             assert_eq!(taken(), ["here"]);
             session.set_login(login("first", &names));
             session.set_login(login("later", &names));
-            session.set_timeout(Some(LIMIT));
+            session.set_timeout(Some(LONG));
             give_up(session.run(|card| card.transmit(COMMAND)), LIMIT / 10).await;
             drop(go_on);
             drop(drop_run(&mut session).await);
             assert_eq!(taken(), ["later"]);
+            session.set_timeout(Some(LIMIT));
             let slot = fixture.sandbox.reader(0);
             slot.remove().unwrap();
             let begun = Instant::now();

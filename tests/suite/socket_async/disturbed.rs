@@ -360,6 +360,7 @@ fn a_connected_card_needs_no_further_descriptors() {
         limit_descriptors(0);
         block_on(works(&mut card));
         drop(card);
+        wait_until("its connection ends", || service.open_connections() == 1);
         let gate = stop(&service, |request| request.message == Message::Release);
         service.clear_log();
         // Does not wait.
