@@ -1,5 +1,7 @@
 //! The handshake: agrees on a version of the protocol.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::client::Client;
 use super::wire::{Answer, Command, Requests, words};
 use crate::codes::ReturnCode;
@@ -9,23 +11,32 @@ const MAJOR: u32 = ProtocolVersion::NEWEST.major;
 const OLDEST: u32 = ProtocolVersion::OLDEST.minor;
 const NEWEST: u32 = ProtocolVersion::NEWEST.minor;
 
+/// The version that a daemon agreed to last. It is requested first, because an older daemon refuses
+/// the newest one and writes that to its log, for every card that is connected.
+static AGREED: AtomicU32 = AtomicU32::new(NEWEST);
+
 impl Client {
     /// Agrees on a version. The same write requests the context: a daemon that refuses the version
     /// establishes it anyway, and that answer is valid.
     ///
     /// A daemon that accepts an older version reports its own version, but uses the older one.
     pub(super) async fn handshake(&mut self, scope: u32) -> Result<(), Failure> {
-        let hello = Requests::<48>::NONE.with(Command::Version, &[MAJOR, NEWEST, 0]);
+        let requested = AGREED.load(Ordering::Relaxed);
+        let hello = Requests::<48>::NONE.with(Command::Version, &[MAJOR, requested, 0]);
         let request = hello.with(Command::Establish, &[scope, 0, 0]);
         let answer = self
             .gather(request.as_bytes(), &[], Answer::Words(6))
             .await?;
         let [major, minor, refused, _, context, code] = words(&answer);
+        let newest = minor.min(NEWEST);
         self.minor = match (major, minor, refused) {
-            (_, _, 0) => NEWEST,
-            (MAJOR, OLDEST..NEWEST, _) => self.accept(minor).await?,
+            // It may have replaced the other one.
+            (MAJOR, _, 0) if newest > requested => self.accept(newest).await?,
+            (_, _, 0) => requested,
+            (MAJOR, OLDEST..=NEWEST, _) => self.accept(minor).await?,
             _ => return Err(self.refuse(ProtocolVersion { major, minor })),
         };
+        AGREED.store(self.minor, Ordering::Relaxed);
         if code != 0 {
             return Err(ReturnCode::from_raw(code).into());
         }

@@ -104,9 +104,10 @@ impl Client {
                     self.minor.store(minor, Ordering::SeqCst);
                 } else {
                     code = SERVICE_STOPPED;
-                    set_word(&mut bytes, 0, 4);
-                    set_word(&mut bytes, 1, 6);
                 }
+                // Its own, also if it accepts an older one.
+                set_word(&mut bytes, 0, 4);
+                set_word(&mut bytes, 1, 6);
             }
             Message::Establish => {
                 let context = answer
