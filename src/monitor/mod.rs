@@ -146,10 +146,10 @@ impl MonitorOptions {
 /// [`Event::ServiceLost`]; the next reader comes with [`Event::ServiceRestored`].
 ///
 /// While nothing happens, a monitor over the socket does not wake up. Elsewhere it looks once a
-/// second or, where readers are noticed at once, less and less often, down to every 16 seconds. All
-/// look once a second for a reader that is unavailable or whose event counter is zero, as after the
-/// start of the service, because the service does not report card swaps then; and at intervals of
-/// up to 16 seconds for a mute card (pcsc-lite).
+/// second or, where readers are noticed at once, less and less often, down to every 16 seconds; and
+/// once a second if the event counter of a reader is zero, as after the start of the service,
+/// because card swaps are not reported then. All look once a second for a reader that is
+/// unavailable, and at intervals of up to 16 seconds for a mute card (pcsc-lite).
 pub struct Monitor {
     shared: Arc<Shared>,
     abort: AbortHandle,

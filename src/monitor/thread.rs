@@ -357,8 +357,8 @@ impl Host for Arc<Shared> {
         self.aside.take_seen()
     }
 
-    fn waits_without_gap(&self) -> bool {
-        self.address.way.waits_without_gap()
+    fn misses_nothing(&self) -> bool {
+        self.address.way.misses_nothing()
     }
 
     fn pause(&self, pause: Duration) {

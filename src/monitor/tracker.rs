@@ -137,10 +137,14 @@ impl Tracker {
 
     /// Returns whether the service wakes a waiter for every change of these readers.
     ///
-    /// With an event counter of zero it does not report card swaps, and pcsc-lite never reports a
+    /// With an event counter of zero, a wait usually misses card swaps, and pcsc-lite never reports a
     /// program that begins to use a reader.
-    pub(super) fn is_notified_of_everything(&self) -> bool {
-        let counts = |known: &Known| known.count.is_some_and(|count| count != 0);
+    pub(super) fn is_notified_of_everything(&self, misses_nothing: bool) -> bool {
+        let counts = |known: &Known| {
+            known
+                .count
+                .is_some_and(|count| count != 0 || misses_nothing)
+        };
         (!self.use_changes || self.platform.reports_when_use_begins())
             && self.readers.values().all(counts)
     }

@@ -94,8 +94,9 @@ impl Way {
         self.is_socket()
     }
 
-    /// Whether `SCardGetStatusChange` also reports readers that are attached as it begins.
-    pub(crate) fn waits_without_gap(&self) -> bool {
+    /// Whether `SCardGetStatusChange` also reports readers that are attached as it begins, and the
+    /// exchange of a card in a reader whose event counter is zero.
+    pub(crate) fn misses_nothing(&self) -> bool {
         self.is_socket()
     }
 }

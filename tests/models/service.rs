@@ -47,7 +47,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) fn waits_without_gap(&self) -> bool {
+    pub(crate) fn misses_nothing(&self) -> bool {
         false
     }
 

@@ -464,12 +464,14 @@ fn an_idle_monitor_is_idle() {
         let fixture = fixture();
         let mut monitor = watch(&fixture.context);
         pending(&mut monitor);
-        // So that the event counters are not zero, which would cause a look.
-        for slot in fixture.sandbox.readers() {
-            slot.remove().unwrap();
-            slot.insert(plain_card()).unwrap();
+        // So that the event counters are not zero, which causes a look, except over the socket.
+        if cfg!(feature = "library") {
+            for slot in fixture.sandbox.readers() {
+                slot.remove().unwrap();
+                slot.insert(plain_card()).unwrap();
+            }
+            while next(&mut monitor) != inserted(&fixture.empty_reader) {}
         }
-        while next(&mut monitor) != inserted(&fixture.empty_reader) {}
         while monitor.next_timeout(NEVER).is_some() {}
         let mut threads = threads();
         threads.retain(|(_, name)| name == "scard-monitor");

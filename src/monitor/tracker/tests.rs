@@ -109,11 +109,12 @@ fn the_counter_wraps() {
     assert_eq!(bench.see(PRESENT, 1, 1), ["card inserted (01)"]);
     // At zero the service does not report an exchange, so the monitor has to look for it.
     let mut bench = Bench::new(PcscLite, PRESENT, 0xFFFE);
-    assert!(bench.tracker.is_notified_of_everything());
+    assert!(bench.tracker.is_notified_of_everything(false));
     assert_eq!(bench.see(PRESENT, 0, 1), ["card exchanged (01)"]);
-    assert!(!bench.tracker.is_notified_of_everything());
+    assert!(!bench.tracker.is_notified_of_everything(false));
+    assert!(bench.tracker.is_notified_of_everything(true));
     assert_eq!(bench.see(PRESENT, 2, 1), ["card exchanged (01)"]);
-    assert!(bench.tracker.is_notified_of_everything());
+    assert!(bench.tracker.is_notified_of_everything(false));
 }
 
 /// pcsc-lite changes the state before it counts.
@@ -207,11 +208,11 @@ fn use_changes_are_reported_only_if_requested() {
     assert_eq!(bench.see(PRESENT | EXCLUSIVE, 1, 1), ["in exclusive use"]);
     assert_eq!(bench.see(PRESENT, 1, 1), ["not in use"]);
     assert!(
-        !bench.tracker.is_notified_of_everything(),
+        !bench.tracker.is_notified_of_everything(false),
         "the beginning of a use is not reported"
     );
     let bench = Bench::watching(Tracker::new(Windows, true), PRESENT, 1);
-    assert!(bench.tracker.is_notified_of_everything());
+    assert!(bench.tracker.is_notified_of_everything(false));
 }
 
 #[test]

@@ -59,8 +59,9 @@ pub(super) trait Host: Source + Sized {
     fn seen_aside(&self) -> Vec<SeenAside> {
         Vec::new()
     }
-    /// Returns whether a wait also reports what happens as it begins.
-    fn waits_without_gap(&self) -> bool {
+    /// Returns whether a wait also reports what happens as it begins, and the exchange of a card at an
+    /// event counter of zero.
+    fn misses_nothing(&self) -> bool {
         false
     }
     /// Pauses for this long, or until closed.
@@ -180,7 +181,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         let mut limit = if self.is_first || self.tracker.is_incomplete() {
             Duration::ZERO
         } else if plug_and_play && self.is_notified_of_everything() {
-            match self.host.waits_without_gap() {
+            match self.host.misses_nothing() {
                 true => Duration::MAX,
                 false => self.wait,
             }
@@ -216,7 +217,8 @@ impl<'a, H: Host> Watcher<'a, H> {
         self.put_mute_ones_aside();
         self.host.post(self.tracker.view());
         let timed_out = !in_time && !limit.is_zero();
-        if timed_out && !self.tracker.is_notified_of_everything() {
+        let misses_nothing = self.host.misses_nothing();
+        if timed_out && !self.tracker.is_notified_of_everything(misses_nothing) {
             self.tracker.ask_anew();
         }
         Ok(timed_out)
@@ -249,7 +251,9 @@ impl<'a, H: Host> Watcher<'a, H> {
     /// Returns whether the service reports everything, if nothing goes wrong.
     fn is_notified_of_everything(&self) -> bool {
         self.tracker.counts_readers()
-            && self.tracker.is_notified_of_everything()
+            && self
+                .tracker
+                .is_notified_of_everything(self.host.misses_nothing())
             && self.unknown < 2
     }
 

@@ -70,7 +70,7 @@ struct World {
     /// Every wait returns at once.
     never_waits: bool,
     /// A wait also reports what happens as it begins.
-    waits_without_gap: bool,
+    misses_nothing: bool,
     /// The number of looks, of which three in four are misread.
     misread: Option<u32>,
     /// A card is inserted or removed at every look.
@@ -220,7 +220,7 @@ impl Simulation {
             failing: None,
             broken: None,
             never_waits: false,
-            waits_without_gap: false,
+            misses_nothing: false,
             misread: None,
             restless: false,
             later: VecDeque::new(),
@@ -344,8 +344,8 @@ impl Host for Simulation {
         self.0.borrow().closed
     }
 
-    fn waits_without_gap(&self) -> bool {
-        self.0.borrow().waits_without_gap
+    fn misses_nothing(&self) -> bool {
+        self.0.borrow().misses_nothing
     }
 
     fn pause(&self, pause: Duration) {
@@ -661,10 +661,10 @@ fn looks_become_rarer_while_idle_if_the_service_reports_everything() {
     let waits = 7 * 2;
     // Establish, list, ask (twice, of pcsc-lite).
     for (kind, calls) in [(Kind::NewLite, 4), (Kind::Windows, 3)] {
-        for (waits_without_gap, waits) in [(false, waits), (true, 2)] {
+        for (misses_nothing, waits) in [(false, waits), (true, 2)] {
             let simulation = Simulation::new(kind, &["A"])
                 .set(|world| world.readers[0].count = 7)
-                .set(|world| world.waits_without_gap = waits_without_gap);
+                .set(|world| world.misses_nothing = misses_nothing);
             simulation.run();
             assert_eq!(simulation.calls(), calls + waits, "{kind:?}");
         }
