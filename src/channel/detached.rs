@@ -288,11 +288,13 @@ impl Channel {
     /// Starts ending the connection, without waiting.
     pub(super) fn end_later(&mut self) {
         let Some(mut connection) = self.connection.take() else {
-            let (limits, disposition) = (self.limits.of_clean_up(), self.disposition_on_drop);
-            // In a forked child, another thread may have held the lock of the discard.
+            let (deadline, disposition) = (
+                self.limits.of_clean_up().deadline(),
+                self.disposition_on_drop,
+            );
             if let Some(way_back) = self.way_back().filter(|it| !it.is_forked()) {
                 way_back.set_discard(move |(connection, _)| {
-                    end_unclaimed(connection, limits.deadline(), disposition);
+                    end_unclaimed(connection, deadline, disposition);
                 });
                 way_back.continue_unclaimed();
             }
