@@ -305,7 +305,8 @@ fn a_mute_card_elsewhere_delays_no_wait_for_another_reader() {
             let found = found.unwrap();
             assert_eq!(*found.reader_name(), name);
             let this = filter.same_card(&found);
-            let error = it.context.wait_for_removal(&this, Some(LIMIT));
+            let waited = Some(Duration::from_secs(2));
+            let error = it.context.wait_for_removal(&this, waited);
             assert_eq!(seen(&error.unwrap_err()), ["present"]);
         }
         assert!(it.state(0).is_mute(), "it was left alone");
