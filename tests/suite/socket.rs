@@ -69,33 +69,42 @@ fn each_version_that_is_known_is_spoken() {
 /// An older daemon writes a refusal to its log.
 #[test]
 fn an_older_version_is_requested_at_once_until_the_daemon_is_replaced() {
-    isolated(|| {
-        let versions = |service: &Service| {
-            let context = context_at(service.socket_path());
-            service.clear_log();
-            assert_eq!(context.readers().unwrap(), [NAME]);
-            let log = service.log().into_iter();
-            let versions = log.filter(|it| it.message == Message::Version);
-            versions.map(|it| it.word(1)).collect::<Vec<_>>()
-        };
-        let (old, newer, new) = (daemon_of(4, 4), daemon_of(4, 5), Service::start().unwrap());
-        assert_eq!(versions(&old), [6, 4]);
-        assert_eq!(versions(&old), [4]);
-        assert_eq!(versions(&newer), [4, 5]);
-        assert_eq!(versions(&newer), [5]);
-        // Accepts older ones, too, and is asked for what only the newest has.
-        assert_eq!(versions(&new), [5, 6]);
-        assert_eq!(versions(&new), [6]);
-        // So does the daemon here, if it is as new.
-        assert_eq!(versions(&old), [6, 4]);
-        let sandbox = Sandbox::builder().card(0, plain_card()).start().unwrap();
-        let context = context_at(sandbox.socket_path());
-        let mut events = context.monitor(MonitorOptions::new()).unwrap();
-        let mut wait_for = |name| while events.next().unwrap().name() != name {};
-        wait_for("card-inserted");
-        sandbox.reader(0).remove().unwrap();
-        wait_for("card-removed");
-    });
+    // Other paths in this process could have the same place.
+    isolated(versions_of_daemons_at_one_path);
+}
+
+fn versions_of_daemons_at_one_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pcscd.comm");
+    let put = |socket: &Path| {
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(socket, &path).unwrap();
+    };
+    let versions = |service: &Service| {
+        put(service.socket_path());
+        service.clear_log();
+        assert_eq!(context_at(&path).readers().unwrap(), [NAME]);
+        let log = service.log().into_iter();
+        let versions = log.filter(|it| it.message == Message::Version);
+        versions.map(|it| it.word(1)).collect::<Vec<_>>()
+    };
+    let (old, newer, new) = (daemon_of(4, 4), daemon_of(4, 5), Service::start().unwrap());
+    assert_eq!(versions(&old).last(), Some(&4));
+    assert_eq!(versions(&old), [4]);
+    assert_eq!(versions(&newer), [4, 5]);
+    assert_eq!(versions(&newer), [5]);
+    // Accepts older ones, too, and is asked for what only the newest has.
+    assert_eq!(versions(&new), [5, 6]);
+    assert_eq!(versions(&new), [6]);
+    assert_eq!(versions(&old), [6, 4]);
+    // So does the daemon here, if it is as new.
+    let sandbox = Sandbox::builder().card(0, plain_card()).start().unwrap();
+    put(sandbox.socket_path());
+    let mut events = context_at(&path).monitor(MonitorOptions::new()).unwrap();
+    let mut wait_for = |name| while events.next().unwrap().name() != name {};
+    wait_for("card-inserted");
+    sandbox.reader(0).remove().unwrap();
+    wait_for("card-removed");
 }
 
 /// As the documentation of the kit has it: no process of its own, and two daemons at a time.

@@ -1,5 +1,7 @@
 //! The handshake: agrees on a version of the protocol.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::client::Client;
@@ -11,9 +13,19 @@ const MAJOR: u32 = ProtocolVersion::NEWEST.major;
 const OLDEST: u32 = ProtocolVersion::OLDEST.minor;
 const NEWEST: u32 = ProtocolVersion::NEWEST.minor;
 
-/// The version that a daemon agreed to last. It is requested first, because an older daemon refuses
-/// the newest one and writes that to its log, for every card that is connected.
-static AGREED: AtomicU32 = AtomicU32::new(NEWEST);
+/// The versions that daemons agreed to last, each in the place of its path. They are requested first,
+/// because an older daemon refuses the newest one, and writes that to its log, for every card that is
+/// connected. For daemons that share a place, this can be the other's.
+static AGREED: [AtomicU32; 32] = [const { AtomicU32::new(NEWEST) }; 32];
+
+fn agreed_at(path: &Path) -> &'static AtomicU32 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    let [first, others @ ..] = &AGREED;
+    let place = hasher.finish() % (others.len() as u64 + 1);
+    let place = usize::try_from(place).unwrap_or_default();
+    others.get(place).unwrap_or(first)
+}
 
 impl Client {
     /// Agrees on a version. The same write requests the context: a daemon that refuses the version
@@ -21,7 +33,8 @@ impl Client {
     ///
     /// A daemon that accepts an older version reports its own version, but uses the older one.
     pub(super) async fn handshake(&mut self, scope: u32) -> Result<(), Failure> {
-        let requested = AGREED.load(Ordering::Relaxed);
+        let agreed = agreed_at(&self.path);
+        let requested = agreed.load(Ordering::Relaxed);
         let hello = Requests::<48>::NONE.with(Command::Version, &[MAJOR, requested, 0]);
         let request = hello.with(Command::Establish, &[scope, 0, 0]);
         let answer = self
@@ -36,7 +49,7 @@ impl Client {
             (MAJOR, OLDEST..=NEWEST, _) => self.accept(minor).await?,
             _ => return Err(self.refuse(ProtocolVersion { major, minor })),
         };
-        AGREED.store(self.minor, Ordering::Relaxed);
+        agreed.store(self.minor, Ordering::Relaxed);
         if code != 0 {
             return Err(ReturnCode::from_raw(code).into());
         }
