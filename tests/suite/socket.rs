@@ -305,6 +305,25 @@ fn a_swap_is_noticed_at_once_although_no_event_was_counted_before() {
     }
 }
 
+/// A reset by another program is not counted.
+#[test]
+fn another_atr_is_noticed_although_no_event_is_counted() {
+    for (minor, counted) in [(4, 0), (4, 7), (5, 0), (6, 0), (6, 7)] {
+        let reader = |atr: &[u8]| {
+            let mut reader = Reader::new(NAME).atr(atr);
+            reader.event_counter = counted;
+            reader
+        };
+        let service = daemon_with(reader(&[0x3B, 0x01, 0x01]), 4, minor);
+        let context = context_at(service.socket_path());
+        let mut events = context.monitor(MonitorOptions::new()).unwrap();
+        while events.next().unwrap().name() != "card-inserted" {}
+        service.set_readers([reader(&[0x3B, 0x01, 0x02])]);
+        let event = events.next_timeout(SOON).unwrap();
+        assert_eq!(event.name(), "atr-changed", "4:{minor}, {counted}");
+    }
+}
+
 /// A socket that is forwarded to a daemon, as by ssh.
 struct Line {
     /// Keeps the path.

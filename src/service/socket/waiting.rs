@@ -51,6 +51,8 @@ pub(super) struct Seen {
     names: Vec<Vec<u8>>,
     daemons: u32,
     count: u16,
+    /// What the caller knows of the cards, beside their states.
+    atrs: Vec<(Vec<u8>, Atr)>,
 }
 
 impl Seen {
@@ -67,6 +69,17 @@ impl Seen {
                 before => before + 1,
             };
         }
+    }
+
+    fn told(&mut self, answered: &[ReaderQuery<'_>]) {
+        let names = &self.names;
+        self.atrs.retain(|(name, _)| {
+            let mut queries = answered.iter();
+            names.contains(name) && queries.all(|it| it.name.to_bytes() != name)
+        });
+        let told = answered.iter().filter(|it| !it.atr.is_empty());
+        self.atrs
+            .extend(told.map(|it| (it.name.to_bytes().to_vec(), it.atr)));
     }
 }
 
@@ -132,8 +145,14 @@ impl Snapshot {
     }
 
     /// Fills in the states, and returns whether one of the readers has changed. `first_count` is
-    /// the count at the beginning of the wait.
-    fn answer(&self, queries: &mut [ReaderQuery<'_>], first_count: u32) -> bool {
+    /// the count at the beginning of the wait. Another ATR is a change, too: that of a card that
+    /// answers differently after a reset, which is not counted.
+    fn answer(
+        &self,
+        queries: &mut [ReaderQuery<'_>],
+        first_count: u32,
+        atrs: &[(Vec<u8>, Atr)],
+    ) -> bool {
         let mut any = false;
         for query in queries {
             let known = query.current_state;
@@ -151,7 +170,9 @@ impl Snapshot {
                     } else {
                         Atr::default()
                     };
-                    (seen, changed, atr)
+                    let is_other = |(of, before): &(Vec<u8>, Atr)| of == name && *before != atr;
+                    let is_known = known & flag::PRESENT != 0 && !atr.is_empty();
+                    (seen, changed || is_known && atrs.iter().any(is_other), atr)
                 }
                 None if is_plug_and_play(name) => {
                     let count = self.count & 0xFFFF;
@@ -197,10 +218,11 @@ impl Client {
                 return Err(ReturnCode::E_UNKNOWN_READER.into());
             }
             let first = now.count;
-            return match now.answer(readers, first) {
-                true => Ok(()),
-                false => Err(ReturnCode::E_TIMEOUT.into()),
-            };
+            if !now.answer(readers, first, &self.seen.atrs) {
+                return Err(ReturnCode::E_TIMEOUT.into());
+            }
+            self.seen.told(readers);
+            return Ok(());
         }
         let wait = Duration::from_millis(timeout_ms.into());
         let end = (timeout_ms != u32::MAX).then(|| Instant::now() + wait);
@@ -211,7 +233,8 @@ impl Client {
         }
         let (first, mut now) = (now.count, now);
         loop {
-            if now.answer(readers, first) {
+            if now.answer(readers, first, &self.seen.atrs) {
+                self.seen.told(readers);
                 self.unregister(registration).await?;
                 return Ok(());
             }
@@ -449,7 +472,7 @@ mod tests {
             };
             let mut queries = [ReaderQuery::knowing(c"\\\\?PnP?\\Notification", known)];
             assert!(snapshot.knows_all(&queries));
-            let changed = snapshot.answer(&mut queries, first);
+            let changed = snapshot.answer(&mut queries, first, &[]);
             (queries[0].event_state, changed)
         };
         assert_eq!(ask(0, 5, 5), (5 << 16, false));
@@ -470,7 +493,7 @@ mod tests {
             ReaderQuery::knowing(c"A", IGNORE),
         ];
         assert!(!snapshot.knows_all(&queries));
-        assert!(snapshot.answer(&mut queries, 0));
+        assert!(snapshot.answer(&mut queries, 0, &[]));
         let seen = queries.map(|query| query.event_state);
         let gone = UNKNOWN | UNAVAILABLE;
         assert_eq!(seen, [gone | CHANGED, gone, 0]);
