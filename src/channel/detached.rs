@@ -75,15 +75,14 @@ impl Opening {
 
 impl Attempts {
     async fn make_in_task(self, here: Here, answer: Answer<((), Result<Connection>)>) {
-        let opened = self.make(&here.permit()).await;
-        match (opened, here.gave_up()) {
-            (Err(_), Some(abandoned)) => answer.give_up(abandoned),
-            (Err(error), None) => answer.give(((), Err(error))),
-            (Ok(mut connection), _) => {
-                connection.set_limit(Limit::default());
-                answer.give(((), Ok(connection)));
-            }
+        let mut opened = self.make(&here.permit()).await;
+        if let Some(abandoned) = here.gave_up_on(&opened) {
+            return answer.give_up(abandoned);
         }
+        if let Ok(connection) = &mut opened {
+            connection.set_limit(Limit::default());
+        }
+        answer.give(((), opened));
     }
 }
 
@@ -307,8 +306,7 @@ impl Channel {
         let disposition = self.disposition_on_drop;
         let deadline = self.limits.of_clean_up().deadline();
         if connection.ends_calls() && can_have_tasks() {
-            spawn_task(move |limit| end(connection, limit, deadline, disposition));
-            return;
+            return end_unclaimed(connection, deadline, disposition);
         }
         let end = move || block_on(end(connection, Limit::default(), deadline, disposition));
         match &self.worker {

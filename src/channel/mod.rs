@@ -204,14 +204,6 @@ impl Opening {
         }
     }
 
-    /// The error of a connect that failed within its own limits.
-    fn failed(&self, error: Error, here: &Here, prevented: &Prevented) -> Error {
-        match here.gave_up() {
-            Some(abandoned) => self.given_up(abandoned, prevented),
-            None => error,
-        }
-    }
-
     /// Connects within the limits.
     pub(crate) fn open(self) -> Result<Channel> {
         if let Some(refusal) = self.refusal() {
@@ -225,9 +217,10 @@ impl Opening {
         }
         if self.address.way.ends_calls() {
             let here = self.limits.here(|| Canceller::ahead(&self.address.way));
-            return match block_on(attempts.make(&here.permit())) {
-                Ok(connection) => Ok(self.channel(connection, None)),
-                Err(error) => Err(self.failed(error, &here, &prevented)),
+            let opened = block_on(attempts.make(&here.permit()));
+            return match here.gave_up_on(&opened) {
+                Some(abandoned) => Err(self.given_up(abandoned, &prevented)),
+                None => Ok(self.channel(opened?, None)),
             };
         }
         let mut worker = None;

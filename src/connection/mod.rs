@@ -236,7 +236,7 @@ impl Connection {
 
     /// Why a call was given up, if it was.
     pub(crate) fn gave_up<T>(&mut self, given: &Result<T>, here: &Here) -> Option<Abandoned> {
-        let mut abandoned = given.as_ref().err().and(here.gave_up())?;
+        let mut abandoned = here.gave_up_on(given)?;
         abandoned.permitted &= !self.context.handle().only_waited();
         Some(abandoned)
     }

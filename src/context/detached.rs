@@ -24,7 +24,7 @@ async fn within<T: Send + 'static>(
         // An unclaimed context hangs up.
         true => limits.begin_task(async move |here: Here, answer: Answer<_>| {
             let given = call(&here.permit()).await;
-            match given.as_ref().err().and(here.gave_up()) {
+            match here.gave_up_on(&given) {
                 Some(abandoned) => answer.give_up(abandoned),
                 None => answer.give(((), given)),
             }

@@ -76,7 +76,7 @@ pub(crate) fn within<T: Send + 'static>(
     if way.ends_calls() {
         let here = limits.here(|| Canceller::ahead(way));
         let answer = block_on(call(&here.permit()));
-        return match answer.as_ref().err().and(here.gave_up()) {
+        return match here.gave_up_on(&answer) {
             Some(abandoned) => Err(gave_up(operation, abandoned)),
             None => answer,
         };

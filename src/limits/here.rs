@@ -104,6 +104,11 @@ impl Here {
         })
     }
 
+    /// Why a call with this result was given up, if it was.
+    pub(crate) fn gave_up_on<T, E>(&self, given: &Result<T, E>) -> Option<Abandoned> {
+        given.as_ref().err().and_then(|_| self.gave_up())
+    }
+
     fn why(&self) -> Option<GivenUp> {
         let is_aborted = self.abort.as_ref().is_some_and(AbortHandle::is_aborted);
         if is_aborted || self.limit.is_stopped() {

@@ -217,8 +217,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         self.put_mute_ones_aside();
         self.host.post(self.tracker.view());
         let timed_out = !in_time && !limit.is_zero();
-        let misses_nothing = self.host.misses_nothing();
-        if timed_out && !self.tracker.is_notified_of_everything(misses_nothing) {
+        if timed_out && !self.is_notified_of_known_readers() {
             self.tracker.ask_anew();
         }
         Ok(timed_out)
@@ -250,11 +249,12 @@ impl<'a, H: Host> Watcher<'a, H> {
 
     /// Returns whether the service reports everything, if nothing goes wrong.
     fn is_notified_of_everything(&self) -> bool {
-        self.tracker.counts_readers()
-            && self
-                .tracker
-                .is_notified_of_everything(self.host.misses_nothing())
-            && self.unknown < 2
+        self.tracker.counts_readers() && self.is_notified_of_known_readers() && self.unknown < 2
+    }
+
+    fn is_notified_of_known_readers(&self) -> bool {
+        let misses_nothing = self.host.misses_nothing();
+        self.tracker.is_notified_of_everything(misses_nothing)
     }
 
     /// Returns the readers, without those that the service lists but does not know.

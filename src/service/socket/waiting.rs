@@ -71,6 +71,7 @@ impl Seen {
         }
     }
 
+    /// Notes what the caller is told.
     fn told(&mut self, answered: &[ReaderQuery<'_>]) {
         let names = &self.names;
         self.atrs.retain(|(name, _)| {
@@ -218,11 +219,10 @@ impl Client {
                 return Err(ReturnCode::E_UNKNOWN_READER.into());
             }
             let first = now.count;
-            if !now.answer(readers, first, &self.seen.atrs) {
-                return Err(ReturnCode::E_TIMEOUT.into());
-            }
-            self.seen.told(readers);
-            return Ok(());
+            return match self.tell(&now, readers, first) {
+                true => Ok(()),
+                false => Err(ReturnCode::E_TIMEOUT.into()),
+            };
         }
         let wait = Duration::from_millis(timeout_ms.into());
         let end = (timeout_ms != u32::MAX).then(|| Instant::now() + wait);
@@ -233,8 +233,7 @@ impl Client {
         }
         let (first, mut now) = (now.count, now);
         loop {
-            if now.answer(readers, first, &self.seen.atrs) {
-                self.seen.told(readers);
+            if self.tell(&now, readers, first) {
                 self.unregister(registration).await?;
                 return Ok(());
             }
@@ -243,6 +242,15 @@ impl Client {
             }
             (registration, now) = self.register().await?;
         }
+    }
+
+    /// [`Snapshot::answer`], with what the caller was told before.
+    fn tell(&mut self, now: &Snapshot, readers: &mut [ReaderQuery<'_>], first_count: u32) -> bool {
+        let has_changed = now.answer(readers, first_count, &self.seen.atrs);
+        if has_changed {
+            self.seen.told(readers);
+        }
+        has_changed
     }
 
     /// The request for the daemon's count, if it counts, and the number of words in the answer.
