@@ -14,6 +14,7 @@ use scard::{
 };
 use scard_testkit::isolated;
 
+use crate::support::usage::limit_descriptors;
 use crate::support::*;
 
 /// How each way to the daemon fails, with the socket that the environment names.
@@ -130,20 +131,6 @@ fn without_permission_the_administrator_is_to_be_asked() {
         }
         assert!(Context::establish().is_ok());
     });
-}
-
-fn limit_descriptors(limit: libc::rlim_t) -> libc::rlim_t {
-    let mut limits = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the output outlives the call.
-    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) };
-    let before = std::mem::replace(&mut limits.rlim_cur, limit);
-    // SAFETY: the input outlives the call.
-    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limits) };
-    assert_eq!((read, set), (0, 0));
-    before
 }
 
 #[test]

@@ -17,6 +17,7 @@ use scard::{
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
 use scard_testkit::{Sandbox, VirtualCard, isolated};
 
+use crate::support::usage::workers;
 use crate::support::*;
 
 const NAME: &str = "Fake Reader 00 00";
@@ -444,13 +445,6 @@ fn over_a_forwarded_socket_a_command_is_one_round_trip() {
             assert_eq!(card.transmit(COMMAND).unwrap(), [COMMAND, OK].concat());
         }
     });
-}
-
-/// The threads of this process that the library has started, except for monitors.
-fn workers() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let names = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("comm")));
-    names.filter(|name| name.trim_end() == "scard").count()
 }
 
 /// The requests since the log was cleared, except for those at the start of every connection.

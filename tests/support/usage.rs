@@ -98,3 +98,20 @@ pub fn holder(link: &mut Link) {
         link.send("released");
     }
 }
+
+/// Sets how many descriptors this process may have open to open another. Returns the limit before.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub fn limit_descriptors(limit: libc::rlim_t) -> libc::rlim_t {
+    let mut limits = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the output outlives the call.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) };
+    let before = std::mem::replace(&mut limits.rlim_cur, limit);
+    // SAFETY: the input outlives the call.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limits) };
+    assert_eq!((read, set), (0, 0));
+    before
+}

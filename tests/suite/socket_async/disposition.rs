@@ -19,22 +19,10 @@ fn connect(service: &Service) -> AsyncCard {
 /// Waits until the card's connection has ended, and returns how often it was reset.
 #[track_caller]
 fn resets(service: &Service) -> usize {
-    wait_until("the connection ends", || service.open_connections() == 0);
+    wait_for_the_end_of_all_connections(service);
     let log = service.log().into_iter();
     let ends = log.filter(|request| request.message == Message::End);
     ends.filter(|request| request.word(1) != 0).count()
-}
-
-fn stop(service: &Service, stopped: Message) -> Gate {
-    let gate = Gate::new();
-    service.script({
-        let gate = gate.clone();
-        move |request| match request.message == stopped {
-            true => Answer::normal().stall(&gate),
-            false => Answer::normal(),
-        }
-    });
-    gate
 }
 
 /// As `Card::set_timeout` says of every call that is given up.
@@ -45,7 +33,7 @@ fn a_card_that_is_given_up_is_left_as_it_is() {
             let service = service_with(1);
             let mut card = connect(&service);
             let transaction = block_on(card.transaction()).unwrap();
-            let gate = stop(&service, Message::End);
+            let gate = stop(&service, |request| request.message == Message::End);
             drop(transaction);
             gate.wait_for(1, SOON).unwrap();
             let error = match aborted {
@@ -88,7 +76,7 @@ fn the_limits_of_the_card_hold_for_its_drop() {
             let service = service_with(1);
             let mut card = connect(&service);
             let transaction = block_on(card.transaction()).unwrap();
-            let gate = stop(&service, stalled);
+            let gate = stop(&service, move |request| request.message == stalled);
             drop(transaction);
             service.wait_for(Message::End, 1, SOON).unwrap();
             card.set_timeout(Some(LIMIT));

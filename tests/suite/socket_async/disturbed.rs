@@ -9,30 +9,17 @@ use std::task::Wake;
 use std::thread;
 
 use scard::{AsyncControl, ControlCode, Disposition};
-use scard_testkit::fake::Request;
 use tracing::callsite::DefaultCallsite;
 use tracing::span::{Attributes, Id, Record};
 
 use super::*;
 use crate::support::executor::Woken;
+use crate::support::usage::limit_descriptors;
 
 const HELD: u32 = 0x8010_000B;
 
 fn async_context_at(path: &Path) -> AsyncContext {
     AsyncContext::from(context_at(path))
-}
-
-/// Stops the answers to these messages.
-fn stop(service: &Service, stopped: impl Fn(&Request) -> bool + Send + 'static) -> Gate {
-    let gate = Gate::new();
-    service.script({
-        let gate = gate.clone();
-        move |request| match stopped(request) {
-            true => Answer::normal().stall(&gate),
-            false => Answer::normal(),
-        }
-    });
-    gate
 }
 
 fn messages(service: &Service) -> Vec<Message> {
@@ -115,7 +102,7 @@ fn no_command_is_sent_after_its_future_was_dropped() {
         };
         answered_late(&service, &context, drop_it, &busy);
         drop(card);
-        wait_until("all connections end", || service.open_connections() == 0);
+        wait_for_the_end_of_all_connections(&service);
         assert_eq!(service.count(Message::Transmit), 1);
     });
 }
@@ -227,7 +214,7 @@ fn a_panic_in_one_call_does_not_stop_the_others() {
         block_on(works(&mut other));
         gate.open();
         drop(other);
-        wait_until("all connections end", || service.open_connections() == 0);
+        wait_for_the_end_of_all_connections(&service);
     });
 }
 
@@ -286,7 +273,7 @@ fn what_is_dropped_ends_although_a_child_lives_on() {
         drop(call);
         gate.open();
         drop((context, limited));
-        wait_until("all connections end", || service.open_connections() == 0);
+        wait_for_the_end_of_all_connections(&service);
         end(child);
     });
 }
@@ -332,18 +319,8 @@ fn a_future_that_is_dropped_after_its_answer_takes_no_thread() {
         last.wait_for(10, SOON).unwrap();
         assert_eq!(own_threads(), ["scard futures"]);
         last.open();
-        wait_until("all connections end", || service.open_connections() == 0);
+        wait_for_the_end_of_all_connections(&service);
     });
-}
-
-/// Sets how many descriptors this process may have open to open another.
-fn limit_descriptors(limit: libc::rlim_t) {
-    let limit = libc::rlimit {
-        rlim_cur: limit,
-        rlim_max: 1024,
-    };
-    // SAFETY: the input outlives the call.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
 }
 
 /// As in a program that has enough of them or has given up the right to open files. Then the system
@@ -357,7 +334,7 @@ fn a_connected_card_needs_no_further_descriptors() {
         let connect = |number| block_on(context.connect(name(number), options.clone()));
         let (mut card, other) = (connect(0).unwrap(), connect(1).unwrap());
         wait_until("the thread ends", || own_threads().is_empty());
-        limit_descriptors(0);
+        let before = limit_descriptors(0);
         block_on(works(&mut card));
         drop(card);
         wait_until("its connection ends", || service.open_connections() == 1);
@@ -368,6 +345,6 @@ fn a_connected_card_needs_no_further_descriptors() {
         gate.wait_for(1, SOON).unwrap();
         assert!(messages(&service).contains(&Message::End), "it was reset");
         gate.open();
-        limit_descriptors(1024);
+        limit_descriptors(before);
     });
 }

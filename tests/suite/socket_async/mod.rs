@@ -14,7 +14,7 @@ use scard::{
     AbortHandle, AsyncCard, AsyncContext, ConnectOptions, Context, ContextOptions, ErrorKind,
     Result, ShareMode,
 };
-use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
+use scard_testkit::fake::{Answer, Gate, Message, Reader, Request, Service};
 use scard_testkit::isolated;
 
 use crate::support::executor::block_on;
@@ -43,17 +43,36 @@ fn own_threads() -> Vec<String> {
     names.filter(|name| name.starts_with("scard")).collect()
 }
 
-/// Stops the answers to all commands that begin with this byte.
-fn stop_commands(service: &Service, first: u8) -> Gate {
+/// Stops the answers to these messages.
+fn stop(service: &Service, stopped: impl Fn(&Request) -> bool + Send + 'static) -> Gate {
+    stop_after(service, 0, stopped)
+}
+
+/// Stops the answers to these messages after this number of bytes.
+fn stop_after(
+    service: &Service,
+    bytes: usize,
+    stopped: impl Fn(&Request) -> bool + Send + 'static,
+) -> Gate {
     let gate = Gate::new();
     service.script({
         let gate = gate.clone();
-        move |request| match request.data.first() == Some(&first) {
-            true => Answer::normal().stall(&gate),
+        move |request| match stopped(request) {
+            true => Answer::normal().stall_after(bytes, &gate),
             false => Answer::normal(),
         }
     });
     gate
+}
+
+/// Stops the answers to all commands that begin with this byte.
+fn stop_commands(service: &Service, first: u8) -> Gate {
+    stop(service, move |request| request.data.first() == Some(&first))
+}
+
+#[track_caller]
+fn wait_for_the_end_of_all_connections(service: &Service) {
+    wait_until("all connections end", || service.open_connections() == 0);
 }
 
 /// Begins a call, which waits.
@@ -104,7 +123,7 @@ fn all_futures_share_one_thread_and_wait_for_none_but_their_own_card() {
             block_on(works(card));
         }
         drop((quick, cards, context));
-        wait_until("all connections end", || service.open_connections() == 0);
+        wait_for_the_end_of_all_connections(&service);
         wait_until("the thread ends", || own_threads().is_empty());
     });
 }
@@ -162,7 +181,7 @@ fn what_a_given_up_future_leaves_delays_no_other() {
         assert_eq!(own_threads(), ["scard futures"]);
         gate.open();
         drop(other);
-        wait_until("all connections end", || service.open_connections() == 0);
+        wait_for_the_end_of_all_connections(&service);
     });
 }
 
@@ -173,14 +192,7 @@ fn what_comes_after_a_future_was_dropped_has_no_effect() {
         let messages = |stalled, call: fn(AsyncContext) -> Pin<Box<dyn Future<Output = ()>>>| {
             let service = service_with(1);
             let context = AsyncContext::from(context_at(service.socket_path()));
-            let gate = Gate::new();
-            service.script({
-                let gate = gate.clone();
-                move |request| match request.message == stalled {
-                    true => Answer::normal().stall_after(3, &gate),
-                    false => Answer::normal(),
-                }
-            });
+            let gate = stop_after(&service, 3, move |request| request.message == stalled);
             let mut call = call(context);
             // Each call before the one that is stalled is an answer to wait for.
             let begun = Instant::now();
@@ -191,7 +203,7 @@ fn what_comes_after_a_future_was_dropped_has_no_effect() {
             drop(call);
             service.clear_log();
             gate.open();
-            wait_until("all connections end", || service.open_connections() == 0);
+            wait_for_the_end_of_all_connections(&service);
             // The thread may have had the answer first; then the connection ends as any other does.
             let log = service.log().into_iter().map(|it| it.message);
             let mut effects: Vec<_> = log.filter(|it| *it != Message::Release).collect();
@@ -238,14 +250,7 @@ fn calls_of_a_context_with_limits_take_no_thread() {
             }),
         ];
         for (stalled, call) in calls {
-            let gate = Gate::new();
-            service.script({
-                let gate = gate.clone();
-                move |request| match request.message == stalled {
-                    true => Answer::normal().stall(&gate),
-                    false => Answer::normal(),
-                }
-            });
+            let gate = stop(&service, move |request| request.message == stalled);
             let called = in_background({
                 let context = context.clone();
                 move || call(&context)
