@@ -90,6 +90,8 @@ fn a_card_that_does_not_answer_is_not_connected_and_can_be_lost_by_a_reset() {
             Operation::Connect,
             ReturnCode::W_UNPOWERED_CARD,
         );
+        // Contexts that outlive the test are leaks to `ci/valgrind`.
+        assert!(monitor.close(None));
     });
 }
 

@@ -121,6 +121,7 @@ fn watching_disturbs_no_card() {
         let mut after = fixture.card.stats();
         after.commands -= 1;
         assert_eq!(after, before);
+        assert!(monitor.close(None));
     });
 }
 
