@@ -12,7 +12,7 @@ use scard::{
 use scard_testkit::{Sandbox, isolated};
 
 use crate::support::events::*;
-use crate::support::usage::threads;
+use crate::support::usage::{own_threads, threads};
 use crate::support::*;
 
 /// Waits for the next event, which must come.
@@ -243,24 +243,8 @@ fn a_stop_is_never_lost() {
             assert!(late <= 5 + round / 100, "{late} of {round}");
         }
         assert_works(&mut fixture.connect());
-        assert_eq!(threads_named("scard-"), 0);
+        wait_until("the threads end", || own_threads().is_empty());
     });
-}
-
-/// Waits until the threads of this process with this prefix in their names have ended.
-fn threads_named(prefix: &str) -> usize {
-    let count = || {
-        let threads = threads();
-        threads
-            .iter()
-            .filter(|(_, name)| name.starts_with(prefix))
-            .count()
-    };
-    let begun = Instant::now();
-    while count() > 0 && begun.elapsed() < SOON {
-        thread::yield_now();
-    }
-    count()
 }
 
 #[test]

@@ -53,6 +53,13 @@ pub fn threads() -> Vec<(u32, String)> {
     named.collect()
 }
 
+/// The names of the threads of the library. The kernel may list a thread of anything else for a
+/// moment after it was joined.
+pub fn own_threads() -> Vec<String> {
+    let names = threads().into_iter().map(|(_, name)| name);
+    names.filter(|name| name.starts_with("scard")).collect()
+}
+
 /// What is in use at rest. The daemon takes a moment to clean up, so this is the minimum of several
 /// looks.
 pub fn usage_at_rest(fixture: &Fixture) -> Usage {

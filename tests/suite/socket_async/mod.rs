@@ -18,7 +18,7 @@ use scard_testkit::fake::{Answer, Gate, Message, Reader, Request, Service};
 use scard_testkit::isolated;
 
 use crate::support::executor::block_on;
-use crate::support::usage::threads;
+use crate::support::usage::own_threads;
 use crate::support::*;
 
 const LIMIT: Duration = Duration::from_millis(100);
@@ -35,12 +35,6 @@ fn service_with(readers: usize) -> Service {
 
 fn context_at(path: &Path) -> Context {
     ContextOptions::new().socket_path(path).lazy()
-}
-
-/// The threads of the library.
-fn own_threads() -> Vec<String> {
-    let names = threads().into_iter().map(|(_, name)| name);
-    names.filter(|name| name.starts_with("scard")).collect()
 }
 
 /// Stops the answers to these messages.
