@@ -218,6 +218,10 @@ impl Client {
                 Pause::For(time) => shared.sleep(time),
                 Pause::At(gate) => shared.pass(&gate),
             }
+            // The end of the service ends the pause, and there is no answer.
+            if shared.ended.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
         }
         (&self.stream).write_all(&bytes[sent..end])?;
         match answer.cut {
@@ -233,4 +237,32 @@ fn preferred(protocols: u32) -> u32 {
         .into_iter()
         .find(|protocol| protocols & protocol != 0)
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::Duration;
+
+    use super::super::Gate;
+    use super::*;
+
+    #[test]
+    fn what_was_held_back_is_not_sent_because_the_service_ends() {
+        let answers = [
+            Answer::normal().delay_after(2, Duration::from_secs(600)),
+            Answer::normal().stall_after(2, &Gate::new()),
+        ];
+        for answer in answers {
+            let (mut program, stream) = UnixStream::pair().unwrap();
+            let shared = Shared::default();
+            shared.ended.store(true, Ordering::SeqCst);
+            let client = Client::new(0, stream);
+            assert!(client.send(&shared, &[1, 2, 3, 4], &answer).is_err());
+            drop(client);
+            let mut sent = Vec::new();
+            program.read_to_end(&mut sent).unwrap();
+            assert_eq!(sent, [1, 2]);
+        }
+    }
 }
