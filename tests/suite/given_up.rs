@@ -14,7 +14,7 @@ use scard_testkit::{Driver, Sandbox, VirtualCard, isolated};
 
 #[cfg(feature = "async")]
 use crate::support::executor::{block_on, sleep};
-use crate::support::usage::{threads, wait_for_workers, workers};
+use crate::support::usage::{threads_named, wait_for_workers, workers};
 use crate::support::*;
 
 /// A limit to be exceeded.
@@ -182,9 +182,7 @@ fn calls_to_a_service_that_hangs_do_not_pile_up() {
 
 /// How many monitors have a thread.
 fn monitors() -> usize {
-    let threads = threads();
-    let monitors = threads.iter().filter(|(_, name)| name == "scard-monitor");
-    monitors.count()
+    threads_named("scard-monitor")
 }
 
 /// Waits for cards do not pile up, either.

@@ -30,8 +30,7 @@ pub fn usage(fixture: &Fixture) -> Usage {
 
 /// How many threads make calls here.
 pub fn workers() -> usize {
-    let threads = threads();
-    threads.iter().filter(|(_, name)| name == "scard").count()
+    threads_named("scard")
 }
 
 /// Waits until no more than this many threads make calls here.
@@ -53,8 +52,19 @@ pub fn threads() -> Vec<(u32, String)> {
     named.collect()
 }
 
-/// The names of the threads of the library. The kernel may list a thread of anything else for a
-/// moment after it was joined.
+/// How many threads of this process have this name.
+pub fn threads_named(name: &str) -> usize {
+    threads().iter().filter(|(_, it)| it == name).count()
+}
+
+/// How many threads were not there before. A smaller number of all may only mean that the kernel has
+/// forgotten one that was joined before.
+pub fn threads_since(before: &[(u32, String)]) -> usize {
+    let is_new = |(id, _): &&(u32, String)| before.iter().all(|(it, _)| it != id);
+    threads().iter().filter(is_new).count()
+}
+
+/// The names of the threads of the library.
 pub fn own_threads() -> Vec<String> {
     let names = threads().into_iter().map(|(_, name)| name);
     names.filter(|name| name.starts_with("scard")).collect()

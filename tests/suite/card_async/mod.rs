@@ -306,9 +306,7 @@ fn a_card_has_one_thread_and_a_dropped_one_has_none() {
                 false => (0, 1),
             };
             wait_until(&format!("{own} threads, {shared} shared"), || {
-                let threads = threads();
-                let shares = threads.iter().filter(|(_, name)| name == "scard futures");
-                workers() == own && shares.count() == shared
+                workers() == own && threads_named("scard futures") == shared
             });
         };
         for count in 1..=3 {

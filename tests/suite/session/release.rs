@@ -1,7 +1,7 @@
 //! A session lets go of its card.
 
 use super::*;
-use crate::support::usage::threads;
+use crate::support::usage::threads_named;
 use scard::Card;
 
 fn connect_exclusively(fixture: &Fixture) -> Result<Card> {
@@ -86,9 +86,7 @@ fn an_idle_session_lets_go() {
         works(&mut session, 3);
         drop(session);
         assert!(!is_held(&fixture));
-        wait_until("the end of the thread", || {
-            threads().iter().all(|(_, name)| name != "scard-idle")
-        });
+        wait_until("the end of the thread", || threads_named("scard-idle") == 0);
     });
 }
 

@@ -1,7 +1,7 @@
 //! Choosing a reader, stopping, and keeping the card alive.
 
 use super::*;
-use crate::support::usage::own_threads;
+use crate::support::usage::{threads, threads_since};
 
 #[test]
 fn any_reader_will_do_and_the_last_one_is_preferred() {
@@ -54,9 +54,10 @@ fn an_abort_stops_a_session_that_waits_for_a_card() {
 fn without_a_deadline_a_session_waits_and_has_no_thread() {
     isolated(|| {
         let fixture = fixture_with(card());
+        let before = threads();
         let told = Told::default();
         let mut session = builder(&fixture, &told).timeout(None).open().unwrap();
-        assert_eq!(own_threads(), [""; 0]);
+        assert_eq!(threads_since(&before), 0);
         works(&mut session, 0);
         fixture.sandbox.reader(0).remove().unwrap();
         let running = in_background(move || works(&mut session, 1));
