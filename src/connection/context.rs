@@ -97,8 +97,10 @@ impl OwnedContext {
 
     /// Ends the context without a wait: the service notices it as well. Not in a child.
     pub(crate) fn hang_up(&mut self) {
-        self.handle.hang_up();
-        self.released = true;
+        if !self.released {
+            self.handle.hang_up();
+            self.released = true;
+        }
     }
 
     pub(crate) async fn release(mut self, permit: &Permit<'_>) -> Result<()> {

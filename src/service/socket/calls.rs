@@ -27,6 +27,9 @@ const ANY: u32 = 3;
 
 impl Client {
     pub(in crate::service) async fn release_context(&mut self) -> Result<(), ReturnCode> {
+        if self.keep().await {
+            return Ok(());
+        }
         let released = match self.unanswered {
             None => {
                 let request = [self.context, 0];

@@ -8,6 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::bell::Bell;
+use super::kept::{Kept, User};
 use super::stream::{Ended, GaveUp, Limit, Stream};
 use super::waiting::Seen;
 use super::wire::{Answer, Command, Garbled, Requests, words};
@@ -45,6 +46,9 @@ pub(crate) struct Client {
     /// The second connection for querying readers during a wait, since protocol 4:6.
     pub(super) query_client: Option<Box<Client>>,
     pub(super) seen: Seen,
+    /// `None` if the connection is not to be kept: that of a query client, or after a call that was
+    /// given up.
+    user: Option<User>,
 }
 
 #[derive(Debug)]
@@ -72,18 +76,34 @@ impl Client {
         if fork::is_of_no_use() {
             return Err(Failure::KEPT_OUT);
         }
-        let mut client = Client::open(path, limit).await?;
-        client.handshake(scope).await?;
+        let (user, kept) = User::new(&path, scope);
+        let mut client = match kept {
+            Some(kept) => Client::new(path, limit, kept),
+            None => {
+                let mut client = Client::open(path, limit).await?;
+                client.handshake(scope).await?;
+                client
+            }
+        };
+        client.user = Some(user);
         Ok(client)
     }
 
     async fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
-        let stream = Stream::connect(&path, &limit).await?;
-        Ok(Client {
-            stream,
-            path,
+        let new = Kept {
+            stream: Stream::connect(&path, &limit).await?,
             minor: 0,
             context: 0,
+        };
+        Ok(Client::new(path, limit, new))
+    }
+
+    fn new(path: Arc<Path>, limit: Limit, connection: Kept) -> Client {
+        Client {
+            stream: connection.stream,
+            path,
+            minor: connection.minor,
+            context: connection.context,
             cards: Vec::new(),
             blocks: env::var_os("PCSCLITE_NO_BLOCKING").is_none(),
             limit,
@@ -93,7 +113,38 @@ impl Client {
             bell: None,
             query_client: None,
             seen: Seen::default(),
-        })
+            user: None,
+        }
+    }
+
+    /// Keeps the connection for the next context, after disconnecting its cards, if that is wanted.
+    /// Returns whether it does.
+    pub(super) async fn keep(&mut self) -> bool {
+        const LEAVE: u32 = 0;
+        if self.usable().is_err() || !self.user.as_ref().is_some_and(User::can_keep) {
+            return false;
+        }
+        while let Some(card) = self.cards.last() {
+            let leave = [card.handle, LEAVE, 0];
+            if self.ask(Command::Disconnect, leave).await.is_err() {
+                return false;
+            }
+            self.cards.pop();
+        }
+        let connection = Kept {
+            stream: self.stream.clone(),
+            minor: self.minor,
+            context: self.context,
+        };
+        let is_kept = self.user.take().is_some_and(|user| user.keep(connection));
+        if is_kept {
+            // It is another's from now on.
+            self.is_dead = true;
+            if let Some(client) = &self.query_client {
+                client.hang_up();
+            }
+        }
+        is_kept
     }
 
     /// Opens another connection for this client, without a context.
@@ -146,6 +197,8 @@ impl Client {
         let Ended::GaveUp(why) = ended else {
             return self.fail(ended);
         };
+        // The late answer may be about a card, which then ends with the connection.
+        self.user = None;
         self.unanswered = Some(Unanswered {
             request: request.to_vec(),
             answer,

@@ -12,6 +12,7 @@ mod bell;
 mod calls;
 mod client;
 mod handshake;
+mod kept;
 mod readers;
 #[cfg_attr(not(feature = "async"), allow(dead_code))]
 mod ready;

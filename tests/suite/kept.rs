@@ -1,0 +1,164 @@
+//! Connections to the daemon that are kept for the next context.
+#![cfg(all(target_os = "linux", feature = "socket"))]
+
+use std::time::Duration;
+
+use scard::{ConnectOptions, Context, ContextOptions, Disposition, Error, ErrorKind, ShareMode};
+use scard_testkit::Sandbox;
+use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
+
+use crate::support::*;
+
+const NAME: &str = "Fake Reader 00 00";
+const UNKNOWN: u32 = 0x8010_0014;
+
+fn service() -> Service {
+    Service::start_with([Reader::new(NAME)], |_| Answer::normal()).unwrap()
+}
+
+fn options(service: &Service) -> ContextOptions {
+    ContextOptions::new().socket_path(service.socket_path())
+}
+
+/// What most programs do with a card.
+fn use_a_card(context: &Context) -> Result<(), Error> {
+    let mut card = context.connect(NAME, ConnectOptions::new())?;
+    assert_eq!(card.transmit(COMMAND)?, [COMMAND, OK].concat());
+    Ok(())
+}
+
+#[track_caller]
+fn wait_for_connections(service: &Service, number: usize) {
+    let has_changed = || service.open_connections() == number;
+    wait_until("the connections are as many as expected", has_changed);
+}
+
+#[test]
+fn the_next_card_gets_the_connection_of_the_last() {
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    for _ in 0..5 {
+        use_a_card(&context).unwrap();
+    }
+    assert_eq!(service.connections(), 2);
+    assert_eq!(service.count(Message::Disconnect), 5);
+    assert_eq!(service.count(Message::Release), 0);
+    // One is kept, however many there were.
+    let cards = [(); 3].map(|()| context.connect(NAME, ConnectOptions::new()).unwrap());
+    assert_eq!(service.open_connections(), 4);
+    drop(cards);
+    wait_for_connections(&service, 2);
+    // Calls with a limit use it as well.
+    let limited = options(&service).timeout(Some(SOON)).establish().unwrap();
+    let before = service.connections();
+    for _ in 0..5 {
+        assert_eq!(limited.readers().unwrap(), [NAME]);
+    }
+    assert!(service.connections() <= before + 1);
+    drop(limited);
+    wait_for_connections(&service, 2);
+    // Nothing is kept for a program that has no context.
+    drop(context);
+    wait_for_connections(&service, 0);
+    use_a_card(&options(&service).lazy()).unwrap();
+    wait_for_connections(&service, 0);
+}
+
+#[test]
+fn a_connection_of_another_daemon_is_not_used() {
+    let services = [service(), service()];
+    let contexts = services
+        .each_ref()
+        .map(|it| options(it).establish().unwrap());
+    for _ in 0..3 {
+        for context in &contexts {
+            use_a_card(context).unwrap();
+        }
+    }
+    for service in &services {
+        assert_eq!(service.connections(), 2);
+        assert_eq!(service.count(Message::Transmit), 3);
+    }
+}
+
+#[test]
+fn a_connection_that_ended_meanwhile_is_not_used() {
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    use_a_card(&context).unwrap();
+    service.hang_up();
+    wait_for_connections(&service, 0);
+    use_a_card(&context).unwrap();
+    assert_eq!(context.readers().unwrap(), [NAME]);
+    // A daemon that was stopped and started again.
+    let sandbox = Sandbox::builder().card(0, plain_card()).start().unwrap();
+    let context = ContextOptions::new().socket_path(sandbox.socket_path());
+    let context = context.establish().unwrap();
+    let connect = || context.connect(sandbox.reader(0).name(), ConnectOptions::new());
+    assert_works(&mut connect().unwrap());
+    sandbox.restart().unwrap();
+    assert_works(&mut connect().unwrap());
+}
+
+#[test]
+fn a_connection_is_not_kept_if_a_card_may_still_be_connected() {
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    service.script(|request| match request.message {
+        Message::Disconnect => Answer::normal().word(2, UNKNOWN),
+        _ => Answer::normal(),
+    });
+    use_a_card(&context).unwrap();
+    assert_eq!(service.count(Message::Release), 1);
+
+    for (round, late) in [Message::Connect, Message::Transmit]
+        .into_iter()
+        .enumerate()
+    {
+        let gate = Gate::new();
+        service.script({
+            let gate = gate.clone();
+            move |request| match request.message == late {
+                true => Answer::normal().stall(&gate),
+                false => Answer::normal(),
+            }
+        });
+        let limit = Some(Duration::from_millis(100));
+        let card = context.connect(NAME, ConnectOptions::new().timeout(limit));
+        let sent = card.and_then(|mut card| card.transmit(COMMAND));
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        gate.open();
+        wait_for_connections(&service, 1);
+        assert_eq!(service.count(Message::Release), 2 + round);
+    }
+    assert_eq!(service.count(Message::Disconnect), 1);
+}
+
+/// Nobody notices what the connection was used for before.
+#[test]
+fn a_kept_connection_has_no_past() {
+    let sandbox = Sandbox::builder().card(0, plain_card()).start().unwrap();
+    let context = ContextOptions::new().socket_path(sandbox.socket_path());
+    let context = context.establish().unwrap();
+    let connect = |share_mode, disposition| {
+        let options = ConnectOptions::new().share_mode(share_mode);
+        let options = options.disposition_on_drop(disposition);
+        context.connect(sandbox.reader(0).name(), options).unwrap()
+    };
+    let (exclusive, shared) = (ShareMode::Exclusive, ShareMode::Shared);
+    let (leave, reset) = (Disposition::Leave, Disposition::Reset);
+    for _ in 0..3 {
+        drop(connect(exclusive, leave));
+        let (mut card, mut other) = (connect(shared, leave), connect(shared, leave));
+        std::mem::forget(card.transaction().unwrap());
+        drop(card);
+        // Neither reset nor locked.
+        assert_works(&mut other);
+        drop(connect(shared, reset));
+        let error = other.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CardReset);
+        drop(other);
+        let mut reader = context.open_reader(sandbox.reader(0).name()).unwrap();
+        assert!(reader.status().is_ok());
+    }
+}
