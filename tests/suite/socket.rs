@@ -300,9 +300,12 @@ fn a_swap_is_noticed_at_once_although_no_event_was_counted_before() {
         assert_eq!(events.next_timeout(Duration::from_millis(1500)), None);
         let looks = service.count(Message::WaitForChange);
         assert!(looks <= 2, "{looks} looks");
+        service.clear_log();
         service.set_readers([reader(2)]);
         let event = events.next_timeout(SOON).unwrap();
         assert_eq!(event.name(), "card-exchanged", "4:{minor}");
+        // There is nothing to stop: the daemon has reported the change.
+        assert!(!asked(&service).contains(&Message::StopWaiting));
     }
 }
 

@@ -240,6 +240,12 @@ impl Client {
             if let Some(code) = self.wait_for_change(registration, end).await? {
                 return Err(code.into());
             }
+            // Most changes end the wait, which then needs no other registration.
+            let seen = self.query_readers().await?;
+            let changed = self.snapshot(seen);
+            if self.tell(&changed, readers, first) {
+                return Ok(());
+            }
             (registration, now) = self.register().await?;
         }
     }
