@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use scard::{ConnectOptions, Context, ContextOptions, Disposition, Error, ErrorKind, ShareMode};
+use scard::{
+    ConnectOptions, Context, ContextOptions, Disposition, Error, ErrorKind, MonitorOptions,
+    ShareMode,
+};
 use scard_testkit::Sandbox;
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
 
@@ -132,6 +135,18 @@ fn a_connection_is_not_kept_if_a_card_may_still_be_connected() {
         assert_eq!(service.count(Message::Release), 2 + round);
     }
     assert_eq!(service.count(Message::Disconnect), 1);
+}
+
+/// The daemon could report a change to the next context, which takes it for an answer.
+#[test]
+fn a_connection_is_not_kept_after_a_wait() {
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    let monitor = context.monitor(MonitorOptions::new()).unwrap();
+    service.wait_for(Message::WaitForChange, 1, SOON).unwrap();
+    assert!(monitor.close(Some(SOON)));
+    wait_for_connections(&service, 1);
+    use_a_card(&context).unwrap();
 }
 
 /// Nobody notices what the connection was used for before.

@@ -46,9 +46,10 @@ pub(crate) struct Client {
     /// The second connection for querying readers during a wait, since protocol 4:6.
     pub(super) query_client: Option<Box<Client>>,
     pub(super) seen: Seen,
-    /// `None` if the connection is not to be kept: that of a query client, or after a call that was
-    /// given up.
+    /// `None` for a query client.
     user: Option<User>,
+    /// Whether the daemon may send more than answers to requests yet to come.
+    pub(super) is_spent: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +115,7 @@ impl Client {
             query_client: None,
             seen: Seen::default(),
             user: None,
+            is_spent: false,
         }
     }
 
@@ -121,7 +123,8 @@ impl Client {
     /// Returns whether it does.
     pub(super) async fn keep(&mut self) -> bool {
         const LEAVE: u32 = 0;
-        if self.usable().is_err() || !self.user.as_ref().is_some_and(User::can_keep) {
+        let can_keep = self.user.as_ref().is_some_and(User::can_keep);
+        if !can_keep || self.is_spent || self.usable().is_err() {
             return false;
         }
         while let Some(card) = self.cards.last() {
@@ -137,13 +140,8 @@ impl Client {
             context: self.context,
         };
         let is_kept = self.user.take().is_some_and(|user| user.keep(connection));
-        if is_kept {
-            // It is another's from now on.
-            self.is_dead = true;
-            if let Some(client) = &self.query_client {
-                client.hang_up();
-            }
-        }
+        // It is another's from now on.
+        self.is_dead |= is_kept;
         is_kept
     }
 
@@ -197,8 +195,8 @@ impl Client {
         let Ended::GaveUp(why) = ended else {
             return self.fail(ended);
         };
-        // The late answer may be about a card, which then ends with the connection.
-        self.user = None;
+        // The answer may be about a card, which then ends with the connection.
+        self.is_spent = true;
         self.unanswered = Some(Unanswered {
             request: request.to_vec(),
             answer,
