@@ -12,6 +12,8 @@
 //! The service of pcsc-lite changes its table while sending it: a card can appear with its own
 //! count but the previous card's ATR, or none, or not be counted yet. So a change is believed only
 //! if two looks in a row agree.
+//!
+//! Over the socket, nothing is misread, and each look is already two that agree.
 
 mod snapshot;
 
@@ -42,6 +44,11 @@ pub(crate) trait Source {
     type Service: Service;
 
     async fn establish(&self) -> Result<Self::Service>;
+
+    /// [`Way::is_exact`](crate::service::Way::is_exact).
+    fn is_exact(&self) -> bool {
+        false
+    }
 }
 
 /// The calls needed to look at the readers.
@@ -78,6 +85,10 @@ impl Source for Contexts<'_> {
 
     async fn establish(&self) -> Result<OwnedContext> {
         OwnedContext::establish(self.address, self.limit.clone()).await
+    }
+
+    fn is_exact(&self) -> bool {
+        self.address.way.is_exact()
     }
 }
 
@@ -127,7 +138,7 @@ impl<'a, S: Source> Lookout<'a, S> {
         Ok(Lookout {
             source,
             service: source.establish().await?,
-            may_misread: platform == Platform::PcscLite,
+            may_misread: platform == Platform::PcscLite && !source.is_exact(),
             has_looked: false,
         })
     }

@@ -320,6 +320,10 @@ impl Source for Stoppable {
             waiting: Arc::clone(&self.waiting),
         })
     }
+
+    fn is_exact(&self) -> bool {
+        self.address.way.is_exact()
+    }
 }
 
 impl Source for Arc<Shared> {
@@ -328,6 +332,10 @@ impl Source for Arc<Shared> {
     async fn establish(&self) -> Result<StoppableContext> {
         let (address, waiting) = (self.address.clone(), Arc::clone(&self.waiting));
         Stoppable { address, waiting }.establish().await
+    }
+
+    fn is_exact(&self) -> bool {
+        self.address.way.is_exact()
     }
 }
 
@@ -355,10 +363,6 @@ impl Host for Arc<Shared> {
     fn seen_aside(&self) -> Vec<SeenAside> {
         self.waiting.take_news();
         self.aside.take_seen()
-    }
-
-    fn misses_nothing(&self) -> bool {
-        self.address.way.misses_nothing()
     }
 
     fn pause(&self, pause: Duration) {

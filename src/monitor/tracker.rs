@@ -139,12 +139,8 @@ impl Tracker {
     ///
     /// With an event counter of zero, a wait usually misses card swaps, and pcsc-lite never reports a
     /// program that begins to use a reader.
-    pub(super) fn is_notified_of_everything(&self, misses_nothing: bool) -> bool {
-        let counts = |known: &Known| {
-            known
-                .count
-                .is_some_and(|count| count != 0 || misses_nothing)
-        };
+    pub(super) fn is_notified_of_everything(&self, is_exact: bool) -> bool {
+        let counts = |known: &Known| known.count.is_some_and(|count| count != 0 || is_exact);
         (!self.use_changes || self.platform.reports_when_use_begins())
             && self.readers.values().all(counts)
     }

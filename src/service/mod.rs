@@ -94,9 +94,10 @@ impl Way {
         self.is_socket()
     }
 
-    /// Whether `SCardGetStatusChange` also reports readers that are attached as it begins, and the
-    /// exchange of a card in a reader whose event counter is zero.
-    pub(crate) fn misses_nothing(&self) -> bool {
+    /// Whether the readers are reported as they are at one time, and `SCardGetStatusChange` also
+    /// reports readers that are attached as it begins, and the exchange of a card in a reader whose
+    /// event counter is zero.
+    pub(crate) fn is_exact(&self) -> bool {
         self.is_socket()
     }
 }

@@ -47,7 +47,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) fn misses_nothing(&self) -> bool {
+    pub(crate) fn is_exact(&self) -> bool {
         false
     }
 

@@ -59,11 +59,6 @@ pub(super) trait Host: Source + Sized {
     fn seen_aside(&self) -> Vec<SeenAside> {
         Vec::new()
     }
-    /// Returns whether a wait also reports what happens as it begins, and the exchange of a card at an
-    /// event counter of zero.
-    fn misses_nothing(&self) -> bool {
-        false
-    }
     /// Pauses for this long, or until closed.
     fn pause(&self, pause: Duration);
     /// The same, or until the service starts, if the system reports that.
@@ -181,7 +176,7 @@ impl<'a, H: Host> Watcher<'a, H> {
         let mut limit = if self.is_first || self.tracker.is_incomplete() {
             Duration::ZERO
         } else if plug_and_play && self.is_notified_of_everything() {
-            match self.host.misses_nothing() {
+            match self.host.is_exact() {
                 true => Duration::MAX,
                 false => self.wait,
             }
@@ -253,8 +248,7 @@ impl<'a, H: Host> Watcher<'a, H> {
     }
 
     fn is_notified_of_known_readers(&self) -> bool {
-        let misses_nothing = self.host.misses_nothing();
-        self.tracker.is_notified_of_everything(misses_nothing)
+        self.tracker.is_notified_of_everything(self.host.is_exact())
     }
 
     /// Returns the readers, without those that the service lists but does not know.

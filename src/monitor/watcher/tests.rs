@@ -70,7 +70,7 @@ struct World {
     /// Every wait returns at once.
     never_waits: bool,
     /// A wait also reports what happens as it begins.
-    misses_nothing: bool,
+    is_exact: bool,
     /// The number of looks, of which three in four are misread.
     misread: Option<u32>,
     /// A card is inserted or removed at every look.
@@ -220,7 +220,7 @@ impl Simulation {
             failing: None,
             broken: None,
             never_waits: false,
-            misses_nothing: false,
+            is_exact: false,
             misread: None,
             restless: false,
             later: VecDeque::new(),
@@ -327,6 +327,10 @@ impl Source for Simulation {
         *broken = broken.filter(|(_, lasting)| *lasting == Lasting::ForEver);
         Ok(self.clone())
     }
+
+    fn is_exact(&self) -> bool {
+        self.0.borrow().is_exact
+    }
 }
 
 impl Host for Simulation {
@@ -342,10 +346,6 @@ impl Host for Simulation {
 
     fn is_closed(&self) -> bool {
         self.0.borrow().closed
-    }
-
-    fn misses_nothing(&self) -> bool {
-        self.0.borrow().misses_nothing
     }
 
     fn pause(&self, pause: Duration) {
@@ -659,15 +659,18 @@ fn an_exchange_during_a_wait_is_reported_at_once() {
 fn looks_become_rarer_while_idle_if_the_service_reports_everything() {
     // Waits of 1, 2, 4, 8, 16, 16 and 13 seconds, each after a list.
     let waits = 7 * 2;
-    // Establish, list, ask (twice, of pcsc-lite).
-    for (kind, calls) in [(Kind::NewLite, 4), (Kind::Windows, 3)] {
-        for (misses_nothing, waits) in [(false, waits), (true, 2)] {
-            let simulation = Simulation::new(kind, &["A"])
-                .set(|world| world.readers[0].count = 7)
-                .set(|world| world.misses_nothing = misses_nothing);
-            simulation.run();
-            assert_eq!(simulation.calls(), calls + waits, "{kind:?}");
-        }
+    // Establish, list, ask (twice, of pcsc-lite's library).
+    for (kind, is_exact, calls) in [
+        (Kind::NewLite, false, 4 + waits),
+        (Kind::NewLite, true, 3 + 2),
+        (Kind::Windows, false, 3 + waits),
+        (Kind::Windows, true, 3 + 2),
+    ] {
+        let simulation = Simulation::new(kind, &["A"])
+            .set(|world| world.readers[0].count = 7)
+            .set(|world| world.is_exact = is_exact);
+        simulation.run();
+        assert_eq!(simulation.calls(), calls, "{kind:?}, {is_exact}");
     }
     // No reader and no count: this does not identify the version.
     let simulation = Simulation::new(Kind::NewLite, &[]);

@@ -39,7 +39,7 @@ pub(crate) struct Client {
     /// The answer to a request that was given up.
     pub(super) unanswered: Option<Unanswered>,
     /// Whether the connection is closed, or its answers can no longer be trusted.
-    is_dead: bool,
+    pub(super) is_dead: bool,
     /// Whether the current call waits until another client lets the card go, between attempts.
     is_waiting: bool,
     pub(super) bell: Option<Arc<Bell>>,

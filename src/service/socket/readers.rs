@@ -2,8 +2,6 @@
 
 use std::ffi::CStr;
 
-use zeroize::Zeroizing;
-
 use super::client::{Client, given_up};
 use super::wire::{Answer, Command, Reader, Requests, words};
 use crate::codes::ReturnCode;
@@ -13,20 +11,53 @@ use crate::service::{CardHandle, Failure, Status};
 /// The minor version since which there can be more than 16 readers.
 pub(super) const SIZED: u32 = 6;
 
-/// Requests for the readers, with other requests before and after.
+/// The minor version since which the daemon counts attached and detached readers.
+const COUNTED: u32 = 5;
+
+/// The maximum number of further looks until two in a row agree.
+const MAX_AGREEING: usize = 4;
+
+/// Requests for the readers, twice, or with another request after them.
 pub(super) type Questions = Requests<64>;
 
+/// The readers, as the daemon has sent them.
+#[derive(Debug)]
+pub(super) struct Readers {
+    /// How often the list has changed, if the daemon counts that.
+    pub(super) changes: Option<u32>,
+    pub(super) readers: Vec<Reader>,
+}
+
+impl Readers {
+    /// Whether nothing changed between the two, except for who uses the readers.
+    fn agree(&self, other: &Readers) -> bool {
+        let key = |it: &Reader| (it.event_count, it.state, it.atr);
+        let is_same = |(a, b): (&Reader, &Reader)| a.name == b.name && key(a) == key(b);
+        self.readers.len() == other.readers.len()
+            && self.readers.iter().zip(&other.readers).all(is_same)
+    }
+}
+
 impl Client {
-    /// Queries the readers between the requests `before` and `after`. Also returns the whole
-    /// answer, in which `words_before` words come before the readers.
-    pub(super) async fn ask_for_readers(
-        &mut self,
-        before: Questions,
-        after: Option<(Command, u32)>,
-        words_before: usize,
-    ) -> Result<(Zeroizing<Vec<u8>>, Vec<Reader>), ReturnCode> {
+    /// The request for the daemon's count, if it counts, and the number of words in the answer.
+    ///
+    /// It comes before the readers, so a change in between is in the readers and counted the next
+    /// time.
+    pub(super) fn asking_for_count(&self) -> (Questions, usize) {
+        match self.minor >= COUNTED {
+            true => (Questions::NONE.with(Command::ReaderEvents, &[]), 2),
+            false => (Questions::NONE, 0),
+        }
+    }
+
+    /// The requests for the readers after those before, and the answer to all, with this number of
+    /// words after the readers.
+    fn asking_for_readers(
+        &self,
+        (mut asked, before): (Questions, usize),
+        after: usize,
+    ) -> (Questions, Answer) {
         let sized = self.minor >= SIZED;
-        let mut asked = before;
         let commands: &[Command] = match sized {
             false => &[Command::ReadersState],
             true => &[
@@ -38,21 +69,46 @@ impl Client {
         for command in commands {
             asked = asked.with(*command, &[]);
         }
-        if let Some((command, handle)) = after {
-            asked = asked.with(command, &[handle, 0]);
-        }
         let answer = Answer::Readers {
-            before: words_before,
+            before,
             sized,
-            after: if after.is_some() { 2 } else { 0 },
+            after,
         };
-        let bytes = self.gather(asked.as_bytes(), &[], answer).await?;
-        let readers = answer.readers(&bytes);
-        Ok((bytes, readers))
+        (asked, answer)
     }
 
-    async fn readers(&mut self) -> Result<Vec<Reader>, ReturnCode> {
-        Ok(self.ask_for_readers(Questions::NONE, None, 0).await?.1)
+    /// The readers in a complete answer.
+    pub(super) fn readers_in(&self, answer: Answer, bytes: &[u8]) -> Readers {
+        Readers {
+            changes: (self.minor >= COUNTED).then(|| words::<1>(bytes)[0]),
+            readers: answer.readers(bytes),
+        }
+    }
+
+    /// Queries the readers until two answers in a row agree, because the daemon changes its table
+    /// while sending it: a card can appear with its own count but the previous card's ATR, or none,
+    /// or not be counted yet. If they never agree, the last one counts.
+    ///
+    /// The first two are requested at once.
+    pub(super) async fn query_readers(&mut self) -> Result<Readers, ReturnCode> {
+        let (once, answer) = self.asking_for_readers(self.asking_for_count(), 0);
+        let twice = [once.as_bytes(), once.as_bytes()].concat();
+        let first = self.gather(&twice, &[], answer).await;
+        // Another answer is to come, so that nothing can be requested if this one is given up.
+        self.is_dead |= first.is_err();
+        let mut seen = self.readers_in(answer, &first?);
+        let mut request: &[u8] = &[];
+        for _ in 0..MAX_AGREEING {
+            let again = self.gather(request, &[], answer).await?;
+            let again = self.readers_in(answer, &again);
+            let agree = again.agree(&seen);
+            seen = again;
+            if agree {
+                break;
+            }
+            request = once.as_bytes();
+        }
+        Ok(seen)
     }
 
     /// The multi-string of the names of all readers, in any group.
@@ -62,9 +118,9 @@ impl Client {
     ) -> Result<Vec<u8>, Failure> {
         let mut looks = 0;
         loop {
-            let readers = self.readers().await?;
+            let seen = self.query_readers().await?;
             let mut list: Vec<u8> = Vec::new();
-            for reader in &readers {
+            for reader in &seen.readers {
                 list.extend(&reader.name);
                 list.push(0);
             }
@@ -73,7 +129,7 @@ impl Client {
                 self.limit.pause(UNFINISHED).await.map_err(given_up)?;
                 continue;
             }
-            self.seen.note(&readers, None);
+            self.seen.note(&seen);
             if list.is_empty() {
                 return Err(ReturnCode::E_NO_READERS_AVAILABLE.into());
             }
@@ -92,11 +148,13 @@ impl Client {
     pub(in crate::service) async fn status(&mut self, card: CardHandle) -> Result<Status, Failure> {
         let (handle, name) = self.reader_of(card)?;
         self.polled(async |client: &mut Client| {
-            let status = Some((Command::Status, handle));
-            let (answer, readers) = client.ask_for_readers(Questions::NONE, status, 0).await?;
-            let reader = readers.into_iter().find(|reader| reader.name == name);
+            let (asked, answer) = client.asking_for_readers((Questions::NONE, 0), 2);
+            let asked = asked.with(Command::Status, &[handle, 0]);
+            let bytes = client.gather(asked.as_bytes(), &[], answer).await?;
+            let mut readers = answer.readers(&bytes).into_iter();
+            let reader = readers.find(|reader| reader.name == name);
             let reader = reader.ok_or(ReturnCode::E_READER_UNAVAILABLE)?;
-            let code = answer.last_chunk::<4>().map_or([1], |code| words(code));
+            let code = bytes.last_chunk::<4>().map_or([1], |code| words(code));
             match code {
                 [0] => {}
                 [code] => return Err(ReturnCode::from_raw(code).into()),

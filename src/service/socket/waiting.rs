@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::readers::{Questions, SIZED};
+use super::readers::{Readers, SIZED};
 use super::stream::{Ended, GaveUp};
 use super::wire::{Answer, Command, Garbled, MAX_SLOTS, Reader, Requests, state, words};
 use crate::codes::ReturnCode;
@@ -22,9 +22,6 @@ use crate::values::Atr;
 
 /// The name that stands for readers being attached and detached.
 const PLUG_AND_PLAY: &[u8] = b"\\\\?PnP?\\Notification";
-
-/// The minor version since which the daemon counts attached and detached readers.
-const COUNTED: u32 = 5;
 
 /// Bits of the known and the actual state.
 mod flag {
@@ -57,9 +54,9 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Notes the readers and, if known, the daemon's count.
-    pub(super) fn note(&mut self, readers: &[Reader], daemons: Option<u32>) {
-        let names = || readers.iter().map(|reader| &reader.name);
-        let daemons = daemons.unwrap_or(self.daemons);
+    pub(super) fn note(&mut self, seen: &Readers) {
+        let names = || seen.readers.iter().map(|reader| &reader.name);
+        let daemons = seen.changes.unwrap_or(self.daemons);
         if self.count == 0 || daemons != self.daemons || !names().eq(&self.names) {
             self.names = names().cloned().collect();
             self.daemons = daemons;
@@ -213,8 +210,7 @@ impl Client {
             return Ok(());
         }
         if timeout_ms == 0 {
-            let seen = self.query_readers().await?;
-            let now = self.snapshot(seen);
+            let now = self.look().await?;
             if !now.knows_all(readers) {
                 return Err(ReturnCode::E_UNKNOWN_READER.into());
             }
@@ -226,27 +222,24 @@ impl Client {
         }
         let wait = Duration::from_millis(timeout_ms.into());
         let end = (timeout_ms != u32::MAX).then(|| Instant::now() + wait);
-        let (mut registration, now) = self.register().await?;
-        if !now.knows_all(readers) {
-            self.unregister(registration).await?;
-            return Err(ReturnCode::E_UNKNOWN_READER.into());
-        }
-        let (first, mut now) = (now.count, now);
+        let mut first = None;
         loop {
-            if self.tell(&now, readers, first) {
+            let (registration, before) = self.register().await?;
+            let is_unknown = first.is_none() && !before.knows_all(readers);
+            let first_count = *first.get_or_insert(before.count);
+            if is_unknown || before.answer(readers, first_count, &self.seen.atrs) {
                 self.unregister(registration).await?;
-                return Ok(());
-            }
-            if let Some(code) = self.wait_for_change(registration, end).await? {
+            } else if let Some(code) = self.wait_for_change(registration, end).await? {
                 return Err(code.into());
             }
-            // Most changes end the wait, which then needs no other registration.
-            let seen = self.query_readers().await?;
-            let changed = self.snapshot(seen);
-            if self.tell(&changed, readers, first) {
+            // The readers in the answer to the registration may be inconsistent.
+            let now = self.look().await?;
+            if is_unknown && !now.knows_all(readers) {
+                return Err(ReturnCode::E_UNKNOWN_READER.into());
+            }
+            if self.tell(&now, readers, first_count) {
                 return Ok(());
             }
-            (registration, now) = self.register().await?;
         }
     }
 
@@ -259,32 +252,17 @@ impl Client {
         has_changed
     }
 
-    /// The request for the daemon's count, if it counts, and the number of words in the answer.
-    ///
-    /// It comes before the readers, so a change in between is in the readers and counted the next
-    /// time.
-    fn asking_for_count(&self) -> (Questions, usize) {
-        match self.minor >= COUNTED {
-            true => (Questions::NONE.with(Command::ReaderEvents, &[]), 2),
-            false => (Questions::NONE, 0),
+    async fn look(&mut self) -> Result<Snapshot, ReturnCode> {
+        let seen = self.query_readers().await?;
+        Ok(self.snapshot(seen))
+    }
+
+    fn snapshot(&mut self, seen: Readers) -> Snapshot {
+        self.seen.note(&seen);
+        Snapshot {
+            readers: seen.readers,
+            count: self.seen.count.into(),
         }
-    }
-
-    /// Queries the daemon's count, if it counts, and the readers.
-    async fn query_readers(&mut self) -> Result<(Option<u32>, Vec<Reader>), ReturnCode> {
-        let (asked, before) = self.asking_for_count();
-        let (bytes, readers) = self.ask_for_readers(asked, None, before).await?;
-        Ok((self.count_in(&bytes), readers))
-    }
-
-    fn count_in(&self, bytes: &[u8]) -> Option<u32> {
-        (self.minor >= COUNTED).then(|| words::<2>(bytes)[0])
-    }
-
-    fn snapshot(&mut self, (daemons, readers): (Option<u32>, Vec<Reader>)) -> Snapshot {
-        self.seen.note(&readers, daemons);
-        let count = self.seen.count.into();
-        Snapshot { readers, count }
     }
 
     /// Registers for the next change, and returns the readers.
@@ -306,7 +284,7 @@ impl Client {
             after: 0,
         };
         let bytes = self.gather(asked.as_bytes(), &[], answer).await?;
-        let seen = (self.count_in(&bytes), answer.readers(&bytes));
+        let seen = self.readers_in(answer, &bytes);
         Ok((Registration::Active, self.snapshot(seen)))
     }
 
@@ -453,9 +431,10 @@ mod tests {
         let both = || vec![reader("A", 2, 0, 0), reader("B", 2, 0, 0)];
         let (mut seen, mut other) = (Seen::default(), Seen::default());
         let mut counts = BTreeSet::new();
-        let mut note = |seen: &mut Seen, readers: &[Reader], daemons, is_new| {
+        let mut note = |seen: &mut Seen, readers: &[Reader], changes, is_new| {
             let before = seen.count;
-            seen.note(readers, daemons);
+            let readers = readers.to_vec();
+            seen.note(&Readers { changes, readers });
             assert_eq!(seen.count != before, is_new);
             assert_eq!(
                 counts.insert(seen.count),
@@ -463,7 +442,7 @@ mod tests {
                 "clients must not share a count"
             );
         };
-        for (readers, daemons, is_new) in [
+        for (readers, changes, is_new) in [
             (vec![], None, true),
             (vec![], None, false),
             (both(), None, true),
@@ -472,11 +451,14 @@ mod tests {
             (vec![reader("B", 4, 0, 0)], Some(1), true),
             (vec![reader("B", 2, 0, 0)], None, false),
         ] {
-            note(&mut seen, &readers, daemons, is_new);
-            note(&mut other, &readers, daemons, is_new);
+            note(&mut seen, &readers, changes, is_new);
+            note(&mut other, &readers, changes, is_new);
         }
         for turn in 0..=u32::from(u16::MAX) {
-            seen.note(&both(), Some(turn));
+            seen.note(&Readers {
+                changes: Some(turn),
+                readers: both(),
+            });
             assert_ne!(seen.count, 0);
         }
 
