@@ -20,10 +20,19 @@ pub(crate) struct OwnedContext {
 
 impl OwnedContext {
     pub(crate) async fn establish(address: &Address, limit: Limit) -> Result<OwnedContext> {
+        OwnedContext::new(address, limit, false).await
+    }
+
+    /// The context of one card or reader.
+    pub(super) async fn for_card(address: &Address, limit: Limit) -> Result<OwnedContext> {
+        OwnedContext::new(address, limit, true).await
+    }
+
+    async fn new(address: &Address, limit: Limit, for_card: bool) -> Result<OwnedContext> {
         // First, because it registers for the end of the process.
         let process = Process::current();
         let establish = async {
-            let handle = service::establish_context(address, limit).await?;
+            let handle = service::establish_context(address, limit, for_card).await?;
             numbers::add_context(&handle)?;
             Ok::<_, Failure>(handle)
         };

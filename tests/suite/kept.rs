@@ -51,20 +51,43 @@ fn the_next_card_gets_the_connection_of_the_last() {
     assert_eq!(service.open_connections(), 4);
     drop(cards);
     wait_for_connections(&service, 2);
-    // Calls with a limit use it as well.
-    let limited = options(&service).timeout(Some(SOON)).establish().unwrap();
-    let before = service.connections();
-    for _ in 0..5 {
-        assert_eq!(limited.readers().unwrap(), [NAME]);
-    }
-    assert!(service.connections() <= before + 1);
-    drop(limited);
-    wait_for_connections(&service, 2);
     // Nothing is kept for a program that has no context.
     drop(context);
     wait_for_connections(&service, 0);
     use_a_card(&options(&service).lazy()).unwrap();
     wait_for_connections(&service, 0);
+}
+
+/// Their success says that the service is there.
+#[test]
+fn a_context_has_a_new_connection_and_is_released() {
+    let service = service();
+    let contexts = [(); 2].map(|()| options(&service).establish().unwrap());
+    use_a_card(&contexts[0]).unwrap();
+    let gate = Gate::new();
+    service.script({
+        let gate = gate.clone();
+        move |request| match request.message {
+            Message::Version | Message::Disconnect | Message::Release => {
+                Answer::normal().stall(&gate)
+            }
+            _ => Answer::normal(),
+        }
+    });
+    let limited = || options(&service).timeout(Some(Duration::from_millis(100)));
+    let late = limited().establish().unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+    let limit = Some(Duration::from_millis(100));
+    let card = contexts[0].connect(NAME, ConnectOptions::new().timeout(limit));
+    let late = card.unwrap().disconnect(Disposition::Leave).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+    gate.open();
+    service.script(|_| Answer::normal());
+    service.hang_up();
+    wait_for_connections(&service, 0);
+    for context in contexts {
+        assert!(context.release().is_err());
+    }
 }
 
 #[test]
@@ -82,6 +105,21 @@ fn a_connection_of_another_daemon_is_not_used() {
         assert_eq!(service.connections(), 2);
         assert_eq!(service.count(Message::Transmit), 3);
     }
+    // Not even at the same path.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pcscd.comm");
+    let link_to = |service: &Service| {
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(service.socket_path(), &path).unwrap();
+    };
+    link_to(&services[0]);
+    let context = ContextOptions::new().socket_path(&*path);
+    let context = context.establish().unwrap();
+    use_a_card(&context).unwrap();
+    link_to(&services[1]);
+    use_a_card(&context).unwrap();
+    let counts = services.each_ref().map(|it| it.count(Message::Transmit));
+    assert_eq!(counts, [4, 4]);
 }
 
 #[test]
@@ -135,6 +173,27 @@ fn a_connection_is_not_kept_if_a_card_may_still_be_connected() {
         assert_eq!(service.count(Message::Release), 2 + round);
     }
     assert_eq!(service.count(Message::Disconnect), 1);
+}
+
+/// An answer that was too long, followed by what looks like the answer to the disconnect.
+#[test]
+fn a_connection_is_not_kept_after_an_answer_that_does_not_fit() {
+    const TOO_SMALL: u32 = 0x8010_0008;
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    let late = Duration::from_millis(20);
+    service.script(move |request| match request.message {
+        Message::Transmit if request.number == 0 => Answer::code(TOO_SMALL)
+            .length(70_000)
+            .then([1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
+            .delay_after(32, late),
+        Message::Disconnect => Answer::normal().delay(5 * late),
+        _ => Answer::normal(),
+    });
+    let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+    card.transmit(COMMAND).unwrap_err();
+    drop(card);
+    use_a_card(&context).unwrap();
 }
 
 /// The daemon could report a change to the next context, which takes it for an answer.

@@ -73,12 +73,13 @@ impl Client {
         path: Arc<Path>,
         scope: u32,
         limit: Limit,
+        for_card: bool,
     ) -> Result<Client, Failure> {
         if fork::is_of_no_use() {
             return Err(Failure::KEPT_OUT);
         }
-        let (user, kept) = User::new(&path, scope);
-        let mut client = match kept {
+        let user = User::new(&path, scope);
+        let mut client = match for_card.then(|| user.take_kept()).flatten() {
             Some(kept) => Client::new(path, limit, kept),
             None => {
                 let mut client = Client::open(path, limit).await?;
@@ -119,19 +120,23 @@ impl Client {
         }
     }
 
-    /// Keeps the connection for the next context, after disconnecting its cards, if that is wanted.
-    /// Returns whether it does.
-    pub(super) async fn keep(&mut self) -> bool {
+    /// Disconnects the cards and keeps the connection for the next one, if that is wanted. Returns
+    /// whether it does.
+    pub(super) async fn keep(&mut self) -> Result<bool, ReturnCode> {
         const LEAVE: u32 = 0;
         let can_keep = self.user.as_ref().is_some_and(User::can_keep);
-        if !can_keep || self.is_spent || self.usable().is_err() {
-            return false;
+        if !can_keep || self.cards.is_empty() || self.is_spent || self.usable().is_err() {
+            return Ok(false);
         }
         while let Some(card) = self.cards.last() {
             let leave = [card.handle, LEAVE, 0];
-            if self.ask(Command::Disconnect, leave).await.is_err() {
-                return false;
+            let left = self.ask(Command::Disconnect, leave).await;
+            if left.is_err() {
+                // It can still be released, unless nothing can be requested any more.
+                return self.usable().and(Ok(false)).or(left.map(|_| false));
             }
+            // An answer to another request may have come before this one.
+            self.is_spent |= left != Ok(leave);
             self.cards.pop();
         }
         let connection = Kept {
@@ -139,10 +144,11 @@ impl Client {
             minor: self.minor,
             context: self.context,
         };
-        let is_kept = self.user.take().is_some_and(|user| user.keep(connection));
+        let user = self.user.take().filter(|_| !self.is_spent);
+        let is_kept = user.is_some_and(|user| user.keep(connection));
         // It is another's from now on.
         self.is_dead |= is_kept;
-        is_kept
+        Ok(is_kept)
     }
 
     /// Opens another connection for this client, without a context.
