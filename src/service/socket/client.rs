@@ -130,13 +130,12 @@ impl Client {
         }
         while let Some(card) = self.cards.last() {
             let leave = [card.handle, LEAVE, 0];
-            let left = self.ask(Command::Disconnect, leave).await;
-            if left.is_err() {
-                // It can still be released, unless nothing can be requested any more.
-                return self.usable().and(Ok(false)).or(left.map(|_| false));
+            match self.ask(Command::Disconnect, leave).await {
+                // Any other one was not meant for this request.
+                Ok(answer) => self.is_spent |= answer != leave,
+                // The context can still be released, unless nothing can be requested any more.
+                Err(code) => return self.usable().map(|()| false).map_err(|_| code),
             }
-            // An answer to another request may have come before this one.
-            self.is_spent |= left != Ok(leave);
             self.cards.pop();
         }
         let connection = Kept {
