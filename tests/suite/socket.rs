@@ -260,6 +260,31 @@ fn a_change_in_the_middle_of_the_registration_is_not_read_as_an_answer() {
     }
 }
 
+/// The daemon can change its table while sending it.
+#[test]
+fn readers_are_read_until_two_answers_agree() {
+    let service = Arc::new(Service::start_with([Reader::new(NAME)], |_| Answer::normal()).unwrap());
+    service.script({
+        let service = Arc::downgrade(&service);
+        move |request| {
+            if request.message == Message::StatesArray {
+                let mut reader = Reader::new(NAME);
+                // Each query begins with an answer that no other one agrees with.
+                reader.event_counter = if request.number % 3 == 0 { 99 } else { 7 };
+                service.upgrade().unwrap().set_readers([reader]);
+            }
+            Answer::normal()
+        }
+    });
+    let context = context_at(service.socket_path());
+    for _ in 0..3 {
+        let states = context.reader_states().unwrap();
+        assert_eq!(states[0].event_count(), Some(7));
+    }
+    // A list and a look.
+    assert_eq!(service.count(Message::StatesArray), 3 * (3 + 3));
+}
+
 /// No requests are sent while nothing happens.
 #[test]
 fn a_monitor_sleeps() {
