@@ -32,8 +32,7 @@ const PATH: &str = match cfg!(target_os = "linux") {
 };
 
 /// The user and the group by whose rights the process connects.
-#[cfg(unix)]
-#[cfg_attr(not(feature = "socket"), allow(dead_code))]
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
 pub(super) fn effective_ids() -> (u32, u32) {
     (geteuid(), getegid())
 }
