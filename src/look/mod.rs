@@ -13,7 +13,7 @@
 //! count but the previous card's ATR, or none, or not be counted yet. So a change is believed only
 //! if two looks in a row agree.
 //!
-//! Over the socket, nothing is misread, and each look is already two that agree.
+//! Over the socket, nothing is misread, and each look already consists of two that agree.
 
 mod snapshot;
 

@@ -21,7 +21,7 @@
 //! | [`mpsc`], the queue to a worker | a child never sends on one of its parent, nor drops it (`worker::Jobs`) |
 //! | the signal that a waiting thread sleeps on inside [`Condvar`] | not referenced in a child |
 //! | the gates and the registration of the handlers | atomic integers, see `service::fork` |
-//! | the connections that are kept over the socket | a mutex of the standard library, held as a [`Mutex`] is |
+//! | the connections that are kept over the socket, below this module | a mutex of the standard library, locked as in [`Mutex`] |
 //! | pcsc-lite's, in its client library | see `service::library::gate` |
 //! | those of `tracing` and its subscribers | not ours: a subscriber used in a child must be safe there |
 //!

@@ -285,6 +285,32 @@ fn readers_are_read_until_two_answers_agree() {
     assert_eq!(service.count(Message::StatesArray), 3 * (3 + 3));
 }
 
+/// One whose answer to the registration never fits the readers that it reports.
+#[test]
+fn a_monitor_ends_although_the_daemon_contradicts_itself() {
+    let service = Arc::new(Service::start().unwrap());
+    service.script({
+        let service = Arc::downgrade(&service);
+        move |request| {
+            let counted = match request.message {
+                Message::Version if request.word(1) > 4 => {
+                    return Answer::normal().word(1, 4).word(2, SERVICE_STOPPED);
+                }
+                Message::WaitForChange => 99,
+                _ => 7,
+            };
+            let mut reader = Reader::new(NAME);
+            reader.event_counter = counted;
+            service.upgrade().unwrap().set_readers([reader]);
+            Answer::normal()
+        }
+    });
+    let context = context_at(service.socket_path());
+    let monitor = context.monitor(MonitorOptions::new()).unwrap();
+    service.wait_for(Message::WaitForChange, 3, SOON).unwrap();
+    assert!(monitor.close(Some(SOON)));
+}
+
 /// No requests are sent while nothing happens.
 #[test]
 fn a_monitor_sleeps() {

@@ -48,7 +48,8 @@ pub(crate) struct Client {
     pub(super) seen: Seen,
     /// `None` for a query client.
     user: Option<User>,
-    /// Whether the daemon may send more than answers to requests yet to come.
+    /// Whether the daemon may still send what is no answer to a request to come, so that the
+    /// connection is not kept.
     pub(super) is_spent: bool,
 }
 

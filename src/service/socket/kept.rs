@@ -2,7 +2,7 @@
 //!
 //! The daemon starts a thread for each connection, which takes longer than connecting a card. So
 //! while a process has another context in a daemon, it keeps the connection of a card that was
-//! disconnected, one for each daemon. The daemon's context in it becomes that of the next card.
+//! disconnected, one for each [`Place`]. The daemon's context in it becomes that of the next card.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -29,7 +29,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Whether nothing changed between the two, except for who uses the readers.
+    /// Whether no card and no reader changed between the two.
     fn agree(&self, other: &Readers) -> bool {
         let key = |it: &Reader| (it.event_count, it.state, it.atr);
         let is_same = |(a, b): (&Reader, &Reader)| a.name == b.name && key(a) == key(b);
@@ -92,9 +92,10 @@ impl Client {
     /// The first two are requested at once.
     pub(super) async fn query_readers(&mut self) -> Result<Readers, ReturnCode> {
         let (once, answer) = self.asking_for_readers(self.asking_for_count(), 0);
+        self.usable()?;
         let twice = [once.as_bytes(), once.as_bytes()].concat();
         let first = self.gather(&twice, &[], answer).await;
-        // Another answer is to come, so that nothing can be requested if this one is given up.
+        // Another answer is to come, so nothing can be requested if this one is given up.
         self.is_dead |= first.is_err();
         let mut seen = self.readers_in(answer, &first?);
         let mut request: &[u8] = &[];

@@ -12,7 +12,7 @@
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::client::{Client, given_up};
 use super::readers::{Readers, SIZED};
 use super::stream::{Ended, GaveUp};
 use super::wire::{Answer, Command, Garbled, MAX_SLOTS, Reader, Requests, state, words};
@@ -232,7 +232,7 @@ impl Client {
             } else if let Some(code) = self.wait_for_change(registration, end).await? {
                 return Err(code.into());
             }
-            // The readers in the answer to the registration may be inconsistent.
+            // Up to 4:5, the readers in the answer to the registration may be inconsistent.
             let now = self.look().await?;
             if is_unknown && !now.knows_all(readers) {
                 return Err(ReturnCode::E_UNKNOWN_READER.into());
@@ -240,6 +240,9 @@ impl Client {
             if self.tell(&now, readers, first_count) {
                 return Ok(());
             }
+            // For a daemon that contradicts itself.
+            let limit = self.limit.of_wait(end, &self.bell);
+            limit.check().map_err(given_up)?;
         }
     }
 
@@ -320,7 +323,10 @@ impl Client {
         if !(1..=MAX_SLOTS).contains(&size) {
             return Err(self.garbled(Garbled));
         }
-        let seen = query_client.query_readers().await?;
+        let seen = query_client.query_readers().await;
+        // Still registered: the report of a change would be taken for an answer.
+        self.is_dead |= seen.is_err();
+        let seen = seen?;
         self.query_client = Some(query_client);
         Ok((registration, self.snapshot(seen)))
     }
