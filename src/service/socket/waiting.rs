@@ -75,7 +75,10 @@ impl Seen {
             let mut queries = answered.iter();
             names.contains(name) && queries.all(|it| it.name.to_bytes() != name)
         });
-        let told = answered.iter().filter(|it| !it.atr.is_empty());
+        // Also of one that the daemon has not read yet.
+        let told = answered
+            .iter()
+            .filter(|it| it.event_state & flag::PRESENT != 0);
         self.atrs
             .extend(told.map(|it| (it.name.to_bytes().to_vec(), it.atr)));
     }
