@@ -454,11 +454,10 @@ impl Card {
     /// # Platform notes
     ///
     /// In pcsc-lite's client library before version 2.4, `SCardDisconnect` is not thread-safe. With
-    /// pcsc-lite the connection therefore ends with `SCardReleaseContext` (over the socket, in some
-    /// cases with `SCardDisconnect` instead), after an `SCardReconnect` for [`Disposition::Reset`]
-    /// and [`Disposition::Unpower`] or an `SCardEndTransaction` for [`Disposition::Eject`]. With
-    /// [`Disposition::Unpower`] the card is powered down and up again; the service powers it down
-    /// for good when nothing uses it.
+    /// pcsc-lite the connection therefore ends with `SCardReleaseContext`, after an
+    /// `SCardReconnect` for [`Disposition::Reset`] and [`Disposition::Unpower`] or an
+    /// `SCardEndTransaction` for [`Disposition::Eject`]. With [`Disposition::Unpower`] the card is
+    /// powered down and up again; the service powers it down for good when nothing uses it.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
         match self.channel.call(Call::disconnect(disposition)) {

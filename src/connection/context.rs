@@ -20,19 +20,10 @@ pub(crate) struct OwnedContext {
 
 impl OwnedContext {
     pub(crate) async fn establish(address: &Address, limit: Limit) -> Result<OwnedContext> {
-        OwnedContext::new(address, limit, false).await
-    }
-
-    /// The context of one card or reader.
-    pub(super) async fn for_card(address: &Address, limit: Limit) -> Result<OwnedContext> {
-        OwnedContext::new(address, limit, true).await
-    }
-
-    async fn new(address: &Address, limit: Limit, for_card: bool) -> Result<OwnedContext> {
         // First, because it registers for the end of the process.
         let process = Process::current();
         let establish = async {
-            let handle = service::establish_context(address, limit, for_card).await?;
+            let handle = service::establish_context(address, limit).await?;
             numbers::add_context(&handle)?;
             Ok::<_, Failure>(handle)
         };
@@ -106,10 +97,8 @@ impl OwnedContext {
 
     /// Ends the context without a wait: the service notices it as well. Not in a child.
     pub(crate) fn hang_up(&mut self) {
-        if !self.released {
-            self.handle.hang_up();
-            self.released = true;
-        }
+        self.handle.hang_up();
+        self.released = true;
     }
 
     pub(crate) async fn release(mut self, permit: &Permit<'_>) -> Result<()> {

@@ -91,8 +91,7 @@ impl Connection {
     ///
     /// In pcsc-lite's client library before 2.4, `SCardDisconnect` walks the lists of all contexts
     /// of the process without locking them, and crashes if another thread establishes or releases
-    /// one. Releasing the context also ends the connection; over the socket, it may disconnect the
-    /// card and keep the context for the next one. The service then resets the card if the
+    /// one. Releasing the context also ends the connection. The service then resets the card if the
     /// connection holds a transaction or has exclusive access, so these end first.
     pub(super) async fn prepare_release(
         &mut self,

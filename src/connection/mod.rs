@@ -143,7 +143,7 @@ impl Connection {
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED.into()));
         }
-        let context = OwnedContext::for_card(address, permit.limit()).await;
+        let context = OwnedContext::establish(address, permit.limit()).await;
         let mut context = context.map_err(|error| error.with_reader(reader))?;
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED.into()));

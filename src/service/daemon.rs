@@ -31,12 +31,6 @@ const PATH: &str = match cfg!(target_os = "linux") {
     false => "/var/run/pcscd/pcscd.comm",
 };
 
-/// The user and the group by whose rights the process connects.
-#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-pub(super) fn effective_ids() -> (u32, u32) {
-    (geteuid(), getegid())
-}
-
 /// The daemon's socket, unless the program names another one.
 #[cfg(unix)]
 pub(super) fn default_path() -> Arc<Path> {

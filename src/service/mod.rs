@@ -454,8 +454,7 @@ macro_rules! on_card {
     };
 }
 
-/// Over the socket, the limit becomes that of the context, and a context `for_card` may be that of a
-/// card that was disconnected.
+/// Over the socket, the limit becomes that of the context.
 #[cfg_attr(
     not(all(feature = "socket", unix, not(target_vendor = "apple"))),
     allow(unused_variables)
@@ -463,14 +462,13 @@ macro_rules! on_card {
 pub(crate) async fn establish_context(
     address: &Address,
     limit: Limit,
-    for_card: bool,
 ) -> Result<ContextHandle, Failure> {
     let scope = address.scope.raw();
     let established = match &address.way {
         #[cfg(feature = "library")]
         Way::Library => library::establish_context(scope).map(ContextHandle::Library),
         #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
-        Way::Socket(_) => socket::Client::establish(address.way.socket(), scope, limit, for_card)
+        Way::Socket(_) => socket::Client::establish(address.way.socket(), scope, limit)
             .await
             .map(|client| ContextHandle::Socket(Box::new(client))),
     };

@@ -21,7 +21,6 @@
 //! | [`mpsc`], the queue to a worker | a child never sends on one of its parent, nor drops it (`worker::Jobs`) |
 //! | the signal that a waiting thread sleeps on inside [`Condvar`] | not referenced in a child |
 //! | the gates and the registration of the handlers | atomic integers, see `service::fork` |
-//! | the connections that are kept over the socket, below this module | a mutex of the standard library, locked as in [`Mutex`] |
 //! | pcsc-lite's, in its client library | see `service::library::gate` |
 //! | those of `tracing` and its subscribers | not ours: a subscriber used in a child must be safe there |
 //!
@@ -144,10 +143,8 @@ mod tests {
                 None => rest.split([';', '(', '<', '>', ' ']).next().unwrap(),
             });
             for names in used {
-                // `LISTS` of the gate: held by threads that a fork waits for there. `DAEMONS`: held
-                // only by threads that are `Inside`.
-                let known = ["service/library/gate.rs", "service/socket/kept.rs"];
-                let is_known = known.iter().any(|known| file.ends_with(known));
+                // `LISTS` of the gate: held by threads that a fork waits for there.
+                let is_known = file.ends_with("service/library/gate.rs");
                 if !is_known && OTHERS.iter().any(|other| names.contains(other)) {
                     found.push(format!("{}: {names}", file.display()));
                 }

@@ -374,7 +374,6 @@ fn on_card<T>(card: CardHandle, call: impl FnOnce(&mut Service) -> T) -> T {
 pub(crate) async fn establish_context(
     _address: &Address,
     _limit: Limit,
-    _for_card: bool,
 ) -> Result<ContextHandle, Failure> {
     let mut service = service();
     let number = service.number();

@@ -383,12 +383,12 @@ fn another_atr_is_noticed_although_no_event_is_counted() {
 #[test]
 fn an_atr_that_comes_late_is_noticed_although_no_event_is_counted() {
     for minor in 4..=6 {
-        let service = daemon_with(Reader::new(NAME).atr(&[]), 4, minor);
+        let service = daemon_with(Reader::new(NAME).atr([]), 4, minor);
         let context = context_at(service.socket_path());
         let mut events = context.monitor(MonitorOptions::new()).unwrap();
         while events.next().unwrap().name() != "card-inserted" {}
         assert_eq!(events.next_timeout(Duration::from_millis(500)), None);
-        service.set_readers([Reader::new(NAME).atr(&[0x3B, 0x01, 0x02])]);
+        service.set_readers([Reader::new(NAME).atr([0x3B, 0x01, 0x02])]);
         let event = events.next_timeout(SOON).unwrap();
         assert_eq!(event.name(), "atr-changed", "4:{minor}");
     }

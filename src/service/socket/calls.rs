@@ -28,14 +28,10 @@ const ANY: u32 = 3;
 impl Client {
     pub(in crate::service) async fn release_context(&mut self) -> Result<(), ReturnCode> {
         let released = match self.unanswered {
-            None => match self.keep().await {
-                Ok(true) => return Ok(()),
-                Ok(false) => {
-                    let request = [self.context, 0];
-                    self.ask(Command::Release, request).await.map(drop)
-                }
-                Err(code) => Err(code),
-            },
+            None => {
+                let request = [self.context, 0];
+                self.ask(Command::Release, request).await.map(drop)
+            }
             // No request can be sent; the end of the connection has the same effect.
             Some(_) => Ok(()),
         };
@@ -323,10 +319,7 @@ impl Client {
             if exchange.received > 0 {
                 return Err(self.garbled(Garbled).into());
             }
-            let failure = too_small(ReturnCode::from_raw(code), len, room);
-            // Such an answer may be followed by the data, which does not fit.
-            self.is_spent |= failure.needed_len.is_some();
-            return Err(failure);
+            return Err(too_small(ReturnCode::from_raw(code), len, room));
         }
         if len > room {
             self.garbled(Garbled);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::bell::Bell;
-use super::kept::{Kept, User};
 use super::stream::{Ended, GaveUp, Limit, Stream};
 use super::waiting::Seen;
 use super::wire::{Answer, Command, Garbled, Requests, words};
@@ -46,11 +45,6 @@ pub(crate) struct Client {
     /// The second connection for querying readers during a wait, since protocol 4:6.
     pub(super) query_client: Option<Box<Client>>,
     pub(super) seen: Seen,
-    /// `None` for a query client.
-    user: Option<User>,
-    /// Whether the daemon may still send what is no answer to a request to come, so that the
-    /// connection is not kept.
-    pub(super) is_spent: bool,
 }
 
 #[derive(Debug)]
@@ -74,39 +68,22 @@ impl Client {
         path: Arc<Path>,
         scope: u32,
         limit: Limit,
-        for_card: bool,
     ) -> Result<Client, Failure> {
         if fork::is_of_no_use() {
             return Err(Failure::KEPT_OUT);
         }
-        let user = User::new(&path, scope);
-        let mut client = match for_card.then(|| user.take_kept()).flatten() {
-            Some(kept) => Client::new(path, limit, kept),
-            None => {
-                let mut client = Client::open(path, limit).await?;
-                client.handshake(scope).await?;
-                client
-            }
-        };
-        client.user = Some(user);
+        let mut client = Client::open(path, limit).await?;
+        client.handshake(scope).await?;
         Ok(client)
     }
 
     async fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
-        let new = Kept {
-            stream: Stream::connect(&path, &limit).await?,
+        let stream = Stream::connect(&path, &limit).await?;
+        Ok(Client {
+            stream,
+            path,
             minor: 0,
             context: 0,
-        };
-        Ok(Client::new(path, limit, new))
-    }
-
-    fn new(path: Arc<Path>, limit: Limit, connection: Kept) -> Client {
-        Client {
-            stream: connection.stream,
-            path,
-            minor: connection.minor,
-            context: connection.context,
             cards: Vec::new(),
             blocks: env::var_os("PCSCLITE_NO_BLOCKING").is_none(),
             limit,
@@ -116,39 +93,7 @@ impl Client {
             bell: None,
             query_client: None,
             seen: Seen::default(),
-            user: None,
-            is_spent: false,
-        }
-    }
-
-    /// Disconnects the cards and keeps the connection for the next one, if that is wanted. Returns
-    /// whether it does.
-    pub(super) async fn keep(&mut self) -> Result<bool, ReturnCode> {
-        const LEAVE: u32 = 0;
-        let can_keep = self.user.as_ref().is_some_and(User::can_keep);
-        if !can_keep || self.cards.is_empty() || self.is_spent || self.usable().is_err() {
-            return Ok(false);
-        }
-        while let Some(card) = self.cards.last() {
-            let leave = [card.handle, LEAVE, 0];
-            match self.ask(Command::Disconnect, leave).await {
-                // Any other one was not meant for this request.
-                Ok(answer) => self.is_spent |= answer != leave,
-                // The context can still be released, unless nothing can be requested any more.
-                Err(code) => return self.usable().map(|()| false).map_err(|_| code),
-            }
-            self.cards.pop();
-        }
-        let connection = Kept {
-            stream: self.stream.clone(),
-            minor: self.minor,
-            context: self.context,
-        };
-        let user = self.user.take().filter(|_| !self.is_spent);
-        let is_kept = user.is_some_and(|user| user.keep(connection));
-        // It is another's from now on.
-        self.is_dead |= is_kept;
-        Ok(is_kept)
+        })
     }
 
     /// Opens another connection for this client, without a context.
@@ -201,8 +146,6 @@ impl Client {
         let Ended::GaveUp(why) = ended else {
             return self.fail(ended);
         };
-        // The answer may be about a card, which then ends with the connection.
-        self.is_spent = true;
         self.unanswered = Some(Unanswered {
             request: request.to_vec(),
             answer,

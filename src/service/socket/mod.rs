@@ -1,7 +1,6 @@
 //! Speaks the protocol of pcsc-lite's daemon over its socket, without C code or the client library.
 //!
-//! Each context, with its cards, has its own connection; contexts share nothing, but a card may get
-//! the connection of one that was disconnected. The daemon answers
+//! Each context, with its cards, has its own connection; contexts share nothing. The daemon answers
 //! requests in order. The rest is up to the client: the logic of `SCardGetStatusChange`, the reader
 //! name of a handle, and waiting for transactions of other clients.
 //!
@@ -13,7 +12,6 @@ mod bell;
 mod calls;
 mod client;
 mod handshake;
-mod kept;
 mod readers;
 #[cfg_attr(not(feature = "async"), allow(dead_code))]
 mod ready;

@@ -149,7 +149,7 @@ pub(super) enum Ended {
 }
 
 /// A connection to the daemon.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Stream {
     socket: Arc<OwnedFd>,
 }
@@ -300,12 +300,6 @@ impl Stream {
     /// Ends the connection, also where a forked child has a copy of the descriptor.
     pub(super) fn shut_down(&self) {
         let _ = shutdown(&self.socket, Shutdown::Both);
-    }
-
-    /// Whether the daemon has neither sent anything nor hung up.
-    pub(super) fn is_quiet(&self) -> bool {
-        let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        recv(&self.socket, &mut [0; 1], look).is_err_and(|error| error == Errno::AGAIN)
     }
 
     /// Waits until bytes are available.

@@ -273,7 +273,6 @@ impl Client {
 
     /// Registers for the next change, and returns the readers.
     async fn register(&mut self) -> Result<(Registration, Snapshot), ReturnCode> {
-        self.is_spent = true;
         match self.minor >= SIZED {
             true => self.register_and_query().await,
             false => self.register_with_states().await,
