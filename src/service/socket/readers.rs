@@ -17,7 +17,7 @@ const COUNTED: u32 = 5;
 /// The maximum number of further looks until two in a row agree.
 const MAX_AGREEING: usize = 4;
 
-/// Requests for the readers, twice, or with another request after them.
+/// Requests for the readers, with other requests before and after.
 pub(super) type Questions = Requests<64>;
 
 /// The readers, as the daemon has sent them.
@@ -86,8 +86,7 @@ impl Client {
     }
 
     /// Queries the readers until two answers in a row agree, because the daemon changes its table
-    /// while sending it: a card can appear with its own count but the previous card's ATR, or none,
-    /// or not be counted yet. If they never agree, the last one counts.
+    /// while sending it; see `crate::look`. If they never agree, the last one counts.
     ///
     /// The first two are requested at once.
     pub(super) async fn query_readers(&mut self) -> Result<Readers, ReturnCode> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, given_up};
 use super::readers::{Readers, SIZED};
-use super::stream::{Ended, GaveUp};
+use super::stream::{Ended, Limit};
 use super::wire::{Answer, Command, Garbled, MAX_SLOTS, Reader, Requests, state, words};
 use crate::codes::ReturnCode;
 use crate::service::{Failure, ReaderQuery};
@@ -225,6 +225,7 @@ impl Client {
         }
         let wait = Duration::from_millis(timeout_ms.into());
         let end = (timeout_ms != u32::MAX).then(|| Instant::now() + wait);
+        let limit = self.limit.of_wait(end, &self.bell);
         let mut first = None;
         loop {
             let (registration, before) = self.register().await?;
@@ -232,7 +233,7 @@ impl Client {
             let first_count = *first.get_or_insert(before.count);
             if is_unknown || before.answer(readers, first_count, &self.seen.atrs) {
                 self.unregister(registration).await?;
-            } else if let Some(code) = self.wait_for_change(registration, end).await? {
+            } else if let Some(code) = self.wait_for_change(registration, &limit).await? {
                 return Err(code.into());
             }
             // Up to 4:5, the readers in the answer to the registration may be inconsistent.
@@ -244,7 +245,6 @@ impl Client {
                 return Ok(());
             }
             // For a daemon that contradicts itself.
-            let limit = self.limit.of_wait(end, &self.bell);
             limit.check().map_err(given_up)?;
         }
     }
@@ -337,20 +337,16 @@ impl Client {
     async fn wait_for_change(
         &mut self,
         registration: Registration,
-        end: Option<Instant>,
+        limit: &Limit,
     ) -> Result<Option<ReturnCode>, ReturnCode> {
         if let Registration::Ended(code) = registration {
             return Ok((code != ReturnCode::S_SUCCESS).then_some(code));
         }
-        let limit = self.limit.of_wait(end, &self.bell);
-        match self.wait_for_bytes(&limit).await {
+        match self.wait_for_bytes(limit).await {
             Ok(()) => {}
             Err(Ended::GaveUp(why)) => {
                 self.unregister(registration).await?;
-                return Ok(Some(match why {
-                    GaveUp::Deadline => ReturnCode::E_TIMEOUT,
-                    GaveUp::Rung => ReturnCode::E_CANCELLED,
-                }));
+                return Ok(Some(given_up(why)));
             }
             Err(ended) => return Err(self.fail(ended)),
         }
