@@ -139,23 +139,34 @@ pub(crate) fn may_tell() -> bool {
     tracing::level_enabled!(Level::DEBUG)
 }
 
-/// Sends a command and records it. The response is at the beginning of `received`.
-pub(crate) async fn transmit(
-    reader_name: &ReaderName,
-    command: CommandBytes<'_>,
-    received: &mut [u8],
-    transmit: impl AsyncFnOnce(&mut [u8]) -> Result<usize, Failure>,
-) -> Result<usize, Failure> {
-    let calls = tracing::enabled!(target: "scard::call", Level::DEBUG);
-    let apdus = tracing::enabled!(target: "scard::apdu", Level::TRACE);
-    if !calls && !apdus && !logs() {
-        return transmit(received).await;
+/// The recording of a command that is being sent, if someone is interested.
+pub(crate) struct Recording {
+    begun: Option<Instant>,
+}
+
+impl Recording {
+    pub(crate) fn begin() -> Recording {
+        let calls = tracing::enabled!(target: "scard::call", Level::DEBUG);
+        let apdus = tracing::enabled!(target: "scard::apdu", Level::TRACE);
+        let is_wanted = calls || apdus || logs();
+        Recording {
+            begun: is_wanted.then(Instant::now),
+        }
     }
-    let begun = Instant::now();
-    let returned = transmit(received).await;
-    let answer = returned.as_ref().ok().and_then(|len| received.get(..*len));
-    tell_transmit(reader_name, command, code_of(&returned), answer, begun);
-    returned
+
+    /// The response is at the beginning of `received`.
+    pub(crate) fn end(
+        self,
+        reader_name: &ReaderName,
+        command: CommandBytes<'_>,
+        returned: &Result<usize, Failure>,
+        received: &[u8],
+    ) {
+        if let Some(begun) = self.begun {
+            let answer = returned.as_ref().ok().and_then(|len| received.get(..*len));
+            tell_transmit(reader_name, command, code_of(returned), answer, begun);
+        }
+    }
 }
 
 #[cold]

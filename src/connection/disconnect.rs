@@ -4,7 +4,7 @@ use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
-use crate::service::{self, ContextHandle, Failure, Process, block_on};
+use crate::service::{self, Failure, Process, block_on};
 use crate::values::{Disposition, Initialization};
 
 /// Whether a call that failed with this error had no effect, so that the disconnect has failed,
@@ -67,10 +67,11 @@ impl Connection {
         let done = match Platform::CURRENT {
             Platform::PcscLite => self.prepare_release(disposition).await,
             _ => {
-                let disconnect = async |context: &mut ContextHandle, handle| {
-                    service::disconnect(context, handle, disposition.raw()).await
-                };
-                self.make(Operation::Disconnect, disconnect).await
+                let disposition = disposition.raw();
+                self.make(Operation::Disconnect, |context, handle| {
+                    service::disconnect(context, handle, disposition)
+                })
+                .await
             }
         };
         let ended = match done {
@@ -141,26 +142,32 @@ impl Connection {
     /// Ending a transaction ejects the card like `SCardDisconnect`.
     pub(super) async fn eject(&mut self) -> Result<(), Failure> {
         if !self.in_transaction && !self.access.is_exclusive() {
-            self.acknowledging(async |it| it.make_begin_transaction().await)
-                .await?;
+            let begun = self.make_begin_transaction().await;
+            if !self.was_done_before_reset(begun).await? {
+                self.make_begin_transaction().await?;
+            }
         }
         self.in_transaction = false;
-        let eject = async |it: &mut Connection| it.make_end_transaction(Disposition::Eject).await;
-        self.acknowledging(eject).await
+        let ejected = self.make_end_transaction(Disposition::Eject).await;
+        if !self.was_done_before_reset(ejected).await? {
+            self.make_end_transaction(Disposition::Eject).await?;
+        }
+        Ok(())
     }
 
-    /// Makes a call, and repeats it once if it is refused because of a reset.
-    pub(super) async fn acknowledging(
+    /// Returns whether a call was made. If it was refused because of a reset, the reset is
+    /// acknowledged, and the call is to be repeated.
+    async fn was_done_before_reset(
         &mut self,
-        call: impl AsyncFn(&mut Connection) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        match call(self).await {
+        answer: Result<(), Failure>,
+    ) -> Result<bool, Failure> {
+        match answer {
             Err(failure) if failure.code == ReturnCode::W_RESET_CARD => {
                 self.make_reconnect(Access::Direct, 0, Initialization::Leave)
                     .await?;
-                call(self).await
+                Ok(false)
             }
-            answer => answer,
+            answer => answer.map(|()| true),
         }
     }
 }

@@ -262,28 +262,28 @@ impl Connection {
     }
 
     /// Makes a call on the handle, unless there is an unacknowledged reset.
-    async fn call<T>(
-        &mut self,
+    async fn call<'a, T, F: Future<Output = Result<T, Failure>>>(
+        &'a mut self,
         operation: Operation,
-        call: impl AsyncFnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
+        call: impl FnOnce(&'a mut ContextHandle, CardHandle) -> F,
     ) -> Result<T> {
-        match self.unacknowledged {
-            None => {
-                let returned = self.make(operation, call).await;
-                returned.map_err(|failure| self.error(operation, failure))
-            }
-            Some(code) => Err(self.error(operation, code)),
+        if let Some(code) = self.unacknowledged {
+            return Err(self.error(operation, code));
         }
+        let reader = &self.reader;
+        let call = call(self.context.handle(), self.handle);
+        let returned = trace::call(operation, Some(reader), call).await;
+        returned.map_err(|failure| Error::on_reader(operation, failure, reader))
     }
 
     /// Makes a call on the handle and traces it.
-    async fn make<T>(
-        &mut self,
+    async fn make<'a, T, F: Future<Output = Result<T, Failure>>>(
+        &'a mut self,
         operation: Operation,
-        call: impl AsyncFnOnce(&mut ContextHandle, CardHandle) -> Result<T, Failure>,
+        call: impl FnOnce(&'a mut ContextHandle, CardHandle) -> F,
     ) -> Result<T, Failure> {
-        let (context, handle) = (self.context.handle(), self.handle);
-        trace::call(operation, Some(&self.reader), call(context, handle)).await
+        let call = call(self.context.handle(), self.handle);
+        trace::call(operation, Some(&self.reader), call).await
     }
 
     #[cold]
@@ -373,10 +373,10 @@ impl Connection {
         let (context, handle, protocol) = (self.context.handle(), self.handle, self.protocol);
         let sent = match self.unacknowledged {
             None => {
-                let transmit = async |received: &mut [u8]| {
-                    service::transmit(context, handle, protocol, &command, received).await
-                };
-                trace::transmit(&self.reader, command, &mut self.received.0, transmit).await
+                let (recording, received) = (trace::Recording::begin(), &mut self.received.0);
+                let sent = service::transmit(context, handle, protocol, &command, received).await;
+                recording.end(&self.reader, command, &sent, received);
+                sent
             }
             Some(code) => Err(code.into()),
         };

@@ -5,7 +5,7 @@ use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
 use crate::limits::Permit;
 use crate::limits::pause::Pause;
-use crate::service::{self, ContextHandle};
+use crate::service;
 use crate::values::{Attribute, ControlCode};
 
 impl Connection {
@@ -22,27 +22,32 @@ impl Connection {
         self.waits_for_transactions = wait;
     }
 
-    /// Makes a call that pcsc-lite refuses at once while another connection holds a transaction,
-    /// and repeats it until none does or the caller has given up. For commands and the status, the
-    /// client library waits in the same way.
-    async fn beside_others<T>(
-        &mut self,
+    /// Returns the answer to a call that pcsc-lite refuses at once while another connection holds a
+    /// transaction. If it was refused, this returns `None` after a pause, and the call is to be
+    /// repeated, until the caller has given up. For commands and the status, the client library
+    /// waits in the same way.
+    async fn unless_held<T>(
+        &self,
         permit: &Permit<'_>,
-        operation: Operation,
-        mut call: impl AsyncFnMut(&mut Connection) -> Result<T>,
-    ) -> Result<T> {
-        let (mut pause, waits) = (Pause::brief(), self.waits_for_transactions);
-        loop {
-            if !permit.grant() {
-                return Err(self.left(operation));
+        answer: Result<T>,
+        pause: &mut Pause,
+    ) -> Option<Result<T>> {
+        match answer {
+            Err(error)
+                if self.waits_for_transactions && self.is_refused_for_transaction(&error) =>
+            {
+                permit.withdraw();
+                permit.pause(pause).await;
+                None
             }
-            match call(self).await {
-                Err(error) if waits && self.is_refused_for_transaction(&error) => {
-                    permit.withdraw();
-                }
-                answer => return answer,
-            }
-            permit.pause(&mut pause).await;
+            answer => Some(answer),
+        }
+    }
+
+    fn granted(&self, permit: &Permit<'_>, operation: Operation) -> Result<()> {
+        match permit.grant() {
+            true => Ok(()),
+            false => Err(self.left(operation)),
         }
     }
 
@@ -53,20 +58,22 @@ impl Connection {
         input: &[u8],
     ) -> Result<Vec<u8>> {
         let mut output = vec![0; service::MAX_ANSWER_LEN];
-        let control = async |connection: &mut Connection| {
+        let mut pause = Pause::brief();
+        let len = loop {
+            self.granted(permit, Operation::Control)?;
             let output = output.as_mut_slice();
             // A reset of the card does not concern the reader: the service does not report it here.
-            let made = connection.make(Operation::Control, async |context, handle| {
-                service::control(context, handle, code.raw(), input, output).await
+            let made = self.make(Operation::Control, |context, handle| {
+                service::control(context, handle, code.raw(), input, output)
             });
-            match made.await {
+            let answer = match made.await {
                 Ok(len) => Ok(len),
-                Err(failure) => Err(connection.failed(Operation::Control, failure).await),
+                Err(failure) => Err(self.failed(Operation::Control, failure).await),
+            };
+            if let Some(answer) = self.unless_held(permit, answer, &mut pause).await {
+                break answer?;
             }
         };
-        let len = self
-            .beside_others(permit, Operation::Control, control)
-            .await?;
         output.truncate(len);
         output.shrink_to_fit();
         Ok(output)
@@ -77,14 +84,17 @@ impl Connection {
         permit: &Permit<'_>,
         attribute: Attribute,
     ) -> Result<Vec<u8>> {
-        let get = async |connection: &mut Connection| {
-            let get = async |context: &mut ContextHandle, handle| {
-                service::get_attribute(context, handle, attribute.raw()).await
-            };
-            connection.call(Operation::GetAttribute, get).await
-        };
-        self.beside_others(permit, Operation::GetAttribute, get)
-            .await
+        let mut pause = Pause::brief();
+        loop {
+            self.granted(permit, Operation::GetAttribute)?;
+            let got = self.call(Operation::GetAttribute, |context, handle| {
+                service::get_attribute(context, handle, attribute.raw())
+            });
+            let got = got.await;
+            if let Some(got) = self.unless_held(permit, got, &mut pause).await {
+                return got;
+            }
+        }
     }
 
     pub(crate) async fn set_attribute(
@@ -93,13 +103,16 @@ impl Connection {
         attribute: Attribute,
         value: &[u8],
     ) -> Result<()> {
-        let set = async |connection: &mut Connection| {
-            let set = async |context: &mut ContextHandle, handle| {
-                service::set_attribute(context, handle, attribute.raw(), value).await
-            };
-            connection.call(Operation::SetAttribute, set).await
-        };
-        self.beside_others(permit, Operation::SetAttribute, set)
-            .await
+        let mut pause = Pause::brief();
+        loop {
+            self.granted(permit, Operation::SetAttribute)?;
+            let set = self.call(Operation::SetAttribute, |context, handle| {
+                service::set_attribute(context, handle, attribute.raw(), value)
+            });
+            let set = set.await;
+            if let Some(set) = self.unless_held(permit, set, &mut pause).await {
+                return set;
+            }
+        }
     }
 }

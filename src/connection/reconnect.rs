@@ -4,7 +4,7 @@ use super::{Access, Connection};
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
 use crate::limits::Permit;
-use crate::service::{self, ContextHandle, Failure};
+use crate::service::{self, Failure};
 use crate::values::{Disposition, Initialization, Protocol, Protocols, ShareMode};
 
 impl Connection {
@@ -266,9 +266,9 @@ impl Connection {
         initialization: Initialization,
     ) -> Result<u32, Failure> {
         let (access, initialization) = (access.raw(), initialization.raw());
-        let reconnect = async |context: &mut ContextHandle, handle| {
-            service::reconnect(context, handle, access, protocols, initialization).await
-        };
-        self.make(Operation::Reconnect, reconnect).await
+        self.make(Operation::Reconnect, |context, handle| {
+            service::reconnect(context, handle, access, protocols, initialization)
+        })
+        .await
     }
 }

@@ -5,7 +5,7 @@ use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::limits::Permit;
 use crate::limits::pause::Pause;
-use crate::service::{self, ContextHandle, Failure};
+use crate::service::{self, Failure};
 use crate::values::{Disposition, Initialization, Protocols};
 
 /// How often the protocol must be refused, while others reset the card, for the refusal to be
@@ -221,10 +221,10 @@ impl Connection {
         &mut self,
         disposition: Disposition,
     ) -> Result<(), Failure> {
-        let end = async |context: &mut ContextHandle, handle| {
-            service::end_transaction(context, handle, disposition.raw()).await
-        };
-        self.make(Operation::EndTransaction, end).await
+        self.make(Operation::EndTransaction, |context, handle| {
+            service::end_transaction(context, handle, disposition.raw())
+        })
+        .await
     }
 
     pub(crate) fn in_transaction(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::bell::Bell;
-use super::client::{Card, Client};
+use super::client::{Card, Client, FIRST_PAUSE};
 use super::stream::Ended;
 use super::wire::{ATTRIBUTE, Answer, Command, Garbled, MAX_PAYLOAD, NAME, Requests, pack, words};
 use crate::codes::ReturnCode;
@@ -85,10 +85,15 @@ impl Client {
     ) -> Result<u32, ReturnCode> {
         let handle = self.handle_of(card)?;
         let words = [handle, share_mode, protocols, initialization, 0, 0];
-        let ask = async |client: &mut Client| Ok(client.ask(Command::Reconnect, words).await?);
-        let answer = self.polled(ask).await;
-        let [.., protocol, _] = answer.map_err(|failure| failure.code)?;
-        Ok(protocol)
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let answer = self.ask(Command::Reconnect, words).await;
+            let answer = answer.map_err(Failure::from);
+            if let Some(answer) = self.unless_held(answer, &mut pause).await {
+                let [.., protocol, _] = answer.map_err(|failure| failure.code)?;
+                return Ok(protocol);
+            }
+        }
     }
 
     pub(in crate::service) async fn disconnect(
@@ -116,26 +121,42 @@ impl Client {
                 .cards
                 .iter()
                 .any(|it| it.handle == handle && it.contended > 0);
-        let mut contended = None;
-        let begin = async |client: &mut Client| {
-            if asks_first {
-                let asked = client.until_not_held(handle).await;
-                if client.only_waited() {
-                    contended = Some(CONTENDED);
-                }
-                asked?;
+        let (mut pause, mut contended) = (FIRST_PAUSE, None);
+        let begun = loop {
+            let begun = match asks_first {
+                true => self.begin_unless_held(handle, &mut contended).await,
+                false => self.begin(handle, &mut contended).await,
+            };
+            asks_first |= contended.is_some();
+            if let Some(begun) = self.unless_held(begun, &mut pause).await {
+                break begun;
             }
-            let begun = client.ask(Command::Begin, [handle, 0]).await;
-            if begun == Err(ReturnCode::E_SHARING_VIOLATION) {
-                (asks_first, contended) = (true, Some(CONTENDED));
-            }
-            Ok(begun.map(drop)?)
         };
-        let begun = self.polled(begin).await;
         for card in self.cards.iter_mut().filter(|it| it.handle == handle) {
             card.contended = contended.unwrap_or(card.contended.saturating_sub(1));
         }
         begun.map_err(|failure| failure.code)
+    }
+
+    async fn begin_unless_held(
+        &mut self,
+        handle: u32,
+        contended: &mut Option<u32>,
+    ) -> Result<(), Failure> {
+        let asked = self.until_not_held(handle).await;
+        if self.only_waited() {
+            *contended = Some(CONTENDED);
+        }
+        asked?;
+        self.begin(handle, contended).await
+    }
+
+    async fn begin(&mut self, handle: u32, contended: &mut Option<u32>) -> Result<(), Failure> {
+        let begun = self.ask(Command::Begin, [handle, 0]).await;
+        if begun == Err(ReturnCode::E_SHARING_VIOLATION) {
+            *contended = Some(CONTENDED);
+        }
+        Ok(begun.map(drop)?)
     }
 
     pub(in crate::service) async fn end_transaction(
@@ -210,13 +231,25 @@ impl Client {
         command: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, Failure> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let sent = self.transmit_unless_held(words, command, answer).await;
+            if let Some(sent) = self.unless_held(sent, &mut pause).await {
+                return sent;
+            }
+        }
+    }
+
+    async fn transmit_unless_held(
+        &mut self,
+        words: [u32; 8],
+        command: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, Failure> {
         let [handle, ..] = words;
-        let send = async |client: &mut Client| {
-            client.until_not_held(handle).await?;
-            let sent = client.exchange(Command::Transmit, words, command, answer);
-            sent.await
-        };
-        self.polled(send).await
+        self.until_not_held(handle).await?;
+        let sent = self.exchange(Command::Transmit, words, command, answer);
+        sent.await
     }
 
     /// Returns the length of the output in `output`.

@@ -15,7 +15,7 @@ use crate::codes::ReturnCode;
 use crate::service::{CardHandle, Failure, fork};
 
 /// The pauses between attempts while another client holds the card.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// No request is sent this close to the deadline, because a late answer makes the connection
@@ -297,25 +297,24 @@ impl Client {
         Ok((handle, card.reader.clone()))
     }
 
-    /// Repeats a request while another client holds the card.
+    /// Returns the answer to a request. If another client holds the card, it returns `None` after a
+    /// pause, and the request is to be repeated.
     #[inline]
-    pub(super) async fn polled<T>(
+    pub(super) async fn unless_held<T>(
         &mut self,
-        mut ask: impl AsyncFnMut(&mut Client) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let answer = ask(self).await;
-            let is_refused = |failure: &Failure| failure.code == ReturnCode::E_SHARING_VIOLATION;
-            if !answer.as_ref().is_err_and(is_refused) {
-                return answer;
-            }
-            self.is_waiting = self.blocks;
-            if !self.is_waiting {
-                return answer;
-            }
-            self.pause(&mut pause).await?;
+        answer: Result<T, Failure>,
+        pause: &mut Duration,
+    ) -> Option<Result<T, Failure>> {
+        let is_refused = |failure: &Failure| failure.code == ReturnCode::E_SHARING_VIOLATION;
+        if !answer.as_ref().is_err_and(is_refused) {
+            return Some(answer);
         }
+        self.is_waiting = self.blocks;
+        if !self.is_waiting {
+            return Some(answer);
+        }
+        let paused = self.pause(pause).await;
+        paused.err().map(|code| Err(code.into()))
     }
 
     /// Pauses before the next attempt. No request is pending meanwhile, nor after giving up.

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use super::client::{Client, given_up};
+use super::client::{Client, FIRST_PAUSE, given_up};
 use super::wire::{Answer, Command, Reader, Requests, words};
 use crate::codes::ReturnCode;
 use crate::service::unfinished::{MAX_UNFINISHED, UNFINISHED, are_finished};
@@ -147,27 +147,34 @@ impl Client {
     /// is valid.
     pub(in crate::service) async fn status(&mut self, card: CardHandle) -> Result<Status, Failure> {
         let (handle, name) = self.reader_of(card)?;
-        self.polled(async |client: &mut Client| {
-            let (asked, answer) = client.asking_for_readers((Questions::NONE, 0), 2);
-            let asked = asked.with(Command::Status, &[handle, 0]);
-            let bytes = client.gather(asked.as_bytes(), &[], answer).await?;
-            let mut readers = answer.readers(&bytes).into_iter();
-            let reader = readers.find(|reader| reader.name == name);
-            let reader = reader.ok_or(ReturnCode::E_READER_UNAVAILABLE)?;
-            let code = bytes.last_chunk::<4>().map_or([1], |code| words(code));
-            match code {
-                [0] => {}
-                [code] => return Err(ReturnCode::from_raw(code).into()),
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let status = self.query_status(handle, &name).await;
+            if let Some(status) = self.unless_held(status, &mut pause).await {
+                return status;
             }
-            let mut names = reader.name;
-            names.push(0);
-            Ok(Status {
-                names,
-                state: reader.event_count << 16 | reader.state & 0xFFFF,
-                protocol: reader.protocol,
-                atr: reader.atr,
-            })
+        }
+    }
+
+    async fn query_status(&mut self, handle: u32, name: &[u8]) -> Result<Status, Failure> {
+        let (asked, answer) = self.asking_for_readers((Questions::NONE, 0), 2);
+        let asked = asked.with(Command::Status, &[handle, 0]);
+        let bytes = self.gather(asked.as_bytes(), &[], answer).await?;
+        let mut readers = answer.readers(&bytes).into_iter();
+        let reader = readers.find(|reader| reader.name == name);
+        let reader = reader.ok_or(ReturnCode::E_READER_UNAVAILABLE)?;
+        let code = bytes.last_chunk::<4>().map_or([1], |code| words(code));
+        match code {
+            [0] => {}
+            [code] => return Err(ReturnCode::from_raw(code).into()),
+        }
+        let mut names = reader.name;
+        names.push(0);
+        Ok(Status {
+            names,
+            state: reader.event_count << 16 | reader.state & 0xFFFF,
+            protocol: reader.protocol,
+            atr: reader.atr,
         })
-        .await
     }
 }
