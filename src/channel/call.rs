@@ -12,15 +12,15 @@ use crate::values::{
     ReaderName,
 };
 
-/// The work of a call.
-pub(crate) trait Job<T>:
-    AsyncFnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static
-{
-}
+/// The work of a call. While it is suspended it can move to another thread.
+pub(crate) trait Job: Send + 'static {
+    type Given: Send + 'static;
 
-impl<T, F> Job<T> for F where
-    F: AsyncFnOnce(&mut Connection, &Permit<'_>) -> Result<T> + Send + 'static
-{
+    fn make(
+        self,
+        connection: &mut Connection,
+        permit: &Permit<'_>,
+    ) -> impl Future<Output = Result<Self::Given>> + Send;
 }
 
 /// The properties of a call that its errors report.
@@ -70,11 +70,8 @@ pub(crate) struct Call<J> {
     job: J,
 }
 
-impl<J> Call<J> {
-    fn new<T>(operation: Operation, job: J) -> Call<J>
-    where
-        J: Job<T>,
-    {
+impl<J: Job> Call<J> {
+    fn new(operation: Operation, job: J) -> Call<J> {
         Call {
             about: About::new(operation),
             refusal: None,
@@ -90,14 +87,15 @@ impl<J> Call<J> {
         }
     }
 
-    pub(crate) async fn make<T>(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<T>
-    where
-        J: Job<T>,
-    {
+    pub(crate) async fn make(
+        self,
+        connection: &mut Connection,
+        permit: &Permit<'_>,
+    ) -> Result<J::Given> {
         // Calls that end something are always made.
         let given = match permit.is_void() && !self.about.ends_something() {
             true => Err(connection.left(self.about.operation)),
-            false => (self.job)(connection, permit).await,
+            false => self.job.make(connection, permit).await,
         };
         given.map_err(|error| {
             let error = self.about.complete(error);
@@ -105,16 +103,11 @@ impl<J> Call<J> {
             error
         })
     }
-}
 
-impl<J> Call<J> {
     /// The call as a worker makes it.
-    pub(crate) fn on_worker<T>(
+    pub(crate) fn on_worker(
         self,
-    ) -> impl FnOnce(&mut Box<Connection>, &Permit<'_>) -> Result<T> + Send + 'static
-    where
-        J: Job<T>,
-    {
+    ) -> impl FnOnce(&mut Box<Connection>, &Permit<'_>) -> Result<J::Given> + Send + 'static {
         |connection, permit| block_on(self.make(connection, permit))
     }
 }
@@ -124,74 +117,52 @@ impl Call<()> {
         access: Access,
         protocols: Protocols,
         initialization: Initialization,
-    ) -> Call<impl Job<Protocol>> {
+    ) -> Call<Reconnect> {
         let none = access != Access::Direct && protocols.is_empty();
-        let job = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection
-                .reconnect_permitted(permit, access, protocols, initialization)
-                .await
-        };
         Call {
             about: About {
                 operation: Operation::Reconnect,
                 initialization: Some(initialization),
             },
             refusal: none.then_some(Refusal::NO_PROTOCOL),
-            job,
+            job: Reconnect {
+                access,
+                protocols,
+                initialization,
+            },
         }
     }
 
-    pub(crate) fn begin_transaction() -> Call<impl Job<()>> {
-        let begin = async |connection: &mut Connection, _: &Permit<'_>| {
-            connection.begin_transaction().await
-        };
-        Call::new(Operation::BeginTransaction, begin)
+    pub(crate) fn begin_transaction() -> Call<BeginTransaction> {
+        Call::new(Operation::BeginTransaction, BeginTransaction)
     }
 
-    /// Returns whether a reset was acknowledged.
     pub(crate) fn begin_transaction_acknowledging_reset(
         protocols: Protocols,
-    ) -> Call<impl Job<bool>> {
-        let begin = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection
-                .begin_transaction_acknowledging_reset(permit, protocols)
-                .await
-        };
+    ) -> Call<BeginAcknowledgingReset> {
+        let begin = BeginAcknowledgingReset(protocols);
         Call {
             refusal: protocols.is_empty().then_some(Refusal::NO_PROTOCOL),
             ..Call::new(Operation::BeginTransaction, begin)
         }
     }
 
-    pub(crate) fn end_transaction(disposition: Disposition) -> Call<impl Job<()>> {
-        let end = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            // A call that was given up leaves the card as it is.
-            let disposition = match permit.grant() {
-                true => disposition,
-                false => Disposition::Leave,
-            };
-            connection.end_transaction(disposition).await
-        };
-        Call::new(Operation::EndTransaction, end)
+    pub(crate) fn end_transaction(disposition: Disposition) -> Call<EndTransaction> {
+        Call::new(Operation::EndTransaction, EndTransaction(disposition))
     }
 
-    pub(crate) fn status() -> Call<impl Job<CardStatus>> {
-        let status = async |connection: &mut Connection, _: &Permit<'_>| connection.status().await;
-        Call::new(Operation::Status, status)
+    pub(crate) fn status() -> Call<Status> {
+        Call::new(Operation::Status, Status)
     }
 
-    /// Returns the length of the response, which stays in the connection. The call keeps a copy of
-    /// the command, and zeroizes it.
-    pub(crate) fn transmit(command: CommandBytes<'_>) -> Call<impl Job<usize> + use<>> {
+    pub(crate) fn transmit(command: CommandBytes<'_>) -> Call<Transmit> {
         let refusal = Refusal::of_command(&command);
-        let marked = command.is_marked();
-        let command = Zeroizing::new(match refusal {
-            None => command.to_vec(),
-            Some(_) => Vec::new(),
-        });
-        let transmit = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            let command = CommandBytes::marked(&command, marked);
-            connection.transmit_permitted(permit, command).await
+        let transmit = Transmit {
+            is_marked: command.is_marked(),
+            command: Zeroizing::new(match refusal {
+                None => command.to_vec(),
+                Some(_) => Vec::new(),
+            }),
         };
         Call {
             refusal,
@@ -199,34 +170,144 @@ impl Call<()> {
         }
     }
 
-    pub(crate) fn control(code: ControlCode, input: &[u8]) -> Call<impl Job<Vec<u8>> + use<>> {
-        let input = Zeroizing::new(input.to_vec());
-        let control = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection.control(permit, code, &input).await
-        };
+    pub(crate) fn control(code: ControlCode, input: &[u8]) -> Call<Control> {
+        let control = Control(code, Zeroizing::new(input.to_vec()));
         Call::new(Operation::Control, control)
     }
 
-    pub(crate) fn attribute(attribute: Attribute) -> Call<impl Job<Vec<u8>>> {
-        let get = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection.attribute(permit, attribute).await
-        };
-        Call::new(Operation::GetAttribute, get)
+    pub(crate) fn attribute(attribute: Attribute) -> Call<GetAttribute> {
+        Call::new(Operation::GetAttribute, GetAttribute(attribute))
     }
 
-    pub(crate) fn set_attribute(attribute: Attribute, value: &[u8]) -> Call<impl Job<()> + use<>> {
-        let value = Zeroizing::new(value.to_vec());
-        let set = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection.set_attribute(permit, attribute, &value).await
-        };
+    pub(crate) fn set_attribute(attribute: Attribute, value: &[u8]) -> Call<SetAttribute> {
+        let set = SetAttribute(attribute, Zeroizing::new(value.to_vec()));
         Call::new(Operation::SetAttribute, set)
     }
 
-    /// On failure the connection is unchanged, unless the call was given up.
-    pub(crate) fn disconnect(disposition: Disposition) -> Call<impl Job<()>> {
-        let disconnect = async move |connection: &mut Connection, permit: &Permit<'_>| {
-            connection.disconnect_permitted(permit, disposition).await
+    pub(crate) fn disconnect(disposition: Disposition) -> Call<Disconnect> {
+        Call::new(Operation::Disconnect, Disconnect(disposition))
+    }
+}
+
+pub(crate) struct Reconnect {
+    access: Access,
+    protocols: Protocols,
+    initialization: Initialization,
+}
+
+impl Job for Reconnect {
+    type Given = Protocol;
+
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<Protocol> {
+        connection
+            .reconnect_permitted(permit, self.access, self.protocols, self.initialization)
+            .await
+    }
+}
+
+pub(crate) struct BeginTransaction;
+
+impl Job for BeginTransaction {
+    type Given = ();
+
+    async fn make(self, connection: &mut Connection, _: &Permit<'_>) -> Result<()> {
+        connection.begin_transaction().await
+    }
+}
+
+pub(crate) struct BeginAcknowledgingReset(Protocols);
+
+impl Job for BeginAcknowledgingReset {
+    /// Whether a reset was acknowledged.
+    type Given = bool;
+
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<bool> {
+        connection
+            .begin_transaction_acknowledging_reset(permit, self.0)
+            .await
+    }
+}
+
+pub(crate) struct EndTransaction(Disposition);
+
+impl Job for EndTransaction {
+    type Given = ();
+
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<()> {
+        // A call that was given up leaves the card as it is.
+        let disposition = match permit.grant() {
+            true => self.0,
+            false => Disposition::Leave,
         };
-        Call::new(Operation::Disconnect, disconnect)
+        connection.end_transaction(disposition).await
+    }
+}
+
+pub(crate) struct Status;
+
+impl Job for Status {
+    type Given = CardStatus;
+
+    async fn make(self, connection: &mut Connection, _: &Permit<'_>) -> Result<CardStatus> {
+        connection.status().await
+    }
+}
+
+/// Keeps a copy of the command, and zeroizes it.
+pub(crate) struct Transmit {
+    command: Zeroizing<Vec<u8>>,
+    is_marked: bool,
+}
+
+impl Job for Transmit {
+    /// The length of the response, which stays in the connection.
+    type Given = usize;
+
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<usize> {
+        let command = CommandBytes::marked(&self.command, self.is_marked);
+        connection.transmit_permitted(permit, command).await
+    }
+}
+
+pub(crate) struct Control(ControlCode, Zeroizing<Vec<u8>>);
+
+impl Job for Control {
+    type Given = Vec<u8>;
+
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<Vec<u8>> {
+        let Control(code, input) = &self;
+        connection.control(permit, *code, input).await
+    }
+}
+
+pub(crate) struct GetAttribute(Attribute);
+
+impl Job for GetAttribute {
+    type Given = Vec<u8>;
+
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<Vec<u8>> {
+        connection.attribute(permit, self.0).await
+    }
+}
+
+pub(crate) struct SetAttribute(Attribute, Zeroizing<Vec<u8>>);
+
+impl Job for SetAttribute {
+    type Given = ();
+
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<()> {
+        let SetAttribute(attribute, value) = &self;
+        connection.set_attribute(permit, *attribute, value).await
+    }
+}
+
+pub(crate) struct Disconnect(Disposition);
+
+impl Job for Disconnect {
+    type Given = ();
+
+    /// On failure the connection is unchanged, unless the call was given up.
+    async fn make(self, connection: &mut Connection, permit: &Permit<'_>) -> Result<()> {
+        connection.disconnect_permitted(permit, self.0).await
     }
 }

@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::error::{Operation, Refusal, Result};
 use crate::limits::{
     Abandoned, Answer, GivenUp, Here, Permit, UnderWay, Worker, begin_task, can_have_tasks,
-    do_elsewhere, spawn_task,
+    do_elsewhere, hand_over_task, spawn_task,
 };
 use crate::service::{Limit, block_on};
 use crate::trace;
@@ -99,29 +99,35 @@ fn end_unclaimed(
 }
 
 impl Limits {
-    /// Begins a task within these limits.
-    pub(crate) fn begin_task<T: Send + 'static, F: Future<Output = ()> + 'static>(
+    /// Makes a call as a task, within these limits.
+    pub(crate) fn hand_over_task<T: Send + 'static, F: Future<Output = ()> + 'static>(
         &self,
         job: impl FnOnce(Here, Answer<T>) -> F + Send + 'static,
+    ) -> Result<UnderWay<T>, Abandoned> {
+        let (deadline, abort) = (self.deadline(), self.abort.as_ref());
+        hand_over_task(deadline, abort, &self.pending, job)
+    }
+
+    /// Like [`Limits::hand_over_task`], but begins the call on this thread.
+    fn begin_task<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+        &self,
+        job: impl FnOnce(Here, Answer<T>) -> F,
     ) -> Result<UnderWay<T>, Abandoned> {
         let (deadline, abort) = (self.deadline(), self.abort.as_ref());
         begin_task(deadline, abort, &self.pending, job)
     }
 }
 
-impl<J> Call<J> {
-    async fn make_in_task<T>(
+impl<J: Job> Call<J> {
+    async fn make_in_task(
         self,
         mut connection: Box<Connection>,
         here: Here,
-        answer: Answer<Back<T>>,
-    ) where
-        J: Job<T>,
-    {
-        let make = async |connection: &mut Connection, permit: &Permit<'_>| {
-            self.make(connection, permit).await
-        };
-        let given = connection.within(&here, make).await;
+        answer: Answer<Back<J::Given>>,
+    ) {
+        connection.set_limit(here.limit().clone());
+        let given = self.make(&mut connection, &here.permit()).await;
+        connection.set_limit(here.rest());
         if let Some(abandoned) = connection.gave_up(&given, &here) {
             connection.abandon(&here);
             return answer.give_up(abandoned);
@@ -156,10 +162,7 @@ impl Channel {
     }
 
     /// Like [`Channel::call`].
-    pub(crate) async fn call_detached<T: Send + 'static>(
-        &mut self,
-        call: Call<impl Job<T>>,
-    ) -> Result<T> {
+    pub(crate) async fn call_detached<J: Job>(&mut self, call: Call<J>) -> Result<J::Given> {
         let about = call.about;
         call.check(&self.reader)?;
         if !self.is_on_its_way_back() {
@@ -203,12 +206,12 @@ impl Channel {
     }
 
     /// Begins a call, as a task if it can be one.
-    fn begin_call<T: Send + 'static>(
+    fn begin_call<J: Job>(
         &mut self,
         mut connection: Box<Connection>,
         limits: &Limits,
-        call: Call<impl Job<T>>,
-    ) -> Result<UnderWay<Back<T>>, Abandoned> {
+        call: Call<J>,
+    ) -> Result<UnderWay<Back<J::Given>>, Abandoned> {
         let under_way = match connection.ends_calls() {
             true => limits
                 .begin_task(move |here, answer| call.make_in_task(connection, here, answer))?,

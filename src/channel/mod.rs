@@ -420,7 +420,7 @@ impl Channel {
     }
 
     /// Makes a call within the limits.
-    pub(crate) fn call<T: Send + 'static>(&mut self, call: Call<impl Job<T>>) -> Result<T> {
+    pub(crate) fn call<J: Job>(&mut self, call: Call<J>) -> Result<J::Given> {
         let about = call.about;
         call.check(&self.reader)?;
         if self.limits.are_none() {

@@ -22,7 +22,7 @@ async fn within<T: Send + 'static>(
     refuse_more(limits, operation)?;
     let begun = match way.ends_calls() {
         // An unclaimed context hangs up.
-        true => limits.begin_task(async move |here: Here, answer: Answer<_>| {
+        true => limits.hand_over_task(async move |here: Here, answer: Answer<_>| {
             let given = call(&here.permit()).await;
             match here.gave_up_on(&given) {
                 Some(abandoned) => answer.give_up(abandoned),

@@ -1,7 +1,7 @@
 //! Calls on the caller's own thread, which end by themselves when the caller would give up.
 
-use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::permit::Grant;
@@ -16,7 +16,7 @@ pub(crate) struct Here {
     deadline: Option<Instant>,
     abort: Option<AbortHandle>,
     limit: Limit,
-    permitted: Cell<bool>,
+    permitted: AtomicBool,
     pending: Pending,
     _registration: Option<Registration>,
 }
@@ -59,7 +59,7 @@ impl Here {
             deadline,
             abort: abort.cloned(),
             limit,
-            permitted: Cell::new(false),
+            permitted: AtomicBool::new(false),
             pending: pending.clone(),
             _registration: registration,
         }
@@ -100,7 +100,7 @@ impl Here {
         Some(Abandoned {
             why: self.why()?,
             begun: true,
-            permitted: self.permitted.get(),
+            permitted: self.permitted.load(Ordering::Relaxed),
         })
     }
 
@@ -126,12 +126,12 @@ impl Grant for Here {
 
     fn grant(&self) -> bool {
         let has_left = self.has_left();
-        self.permitted.set(self.permitted.get() || !has_left);
+        self.permitted.fetch_or(!has_left, Ordering::Relaxed);
         !has_left
     }
 
     fn withdraw(&self) {
-        self.permitted.set(false);
+        self.permitted.store(false, Ordering::Relaxed);
     }
 
     fn here(&self) -> Option<&Here> {

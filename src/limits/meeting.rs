@@ -181,7 +181,7 @@ impl<T: Send> Wake for Meeting<T> {
     }
 }
 
-impl<T> Grant for Meeting<T> {
+impl<T: Send> Grant for Meeting<T> {
     fn has_left(&self) -> bool {
         lock(&self.state).left
     }

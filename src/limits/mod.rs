@@ -35,7 +35,7 @@ pub(crate) use here::Here;
 pub(crate) use pending::{Counted, Pending};
 pub(crate) use permit::Permit;
 #[cfg(feature = "async")]
-pub(crate) use tasks::{Answer, begin_task, can_have_tasks, spawn_task};
+pub(crate) use tasks::{Answer, begin_task, can_have_tasks, hand_over_task, spawn_task};
 pub(crate) use worker::{Worker, do_elsewhere};
 
 /// Why a call was given up.

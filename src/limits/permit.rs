@@ -13,7 +13,7 @@ use crate::sync::now;
 /// Asks whether the caller still waits, before doing something irreversible.
 pub(crate) struct Permit<'a>(pub(super) Option<&'a dyn Grant>);
 
-pub(super) trait Grant {
+pub(super) trait Grant: Sync {
     fn has_left(&self) -> bool;
     fn grant(&self) -> bool;
     /// The granted action was not taken.

@@ -255,7 +255,7 @@ pub use socket::read_answers;
     unix,
     not(target_vendor = "apple")
 ))]
-pub(crate) use socket::{Bell, Next, Task, Wanted, wait_for_any};
+pub(crate) use socket::{Bell, Task, Wanted, Watched, wait_for_any};
 
 /// Without the socket, no calls end by themselves, and none are suspended.
 #[cfg(not(all(feature = "socket", unix, not(target_vendor = "apple"))))]

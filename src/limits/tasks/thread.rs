@@ -3,14 +3,15 @@
 //! The models leave it out, because it waits in `poll`; `tests/suite/socket_async` disturbs it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use super::{Call, Job, Wake};
-use crate::service::{Bell, Limit, Next, Process, Task, Wanted, wait_for_any};
+use super::{Call, Job, MovingCall, Wake};
+use crate::service::{Bell, Limit, Process, Task, Wanted, Watched, wait_for_any};
 use crate::sync::{Mutex, lock, start_thread, thread};
 
 /// How long the thread stays when there is nothing to do.
@@ -24,34 +25,56 @@ struct Thread {
     /// The process that it runs in; a forked child has no thread.
     process: Process,
     is_running: bool,
-    jobs: Arc<Mutex<Vec<Handed>>>,
+    shared: Arc<Mutex<Shared>>,
     bell: Arc<Bell>,
 }
 
-/// A job, with the span of who handed it over.
-struct Handed(Job, Span);
+/// What the thread and others share.
+#[derive(Default)]
+struct Shared {
+    new: Vec<New>,
+    /// The sockets that the thread watches, from before it waits. It watches that of a connection
+    /// whose call has ended as well: the next call need not wake it.
+    watched: Vec<Watched>,
+    /// When the thread wakes up by itself.
+    until: Option<Instant>,
+}
+
+/// What is handed over to the thread.
+enum New {
+    /// A call that begins there, and the span of who handed it over.
+    Job(Job, Span),
+    /// A call that was begun and suspended elsewhere.
+    Begun(Running<MovingCall>),
+}
 
 impl Thread {
     fn new() -> Option<Thread> {
         Some(Thread {
             process: Process::current(),
             is_running: false,
-            jobs: Arc::default(),
+            shared: Arc::default(),
             bell: Bell::new().ok()?,
         })
     }
 
     fn start(&mut self) -> Option<()> {
         if !self.is_running {
-            let (jobs, bell) = (Arc::clone(&self.jobs), Arc::clone(&self.bell));
+            let (shared, bell) = (Arc::clone(&self.shared), Arc::clone(&self.bell));
             let run = move || {
                 let _here = Here;
-                run(&jobs, &bell);
+                run(&shared, &bell);
             };
             start_thread("scard futures", run).ok()?;
             self.is_running = true;
         }
         Some(())
+    }
+
+    /// The limit of a call that is suspended, and what ends its waits.
+    fn limit(&self, deadline: Option<Instant>) -> (Limit, Arc<dyn Wake>) {
+        let task = Arc::new(Task::new(&self.bell));
+        (Limit::suspending(deadline, Arc::clone(&task)), task)
     }
 }
 
@@ -62,9 +85,9 @@ pub(crate) fn can_have_tasks() -> bool {
 
 fn started(current: &mut Option<Thread>) -> Option<&mut Thread> {
     let is_forked = |thread: &mut Thread| thread.process.is_forked();
-    if let Some(Thread { jobs, .. }) = current.take_if(is_forked) {
+    if let Some(Thread { shared, .. }) = current.take_if(is_forked) {
         // The parent's are not to be touched.
-        std::mem::forget(jobs);
+        std::mem::forget(shared);
     }
     if current.is_none() {
         *current = Thread::new();
@@ -80,51 +103,110 @@ pub(super) fn hand_over<R>(
     deadline: Option<Instant>,
     make: impl FnOnce(Limit, Arc<dyn Wake>) -> (Job, R),
 ) -> Option<R> {
-    let span = Span::current();
     let mut current = lock(&THREAD);
     let thread = started(&mut current)?;
-    let task: Arc<Task> = Arc::default();
-    let limit = Limit::suspending(deadline, Arc::clone(&task));
+    let (limit, stop) = thread.limit(deadline);
+    let (job, made) = make(limit, stop);
     let bell = Arc::clone(&thread.bell);
-    let stop = Stop {
-        task,
-        bell: Arc::clone(&bell),
-    };
-    let (job, made) = make(limit, Arc::new(stop));
     // The thread ends only while `THREAD` is locked.
-    lock(&thread.jobs).push(Handed(job, span));
+    lock(&thread.shared)
+        .new
+        .push(New::Job(job, Span::current()));
     drop(current);
     bell.ring();
     Some(made)
 }
 
-/// Ends the waits of a task.
-struct Stop {
-    task: Arc<Task>,
-    bell: Arc<Bell>,
+/// Begins a call, and hands it to the thread if it is suspended.
+pub(super) fn begin<R>(
+    deadline: Option<Instant>,
+    make: impl FnOnce(Limit, Arc<dyn Wake>) -> (MovingCall, R),
+) -> Option<R> {
+    let (limit, stop) = started(&mut lock(&THREAD))?.limit(deadline);
+    // Unlocked, because this runs foreign code.
+    let (call, made) = make(limit, stop);
+    let mut running = Running::new(call, Span::current());
+    if running.go_on(false) {
+        let mut current = lock(&THREAD);
+        let thread = started(&mut current)?;
+        let bell = Arc::clone(&thread.bell);
+        let will_be_noticed = lock(&thread.shared).add(running);
+        drop(current);
+        if !will_be_noticed {
+            bell.ring();
+        }
+    }
+    Some(made)
 }
 
-impl Wake for Stop {
+impl Shared {
+    /// Adds a suspended call. Returns whether the thread wakes up when the call can go on. (What
+    /// stops the call later rings the bell.)
+    fn add(&mut self, running: Running<MovingCall>) -> bool {
+        let will_be_noticed = running.wanted.as_ref().is_some_and(|wanted| {
+            let socket = wanted.socket.as_ref();
+            let is_watched = socket.is_some_and(|it| self.watches(it));
+            let is_in_time = wanted
+                .until
+                .is_none_or(|end| self.until.is_some_and(|it| it <= end));
+            is_watched && is_in_time && !wanted.is_over()
+        });
+        self.new.push(New::Begun(running));
+        will_be_noticed
+    }
+
+    fn watches(&self, socket: &Watched) -> bool {
+        self.watched.iter().any(|it| it.is(socket))
+    }
+
+    /// Lists what is to be watched: what these calls wait for, and what was watched before, except
+    /// connections that `ended`: what comes when no call waits is an end. Returns when to wake up.
+    fn watch(
+        &mut self,
+        running: &[Running<Call>],
+        ended: &[Watched],
+        watched: &mut Vec<Watched>,
+    ) -> Option<Instant> {
+        watched.clear();
+        let has_ended = |it: &Watched| it.is_unused() || ended.iter().any(|ended| ended.is(it));
+        self.watched.retain(|it| !has_ended(it));
+        for socket in running.iter().filter_map(Running::socket) {
+            if !self.watches(socket) {
+                self.watched.push(socket.clone());
+            }
+        }
+        let ends = running.iter().filter_map(|it| it.wanted.as_ref()?.until);
+        let rest = running.is_empty().then(|| Instant::now() + LINGER);
+        self.until = ends.chain(rest).min();
+        watched.extend_from_slice(&self.watched);
+        self.until
+    }
+}
+
+impl Wake for Task {
     fn wake(&self) {
-        self.task.stop();
-        self.bell.ring();
+        self.stop();
     }
 }
 
 /// A call and what it waits for; nothing before it is polled for the first time.
-struct Running {
-    call: Option<Call>,
+struct Running<C> {
+    call: Option<C>,
     span: Span,
     wanted: Option<Wanted>,
 }
 
-impl Running {
-    fn begin(Handed(job, span): Handed) -> Option<Running> {
-        Some(Running {
-            call: Some(caught(job)?),
+impl<F: Future<Output = ()> + ?Sized> Running<Pin<Box<F>>> {
+    fn new(call: Pin<Box<F>>, span: Span) -> Self {
+        Running {
+            call: Some(call),
             span,
             wanted: None,
-        })
+        }
+    }
+
+    fn socket(&self) -> Option<&Watched> {
+        self.wanted.as_ref()?.socket.as_ref()
     }
 
     /// Continues the call. Returns whether it is suspended again.
@@ -151,37 +233,66 @@ fn caught<T>(part: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(part)).ok()
 }
 
-fn run(jobs: &Mutex<Vec<Handed>>, bell: &Bell) {
-    let mut running: Vec<Running> = Vec::new();
+fn run(shared: &Mutex<Shared>, bell: &Bell) {
+    let mut running: Vec<Running<Call>> = Vec::new();
+    let (mut new, mut watched, mut ready) = (Vec::new(), Vec::new(), Vec::new());
     loop {
-        let new = std::mem::take(&mut *lock(jobs));
-        for job in new {
-            let begun = Running::begin(job);
-            running.extend(begun.and_then(|mut it| it.go_on(false).then_some(it)));
-        }
-        let waits: Vec<&Wanted> = running.iter().filter_map(|it| it.wanted.as_ref()).collect();
-        let longest = running.is_empty().then_some(LINGER);
+        let until = loop {
+            let mut shared = lock(shared);
+            if shared.new.is_empty() {
+                break shared.watch(&running, &ready, &mut watched);
+            }
+            std::mem::swap(&mut shared.new, &mut new);
+            drop(shared);
+            running.extend(new.drain(..).filter_map(received));
+        };
         let begun = Instant::now();
-        let mut next = wait_for_any(&waits, bell, longest).into_iter();
-        if running.is_empty() && begun.elapsed() >= LINGER && has_ended(jobs) {
+        ready = wait_for_any(&watched, bell, until);
+        if running.is_empty() && begun.elapsed() >= LINGER && has_ended(shared) {
             return;
         }
+        std::mem::swap(&mut lock(shared).new, &mut new);
+        running.extend(new.drain(..).filter_map(received));
         running.retain_mut(|it| {
-            let next = match it.wanted {
-                Some(_) => next.next().unwrap_or(Next::Wait),
-                None => Next::GoOn,
-            };
-            next == Next::Wait || it.go_on(next == Next::GoOn)
+            let wanted = it.socket();
+            let place = wanted.and_then(|wanted| ready.iter().position(|it| it.is(wanted)));
+            if let Some(place) = place {
+                ready.swap_remove(place);
+            }
+            let is_over = it.wanted.as_ref().is_none_or(Wanted::is_over);
+            match place.is_some() || is_over {
+                true => it.go_on(place.is_some()),
+                false => true,
+            }
         });
     }
 }
 
+/// A call that goes on here; `None` if it has ended.
+fn received(new: New) -> Option<Running<Call>> {
+    match new {
+        New::Job(job, span) => {
+            let mut running = Running::new(caught(job)?, span);
+            running.go_on(false).then_some(running)
+        }
+        New::Begun(Running { call, span, wanted }) => Some(Running {
+            call: call.map(|call| call as Call),
+            span,
+            wanted,
+        }),
+    }
+}
+
 /// Whether there is still nothing to do, so that the thread ends.
-fn has_ended(jobs: &Mutex<Vec<Handed>>) -> bool {
+fn has_ended(shared: &Mutex<Shared>) -> bool {
     let mut current = lock(&THREAD);
-    let is_idle = lock(jobs).is_empty();
+    let mut shared = lock(shared);
+    let is_idle = shared.new.is_empty();
     if let Some(thread) = current.as_mut() {
         thread.is_running = !is_idle;
+    }
+    if is_idle {
+        shared.watched.clear();
     }
     is_idle
 }
@@ -194,6 +305,7 @@ impl Drop for Here {
         if thread::panicking() {
             if let Some(thread) = lock(&THREAD).as_mut() {
                 thread.is_running = false;
+                lock(&thread.shared).watched.clear();
             }
         }
     }

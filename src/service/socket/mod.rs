@@ -22,7 +22,7 @@ mod wire;
 pub(crate) use bell::Bell;
 pub(crate) use client::Client;
 #[cfg(feature = "async")]
-pub(crate) use ready::{Next, Task, Wanted, wait_for_any};
+pub(crate) use ready::{Task, Wanted, Watched, wait_for_any};
 pub(crate) use stream::Limit;
 #[cfg(fuzzing)]
 pub use wire::read_answers;

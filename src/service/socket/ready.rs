@@ -22,16 +22,46 @@ const TRY_AGAIN: Duration = Duration::from_millis(10);
 /// A socket and the events that it is to be ready for.
 pub(super) type Socket<'a> = (&'a Arc<OwnedFd>, PollFlags);
 
+/// A socket that is waited for, and for what.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    socket: Arc<OwnedFd>,
+    events: PollFlags,
+}
+
+impl Watched {
+    pub(crate) fn is(&self, other: &Watched) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket) && self.events == other.events
+    }
+
+    /// Whether nothing else uses the socket any more.
+    pub(crate) fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.socket) == 1
+    }
+}
+
 /// The call of a future. It waits by being suspended.
 #[derive(Debug, Default)]
 pub(crate) struct Task {
     is_stopped: AtomicBool,
+    /// Wakes the thread that waits for it; `None` for what is not to be stopped.
+    bell: Option<Arc<Bell>>,
 }
 
 impl Task {
-    /// Makes it give up its waits from now on. The thread must be woken as well.
+    pub(crate) fn new(bell: &Arc<Bell>) -> Task {
+        Task {
+            is_stopped: AtomicBool::new(false),
+            bell: Some(Arc::clone(bell)),
+        }
+    }
+
+    /// Makes it give up its waits from now on.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -43,8 +73,8 @@ impl Task {
 #[derive(Debug)]
 pub(crate) struct Wanted {
     task: Arc<Task>,
-    socket: Option<(Arc<OwnedFd>, PollFlags)>,
-    until: Option<Instant>,
+    pub(crate) socket: Option<Watched>,
+    pub(crate) until: Option<Instant>,
 }
 
 thread_local! {
@@ -65,7 +95,8 @@ impl Wanted {
         IS_READY.set(is_ready);
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether it has to give up: its time has come, or it is stopped.
+    pub(crate) fn is_over(&self) -> bool {
         let is_late = |until: Instant| until <= Instant::now();
         self.task.is_stopped() || self.until.is_some_and(is_late)
     }
@@ -91,7 +122,10 @@ pub(super) async fn suspended(
         }
         WANTED.set(Some(Wanted {
             task: Arc::clone(task),
-            socket: socket.map(|(socket, events)| (Arc::clone(socket), events)),
+            socket: socket.map(|(socket, events)| Watched {
+                socket: Arc::clone(socket),
+                events,
+            }),
             until,
         }));
         Poll::Pending
@@ -99,43 +133,26 @@ pub(super) async fn suspended(
     .await
 }
 
-/// What a suspended call can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    Wait,
-    /// Its socket is ready.
-    GoOn,
-    /// Its time has come, or it is stopped.
-    GiveUp,
-}
-
-/// Waits until one of the calls can go on, the bell rings, or this time has passed. Returns what
-/// each can do, in order.
-pub(crate) fn wait_for_any(waits: &[&Wanted], bell: &Bell, longest: Option<Duration>) -> Vec<Next> {
-    let mut watched = vec![PollFd::new(bell, PollFlags::IN)];
-    let sockets = waits.iter().filter_map(|wait| wait.socket.as_ref());
-    watched.extend(sockets.map(|(socket, events)| PollFd::new(&**socket, *events)));
-    let until = waits.iter().filter_map(|wait| wait.until).min();
+/// Waits until one of the sockets is ready, the bell rings, or the time has come. Returns the sockets
+/// that may be ready.
+pub(crate) fn wait_for_any(
+    sockets: &[Watched],
+    bell: &Bell,
+    until: Option<Instant>,
+) -> Vec<Watched> {
+    let mut watched = Vec::with_capacity(1 + sockets.len());
+    watched.push(PollFd::new(bell, PollFlags::IN));
+    watched.extend(sockets.iter().map(|it| PollFd::new(&*it.socket, it.events)));
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let left = match waits.iter().any(|wait| wait.is_over()) {
-        true => Some(Duration::ZERO),
-        false => left.into_iter().chain(longest).min(),
-    };
     let polled = poll_for(&mut watched, left);
     let may_be_ready = paused_instead(polled, left);
-    let mut events = watched.iter().map(|it| !it.revents().is_empty());
-    if events.next().unwrap_or_default() || may_be_ready {
+    let is_ready = |it: &PollFd<'_>| may_be_ready || !it.revents().is_empty();
+    let mut events = watched.iter().map(is_ready);
+    if events.next().unwrap_or_default() {
         bell.reset();
     }
-    let next = |wait: &&Wanted| {
-        let is_ready = wait.socket.is_some() && events.next().unwrap_or_default();
-        match is_ready || wait.socket.is_some() && may_be_ready {
-            true => Next::GoOn,
-            false if wait.is_over() => Next::GiveUp,
-            false => Next::Wait,
-        }
-    };
-    waits.iter().map(next).collect()
+    let ready = sockets.iter().zip(events).filter(|(_, is_ready)| *is_ready);
+    ready.map(|(socket, _)| socket.clone()).collect()
 }
 
 /// Pauses if the system did not wait, and returns whether it paused: then sockets are to be tried.

@@ -18,7 +18,7 @@ use super::bell::Bell;
 use super::client::given_up;
 use super::ready::{Socket, Task, blocked, suspended};
 use crate::codes::ReturnCode;
-use crate::service::{Failure, Obstacle};
+use crate::service::{Failure, Obstacle, Process};
 
 /// The pauses between attempts to connect while the daemon's queue of new clients is full.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -152,6 +152,7 @@ pub(super) enum Ended {
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: Arc<OwnedFd>,
+    process: Process,
 }
 
 impl Stream {
@@ -190,6 +191,7 @@ impl Stream {
         }
         Ok(Stream {
             socket: Arc::new(socket),
+            process: Process::current(),
         })
     }
 
@@ -312,5 +314,39 @@ impl Stream {
                 _ => return Ok(()),
             }
         }
+    }
+}
+
+impl Drop for Stream {
+    /// Ends the connection although the thread of the tasks may still watch the socket.
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.socket) > 1 && !self.process.is_forked() {
+            self.shut_down();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::service::block_on;
+
+    #[test]
+    fn a_connection_ends_although_its_socket_is_watched() {
+        let path = std::env::temp_dir().join(format!("scard-stream-{}", std::process::id()));
+        let daemon = UnixListener::bind(&path).unwrap();
+        let stream = block_on(Stream::connect(&path, &Limit::default())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (mut client, _) = daemon.accept().unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let watched = Arc::clone(&stream.socket);
+        drop(stream);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        drop(watched);
     }
 }

@@ -41,7 +41,7 @@ impl Wake for Slow {
 
 /// Keeps the shared thread busy with this call, which waits for the gate, until the sender is
 /// dropped.
-fn occupy<T>(
+pub(super) fn occupy<T>(
     call: Pin<&mut impl Future<Output = T>>,
     service: &Service,
     gate: &Gate,

@@ -3,6 +3,7 @@
 
 mod disposition;
 mod disturbed;
+mod thread;
 
 use std::future::Future;
 use std::path::Path;
