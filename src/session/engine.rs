@@ -228,7 +228,7 @@ impl Session {
 
     /// Gives up on a card that does not answer. If it never has, another card is tried.
     fn give_up_card(&mut self, error: Error, trial: &Trial) -> Result<(), Stop> {
-        self.state.ladder.reset();
+        self.state.ladder.restart();
         if trial.wait && !self.state.has_connected {
             self.skip_card(Seen::Mute);
             return Ok(());

@@ -45,6 +45,8 @@ pub(super) fn action(recovery: Recovery) -> Option<Action> {
 #[derive(Debug, Default)]
 pub(super) struct Ladder {
     climbed: usize,
+    /// When the first step was taken.
+    since: Option<Instant>,
     /// The cards concerned, one in each reader.
     cards: Vec<Candidate>,
 }
@@ -55,13 +57,17 @@ impl Ladder {
     /// How many times each step is tried.
     const ROUNDS: usize = 2;
 
-    /// Returns the next step, or `None` at the end. Without a connection there is nothing to reset:
-    /// each step is a new connection then, which powers the card up.
+    /// Returns the next step, or `None` at the end; the last step is repeated until the service has
+    /// looked. Without a connection there is nothing to reset: each step is a new connection then,
+    /// which powers the card up.
     pub(super) fn next(&mut self, is_connected: bool) -> Option<Action> {
-        let rungs = Ladder::RUNGS.iter().cycle();
-        let mut rungs = rungs.take(Ladder::RUNGS.len() * Ladder::ROUNDS);
-        let action = rungs.nth(self.climbed)?;
-        self.climbed += 1;
+        let steps = Ladder::RUNGS.len() * Ladder::ROUNDS;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.climbed == steps && has_looked_since(since) {
+            return None;
+        }
+        self.climbed = (self.climbed + 1).min(steps);
+        let action = Ladder::RUNGS.iter().cycle().nth(self.climbed - 1)?;
         Some(match is_connected {
             true => *action,
             false => Action::ConnectAgain,
@@ -74,7 +80,7 @@ impl Ladder {
         self.cards
             .retain(|it| !matches!(look.card_in(&it.reader_name), Presence::None));
         if self.cards.len() != before {
-            self.climbed = 0;
+            self.restart();
         }
     }
 
@@ -83,10 +89,11 @@ impl Ladder {
         let in_reader = |it: &&mut Candidate| it.reader_name == card.reader_name;
         match self.cards.iter_mut().find(in_reader) {
             Some(before) => {
-                if card.follows(before) {
-                    self.climbed = 0;
-                }
+                let is_another = card.follows(before);
                 before.clone_from(card);
+                if is_another {
+                    self.restart();
+                }
             }
             None => self.cards.push(card.clone()),
         }
@@ -96,16 +103,16 @@ impl Ladder {
     /// start, but the steps continue: a card that is reset in vain is powered down next.
     pub(super) fn note(&mut self, progress: &Progress) {
         if progress.card_answered {
-            self.climbed = match progress.has_failed() {
-                true => self.climbed % Ladder::RUNGS.len(),
-                false => 0,
-            };
+            match progress.has_failed() {
+                true => self.climbed %= Ladder::RUNGS.len(),
+                false => self.restart(),
+            }
         }
     }
 
     /// Restarts when all steps were tried.
-    pub(super) fn reset(&mut self) {
-        self.climbed = 0;
+    pub(super) fn restart(&mut self) {
+        (self.climbed, self.since) = (0, None);
     }
 }
 
@@ -129,10 +136,21 @@ pub(super) struct Trial {
     last: Option<Error>,
     /// The number of consecutive answers that may be transient.
     doubts: u32,
+    /// When the first of them came.
+    doubted_since: Instant,
 }
 
 /// The number of consecutive transient answers after which they are accepted.
 const BELIEVED: u32 = 3;
+
+/// Where a driver does not report changes, pcsc-lite looks for them every 0.4 seconds. Until then, a
+/// card that was removed is still present, but does not answer or refuses every protocol.
+const LOOKED: Duration = Duration::from_millis(600);
+
+/// Whether the service knows by now whether the card is still there.
+fn has_looked_since(since: Instant) -> bool {
+    Platform::CURRENT != Platform::PcscLite || since.elapsed() >= LOOKED
+}
 
 /// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +173,7 @@ impl Trial {
             pause: Pause::default(),
             last: None,
             doubts: 0,
+            doubted_since: Instant::now(),
         }
     }
 
@@ -190,13 +209,18 @@ impl Trial {
     /// Returns the recovery. For an answer that may be transient, this is a retry.
     pub(super) fn recovery(&mut self, error: &Error) -> Recovery {
         let is_doubtful = is_doubtful(Platform::CURRENT, error);
+        if is_doubtful && self.doubts == 0 {
+            self.doubted_since = Instant::now();
+        }
         self.doubts = match is_doubtful {
             true => self.doubts.saturating_add(1),
             // The reset is still unacknowledged after a refused reconnect.
             false if error.kind() == ErrorKind::CardReset => self.doubts,
             false => 0,
         };
-        match is_doubtful && self.doubts < BELIEVED {
+        let is_denied = error.kind() == ErrorKind::AccessDenied;
+        let is_settled = is_denied || has_looked_since(self.doubted_since);
+        match is_doubtful && !(is_settled && self.doubts >= BELIEVED) {
             true => Recovery::RetryLater,
             false => error.recovery(),
         }
@@ -266,6 +290,16 @@ mod tests {
     use super::*;
     use crate::error::Refusal;
     use crate::values::ReaderName;
+
+    impl Ladder {
+        /// As if the first step had been taken long ago.
+        fn long_ago() -> Ladder {
+            Ladder {
+                since: Instant::now().checked_sub(LOOKED),
+                ..Ladder::default()
+            }
+        }
+    }
 
     fn against(operation: Operation, code: ReturnCode) -> Option<Action> {
         action(Error::new(operation, code).recovery())
@@ -413,10 +447,12 @@ mod tests {
         let refused = Error::new(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH);
         let reset = Error::new(Operation::BeginTransaction, ReturnCode::W_RESET_CARD);
         let mut trial = Trial::new(None, None, true);
-        for _ in 0..2 {
+        // Not even if they are more, before the service has looked.
+        for _ in 0..4 {
             assert_eq!(trial.recovery(&refused), Recovery::RetryLater);
             assert_eq!(trial.recovery(&reset), Recovery::Reconnect);
         }
+        trial.doubted_since = Instant::now().checked_sub(LOOKED).unwrap();
         assert_eq!(trial.recovery(&refused), Recovery::FixCall);
         trial.has_reconnected();
         assert_eq!(trial.recovery(&refused), Recovery::RetryLater);
@@ -474,12 +510,24 @@ mod tests {
     #[test]
     fn the_number_of_attempts_is_the_same_with_and_without_a_connection() {
         let climb = |is_connected| {
-            let mut ladder = Ladder::default();
+            let mut ladder = Ladder::long_ago();
             std::iter::from_fn(|| ladder.next(is_connected)).collect::<Vec<_>>()
         };
         let connected = climb(true);
         assert_eq!(connected[..3], Ladder::RUNGS);
         assert_eq!(climb(false), vec![Action::ConnectAgain; connected.len()]);
+    }
+
+    #[cfg(not(any(windows, target_os = "macos")))]
+    #[test]
+    fn the_last_step_is_repeated_until_the_service_has_looked() {
+        let mut ladder = Ladder::default();
+        for _ in 0..20 {
+            assert!(ladder.next(true).is_some());
+        }
+        assert_eq!(ladder.next(true), Some(Action::ConnectAgain));
+        ladder.since = Ladder::long_ago().since;
+        assert_eq!(ladder.next(true), None);
     }
 
     #[test]
@@ -499,6 +547,7 @@ mod tests {
         let card = Candidate::from(&present[0]);
         for gone in [&empty[..], &[]] {
             ladder.tries(&card);
+            ladder.since = Ladder::long_ago().since;
             while ladder.next(true).is_some() {}
             let states = &present;
             ladder.see(Look { states, unanswered });
