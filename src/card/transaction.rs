@@ -91,6 +91,10 @@ impl Hold {
 /// # Platform notes
 ///
 /// Windows resets the card to end a transaction that is idle for five seconds.
+///
+/// With pcsc-lite, what another program did outside a transaction may still reach the card at the
+/// beginning of this one: a command, or the reset when a process ends. The daemon looks for a
+/// transaction first, and waits for the reader only then.
 #[derive(Debug)]
 #[must_use = "dropping a transaction ends it"]
 pub struct Transaction<'card> {

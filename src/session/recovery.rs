@@ -58,8 +58,7 @@ impl Ladder {
     const ROUNDS: usize = 2;
 
     /// Returns the next step, or `None` at the end; the last step is repeated until the service has
-    /// looked. Without a connection there is nothing to reset: each step is a new connection then,
-    /// which powers the card up.
+    /// looked. Without a connection there is nothing to reset: each step is a new connection then.
     pub(super) fn next(&mut self, is_connected: bool) -> Option<Action> {
         let steps = Ladder::RUNGS.len() * Ladder::ROUNDS;
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -143,9 +142,10 @@ pub(super) struct Trial {
 /// The number of consecutive transient answers after which they are accepted.
 const BELIEVED: u32 = 3;
 
-/// Where a driver does not report changes, pcsc-lite looks for them every 0.4 seconds. Until then, a
-/// card that was removed is still present, but does not answer or refuses every protocol.
-const LOOKED: Duration = Duration::from_millis(600);
+/// Where a driver does not report changes, pcsc-lite looks for them every 0.4 seconds, on a busy
+/// machine later. Until then, a card that was removed is still present, but does not answer or
+/// refuses every protocol.
+const LOOKED: Duration = Duration::from_secs(1);
 
 /// Whether the service knows by now whether the card is still there.
 fn has_looked_since(since: Instant) -> bool {

@@ -223,7 +223,9 @@ pub(crate) fn fork(world: &World, context: &Context, mut random: Random) {
         if child == 0 {
             let worked = (|| {
                 let mut card = context.connect(&names[reader], options())?;
-                card.transmit(&select(0xFC))?;
+                // A command outside a transaction can reach the card in the transaction of another
+                // client: the daemon looks for one, and waits for the reader only then.
+                card.transaction()?.transmit(&select(0xFC))?;
                 context.readers().map(drop)
             })();
             drop(worked);
