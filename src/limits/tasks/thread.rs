@@ -117,7 +117,7 @@ pub(super) fn hand_over<R>(
     Some(made)
 }
 
-/// Begins a call, and hands it to the thread if it is suspended.
+/// Begins a call, which continues on the thread if it is suspended.
 pub(super) fn begin<R>(
     deadline: Option<Instant>,
     make: impl FnOnce(Limit, Arc<dyn Wake>) -> (MovingCall, R),
@@ -127,16 +127,25 @@ pub(super) fn begin<R>(
     let (call, made) = make(limit, stop);
     let mut running = Running::new(call, Span::current());
     if running.go_on(false) {
-        let mut current = lock(&THREAD);
-        let thread = started(&mut current)?;
-        let bell = Arc::clone(&thread.bell);
-        let will_be_noticed = lock(&thread.shared).add(running);
-        drop(current);
-        if !will_be_noticed {
-            bell.ring();
-        }
+        continue_on_thread(running);
     }
     Some(made)
+}
+
+/// Without a thread, the call is lost, as in a panic.
+fn continue_on_thread(running: Running<MovingCall>) {
+    let mut current = lock(&THREAD);
+    let Some(thread) = started(&mut current) else {
+        drop(current);
+        // Not while `THREAD` is locked.
+        return drop(running);
+    };
+    let bell = Arc::clone(&thread.bell);
+    let will_be_noticed = lock(&thread.shared).add(running);
+    drop(current);
+    if !will_be_noticed {
+        bell.ring();
+    }
 }
 
 impl Shared {
