@@ -21,9 +21,9 @@ use crate::values::{
 /// A [`Card`] whose calls are futures. Requires the feature `async`.
 ///
 /// Works with every executor, or without one: the calls run on the card's own thread or, over the
-/// socket ([`ContextOptions`](crate::ContextOptions)), on one thread for all cards of the process.
-/// The executor's thread is never blocked, not even when the card is dropped. Wakers and subscribers
-/// of `tracing` are called on that thread and must not block it.
+/// socket ([`ContextOptions`](crate::ContextOptions)), wait on one thread for all cards of the
+/// process. The executor's thread is never blocked, not even when the card is dropped. Wakers and
+/// subscribers of `tracing` are called on that thread and must not block it.
 ///
 /// ```no_run
 /// # async fn demo() -> scard::Result<()> {
@@ -200,7 +200,7 @@ impl AsyncCard {
     }
 
     /// Like [`transmit`](AsyncCard::transmit), but lends the card's own receive buffer until
-    /// the next call. The command is still copied, for the thread that sends it.
+    /// the next call. The command is still copied, for the thread that makes the call.
     ///
     /// # Errors
     ///
