@@ -22,8 +22,8 @@ use crate::values::{
 ///
 /// Works with every executor, or without one: the calls run on the card's own thread or, over the
 /// socket ([`ContextOptions`](crate::ContextOptions)), wait on one thread for all cards of the
-/// process. The executor's thread is never blocked, not even when the card is dropped. Wakers and
-/// subscribers of `tracing` are called on that thread and must not block it.
+/// process. The executor's thread is never blocked, not even when the card is dropped. Wakers are
+/// called on that thread, and subscribers of `tracing` on both: neither must block it.
 ///
 /// ```no_run
 /// # async fn demo() -> scard::Result<()> {

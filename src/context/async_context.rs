@@ -25,7 +25,8 @@ use crate::values::{Attribute, Disposition, InvalidReaderName, ReaderName, Reade
 /// ```
 ///
 /// Cheap to clone, and can be shared. Works with every executor, or without one: each call runs on
-/// a thread of its own or, over the socket ([`ContextOptions`]), on the one that all cards share.
+/// a thread of its own or, over the socket ([`ContextOptions`]), waits on the one that all cards
+/// share.
 ///
 /// # Dropping a future
 ///

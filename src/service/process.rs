@@ -31,6 +31,15 @@ impl Process {
     }
 }
 
+/// Closes the copy of a descriptor in a forked child, where only threads that it does not have, and
+/// memory that it does not free, refer to it any more.
+#[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+pub(super) fn close_copy(copy: &std::os::fd::OwnedFd) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: it is open, and is not used or closed again.
+    unsafe { rustix::io::close(copy.as_raw_fd()) };
+}
+
 /// Registers for forks and the end of the process, at the first call. Where that is not possible,
 /// the process forks and ends as it would without this library.
 #[inline]

@@ -17,6 +17,9 @@ use crate::sync::{Mutex, lock, start_thread, thread};
 /// How long the thread stays when there is nothing to do.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How many connections without a call it watches.
+const IDLE: usize = 8;
+
 static THREAD: Mutex<Option<Thread>> = Mutex::new(None);
 
 /// The thread, as others see it. Apart from its own stack, it stays for good, so that a card that is
@@ -103,15 +106,15 @@ pub(super) fn hand_over<R>(
     deadline: Option<Instant>,
     make: impl FnOnce(Limit, Arc<dyn Wake>) -> (Job, R),
 ) -> Option<R> {
+    // Unlocked, because this runs foreign code.
+    let span = Span::current();
     let mut current = lock(&THREAD);
     let thread = started(&mut current)?;
     let (limit, stop) = thread.limit(deadline);
     let (job, made) = make(limit, stop);
     let bell = Arc::clone(&thread.bell);
     // The thread ends only while `THREAD` is locked.
-    lock(&thread.shared)
-        .new
-        .push(New::Job(job, Span::current()));
+    lock(&thread.shared).new.push(New::Job(job, span));
     drop(current);
     bell.ring();
     Some(made)
@@ -125,8 +128,9 @@ pub(super) fn begin<R>(
     let (limit, stop) = started(&mut lock(&THREAD))?.limit(deadline);
     // Unlocked, because this runs foreign code.
     let (call, made) = make(limit, stop);
-    let mut running = Running::new(call, Span::current());
+    let mut running = Running::new(call, Span::none());
     if running.go_on(false) {
+        running.span = Span::current();
         continue_on_thread(running);
     }
     Some(made)
@@ -179,6 +183,9 @@ impl Shared {
         watched.clear();
         let has_ended = |it: &Watched| it.is_unused() || ended.iter().any(|ended| ended.is(it));
         self.watched.retain(|it| !has_ended(it));
+        let room = IDLE + running.len();
+        let excess = self.watched.len().saturating_sub(room);
+        self.watched.drain(..excess);
         for socket in running.iter().filter_map(Running::socket) {
             if !self.watches(socket) {
                 self.watched.push(socket.clone());
@@ -246,6 +253,7 @@ fn run(shared: &Mutex<Shared>, bell: &Bell) {
     let mut running: Vec<Running<Call>> = Vec::new();
     let (mut new, mut watched, mut ready) = (Vec::new(), Vec::new(), Vec::new());
     loop {
+        let begun = Instant::now();
         let until = loop {
             let mut shared = lock(shared);
             if shared.new.is_empty() {
@@ -255,7 +263,8 @@ fn run(shared: &Mutex<Shared>, bell: &Bell) {
             drop(shared);
             running.extend(new.drain(..).filter_map(received));
         };
-        let begun = Instant::now();
+        // A socket in it would stay open.
+        ready.clear();
         ready = wait_for_any(&watched, bell, until);
         if running.is_empty() && begun.elapsed() >= LINGER && has_ended(shared) {
             return;

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,8 +79,9 @@ pub(crate) struct Wanted {
 }
 
 thread_local! {
-    /// What the call that was polled last waits for.
-    static WANTED: Cell<Option<Wanted>> = const { Cell::new(None) };
+    /// What the call that was polled last waits for. Not to be dropped: without a destructor, it can
+    /// be used in those of other thread-locals.
+    static WANTED: Cell<ManuallyDrop<Option<Wanted>>> = const { Cell::new(ManuallyDrop::new(None)) };
     /// Whether the socket of the call that is polled next is ready.
     static IS_READY: Cell<bool> = const { Cell::new(false) };
 }
@@ -87,7 +89,11 @@ thread_local! {
 impl Wanted {
     /// What the call waits for that was suspended on this thread just now.
     pub(crate) fn take() -> Option<Wanted> {
-        WANTED.take()
+        Wanted::replace(None)
+    }
+
+    fn replace(wanted: Option<Wanted>) -> Option<Wanted> {
+        ManuallyDrop::into_inner(WANTED.replace(ManuallyDrop::new(wanted)))
     }
 
     /// Says, before the call is polled again, whether its socket is ready.
@@ -120,14 +126,14 @@ pub(super) async fn suspended(
         if until.is_some_and(|until| until <= Instant::now()) {
             return Poll::Ready(Err(Ended::GaveUp(GaveUp::Deadline)));
         }
-        WANTED.set(Some(Wanted {
+        drop(Wanted::replace(Some(Wanted {
             task: Arc::clone(task),
             socket: socket.map(|(socket, events)| Watched {
                 socket: Arc::clone(socket),
                 events,
             }),
             until,
-        }));
+        })));
         Poll::Pending
     })
     .await

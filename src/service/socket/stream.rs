@@ -18,6 +18,7 @@ use super::bell::Bell;
 use super::client::given_up;
 use super::ready::{Socket, Task, blocked, suspended};
 use crate::codes::ReturnCode;
+use crate::service::process::close_copy;
 use crate::service::{Failure, Obstacle, Process};
 
 /// The pauses between attempts to connect while the daemon's queue of new clients is full.
@@ -318,10 +319,14 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Ends the connection although the thread of the tasks may still watch the socket.
+    /// Ends the connection although the thread of the tasks may still watch the socket. A forked
+    /// child, which does not have that thread, only closes its copy.
     fn drop(&mut self) {
-        if Arc::strong_count(&self.socket) > 1 && !self.process.is_forked() {
-            self.shut_down();
+        let is_watched = Arc::strong_count(&self.socket) > 1;
+        match self.process.is_forked() {
+            _ if !is_watched => {}
+            true => close_copy(&self.socket),
+            false => self.shut_down(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! forks, and a program that may open no more files.
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -144,6 +145,9 @@ fn a_command_that_was_sent_may_have_run() {
 /// A subscriber that panics on threads of the library: at the next event, or in each span.
 struct Panics;
 
+/// What it does when it is asked for the current span the next time.
+static CALL: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
 static PANICS: AtomicU8 = AtomicU8::new(NEVER);
 const NEVER: u8 = 0;
 const AT_EVENT: u8 = 1;
@@ -183,6 +187,11 @@ impl tracing::Subscriber for Panics {
     fn exit(&self, _: &Id) {}
 
     fn current_span(&self) -> tracing_core::span::Current {
+        let _ = CALL
+            .try_lock()
+            .ok()
+            .and_then(|mut call| call.take())
+            .map(|call| call());
         static CALLSITE: DefaultCallsite = DefaultCallsite::new(&META);
         static META: tracing::Metadata<'static> = tracing::metadata! {
             name: "a span",
@@ -346,5 +355,109 @@ fn a_connected_card_needs_no_further_descriptors() {
         assert!(messages(&service).contains(&Message::End), "it was reset");
         gate.open();
         limit_descriptors(before);
+    });
+}
+
+#[test]
+fn a_subscriber_may_drop_a_card_while_another_is_dropped() {
+    isolated(|| {
+        tracing::subscriber::set_global_default(Panics).unwrap();
+        let service = service_with(2);
+        let context = async_context_at(service.socket_path());
+        let connect = |number| block_on(context.connect(name(number), ConnectOptions::new()));
+        let (card, other) = (connect(0).unwrap(), connect(1).unwrap());
+        *CALL.lock().unwrap() = Some(Box::new(move || drop(other)));
+        finish(&in_background(move || drop(card)));
+        wait_for_the_end_of_all_connections(&service);
+    });
+}
+
+thread_local! {
+    /// As a thread's own executor.
+    static TASK: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(None) };
+}
+
+/// Those that were used first are destroyed last.
+#[test]
+fn a_transaction_ends_with_the_thread_locals_of_its_thread() {
+    isolated(|| {
+        let service = service_with(1);
+        let context = async_context_at(service.socket_path());
+        let thread = thread::spawn(move || {
+            TASK.with(|_| {});
+            let mut card = block_on(context.connect(name(0), ConnectOptions::new())).unwrap();
+            let mut task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+                let _transaction = card.transaction().await.unwrap();
+                std::future::pending().await
+            });
+            let woken = Woken::new();
+            assert!(woken.poll(task.as_mut()).is_pending());
+            woken.wait();
+            begin(task.as_mut());
+            TASK.set(Some(task));
+        });
+        thread.join().unwrap();
+        wait_for_the_end_of_all_connections(&service);
+        assert_eq!(service.count(Message::End), 1);
+    });
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn a_forked_child_closes_what_it_drops() {
+    isolated(|| {
+        let service = service_with(1);
+        let context = async_context_at(service.socket_path());
+        let mut card = block_on(context.connect(name(0), ConnectOptions::new())).unwrap();
+        block_on(works(&mut card));
+        // SAFETY: the child closes a descriptor and ends.
+        match unsafe { libc::fork() } {
+            0 => {
+                let before = descriptors();
+                drop(card);
+                let status = i32::from(before - descriptors() != 1);
+                // SAFETY: ends this process.
+                unsafe { libc::_exit(status) }
+            }
+            child => {
+                let mut status = 0;
+                // SAFETY: waits for our own child; the output outlives the call.
+                unsafe { libc::waitpid(child, &mut status, 0) };
+                assert_eq!(status, 0);
+            }
+        }
+        block_on(works(&mut card));
+    });
+}
+
+/// While the thread waits for another call.
+#[test]
+fn no_descriptor_of_a_dropped_card_stays_open() {
+    const CARDS: usize = 12;
+    isolated(|| {
+        let (service, other_service) = (service_with(CARDS), service_with(1));
+        let other_context = async_context_at(other_service.socket_path());
+        let mut other = block_on(other_context.connect(name(0), ConnectOptions::new())).unwrap();
+        let gate = stop_commands(&other_service, 0xEE);
+        let mut call = Box::pin(other.transmit(&[0xEE; 5]));
+        begin(call.as_mut());
+        gate.wait_for(1, SOON).unwrap();
+        let context = async_context_at(service.socket_path());
+        let before = descriptors();
+        let connect = |number| block_on(context.connect(name(number), ConnectOptions::new()));
+        let mut cards: Vec<_> = (0..CARDS).map(|number| connect(number).unwrap()).collect();
+        cards.iter_mut().for_each(|card| block_on(works(card)));
+        service.hang_up();
+        wait_until("the connections end", || service.open_connections() == 0);
+        // Without the thread.
+        let cards = cards.into_iter().map(|card| block_on(card.into_card()));
+        cards.for_each(drop);
+        // The service has some, too.
+        wait_until("the descriptors are closed", || descriptors() <= before);
+        gate.open();
+        block_on(call).unwrap();
     });
 }
