@@ -105,8 +105,9 @@ fn a_card_that_never_answers_is_said_not_to() {
         );
         assert!(error.to_string().starts_with("the card does not answer"));
         assert_eq!(error.kind(), Some(ErrorKind::CardUnresponsive));
-        // Each of the three steps was tried twice; the last one for a while, if that took no time.
-        assert!(told.recoveries().len() >= 6, "{:?}", told.all());
+        // Each of the three steps was tried twice, and the last one for up to a second in all.
+        let recoveries = told.recoveries().len();
+        assert!((6..=8).contains(&recoveries), "{:?}", told.all());
         // And is tried again when that may help.
         reader.clear_faults().unwrap();
         assert_eq!(session.run_restartable(work).unwrap(), OK);

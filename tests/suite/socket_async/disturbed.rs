@@ -187,11 +187,10 @@ impl tracing::Subscriber for Panics {
     fn exit(&self, _: &Id) {}
 
     fn current_span(&self) -> tracing_core::span::Current {
-        let _ = CALL
-            .try_lock()
-            .ok()
-            .and_then(|mut call| call.take())
-            .map(|call| call());
+        let call = CALL.try_lock().ok().and_then(|mut call| call.take());
+        if let Some(call) = call {
+            call();
+        }
         static CALLSITE: DefaultCallsite = DefaultCallsite::new(&META);
         static META: tracing::Metadata<'static> = tracing::metadata! {
             name: "a span",
