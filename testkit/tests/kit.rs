@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{SELECT, connect, context, name, sees_card, transmit, until_a_client_waits};
-use pcsc::{Context, Error, ReaderState, State};
+use pcsc::{Context, Disposition, Error, ReaderState, State};
 use scard_testkit::{
     CardHandle, Driver, ReaderModel, Reply, Sandbox, SandboxBuilder, TestkitError, VirtualCard,
     VirtualReader, atr, isolated,
@@ -319,7 +319,13 @@ fn a_removal_does_not_wait_for_the_card() {
             let exchange = scope.spawn(|| {
                 let context = context();
                 let client = connect(&context, reader).unwrap();
-                transmit(&client, SELECT)
+                let answer = transmit(&client, SELECT);
+                // A drop would reset the card. The daemon marks the reader as
+                // empty after a reset that found no card, even if the next card
+                // has come in the meantime.
+                let left = client.disconnect(Disposition::LeaveCard);
+                left.map_err(|(_, error)| error).unwrap();
+                answer
             });
             card.wait_for_commands(1, SOON).unwrap();
             let other = reader.swap(VirtualCard::iso()).unwrap();
