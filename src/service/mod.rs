@@ -157,7 +157,7 @@ impl ContextHandle {
 
     /// Ends the connection to the service, which notices it, without a wait. Also where a forked
     /// child has copies of the descriptor, which must not do this itself.
-    pub(crate) fn hang_up(&self) {
+    pub(crate) fn hang_up(&mut self) {
         match self {
             #[cfg(feature = "library")]
             ContextHandle::Library(_) => {}

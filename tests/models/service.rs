@@ -113,7 +113,7 @@ impl ContextHandle {
         false
     }
 
-    pub(crate) fn hang_up(&self) {}
+    pub(crate) fn hang_up(&mut self) {}
 
     pub(crate) fn only_waited(&self) -> bool {
         false

@@ -275,18 +275,18 @@ impl Client {
     ) -> Result<usize, Failure> {
         let mut exchange = self.begin_exchange(command, words, payload)?;
         let request = exchange.request.as_bytes();
-        let sent = self.stream.send(request, payload, &self.limit).await;
+        let sent = self.usable()?.send(request, payload, &self.limit).await;
         sent.map_err(|ended| self.fail(ended))?;
         let (head, received) = exchange.head();
-        let got = self.stream.receive(head, answer, received, &self.limit);
-        got.await
-            .map_err(|ended| self.lose(&exchange, &[], ended))?;
+        let stream = self.usable()?;
+        let got = stream.receive(head, answer, received, &self.limit).await;
+        got.map_err(|ended| self.lose(&exchange, &[], ended))?;
         let len = self.read_head(&mut exchange, answer.len())?;
         let data = answer.get_mut(..len).unwrap_or_default();
         let received = &mut exchange.received;
-        let got = self.stream.receive(data, &mut [], received, &self.limit);
-        got.await
-            .map_err(|ended| self.lose(&exchange, data, ended))?;
+        let stream = self.usable()?;
+        let got = stream.receive(data, &mut [], received, &self.limit).await;
+        got.map_err(|ended| self.lose(&exchange, data, ended))?;
         Ok(len)
     }
 
@@ -301,17 +301,16 @@ impl Client {
         answer: &mut [u8],
     ) -> Result<usize, Failure> {
         let mut exchange = self.begin_exchange(command, words, payload)?;
-        let sent = self
-            .stream
-            .send_at_once(exchange.request.as_bytes(), payload);
+        let request = exchange.request.as_bytes();
+        let sent = self.usable()?.send_at_once(request, payload);
         sent.map_err(|ended| self.fail(ended))?;
         let (head, received) = exchange.head();
-        let got = self.stream.receive_at_once(head, answer, received);
+        let got = self.usable()?.receive_at_once(head, answer, received);
         got.map_err(|ended| self.fail(ended))?;
         let len = self.read_head(&mut exchange, answer.len())?;
         let data = answer.get_mut(..len).unwrap_or_default();
         let received = &mut exchange.received;
-        let got = self.stream.receive_at_once(data, &mut [], received);
+        let got = self.usable()?.receive_at_once(data, &mut [], received);
         got.map_err(|ended| self.fail(ended))?;
         Ok(len)
     }
@@ -327,7 +326,6 @@ impl Client {
         if payload.len() > MAX_PAYLOAD {
             return Err(ReturnCode::E_INSUFFICIENT_BUFFER.into());
         }
-        self.usable()?;
         Ok(Exchange {
             request: Requests::NONE.with(command, &words),
             head: [0; 32],

@@ -25,7 +25,8 @@ const MARGIN: Duration = Duration::from_millis(5);
 /// A context, which has its own connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(super) stream: Stream,
+    /// `None` once the connection has ended, or its answers can no longer be trusted.
+    stream: Option<Stream>,
     pub(super) path: Arc<Path>,
     /// The minor version of the protocol in use.
     pub(super) minor: u32,
@@ -37,8 +38,6 @@ pub(crate) struct Client {
     pub(in crate::service) limit: Limit,
     /// The answer to a request that was given up.
     pub(super) unanswered: Option<Unanswered>,
-    /// Whether the connection is closed, or its answers can no longer be trusted.
-    pub(super) is_dead: bool,
     /// Whether the current call waits until another client lets the card go, between attempts.
     is_waiting: bool,
     pub(super) bell: Option<Arc<Bell>>,
@@ -80,7 +79,7 @@ impl Client {
     async fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
         let stream = Stream::connect(&path, &limit).await?;
         Ok(Client {
-            stream,
+            stream: Some(stream),
             path,
             minor: 0,
             context: 0,
@@ -88,7 +87,6 @@ impl Client {
             blocks: env::var_os("PCSCLITE_NO_BLOCKING").is_none(),
             limit,
             unanswered: None,
-            is_dead: false,
             is_waiting: false,
             bell: None,
             query_client: None,
@@ -103,25 +101,23 @@ impl Client {
         Ok(query_client)
     }
 
-    pub(in crate::service) fn hang_up(&self) {
-        self.stream.shut_down();
-        if let Some(client) = &self.query_client {
-            client.hang_up();
-        }
+    pub(in crate::service) fn hang_up(&mut self) {
+        self.stream = None;
+        self.query_client = None;
     }
 
-    /// Whether a request can be sent.
+    /// The connection, if a request can be sent.
     #[inline]
-    pub(super) fn usable(&self) -> Result<(), ReturnCode> {
-        match self.is_dead || self.unanswered.is_some() {
-            false => Ok(()),
-            true => Err(ReturnCode::E_NO_SERVICE),
+    pub(super) fn usable(&self) -> Result<&Stream, ReturnCode> {
+        match (&self.stream, &self.unanswered) {
+            (Some(stream), None) => Ok(stream),
+            _ => Err(ReturnCode::E_NO_SERVICE),
         }
     }
 
     #[cold]
     pub(super) fn fail(&mut self, ended: Ended) -> ReturnCode {
-        self.is_dead = true;
+        self.hang_up();
         match ended {
             Ended::Failed(code) => code,
             Ended::GaveUp(why) => given_up(why),
@@ -130,7 +126,7 @@ impl Client {
 
     #[cold]
     pub(super) fn garbled(&mut self, _: Garbled) -> ReturnCode {
-        self.is_dead = true;
+        self.hang_up();
         ReturnCode::F_COMM_ERROR
     }
 
@@ -185,7 +181,7 @@ impl Client {
         };
         let received = self.receive(unanswered.answer, &mut unanswered.bytes).await;
         if received.is_err() {
-            self.is_dead = true;
+            self.hang_up();
             return;
         }
         let [_, command, first, share, ..] = words::<8>(&unanswered.request);
@@ -231,11 +227,9 @@ impl Client {
         payload: &[u8],
         answer: Answer,
     ) -> Result<Zeroizing<Vec<u8>>, ReturnCode> {
-        self.usable()?;
-        if let Err(ended) = self.stream.send(request, payload, &self.limit).await {
-            // An incomplete request is never answered.
-            return Err(self.fail(ended));
-        }
+        let sent = self.usable()?.send(request, payload, &self.limit).await;
+        // An incomplete request is never answered.
+        sent.map_err(|ended| self.fail(ended))?;
         let mut bytes = Zeroizing::new(Vec::new());
         match self.receive(answer, &mut bytes).await {
             Ok(()) => Ok(bytes),
@@ -255,18 +249,18 @@ impl Client {
             let (begin, mut received) = (bytes.len(), 0);
             bytes.resize(begin + missing, 0);
             let room = bytes.get_mut(begin..).unwrap_or_default();
-            let taken = self
-                .stream
-                .receive(room, &mut [], &mut received, &self.limit)
-                .await;
+            let stream = self.usable().map_err(Ended::Failed)?;
+            let taken = stream.receive(room, &mut [], &mut received, &self.limit);
+            let taken = taken.await;
             bytes.truncate(begin + received);
-            taken.map_err(NotReceived::Ended)?;
+            taken?;
         }
     }
 
     /// Waits until the daemon has sent something unrequested.
     pub(super) async fn wait_for_bytes(&self, limit: &Limit) -> Result<(), Ended> {
-        self.stream.wait(limit).await
+        let stream = self.usable().map_err(Ended::Failed)?;
+        stream.wait(limit).await
     }
 
     /// Sends a request whose answer has the same words, with the return code as the last one.
@@ -336,6 +330,12 @@ impl Client {
 enum NotReceived {
     Garbled,
     Ended(Ended),
+}
+
+impl From<Ended> for NotReceived {
+    fn from(ended: Ended) -> NotReceived {
+        NotReceived::Ended(ended)
+    }
 }
 
 pub(super) fn given_up(why: GaveUp) -> ReturnCode {

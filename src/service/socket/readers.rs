@@ -94,8 +94,10 @@ impl Client {
         self.usable()?;
         let twice = [once.as_bytes(), once.as_bytes()].concat();
         let first = self.gather(&twice, &[], answer).await;
-        // Another answer is to come, so nothing can be requested if this one is given up.
-        self.is_dead |= first.is_err();
+        if first.is_err() {
+            // Another answer is to come.
+            self.hang_up();
+        }
         let mut seen = self.readers_in(answer, &first?);
         let mut request: &[u8] = &[];
         for _ in 0..MAX_AGREEING {

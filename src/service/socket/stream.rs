@@ -300,11 +300,6 @@ impl Stream {
         }
     }
 
-    /// Ends the connection, also where a forked child has a copy of the descriptor.
-    pub(super) fn shut_down(&self) {
-        let _ = shutdown(&self.socket, Shutdown::Both);
-    }
-
     /// Waits until bytes are available.
     pub(super) async fn wait(&self, limit: &Limit) -> Result<(), Ended> {
         loop {
@@ -319,14 +314,15 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Ends the connection although the thread of the tasks may still watch the socket. A forked
-    /// child, which does not have that thread, only closes its copy.
+    /// Ends the connection, although the thread of the tasks may still watch the socket, and forked
+    /// children may have copies of it. Such a child, which does not have that thread, only closes
+    /// its copy.
     fn drop(&mut self) {
         let is_watched = Arc::strong_count(&self.socket) > 1;
         match self.process.is_forked() {
-            _ if !is_watched => {}
-            true => close_copy(&self.socket),
-            false => self.shut_down(),
+            true if is_watched => close_copy(&self.socket),
+            true => {}
+            false => drop(shutdown(&self.socket, Shutdown::Both)),
         }
     }
 }

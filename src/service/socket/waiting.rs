@@ -326,8 +326,10 @@ impl Client {
             return Err(self.garbled(Garbled));
         }
         let seen = query_client.query_readers().await;
-        // Still registered: the report of a change would be taken for an answer.
-        self.is_dead |= seen.is_err();
+        if seen.is_err() {
+            // Still registered: the report of a change would be taken for an answer.
+            self.hang_up();
+        }
         let seen = seen?;
         self.query_client = Some(query_client);
         Ok((registration, self.snapshot(seen)))
