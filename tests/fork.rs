@@ -95,6 +95,32 @@ fn a_forked_child_has_its_own_context() {
     });
 }
 
+/// A child that used its connection would take the answers of its parent.
+#[cfg(feature = "socket")]
+#[test]
+fn a_forked_child_does_not_use_the_connection_that_its_parent_keeps() {
+    use scard_testkit::fake::{Answer, Reader, Service};
+    isolated(|| {
+        let name = "Fake Reader 00 00";
+        let service = Service::start_with([Reader::new(name)], |_| Answer::normal()).unwrap();
+        let options = scard::ContextOptions::new().socket_path(service.socket_path());
+        let context = options.establish().unwrap();
+        let use_a_card = || {
+            let card = context.connect(name, ConnectOptions::new());
+            card.is_ok_and(|mut card| card.transmit(COMMAND).is_ok())
+        };
+        assert!(use_a_card());
+        for forks in 1..=3 {
+            // The child keeps one of its own.
+            assert_eq!(in_child(|| use_a_card() && use_a_card()), 0);
+            assert!(use_a_card());
+            assert_eq!(service.connections(), 2 + forks);
+        }
+        drop(context);
+        wait_until("no connection is left", || service.open_connections() == 0);
+    });
+}
+
 /// Forks repeatedly while threads use what the child will need.
 fn forks_while(forks: usize, busy: impl Fn() + Sync, child: impl Fn() -> bool) {
     let stop = AtomicBool::new(false);

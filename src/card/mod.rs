@@ -14,10 +14,9 @@ mod transaction;
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::channel::call::Call;
 use crate::channel::{Channel, Limits, Opening};
-use crate::connection::Access;
+use crate::connection::{Access, Home};
 use crate::error::{HandleError, Result};
 use crate::exchange::{Control, Transmit};
-use crate::service::Address;
 use crate::values::{
     Atr, Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocol, Protocols,
     ReaderName, ShareMode,
@@ -107,13 +106,9 @@ impl Card {
     /// [transmitted](Card::transmit) are sent as they are.
     pub const MAX_ANSWER_LEN: usize = crate::service::MAX_ANSWER_LEN;
 
-    pub(crate) fn opening(
-        address: &Address,
-        reader: &ReaderName,
-        options: ConnectOptions,
-    ) -> Opening {
+    pub(crate) fn opening(home: Home, reader: &ReaderName, options: ConnectOptions) -> Opening {
         Opening {
-            address: address.clone(),
+            home,
             reader: reader.clone(),
             access: Access::Card(options.share_mode),
             protocols: options.protocols,
@@ -454,10 +449,11 @@ impl Card {
     /// # Platform notes
     ///
     /// In pcsc-lite's client library before version 2.4, `SCardDisconnect` is not thread-safe. With
-    /// pcsc-lite the connection therefore ends with `SCardReleaseContext`, after an
-    /// `SCardReconnect` for [`Disposition::Reset`] and [`Disposition::Unpower`] or an
-    /// `SCardEndTransaction` for [`Disposition::Eject`]. With [`Disposition::Unpower`] the card is
-    /// powered down and up again; the service powers it down for good when nothing uses it.
+    /// pcsc-lite the connection therefore ends with `SCardReleaseContext` (over the socket, if the
+    /// context is kept for the next card, with `SCardDisconnect`), after an `SCardReconnect` for
+    /// [`Disposition::Reset`] and [`Disposition::Unpower`] or an `SCardEndTransaction` for
+    /// [`Disposition::Eject`]. With [`Disposition::Unpower`] the card is powered down and up again;
+    /// the service powers it down for good when nothing uses it.
     #[doc(alias = "SCardDisconnect")]
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), HandleError<Card>> {
         match self.channel.call(Call::disconnect(disposition)) {

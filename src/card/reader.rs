@@ -6,11 +6,10 @@ use super::Card;
 use crate::apdu::ExchangeOptions;
 use crate::channel::call::Call;
 use crate::channel::{Channel, Limits, Opening};
-use crate::connection::Access;
+use crate::connection::{Access, Home};
 use crate::error::{HandleError, Result};
 use crate::exchange::Control;
 use crate::limits::AbortHandle;
-use crate::service::Address;
 use crate::values::{
     Attribute, CardStatus, ControlCode, Disposition, Initialization, Protocols, ReaderName,
     ShareMode,
@@ -47,9 +46,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn opening(address: &Address, reader: &ReaderName, limits: Limits) -> Opening {
+    pub(crate) fn opening(home: Home, reader: &ReaderName, limits: Limits) -> Opening {
         Opening {
-            address: address.clone(),
+            home,
             reader: reader.clone(),
             access: Access::Direct,
             protocols: Protocols::empty(),

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use self::call::{About, Call, Job};
 use crate::apdu::CommandBytes;
-use crate::connection::{Access, Agreed, Connection};
+use crate::connection::{Access, Agreed, Connection, Home};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::pause::Pause;
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Here, Pending, Permit, Worker};
-use crate::service::{Address, Canceller, block_on};
+use crate::service::{Canceller, block_on};
 use crate::sync::{Mutex, lock, now};
 use crate::trace;
 use crate::values::{Disposition, Protocols, ReaderName};
@@ -139,7 +139,7 @@ struct Prevented(Option<Arc<Mutex<Option<Error>>>>);
 
 /// A connect that has not been made yet.
 pub(crate) struct Opening {
-    pub(crate) address: Address,
+    pub(crate) home: Home,
     pub(crate) reader: ReaderName,
     pub(crate) access: Access,
     pub(crate) protocols: Protocols,
@@ -164,10 +164,10 @@ impl Opening {
         Error::refused(Operation::Connect, &self.reader, refusal)
     }
 
-    /// `SCardConnect` in a new context.
+    /// `SCardConnect` in a context of its own.
     fn attempts(&self, prevented: &Prevented) -> Attempts {
         Attempts {
-            address: self.address.clone(),
+            home: self.home.clone(),
             reader: self.reader.clone(),
             access: self.access,
             protocols: self.protocols,
@@ -215,8 +215,9 @@ impl Opening {
             let connection = block_on(attempts.make(&Permit::GRANTED))?;
             return Ok(self.channel(connection, None));
         }
-        if self.address.way.ends_calls() {
-            let here = self.limits.here(|| Canceller::ahead(&self.address.way));
+        let way = &self.home.address.way;
+        if way.ends_calls() {
+            let here = self.limits.here(|| Canceller::ahead(way));
             let opened = block_on(attempts.make(&here.permit()));
             return match here.gave_up_on(&opened) {
                 Some(abandoned) => Err(self.given_up(abandoned, &prevented)),
@@ -234,7 +235,7 @@ impl Opening {
 
 /// What connects, as often as necessary.
 struct Attempts {
-    address: Address,
+    home: Home,
     reader: ReaderName,
     access: Access,
     protocols: Protocols,
@@ -246,10 +247,9 @@ struct Attempts {
 impl Attempts {
     async fn make(self, permit: &Permit<'_>) -> Result<Connection> {
         let mut pause = Pause::default();
-        let (address, reader) = (&self.address, &self.reader);
+        let (home, reader) = (&self.home, &self.reader);
         loop {
-            let opened =
-                Connection::open(permit, address, reader, self.access, self.protocols).await;
+            let opened = Connection::open(permit, home, reader, self.access, self.protocols).await;
             let error = match opened {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,

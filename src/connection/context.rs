@@ -95,6 +95,17 @@ impl OwnedContext {
         );
     }
 
+    /// Moves the context out of its owner, for which it has then been released.
+    pub(super) fn hand_on(&mut self) -> Option<OwnedContext> {
+        self.released = true;
+        let handle = self.handle.hand_on()?;
+        Some(OwnedContext {
+            handle,
+            process: self.process,
+            released: false,
+        })
+    }
+
     /// Ends the context without a wait: the service notices it as well. Not in a child.
     pub(crate) fn hang_up(&mut self) {
         self.handle.hang_up();

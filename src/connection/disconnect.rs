@@ -77,7 +77,7 @@ impl Connection {
         let ended = match done {
             Ok(()) => {
                 self.ready = Process::NONE;
-                match (Platform::CURRENT, self.context.end().await) {
+                match (Platform::CURRENT, self.end_context().await) {
                     (Platform::PcscLite, ended) => ended,
                     // The connection has already ended.
                     _ => Ok(()),
@@ -88,11 +88,35 @@ impl Connection {
         ended.map_err(|failure| self.error(Operation::Disconnect, failure))
     }
 
+    /// Releases the context, or disconnects the card and keeps the context for the next one.
+    async fn end_context(&mut self) -> Result<(), Failure> {
+        let Some(spare) = self.spare.upgrade().filter(|it| it.has_room()) else {
+            return self.context.end().await;
+        };
+        let leave = Disposition::Leave.raw();
+        let left = self
+            .make(Operation::Disconnect, |context, handle| {
+                service::disconnect(context, handle, leave)
+            })
+            .await;
+        match left {
+            Ok(()) => {
+                if let Some(context) = self.context.hand_on() {
+                    spare.keep(context);
+                }
+                Ok(())
+            }
+            Err(_) if self.is_under_way() => self.context.end().await.and(left),
+            Err(_) => self.context.end().await,
+        }
+    }
+
     /// Prepares for ending the connection by releasing its context.
     ///
     /// In pcsc-lite's client library before 2.4, `SCardDisconnect` walks the lists of all contexts
     /// of the process without locking them, and crashes if another thread establishes or releases
-    /// one. Releasing the context also ends the connection. The service then resets the card if the
+    /// one. Releasing the context also ends the connection; over the socket, the card may be
+    /// disconnected and the context kept. The service then resets the card if the
     /// connection holds a transaction or has exclusive access, so these end first.
     pub(super) async fn prepare_release(
         &mut self,

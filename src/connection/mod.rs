@@ -10,17 +10,17 @@ mod numbers;
 mod numbers;
 mod reader;
 mod reconnect;
+mod spare;
 mod transaction;
 
 use std::fmt;
+use std::sync::Weak;
 
 use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
 use crate::error::{Error, Operation, Result};
 use crate::limits::{Abandoned, Here, Permit};
-use crate::service::{
-    self, Address, Canceller, CardHandle, ContextHandle, Failure, Process, block_on,
-};
+use crate::service::{self, Canceller, CardHandle, ContextHandle, Failure, Process, block_on};
 use crate::trace;
 use crate::values::{
     CardStatus, Disposition, Protocols, ReaderName, ShareMode, split_multi_string,
@@ -28,6 +28,7 @@ use crate::values::{
 
 pub(crate) use agreed::{Access, Agreed};
 pub(crate) use context::{OwnedContext, SharedContext};
+pub(crate) use spare::{Home, Spare};
 
 /// Whether the answers in a context can no longer be matched to calls after this failure.
 ///
@@ -85,6 +86,8 @@ impl Drop for ReceiveBuffer {
 pub(crate) struct Connection {
     handle: CardHandle,
     context: OwnedContext,
+    /// What keeps the context for the next card.
+    spare: Weak<Spare>,
     reader: ReaderName,
     agreed: Agreed,
     access: Access,
@@ -131,10 +134,10 @@ impl Connection {
         self.context.is_released()
     }
 
-    /// `SCardConnect` in a new context. Not begun if the caller has given up.
+    /// `SCardConnect` in a context of its own. Not begun if the caller has given up.
     pub(crate) async fn open(
         permit: &Permit<'_>,
-        address: &Address,
+        home: &Home,
         reader: &ReaderName,
         access: Access,
         protocols: Protocols,
@@ -143,9 +146,10 @@ impl Connection {
         if permit.is_void() {
             return Err(error(ReturnCode::E_CANCELLED.into()));
         }
-        let context = OwnedContext::establish(address, permit.limit()).await;
+        let context = home.context(permit.limit()).await;
         let mut context = context.map_err(|error| error.with_reader(reader))?;
         if permit.is_void() {
+            home.leave(context);
             return Err(error(ReturnCode::E_CANCELLED.into()));
         }
         let accepted = Platform::CURRENT.preferred_protocols(protocols);
@@ -165,7 +169,13 @@ impl Connection {
                 .map_err(error)
                 .and(Err(error(ReturnCode::E_CANCELLED.into())));
         }
-        let connected = connected.map_err(error)?;
+        let connected = match connected {
+            Ok(connected) => connected,
+            Err(failure) => {
+                home.leave(context);
+                return Err(error(failure));
+            }
+        };
         context.handle().set_limit(permit.rest());
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
@@ -176,6 +186,7 @@ impl Connection {
         let mut connection = Connection {
             handle: connected.handle,
             context,
+            spare: home.spare.clone(),
             reader: reader.clone(),
             agreed,
             access,

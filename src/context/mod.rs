@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::card::{Card, ConnectOptions, Reader};
 use crate::channel::{Limits, Opening, run};
 use crate::codes::{Platform, ReturnCode};
-use crate::connection::{OwnedContext, SharedContext};
+use crate::connection::{Home, OwnedContext, SharedContext, Spare};
 use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result};
 use crate::look::{Contexts, none_without_service, reader_states, readers_of};
 #[cfg(doc)]
@@ -143,6 +143,7 @@ struct Inner {
     /// `None` before the first call of a lazy context, and after an abandoned call, which may still
     /// block it.
     current: Mutex<Option<Arc<SharedContext>>>,
+    spare: Arc<Spare>,
     /// Whether dropping waits only briefly.
     is_hurried: AtomicBool,
     /// Whether dropping must not block.
@@ -353,8 +354,7 @@ impl Context {
 
     fn connecting(&self, reader: &ReaderName, options: ConnectOptions) -> Opening {
         let inherited = options.timeout.unwrap_or(self.0.options.timeout);
-        let mut opening =
-            Card::opening(&self.0.options.address, reader, options.timeout(inherited));
+        let mut opening = Card::opening(self.home(), reader, options.timeout(inherited));
         opening.limits = opening.limits.counted_with(&self.0.limits);
         opening
     }
@@ -377,7 +377,7 @@ impl Context {
     }
 
     fn opening(&self, reader: &ReaderName) -> Opening {
-        Reader::opening(&self.0.options.address, reader, self.0.limits.clone())
+        Reader::opening(self.home(), reader, self.0.limits.clone())
     }
 
     /// Releases the PC/SC context if this is the last clone, and returns errors.
@@ -409,6 +409,11 @@ impl Context {
     /// Returns where PC/SC contexts are established.
     pub(crate) fn address(&self) -> &Address {
         &self.0.options.address
+    }
+
+    /// Returns where cards are connected.
+    pub(crate) fn home(&self) -> Home {
+        Home::with(self.address(), &self.0.spare)
     }
 
     /// Returns the time-out of each call.

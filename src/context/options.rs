@@ -152,6 +152,7 @@ impl ContextOptions {
             options: self,
             limits,
             current: Mutex::new(context.map(|it| Arc::new(SharedContext::new(it)))),
+            spare: Arc::default(),
             is_hurried: AtomicBool::new(false),
             #[cfg(feature = "async")]
             detached: AtomicBool::new(false),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::connection::{Access, Connection};
+use crate::connection::{Access, Connection, Home};
 use crate::error::{Result, Seen};
 use crate::limits::pause::Pause;
 use crate::limits::{Pending, Permit, Worker};
@@ -261,7 +261,8 @@ impl Drop for UnderWay {
 /// Connects, which powers up the card, and disconnects without a reset.
 fn connect((address, reader): &Place) -> Result<()> {
     let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
-    let open = Connection::open(&permit, address, reader, access, Protocols::ANY);
+    let home = Home::at(address);
+    let open = Connection::open(&permit, &home, reader, access, Protocols::ANY);
     block_on(open).map(drop)
 }
 

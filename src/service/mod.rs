@@ -208,6 +208,30 @@ impl ContextHandle {
         }
     }
 
+    /// Whether the context can be that of another card: nothing is connected in it, and nothing
+    /// is to come from the service.
+    pub(crate) fn is_vacant(&self) -> bool {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => false,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => client.is_vacant(),
+        }
+    }
+
+    /// Moves the context to another handle, if it still exists. This one can make no more calls.
+    pub(crate) fn hand_on(&mut self) -> Option<ContextHandle> {
+        match self {
+            #[cfg(feature = "library")]
+            ContextHandle::Library(_) => None,
+            #[cfg(all(feature = "socket", unix, not(target_vendor = "apple")))]
+            ContextHandle::Socket(client) => {
+                let client = client.hand_on()?;
+                Some(ContextHandle::Socket(Box::new(client)))
+            }
+        }
+    }
+
     /// The canceller of waits in this context.
     pub(crate) fn canceller(&mut self) -> Canceller {
         match self {

@@ -251,7 +251,7 @@ fn negotiate_again(
 fn reset(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<()> {
     let limits = Limits::new(limit(config, trial), config.options.abort.clone())
         .counted_with(config.context.limits());
-    let opening = Reader::opening(config.context.address(), reader_name, limits);
+    let opening = Reader::opening(config.context.home(), reader_name, limits);
     let mut reader = Reader::new(opening.open()?);
     reader.set_timeout(limit(config, trial));
     reader.reconnect(Initialization::Reset)

@@ -15,7 +15,7 @@
 //!
 //! | Lock | In a child |
 //! |---|---|
-//! | every [`Mutex`]: a context's current PC/SC context, an abort handle, the clock of deadlines, the thread of the futures over the socket and its queue, the rendezvous of a call and its caller, a monitor's queue and its waits | safe, as above |
+//! | every [`Mutex`]: a context's current PC/SC context and its spare one, an abort handle, the clock of deadlines, the thread of the futures over the socket and its queue, the rendezvous of a call and its caller, a monitor's queue and its waits | safe, as above |
 //! | [`Condvar`]: waiting threads hold no lock | safe; the parent's waiting threads are forgotten |
 //! | [`Turn`], held during a PC/SC call | a child never takes one of its parent: it belongs to a PC/SC context, and those are not used in a child (`SharedContext::is_forked`) |
 //! | [`mpsc`], the queue to a worker | a child never sends on one of its parent, nor drops it (`worker::Jobs`) |

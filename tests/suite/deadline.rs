@@ -195,6 +195,8 @@ fn with_a_stopped_daemon_every_call_ends_at_its_deadline() {
             count.unwrap()
         };
         assert_eq!(count(), 2);
+        // Over the socket, the connection of one card is kept.
+        drop(connect());
         let unused = usage_at_rest(&fixture);
 
         let mut cards: Vec<Card> = (0..7).map(|_| connect_limited()).collect();

@@ -72,6 +72,8 @@ fn assert_flat(cycles: usize, mut cycle: impl FnMut(&Fixture)) {
     let sandbox = sandbox.card(0, plain_card()).start().unwrap();
     let fixture = Fixture::of(sandbox);
     let daemon = fixture.sandbox.pid().unwrap();
+    // Over the socket, the connection of one card is kept.
+    drop(fixture.connect());
     let unused = InUse::look(daemon);
     let mut repeat = |times: usize| {
         for _ in 0..times {

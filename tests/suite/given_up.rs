@@ -160,7 +160,9 @@ fn calls_to_a_service_that_hangs_do_not_pile_up() {
             assert!((1..=64).contains(&connecting), "{connecting}");
         } else {
             let refused = (0..200).map(|_| connect()).max();
-            assert_eq!((workers(), refused), (0, Some(0)), "they end here");
+            assert_eq!(refused, Some(0));
+            // They end here, except for one that had a connection already.
+            assert!(workers() <= 1);
         }
         // Other calls of this context are refused, too, but not those of another one. Calls that
         // had not begun have made room for a few.

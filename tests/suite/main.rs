@@ -37,6 +37,7 @@ mod forward;
 mod given_up;
 mod hot_plug;
 mod house;
+mod kept;
 mod look;
 mod mock;
 mod monitor;

@@ -1,6 +1,7 @@
 //! A client of the daemon: one context, and the cards connected in it.
 
 use std::env;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,11 @@ impl Client {
 
     async fn open(path: Arc<Path>, limit: Limit) -> Result<Client, Failure> {
         let stream = Stream::connect(&path, &limit).await?;
-        Ok(Client {
+        Ok(Client::new(stream, path, limit))
+    }
+
+    fn new(stream: Stream, path: Arc<Path>, limit: Limit) -> Client {
+        Client {
             stream: Some(stream),
             path,
             minor: 0,
@@ -91,6 +96,22 @@ impl Client {
             bell: None,
             query_client: None,
             seen: Seen::default(),
+        }
+    }
+
+    /// Whether no card is connected and the daemon has sent nothing and not hung up.
+    pub(in crate::service) fn is_vacant(&self) -> bool {
+        self.cards.is_empty() && self.usable().is_ok_and(Stream::is_quiet)
+    }
+
+    /// Moves the connection and its context to another client.
+    pub(in crate::service) fn hand_on(&mut self) -> Option<Client> {
+        let stream = self.stream.take()?;
+        let limit = mem::take(&mut self.limit);
+        Some(Client {
+            minor: self.minor,
+            context: self.context,
+            ..Client::new(stream, Arc::clone(&self.path), limit)
         })
     }
 

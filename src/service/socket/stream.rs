@@ -300,6 +300,12 @@ impl Stream {
         }
     }
 
+    /// Whether the daemon has neither sent anything nor hung up.
+    pub(super) fn is_quiet(&self) -> bool {
+        let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(&self.socket, &mut [0; 1], look).is_err_and(|error| error == Errno::AGAIN)
+    }
+
     /// Waits until bytes are available.
     pub(super) async fn wait(&self, limit: &Limit) -> Result<(), Ended> {
         loop {
