@@ -15,7 +15,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 
 fn opening(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Opening {
     Opening {
-        address: Address::default(),
+        home: Home::at(&Default::default()),
         reader: ReaderName::new(service::READER).unwrap(),
         access: Access::Card(ShareMode::Shared),
         protocols: Protocols::ANY,

@@ -121,6 +121,14 @@ impl ContextHandle {
 
     pub(crate) async fn settle(&mut self) {}
 
+    pub(crate) fn is_vacant(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn hand_on(&mut self) -> Option<ContextHandle> {
+        None
+    }
+
     pub(crate) fn canceller(&mut self) -> Canceller {
         Canceller(self.0)
     }
