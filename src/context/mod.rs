@@ -339,7 +339,7 @@ impl Context {
     /// | `SCARD_E_SHARING_VIOLATION` | another program has exclusive access, as gpg's scdaemon does by default, or exclusive access was requested and another program is connected; [`ConnectOptions::wait_for_access`] waits |
     /// | `SCARD_E_PROTO_MISMATCH` | the card or its reader supports none of the protocols, or another protocol is active already |
     /// | `SCARD_E_SERVER_TOO_BUSY` | too many calls with limits [were abandoned](ContextOptions::timeout) and have not returned |
-    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | something is inserted that does not answer like a card; with [`ErrorKind::CardUnsupported`] (pcsc-lite) it does, but refused the protocol parameters: a reset or another protocol may help |
+    /// | `SCARD_W_UNRESPONSIVE_CARD`, `SCARD_W_UNPOWERED_CARD` | something is inserted that does not answer like a card; with [`ErrorKind::CardUnsupported`] (pcsc-lite) it does, but refused the protocol parameters: a reset or another protocol may help. With pcsc-lite also a card whose last reset failed, while another program is connected to it: [`Reader::reconnect`] resets it again |
     /// | `SCARD_E_NO_SERVICE` | the service is not running |
     /// | `SCARD_E_INVALID_PARAMETER` | the name is [invalid](InvalidReaderName) |
     #[doc(alias = "SCardConnect")]

@@ -236,7 +236,7 @@ fn negotiate_again(
             attempt,
         });
         trial.pause(Action::Reset, config.options.abort.as_ref());
-        reset(config, trial, reader_name)?;
+        reset(config, trial, reader_name, Initialization::Reset)?;
         match connect_with(config, trial, reader_name, protocols) {
             Err(error) if error.is_refusal_of_parameters() => refused = error,
             // The card does not support this protocol.
@@ -248,13 +248,18 @@ fn negotiate_again(
 }
 
 /// Resets a card without a connection.
-fn reset(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<()> {
+pub(super) fn reset(
+    config: &Config,
+    trial: &Trial,
+    reader_name: &ReaderName,
+    initialization: Initialization,
+) -> Result<()> {
     let limits = Limits::new(limit(config, trial), config.options.abort.clone())
         .counted_with(config.context.limits());
     let opening = Reader::opening(config.context.home(), reader_name, limits);
     let mut reader = Reader::new(opening.open()?);
     reader.set_timeout(limit(config, trial));
-    reader.reconnect(Initialization::Reset)
+    reader.reconnect(initialization)
 }
 
 /// Returns the next card to connect to, after waiting for it if configured.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::card::{SessionCard, SuspendedWork};
-use super::connect::{begin, look};
+use super::connect::{begin, look, reset};
 use super::error::SessionError;
 use super::event::SessionEvent;
 use super::recovery::{Action, Over, Trial, action, is_silence, wants_reset};
 use super::steps::{Stop, attend, can_recover, prepare};
 use super::{Config, Session};
 use crate::card::Card;
+use crate::codes::Platform;
 use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Result, Seen};
 use crate::values::{Disposition, Initialization};
 
@@ -253,7 +254,7 @@ impl Session {
 
     fn reconnect(&mut self, mut initialization: Initialization, trial: &mut Trial) -> Result<()> {
         let Some(card) = &mut self.card else {
-            return Ok(());
+            return self.reset_directly(initialization, trial);
         };
         self.state.card_is_new();
         card.set_end(trial.end);
@@ -273,6 +274,19 @@ impl Session {
             protocol,
         });
         Ok(())
+    }
+
+    /// Resets the card that could not be connected. Once a reset has failed, pcsc-lite does not power
+    /// the card up at a connect, as long as another program is connected; elsewhere it is powered up.
+    fn reset_directly(&self, initialization: Initialization, trial: &Trial) -> Result<()> {
+        let is_helpful =
+            Platform::CURRENT == Platform::PcscLite && initialization != Initialization::Leave;
+        match &self.state.candidate {
+            Some(card) if is_helpful => {
+                reset(&self.config, trial, &card.reader_name, initialization)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes what the next run has to do about a failure.

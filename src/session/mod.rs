@@ -103,7 +103,7 @@ use recovery::Ladder;
 /// | [`Error::recovery`] | What the session does |
 /// |---|---|
 /// | [`Reconnect`](crate::Recovery::Reconnect) | reconnects without a reset; with a reset if the protocol that is now active is not accepted |
-/// | [`ResetCard`](crate::Recovery::ResetCard), and failures of a card that does not answer | reconnects with a warm reset, then with a cold reset, then connects anew. After two rounds without any answer, and with pcsc-lite not before a second has passed: [`SessionError::Unresponsive`]. The steps continue for a card that answers and fails again |
+/// | [`ResetCard`](crate::Recovery::ResetCard), and failures of a card that does not answer | reconnects with a warm reset, then with a cold reset, then connects anew (without a connection that is first, and the resets need pcsc-lite). After two rounds without any answer, and with pcsc-lite not before a second has passed: [`SessionError::Unresponsive`]. The steps continue for a card that answers and fails again |
 /// | [`InsertCard`](crate::Recovery::InsertCard), [`AttachReader`](crate::Recovery::AttachReader), [`ConnectAgain`](crate::Recovery::ConnectAgain) | drops the connection, waits for a card, connects |
 /// | [`RetryLater`](crate::Recovery::RetryLater) | tries again, after pauses that grow from 10 ms to 1 s |
 /// | others | nothing: [`SessionError::Card`]. With pcsc-lite, two answers are accepted only when they come a third time: [`AccessDenied`](crate::ErrorKind::AccessDenied), which a starting or terminating service returns too, and, not before a second has passed, `SCARD_E_PROTO_MISMATCH` from a connect or reconnect, which is also returned when a card loses power, and for a card whose removal the service has not noticed yet |

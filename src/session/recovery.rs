@@ -58,7 +58,7 @@ impl Ladder {
     const ROUNDS: usize = 2;
 
     /// Returns the next step, or `None` at the end; the last step is repeated until the service has
-    /// looked. Without a connection there is nothing to reset: each step is a new connection then.
+    /// looked. Without a connection, connecting anew is the first step.
     pub(super) fn next(&mut self, is_connected: bool) -> Option<Action> {
         let steps = Ladder::RUNGS.len() * Ladder::ROUNDS;
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -66,11 +66,12 @@ impl Ladder {
             return None;
         }
         self.climbed = (self.climbed + 1).min(steps);
-        let action = Ladder::RUNGS.iter().cycle().nth(self.climbed - 1)?;
-        Some(match is_connected {
-            true => *action,
-            false => Action::ConnectAgain,
-        })
+        let before = match is_connected {
+            true => 0,
+            false => Ladder::RUNGS.len() - 1,
+        };
+        let mut actions = Ladder::RUNGS.into_iter().cycle();
+        actions.nth(before + self.climbed - 1)
     }
 
     /// Restarts after a card was removed.
@@ -513,9 +514,10 @@ mod tests {
             let mut ladder = Ladder::long_ago();
             std::iter::from_fn(|| ladder.next(is_connected)).collect::<Vec<_>>()
         };
-        let connected = climb(true);
+        let (connected, unconnected) = (climb(true), climb(false));
         assert_eq!(connected[..3], Ladder::RUNGS);
-        assert_eq!(climb(false), vec![Action::ConnectAgain; connected.len()]);
+        assert_eq!(unconnected[1..], connected[..connected.len() - 1]);
+        assert_eq!(unconnected[0], Action::ConnectAgain);
     }
 
     #[cfg(not(any(windows, target_os = "macos")))]

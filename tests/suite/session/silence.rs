@@ -77,6 +77,22 @@ fn a_card_whose_reset_by_another_failed_is_powered_again() {
     });
 }
 
+/// pcsc-lite does not power it up at a connect then, as long as another program is connected.
+#[test]
+fn a_card_whose_reset_failed_before_the_session_is_reset_again() {
+    isolated(|| {
+        let fixture = kit();
+        let mut other = fixture.connect();
+        fail_next(&fixture, IfdCall::Reset);
+        reconnect(&mut other, Initialization::Reset).unwrap_err();
+        let error = fixture.try_connect(ConnectOptions::new()).unwrap_err();
+        assert_eq!(error.code(), ReturnCode::W_UNPOWERED_CARD);
+        let (mut session, _) = open(&fixture);
+        works(&mut session, 1);
+        drop(other);
+    });
+}
+
 #[test]
 fn a_reset_that_failed_is_followed_by_others() {
     isolated(|| {
