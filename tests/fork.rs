@@ -100,6 +100,7 @@ fn a_forked_child_has_its_own_context() {
 #[test]
 fn a_forked_child_does_not_use_the_connection_that_its_parent_keeps() {
     use scard_testkit::fake::{Answer, Reader, Service};
+    use std::os::unix::fs::FileTypeExt;
     isolated(|| {
         let name = "Fake Reader 00 00";
         let service = Service::start_with([Reader::new(name)], |_| Answer::normal()).unwrap();
@@ -116,6 +117,20 @@ fn a_forked_child_does_not_use_the_connection_that_its_parent_keeps() {
             assert!(use_a_card());
             assert_eq!(service.connections(), 2 + forks);
         }
+        // Nor does it close the descriptor, whose number may be another one's there.
+        let status = in_child(|| {
+            for descriptor in 3..1000 {
+                // SAFETY: this process uses none of them any more.
+                unsafe { libc::close(descriptor) };
+            }
+            let files: Vec<_> = (0..30).map(|_| std::fs::File::open("/dev/null")).collect();
+            let is_open = |it: &std::io::Result<std::fs::File>| {
+                let metadata = it.as_ref().ok().and_then(|it| it.metadata().ok());
+                metadata.is_some_and(|it| it.file_type().is_char_device())
+            };
+            use_a_card() && files.iter().all(is_open)
+        });
+        assert_eq!(status, 0);
         drop(context);
         wait_until("no connection is left", || service.open_connections() == 0);
     });

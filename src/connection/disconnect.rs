@@ -90,9 +90,9 @@ impl Connection {
 
     /// Releases the context, or disconnects the card and keeps the context for the next one.
     async fn end_context(&mut self) -> Result<(), Failure> {
-        let Some(spare) = self.spare.upgrade().filter(|it| it.has_room()) else {
+        if self.is_under_way() || !self.home.has_room() {
             return self.context.end().await;
-        };
+        }
         let leave = Disposition::Leave.raw();
         let left = self
             .make(Operation::Disconnect, |context, handle| {
@@ -102,10 +102,11 @@ impl Connection {
         match left {
             Ok(()) => {
                 if let Some(context) = self.context.hand_on() {
-                    spare.keep(context);
+                    self.home.leave(context);
                 }
                 Ok(())
             }
+            // Given up: it ends with the context.
             Err(_) if self.is_under_way() => self.context.end().await.and(left),
             Err(_) => self.context.end().await,
         }
@@ -115,8 +116,7 @@ impl Connection {
     ///
     /// In pcsc-lite's client library before 2.4, `SCardDisconnect` walks the lists of all contexts
     /// of the process without locking them, and crashes if another thread establishes or releases
-    /// one. Releasing the context also ends the connection; over the socket, the card may be
-    /// disconnected and the context kept. The service then resets the card if the
+    /// one. Releasing the context also ends the connection. The service then resets the card if the
     /// connection holds a transaction or has exclusive access, so these end first.
     pub(super) async fn prepare_release(
         &mut self,

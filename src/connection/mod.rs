@@ -14,7 +14,6 @@ mod spare;
 mod transaction;
 
 use std::fmt;
-use std::sync::Weak;
 
 use crate::apdu::CommandBytes;
 use crate::codes::{Platform, ReturnCode};
@@ -28,6 +27,7 @@ use crate::values::{
 
 pub(crate) use agreed::{Access, Agreed};
 pub(crate) use context::{OwnedContext, SharedContext};
+use spare::is_of_card;
 pub(crate) use spare::{Home, Spare};
 
 /// Whether the answers in a context can no longer be matched to calls after this failure.
@@ -86,8 +86,7 @@ impl Drop for ReceiveBuffer {
 pub(crate) struct Connection {
     handle: CardHandle,
     context: OwnedContext,
-    /// What keeps the context for the next card.
-    spare: Weak<Spare>,
+    home: Home,
     reader: ReaderName,
     agreed: Agreed,
     access: Access,
@@ -142,12 +141,32 @@ impl Connection {
         access: Access,
         protocols: Protocols,
     ) -> Result<Connection> {
-        let error = |failure: Failure| Error::on_reader(Operation::Connect, failure, reader);
         if permit.is_void() {
-            return Err(error(ReturnCode::E_CANCELLED.into()));
+            let code = ReturnCode::E_CANCELLED;
+            return Err(Error::on_reader(Operation::Connect, code, reader));
         }
-        let context = home.context(permit.limit()).await;
-        let mut context = context.map_err(|error| error.with_reader(reader))?;
+        if let Some(spare) = home.take_spare(permit.limit()) {
+            let opened = Connection::open_in(spare, permit, home, reader, access, protocols).await;
+            match &opened {
+                // A new context may still work.
+                Err(error) if !is_of_card(error) && !permit.is_void() => {}
+                _ => return opened,
+            }
+        }
+        let context = OwnedContext::establish(&home.address, permit.limit()).await;
+        let context = context.map_err(|error| error.with_reader(reader))?;
+        Connection::open_in(context, permit, home, reader, access, protocols).await
+    }
+
+    async fn open_in(
+        mut context: OwnedContext,
+        permit: &Permit<'_>,
+        home: &Home,
+        reader: &ReaderName,
+        access: Access,
+        protocols: Protocols,
+    ) -> Result<Connection> {
+        let error = |failure: Failure| Error::on_reader(Operation::Connect, failure, reader);
         if permit.is_void() {
             home.leave(context);
             return Err(error(ReturnCode::E_CANCELLED.into()));
@@ -172,11 +191,13 @@ impl Connection {
         let connected = match connected {
             Ok(connected) => connected,
             Err(failure) => {
-                home.leave(context);
-                return Err(error(failure));
+                let error = error(failure);
+                if is_of_card(&error) {
+                    home.leave(context);
+                }
+                return Err(error);
             }
         };
-        context.handle().set_limit(permit.rest());
         let mut agreed = Agreed {
             share_mode: ShareMode::Shared,
             protocol: Platform::CURRENT.protocol(connected.protocol),
@@ -186,7 +207,7 @@ impl Connection {
         let mut connection = Connection {
             handle: connected.handle,
             context,
-            spare: home.spare.clone(),
+            home: home.clone(),
             reader: reader.clone(),
             agreed,
             access,
@@ -200,7 +221,10 @@ impl Connection {
             received: ReceiveBuffer::default(),
         };
         match access.accepts(connected.protocol, accepted) {
-            true => Ok(connection),
+            true => {
+                connection.context.handle().set_limit(permit.rest());
+                Ok(connection)
+            }
             false => {
                 connection.end(&Permit::GRANTED, Disposition::Leave).await;
                 Err(error(ReturnCode::E_PROTO_MISMATCH.into()))

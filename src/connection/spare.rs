@@ -1,9 +1,12 @@
 //! Contexts that are kept for the next card.
+//!
+//! The daemon starts a thread for each connection, which takes longer than connecting a card.
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::mem;
+use std::sync::{Arc, Weak};
 
 use super::OwnedContext;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind};
 use crate::service::{Address, Limit};
 use crate::sync::{Mutex, lock};
 
@@ -11,74 +14,44 @@ use crate::sync::{Mutex, lock};
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
     pub(crate) address: Address,
-    pub(super) spare: Weak<Spare>,
+    spare: Weak<Spare>,
 }
 
 impl Home {
-    /// Without a spare context.
-    pub(crate) fn at(address: &Address) -> Home {
+    /// The library gains nothing by a spare context.
+    pub(crate) fn new(address: &Address, spare: Option<&Arc<Spare>>) -> Home {
+        let spare = spare.filter(|_| address.way.ends_calls());
         Home {
             address: address.clone(),
-            spare: Weak::new(),
+            spare: spare.map(Arc::downgrade).unwrap_or_default(),
         }
     }
 
-    /// The library gains nothing by a spare context.
-    pub(crate) fn with(address: &Address, spare: &Arc<Spare>) -> Home {
-        let mut home = Home::at(address);
-        if address.way.ends_calls() {
-            home.spare = Arc::downgrade(spare);
-        }
-        home
-    }
-
-    /// The spare context, or a new one.
-    pub(super) async fn context(&self, limit: Limit) -> Result<OwnedContext> {
-        match self.spare.upgrade().and_then(|spare| spare.take(&limit)) {
-            Some(context) => Ok(context),
-            None => OwnedContext::establish(&self.address, limit).await,
-        }
-    }
-
-    /// Keeps a context in which nothing was connected, or ends it.
-    pub(super) fn leave(&self, context: OwnedContext) {
-        if let Some(spare) = self.spare.upgrade() {
-            spare.keep(context);
-        }
-    }
-}
-
-/// The context of a card that was disconnected, if it can be that of the next one. Shared by a
-/// [`Context`](crate::Context) and its cards, and ends with the former.
-///
-/// The daemon starts a thread for each connection, which takes longer than connecting a card.
-#[derive(Debug, Default)]
-pub(crate) struct Spare(Mutex<Option<OwnedContext>>);
-
-impl Spare {
-    /// Returns the context, unless it has ended or is that of a parent process.
-    fn take(&self, limit: &Limit) -> Option<OwnedContext> {
-        let mut context = lock(&self.0).take()?;
-        if context.is_forked() {
-            return None;
-        }
+    /// Takes the spare context, unless it has ended or is that of a parent process.
+    pub(super) fn take_spare(&self, limit: Limit) -> Option<OwnedContext> {
+        let mut context = self.spare.upgrade()?.take()?;
         if !context.handle().is_vacant() {
             context.hang_up();
             return None;
         }
-        context.handle().set_limit(limit.clone());
+        context.handle().set_limit(limit);
         Some(context)
     }
 
     pub(super) fn has_room(&self) -> bool {
-        lock(&self.0).is_none()
+        let spare = self.spare.upgrade();
+        spare.is_some_and(|spare| lock(&spare.0).is_none())
     }
 
-    /// Keeps a context in which nothing is connected any more, instead of another one.
-    pub(super) fn keep(&self, mut context: OwnedContext) {
+    /// Keeps a context in which nothing is connected any more, instead of another one. Otherwise it
+    /// ends.
+    pub(super) fn leave(&self, mut context: OwnedContext) {
+        let Some(spare) = self.spare.upgrade() else {
+            return;
+        };
         context.handle().set_limit(Limit::default());
         let unwanted = match context.handle().is_vacant() {
-            true => lock(&self.0).replace(context),
+            true => lock(&spare.0).replace(context),
             false => Some(context),
         };
         if let Some(mut unwanted) = unwanted {
@@ -87,12 +60,41 @@ impl Spare {
     }
 }
 
+/// Whether the failure of a connect says nothing against its context.
+pub(super) fn is_of_card(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NoCard
+            | ErrorKind::CardUnresponsive
+            | ErrorKind::CardUnsupported
+            | ErrorKind::ProtocolMismatch
+            | ErrorKind::ReaderGone
+            | ErrorKind::SharingViolation
+    )
+}
+
+/// The context of a card that was disconnected, if it can be that of the next one. Shared by a
+/// [`Context`](crate::Context) and its cards, and ends with the former.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Option<OwnedContext>>);
+
+impl Spare {
+    /// Returns the context, unless it is that of a parent process.
+    fn take(&self) -> Option<OwnedContext> {
+        let context = lock(&self.0).take()?;
+        if context.is_forked() {
+            // The child may have closed the descriptor, and the number may be another one's.
+            mem::forget(context);
+            return None;
+        }
+        Some(context)
+    }
+}
+
 /// Does not wait for the service.
 impl Drop for Spare {
     fn drop(&mut self) {
-        let spare = self.0.get_mut();
-        let spare = spare.unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut context) = spare.filter(|it| !it.is_forked()) {
+        if let Some(mut context) = self.take() {
             context.hang_up();
         }
     }

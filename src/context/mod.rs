@@ -411,9 +411,11 @@ impl Context {
         &self.0.options.address
     }
 
-    /// Returns where cards are connected.
+    /// Returns where cards are connected. While there is no PC/SC context, nothing is kept either:
+    /// it might be all that keeps the service from ending.
     pub(crate) fn home(&self) -> Home {
-        Home::with(self.address(), &self.0.spare)
+        let is_established = lock(&self.0.current).is_some();
+        Home::new(self.address(), is_established.then_some(&self.0.spare))
     }
 
     /// Returns the time-out of each call.

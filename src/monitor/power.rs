@@ -261,7 +261,7 @@ impl Drop for UnderWay {
 /// Connects, which powers up the card, and disconnects without a reset.
 fn connect((address, reader): &Place) -> Result<()> {
     let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
-    let home = Home::at(address);
+    let home = Home::new(address, None);
     let open = Connection::open(&permit, &home, reader, access, Protocols::ANY);
     block_on(open).map(drop)
 }

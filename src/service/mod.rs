@@ -568,7 +568,7 @@ pub(crate) async fn reconnect(
     )
 }
 
-/// Not for pcsc-lite: see [`library::gate`].
+/// Not for pcsc-lite's library: see [`library::gate`].
 pub(crate) async fn disconnect(
     context: &mut ContextHandle,
     card: CardHandle,

@@ -15,7 +15,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 
 fn opening(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Opening {
     Opening {
-        home: Home::at(&Default::default()),
+        home: Home::new(&Default::default(), None),
         reader: ReaderName::new(service::READER).unwrap(),
         access: Access::Card(ShareMode::Shared),
         protocols: Protocols::ANY,

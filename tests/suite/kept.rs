@@ -81,6 +81,139 @@ fn a_connection_is_kept_after_a_connect_that_failed() {
     assert_eq!(service.connections(), 2);
 }
 
+/// It may have forgotten the context, or have ended.
+#[test]
+fn a_connection_that_the_service_refuses_is_replaced() {
+    const REFUSALS: [u32; 5] = [
+        0x8010_0003, // SCARD_E_INVALID_HANDLE
+        0x8010_0006, // SCARD_E_NO_MEMORY
+        0x8010_001D, // SCARD_E_NO_SERVICE
+        0x8010_001E, // SCARD_E_SERVICE_STOPPED
+        0x8010_006A, // SCARD_W_SECURITY_VIOLATION
+    ];
+    for code in REFUSALS {
+        let service = service();
+        let context = options(&service).establish().unwrap();
+        use_a_card(&context).unwrap();
+        let kept = service.connections();
+        service.script(move |request| match request.message {
+            Message::Connect if request.connection < kept => Answer::code(code),
+            _ => Answer::normal(),
+        });
+        for _ in 0..3 {
+            use_a_card(&context).unwrap();
+        }
+        assert_eq!(service.connections(), kept + 1, "{code:x}");
+    }
+}
+
+/// What is kept does not show in what a call returns.
+#[test]
+fn a_disconnect_returns_the_same_with_and_without_room() {
+    let results = [true, false].map(|has_room| {
+        let service = service();
+        let context = options(&service).establish().unwrap();
+        let limit = Some(Duration::from_millis(100));
+        let exclusive = ConnectOptions::new().share_mode(ShareMode::Exclusive);
+        let card = context.connect(NAME, exclusive.timeout(limit)).unwrap();
+        let other = context.connect(NAME, ConnectOptions::new()).unwrap();
+        match has_room {
+            true => std::mem::forget(other),
+            false => drop(other),
+        }
+        let gate = Gate::new();
+        service.script({
+            let gate = gate.clone();
+            move |request| match request.message {
+                Message::Reconnect => Answer::normal().stall(&gate),
+                _ => Answer::normal(),
+            }
+        });
+        let ended = card.disconnect(Disposition::Leave);
+        gate.open();
+        ended.map_err(|failed| failed.error().kind())
+    });
+    assert_eq!(results, [Ok(()), Ok(())]);
+}
+
+#[test]
+fn nothing_is_kept_for_a_context_that_ends_before_the_card() {
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    let [slow, card] = [(); 2].map(|()| context.connect(NAME, ConnectOptions::new()).unwrap());
+    let gate = Gate::new();
+    service.script({
+        let gate = gate.clone();
+        move |request| match request.message {
+            Message::Disconnect if request.number == 0 => Answer::normal().stall(&gate),
+            _ => Answer::normal(),
+        }
+    });
+    let ended = in_background(move || drop(slow));
+    gate.wait_for(1, SOON).unwrap();
+    drop((card, context));
+    wait_for_connections(&service, 1);
+    gate.open();
+    finish(&ended);
+    wait_for_connections(&service, 0);
+}
+
+/// It might be all that keeps the service from ending.
+#[test]
+fn nothing_is_kept_for_a_context_that_is_not_established() {
+    let service = service();
+    let context = options(&service).lazy();
+    use_a_card(&context).unwrap();
+    wait_for_connections(&service, 0);
+    assert_eq!(context.readers().unwrap(), [NAME]);
+    use_a_card(&context).unwrap();
+    assert_eq!(service.open_connections(), 2);
+}
+
+/// Both the request and its answer are in the past of a connection that is kept.
+#[test]
+fn an_answer_to_another_request_costs_the_connection() {
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    let late = Duration::from_millis(20);
+    service.script(move |request| match request.message {
+        // A refusal, and what looks like the answer to the disconnect.
+        Message::Transmit if request.number == 0 => Answer::code(0x8010_0017)
+            .then([request.word(0).to_ne_bytes(), [0; 4], [0; 4]].concat())
+            .delay_after(32, late),
+        Message::Disconnect if request.number == 0 => Answer::normal().delay(5 * late),
+        _ => Answer::normal(),
+    });
+    let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+    card.transmit(COMMAND).unwrap_err();
+    drop(card);
+    use_a_card(&context).unwrap();
+}
+
+/// The card that is connected with a protocol that was not offered is disconnected within the limit.
+#[test]
+fn a_refused_protocol_does_not_exceed_the_limit() {
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    let gate = Gate::new();
+    service.script({
+        let gate = gate.clone();
+        move |request| match request.message {
+            Message::Connect => Answer::normal().protocol(4),
+            Message::Disconnect | Message::Release => Answer::normal().stall(&gate),
+            _ => Answer::normal(),
+        }
+    });
+    let limit = Some(Duration::from_millis(100));
+    let connected = in_background({
+        let context = context.clone();
+        move || context.connect(NAME, ConnectOptions::new().timeout(limit))
+    });
+    let error = finish(&connected).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    gate.open();
+}
+
 /// Their success says that the service is there.
 #[test]
 fn a_context_has_a_new_connection_and_is_released() {
@@ -220,7 +353,8 @@ fn a_connection_is_not_kept_after_a_wait() {
 /// Nobody notices what the connection was used for before.
 #[test]
 fn a_kept_connection_has_no_past() {
-    let sandbox = Sandbox::builder().card(0, plain_card()).start().unwrap();
+    let sandbox = Sandbox::builder().card(0, plain_card()).debug_log(true);
+    let sandbox = sandbox.start().unwrap();
     let context = ContextOptions::new().socket_path(sandbox.socket_path());
     let context = context.establish().unwrap();
     let connect = |share_mode, disposition| {
@@ -244,4 +378,7 @@ fn a_kept_connection_has_no_past() {
         let mut reader = context.open_reader(sandbox.reader(0).name()).unwrap();
         assert!(reader.status().is_ok());
     }
+    // Of the context, the connection that is kept, and the other one of each round.
+    let established = sandbox.daemon_log().matches("Establishing Context").count();
+    assert_eq!(established, 5);
 }

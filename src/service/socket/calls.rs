@@ -102,11 +102,8 @@ impl Client {
         disposition: u32,
     ) -> Result<(), ReturnCode> {
         let handle = self.handle_of(card)?;
-        let request = [handle, disposition, 0];
-        if self.ask(Command::Disconnect, request).await? != request {
-            // The answer to another request, so that of this one is to come.
-            return Err(self.garbled(Garbled));
-        }
+        self.ask(Command::Disconnect, [handle, disposition, 0])
+            .await?;
         self.cards.retain(|card| card.handle != handle);
         Ok(())
     }

@@ -284,7 +284,8 @@ impl Client {
         stream.wait(limit).await
     }
 
-    /// Sends a request whose answer has the same words, with the return code as the last one.
+    /// Sends a request whose answer has the same words, filled in where they are zero, with the
+    /// return code as the last one.
     pub(super) async fn ask<const N: usize>(
         &mut self,
         command: Command,
@@ -294,7 +295,13 @@ impl Client {
         let answer = self
             .gather(request.as_bytes(), &[], Answer::Words(N))
             .await?;
-        checked(super::wire::words(&answer))
+        let answer = super::wire::words(&answer);
+        let mut both = std::iter::zip(&words, &answer);
+        match both.all(|(asked, answered)| *asked == 0 || asked == answered) {
+            true => checked(answer),
+            // It answers another request.
+            false => Err(self.garbled(Garbled)),
+        }
     }
 
     /// The handle in the protocol.
