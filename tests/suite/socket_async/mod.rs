@@ -175,7 +175,7 @@ fn what_a_given_up_future_leaves_delays_no_other() {
         }
         assert_eq!(own_threads(), ["scard futures"]);
         gate.open();
-        drop((other, context));
+        drop(other);
         wait_for_the_end_of_all_connections(&service);
     });
 }
