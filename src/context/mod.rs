@@ -411,8 +411,8 @@ impl Context {
         &self.0.options.address
     }
 
-    /// Returns where cards are connected. While there is no PC/SC context, nothing is kept either:
-    /// it might be all that keeps the service from ending.
+    /// Returns where cards are connected. Without a PC/SC context of its own, it keeps none either,
+    /// which might be all that keeps the service from ending.
     pub(crate) fn home(&self) -> Home {
         let is_established = lock(&self.0.current).is_some();
         Home::new(self.address(), is_established.then_some(&self.0.spare))

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Operation, Recovery, Refusal, Result, Seen,
 use crate::limits::Permit;
 use crate::look::Contexts;
 use crate::monitor::{Monitor, MonitorOptions, quick_states_of};
-use crate::values::{Initialization, Protocols, ReaderName};
+use crate::values::{CardState, Initialization, Protocols, ReaderName};
 
 /// A transaction that begins within this time did not wait for another program.
 const SOON: Duration = Duration::from_millis(50);
@@ -236,7 +236,7 @@ fn negotiate_again(
             attempt,
         });
         trial.pause(Action::Reset, config.options.abort.as_ref());
-        reset(config, trial, reader_name, Initialization::Reset)?;
+        open_directly(config, trial, reader_name)?.reconnect(Initialization::Reset)?;
         match connect_with(config, trial, reader_name, protocols) {
             Err(error) if error.is_refusal_of_parameters() => refused = error,
             // The card does not support this protocol.
@@ -247,19 +247,30 @@ fn negotiate_again(
     Err(refused)
 }
 
-/// Resets a card without a connection.
-pub(super) fn reset(
+/// Resets a card that could not be connected, if it still has no power. Once a reset has failed,
+/// pcsc-lite does not power the card up at a connect, as long as another program is connected.
+pub(super) fn revive(
     config: &Config,
     trial: &Trial,
     reader_name: &ReaderName,
     initialization: Initialization,
 ) -> Result<()> {
+    let mut reader = open_directly(config, trial, reader_name)?;
+    // That may have waited for another program, which has reset the card meanwhile.
+    let state = reader.status()?.state();
+    match state.contains(CardState::PRESENT) && !state.contains(CardState::POWERED) {
+        true => reader.reconnect(initialization),
+        false => Ok(()),
+    }
+}
+
+fn open_directly(config: &Config, trial: &Trial, reader_name: &ReaderName) -> Result<Reader> {
     let limits = Limits::new(limit(config, trial), config.options.abort.clone())
         .counted_with(config.context.limits());
     let opening = Reader::opening(config.context.home(), reader_name, limits);
     let mut reader = Reader::new(opening.open()?);
     reader.set_timeout(limit(config, trial));
-    reader.reconnect(initialization)
+    Ok(reader)
 }
 
 /// Returns the next card to connect to, after waiting for it if configured.

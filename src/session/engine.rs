@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use super::card::{SessionCard, SuspendedWork};
-use super::connect::{begin, look, reset};
+use super::connect::{begin, look, revive};
 use super::error::SessionError;
 use super::event::SessionEvent;
 use super::recovery::{Action, Over, Trial, action, is_silence, wants_reset};
 use super::steps::{Stop, attend, can_recover, prepare};
 use super::{Config, Session};
 use crate::card::Card;
-use crate::codes::Platform;
 use crate::error::{BoxError, Error, ErrorKind, Operation, Recovery, Result, Seen};
-use crate::values::{Disposition, Initialization};
+use crate::values::{Disposition, Initialization, ReaderName};
 
 /// How long a session with a deadline waits for a connection to end.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -211,6 +210,7 @@ impl Session {
             }
         };
         trial.recovers_from(&error);
+        let failed_in = error.reader_name().cloned();
         self.events.tell(SessionEvent::Recovering {
             error,
             recovery,
@@ -221,10 +221,24 @@ impl Session {
             Action::Retry => {}
             Action::ConnectAgain => self.let_go(),
             Action::Acknowledge => self.reconnect(Initialization::Leave, trial)?,
-            Action::Reset => self.reconnect(Initialization::Reset, trial)?,
-            Action::Unpower => self.reconnect(Initialization::Unpower, trial)?,
+            Action::Reset => self.reset(Initialization::Reset, failed_in, trial)?,
+            Action::Unpower => self.reset(Initialization::Unpower, failed_in, trial)?,
         }
         Ok(())
+    }
+
+    fn reset(
+        &mut self,
+        initialization: Initialization,
+        failed_in: Option<ReaderName>,
+        trial: &mut Trial,
+    ) -> Result<()> {
+        match failed_in {
+            Some(reader_name) if self.card.is_none() => {
+                revive(&self.config, trial, &reader_name, initialization)
+            }
+            _ => self.reconnect(initialization, trial),
+        }
     }
 
     /// Gives up on a card that does not answer. If it never has, another card is tried.
@@ -254,7 +268,7 @@ impl Session {
 
     fn reconnect(&mut self, mut initialization: Initialization, trial: &mut Trial) -> Result<()> {
         let Some(card) = &mut self.card else {
-            return self.reset_directly(initialization, trial);
+            return Ok(());
         };
         self.state.card_is_new();
         card.set_end(trial.end);
@@ -274,19 +288,6 @@ impl Session {
             protocol,
         });
         Ok(())
-    }
-
-    /// Resets the card that could not be connected. Once a reset has failed, pcsc-lite does not power
-    /// the card up at a connect, as long as another program is connected; elsewhere it is powered up.
-    fn reset_directly(&self, initialization: Initialization, trial: &Trial) -> Result<()> {
-        let is_helpful =
-            Platform::CURRENT == Platform::PcscLite && initialization != Initialization::Leave;
-        match &self.state.candidate {
-            Some(card) if is_helpful => {
-                reset(&self.config, trial, &card.reader_name, initialization)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Notes what the next run has to do about a failure.

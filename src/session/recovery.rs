@@ -57,21 +57,23 @@ impl Ladder {
     /// How many times each step is tried.
     const ROUNDS: usize = 2;
 
-    /// Returns the next step, or `None` at the end; the last step is repeated until the service has
-    /// looked. Without a connection, connecting anew is the first step.
+    /// Returns the next step, or `None` at the end, after connecting anew until the service has
+    /// looked. Without a connection, connecting anew is the first step, and the only one except with
+    /// pcsc-lite.
     pub(super) fn next(&mut self, is_connected: bool) -> Option<Action> {
         let steps = Ladder::RUNGS.len() * Ladder::ROUNDS;
         let since = *self.since.get_or_insert_with(Instant::now);
-        if self.climbed == steps && has_looked_since(since) {
-            return None;
+        if self.climbed == steps {
+            return (!has_looked_since(since)).then_some(Action::ConnectAgain);
         }
-        self.climbed = (self.climbed + 1).min(steps);
-        let before = match is_connected {
-            true => 0,
-            false => Ladder::RUNGS.len() - 1,
+        let before = match (is_connected, Platform::CURRENT) {
+            (true, _) => self.climbed,
+            (false, Platform::PcscLite) => self.climbed + Ladder::RUNGS.len() - 1,
+            // A connect powers the card up.
+            (false, _) => Ladder::RUNGS.len() - 1,
         };
-        let mut actions = Ladder::RUNGS.into_iter().cycle();
-        actions.nth(before + self.climbed - 1)
+        self.climbed += 1;
+        Ladder::RUNGS.into_iter().cycle().nth(before)
     }
 
     /// Restarts after a card was removed.
@@ -516,20 +518,25 @@ mod tests {
         };
         let (connected, unconnected) = (climb(true), climb(false));
         assert_eq!(connected[..3], Ladder::RUNGS);
-        assert_eq!(unconnected[1..], connected[..connected.len() - 1]);
+        assert_eq!(unconnected.len(), connected.len());
         assert_eq!(unconnected[0], Action::ConnectAgain);
+        if Platform::CURRENT == Platform::PcscLite {
+            assert_eq!(unconnected[1..], connected[..connected.len() - 1]);
+        }
     }
 
     #[cfg(not(any(windows, target_os = "macos")))]
     #[test]
-    fn the_last_step_is_repeated_until_the_service_has_looked() {
-        let mut ladder = Ladder::default();
-        for _ in 0..20 {
-            assert!(ladder.next(true).is_some());
+    fn the_card_is_connected_again_until_the_service_has_looked() {
+        for is_connected in [true, false] {
+            let mut ladder = Ladder::default();
+            for _ in 0..20 {
+                assert!(ladder.next(is_connected).is_some());
+            }
+            assert_eq!(ladder.next(is_connected), Some(Action::ConnectAgain));
+            ladder.since = Ladder::long_ago().since;
+            assert_eq!(ladder.next(is_connected), None);
         }
-        assert_eq!(ladder.next(true), Some(Action::ConnectAgain));
-        ladder.since = Ladder::long_ago().since;
-        assert_eq!(ladder.next(true), None);
     }
 
     #[test]

@@ -63,6 +63,25 @@ fn the_next_card_gets_the_connection_of_the_last() {
     assert_eq!(service.count(Message::Release), 4);
 }
 
+#[cfg(feature = "async")]
+#[test]
+fn the_next_card_gets_it_from_futures_and_from_blocking_calls() {
+    use crate::support::executor::block_on;
+    let service = service();
+    let context = options(&service).establish().unwrap();
+    let futures = scard::AsyncContext::from(context.clone());
+    for _ in 0..3 {
+        block_on(async {
+            let mut card = futures.connect(NAME, ConnectOptions::new()).await.unwrap();
+            let answer = card.transmit(COMMAND).await.unwrap();
+            assert_eq!(answer, [COMMAND, OK].concat());
+            card.disconnect(Disposition::Leave).await.unwrap();
+        });
+        use_a_card(&context).unwrap();
+    }
+    assert_eq!(service.connections(), 2);
+}
+
 /// Neither a failed connect nor one that waits for access takes a connection each time.
 #[test]
 fn a_connection_is_kept_after_a_connect_that_failed() {

@@ -1,6 +1,7 @@
 //! Cards that do not answer.
 
 use super::*;
+use scard::Card;
 use scard_testkit::VirtualCard;
 
 fn kit() -> Fixture {
@@ -77,19 +78,74 @@ fn a_card_whose_reset_by_another_failed_is_powered_again() {
     });
 }
 
+/// A connection of another program, whose reset has failed.
+fn reset_in_vain(fixture: &Fixture) -> Card {
+    let mut other = fixture.connect();
+    fail_next(fixture, IfdCall::Reset);
+    reconnect(&mut other, Initialization::Reset).unwrap_err();
+    other
+}
+
 /// pcsc-lite does not power it up at a connect then, as long as another program is connected.
 #[test]
 fn a_card_whose_reset_failed_before_the_session_is_reset_again() {
     isolated(|| {
         let fixture = kit();
-        let mut other = fixture.connect();
-        fail_next(&fixture, IfdCall::Reset);
-        reconnect(&mut other, Initialization::Reset).unwrap_err();
+        let other = reset_in_vain(&fixture);
         let error = fixture.try_connect(ConnectOptions::new()).unwrap_err();
         assert_eq!(error.code(), ReturnCode::W_UNPOWERED_CARD);
         let (mut session, _) = open(&fixture);
         works(&mut session, 1);
         drop(other);
+    });
+}
+
+/// The card that is reset is the one that failed, also if another one was tried after it.
+#[test]
+fn a_mute_card_in_another_reader_is_not_reset_instead() {
+    isolated(|| {
+        let fixture = kit();
+        let mute = fixture.sandbox.reader(1);
+        for call in [IfdCall::PowerOn, IfdCall::Reset] {
+            mute.fail_every(call, IfdError::POWER_ACTION).unwrap();
+        }
+        mute.insert_now(VirtualCard::iso()).unwrap();
+        let other = reset_in_vain(&fixture);
+        let told = Told::default();
+        let session = Session::builder(&fixture.context)
+            .setup(set_up)
+            .timeout(Some(LONG));
+        let session = session.on_event({
+            let told = told.clone();
+            move |event| told.push(event)
+        });
+        let session = session.open().unwrap();
+        assert_eq!(session.reader_name(), Some(&fixture.reader));
+        assert!(told.recoveries().len() <= 3, "{:?}", told.all());
+        drop(other);
+    });
+}
+
+/// Another program may have reset it, and has logged in since.
+#[test]
+fn a_card_that_has_power_again_is_not_reset() {
+    isolated(|| {
+        let fixture = kit();
+        let other = Arc::new(Mutex::new(reset_in_vain(&fixture)));
+        let mut recoveries = 0;
+        let builder = Session::builder(&fixture.context).reader(&fixture.reader);
+        let builder = builder.setup(set_up).timeout(Some(LONG)).on_event({
+            let other = Arc::clone(&other);
+            move |event| {
+                recoveries += usize::from(matches!(event, SessionEvent::Recovering { .. }));
+                // The second step would be the reset.
+                if recoveries == 2 && matches!(event, SessionEvent::Recovering { .. }) {
+                    reconnect(&mut other.lock().unwrap(), Initialization::Reset).unwrap();
+                }
+            }
+        });
+        works(&mut builder.open().unwrap(), 1);
+        assert_works(&mut other.lock().unwrap());
     });
 }
 
