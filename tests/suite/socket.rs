@@ -296,6 +296,7 @@ fn a_monitor_ends_although_the_daemon_contradicts_itself() {
                 Message::Version if request.word(1) > 4 => {
                     return Answer::normal().word(1, 4).word(2, SERVICE_STOPPED);
                 }
+                Message::Version => return Answer::normal().word(1, 4),
                 Message::WaitForChange => 99,
                 _ => 7,
             };
