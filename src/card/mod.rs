@@ -14,7 +14,7 @@ mod transaction;
 use crate::apdu::{Command, CommandBytes, ExchangeError, ExchangeOptions, Response};
 use crate::channel::call::Call;
 use crate::channel::{Channel, Limits, Opening};
-use crate::connection::{Access, Home};
+use crate::connection::{Access, Home, Target};
 use crate::error::{HandleError, Result};
 use crate::exchange::{Control, Transmit};
 use crate::values::{
@@ -108,10 +108,12 @@ impl Card {
 
     pub(crate) fn opening(home: Home, reader: &ReaderName, options: ConnectOptions) -> Opening {
         Opening {
-            home,
-            reader: reader.clone(),
-            access: Access::Card(options.share_mode),
-            protocols: options.protocols,
+            target: Target {
+                home,
+                reader: reader.clone(),
+                access: Access::Card(options.share_mode),
+                protocols: options.protocols,
+            },
             disposition_on_drop: options.disposition_on_drop,
             waits_for_access: options.wait_for_access,
             limits: Limits::new(options.timeout.flatten(), options.abort),

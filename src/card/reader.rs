@@ -6,7 +6,7 @@ use super::Card;
 use crate::apdu::ExchangeOptions;
 use crate::channel::call::Call;
 use crate::channel::{Channel, Limits, Opening};
-use crate::connection::{Access, Home};
+use crate::connection::{Access, Home, Target};
 use crate::error::{HandleError, Result};
 use crate::exchange::Control;
 use crate::limits::AbortHandle;
@@ -48,10 +48,12 @@ pub struct Reader {
 impl Reader {
     pub(crate) fn opening(home: Home, reader: &ReaderName, limits: Limits) -> Opening {
         Opening {
-            home,
-            reader: reader.clone(),
-            access: Access::Direct,
-            protocols: Protocols::empty(),
+            target: Target {
+                home,
+                reader: reader.clone(),
+                access: Access::Direct,
+                protocols: Protocols::empty(),
+            },
             disposition_on_drop: Disposition::Leave,
             waits_for_access: false,
             limits,

@@ -41,7 +41,7 @@ impl Opening {
         let mut worker = None;
         let prevented = self.prevented();
         let attempts = self.attempts(&prevented);
-        let begun = match self.home.address.way.ends_calls() {
+        let begun = match self.target.home.address.way.ends_calls() {
             true => {
                 let connect = |here, answer| attempts.make_in_task(here, answer);
                 self.limits.begin_task(connect)

@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use self::call::{About, Call, Job};
 use crate::apdu::CommandBytes;
-use crate::connection::{Access, Agreed, Connection, Home};
+use crate::connection::{Access, Agreed, Connection, Target};
 use crate::error::{Error, ErrorKind, Operation, Refusal, Result};
 use crate::limits::pause::Pause;
 use crate::limits::{Abandoned, AbortHandle, GivenUp, Here, Pending, Permit, Worker};
 use crate::service::{Canceller, block_on};
 use crate::sync::{Mutex, lock, now};
 use crate::trace;
-use crate::values::{Disposition, Protocols, ReaderName};
+use crate::values::{Disposition, ReaderName};
 
 /// How long to wait for the end of a transaction or connection when no time is left.
 const GRACE: Duration = Duration::from_millis(50);
@@ -139,10 +139,7 @@ struct Prevented(Option<Arc<Mutex<Option<Error>>>>);
 
 /// A connect that has not been made yet.
 pub(crate) struct Opening {
-    pub(crate) home: Home,
-    pub(crate) reader: ReaderName,
-    pub(crate) access: Access,
-    pub(crate) protocols: Protocols,
+    pub(crate) target: Target,
     pub(crate) disposition_on_drop: Disposition,
     /// Whether to wait while another connection excludes this one.
     pub(crate) waits_for_access: bool,
@@ -152,7 +149,7 @@ pub(crate) struct Opening {
 impl Opening {
     /// Why the connect is refused, if it is.
     fn refusal(&self) -> Option<Refusal> {
-        if self.access != Access::Direct && self.protocols.is_empty() {
+        if self.target.access != Access::Direct && self.target.protocols.is_empty() {
             return Some(Refusal::NO_PROTOCOL);
         }
         let exceeded = self.limits.are_exceeded();
@@ -161,16 +158,12 @@ impl Opening {
     }
 
     fn refuse(&self, refusal: Refusal) -> Error {
-        Error::refused(Operation::Connect, &self.reader, refusal)
+        Error::refused(Operation::Connect, &self.target.reader, refusal)
     }
 
-    /// `SCardConnect` in a context of its own.
     fn attempts(&self, prevented: &Prevented) -> Attempts {
         Attempts {
-            home: self.home.clone(),
-            reader: self.reader.clone(),
-            access: self.access,
-            protocols: self.protocols,
+            target: self.target.clone(),
             prevented: prevented.clone(),
             end: self.limits.deadline(),
             abort: self.limits.abort.clone(),
@@ -194,7 +187,7 @@ impl Opening {
         Channel {
             agreed: connection.agreed(),
             connection: Some(Box::new(connection)),
-            reader: self.reader,
+            reader: self.target.reader,
             limits: self.limits,
             disposition_on_drop: self.disposition_on_drop,
             waits_for_transactions: true,
@@ -215,7 +208,7 @@ impl Opening {
             let connection = block_on(attempts.make(&Permit::GRANTED))?;
             return Ok(self.channel(connection, None));
         }
-        let way = &self.home.address.way;
+        let way = &self.target.home.address.way;
         if way.ends_calls() {
             let here = self.limits.here(|| Canceller::ahead(way));
             let opened = block_on(attempts.make(&here.permit()));
@@ -235,10 +228,7 @@ impl Opening {
 
 /// What connects, as often as necessary.
 struct Attempts {
-    home: Home,
-    reader: ReaderName,
-    access: Access,
-    protocols: Protocols,
+    target: Target,
     prevented: Prevented,
     end: Option<Instant>,
     abort: Option<AbortHandle>,
@@ -247,10 +237,8 @@ struct Attempts {
 impl Attempts {
     async fn make(self, permit: &Permit<'_>) -> Result<Connection> {
         let mut pause = Pause::default();
-        let (home, reader) = (&self.home, &self.reader);
         loop {
-            let opened = Connection::open(permit, home, reader, self.access, self.protocols).await;
-            let error = match opened {
+            let error = match self.target.connect(permit).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };

@@ -8,6 +8,7 @@ mod numbers;
 #[cfg(all(test, model))]
 #[path = "../../tests/models/numbers.rs"]
 mod numbers;
+mod open;
 mod reader;
 mod reconnect;
 mod spare;
@@ -21,13 +22,11 @@ use crate::error::{Error, Operation, Result};
 use crate::limits::{Abandoned, Here, Permit};
 use crate::service::{self, Canceller, CardHandle, ContextHandle, Failure, Process, block_on};
 use crate::trace;
-use crate::values::{
-    CardStatus, Disposition, Protocols, ReaderName, ShareMode, split_multi_string,
-};
+use crate::values::{CardStatus, Disposition, ReaderName, split_multi_string};
 
 pub(crate) use agreed::{Access, Agreed};
 pub(crate) use context::{OwnedContext, SharedContext};
-use spare::is_of_card;
+pub(crate) use open::Target;
 pub(crate) use spare::{Home, Spare};
 
 /// Whether the answers in a context can no longer be matched to calls after this failure.
@@ -131,105 +130,6 @@ impl Connection {
     /// Whether the connection has ended, so that no call can be made.
     pub(crate) fn is_over(&self) -> bool {
         self.context.is_released()
-    }
-
-    /// `SCardConnect` in a context of its own. Not begun if the caller has given up.
-    pub(crate) async fn open(
-        permit: &Permit<'_>,
-        home: &Home,
-        reader: &ReaderName,
-        access: Access,
-        protocols: Protocols,
-    ) -> Result<Connection> {
-        if permit.is_void() {
-            let code = ReturnCode::E_CANCELLED;
-            return Err(Error::on_reader(Operation::Connect, code, reader));
-        }
-        if let Some(spare) = home.take_spare(permit.limit()) {
-            let opened = Connection::open_in(spare, permit, home, reader, access, protocols).await;
-            match &opened {
-                // A new context may still work.
-                Err(error) if !is_of_card(error) && !permit.is_void() => {}
-                _ => return opened,
-            }
-        }
-        let context = OwnedContext::establish(&home.address, permit.limit()).await;
-        let context = context.map_err(|error| error.with_reader(reader))?;
-        Connection::open_in(context, permit, home, reader, access, protocols).await
-    }
-
-    async fn open_in(
-        mut context: OwnedContext,
-        permit: &Permit<'_>,
-        home: &Home,
-        reader: &ReaderName,
-        access: Access,
-        protocols: Protocols,
-    ) -> Result<Connection> {
-        let error = |failure: Failure| Error::on_reader(Operation::Connect, failure, reader);
-        if permit.is_void() {
-            home.leave(context);
-            return Err(error(ReturnCode::E_CANCELLED.into()));
-        }
-        let accepted = Platform::CURRENT.preferred_protocols(protocols);
-        let connect = async {
-            let (handle, reader) = (context.handle(), reader.as_c_str());
-            let connected = service::connect(handle, reader, access.raw(), accepted).await?;
-            numbers::add_card(connected.handle, handle)?;
-            Ok::<_, Failure>(connected)
-        };
-        let connected = trace::call(Operation::Connect, Some(reader), connect).await;
-        if context.handle().is_under_way() {
-            match permit.here() {
-                Some(here) => context.abandon(here),
-                None => drop(context),
-            }
-            return connected
-                .map_err(error)
-                .and(Err(error(ReturnCode::E_CANCELLED.into())));
-        }
-        let connected = match connected {
-            Ok(connected) => connected,
-            Err(failure) => {
-                let error = error(failure);
-                if is_of_card(&error) {
-                    home.leave(context);
-                }
-                return Err(error);
-            }
-        };
-        let mut agreed = Agreed {
-            share_mode: ShareMode::Shared,
-            protocol: Platform::CURRENT.protocol(connected.protocol),
-            is_current: true,
-        };
-        agreed.set(access, agreed.protocol);
-        let mut connection = Connection {
-            handle: connected.handle,
-            context,
-            home: home.clone(),
-            reader: reader.clone(),
-            agreed,
-            access,
-            protocol: connected.protocol,
-            in_transaction: false,
-            lock_is_left: false,
-            unreported_reset: false,
-            unacknowledged: None,
-            waits_for_transactions: true,
-            ready: Process::NONE,
-            received: ReceiveBuffer::default(),
-        };
-        match access.accepts(connected.protocol, accepted) {
-            true => {
-                connection.context.handle().set_limit(permit.rest());
-                Ok(connection)
-            }
-            false => {
-                connection.end(&Permit::GRANTED, Disposition::Leave).await;
-                Err(error(ReturnCode::E_PROTO_MISMATCH.into()))
-            }
-        }
     }
 
     pub(crate) fn agreed(&self) -> Agreed {

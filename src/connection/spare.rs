@@ -6,7 +6,6 @@ use std::mem;
 use std::sync::{Arc, Weak};
 
 use super::OwnedContext;
-use crate::error::{Error, ErrorKind};
 use crate::service::{Address, Limit};
 use crate::sync::{Mutex, lock};
 
@@ -58,19 +57,6 @@ impl Home {
             unwanted.hang_up();
         }
     }
-}
-
-/// Whether the failure of a connect says nothing against its context.
-pub(super) fn is_of_card(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::NoCard
-            | ErrorKind::CardUnresponsive
-            | ErrorKind::CardUnsupported
-            | ErrorKind::ProtocolMismatch
-            | ErrorKind::ReaderGone
-            | ErrorKind::SharingViolation
-    )
 }
 
 /// The context of a card that was disconnected, if it can be that of the next one. Shared by a

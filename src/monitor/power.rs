@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::connection::{Access, Connection, Home};
+use crate::connection::{Access, Home, Target};
 use crate::error::{Result, Seen};
 use crate::limits::pause::Pause;
 use crate::limits::{Pending, Permit, Worker};
@@ -260,10 +260,13 @@ impl Drop for UnderWay {
 
 /// Connects, which powers up the card, and disconnects without a reset.
 fn connect((address, reader): &Place) -> Result<()> {
-    let (permit, access) = (Permit::GRANTED, Access::Card(ShareMode::Shared));
-    let home = Home::new(address, None);
-    let open = Connection::open(&permit, &home, reader, access, Protocols::ANY);
-    block_on(open).map(drop)
+    let target = Target {
+        home: Home::new(address, None),
+        reader: reader.clone(),
+        access: Access::Card(ShareMode::Shared),
+        protocols: Protocols::ANY,
+    };
+    block_on(target.connect(&Permit::GRANTED)).map(drop)
 }
 
 /// Connects until no monitor sees a mute card any more: pcsc-lite does not report the power-up, and

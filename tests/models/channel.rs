@@ -6,19 +6,22 @@
 
 use super::*;
 use crate::ErrorKind;
+use crate::connection::Home;
 use crate::service;
 use crate::sync::model::{check, pass};
 use crate::sync::thread;
-use crate::values::ShareMode;
+use crate::values::{Protocols, ShareMode};
 
 const MOMENT: Duration = Duration::from_millis(20);
 
 fn opening(timeout: Option<Duration>, abort: Option<AbortHandle>) -> Opening {
     Opening {
-        home: Home::new(&Default::default(), None),
-        reader: ReaderName::new(service::READER).unwrap(),
-        access: Access::Card(ShareMode::Shared),
-        protocols: Protocols::ANY,
+        target: Target {
+            home: Home::new(&Default::default(), None),
+            reader: ReaderName::new(service::READER).unwrap(),
+            access: Access::Card(ShareMode::Shared),
+            protocols: Protocols::ANY,
+        },
         disposition_on_drop: Disposition::Leave,
         waits_for_access: false,
         limits: Limits::new(timeout, abort),
