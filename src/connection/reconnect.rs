@@ -131,14 +131,27 @@ impl Connection {
         }
         self.access = access;
         self.release_lock_left().await;
-        if !access.accepts(protocol, accepted) {
-            self.refuse_protocol(before).await;
-            return Err(self.error(Operation::Reconnect, ReturnCode::E_PROTO_MISMATCH));
-        }
-        self.protocol = protocol;
-        let protocol = Platform::CURRENT.protocol(protocol);
-        self.agreed.set(access, protocol);
-        Ok(protocol)
+        let negotiated = match protocol {
+            // pcsc-lite took the power from the card, which was not in use, and forgot the protocol
+            // just negotiated. Now the card is in use, but it stays without power.
+            0 if access != Access::Direct && Platform::CURRENT == Platform::PcscLite => {
+                self.make_reconnect(access, accepted, Initialization::Leave)
+                    .await
+            }
+            protocol => Ok(protocol),
+        };
+        let refused = match negotiated {
+            Ok(protocol) if access.accepts(protocol, accepted) => {
+                self.protocol = protocol;
+                let protocol = Platform::CURRENT.protocol(protocol);
+                self.agreed.set(access, protocol);
+                return Ok(protocol);
+            }
+            Ok(_) => ReturnCode::E_PROTO_MISMATCH.into(),
+            Err(failure) => failure,
+        };
+        self.refuse_protocol(before).await;
+        Err(self.error(Operation::Reconnect, refused))
     }
 
     /// Whether the card answers although a reconnect failed with the code for a mute card:

@@ -513,6 +513,8 @@ fn a_protocol_that_was_not_requested_is_a_mismatch() {
             let odd = |operation| Fault {
                 after_the_call: true,
                 protocol: Some(value),
+                // Without a protocol, it is repeated.
+                lasts: value == 0 && operation == Operation::Reconnect,
                 ..fault(operation, 0)
             };
             inject(odd(Operation::Connect));
@@ -523,6 +525,7 @@ fn a_protocol_that_was_not_requested_is_a_mismatch() {
             let mut card = fixture.context.connect(&fixture.reader, options()).unwrap();
             inject(odd(Operation::Reconnect));
             let refused = card.reconnect(ShareMode::Shared, Protocols::T1, Initialization::Leave);
+            standin::disarm();
             assert_eq!(refused.unwrap_err().code(), ReturnCode::E_PROTO_MISMATCH);
             assert_eq!(card.protocol(), None);
             let next = card.transmit(COMMAND).unwrap_err();
@@ -535,11 +538,33 @@ fn a_protocol_that_was_not_requested_is_a_mismatch() {
             let direct = fixture.context.open_reader(&fixture.reader).unwrap();
             inject(odd(Operation::Reconnect));
             let into = direct.into_card(ShareMode::Shared, Protocols::T1, Initialization::Leave);
+            standin::disarm();
             let (mut direct, error) = into.unwrap_err().into_parts();
             assert_eq!(error.code(), ReturnCode::E_PROTO_MISMATCH);
             assert_eq!(direct.status().unwrap().protocol(), Some(Protocol::T1));
         }
         assert_eq!(fixture.card.resets(), 0);
+    });
+}
+
+/// pcsc-lite forgets the protocol if it takes the power from the card during the call.
+#[test]
+fn a_move_to_the_card_that_returns_no_protocol_is_repeated() {
+    isolated(|| {
+        let fixture = fixture();
+        for share_mode in [ShareMode::Shared, ShareMode::Exclusive] {
+            inject(Fault {
+                after_the_call: true,
+                protocol: Some(0),
+                ..fault(Operation::Reconnect, 0)
+            });
+            let direct = fixture.context.open_reader(&fixture.reader).unwrap();
+            let moved = direct.into_card(share_mode, Protocols::ANY, Initialization::Leave);
+            let mut card = moved.unwrap();
+            assert!(!standin::disarm());
+            assert_eq!(card.protocol(), Some(Protocol::T1));
+            assert_works(&mut card);
+        }
     });
 }
 

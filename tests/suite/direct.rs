@@ -71,11 +71,7 @@ fn a_card_without_power_gets_it_back_by_a_reset_and_not_by_leave() {
         let is_off = |stats: &scard_testkit::CardStats| stats.power_offs >= stats.power_ons;
         // The card is unused, so the daemon powers it down.
         fixture.card.wait_until(SOON, is_off).unwrap();
-        let mut direct = fixture.context.open_reader(&fixture.reader).unwrap();
-        // The daemon records this last.
-        wait_until("the daemon to forget the protocol", || {
-            direct.status().unwrap().protocol().is_none()
-        });
+        let direct = fixture.context.open_reader(&fixture.reader).unwrap();
         let mut card = direct
             .into_card(ShareMode::Shared, Protocols::ANY, Initialization::Leave)
             .unwrap();

@@ -656,3 +656,36 @@ fn a_command_that_waits_for_others_ends_in_time_and_was_not_sent() {
         assert_eq!(fixture.card.commands(), 1);
     });
 }
+
+/// The first of the two calls may have taken the lock and acknowledged a reset.
+#[test]
+fn a_move_to_the_card_that_fails_when_it_is_repeated_leaves_nothing() {
+    const NO_SMARTCARD: u32 = 0x8010_000C;
+    let service = Service::start().unwrap();
+    let context = context_at(service.socket_path());
+    let script = || {
+        let first = service.count(Message::Reconnect);
+        service.script(move |request| match request.message {
+            Message::Reconnect if request.number == first => Answer::normal().protocol(0),
+            Message::Reconnect if request.number == first + 1 => Answer::code(NO_SMARTCARD),
+            _ => Answer::normal(),
+        });
+    };
+    let leave = Initialization::Leave;
+    let direct = context.open_reader(NAME).unwrap();
+    script();
+    let moved = direct.into_card(ShareMode::Exclusive, Protocols::ANY, leave);
+    let (direct, error) = moved.unwrap_err().into_parts();
+    assert_eq!(error.code(), ReturnCode::E_NO_SMARTCARD);
+    assert_ne!(service.count(Message::End), 0, "the lock is released");
+    drop(direct);
+
+    let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+    script();
+    let failed = card.reconnect(ShareMode::Shared, Protocols::ANY, leave);
+    assert_eq!(failed.unwrap_err().code(), ReturnCode::E_NO_SMARTCARD);
+    let unacknowledged = ReturnCode::W_RESET_CARD;
+    assert_fails(card.transmit(COMMAND), Operation::Transmit, unacknowledged);
+    reconnect(&mut card, leave).unwrap();
+    assert_eq!(card.transmit(COMMAND).unwrap(), [COMMAND, OK].concat());
+}
