@@ -23,7 +23,8 @@ impl Connection {
         permit: &Permit<'_>,
         disposition: Disposition,
     ) -> Result<()> {
-        let left_to_do = match self.reset_by_transaction(permit, disposition).await {
+        let is_reset = self.reset_by_transaction(permit, self.access, disposition);
+        let left_to_do = match is_reset.await {
             true => Disposition::Leave,
             false => disposition,
         };

@@ -30,7 +30,7 @@ impl Connection {
                 Initialization::Reset => Disposition::Reset,
                 Initialization::Unpower => Disposition::Unpower,
             };
-            is_reset = self.reset_by_transaction(permit, disposition).await;
+            is_reset = self.reset_by_transaction(permit, access, disposition).await;
         } else if resets && permit.is_conditional() {
             // An unacknowledged reset is no reason not to reset.
             began = self.wait_for_others().await.unwrap_or(false);

@@ -146,9 +146,13 @@ impl Connection {
     /// could acknowledge it and select an application, which the reset would take away without
     /// another report. In a transaction that could not happen; but if the card does not answer,
     /// none can end. Its end with a reset resets first, then reports, and unlocks the card always.
+    ///
+    /// `access` is the one that follows. A card that is used only directly may lose its power at any
+    /// moment, also right after the reset.
     pub(super) async fn reset_by_transaction(
         &mut self,
         permit: &Permit<'_>,
+        access: Access,
         disposition: Disposition,
     ) -> bool {
         let resets = matches!(disposition, Disposition::Reset | Disposition::Unpower);
@@ -162,6 +166,16 @@ impl Connection {
         };
         if !began {
             return false;
+        }
+        if self.access == Access::Direct && access != Access::Direct && !permit.is_void() {
+            // From now on the card is in use, unless it has none of these protocols.
+            let (any, leave) = (Protocols::ANY, Initialization::Leave);
+            let any = Platform::CURRENT.preferred_protocols(any);
+            let _ = self.make_reconnect(access, any, leave).await;
+            if self.is_under_way() {
+                // The transaction ends with the connection.
+                return false;
+            }
         }
         if !permit.grant() {
             self.leave_transaction().await;

@@ -1,11 +1,13 @@
 //! Direct access to a reader, and switching to the card and back.
 #![cfg(target_os = "linux")]
 
+use std::time::Duration;
+
 use scard::{
     Attribute, CardState, Control, ControlCode, Disposition, Initialization, Operation, Protocol,
     Protocols, ReturnCode, ShareMode,
 };
-use scard_testkit::{Driver, Sandbox, isolated};
+use scard_testkit::{Driver, IfdCall, Sandbox, isolated};
 
 use crate::support::*;
 
@@ -80,6 +82,27 @@ fn a_card_without_power_gets_it_back_by_a_reset_and_not_by_leave() {
             "the service reports success and leaves the card without power"
         );
         reconnect(&mut card, Initialization::Reset).unwrap();
+    });
+}
+
+/// The daemon waits for the reset, and would then take the power from a card that is used only
+/// directly.
+#[test]
+fn a_card_that_is_reset_on_the_way_from_direct_access_keeps_its_power() {
+    isolated(|| {
+        let card = plain_card().strict_power(true);
+        let kit = Sandbox::builder().driver(Driver::Kit).readers(2);
+        let fixture = Fixture::of(kit.card(0, card).start().unwrap());
+        let slot = fixture.sandbox.reader(0);
+        // Longer than an unused card has power.
+        slot.delay_every(IfdCall::Reset, Duration::from_secs(6))
+            .unwrap();
+        let direct = fixture.context.open_reader(&fixture.reader).unwrap();
+        let mut card = direct
+            .into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset)
+            .unwrap();
+        assert_works(&mut card);
+        assert_eq!(fixture.card.stats().power_offs, 0);
     });
 }
 
