@@ -10,6 +10,7 @@ use scard::{
 use scard_testkit::Sandbox;
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
 
+use crate::support::fake::stop;
 use crate::support::*;
 
 const NAME: &str = "Fake Reader 00 00";
@@ -140,14 +141,7 @@ fn a_disconnect_returns_the_same_with_and_without_room() {
             true => std::mem::forget(other),
             false => drop(other),
         }
-        let gate = Gate::new();
-        service.script({
-            let gate = gate.clone();
-            move |request| match request.message {
-                Message::Reconnect => Answer::normal().stall(&gate),
-                _ => Answer::normal(),
-            }
-        });
+        let gate = stop(&service, |request| request.message == Message::Reconnect);
         let ended = card.disconnect(Disposition::Leave);
         gate.open();
         ended.map_err(|failed| failed.error().kind())
@@ -160,13 +154,8 @@ fn nothing_is_kept_for_a_context_that_ends_before_the_card() {
     let service = service();
     let context = options(&service).establish().unwrap();
     let [slow, card] = [(); 2].map(|()| context.connect(NAME, ConnectOptions::new()).unwrap());
-    let gate = Gate::new();
-    service.script({
-        let gate = gate.clone();
-        move |request| match request.message {
-            Message::Disconnect if request.number == 0 => Answer::normal().stall(&gate),
-            _ => Answer::normal(),
-        }
+    let gate = stop(&service, |request| {
+        request.message == Message::Disconnect && request.number == 0
     });
     let ended = in_background(move || drop(slow));
     gate.wait_for(1, SOON).unwrap();
@@ -239,15 +228,9 @@ fn a_context_has_a_new_connection_and_is_released() {
     let service = service();
     let contexts = [(); 2].map(|()| options(&service).establish().unwrap());
     use_a_card(&contexts[0]).unwrap();
-    let gate = Gate::new();
-    service.script({
-        let gate = gate.clone();
-        move |request| match request.message {
-            Message::Version | Message::Disconnect | Message::Release => {
-                Answer::normal().stall(&gate)
-            }
-            _ => Answer::normal(),
-        }
+    let gate = stop(&service, |request| {
+        let stopped = [Message::Version, Message::Disconnect, Message::Release];
+        stopped.contains(&request.message)
     });
     let limited = || options(&service).timeout(Some(Duration::from_millis(100)));
     let late = limited().establish().unwrap_err();
@@ -315,14 +298,7 @@ fn a_connection_is_not_kept_if_a_card_may_still_be_connected() {
     // Of a connect that was given up, the answer is not used.
     for (late, kept) in [(Message::Connect, 0), (Message::Transmit, 1)] {
         let before = service.count(Message::Disconnect);
-        let gate = Gate::new();
-        service.script({
-            let gate = gate.clone();
-            move |request| match request.message == late {
-                true => Answer::normal().stall(&gate),
-                false => Answer::normal(),
-            }
-        });
+        let gate = stop(&service, move |request| request.message == late);
         let limit = Some(Duration::from_millis(100));
         let card = context.connect(NAME, ConnectOptions::new().timeout(limit));
         let sent = card.and_then(|mut card| card.transmit(COMMAND));

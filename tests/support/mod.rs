@@ -6,6 +6,8 @@ pub mod conventions;
 pub mod events;
 #[cfg(feature = "async")]
 pub mod executor;
+#[cfg(target_os = "linux")]
+pub mod fake;
 pub mod iso7816;
 pub mod mifare;
 pub mod pin_pad;

@@ -15,10 +15,11 @@ use scard::{
     AbortHandle, AsyncCard, AsyncContext, ConnectOptions, Context, ContextOptions, ErrorKind,
     Result, ShareMode,
 };
-use scard_testkit::fake::{Answer, Gate, Message, Reader, Request, Service};
+use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
 use scard_testkit::isolated;
 
 use crate::support::executor::block_on;
+use crate::support::fake::{stop, stop_after};
 use crate::support::usage::own_threads;
 use crate::support::*;
 
@@ -36,28 +37,6 @@ fn service_with(readers: usize) -> Service {
 
 fn context_at(path: &Path) -> Context {
     ContextOptions::new().socket_path(path).lazy()
-}
-
-/// Stops the answers to these messages.
-fn stop(service: &Service, stopped: impl Fn(&Request) -> bool + Send + 'static) -> Gate {
-    stop_after(service, 0, stopped)
-}
-
-/// Stops the answers to these messages after this number of bytes.
-fn stop_after(
-    service: &Service,
-    bytes: usize,
-    stopped: impl Fn(&Request) -> bool + Send + 'static,
-) -> Gate {
-    let gate = Gate::new();
-    service.script({
-        let gate = gate.clone();
-        move |request| match stopped(request) {
-            true => Answer::normal().stall_after(bytes, &gate),
-            false => Answer::normal(),
-        }
-    });
-    gate
 }
 
 /// Stops the answers to all commands that begin with this byte.
