@@ -174,6 +174,11 @@ impl World {
         }
     }
 
+    /// Whether an answer was that of its command.
+    pub(crate) fn has_checked(&self) -> bool {
+        self.checked.load(Ordering::SeqCst) > 0
+    }
+
     /// Checks that the service has returned this name.
     pub(crate) fn check_name(&self, name: &[u8]) {
         if !super::moods::may_be_shown(name) {
