@@ -227,6 +227,7 @@ impl Session {
         Ok(())
     }
 
+    /// Resets the card; without a connection, the one in the reader that failed.
     fn reset(
         &mut self,
         initialization: Initialization,

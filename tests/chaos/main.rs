@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use scard::{ConnectOptions, Context, MonitorOptions, ReaderName};
+use scard::{ConnectOptions, Context, MonitorOptions, ReaderFlags, ReaderName, ReaderState};
 use scard_testkit::{CardHandle, Sandbox, TestkitError, isolated_with_peer};
 
 use card::{Pin, Shaky};
@@ -226,6 +226,28 @@ impl World {
         }
     }
 
+    /// Inserts the cards anew that the daemon has lost until then: a reset that began before a card
+    /// was inserted, and ends after it was noticed, makes the reader empty. Returns those that it
+    /// does not see; it may not have noticed them yet.
+    fn insert_lost(&self, context: &Context, lost: &[ReaderName]) -> Vec<ReaderName> {
+        let states = context.reader_states().unwrap_or_default();
+        let is_empty = |state: &&ReaderState| state.flags().contains(ReaderFlags::EMPTY);
+        let unseen = states.iter().filter(is_empty);
+        let unseen = unseen.map(|state| state.reader_name().clone());
+        let unseen: Vec<_> = unseen.filter(|it| self.names.contains(it)).collect();
+        for (reader, name) in self.names.iter().enumerate() {
+            if unseen.contains(name) && lost.contains(name) {
+                self.sandbox.reader(reader).remove_now();
+                self.put(reader, &self.right[reader]);
+                self.count("card lost by the service");
+                if self.faults.lock().unwrap()["card lost by the service"] > READERS {
+                    self.violation(format!("the card in {name} is lost again and again"));
+                }
+            }
+        }
+        unseen
+    }
+
     /// Puts this card into the reader, after removing any other.
     fn put(&self, reader: usize, card: &CardHandle) {
         let slot = self.sandbox.reader(reader);
@@ -330,6 +352,11 @@ fn chaos(seconds: u64, faults: u64) {
                     saboteur.join().expect("a saboteur");
                 }
                 world.restore();
+                let mut lost = Vec::new();
+                while !workers.iter().all(|worker| worker.is_finished()) {
+                    thread::sleep(BY_HAND);
+                    lost = world.insert_lost(context, &lost);
+                }
                 let reports = workers.into_iter().map(|worker| worker.join());
                 reports.map(|report| report.expect("a worker")).collect()
             });

@@ -429,7 +429,8 @@ impl<'a> Worker<'a> {
                 }
                 // Everything is still being restored.
                 outcome if begun.elapsed() > 10 * DEADLINE => {
-                    let last = format!("at the end: {outcome:?}");
+                    let states = self.context.reader_states();
+                    let last = format!("at the end: {outcome:?}, readers: {states:#?}");
                     self.report.violations.push(last);
                     return;
                 }

@@ -137,10 +137,12 @@ fn a_card_that_has_power_again_is_not_reset() {
         let builder = builder.setup(set_up).timeout(Some(LONG)).on_event({
             let other = Arc::clone(&other);
             move |event| {
-                recoveries += usize::from(matches!(event, SessionEvent::Recovering { .. }));
-                // The second step would be the reset.
-                if recoveries == 2 && matches!(event, SessionEvent::Recovering { .. }) {
-                    reconnect(&mut other.lock().unwrap(), Initialization::Reset).unwrap();
+                if let SessionEvent::Recovering { .. } = event {
+                    recoveries += 1;
+                    // The second step would be the reset.
+                    if recoveries == 2 {
+                        reconnect(&mut other.lock().unwrap(), Initialization::Reset).unwrap();
+                    }
                 }
             }
         });
