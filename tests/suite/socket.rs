@@ -17,6 +17,7 @@ use scard::{
 use scard_testkit::fake::{Answer, Gate, Message, Reader, Service};
 use scard_testkit::{Sandbox, VirtualCard, isolated};
 
+use crate::support::fake::stop;
 use crate::support::usage::workers;
 use crate::support::*;
 
@@ -657,9 +658,60 @@ fn a_command_that_waits_for_others_ends_in_time_and_was_not_sent() {
     });
 }
 
+/// Also after a call that waited for others, and then succeeded.
+#[test]
+fn a_command_that_was_sent_may_have_run() {
+    let service = Service::start().unwrap();
+    let context = context_at(service.socket_path());
+    for waits in [Message::Status, Message::Reconnect, Message::Begin] {
+        let mut card = context.connect(NAME, ConnectOptions::new()).unwrap();
+        let (first, gate) = (service.count(waits), Gate::new());
+        service.script({
+            let gate = gate.clone();
+            move |request| match request.message {
+                it if it == waits && request.number == first => Answer::code(SHARING_VIOLATION),
+                Message::Transmit => Answer::normal().stall(&gate),
+                _ => Answer::normal(),
+            }
+        });
+        let waited = match waits {
+            Message::Status => card.status().map(drop),
+            Message::Reconnect => reconnect(&mut card, Initialization::Leave).map(drop),
+            _ => card.transaction().map(drop),
+        };
+        waited.unwrap();
+        assert!(service.count(waits) > first + 1, "{waits:?}");
+        card.set_timeout(Some(Duration::from_millis(100)));
+        let error = card.transmit(COMMAND).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(error.command_may_have_run(), "{waits:?}");
+        gate.open();
+    }
+}
+
+/// The daemon would reset it for the lock.
+#[test]
+fn a_reset_that_was_given_up_before_it_began_leaves_the_card() {
+    let service = Service::start().unwrap();
+    let context = context_at(service.socket_path());
+    let gate = stop(&service, |request| request.message == Message::Reconnect);
+    let mut direct = context.open_reader(NAME).unwrap();
+    direct.set_timeout(Some(Duration::from_millis(100)));
+    let moved = direct.into_card(ShareMode::Shared, Protocols::ANY, Initialization::Reset);
+    let (direct, error) = moved.unwrap_err().into_parts();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    drop(direct);
+    gate.open();
+    service.wait_for(Message::Release, 1, SOON).unwrap();
+    let log = service.log().into_iter();
+    let ends = log.filter(|it| it.message == Message::End);
+    let ends: Vec<_> = ends.map(|end| end.word(1)).collect();
+    assert_eq!(ends, [0], "it is left");
+}
+
 /// The first of the two calls may have taken the lock and acknowledged a reset.
 #[test]
-fn a_move_to_the_card_that_fails_when_it_is_repeated_leaves_nothing() {
+fn a_move_to_the_card_that_fails_when_it_is_repeated_is_undone() {
     const NO_SMARTCARD: u32 = 0x8010_000C;
     let service = Service::start().unwrap();
     let context = context_at(service.socket_path());

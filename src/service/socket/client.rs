@@ -336,6 +336,7 @@ impl Client {
             return Some(answer);
         }
         let paused = self.pause(pause).await;
+        self.is_waiting = paused.is_err();
         paused.err().map(|code| Err(code.into()))
     }
 
