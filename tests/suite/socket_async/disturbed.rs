@@ -394,8 +394,12 @@ fn a_transaction_ends_with_the_thread_locals_of_its_thread() {
                 std::future::pending().await
             });
             let woken = Woken::new();
-            // On a busy machine the transaction begins at the first poll.
-            while woken.poll(task.as_mut()).is_pending() && !has_begun.get() {
+            loop {
+                assert!(woken.poll(task.as_mut()).is_pending());
+                // On a busy machine the transaction begins at the first poll.
+                if has_begun.get() {
+                    break;
+                }
                 woken.wait();
             }
             TASK.set(Some(task));
